@@ -1,0 +1,173 @@
+"""Floor 1: who is asking, and what their claims allow.
+
+A JWT (RFC 7519, HS256 only) becomes a `Principal`; an API key is compared in constant time. The time claims
+are checked here rather than by PyJWT, so that fractions of a second count and tests can hand in a clock.
+"""
+
+import hmac
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from hermes.errors import FORBIDDEN, TOKEN_EXPIRED, TOKEN_INVALID, Refused
+from hermes.ids import TenantId, UserId, id_text
+
+ALGORITHM = "HS256"
+SECRET_MIN_BYTES = 32  # RFC 7518 §3.2: a key of at least the hash's size
+TOKEN_MAX_CHARS = 8192  # more is no token: do not spend a signature check on rubbish
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whose socket it is: the validated claims of one token. ``expires_at`` is Unix seconds, None is never."""
+
+    user_id: UserId
+    username: str
+    tenant_id: TenantId | None = None
+    is_superuser: bool = False
+    expires_at: float | None = None
+
+
+class Authenticator:
+    """Checks tokens against one secret and one set of rules."""
+
+    def __init__(
+        self,
+        *,
+        secret: str,
+        claim_tenant: str = "tenant_id",
+        issuer: str | None = None,
+        audience: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._secret = secret
+        self._claim_tenant = claim_tenant
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+
+    def principal(self, token: str) -> Principal:
+        """The principal of a good token.
+
+        Raises `Refused` with ``token_expired`` past ``exp``, with ``token_invalid`` for every other fault.
+        There is no leeway.
+        """
+        claims = self._verified_claims(token)
+        expires_at = _numeric_date(claims, "exp")
+        not_before = _numeric_date(claims, "nbf")
+        now = self._clock()
+        if expires_at is not None and expires_at <= now:
+            raise Refused(TOKEN_EXPIRED)
+        if not_before is not None and not_before > now:
+            raise Refused(TOKEN_INVALID, "not valid yet")
+        return self._principal_of(claims, expires_at)
+
+    def _verified_claims(self, token: str) -> Mapping[str, Any]:
+        if len(token) > TOKEN_MAX_CHARS:
+            raise Refused(TOKEN_INVALID, "too long")
+        try:
+            return jwt.decode(
+                token,
+                self._secret,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=self._audience,
+                options={
+                    "verify_exp": False,  # these two are checked by principal()
+                    "verify_nbf": False,
+                    "verify_iat": False,  # the contract ignores iat, sub and jti
+                    "verify_sub": False,
+                    "verify_jti": False,
+                    "verify_iss": self._issuer is not None,
+                    "verify_aud": self._audience is not None,
+                },
+            )
+        # Beside its own errors PyJWT lets some of its parts' through: RecursionError on deep JSON, and the
+        # ValueErrors of surrogates and of numbers with thousands of digits.
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+            raise Refused(TOKEN_INVALID, type(error).__name__) from None
+
+    def _principal_of(self, claims: Mapping[str, Any], expires_at: float | None) -> Principal:
+        user_id = id_text(claims.get("user_id"))
+        username = claims.get("username")
+        if user_id is None or not isinstance(username, str) or not username:
+            raise Refused(TOKEN_INVALID, "user_id and username are required")
+        tenant = claims.get(self._claim_tenant)
+        tenant_id = id_text(tenant)
+        if tenant is not None and tenant_id is None:
+            raise Refused(TOKEN_INVALID, f"{self._claim_tenant} is not an id")
+        return Principal(
+            user_id=UserId(user_id),
+            username=username,
+            tenant_id=None if tenant_id is None else TenantId(tenant_id),
+            is_superuser=claims.get("is_superuser") is True,
+            expires_at=expires_at,
+        )
+
+
+def _numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate claim (RFC 7519 §2) in Unix seconds; None where the claim is absent."""
+    value = claims.get(name)
+    if value is None:
+        if name in claims:
+            raise Refused(TOKEN_INVALID, f"{name} is null")
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refused(TOKEN_INVALID, f"{name} is not a number")
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise Refused(TOKEN_INVALID, f"{name} is out of range") from None
+    if not math.isfinite(seconds):
+        raise Refused(TOKEN_INVALID, f"{name} is not finite")
+    return seconds
+
+
+def mint(claims: Mapping[str, object], *, secret: str) -> str:
+    """A signed JWT with these claims: for `hermes token`, for ``--dev`` and for tests."""
+    return jwt.encode(dict(claims), secret, algorithm=ALGORITHM)
+
+
+def check_requested_tenant(principal: Principal, requested: str | None) -> None:
+    """``?tenant_id=`` from anyone but a superuser must be their own tenant; raises `Refused`."""
+    if requested is not None and requested != principal.tenant_id and not principal.is_superuser:
+        raise Refused(FORBIDDEN, "tenant_id is not the token's tenant")
+
+
+def check_tenant(principal: Principal, tenant_id: str) -> None:
+    """A tenant's data is for tokens of that tenant and for superusers; raises `Refused`."""
+    if tenant_id != principal.tenant_id and not principal.is_superuser:
+        raise Refused(FORBIDDEN, "another tenant")
+
+
+def device_tenant(principal: Principal, requested: str | None) -> TenantId | None:
+    """The tenant in which this principal means a device id; None means in every tenant (superusers).
+
+    Raises `Refused` where the token has no tenant, or asks for one that is not its own.
+    """
+    check_requested_tenant(principal, requested)
+    if principal.is_superuser:
+        return None if requested is None else TenantId(requested)
+    if principal.tenant_id is None:
+        raise Refused(FORBIDDEN, "the token has no tenant")
+    return principal.tenant_id
+
+
+class ApiKeys:
+    """The keys that may call ``/notify``; several at once, so that one can be rotated out."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = tuple(key.encode() for key in keys)
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def accepts(self, offered: str) -> bool:
+        """Whether this is one of the keys; every key is compared, each in constant time."""
+        raw = offered.encode("utf-8", "replace")
+        matches = [hmac.compare_digest(raw, key) for key in self._keys]
+        return any(matches)

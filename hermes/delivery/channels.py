@@ -1,0 +1,35 @@
+"""Floor 2: the addresses of the hub.
+
+A channel is a tagged tuple: cheap to hash, and two kinds never collide whatever their ids hold.
+"""
+
+from typing import NewType
+
+from hermes.ids import DeviceId, TenantId, UserId
+
+Channel = NewType("Channel", tuple[str, ...])
+
+
+def user(user_id: UserId) -> Channel:
+    """The notifications of one user."""
+    return Channel(("user", user_id))
+
+
+def tenant(tenant_id: TenantId) -> Channel:
+    """The data of all devices of one tenant."""
+    return Channel(("tenant", tenant_id))
+
+
+def broadcast(tenant_id: TenantId) -> Channel:
+    """What is said to all of one tenant's ``/ws`` sockets."""
+    return Channel(("broadcast", tenant_id))
+
+
+def device(tenant_id: TenantId, device_id: DeviceId) -> Channel:
+    """The data of one device of one tenant."""
+    return Channel(("device", tenant_id, device_id))
+
+
+def device_anywhere(device_id: DeviceId) -> Channel:
+    """The data of the devices of this id in every tenant; superusers only."""
+    return Channel(("device", device_id))

@@ -1,0 +1,177 @@
+"""Floor 2: what Hermes delivers, as validated values.
+
+`Notification` and `Broadcast` come from ``POST /notify``, `DeviceMessage` from MQTT. Their ``data`` is a piece of
+JSON text that was checked at its door and travels verbatim from there on.
+"""
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints, ValidationError, model_validator
+
+from hermes.delivery import channels
+from hermes.delivery.channels import Channel
+from hermes.errors import InvalidRequest
+from hermes.ids import DeviceId, TenantId, UserId
+
+NoticeType = Literal["info", "warning", "error", "success"]
+
+TITLE_MAX_CHARS = 256
+MESSAGE_MAX_CHARS = 16_384
+NOTICE_ID_MAX_CHARS = 64
+ADDRESSEE_MAX_CHARS = 256
+DATA_MAX_BYTES = 65_536  # as much as a single request may hold, so that an array's elements are no larger
+
+
+def now_ms() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Something one user should see. ``data`` is the text of a JSON object, or None."""
+
+    user_id: UserId
+    id: str
+    title: str
+    message: str
+    type: NoticeType
+    timestamp_ms: int
+    data: bytes | None = None
+
+    kind = "notification"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Where it goes."""
+        return (channels.user(self.user_id),)
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Something every ``/ws`` socket of a tenant should see."""
+
+    tenant_id: TenantId
+    id: str
+    title: str
+    message: str
+    type: NoticeType
+    timestamp_ms: int
+    data: bytes | None = None
+
+    kind = "broadcast"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Where it goes."""
+        return (channels.broadcast(self.tenant_id),)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessage:
+    """One value that a device published.
+
+    ``data`` is the text of one JSON value; ``encoding`` says ``text`` or ``base64`` where the payload was not
+    JSON, else it is empty. ``timestamp_ms`` is when Hermes received it; None on a retained value, whose age
+    nobody knows.
+    """
+
+    tenant_id: TenantId
+    device_id: DeviceId
+    series: str
+    topic: str
+    data: bytes
+    timestamp_ms: int | None
+    encoding: Literal["", "text", "base64"] = ""
+    retained: bool = False
+
+    kind = "device"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Where it goes: the tenant's sockets, the device's, and superusers' who asked for the id anywhere."""
+        return (
+            channels.tenant(self.tenant_id),
+            channels.device(self.tenant_id, self.device_id),
+            channels.device_anywhere(self.device_id),
+        )
+
+
+Message = Notification | Broadcast | DeviceMessage
+
+_Addressee = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ADDRESSEE_MAX_CHARS)]
+
+
+class NoticeRequest(BaseModel):
+    """The body of ``POST /notify``, or one element of its array, before it becomes a message."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user_id: _Addressee | StrictInt | None = None
+    tenant_id: _Addressee | StrictInt | None = None
+    title: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TITLE_MAX_CHARS)]
+    message: Annotated[str, StringConstraints(strict=True, max_length=MESSAGE_MAX_CHARS)]
+    type: NoticeType = "info"
+    id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=NOTICE_ID_MAX_CHARS)] = Field(
+        default_factory=lambda: uuid.uuid4().hex
+    )
+    data: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one_addressee(self) -> Self:
+        if (self.user_id is None) == (self.tenant_id is None):
+            raise ValueError("give exactly one of user_id and tenant_id")
+        return self
+
+
+def parse_notice(value: object, *, data: bytes | None) -> Notification | Broadcast:
+    """The message that a parsed JSON value asks for.
+
+    ``data`` is the verbatim text of the value's own ``data`` member, None where it has none.
+    Raises `InvalidRequest` 422 ``invalid`` that names each faulty field.
+    """
+    if not isinstance(value, dict):
+        raise InvalidRequest(422, "invalid", "expected a JSON object, or an array of 1 to 1,000 of them")
+    if data is not None and len(data) > DATA_MAX_BYTES:
+        fields = {"data": f"at most {DATA_MAX_BYTES} bytes"}
+        raise InvalidRequest(422, "invalid", "invalid fields: data", fields)
+    try:
+        request = NoticeRequest.model_validate(value)
+    except ValidationError as error:
+        raise _invalid_fields(error) from None
+    return _message(request, data if request.data is not None else None)
+
+
+def _message(request: NoticeRequest, data: bytes | None) -> Notification | Broadcast:
+    timestamp_ms = now_ms()
+    if request.user_id is not None:
+        return Notification(
+            user_id=UserId(str(request.user_id)),
+            id=request.id,
+            title=request.title,
+            message=request.message,
+            type=request.type,
+            timestamp_ms=timestamp_ms,
+            data=data,
+        )
+    return Broadcast(
+        tenant_id=TenantId(str(request.tenant_id)),
+        id=request.id,
+        title=request.title,
+        message=request.message,
+        type=request.type,
+        timestamp_ms=timestamp_ms,
+        data=data,
+    )
+
+
+def _invalid_fields(error: ValidationError) -> InvalidRequest:
+    fields: dict[str, str] = {}
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        name = str(fault["loc"][0]) if fault["loc"] else "user_id"
+        text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        fields[name] = f"{fields[name]}; or {text}" if name in fields else text
+    return InvalidRequest(422, "invalid", f"invalid fields: {', '.join(fields)}", fields)

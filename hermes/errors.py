@@ -1,0 +1,93 @@
+"""Floor 1: what can go wrong, and how it is said.
+
+The exceptions, as a tree::
+
+    HermesError
+    ├── ConfigError        settings that cannot work: every fault at once, exit code 2
+    ├── TemplateError      a topic template that cannot be used, and what to mend
+    ├── Refused            a socket must be closed: carries its row of the table below
+    ├── ClientFault        a client's frame is wrong, the socket stays open: code and message
+    ├── InvalidRequest     a ``POST /notify`` body is wrong: status, code, message, fields
+    └── BrokerUnavailable  the embedded broker cannot be had, and the line to run
+
+The close codes, one row each (RFC 6455 §7.4; 1013 from IANA's registry): the number, the machine word that
+begins the reason, and whether a client may come back without its user doing something first. 1006 is not
+here: it is never sent, a client sees it where the connection broke without a close frame.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """One row of the close-code table."""
+
+    code: int
+    word: str
+    may_return: bool
+
+    def reason(self, retry_ms: int | None = None) -> str:
+        """The close frame's reason: the word, then hints, ``word;retry_ms=1234``."""
+        return self.word if retry_ms is None else f"{self.word};retry_ms={retry_ms}"
+
+
+NORMAL = Close(1000, "", may_return=True)
+STOPPING = Close(1001, "stopping", may_return=True)
+BINARY_NOT_SUPPORTED = Close(1003, "binary_not_supported", may_return=False)
+TOKEN_MISSING = Close(1008, "token_missing", may_return=False)
+TOKEN_INVALID = Close(1008, "token_invalid", may_return=False)
+TOKEN_EXPIRED = Close(1008, "token_expired", may_return=False)
+FORBIDDEN = Close(1008, "forbidden", may_return=False)
+TOO_MANY_ERRORS = Close(1008, "too_many_errors", may_return=False)
+MESSAGE_TOO_BIG = Close(1009, "message_too_big", may_return=False)
+INTERNAL_ERROR = Close(1011, "internal_error", may_return=True)
+SLOW_CONSUMER = Close(1013, "slow_consumer", may_return=True)
+SERVER_FULL = Close(1013, "server_full", may_return=True)
+
+
+class HermesError(Exception):
+    """Anything that Hermes itself raises on purpose."""
+
+
+class ConfigError(HermesError):
+    """The settings cannot work. ``faults`` holds one line for each thing to mend."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class TemplateError(HermesError, ValueError):
+    """A topic template cannot be used; the text says why and what to write instead."""
+
+
+class Refused(HermesError):
+    """This socket must be closed, with this row of the table."""
+
+    def __init__(self, close: Close, detail: str = "") -> None:
+        super().__init__(f"{close.word}: {detail}" if detail else close.word)
+        self.close = close
+
+
+class ClientFault(HermesError):
+    """A client's frame is wrong; the socket stays open and gets an error frame with this code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class InvalidRequest(HermesError):
+    """An HTTP request is wrong: the status, a machine code, a sentence, and a sentence per faulty field."""
+
+    def __init__(self, status: int, code: str, message: str, fields: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.fields = fields or {}
+
+
+class BrokerUnavailable(HermesError):
+    """The embedded broker cannot be started; the text says the one line to run."""

@@ -1,0 +1,47 @@
+"""Floor 1: the state of the MQTT link. Written by ``mqtt/`` on the event loop, shown by ``web/``."""
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class LinkState(StrEnum):
+    """What an operator is told."""
+
+    OFF = "off"
+    CONNECTING = "connecting"
+    UP = "up"
+    DOWN = "down"
+
+
+class Link:
+    """Whether devices' data arrives, since when, and what is missing where it does not."""
+
+    def __init__(self, *, off: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self.state = LinkState.OFF if off else LinkState.CONNECTING
+        self.since_ms = int(clock() * 1000)
+        self.missing: tuple[str, ...] = () if off else ("not connected to the MQTT broker yet",)
+
+    @property
+    def ready(self) -> bool:
+        """True when connected and subscribed, or when MQTT is off."""
+        return self.state in (LinkState.UP, LinkState.OFF)
+
+    def up(self) -> None:
+        """Connected, and every subscription granted."""
+        self._enter(LinkState.UP, ())
+
+    def connecting(self, missing: str) -> None:
+        """On the way up: what is still awaited."""
+        self._enter(LinkState.CONNECTING, (missing,))
+
+    def down(self, missing: str) -> None:
+        """Lost, or never reached: why, in words."""
+        self._enter(LinkState.DOWN, (missing,))
+
+    def _enter(self, state: LinkState, missing: tuple[str, ...]) -> None:
+        if state is not self.state:
+            self.state = state
+            self.since_ms = int(self._clock() * 1000)
+        self.missing = missing

@@ -1,0 +1,44 @@
+"""Floor 1: logging to standard error, with tokens and keys masked whatever the module that logs them."""
+
+import logging
+import re
+from collections.abc import Iterable
+
+MASK = "***"
+
+_PATTERNS = (
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),  # a JWT: base64url of '{"'
+    (re.compile(r"(\btoken=)[^&\s\"']+"), rf"\1{MASK}"),
+    (re.compile(r"(\bBearer\s+)[^\s\"',]+", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(r"(\w://[^/\s:@]*:)[^/\s@]+(@)"), rf"\1{MASK}\2"),  # a URL's password
+)
+
+
+class MaskingFormatter(logging.Formatter):
+    """Formats a record, traceback included, and masks what looks like a secret or is a known one."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._secrets = tuple(secret for secret in secrets if secret)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record), self._secrets)
+
+
+def masked(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without tokens, bearer keys, URL passwords and the given secrets."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def set_up(level: str, secrets: Iterable[str] = ()) -> None:
+    """Log to standard error at this level, masking these secrets."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(MaskingFormatter(secrets))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

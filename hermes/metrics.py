@@ -1,0 +1,48 @@
+"""Floor 1: what every floor counts on, as Prometheus counters of one registry.
+
+One `Metrics` belongs to one application. Hot paths add once per batch, never once per socket and message.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The counters. Each name is what an operator sees on ``/metrics``; each text says what it means."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.sockets_open = self._gauge("hermes_sockets_open", "Open sockets", "route")
+        self.sockets_closed = self._counter("hermes_sockets_closed", "Sockets ended, by close code", "code")
+        self.sockets_refused = self._counter("hermes_sockets_refused", "Sockets closed at open", "reason")
+        self.client_frames = self._counter("hermes_client_frames", "Frames from clients", "action")
+        self.published = self._counter("hermes_published", "Messages given to the hub", "kind")
+        self.deliveries = self._counter("hermes_deliveries", "Messages taken by a socket, each socket counted")
+        self.flushes = self._counter("hermes_flushes", "Coalescing flushes of the hub")
+        self.slow_consumers = self._counter("hermes_slow_consumers", "Sockets closed with 1013 slow_consumer")
+        self.lost_pongs = self._counter("hermes_lost_pongs", "Sockets dropped for want of a pong")
+        self.notify_requests = self._counter("hermes_notify_requests", "Answers of /notify", "status")
+        self.mqtt_received = self._counter("hermes_mqtt_received", "MQTT messages received")
+        self.mqtt_batches = self._counter("hermes_mqtt_batches", "Batches that crossed into the event loop")
+        self.mqtt_dropped = self._counter("hermes_mqtt_dropped", "MQTT messages not delivered", "reason")
+        self.mqtt_queued = self._gauge("hermes_mqtt_queued", "MQTT messages between thread and event loop")
+        self.mqtt_connected = self._gauge("hermes_mqtt_connected", "1 while connected and subscribed")
+        self.mqtt_connects = self._counter("hermes_mqtt_connects", "Connections to the broker that succeeded")
+        self.broker_restarts = self._counter("hermes_broker_restarts", "Restarts of the embedded broker")
+        self.loop_lag_s = Histogram(
+            "hermes_loop_lag_seconds",
+            "How late the one-second sweep ran: what a message may wait for the event loop",
+            registry=self.registry,
+            buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.0),
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format 0.0.4."""
+        return generate_latest(self.registry)

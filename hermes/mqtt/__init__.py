@@ -1,0 +1,1 @@
+"""Floor 3, the devices' door: MQTT in, device messages out."""
