@@ -127,9 +127,37 @@ def _numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
     return seconds
 
 
-def mint(claims: Mapping[str, object], *, secret: str) -> str:
-    """A signed JWT with these claims: for `hermes token`, for ``--dev`` and for tests."""
-    return jwt.encode(dict(claims), secret, algorithm=ALGORITHM)
+@dataclass(frozen=True, slots=True)
+class TokenMint:
+    """Signs tokens by the rules that an `Authenticator` of the same settings checks."""
+
+    secret: str
+    claim_tenant: str = "tenant_id"
+    issuer: str | None = None
+    audience: str | None = None
+
+    def token(
+        self,
+        *,
+        user_id: str,
+        username: str,
+        tenant_id: str | None = None,
+        is_superuser: bool = False,
+        ttl_s: float | None = None,
+    ) -> str:
+        """A JWT that is good for ``ttl_s`` seconds from now, or for ever."""
+        claims: dict[str, object] = {"user_id": user_id, "username": username, "iat": int(time.time())}
+        if tenant_id is not None:
+            claims[self.claim_tenant] = tenant_id
+        if is_superuser:
+            claims["is_superuser"] = True
+        if ttl_s is not None:
+            claims["exp"] = int(time.time() + ttl_s)
+        if self.issuer is not None:
+            claims["iss"] = self.issuer
+        if self.audience is not None:
+            claims["aud"] = self.audience
+        return jwt.encode(claims, self.secret, algorithm=ALGORITHM)
 
 
 def check_requested_tenant(principal: Principal, requested: str | None) -> None:

@@ -2,48 +2,43 @@
 
 Parsing and printing again would turn ``1.0e2`` into ``100.0`` and lose digits of large numbers. Both functions
 are for text that a strict parser has accepted already (RFC 8259); on anything else their answer is undefined.
+They count brackets instead of recursing, so depth costs nothing.
 """
 
 import json
 import re
 
-# Numbers are kept as text: converting them is wasted, and refuses integers of more than 4,300 digits.
-_SCANNER = json.JSONDecoder(parse_int=str, parse_float=str)
-_SPACE = re.compile(r"[ \t\n\r]*")
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN = re.compile(rf"{_STRING}|[\[\]{{}},]")
+_MEMBER = re.compile(rf"({_STRING})[ \t\n\r]*:")
+_SPACE = " \t\n\r"
 
 
 def members(text: str) -> dict[str, str]:
-    """An object's members, name to the text of its value; the last of a repeated name, as parsers have it.
-
-    Raises `RecursionError` where a value is nested too deeply.
-    """
+    """An object's members, name to the text of its value; of a repeated name the last, as parsers have it."""
     found: dict[str, str] = {}
-    position = _skip(text, _skip(text, 0) + 1)
-    while text[position] != "}":
-        name, position = _SCANNER.raw_decode(text, position)
-        start = _skip(text, _skip(text, position) + 1)
-        _, end = _SCANNER.raw_decode(text, start)
-        found[name] = text[start:end]
-        position = _after_comma(text, end)
+    for part in elements(text):
+        member = _MEMBER.match(part)
+        assert member is not None, "not the text of an object"
+        found[json.loads(member[1])] = part[member.end() :].strip(_SPACE)
     return found
 
 
 def elements(text: str) -> list[str]:
-    """The texts of an array's elements. Raises `RecursionError` where one is nested too deeply."""
-    found: list[str] = []
-    position = _skip(text, _skip(text, 0) + 1)
-    while text[position] != "]":
-        _, end = _SCANNER.raw_decode(text, position)
-        found.append(text[position:end])
-        position = _after_comma(text, end)
-    return found
-
-
-def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    return match.end() if match else position
-
-
-def _after_comma(text: str, position: int) -> int:
-    position = _skip(text, position)
-    return _skip(text, position + 1) if text[position] == "," else position
+    """The texts of an array's elements, or of an object's members with their names."""
+    parts: list[str] = []
+    depth = start = 0
+    for token in _TOKEN.finditer(text):
+        match text[token.start()]:
+            case "[" | "{":
+                depth += 1
+                if depth == 1:
+                    start = token.end()
+            case "]" | "}":
+                depth -= 1
+                if depth == 0 and (last := text[start : token.start()].strip(_SPACE)):
+                    parts.append(last)
+            case "," if depth == 1:
+                parts.append(text[start : token.start()].strip(_SPACE))
+                start = token.end()
+    return parts

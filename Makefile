@@ -1,0 +1,63 @@
+# The two commands of the README are `make run` and `make test`. Each does its own set-up: Debian packages where it
+# is run by root (else it says the one line to run), Python packages into .venv.
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run test check coverage bench clean packages-run packages-test
+
+run: packages-run $(VENV)/.run
+	@$(BIN)/hermes serve --dev $(ARGS)
+
+test: packages-test $(VENV)/.test check
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=95
+
+check: $(VENV)/.test
+	$(BIN)/ruff check hermes tests bench
+	$(BIN)/ruff format --check hermes tests bench
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_layers.py
+
+bench: packages-run $(VENV)/.test
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts tests/js/node_modules
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.run
+
+# program:package, installed where the program is missing; as a plain user only told
+RUN_PACKAGES := mosquitto:mosquitto
+TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium:chromium node:nodejs npm:npm \
+	systemd-analyze:systemd setpriv:util-linux
+
+packages-run:
+	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(RUN_PACKAGES)
+
+packages-test:
+	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(TEST_PACKAGES)
+
+define INSTALL
+$(PYTHON) -c "import ensurepip" 2>/dev/null || missing=python3-venv; \
+for pair in "$$@"; do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
+[ -n "$$missing" ] || exit 0; \
+if [ "$$(id -u)" = 0 ]; then \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+else \
+  echo "missing: $$missing; to have everything, run: sudo apt-get install $$missing" >&2; \
+fi
+endef

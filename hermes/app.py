@@ -1,0 +1,75 @@
+"""Floor 4: the route table, and which shared objects each handler gets."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from tornado.web import Application, RequestHandler
+
+import hermes
+from hermes.link import Link
+from hermes.log import masked
+from hermes.metrics import Metrics
+from hermes.web.console import ConsoleHandler, DevFacts, StaticHandler
+from hermes.web.notify import NotifyContext, NotifyHandler
+from hermes.web.sockets import DeviceSocket, LegacySocket, NotificationsSocket, SocketContext, TenantSocket
+from hermes.web.status import HealthHandler, MetricsHandler, ReadyHandler
+
+access_log = logging.getLogger("hermes.access")
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Everything that handlers share."""
+
+    sockets: SocketContext
+    notify: NotifyContext
+    link: Link
+    metrics: Metrics
+    dev_facts: DevFacts | None = None
+
+
+def make_app(shared: Shared) -> Application:
+    """The application: every URL that Hermes answers."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(resource_dir("templates")), autoescape=True)
+    console = {"template": environment.get_template("console.html"), "dev_facts": shared.dev_facts}
+    sockets = {"context": shared.sockets}
+    return Application(
+        [
+            (r"/ws/notifications", NotificationsSocket, sockets),
+            (r"/ws/tenant/([^/]+)", TenantSocket, sockets),
+            (r"/ws/device/([^/]+)", DeviceSocket, sockets),
+            (r"/ws", LegacySocket, sockets),
+            (r"/notify", NotifyHandler, {"context": shared.notify}),
+            (r"/health", HealthHandler),
+            (r"/ready", ReadyHandler, {"link": shared.link}),
+            (r"/metrics", MetricsHandler, {"metrics": shared.metrics}),
+            (r"/static/(.+)", StaticHandler, {"path": str(resource_dir("static"))}),
+            (r"/", ConsoleHandler, console),
+        ],
+        log_function=log_access,
+    )
+
+
+def resource_dir(name: str) -> Path:
+    """``templates`` or ``static``: inside the installed package, or in the checkout where it is installed editable."""
+    package = Path(hermes.__file__).parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def log_access(handler: RequestHandler) -> None:
+    """One line a request, at info from 400 on; the query's token masked."""
+    status = handler.get_status()
+    request = handler.request
+    level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.ERROR
+    access_log.log(
+        level,
+        "%d %s %s from %s in %.1f ms",
+        status,
+        request.method,
+        masked(request.uri or ""),
+        request.remote_ip,
+        request.request_time() * 1000,
+    )

@@ -1,0 +1,97 @@
+"""Floor 4: ``hermes check``: looks at what ``hermes serve`` would need, and says what to mend."""
+
+import asyncio
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from hermes.config import Settings
+from hermes.errors import BrokerUnavailable, HermesError
+from hermes.link import Link
+from hermes.metrics import Metrics
+from hermes.mqtt.bridge import Bridge
+from hermes.mqtt.broker import find_mosquitto
+from hermes.mqtt.client import MqttClient
+from hermes.mqtt_url import parse_mqtt_url
+from hermes.server import listen
+from hermes.topics import TopicMap
+
+BROKER_TIMEOUT_S = 5.0
+
+
+async def check(settings: Settings) -> int:
+    """Print a line for each thing looked at; 0 when all is well, 1 when something must be mended."""
+    print("ok      settings")
+    faults = [*_file_faults(settings), *_address_faults(settings), *await _broker_faults(settings)]
+    for fault in faults:
+        print(f"mend    {fault}")
+    print("ready to serve" if not faults else f"{len(faults)} to mend")
+    return 1 if faults else 0
+
+
+def _file_faults(settings: Settings) -> Iterator[str]:
+    for path in (settings.jwt_secret_file, settings.api_key_file):
+        if path is None:
+            continue
+        if _readable_by_others(path):
+            yield f"{path} can be read by every user of this machine: chmod 600 {path}"
+        else:
+            print(f"ok      {path}")
+
+
+def _readable_by_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IROTH)
+
+
+def _address_faults(settings: Settings) -> Iterator[str]:
+    try:
+        for listening in listen(settings.host, settings.port):
+            listening.close()
+    except HermesError as error:
+        yield str(error)
+    else:
+        print(f"ok      {settings.host} port {settings.port} is free")
+
+
+async def _broker_faults(settings: Settings) -> list[str]:
+    url = settings.broker_url
+    if url == "off":
+        print("ok      MQTT is off")
+        return []
+    if url == "embedded":
+        return _embedded_faults()
+    link = await _try_broker(settings)
+    if not link.ready:
+        return [f"broker {parse_mqtt_url(url)}: {', '.join(link.missing)}"]
+    print(f"ok      broker {parse_mqtt_url(url)} takes every subscription")
+    return []
+
+
+def _embedded_faults() -> list[str]:
+    try:
+        found = find_mosquitto()
+    except BrokerUnavailable as error:
+        return [str(error)]
+    print(f"ok      {found}")
+    return []
+
+
+async def _try_broker(settings: Settings) -> Link:
+    """Connect and subscribe as the server would, for a few seconds at most."""
+    metrics = Metrics()
+    link = Link()
+    topics = TopicMap(settings.topics)
+    bridge = Bridge(
+        topics=topics,
+        publish=lambda message: None,
+        link=link,
+        metrics=metrics,
+        loop=asyncio.get_running_loop(),
+    )
+    client = MqttClient(url=parse_mqtt_url(settings.broker_url), bridge=bridge, topics=topics, metrics=metrics)
+    client.start()
+    deadline_s = asyncio.get_running_loop().time() + BROKER_TIMEOUT_S
+    while not link.ready and asyncio.get_running_loop().time() < deadline_s:
+        await asyncio.sleep(0.05)
+    await asyncio.get_running_loop().run_in_executor(None, client.stop)
+    return link

@@ -1,0 +1,337 @@
+"""Floor 1: the settings, built once, validated whole, passed by constructor.
+
+Flags win over the environment (``HERMES_…``), that over the TOML file, that over the defaults. Flags and variables
+arrive as strings and are read by pydantic; a TOML key is the variable's name without ``HERMES_`` in lower case.
+Nobody else reads the environment.
+"""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from hermes.auth import SECRET_MIN_BYTES, TokenMint
+from hermes.errors import ConfigError
+from hermes.mqtt_url import parse_mqtt_url
+from hermes.topics import TopicMap
+
+ENVIRONMENT_PREFIX = "HERMES_"
+CONFIG_VARIABLE = "HERMES_CONFIG"
+
+DEFAULT_PORT = 8080
+DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"
+
+NO_SECRET = (
+    "no JWT secret: write one to a file (openssl rand -hex 32 > jwt-secret) and give "
+    "--jwt-secret-file jwt-secret, set HERMES_JWT_SECRET, or use --dev to try Hermes out"
+)
+
+
+def _split_commas(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _topics(value: tuple[str, ...]) -> tuple[str, ...]:
+    TopicMap(value)  # raises TemplateError, a ValueError, that says what to mend
+    return value
+
+
+def _mqtt_url(value: str) -> str:
+    if value not in ("off", "embedded"):
+        parse_mqtt_url(value)
+    return value
+
+
+def _origin(value: str) -> str:
+    if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
+        raise ValueError(f"{value!r} is no origin; write scheme and host, as in https://app.example.com, or *")
+    return value.lower()
+
+
+def _readable(path: Path) -> Path:
+    try:
+        path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ValueError(f"cannot read {path}: {reason}") from None
+    return path
+
+
+def _jwt_secret(value: SecretStr) -> SecretStr:
+    check_secret(value.get_secret_value())
+    return value
+
+
+def _jwt_secret_file(path: Path) -> Path:
+    check_secret(secret_text(_readable(path)))
+    return path
+
+
+def _api_key_file(path: Path) -> Path:
+    if not key_lines(_readable(path)):
+        raise ValueError(f"{path} holds no key; write one key a line")
+    return path
+
+
+def state_folder() -> Path:
+    """Where ``--dev`` keeps what must outlive a restart (XDG Base Directory Specification)."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "hermes"
+
+
+def check_secret(secret: str) -> None:
+    """Raises ValueError for a secret that is too short for HS256."""
+    if len(secret.encode()) < SECRET_MIN_BYTES:
+        raise ValueError(f"the secret is shorter than {SECRET_MIN_BYTES} bytes; make one with: openssl rand -hex 32")
+
+
+def secret_text(path: Path) -> str:
+    """A secret file's content without its one trailing newline."""
+    text = path.read_text("utf-8")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def key_lines(path: Path) -> tuple[str, ...]:
+    """The keys of a key file, one a line; blank lines do not count."""
+    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+
+
+def is_loopback(host: object) -> bool:
+    """Whether this address, or name, is this machine's own."""
+    try:
+        return ipaddress.ip_address(str(host).strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+SecretFile = Annotated[Path, AfterValidator(_jwt_secret_file)]
+Secret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
+KeyFile = Annotated[Path, AfterValidator(_api_key_file)]
+
+
+class _Faults(Exception):
+    """Carries the fault lines past pydantic, which would wrap a ValueError."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
+class _Sourced(BaseSettings):
+    """Settings whose faults, of one field or of several together, are all told at once."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    @classmethod
+    def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
+        """What no field can know alone, judged from the values as they were given."""
+        return []
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_faults(cls, given: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        faults = cls.cross_faults(given)
+        try:
+            settings = handler(given)
+        except ValidationError as error:
+            raise _Faults(faults + _explain(error)) from None
+        if faults:
+            raise _Faults(faults)
+        return settings
+
+
+class TokenSettings(_Sourced):
+    """How tokens are signed and read: what both ``hermes serve`` and ``hermes token`` need."""
+
+    jwt_secret: Secret | None = None
+    jwt_secret_file: SecretFile | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    claim_tenant: Annotated[str, Field(min_length=1)] = "tenant_id"
+
+    @property
+    def secret(self) -> str | None:
+        """The signing secret, from wherever it was given; None where it was not."""
+        if self.jwt_secret is not None:
+            return self.jwt_secret.get_secret_value()
+        return None if self.jwt_secret_file is None else secret_text(self.jwt_secret_file)
+
+    @property
+    def mint(self) -> TokenMint:
+        """Signs tokens by these settings; raises `ConfigError` without a secret."""
+        if self.secret is None:
+            raise ConfigError([NO_SECRET])
+        return TokenMint(
+            secret=self.secret,
+            claim_tenant=self.claim_tenant,
+            issuer=self.jwt_issuer,
+            audience=self.jwt_audience,
+        )
+
+    @classmethod
+    def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
+        """A secret comes from one place."""
+        if given.get("jwt_secret") is not None and given.get("jwt_secret_file") is not None:
+            return ["HERMES_JWT_SECRET and --jwt-secret-file are both given; keep one"]
+        return []
+
+
+class ClientSettings(_Sourced):
+    """What ``hermes notify`` and ``hermes listen`` need to reach a running Hermes."""
+
+    api_url: str = f"http://127.0.0.1:{DEFAULT_PORT}"
+    token: SecretStr | None = None
+    token_file: Annotated[Path, AfterValidator(_readable)] | None = None
+    api_key_file: KeyFile | None = None
+
+    @property
+    def bearer(self) -> str | None:
+        """The token to open sockets with; None where none was given."""
+        if self.token_file is not None:
+            return secret_text(self.token_file).strip()
+        return None if self.token is None else self.token.get_secret_value()
+
+    @property
+    def api_key(self) -> str | None:
+        """The first key of the key file; None without a file."""
+        return None if self.api_key_file is None else key_lines(self.api_key_file)[0]
+
+
+class Settings(TokenSettings):
+    """Everything ``hermes serve`` can be told."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
+    api_key_file: KeyFile | None = None
+    mqtt_url: Annotated[str, AfterValidator(_mqtt_url)] | None = None
+    topics: Annotated[CommaList, Field(min_length=1), AfterValidator(_topics)] = ("hermes",)
+    origins: Annotated[CommaList, AfterValidator(lambda values: tuple(map(_origin, values)))] = ()
+    ping_interval_s: Annotated[float, Field(ge=1, le=3_600)] = 25
+    ping_timeout_s: Annotated[float, Field(ge=1, le=3_600)] = 20
+    drain_timeout_s: Annotated[float, Field(ge=0, le=600)] = 10
+    outbox_max_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
+    outbox_max_messages: Annotated[int, Field(ge=1)] = 1_000
+    max_sockets: Annotated[int, Field(ge=1)] | None = None
+    compress: bool = True
+    dev: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def broker_url(self) -> str:
+        """Where devices' data comes from: an ``mqtt://`` or ``mqtts://`` URL, ``embedded`` or ``off``."""
+        return self.mqtt_url or ("embedded" if self.dev else DEFAULT_MQTT_URL)
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys that may call ``/notify``; none means loopback callers only."""
+        return () if self.api_key_file is None else key_lines(self.api_key_file)
+
+    @classmethod
+    def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
+        """Listening beyond this machine needs a key; only ``--dev`` can do without a secret."""
+        return super().cross_faults(given) + _reach_faults(given) + _secret_faults(given)
+
+
+def _reach_faults(given: Mapping[str, Any]) -> list[str]:
+    host = given.get("host", "127.0.0.1")
+    if is_loopback(host):
+        return []
+    if _is_dev(given):
+        return [f"--dev is for this machine only, but --host is {host}; use --host 127.0.0.1 or leave out --dev"]
+    if given.get("api_key_file") is None:
+        return [
+            f"--host {host} can be reached from other machines, so /notify needs a key: "
+            "write one to a file (openssl rand -hex 24 > api-keys) and give --api-key-file api-keys"
+        ]
+    return []
+
+
+def _secret_faults(given: Mapping[str, Any]) -> list[str]:
+    if _is_dev(given) or given.get("jwt_secret") is not None or given.get("jwt_secret_file") is not None:
+        return []
+    return [NO_SECRET]
+
+
+def _is_dev(given: Mapping[str, Any]) -> bool:
+    return str(given.get("dev", "")).lower() in ("1", "true", "yes", "on", "t", "y")
+
+
+def _variable(name: str) -> str:
+    return f"{ENVIRONMENT_PREFIX}{name.upper()}"
+
+
+def _flag(name: str) -> str:
+    """The flag and variable that a field is known by, to name it in a fault."""
+    flag = {"topics": "topic", "origins": "origin", "api_url": "url"}.get(name, name).replace("_", "-")
+    if name in ("jwt_secret", "token"):
+        return _variable(name)
+    return f"--{flag} ({_variable(name)})"
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        text = fault["msg"].removeprefix("Value error, ")
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"unknown key {name!r} in the configuration file")
+        else:
+            lines.append(f"{_flag(name)}: {text}" if name else text)
+    return lines
+
+
+def _toml(path: str | None) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"--config: {path} is not TOML: {error}"]) from None
+
+
+def _known(model: type[_Sourced], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in model.model_fields}
+
+
+S = TypeVar("S", bound=_Sourced)
+
+
+def load(model: type[S], flags: Mapping[str, Any]) -> S:
+    """The settings of this model from flags, environment and file; raises `ConfigError` with every fault.
+
+    ``flags`` maps field names to the strings given on the command line, ``config`` to the TOML file's path. The
+    commands that need only a few settings read the same file and pass over the keys of the others.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    values = _toml(given.pop("config", None) or os.environ.get(CONFIG_VARIABLE))
+    from_file = {name: value for name, value in values.items() if not os.environ.get(_variable(name))}
+    if model is not Settings:
+        given, from_file = _known(model, given), _known(model, from_file)
+    try:
+        return model(**(from_file | given))
+    except _Faults as faults:
+        raise ConfigError(faults.lines) from None

@@ -1,0 +1,87 @@
+"""Floor 2: what a client may say, parsed once into validated values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from hermes.errors import ClientFault
+from hermes.ids import DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """``ping``: answered with ``pong`` and the other keys of the ping."""
+
+    echo: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """``ack``: the user has seen a notification; not answered."""
+
+    notification_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """``refresh``: a new token for this socket."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """``subscribe``: narrow the device feed to the named devices."""
+
+    device_id: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """``unsubscribe``: take one device out of the narrowed feed."""
+
+    device_id: DeviceId
+
+
+Action = Ping | Ack | Refresh | Subscribe | Unsubscribe
+
+
+def parse_action(text: str) -> Action:
+    """The action that a client's text frame asks for.
+
+    Raises `ClientFault` with ``bad_json``, ``not_object``, ``unknown_action`` or ``invalid``.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise ClientFault("bad_json", "the frame is not JSON") from None
+    if not isinstance(value, dict):
+        raise ClientFault("not_object", 'expected a JSON object such as {"action":"ping"}')
+    match value.get("action"):
+        case "ping":
+            return Ping({name: item for name, item in value.items() if name != "action"})
+        case "ack":
+            return Ack(_optional_text(value, "notification_id"))
+        case "refresh":
+            return Refresh(_text(value, "token"))
+        case "subscribe":
+            return Subscribe(DeviceId(_text(value, "device")))
+        case "unsubscribe":
+            return Unsubscribe(DeviceId(_text(value, "device")))
+        case _:
+            raise ClientFault("unknown_action", "action must be ping, ack, refresh, subscribe or unsubscribe")
+
+
+def _text(value: dict[str, Any], name: str) -> str:
+    text = _optional_text(value, name)
+    if not text:
+        raise ClientFault("invalid", f"{name} must be a non-empty string")
+    return text
+
+
+def _optional_text(value: dict[str, Any], name: str) -> str | None:
+    text = value.get(name)
+    if text is not None and not isinstance(text, str):
+        raise ClientFault("invalid", f"{name} must be a string")
+    return text

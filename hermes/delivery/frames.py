@@ -1,0 +1,133 @@
+"""Floor 2: a message becomes its finished WebSocket frame, once, whoever receives it.
+
+A `Frame` is one unfragmented, unmasked text frame (RFC 6455 §5.2) in plain form and, when a socket that negotiated
+permessage-deflate asks, in deflated form (RFC 7692 §7.2.1, no context takeover, so that all may share it). A
+`Batch` is the frames that one channel gets in one turn of the loop, joined once for all its sockets.
+"""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from hermes.delivery.messages import Broadcast, DeviceMessage, Message, Notification
+
+TEXT_FRAME = 0x81  # FIN and opcode 1
+RSV1 = 0x40  # set on a deflated message
+DEFLATE_MIN_BYTES = 256  # below this deflating costs more than it saves
+DEFLATE_LEVEL = 3
+
+
+class Frame:
+    """One message, ready for the wire. ``payload`` is its JSON text in UTF-8."""
+
+    __slots__ = ("_deflated", "payload", "plain")
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.plain = _header(TEXT_FRAME, len(payload)) + payload
+        self._deflated: bytes | None = None
+
+    def __len__(self) -> int:
+        """Its size in plain form, header included: what the bounds count."""
+        return len(self.plain)
+
+    @property
+    def deflated(self) -> bytes:
+        """The frame for sockets that inflate; the plain one where deflating does not pay."""
+        if self._deflated is None:
+            self._deflated = self.plain if len(self.payload) < DEFLATE_MIN_BYTES else _deflate(self.payload)
+        return self._deflated
+
+    def wire(self, *, compressed: bool) -> bytes:
+        """The bytes for a socket that negotiated compression, or did not."""
+        return self.deflated if compressed else self.plain
+
+
+class Batch:
+    """Frames that leave together; each form is joined at most once."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.frames = frames
+
+    @cached_property
+    def plain(self) -> bytes:
+        """All frames, plain, in order."""
+        return b"".join([frame.plain for frame in self.frames])
+
+    @cached_property
+    def deflated(self) -> bytes:
+        """All frames for sockets that inflate, in order."""
+        return b"".join([frame.deflated for frame in self.frames])
+
+    def wire(self, *, compressed: bool) -> bytes:
+        """The bytes for a socket that negotiated compression, or did not."""
+        return self.deflated if compressed else self.plain
+
+
+def _header(first_byte: int, length: int) -> bytes:
+    if length < 126:
+        return struct.pack("!BB", first_byte, length)
+    if length <= 0xFFFF:
+        return struct.pack("!BBH", first_byte, 126, length)
+    return struct.pack("!BBQ", first_byte, 127, length)
+
+
+def _deflate(payload: bytes) -> bytes:
+    compressor = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    body = body[:-4]  # RFC 7692 §7.2.1: without the empty block's 00 00 ff ff
+    return _header(TEXT_FRAME | RSV1, len(body)) + body
+
+
+def encode(message: Message) -> Frame:
+    """The frame that every receiver of this message gets."""
+    if isinstance(message, DeviceMessage):
+        return Frame(orjson.dumps(_device_fields(message)))
+    return Frame(orjson.dumps(_notice_fields(message)))
+
+
+def reply(fields: Mapping[str, object]) -> Frame:
+    """The frame that answers one client's action.
+
+    Raises `orjson.JSONEncodeError` (a TypeError) where echoed values are nested too deeply to print.
+    """
+    return Frame(orjson.dumps(fields))
+
+
+def _device_fields(message: DeviceMessage) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "channel": "device",
+        "tenant_id": message.tenant_id,
+        "device_id": message.device_id,
+        "series": message.series,
+        "topic": message.topic,
+        "data": orjson.Fragment(message.data),
+        "timestamp": message.timestamp_ms,
+    }
+    if message.encoding:
+        fields["encoding"] = message.encoding
+    if message.retained:
+        fields["retained"] = True
+    return fields
+
+
+def _notice_fields(message: Notification | Broadcast) -> dict[str, Any]:
+    fields: dict[str, Any] = (
+        {"channel": "notifications"}
+        if isinstance(message, Notification)
+        else {"channel": "tenant", "tenant_id": message.tenant_id}
+    )
+    fields |= {
+        "id": message.id,
+        "title": message.title,
+        "message": message.message,
+        "type": message.type,
+        "timestamp": message.timestamp_ms,
+    }
+    if message.data is not None:
+        fields["data"] = orjson.Fragment(message.data)
+    return fields

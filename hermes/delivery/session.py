@@ -1,0 +1,129 @@
+"""Floor 2: one connected client: its principal, its outbox, and what happens when it is slow or silent.
+
+The session is the only writer of its socket. It knows the socket as a `Transport`, so that tests can hand it a
+fake; the real one stands in ``web/transport.py``.
+"""
+
+import logging
+from typing import Protocol
+
+from hermes.auth import Principal
+from hermes.delivery.frames import Batch, Frame
+from hermes.delivery.outbox import Outbox, OutboxLimits
+from hermes.delivery.retry import retry_ms
+from hermes.errors import SLOW_CONSUMER, STOPPING, TOKEN_EXPIRED, Close
+from hermes.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+DRAIN_BYTES = 131_072  # as much as TCP_NOTSENT_LOWAT lets the kernel hold unsent, so one drain is one send
+
+
+class Transport(Protocol):
+    """What a session needs of a socket."""
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the client negotiated permessage-deflate."""
+
+    def write(self, data: bytes) -> bool:
+        """Send finished frames. True where the kernel took them all, so that more may follow at once; False
+        where some wait: then `Session.drained` is called when they have gone. Raises OSError on a dead socket.
+        """
+
+    def ping(self) -> None:
+        """Send a protocol ping (RFC 6455 §5.5.2)."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake; nothing may be written after."""
+
+    def abort(self) -> None:
+        """Drop the connection without a close frame, soon, not within this call."""
+
+
+class Session:
+    """One client that was let in."""
+
+    def __init__(self, *, principal: Principal, transport: Transport, limits: OutboxLimits, metrics: Metrics) -> None:
+        self.principal = principal
+        self.closed = False
+        self._transport = transport
+        self._outbox = Outbox(limits)
+        self._metrics = metrics
+        self._blocked = False  # the transport holds bytes that the kernel has not taken
+        self._compressed = transport.compressed
+        self._ping_at: float | None = None
+        self._pong_until: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many frames wait in the outbox."""
+        return len(self._outbox)
+
+    def send(self, batch: Batch | Frame) -> bool:
+        """Give the socket these frames; True when the kernel or the bounded outbox took all of them."""
+        if self.closed:
+            return False
+        if self._blocked:
+            return self._queue(batch)
+        self._write(batch.wire(compressed=self._compressed))
+        return not self.closed
+
+    def drained(self) -> None:
+        """The transport's last byte has gone: send on what waits."""
+        self._blocked = False
+        while self._outbox and not self._blocked and not self.closed:
+            self._write(Batch(self._outbox.take(DRAIN_BYTES)).wire(compressed=self._compressed))
+
+    def _queue(self, batch: Batch | Frame) -> bool:
+        frames = batch.frames if isinstance(batch, Batch) else (batch,)
+        if self._outbox.put(frames):
+            return True
+        self._metrics.slow_consumers.inc()
+        self.close(SLOW_CONSUMER, retry_ms(1))
+        return False
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._blocked = not self._transport.write(data)
+        except OSError:
+            self.drop()
+
+    def close(self, close: Close, retry_after_ms: int | None = None) -> None:
+        """Begin to close with this row of the table. What waits is still sent if the server is stopping."""
+        if self.closed:
+            return
+        if close is STOPPING and self._outbox:
+            self._write(Batch(self._outbox.take(self._outbox.size_bytes)).wire(compressed=self._compressed))
+        self._outbox.clear()
+        if not self.closed:
+            self.closed = True
+            self._transport.close(close.code, close.reason(retry_after_ms))
+
+    def drop(self) -> None:
+        """End without a close frame: the socket is dead, or silent for too long."""
+        self.closed = True
+        self._outbox.clear()
+        self._transport.abort()
+
+    def pong(self) -> None:
+        """The client answered a ping."""
+        self._pong_until = None
+
+    def sweep(self, *, wall_s: float, monotonic_s: float, ping_interval_s: float, ping_timeout_s: float) -> None:
+        """Once a second: close when the token has expired, ping when due, drop when the pong is overdue."""
+        expires_at = self.principal.expires_at
+        if self.closed:
+            return
+        if expires_at is not None and expires_at <= wall_s:
+            self.close(TOKEN_EXPIRED)
+        elif self._pong_until is not None and self._pong_until <= monotonic_s:
+            log.info("no pong within %g s from user %s", ping_timeout_s, self.principal.user_id)
+            self._metrics.lost_pongs.inc()
+            self.drop()
+        elif self._ping_at is None:
+            self._ping_at = monotonic_s + ping_interval_s
+        elif self._ping_at <= monotonic_s:
+            self._ping_at = monotonic_s + ping_interval_s
+            self._pong_until = self._pong_until or monotonic_s + ping_timeout_s
+            self._transport.ping()

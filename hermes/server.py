@@ -1,0 +1,236 @@
+"""Floor 4: start, serve, drain, stop, in reading order."""
+
+import asyncio
+import errno
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from hermes.app import Shared, make_app
+from hermes.auth import ApiKeys, Authenticator
+from hermes.config import Settings
+from hermes.delivery.hub import Hub
+from hermes.delivery.outbox import OutboxLimits
+from hermes.delivery.retry import retry_ms
+from hermes.delivery.sweep import Sweep
+from hermes.dev.devices import SimulatedDevices
+from hermes.dev.people import console_facts
+from hermes.errors import STOPPING, BrokerUnavailable, HermesError
+from hermes.link import Link
+from hermes.metrics import Metrics
+from hermes.mqtt.bridge import Bridge
+from hermes.mqtt.broker import EmbeddedBroker
+from hermes.mqtt.client import MqttClient
+from hermes.mqtt_url import parse_mqtt_url
+from hermes.topics import TopicMap
+from hermes.web.notify import NotifyContext
+from hermes.web.sockets import Occupancy, SocketContext
+
+log = logging.getLogger(__name__)
+
+LISTEN_BACKLOG = 4_096  # thousands come back at once after a restart; the kernel caps it at somaxconn
+FILES_RESERVED = 128  # of the file limit: listening, logs, the broker, HTTP requests
+BODY_MAX_BYTES = 65_536  # of requests that have no limit of their own
+IDLE_TIMEOUT_S = 75.0
+BODY_TIMEOUT_S = 60.0
+
+
+class Server:
+    """One running Hermes. ``start``, then ``stop``; or ``run`` for both with the signals between."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.hub = Hub(metrics=self.metrics)
+        self.link = Link(off=settings.broker_url == "off")
+        self.authenticator = Authenticator(
+            secret=settings.mint.secret,
+            claim_tenant=settings.claim_tenant,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+        self.broker: EmbeddedBroker | None = None
+        self.simulated: SimulatedDevices | None = None
+        self._listening: list[socket.socket] = []
+        self._http: HTTPServer | None = None
+        self._mqtt: MqttClient | None = None
+        self._simulator_mqtt: MqttClient | None = None
+        self._sweep = Sweep(
+            hub=self.hub,
+            metrics=self.metrics,
+            ping_interval_s=settings.ping_interval_s,
+            ping_timeout_s=settings.ping_timeout_s,
+        )
+
+    # -- start ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, connect to the broker, and serve. Raises `HermesError` where that cannot be."""
+        self._listening = listen(self.settings.host, self.settings.port)
+        try:
+            mqtt_url = await self._start_broker()
+        except BaseException:
+            self._close_listening()
+            raise
+        self._sweep.start()
+        self._start_http()
+        self._start_mqtt(mqtt_url)
+        log.info("listening on %s", self.url)
+
+    @property
+    def url(self) -> str:
+        """The address to open in a browser."""
+        host, port = self._listening[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _start_broker(self) -> str:
+        """Start the embedded broker where it is asked for; the URL to connect to, or ``off``."""
+        if self.settings.broker_url != "embedded":
+            return self.settings.broker_url
+        self.broker = EmbeddedBroker(metrics=self.metrics)
+        try:
+            await self.broker.start()
+        except BrokerUnavailable as error:
+            self.broker = None
+            if not self.settings.dev:
+                raise
+            log.warning("going on without devices: %s", error)
+            self.link.down(str(error))
+            return "off"
+        return self.broker.url
+
+    def _start_http(self) -> None:
+        self._http = HTTPServer(
+            make_app(self._shared()),
+            max_body_size=BODY_MAX_BYTES,
+            idle_connection_timeout=IDLE_TIMEOUT_S,
+            body_timeout=BODY_TIMEOUT_S,
+        )
+        self._http.add_sockets(self._listening)
+
+    def _shared(self) -> Shared:
+        settings = self.settings
+        return Shared(
+            sockets=SocketContext(
+                authenticator=self.authenticator,
+                hub=self.hub,
+                metrics=self.metrics,
+                occupancy=Occupancy(limit=settings.max_sockets or sockets_by_file_limit()),
+                limits=OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages),
+                origins=frozenset(settings.origins),
+                compress=settings.compress,
+            ),
+            notify=NotifyContext(hub=self.hub, keys=ApiKeys(settings.api_keys), metrics=self.metrics),
+            link=self.link,
+            metrics=self.metrics,
+            dev_facts=self._dev_facts if settings.dev else None,
+        )
+
+    def _dev_facts(self) -> Mapping[str, Any]:
+        return console_facts(self.settings.mint, api_keys=self.settings.api_keys, devices=self.device_ids)
+
+    @property
+    def device_ids(self) -> list[str]:
+        """The simulated devices, where there are any."""
+        return [] if self.simulated is None else [id for ids in self.simulated.device_ids.values() for id in ids]
+
+    def _start_mqtt(self, mqtt_url: str) -> None:
+        if mqtt_url == "off":
+            return
+        topics = TopicMap(self.settings.topics)
+        bridge = Bridge(
+            topics=topics,
+            publish=self.hub.publish,
+            link=self.link,
+            metrics=self.metrics,
+            loop=asyncio.get_running_loop(),
+        )
+        url = parse_mqtt_url(mqtt_url)
+        self._mqtt = MqttClient(url=url, bridge=bridge, topics=topics, metrics=self.metrics)
+        self._mqtt.start()
+        if self.settings.dev and self.broker is not None:
+            self._simulator_mqtt = MqttClient(
+                url=url, bridge=None, topics=None, metrics=self.metrics, thread_name="hermes-simulator"
+            )
+            self._simulator_mqtt.start()
+            self.simulated = SimulatedDevices(publish=self._simulator_mqtt.publish)
+            self.simulated.start()
+
+    # -- serve ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain and stop."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        try:
+            await stopping.wait()
+            log.info("stopping")
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+            await self.stop()
+
+    # -- drain and stop -------------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Accept nothing new, say goodbye to every socket, and end what was started, in reverse order."""
+        if self.simulated is not None:
+            await self.simulated.stop()
+        if self._http is not None:
+            self._http.stop()
+            await self._drain()
+            await self._http.close_all_connections()
+        await self._sweep.stop()
+        loop = asyncio.get_running_loop()
+        for client in (self._simulator_mqtt, self._mqtt):
+            if client is not None:
+                await loop.run_in_executor(None, client.stop)
+        if self.broker is not None:
+            await self.broker.stop()
+
+    async def _drain(self) -> None:
+        """Close every session with 1001 and its own time to return; wait for them, but not for ever."""
+        self.hub.flush()
+        sessions = tuple(self.hub.sessions)
+        for session in sessions:
+            session.close(STOPPING, retry_ms(len(sessions)))
+        deadline_s = asyncio.get_running_loop().time() + self.settings.drain_timeout_s
+        while self.hub.sessions and asyncio.get_running_loop().time() < deadline_s:
+            await asyncio.sleep(0.02)
+        if self.hub.sessions:
+            log.warning("%d sockets did not close in time", len(self.hub.sessions))
+
+    def _close_listening(self) -> None:
+        for listening in self._listening:
+            listening.close()
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """The listening sockets; raises `HermesError` that says which address is taken and what to do."""
+    try:
+        return bind_sockets(port, address=host, backlog=LISTEN_BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise HermesError(
+                f"port {port} on {host} is taken by another program; stop that one, "
+                f"or choose another port: --port {port + 1 if port < 65_535 else 8080} (0 picks a free one)"
+            ) from None
+        if error.errno == errno.EACCES:
+            raise HermesError(f"port {port} may only be opened by root; choose one from 1024 up: --port 8080") from None
+        raise HermesError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def sockets_by_file_limit() -> int:
+    """Raise the process's soft limit of open files to the hard one, and answer how many sockets that allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(1, hard - FILES_RESERVED)

@@ -1,0 +1,38 @@
+"""Floor 3: where a request's token and key stand."""
+
+from tornado.httputil import HTTPServerRequest
+
+from hermes.errors import TOKEN_INVALID, TOKEN_MISSING, Refused
+
+SUBPROTOCOL = "hermes.v1"
+
+
+def offered_subprotocols(request: HTTPServerRequest) -> list[str]:
+    """The entries of ``Sec-WebSocket-Protocol``, in order."""
+    header = request.headers.get("Sec-WebSocket-Protocol", "")
+    return [entry.strip() for entry in header.split(",") if entry.strip()]
+
+
+def bearer(request: HTTPServerRequest) -> str | None:
+    """The credential of ``Authorization: Bearer …`` (RFC 6750 §2.1); other schemes are not ours to read."""
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    return credential.strip() or None if scheme.lower() == "bearer" else None
+
+
+def token(request: HTTPServerRequest) -> str:
+    """The one token of a WebSocket request: ``?token=``, bearer, or the subprotocol beside ``hermes.v1``.
+
+    Raises `Refused` with ``token_missing`` where there is none, ``token_invalid`` where there are several.
+    """
+    tokens = [value.decode("utf-8", "replace") for value in request.query_arguments.get("token", ())]
+    if (authorization := bearer(request)) is not None:
+        tokens.append(authorization)
+    offered = offered_subprotocols(request)
+    if SUBPROTOCOL in offered:
+        tokens += [entry for entry in offered if entry != SUBPROTOCOL]
+    given = [value for value in tokens if value]
+    if not given:
+        raise Refused(TOKEN_MISSING)
+    if len(given) > 1:
+        raise Refused(TOKEN_INVALID, "more than one token was given")
+    return given[0]

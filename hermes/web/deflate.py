@@ -1,0 +1,60 @@
+"""Floor 3: permessage-deflate without context takeover (RFC 7692), so that one deflated frame serves all sockets.
+
+`SharedDeflateProtocol` overrides one private hook of Tornado, ``_create_compressors``; that is why setup.cfg has an
+upper bound on Tornado, and why a test looks at the handshake from outside.
+"""
+
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.websocket import WebSocketProtocol13
+
+_FLAGS = ("server_no_context_takeover", "client_no_context_takeover")
+_FULL_WINDOW = "15"
+
+
+class SharedDeflateProtocol(WebSocketProtocol13):
+    """Tornado's protocol, answering every offer of compression with both ``*_no_context_takeover``.
+
+    A client must accept what it did not ask for (RFC 7692 §7.1.1). Nothing is kept between messages, which
+    saves 83 KiB a socket.
+    """
+
+    compressed = False
+
+    def _create_compressors(
+        self, side: str, agreed_parameters: dict[str, Any], compression_options: dict[str, Any] | None = None
+    ) -> None:
+        agreed_parameters.update(dict.fromkeys(_FLAGS))
+        super()._create_compressors(side, agreed_parameters, compression_options)
+        self.compressed = True
+
+
+def acceptable_offer(request: HTTPServerRequest) -> bool:
+    """Whether the first permessage-deflate offer of this request can be taken.
+
+    A malformed one, or one that asks for a smaller window than the shared frames use, is answered without the
+    extension; Tornado alone would answer 500.
+    """
+    for offer in request.headers.get("Sec-WebSocket-Extensions", "").split(","):
+        name, *parameters = [part.strip() for part in offer.split(";")]
+        if name == "permessage-deflate":
+            return _well_formed(parameters)
+    return False
+
+
+def _well_formed(parameters: list[str]) -> bool:
+    seen: set[str] = set()
+    for parameter in parameters:
+        name, equals, value = (part.strip() for part in parameter.partition("="))
+        if name in seen:
+            return False
+        seen.add(name)
+        if name in _FLAGS and not equals:
+            continue
+        if name == "client_max_window_bits" and (not equals or value in map(str, range(8, 16))):
+            continue
+        if name == "server_max_window_bits" and value == _FULL_WINDOW:
+            continue
+        return False
+    return True

@@ -1,0 +1,213 @@
+"""Floor 3: ``POST /notify``, the first steps of a notification's walk: method, key, type, size, JSON; then
+`delivery.messages` makes the message and the hub delivers it.
+
+A fault found early is answered only when the body has been read: a client that is still sending would otherwise
+see a reset instead of the answer.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from tornado.httputil import HTTPServerRequest
+from tornado.web import RequestHandler, stream_request_body
+
+from hermes.auth import ApiKeys
+from hermes.config import is_loopback
+from hermes.delivery import verbatim
+from hermes.delivery.hub import Hub, Receipt
+from hermes.delivery.messages import parse_notice
+from hermes.errors import InvalidRequest
+from hermes.metrics import Metrics
+from hermes.web import credentials
+from hermes.web.body import BoundedBody
+
+SINGLE_MAX_BYTES = 65_536
+ARRAY_MAX_BYTES = 1_048_576
+ARRAY_MAX_ELEMENTS = 1_000
+DISCARD_MAX_BYTES = 16 * 1_048_576  # beyond it the connection is cut
+
+_FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyContext:
+    """The shared objects of ``/notify``."""
+
+    hub: Hub
+    keys: ApiKeys
+    metrics: Metrics
+
+
+@stream_request_body
+class NotifyHandler(RequestHandler):
+    """Takes one notice or an array of them and says whether an open socket took each."""
+
+    def initialize(self, context: NotifyContext) -> None:
+        """Take the shared objects."""
+        self._context = context
+        self._body = BoundedBody(ARRAY_MAX_BYTES)
+        self._fault: InvalidRequest | None = None
+
+    def prepare(self) -> None:
+        """Look at the headers, before the body."""
+        self.request.connection.set_max_body_size(DISCARD_MAX_BYTES)  # type: ignore[attr-defined]
+        try:
+            self._check_headers()
+        except InvalidRequest as fault:
+            self._fault = fault
+            self._body.discard()
+
+    def data_received(self, chunk: bytes) -> None:
+        """One chunk of the body."""
+        self._body.add(chunk)
+
+    def _check_headers(self) -> None:
+        if self.request.method != "POST":
+            raise InvalidRequest(405, "method_not_allowed", "use POST")
+        check_caller(self.request, self._context.keys)
+        _check_type(self.request)
+
+    async def post(self) -> None:
+        """Answer: 200 with what was sent, or the first fault."""
+        try:
+            if self._fault is not None:
+                raise self._fault
+            answer = await self._deliver(self._checked_body())
+        except InvalidRequest as fault:
+            self._answer_fault(fault)
+        else:
+            self._context.metrics.notify_requests.labels("200").inc()
+            self._answer(200, answer)
+
+    async def _other_method(self) -> None:
+        self._answer_fault(InvalidRequest(405, "method_not_allowed", "use POST"))
+
+    get = head = put = delete = patch = options = _other_method
+
+    def _checked_body(self) -> bytes:
+        body = self._body.content()
+        single = not body.lstrip(b" \t\r\n").startswith(b"[")
+        if self._body.too_large or (single and len(body) > SINGLE_MAX_BYTES):
+            raise InvalidRequest(
+                413, "too_large", f"at most {SINGLE_MAX_BYTES} bytes, or {ARRAY_MAX_BYTES} for an array"
+            )
+        return body
+
+    async def _deliver(self, body: bytes) -> dict[str, Any]:
+        value = _parsed(body)
+        if isinstance(value, list):
+            outcomes = [self._attempt(*element) for element in zip(value, _data_texts(value, body), strict=True)]
+            await self._context.hub.flushed()
+            return {"status": "success", "results": [_answer_to(outcome) for outcome in outcomes]}
+        outcome = self._publish(value, _data_text(value, body.decode()))
+        await self._context.hub.flushed()
+        return _answer_to(outcome)
+
+    def _publish(self, value: object, data: bytes | None) -> "_Accepted":
+        message = parse_notice(value, data=data)
+        return message.id, self._context.hub.publish(message)
+
+    def _attempt(self, value: object, data: bytes | None) -> "_Accepted | InvalidRequest":
+        try:
+            return self._publish(value, data)
+        except InvalidRequest as fault:
+            return fault
+
+    def _answer_fault(self, fault: InvalidRequest) -> None:
+        self._context.metrics.notify_requests.labels(str(fault.status)).inc()
+        if fault.status == 405:
+            self.set_header("Allow", "POST")
+        if fault.status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self._answer(fault.status, fault_answer(fault))
+
+    def _answer(self, status: int, answer: dict[str, Any]) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(orjson.dumps(answer))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """What nobody foresaw, in the same form."""
+        fault = InvalidRequest(status_code, "internal_error", "Hermes failed; its log says why")
+        self._answer(status_code, fault_answer(fault))
+
+
+_Accepted = tuple[str, Receipt]
+
+
+def fault_answer(fault: InvalidRequest) -> dict[str, Any]:
+    """The JSON form of a fault."""
+    error: dict[str, Any] = {"code": fault.code, "message": fault.message}
+    if fault.fields:
+        error["fields"] = fault.fields
+    return {"status": "error", "sent": False, "error": error}
+
+
+def _answer_to(outcome: _Accepted | InvalidRequest) -> dict[str, Any]:
+    if isinstance(outcome, InvalidRequest):
+        return fault_answer(outcome)
+    notice_id, receipt = outcome
+    return {"status": "success", "sent": receipt.sockets > 0, "id": notice_id}
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(400, "invalid_json", f"the body is not JSON: {error}") from None
+    if isinstance(value, list) and not 1 <= len(value) <= ARRAY_MAX_ELEMENTS:
+        raise InvalidRequest(422, "invalid", f"an array holds 1 to {ARRAY_MAX_ELEMENTS} notices, not {len(value)}")
+    return value
+
+
+def _data_texts(values: list[object], body: bytes) -> list[bytes | None]:
+    if not any(isinstance(value, dict) and "data" in value for value in values):
+        return [None] * len(values)
+    texts = verbatim.elements(body.decode())
+    return [_data_text(value, text) for value, text in zip(values, texts, strict=True)]
+
+
+def _data_text(value: object, text: str) -> bytes | None:
+    if isinstance(value, dict) and "data" in value:
+        return verbatim.members(text)["data"].encode()
+    return None
+
+
+def _check_type(request: HTTPServerRequest) -> None:
+    """``application/json``; a charset parameter may follow, UTF-8 is the only one there is (RFC 8259 §8.1)."""
+    media_type, *parameters = [part.strip().lower() for part in request.headers.get("Content-Type", "").split(";")]
+    charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
+    if media_type != "application/json" or any(charset not in ("utf-8", "utf8") for charset in charsets):
+        raise InvalidRequest(415, "unsupported_type", "send Content-Type: application/json in UTF-8")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise InvalidRequest(415, "unsupported_type", "send the body without Content-Encoding")
+
+
+def check_caller(request: HTTPServerRequest, keys: ApiKeys) -> None:
+    """A right key; or, where none is configured, a caller on this machine that no web page and no proxy stands for.
+
+    Raises `InvalidRequest` 401.
+    """
+    if keys:
+        offered = request.headers.get("X-API-Key") or credentials.bearer(request)
+        if offered is None or not keys.accepts(offered):
+            raise InvalidRequest(401, "unauthorized", "send a valid key in X-API-Key or Authorization: Bearer")
+    elif (reason := _why_not_local(request)) is not None:
+        raise InvalidRequest(401, "unauthorized", f"{reason}; configure --api-key-file and send a key")
+
+
+def _why_not_local(request: HTTPServerRequest) -> str | None:
+    """Why a call without keys is refused. A loopback ``Host`` keeps out DNS rebinding, the origin other pages."""
+    if not is_loopback(request.remote_ip):
+        return "without keys only callers on this machine are let in"
+    if not is_loopback(request.host_name):
+        return "without keys the Host header must be a loopback address"
+    forwarding = [name for name in request.headers if name.startswith("X-Forwarded-") or name in _FORWARDING]
+    if forwarding:
+        return f"without keys a proxy's requests are refused ({forwarding[0]})"
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+        return "without keys other origins' pages are refused"
+    return None

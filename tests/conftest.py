@@ -1,0 +1,186 @@
+"""What the tests share: a real Hermes on a real port, clients for it, and the programs it needs."""
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.ioloop import IOLoop
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from hermes.config import Settings, load
+from hermes.server import Server
+
+SECRET = "a secret of the tests, longer than thirty-two bytes"
+KEY = "a key of the tests"
+TIMEOUT_S = 5.0
+
+
+def token(
+    user_id: object = "123",
+    username: object = "ana",
+    *,
+    secret: str = SECRET,
+    algorithm: str = "HS256",
+    **claims: object,
+) -> str:
+    """A token with these claims; a claim of None is left out."""
+    given = {"user_id": user_id, "username": username} | claims
+    return jwt.encode({name: value for name, value in given.items() if value is not None}, secret, algorithm)
+
+
+def needs(program: str) -> str:
+    """The program's path. Without it the test is skipped, but fails where CI=true."""
+    path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{program} is missing")
+        pytest.skip(f"{program} is missing")
+    return path
+
+
+@dataclass
+class Socket:
+    """A client's end of a WebSocket."""
+
+    connection: WebSocketClientConnection
+
+    async def say(self, message: object) -> None:
+        """Send JSON, or a string or bytes as they are."""
+        if isinstance(message, str | bytes):
+            await self.connection.write_message(message, binary=isinstance(message, bytes))
+        else:
+            await self.connection.write_message(json.dumps(message))
+
+    async def raw(self) -> str | None:
+        """The next text frame; None when closed."""
+        frame = await asyncio.wait_for(self.connection.read_message(), TIMEOUT_S)
+        assert not isinstance(frame, bytes)
+        return frame
+
+    async def hear(self) -> dict[str, Any]:
+        """The next frame."""
+        frame = await self.raw()
+        assert frame is not None, f"closed: {self.connection.close_code} {self.connection.close_reason}"
+        value = json.loads(frame)
+        assert isinstance(value, dict)
+        return value
+
+    async def silence(self) -> None:
+        """Nothing has come before the answer to a ping."""
+        await self.say({"action": "ping", "silence": True})
+        assert await self.hear() == {"action": "pong", "silence": True}
+
+    async def closed(self) -> tuple[int | None, str | None]:
+        """The close code and reason; no frame may come before."""
+        frame = await self.raw()
+        assert frame is None, f"a frame came before the close: {frame}"
+        return self.connection.close_code, self.connection.close_reason
+
+    async def close(self) -> None:
+        """Close, and wait until the server has answered."""
+        self.connection.close(1000, "done")
+        while await self.raw() is not None:
+            pass
+
+
+@dataclass
+class Hermes:
+    """A running server and what speaks to it."""
+
+    server: Server
+    sockets: list[Socket] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self.server.url
+
+    async def open(
+        self, path: str, token: str | None = None, *, headers: dict[str, str] | None = None, **options: Any
+    ) -> Socket:
+        """Open a socket; the token goes into the query."""
+        if token is not None:
+            path += f"{'&' if '?' in path else '?'}token={token}"
+        request = HTTPRequest(self.url.replace("http", "ws", 1) + path, headers=headers or {})
+        socket = Socket(await websocket_connect(request, **options))
+        self.sockets.append(socket)
+        return socket
+
+    async def request(self, path: str, *, method: str = "GET", **options: Any) -> HTTPResponse:
+        """Any request; no status raises."""
+        request = HTTPRequest(self.url + path, method=method, allow_nonstandard_methods=True, **options)
+        return await AsyncHTTPClient().fetch(request, raise_error=False)
+
+    async def notify(self, body: object, **headers: str) -> dict[str, Any]:
+        """The parsed answer of ``POST /notify`` with the right key."""
+        response = await self.post(body, {"X-API-Key": KEY} | headers)
+        value = json.loads(response.body)
+        assert isinstance(value, dict)
+        return value
+
+    async def post(self, body: object, headers: dict[str, str] | None = None) -> HTTPResponse:
+        """``POST /notify`` with exactly these headers beside the content type."""
+        content = body if isinstance(body, bytes | str) else json.dumps(body)
+        given = {"Content-Type": "application/json"} | (headers or {})
+        return await self.request("/notify", method="POST", body=content, headers=given)
+
+
+MakeHermes = Callable[..., Awaitable[Hermes]]
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A file with two API keys."""
+    path = tmp_path / "api-keys"
+    path.write_text(f"{KEY}\nan older key\n")
+    return path
+
+
+def make_settings(**given: object) -> Settings:
+    """Settings of a server on a free port without MQTT, unless told otherwise."""
+    return load(Settings, {"jwt_secret": SECRET, "port": "0", "mqtt_url": "off"} | given)
+
+
+@pytest.fixture
+def make_hermes(io_loop: IOLoop, key_file: Path) -> Iterator[MakeHermes]:
+    """Starts servers with the given settings; all are stopped at the end."""
+    running: list[Hermes] = []
+
+    async def start(**given: object) -> Hermes:
+        hermes = Hermes(Server(make_settings(**({"api_key_file": key_file, "drain_timeout_s": "1"} | given))))
+        await hermes.server.start()
+        running.append(hermes)
+        return hermes
+
+    yield start
+
+    async def stop() -> None:
+        for hermes in running:
+            for socket in hermes.sockets:
+                socket.connection.close()
+            await hermes.server.stop()
+
+    io_loop.run_sync(stop)
+
+
+@pytest.fixture
+def hermes(io_loop: IOLoop, make_hermes: MakeHermes) -> Hermes:
+    """A running server without MQTT."""
+    return io_loop.run_sync(lambda: make_hermes())
+
+
+async def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until this is true, with a bound."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "did not come true in time"
+        await asyncio.sleep(0.01)
