@@ -8,7 +8,20 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "hermes"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-VALUES = {"", "errors", "ids", "config", "auth", "topics", "topic_templates", "topic_filters", "mqtt_url", "log", "metrics", "link"}
+VALUES = {
+    "",
+    "errors",
+    "ids",
+    "config",
+    "auth",
+    "topics",
+    "topic_templates",
+    "topic_filters",
+    "mqtt_url",
+    "log",
+    "metrics",
+    "link",
+}
 FOLDER_FLOORS = {"delivery": 2, "mqtt": 3, "web": 3, "dev": 3}
 WIRING = {"app", "server", "cli", "check", "listen"}
 
@@ -35,7 +48,9 @@ def imports_of(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             found.add(node.module or "")
             if node.module and node.module.startswith("hermes"):
-                found.update(f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name))
+                found.update(
+                    f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name)
+                )
     return found
 
 
@@ -83,5 +98,7 @@ def test_delivery_knows_neither_the_web_nor_mqtt() -> None:
 
 def test_only_the_settings_read_the_environment() -> None:
     """``os.environ`` and ``os.getenv`` stand in config alone."""
-    readers = {module_name(path) for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()}
+    readers = {
+        module_name(path) for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()
+    }
     assert readers == {"hermes.config"}

@@ -1,0 +1,228 @@
+"""The settings: flags over environment over TOML over defaults, and every fault at once."""
+
+from pathlib import Path
+
+import pytest
+
+from hermes.config import ClientSettings, Settings, TokenSettings, is_loopback, load, state_folder
+from hermes.errors import ConfigError
+from tests.conftest import SECRET
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HERMES_CONFIG", "HERMES_PORT", "HERMES_JWT_SECRET", "HERMES_TOPICS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def faults(flags: dict[str, object], model: type[Settings] = Settings) -> list[str]:
+    """What is wrong with these flags."""
+    with pytest.raises(ConfigError) as error:
+        load(model, flags)
+    return error.value.faults
+
+
+def toml(tmp_path: Path, text: str) -> str:
+    """A configuration file."""
+    path = tmp_path / "hermes.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    """With nothing but a secret."""
+    settings = load(Settings, {"jwt_secret": SECRET})
+    assert (settings.host, settings.port, settings.broker_url) == ("127.0.0.1", 8080, "mqtt://127.0.0.1:1883")
+    assert (settings.topics, settings.origins, settings.claim_tenant) == (("hermes",), (), "tenant_id")
+    assert (settings.ping_interval_s, settings.ping_timeout_s, settings.drain_timeout_s) == (25, 20, 10)
+    assert (settings.outbox_max_bytes, settings.outbox_max_messages) == (1_048_576, 1_000)
+    assert (settings.compress, settings.dev, settings.api_keys, settings.max_sockets) == (True, False, (), None)
+
+
+def test_flags_win_over_the_environment_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source fills what the better ones leave open."""
+    path = toml(tmp_path, 'port = 1001\nhost = "127.0.0.3"\nclaim_tenant = "org"\norigins = ["https://a.example"]')
+    monkeypatch.setenv("HERMES_PORT", "1002")
+    monkeypatch.setenv("HERMES_HOST", "127.0.0.2")
+    settings = load(Settings, {"jwt_secret": SECRET, "config": path, "port": "1003"})
+    assert (settings.port, settings.host, settings.claim_tenant) == (1003, "127.0.0.2", "org")
+    assert settings.origins == ("https://a.example",)
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HERMES_CONFIG."""
+    monkeypatch.setenv("HERMES_CONFIG", toml(tmp_path, f'port = 1001\njwt_secret = "{SECRET}"'))
+    assert load(Settings, {}).port == 1001
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As unit files and compose files leave them."""
+    monkeypatch.setenv("HERMES_PORT", "")
+    assert load(Settings, {"jwt_secret": SECRET}).port == 8080
+
+
+def test_lists_in_the_environment_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Braces and at-signs are no JSON."""
+    monkeypatch.setenv("HERMES_TOPICS", "{app}@{tenant_id}/{device_id}/up, chirpstack")
+    monkeypatch.setenv("HERMES_ORIGINS", "https://a.example,https://b.example:8443")
+    settings = load(Settings, {"jwt_secret": SECRET})
+    assert settings.topics == ("{app}@{tenant_id}/{device_id}/up", "chirpstack")
+    assert settings.origins == ("https://a.example", "https://b.example:8443")
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    """Of single fields, of several together, and of files."""
+    lines = faults(
+        {
+            "host": "0.0.0.0",
+            "port": "many",
+            "jwt_secret_file": str(tmp_path / "absent"),
+            "topics": ["a/+/b"],
+            "origins": ["example.com"],
+            "mqtt_url": "http://broker",
+            "config": toml(tmp_path, "prot = 1\nping_interval_s = 0"),
+        }
+    )
+    expected = (
+        "--host 0.0.0.0",
+        "--port (HERMES_PORT)",
+        "--jwt-secret-file",
+        "--topic",
+        "--origin",
+        "--mqtt-url",
+        "unknown key 'prot'",
+        "--ping-interval-s",
+    )
+    for text in expected:
+        assert any(text in line for line in lines), (text, lines)
+    assert len(lines) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        ({}, "no JWT secret"),
+        ({"jwt_secret": "short"}, "shorter than 32 bytes"),
+        ({"jwt_secret": SECRET, "port": "65536"}, "--port"),
+        ({"jwt_secret": SECRET, "topics": []}, "--topic"),
+        ({"jwt_secret": SECRET, "topics": ["chripstack"]}, "chripstack"),
+        ({"jwt_secret": SECRET, "origins": ["https://a.example/page"]}, "is no origin"),
+        ({"jwt_secret": SECRET, "host": "0.0.0.0"}, "--api-key-file"),
+        ({"dev": "true", "host": "0.0.0.0"}, "--dev is for this machine only"),
+        ({"jwt_secret": SECRET, "config": "/nowhere/hermes.toml"}, "cannot read /nowhere/hermes.toml"),
+    ],
+)
+def test_a_fault_says_what_to_mend(flags: dict[str, object], word: str) -> None:
+    """One line each."""
+    lines = faults(flags)
+    assert len(lines) == 1
+    assert word in lines[0]
+
+
+def test_a_broken_file_says_where(tmp_path: Path) -> None:
+    """With the parser's own line."""
+    assert "is not TOML" in faults({"config": toml(tmp_path, "port = = 1")})[0]
+
+
+def test_a_secret_comes_from_one_place(tmp_path: Path) -> None:
+    """Value and file both given is a fault; the secret is in no message."""
+    path = tmp_path / "secret"
+    path.write_text(SECRET)
+    lines = faults({"jwt_secret": SECRET, "jwt_secret_file": str(path)})
+    assert "both given" in lines[0]
+    assert SECRET not in "".join(lines)
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_one_trailing_newline_of_a_secret_file_does_not_count(tmp_path: Path, ending: str) -> None:
+    """Only one."""
+    path = tmp_path / "secret"
+    path.write_bytes((SECRET + ending).encode())
+    assert load(Settings, {"jwt_secret_file": str(path)}).secret == SECRET
+    path.write_text(SECRET + "\n\n")
+    assert load(Settings, {"jwt_secret_file": str(path)}).secret == SECRET + "\n"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe" * 40, b"too short\n"])
+def test_a_bad_secret_file_is_refused_without_showing_it(tmp_path: Path, content: bytes) -> None:
+    """Not text, or too short."""
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    (line,) = faults({"jwt_secret_file": str(path)})
+    assert "--jwt-secret-file" in line
+    assert "too short" not in line
+
+
+def test_keys_stand_one_a_line(tmp_path: Path) -> None:
+    """A file without any is refused."""
+    path = tmp_path / "keys"
+    path.write_text("one\n\n  two \n")
+    settings = load(Settings, {"jwt_secret": SECRET, "host": "0.0.0.0", "api_key_file": str(path)})
+    assert settings.api_keys == ("one", "two")
+    path.write_text("\n")
+    assert "holds no key" in faults({"jwt_secret": SECRET, "api_key_file": str(path)})[0]
+
+
+def test_dev_brings_its_own_broker_and_needs_no_secret() -> None:
+    """Unless told otherwise."""
+    assert load(Settings, {"dev": "true"}).broker_url == "embedded"
+    assert load(Settings, {"dev": "true", "mqtt_url": "off"}).broker_url == "off"
+    with pytest.raises(ConfigError):
+        _ = load(Settings, {"dev": "true"}).mint
+
+
+def test_the_small_commands_read_the_same_file(tmp_path: Path) -> None:
+    """And pass over what is not theirs."""
+    path = toml(tmp_path, f'port = 1001\njwt_secret = "{SECRET}"\napi_url = "http://h:1"')
+    assert load(TokenSettings, {"config": path}).secret == SECRET
+    assert load(ClientSettings, {"config": path}).api_url == "http://h:1"
+
+
+def test_a_client_takes_its_token_and_key_from_files_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file wins."""
+    monkeypatch.setenv("HERMES_TOKEN", "from-the-environment")
+    monkeypatch.setenv("HERMES_API_URL", "http://hermes:1")
+    settings = load(ClientSettings, {})
+    assert (settings.bearer, settings.api_url, settings.api_key) == ("from-the-environment", "http://hermes:1", None)
+    path = tmp_path / "file"
+    path.write_text("from-the-file\n")
+    settings = load(ClientSettings, {"token_file": str(path), "api_key_file": str(path)})
+    assert (settings.bearer, settings.api_key) == ("from-the-file", "from-the-file")
+    monkeypatch.delenv("HERMES_TOKEN")
+    assert load(ClientSettings, {}).bearer is None
+
+
+def test_secrets_do_not_show_in_the_settings_text() -> None:
+    """As in a traceback or a debug line."""
+    assert SECRET not in repr(load(Settings, {"jwt_secret": SECRET}))
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("example.com", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
+    """By address, and by the one name."""
+    assert is_loopback(host) is expected
+
+
+def test_the_state_folder_follows_the_desktop_convention(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """XDG_STATE_HOME, else beneath the home folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert state_folder() == tmp_path / "hermes"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/ana")
+    assert state_folder() == Path("/home/ana/.local/state/hermes")

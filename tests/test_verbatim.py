@@ -1,0 +1,47 @@
+"""The text of a JSON value's parts."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes.delivery import verbatim
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+LAYOUTS = st.sampled_from([None, 0, 2, "\t"])
+
+
+@given(st.dictionaries(st.text(), VALUES, max_size=6), LAYOUTS, st.booleans())
+def test_members_are_the_texts_of_an_objects_values(value: dict[str, object], layout: None, ascii_only: bool) -> None:
+    """Whatever they hold and however they are laid out."""
+    text = f" \n{json.dumps(value, indent=layout, ensure_ascii=ascii_only)}\r\n"
+    found = verbatim.members(text)
+    assert {name: json.loads(part) for name, part in found.items()} == value
+    assert all(part in text and part == part.strip() for part in found.values())
+
+
+@given(st.lists(VALUES, max_size=6), LAYOUTS)
+def test_elements_are_the_texts_of_an_arrays_values(value: list[object], layout: None) -> None:
+    """In order."""
+    assert [json.loads(part) for part in verbatim.elements(json.dumps(value, indent=layout))] == value
+
+
+def test_nothing_is_written_anew() -> None:
+    """Digits, exponents, spaces and escapes stay."""
+    text = '{"a":1.0e2,"data": {"n" : 123456789012345678901234567890, "s":"\\u00e9\\"}{"} ,"b":[ ]}'
+    assert verbatim.members(text)["data"] == '{"n" : 123456789012345678901234567890, "s":"\\u00e9\\"}{"}'
+
+
+def test_the_last_of_a_repeated_name_counts() -> None:
+    """As in the parsed value."""
+    assert verbatim.members('{"data":1,"data":2}') == {"data": "2"}
+
+
+def test_depth_costs_no_recursion() -> None:
+    """A hundred thousand brackets."""
+    deep = "[" * 100_000 + "]" * 100_000
+    assert verbatim.members(f'{{"data":{deep}}}') == {"data": deep}
