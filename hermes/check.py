@@ -10,8 +10,8 @@ from hermes.errors import BrokerUnavailable, HermesError
 from hermes.link import Link
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
-from hermes.mqtt.broker import find_mosquitto
 from hermes.mqtt.client import MqttClient
+from hermes.mqtt.mosquitto import find_mosquitto
 from hermes.mqtt_url import parse_mqtt_url
 from hermes.server import listen
 from hermes.topics import TopicMap
@@ -72,7 +72,7 @@ def _embedded_faults() -> list[str]:
         found = find_mosquitto()
     except BrokerUnavailable as error:
         return [str(error)]
-    print(f"ok      {found}")
+    print(f"ok      mosquitto {found.version} at {found.path}")
     return []
 
 

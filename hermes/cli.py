@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
@@ -74,6 +75,7 @@ def _greeting(server: Server) -> str:
             mint=settings.mint,
             broker_port=None if server.broker is None else server.broker.port,
             devices=len(server.device_ids),
+            command=sys.argv[0] if Path(sys.argv[0]).name == "hermes" else "hermes",
             why=", ".join(server.link.missing) or f"the broker is {settings.broker_url}",
         )
     )

@@ -27,7 +27,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.broker import EmbeddedBroker
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt_url import parse_mqtt_url
+from hermes.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.topics import TopicMap
 from hermes.web.notify import NotifyContext
 from hermes.web.sockets import Occupancy, SocketContext
@@ -71,16 +71,17 @@ class Server:
     # -- start ----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen, connect to the broker, and serve. Raises `HermesError` where that cannot be."""
+        """Listen, start or find the broker, and serve. Raises `HermesError` where that cannot be."""
         self._listening = listen(self.settings.host, self.settings.port)
         try:
-            mqtt_url = await self._start_broker()
+            mqtt_url = await self._find_broker()
+            self._sweep.start()
+            self._start_http()
+            if mqtt_url is not None:
+                self._start_mqtt(mqtt_url)
         except BaseException:
-            self._close_listening()
+            await self.stop()
             raise
-        self._sweep.start()
-        self._start_http()
-        self._start_mqtt(mqtt_url)
         log.info("listening on %s", self.url)
 
     @property
@@ -89,21 +90,24 @@ class Server:
         host, port = self._listening[0].getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    async def _start_broker(self) -> str:
-        """Start the embedded broker where it is asked for; the URL to connect to, or ``off``."""
-        if self.settings.broker_url != "embedded":
-            return self.settings.broker_url
-        self.broker = EmbeddedBroker(metrics=self.metrics)
+    async def _find_broker(self) -> MqttUrl | None:
+        """Where the broker is, started first if it is ours; None without MQTT."""
+        url = self.settings.broker_url
+        if url == "off":
+            return None
+        if url != "embedded":
+            return parse_mqtt_url(url)
+        broker = EmbeddedBroker(metrics=self.metrics)
         try:
-            await self.broker.start()
+            await broker.start()
         except BrokerUnavailable as error:
-            self.broker = None
             if not self.settings.dev:
                 raise
             log.warning("going on without devices: %s", error)
             self.link.down(str(error))
-            return "off"
-        return self.broker.url
+            return None
+        self.broker = broker
+        return broker.url
 
     def _start_http(self) -> None:
         self._http = HTTPServer(
@@ -140,9 +144,7 @@ class Server:
         """The simulated devices, where there are any."""
         return [] if self.simulated is None else [id for ids in self.simulated.device_ids.values() for id in ids]
 
-    def _start_mqtt(self, mqtt_url: str) -> None:
-        if mqtt_url == "off":
-            return
+    def _start_mqtt(self, url: MqttUrl) -> None:
         topics = TopicMap(self.settings.topics)
         bridge = Bridge(
             topics=topics,
@@ -151,7 +153,6 @@ class Server:
             metrics=self.metrics,
             loop=asyncio.get_running_loop(),
         )
-        url = parse_mqtt_url(mqtt_url)
         self._mqtt = MqttClient(url=url, bridge=bridge, topics=topics, metrics=self.metrics)
         self._mqtt.start()
         if self.settings.dev and self.broker is not None:
@@ -188,6 +189,8 @@ class Server:
             self._http.stop()
             await self._drain()
             await self._http.close_all_connections()
+        for listening in self._listening:
+            listening.close()
         await self._sweep.stop()
         loop = asyncio.get_running_loop()
         for client in (self._simulator_mqtt, self._mqtt):
@@ -207,10 +210,6 @@ class Server:
             await asyncio.sleep(0.02)
         if self.hub.sessions:
             log.warning("%d sockets did not close in time", len(self.hub.sessions))
-
-    def _close_listening(self) -> None:
-        for listening in self._listening:
-            listening.close()
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

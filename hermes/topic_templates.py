@@ -45,7 +45,7 @@ class Template:
     @property
     def filter(self) -> str:
         """The MQTT topic filter that brings at least the topics that it matches."""
-        levels = ["+" if any(isinstance(part, Field) for part in level) else "".join(map(str, level)) for level in self.levels]
+        levels = ["+" if _has_field(level) else "".join(map(str, level)) for level in self.levels]
         return "/".join([*levels, "#"] if self.rest else levels)
 
     @property
@@ -132,7 +132,7 @@ def _check_text(topic: str, text: str) -> None:
 def _check_dollar(topic: str, levels: list[Level]) -> None:
     if topic.startswith("$share/"):
         raise _Fault("$share/… is a kind of subscription, no topic; write the topic alone")
-    if topic.startswith("$") and any(isinstance(part, Field) for part in levels[0]):
+    if topic.startswith("$") and _has_field(levels[0]):
         raise _Fault("a first level that begins with $ cannot hold a field, for no wildcard matches it; write it out")
 
 
@@ -198,7 +198,8 @@ def _check_names(names: list[str]) -> None:
             raise _Fault(f"{name} comes from two places; keep one of them")
     for name in (TENANT, DEVICE):
         if name not in names:
-            raise _Fault(f"{name} is missing; write {{{name}}} in the topic, or add ;{name}=constant or ;{name}=/json/pointer")
+            choice = f"write {{{name}}} in the topic, or add ;{name}=constant or ;{name}=/json/pointer"
+            raise _Fault(f"{name} is missing; {choice}")
 
 
 def _level_pattern(level: Level) -> str:
@@ -206,22 +207,17 @@ def _level_pattern(level: Level) -> str:
 
     The atomic groups keep that: without them a hostile level of 64 KiB would take quadratic time.
     """
-    pattern = ""
-    last = max((index for index, part in enumerate(level) if isinstance(part, Field)), default=-1)
-    index = 0
-    while index < len(level):
-        part = level[index]
-        if isinstance(part, str):
-            pattern += re.escape(part)
-        elif index == last == len(level) - 1:
-            pattern += "([^/]++)"
-        elif index == last:
-            pattern += "([^/]+)"
-        else:
-            index += 1
-            pattern += f"(?>([^/]+?){re.escape(str(level[index]))})"
-        index += 1
-    return pattern
+    texts = [re.escape(part) for part in level if isinstance(part, str)]
+    if not _has_field(level):
+        return "".join(texts)
+    head = texts.pop(0) if isinstance(level[0], str) else ""
+    tail = texts.pop() if isinstance(level[-1], str) else ""
+    between = "".join(f"(?>([^/]+?){text})" for text in texts)
+    return head + between + (f"([^/]+){tail}" if tail else "([^/]++)")
+
+
+def _has_field(level: Level) -> bool:
+    return any(isinstance(part, Field) for part in level)
 
 
 def _unused_in(text: str) -> str:

@@ -175,7 +175,8 @@ def _expanded(text: str) -> tuple[str, ...]:
     if text in PRESETS:
         return PRESETS[text]
     if text and not any(sign in text for sign in "/{;"):
-        raise TemplateError(f"{text!r} is no preset: write one of {', '.join(PRESETS)}, or a template such as {_EXAMPLE}")
+        known = ", ".join(PRESETS)
+        raise TemplateError(f"{text!r} is no preset: write one of {known}, or a template such as {_EXAMPLE}")
     return (text,)
 
 

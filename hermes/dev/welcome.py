@@ -15,6 +15,7 @@ class Running:
     mint: TokenMint
     broker_port: int | None
     devices: int
+    command: str = "hermes"
     why: str = ""
 
 
@@ -48,5 +49,5 @@ def _device_lines(running: Running) -> list[str]:
         f"{running.devices} simulated devices publish to the broker on port {running.broker_port}. Be one of them:\n",
         f"  mosquitto_pub -p {running.broker_port} -t {topic} -m '{{\"value\":21.4}}'\n",
         "See what a browser would get:\n",
-        f"  .venv/bin/hermes listen tenant/{ANA.tenant_id}{url}\n",
+        f"  {running.command} listen tenant/{ANA.tenant_id}{url}\n",
     ]

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler, stream_request_body
 
@@ -52,7 +53,9 @@ class NotifyHandler(RequestHandler):
 
     def prepare(self) -> None:
         """Look at the headers, before the body."""
-        self.request.connection.set_max_body_size(DISCARD_MAX_BYTES)  # type: ignore[attr-defined]
+        connection = self.request.connection
+        assert isinstance(connection, HTTP1Connection)
+        connection.set_max_body_size(DISCARD_MAX_BYTES)
         try:
             self._check_headers()
         except InvalidRequest as fault:

@@ -1,0 +1,247 @@
+"""The devices' door: the one crossing from paho's thread to the event loop.
+
+The thread puts what it read into a bounded queue and wakes the loop once per batch; the loop turns a batch into
+`DeviceMessage`s and publishes them. Changes of the link cross in the same queue, so that they keep their place
+between the messages. Past its bound the queue loses its oldest messages, counted: the newest values are what a
+dashboard wants.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from hermes.delivery.messages import DeviceMessage
+from hermes.link import Link
+from hermes.metrics import Metrics
+from hermes.mqtt import payload as payloads
+from hermes.topics import TopicMap
+
+logger = logging.getLogger(__name__)
+
+QUEUE_MAX_MESSAGES = 50_000  # some seconds of a busy site, while the loop is held up
+QUEUE_MAX_BYTES = 64 * 1_048_576
+PAYLOAD_MAX_BYTES = 1_048_576
+TURN_MAX_MESSAGES = 2_000  # about 20 ms of work: sockets and requests get their turn in between
+TURN_MAX_BYTES = 4 * 1_048_576
+
+REASONS = ("overrun", "unmatched", "pointer", "too_large", "duplicate_copy", "bad_topic", "error")
+
+
+class _Arrival(NamedTuple):
+    """A message as the thread read it. ``payload`` is None where it was too large to keep."""
+
+    topic: str
+    payload: bytes | None
+    retained: bool
+    subscription_ids: Sequence[int]
+    timestamp_ms: int
+
+    @property
+    def size(self) -> int:
+        """What it counts against the queue's bytes."""
+        return len(self.topic) + len(self.payload or b"")
+
+
+class _LinkChange(NamedTuple):
+    """A change of the link, to be told on the loop; ``connected`` is what the gauge shows afterwards."""
+
+    tell: Callable[[], None]
+    connected: bool
+
+
+class Bridge:
+    """The queue between one MQTT client's thread and one event loop.
+
+    ``publish`` is called on the loop, once per message; ``clock`` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        topics: TopicMap,
+        publish: Callable[[DeviceMessage], object],
+        link: Link,
+        metrics: Metrics,
+        loop: asyncio.AbstractEventLoop,
+        queue_max_messages: int = QUEUE_MAX_MESSAGES,
+        queue_max_bytes: int = QUEUE_MAX_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._topics = topics
+        self._publish = publish
+        self._link = link
+        self._metrics = metrics
+        self._loop = loop
+        self._queue_max_messages = queue_max_messages
+        self._queue_max_bytes = queue_max_bytes
+        self._clock = clock
+        self._dropped = {reason: metrics.mqtt_dropped.labels(reason) for reason in REASONS}
+        self._logged: set[tuple[str, str]] = set()
+        self._batch: list[_Arrival] = []  # the thread's own, until wake()
+        self._lock = threading.Lock()  # guards all that follows
+        self._queue: deque[_Arrival | _LinkChange] = deque()
+        self._queued_messages = 0
+        self._queued_bytes = 0
+        self._overrun = 0
+        self._drain_pending = False
+
+    # The thread's side. One thread only.
+
+    def put(self, topic: str, payload: bytes, *, retained: bool, subscription_ids: Sequence[int]) -> None:
+        """Take a message; the loop sees it after the next `wake`."""
+        kept = payload if len(payload) <= PAYLOAD_MAX_BYTES else None
+        self._batch.append(_Arrival(topic, kept, retained, subscription_ids, int(self._clock() * 1000)))
+
+    def put_bad_topic(self, topic: bytes) -> None:
+        """Count a message whose topic is not UTF-8 (MQTT-1.5.4-1) and drop it."""
+        self._metrics.mqtt_received.inc()
+        self._drop("bad_topic", "", "topic %r is not UTF-8", topic[:200])
+
+    def wake(self) -> None:
+        """Hand over what was put since the last time; wakes the loop unless it has been woken already."""
+        if self._batch:
+            batch, self._batch = self._batch, []
+            with self._lock:
+                self._queue.extend(batch)
+                self._queued_messages += len(batch)
+                self._queued_bytes += sum(arrival.size for arrival in batch)
+                self._drop_oldest()
+        self._wake_loop()
+
+    def connecting(self, missing: str) -> None:
+        """The link is on its way up; what is still awaited."""
+        self._change(_LinkChange(lambda: self._link.connecting(missing), connected=False))
+
+    def up(self) -> None:
+        """The link is connected, and every subscription granted."""
+        self._change(_LinkChange(self._link.up, connected=True))
+
+    def down(self, reason: str) -> None:
+        """The link is lost, or could not be had; why, in words."""
+        self._change(_LinkChange(lambda: self._link.down(reason), connected=False))
+
+    def _change(self, change: _LinkChange) -> None:
+        self.wake()
+        with self._lock:
+            self._append_change(change)
+        self._wake_loop()
+
+    def _append_change(self, change: _LinkChange) -> None:
+        if self._queue and isinstance(self._queue[-1], _LinkChange):
+            self._queue.pop()  # nothing came in between: nobody could tell, and the queue stays bounded
+        self._queue.append(change)
+
+    def _drop_oldest(self) -> None:
+        """Make the queue fit its bounds; of the link's changes among the dropped, the last one stays."""
+        change: _LinkChange | None = None
+        while self._queued_messages > self._queue_max_messages or self._queued_bytes > self._queue_max_bytes:
+            oldest = self._queue.popleft()
+            if isinstance(oldest, _LinkChange):
+                change = oldest
+                continue
+            self._forget(oldest)
+            self._overrun += 1
+        if change is not None:
+            self._queue.appendleft(change)
+
+    def _forget(self, arrival: _Arrival) -> None:
+        self._queued_messages -= 1
+        self._queued_bytes -= arrival.size
+
+    def _wake_loop(self) -> None:
+        with self._lock:
+            if self._drain_pending or not self._queue:
+                return
+            self._drain_pending = True
+        try:
+            self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:  # the loop is closed: nobody listens any more, and the queue stays within its bounds
+            logger.debug("messages arrived after the event loop was closed")
+
+    # The loop's side.
+
+    def _drain(self) -> None:
+        """Publish what is queued, a bounded part of it in each turn of the loop."""
+        items, left, overrun = self._take()
+        if left:
+            self._loop.call_soon(self._drain)
+        received = 0
+        for item in items:
+            if isinstance(item, _Arrival):
+                received += 1
+                self._deliver(item)
+            else:
+                item.tell()
+                self._metrics.mqtt_connected.set(item.connected)
+        self._metrics.mqtt_received.inc(received + overrun)
+        self._metrics.mqtt_batches.inc()
+        self._metrics.mqtt_queued.set(left)
+        if overrun:
+            self._drop("overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun)
+
+    def _take(self) -> tuple[list[_Arrival | _LinkChange], int, int]:
+        """The items of this turn, the number of those left, and the number lost before it."""
+        items: list[_Arrival | _LinkChange] = []
+        size = 0
+        with self._lock:
+            while self._queue and len(items) < TURN_MAX_MESSAGES and size < TURN_MAX_BYTES:
+                item = self._queue.popleft()
+                if isinstance(item, _Arrival):
+                    self._forget(item)
+                    size += item.size
+                items.append(item)
+            left, overrun, self._overrun = len(self._queue), self._overrun, 0
+            self._drain_pending = left > 0
+        return items, left, overrun
+
+    def _deliver(self, arrival: _Arrival) -> None:
+        try:
+            self._publish_arrival(arrival)
+        except Exception as error:  # noqa: BLE001 - one message must not take the rest of its batch along
+            self._drop("error", type(error).__name__, "topic %.200r could not be delivered", arrival.topic, error=error)
+
+    def _publish_arrival(self, arrival: _Arrival) -> None:
+        """Topic and payload become a message: the straight part of the walk."""
+        topic = arrival.topic
+        if not self._topics.wanted_copy(topic, arrival.subscription_ids):
+            self._dropped["duplicate_copy"].inc()  # expected where filters overlap: nothing to log
+            return
+        match = self._topics.match(topic)
+        if match is None:
+            self._drop("unmatched", "", "topic %.200r maps to no tenant and device: no template matches it", topic)
+            return
+        if arrival.payload is None:
+            self._drop("too_large", match.template.text, "payload of topic %.200r is over 1 MiB", topic)
+            return
+        payload = payloads.decode(arrival.payload)
+        found = match.resolve(payload.value)
+        if found is None:
+            self._drop("pointer", match.template.text, "payload of topic %.200r lacks what is pointed at", topic)
+            return
+        tenant_id, device_id, series = found
+        self._publish(
+            DeviceMessage(
+                tenant_id=tenant_id,
+                device_id=device_id,
+                series=series,
+                topic=topic,
+                data=payload.data,
+                timestamp_ms=None if arrival.retained else arrival.timestamp_ms,
+                encoding=payload.encoding,
+                retained=arrival.retained,
+            )
+        )
+
+    def _drop(
+        self, reason: str, kind: str, text: str, *details: object, count: int = 1, error: Exception | None = None
+    ) -> None:
+        """Count a loss, and log the first of its reason and kind; later ones only count."""
+        self._dropped[reason].inc(count)
+        if (reason, kind) not in self._logged:
+            self._logged.add((reason, kind))
+            context = f" (template {kind})" if kind and error is None else ""
+            logger.warning(f"{text}{context}; counted as {reason}, not logged again", *details, exc_info=error)

@@ -1,0 +1,43 @@
+/** The browser's own notifications. Permission is asked for only by the button. */
+
+import { byId } from './element.js';
+import { iconUrl } from './notification.js';
+
+/** @typedef {import('./notification.js').Notice} Notice */
+
+export class BrowserNotices {
+  #button = byId('notices-allow');
+  #words = byId('notices-words');
+
+  constructor() {
+    this.#button.addEventListener('click', async () => {
+      await Notification.requestPermission();
+      this.#tell();
+    });
+    this.#tell();
+  }
+
+  /** @param {Notice} notice */
+  show(notice) {
+    if (this.#permission !== 'granted') return;
+    try {
+      new Notification(notice.title, {
+        body: notice.message, icon: iconUrl(notice.type), tag: 'hermes-notification',
+      });
+    } catch { // mobile browsers only let service workers do this
+      this.#words.textContent = 'This browser does not let a page show notifications.';
+    }
+  }
+
+  get #permission() { return 'Notification' in window ? Notification.permission : 'absent'; }
+
+  #tell() {
+    this.#button.hidden = this.#permission !== 'default';
+    this.#words.textContent = {
+      granted: 'Browser notifications are on.',
+      denied: 'Browser notifications are blocked in the browser’s settings for this page.',
+      absent: 'No browser notifications here: browsers want HTTPS or localhost for them.',
+      default: '',
+    }[this.#permission];
+  }
+}

@@ -1,0 +1,44 @@
+/** Finding and making elements. Data only ever becomes text: nothing here or elsewhere sets innerHTML. */
+
+/** @param {string} id */
+export function byId(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found;
+}
+
+/**
+ * The first element inside that matches, of the class that the caller needs.
+ * @template {Element} E
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @param {new () => E} type
+ */
+export function find(root, selector, type) {
+  const found = root.querySelector(selector);
+  if (!(found instanceof type)) throw new Error(`the page has no ${type.name} at ${selector}`);
+  return found;
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, string>} attributes
+ * @param {(Node | string)[]} children
+ */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * @param {string} label
+ * @param {() => void} press
+ */
+export function makeButton(label, press) {
+  const button = make('button', { type: 'button' }, label);
+  button.addEventListener('click', press);
+  return button;
+}

@@ -1,0 +1,43 @@
+/** New notifications, in the corner of the page. Warnings and errors stay until someone acknowledges them. */
+
+import { byId, make, makeButton } from './element.js';
+import { iconUrl } from './notification.js';
+
+/** @typedef {import('./notification.js').Notice} Notice */
+
+const SHOWN_AT_ONCE = 4; // older ones are in the history
+const LEAVES_AFTER_MS = 10_000;
+
+export class Toasts {
+  #root = byId('toasts');
+  #acknowledge;
+
+  /** @param {(notice: Notice) => void} acknowledge */
+  constructor(acknowledge) { this.#acknowledge = acknowledge; }
+
+  /** @param {Notice} notice */
+  show(notice) {
+    const toast = make('article', { class: 'toast', 'data-type': notice.type, 'data-id': notice.id },
+      make('img', { src: iconUrl(notice.type), alt: notice.type, width: '28', height: '28' }),
+      make('div', {}, make('strong', {}, notice.title), make('p', {}, notice.message)),
+      makeButton('Acknowledge', () => this.#acknowledge(notice)));
+    this.#root.append(toast);
+    while (this.#root.childElementCount > SHOWN_AT_ONCE) this.#root.firstElementChild?.remove();
+    if (notice.type === 'info' || notice.type === 'success') leaveInTime(toast);
+  }
+
+  /** @param {Notice} notice */
+  remove(notice) {
+    for (const toast of [...this.#root.children]) {
+      if (toast.getAttribute('data-id') === notice.id) toast.remove();
+    }
+  }
+}
+
+/** Not under somebody's pointer or focus, though. @param {HTMLElement} toast */
+function leaveInTime(toast) {
+  setTimeout(() => {
+    if (toast.matches(':hover, :focus-within')) leaveInTime(toast);
+    else toast.remove();
+  }, LEAVES_AFTER_MS);
+}
