@@ -7,6 +7,7 @@ PLAIN_PORT, TLS_PORT = 1883, 8883  # registered with IANA for MQTT
 
 _SCHEMES = {"mqtt": PLAIN_PORT, "mqtts": TLS_PORT}
 _EXAMPLE = "mqtt://user:password@broker.example:1883 or mqtts://broker.example:8883"
+_ESCAPES = "with /, ?, # and @ in a password as %2F, %3F, %23 and %40"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def parse_mqtt_url(text: str) -> MqttUrl:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError(f"the MQTT URL's host or port cannot be read; write {_EXAMPLE}") from None
+        raise ValueError(f"the MQTT URL's host or port cannot be read; write {_EXAMPLE}, {_ESCAPES}") from None
     _check(parts, text)
     default = _SCHEMES[parts.scheme]
     return MqttUrl(
@@ -56,9 +57,6 @@ def _check(parts: SplitResult, text: str) -> None:
     if parts.port == 0:
         raise ValueError("the MQTT URL's port is 0; write one from 1 to 65535, or none for the usual one")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(
-            f"the MQTT URL has something after host and port; write {_EXAMPLE}, with /, ? and # in a password as"
-            " %2F, %3F and %23"
-        )
+        raise ValueError(f"the MQTT URL has something after host and port; write {_EXAMPLE}, {_ESCAPES}")
     if parts.username == "" or (parts.username is None and parts.password is not None):
         raise ValueError(f"the MQTT URL has a password and no user, or an empty user; write {_EXAMPLE}")

@@ -107,9 +107,7 @@ def _parse(text: str) -> Template:
         levels.append(_level(last))
     _check_dollar(topic, levels)
     constants, pointers = _settings(settings)
-    template = Template(
-        text, tuple(levels), rest, MappingProxyType(constants), MappingProxyType(pointers)
-    )
+    template = Template(text, tuple(levels), rest, MappingProxyType(constants), MappingProxyType(pointers))
     _check_names([*template.fields, *constants, *pointers])
     return template
 

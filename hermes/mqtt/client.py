@@ -280,7 +280,7 @@ class _Connection:
             if self._client.want_write():
                 self._client.loop_write()
             unread = self._read_batch()
-            if not ready and self._granted == {}:
+            if not ready and self._lost is None and self._granted == {}:
                 ready = True
                 on_ready()
             self._send_outbox()
@@ -410,9 +410,7 @@ class _Connection:
         except UnicodeDecodeError as error:
             self._bridge.put_bad_topic(error.object)
             return
-        self._bridge.put(
-            topic, bytes(message.payload), retained=message.retain, subscription_ids=subscription_ids
-        )
+        self._bridge.put(topic, bytes(message.payload), retained=message.retain, subscription_ids=subscription_ids)
 
 
 _CLOSED_UNANSWERED = "the broker closed the connection without an answer"
