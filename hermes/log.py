@@ -22,6 +22,7 @@ class MaskingFormatter(logging.Formatter):
         self._secrets = tuple(secret for secret in secrets if secret)
 
     def format(self, record: logging.LogRecord) -> str:
+        """The masked line or lines."""
         return masked(super().format(record), self._secrets)
 
 

@@ -1,50 +1,21 @@
 """MQTT brokers for tests: a real mosquitto, and a socket that says what a mosquitto never would."""
 
 import contextlib
-import os
-import shutil
 import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from hermes.delivery.messages import DeviceMessage
+from tests.conftest import needs
+from tests.programs import accepts, free_port, wait_until
 
 TIMEOUT_S = 10.0
 
 CONNECT, PUBLISH, SUBSCRIBE, DISCONNECT = 1, 3, 8, 14
-
-
-def needs(program: str) -> str:
-    """The program's path; without it the test is skipped, but fails where CI=true."""
-    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{program} is missing")
-        pytest.skip(f"{program} is missing")
-    return path
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-    """Wait, off the event loop, until this is true; with a bound."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "did not come true in time"
-        time.sleep(0.005)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -64,14 +35,7 @@ class Broker:
             lines.append("allow_anonymous true")
         config.write_text("\n".join([*lines, "user root", "log_dest none", ""]))
         self.process = subprocess.Popen([needs("mosquitto"), "-c", str(config)], stderr=subprocess.DEVNULL)
-        wait_until(self._accepts)
-
-    def _accepts(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "mosquitto ended"
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-            return True
-        return False
+        wait_until(lambda: accepts(self.port), why="mosquitto does not listen")
 
     def stop(self) -> None:
         """Kill it without a goodbye; harmless if it is dead."""

@@ -1,7 +1,9 @@
 """What the tests share: a real Hermes on a real port, clients for it, and the programs it needs."""
 
 import asyncio
+import gc
 import json
+import logging
 import os
 import shutil
 import time
@@ -175,7 +177,8 @@ def make_hermes(io_loop: IOLoop, key_file: Path) -> Iterator[MakeHermes]:
 @pytest.fixture
 def hermes(io_loop: IOLoop, make_hermes: MakeHermes) -> Hermes:
     """A running server without MQTT."""
-    return io_loop.run_sync(lambda: make_hermes())
+    running: Hermes = io_loop.run_sync(make_hermes)
+    return running
 
 
 async def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
@@ -184,3 +187,26 @@ async def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT
     while not condition():
         assert time.monotonic() < deadline_s, "did not come true in time"
         await asyncio.sleep(0.01)
+
+
+class _Complaints(logging.Handler):
+    """Keeps what is logged as an error or with a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR or record.exc_info:
+            self.records.append(record)
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[logging.LogRecord]]:
+    """The errors and tracebacks logged so far; the test fails where any are left in the list at its end."""
+    handler = _Complaints()
+    logging.getLogger().addHandler(handler)
+    yield handler.records
+    gc.collect()  # a task whose exception nobody read says so when it is collected
+    logging.getLogger().removeHandler(handler)
+    assert [logging.Formatter().format(record) for record in handler.records] == []

@@ -1,4 +1,4 @@
-"""Real programs for the tests: a broker, and Hermes as users start it. Each is ended by who started it."""
+"""Hermes as its users start it; ended by who started it."""
 
 import contextlib
 import os
@@ -10,10 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any
-
-from tests.conftest import needs
 
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0
@@ -41,30 +38,6 @@ def accepts(port: int) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextlib.contextmanager
-def mosquitto(folder: Path, *lines: str, port: int | None = None) -> Iterator[int]:
-    """A broker on loopback with these further lines of configuration; yields its port."""
-    program = needs("mosquitto")
-    port = port or free_port()
-    configuration = folder / f"mosquitto-{port}.conf"
-    user = f"user {'root' if os.geteuid() == 0 else 'nobody'}"
-    configuration.write_text("\n".join((f"listener {port} 127.0.0.1", "allow_anonymous true", user, *lines, "")))
-    broker = subprocess.Popen([program, "-c", str(configuration)], stderr=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: accepts(port), why="mosquitto does not listen")
-        yield port
-    finally:
-        broker.terminate()
-        broker.wait(STOP_TIMEOUT_S)
-
-
-def publish(port: int, topic: str, payload: bytes | str, *flags: str) -> None:
-    """As a device would, with mosquitto_pub."""
-    content = payload.encode() if isinstance(payload, str) else payload
-    command = [needs("mosquitto_pub"), "-p", str(port), "-t", topic, *flags, *(["-s"] if content else ["-n"])]
-    subprocess.run(command, input=content, check=True, timeout=10)
 
 
 class Program:

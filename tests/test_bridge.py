@@ -14,8 +14,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt import bridge as bridges
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES, Bridge
 from hermes.topics import TopicMap
-
-from .brokers import Heard
+from tests.brokers import Heard
 
 TOPIC = "tenants/acme/devices/d1/temp"
 NOW_S = 1_763_836_800.123

@@ -25,8 +25,8 @@ from hermes.mqtt import leash
 from hermes.mqtt import mosquitto as programs
 from hermes.mqtt.broker import EmbeddedBroker
 from hermes.mqtt.mosquitto import configuration, find_mosquitto
-
-from .brokers import free_port, needs, wait_until
+from tests.conftest import needs
+from tests.programs import free_port, wait_until
 
 PACKAGE = Path(hermes.__file__).parent
 LEASH = PACKAGE / "mqtt" / "leash.py"

@@ -15,8 +15,9 @@ import pytest
 
 from hermes import __version__
 from hermes.cli import duration_s, main
+from tests.brokers import mosquitto
 from tests.conftest import KEY, SECRET, token
-from tests.programs import Program, free_port, hermes, mosquitto, wait_until
+from tests.programs import Program, free_port, hermes, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +42,7 @@ def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]
     try:
         code = main(words)
     except SystemExit as end:
-        assert isinstance(end.code, int)
-        code = end.code
+        code = int(str(end.code))
     shown = capsys.readouterr()
     return code, shown.out, shown.err
 
@@ -241,8 +241,16 @@ def test_check_is_content_with_a_good_set_up(
     """It names what it looked at."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     key_file.chmod(0o600)
-    with mosquitto(tmp_path) as port:
-        words = ("check", "--port", "0", "--api-key-file", str(key_file), "--mqtt-url", f"mqtt://127.0.0.1:{port}")
+    with mosquitto(tmp_path) as broker:
+        words = (
+            "check",
+            "--port",
+            "0",
+            "--api-key-file",
+            str(key_file),
+            "--mqtt-url",
+            f"mqtt://127.0.0.1:{broker.port}",
+        )
         code, shown, _ = run(*words, capsys=capsys)
     assert code == 0, shown
     assert "takes every subscription" in shown

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from hermes.delivery import channels, hub as hub_module
+from hermes.delivery import channels
+from hermes.delivery import hub as hub_module
 from hermes.delivery.frames import Frame, encode
 from hermes.delivery.hub import Hub
 from hermes.delivery.messages import DeviceMessage, Notification

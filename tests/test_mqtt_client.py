@@ -31,8 +31,9 @@ from hermes.mqtt.complaints import Complaints
 from hermes.mqtt.versions import BrokerRefused, MqttVersion, NoAnswer, Versions, WrongVersion
 from hermes.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.topics import TopicMap
-
-from .brokers import Heard, Peer, free_port, mosquitto, needs, scripted, wait_until
+from tests.brokers import Heard, Peer, mosquitto, scripted
+from tests.conftest import needs
+from tests.programs import free_port, wait_until
 
 TOPIC = "tenants/acme/devices/d1/temp"
 OVERLAPPING = ("a/{tenant_id};device_id=first", "{tenant_id}/b;device_id=second")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def test_the_wheel_holds_the_page_and_its_files(wheel: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command of a clean environment that has the wheel and what it asks for."""
     folder = tmp_path_factory.mktemp("clean")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=60)
@@ -77,7 +76,8 @@ def test_every_setting_is_documented() -> None:
     for name in Settings.model_fields:
         assert f"HERMES_{name.upper()}" in text, name
     (commands,) = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
-    flags = {flag for parser in commands.choices.values() for action in parser._actions for flag in action.option_strings}
+    actions = [action for parser in commands.choices.values() for action in parser._actions]
+    flags = {flag for action in actions for flag in action.option_strings}
     for flag in re.findall(r"`(--[a-z-]+)", text):
         assert flag in flags, flag
 

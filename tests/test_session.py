@@ -37,7 +37,7 @@ def test_a_blocked_socket_waits_and_goes_on_in_order() -> None:
     """What came meanwhile leaves when the transport has drained."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
-    assert all([session.send(Frame(text)) for text in (b"1", b"2", b"3")])
+    assert all(map(session.send, [Frame(b"1"), Frame(b"2"), Frame(b"3")]))
     assert (len(transport.written), session.waiting) == (1, 2)
     transport.blocked = False
     session.drained()

@@ -17,8 +17,7 @@ from hermes.mqtt.client import MqttClient
 from hermes.mqtt.payload import decode
 from hermes.mqtt_url import MqttUrl
 from hermes.topics import TopicMap
-
-from .brokers import Heard, mosquitto
+from tests.brokers import Heard, mosquitto
 
 TOPICS = TopicMap(["hermes"])
 

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from hermes.delivery import channels, sweep as sweep_module
+from hermes.delivery import channels
+from hermes.delivery import sweep as sweep_module
 from hermes.delivery.hub import Hub
 from hermes.delivery.sweep import Sweep
 from hermes.ids import UserId

@@ -160,7 +160,7 @@ class EmbeddedBroker:
                 return
             text = line.decode(errors="replace").rstrip()
             self._lines.append(text)
-            logger.info("mosquitto: %s", text)
+            logger.log(logging.WARNING if "Error" in text else logging.DEBUG, "mosquitto: %s", text)
 
     async def _supervise(self) -> None:
         """Restart the child whenever it ends, at first quickly, then with longer and longer waits."""
