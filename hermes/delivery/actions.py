@@ -8,6 +8,8 @@ import orjson
 from hermes.errors import ClientFault
 from hermes.ids import DeviceId
 
+DEVICE_MAX_CHARS = 1_024  # a socket remembers up to a thousand of them
+
 
 @dataclass(frozen=True, slots=True)
 class Ping:
@@ -66,11 +68,18 @@ def parse_action(text: str) -> Action:
         case "refresh":
             return Refresh(_text(value, "token"))
         case "subscribe":
-            return Subscribe(DeviceId(_text(value, "device")))
+            return Subscribe(_device(value))
         case "unsubscribe":
-            return Unsubscribe(DeviceId(_text(value, "device")))
+            return Unsubscribe(_device(value))
         case _:
             raise ClientFault("unknown_action", "action must be ping, ack, refresh, subscribe or unsubscribe")
+
+
+def _device(value: dict[str, Any]) -> DeviceId:
+    device = _text(value, "device")
+    if len(device) > DEVICE_MAX_CHARS:
+        raise ClientFault("invalid", f"device must have at most {DEVICE_MAX_CHARS} characters")
+    return DeviceId(device)
 
 
 def _text(value: dict[str, Any], name: str) -> str:
