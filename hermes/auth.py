@@ -18,6 +18,7 @@ from hermes.ids import TenantId, UserId, id_text
 
 ALGORITHM = "HS256"
 SECRET_MIN_BYTES = 32  # RFC 7518 §3.2: a key of at least the hash's size
+DATE_MAX_S = 2**53 / 1_000  # the last date whose milliseconds every JSON reader has exactly; as good as never
 TOKEN_MAX_CHARS = 8192  # more is no token: do not spend a signature check on rubbish
 
 
@@ -124,7 +125,7 @@ def _numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
         raise Refused(TOKEN_INVALID, f"{name} is out of range") from None
     if not math.isfinite(seconds):
         raise Refused(TOKEN_INVALID, f"{name} is not finite")
-    return seconds
+    return max(-DATE_MAX_S, min(seconds, DATE_MAX_S))
 
 
 @dataclass(frozen=True, slots=True)

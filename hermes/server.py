@@ -55,6 +55,7 @@ class Server:
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
         )
+        self.url = ""  # the address to open in a browser, once started
         self.broker: EmbeddedBroker | None = None
         self.simulated: SimulatedDevices | None = None
         self._listening: list[socket.socket] = []
@@ -73,6 +74,7 @@ class Server:
     async def start(self) -> None:
         """Listen, start or find the broker, and serve. Raises `HermesError` where that cannot be."""
         self._listening = listen(self.settings.host, self.settings.port)
+        self.url = url_of(self._listening[0])
         try:
             mqtt_url = await self._find_broker()
             self._sweep.start()
@@ -83,12 +85,6 @@ class Server:
             await self.stop()
             raise
         log.info("listening on %s", self.url)
-
-    @property
-    def url(self) -> str:
-        """The address to open in a browser."""
-        host, port = self._listening[0].getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def _find_broker(self) -> MqttUrl | None:
         """Where the broker is, started first if it is ours; None without MQTT."""
@@ -225,6 +221,12 @@ def listen(host: str, port: int) -> list[socket.socket]:
         if error.errno == errno.EACCES:
             raise HermesError(f"port {port} may only be opened by root; choose one from 1024 up: --port 8080") from None
         raise HermesError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address that a browser understands."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def sockets_by_file_limit() -> int:

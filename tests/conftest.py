@@ -100,6 +100,7 @@ class Hermes:
 
     server: Server
     sockets: list[Socket] = field(default_factory=list)
+    at_end: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -169,6 +170,8 @@ def make_hermes(io_loop: IOLoop, key_file: Path) -> Iterator[MakeHermes]:
         for hermes in running:
             for socket in hermes.sockets:
                 socket.connection.close()
+            for end in hermes.at_end:
+                end()
             await hermes.server.stop()
 
     io_loop.run_sync(stop)

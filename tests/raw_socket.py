@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 import socket
 import struct
@@ -49,7 +50,7 @@ class RawSocket:
         first, payload = frame
         assert first & ~RSV1 == FIN | TEXT
         if first & RSV1:
-            payload = zlib.decompress(payload + b"\x00\x00\xff\xff", -zlib.MAX_WBITS)
+            payload = zlib.decompressobj(-zlib.MAX_WBITS).decompress(payload + b"\x00\x00\xff\xff")
         return payload.decode()
 
     async def close_frame(self) -> tuple[int, str] | None:
@@ -81,10 +82,8 @@ class RawSocket:
     async def send_bytes(self, data: bytes) -> None:
         """These bytes; that the server has cut the connection meanwhile is no fault of the sender."""
         self.writer.write(data)
-        try:
+        with contextlib.suppress(ConnectionError):
             await asyncio.wait_for(self.writer.drain(), TIMEOUT_S)
-        except ConnectionError:
-            pass
 
     def reset(self) -> None:
         """End the TCP connection with a reset, as a crashing machine does."""
@@ -112,7 +111,9 @@ async def connect(hermes: Hermes, *, receive_buffer_bytes: int | None = None, lo
     tcp.setblocking(False)
     tcp.bind((local, 0))
     await asyncio.get_running_loop().sock_connect(tcp, ("127.0.0.1", port_of(hermes)))
-    return RawSocket(*await asyncio.open_connection(sock=tcp, limit=4096))
+    raw = RawSocket(*await asyncio.open_connection(sock=tcp, limit=4096))
+    hermes.at_end.append(raw.writer.close)
+    return raw
 
 
 async def open_raw(

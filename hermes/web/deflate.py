@@ -9,6 +9,8 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.websocket import WebSocketProtocol13
 
+from hermes.errors import MESSAGE_TOO_BIG
+
 _FLAGS = ("server_no_context_takeover", "client_no_context_takeover")
 _FULL_WINDOW = "15"
 
@@ -28,6 +30,10 @@ class SharedDeflateProtocol(WebSocketProtocol13):
         agreed_parameters.update(dict.fromkeys(_FLAGS))
         super()._create_compressors(side, agreed_parameters, compression_options)
         self.compressed = True
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Begin the closing handshake; Tornado's own words for a message that it cuts off become the table's."""
+        super().close(code, MESSAGE_TOO_BIG.word if code == MESSAGE_TOO_BIG.code else reason)
 
 
 def acceptable_offer(request: HTTPServerRequest) -> bool:

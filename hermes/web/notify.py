@@ -7,7 +7,6 @@ see a reset instead of the answer.
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from tornado.http1connection import HTTP1Connection
@@ -211,6 +210,6 @@ def _why_not_local(request: HTTPServerRequest) -> str | None:
     if forwarding:
         return f"without keys a proxy's requests are refused ({forwarding[0]})"
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+    if origin is not None and origin.partition("://")[2].lower() != request.host.lower():
         return "without keys other origins' pages are refused"
     return None

@@ -6,12 +6,16 @@ leaves during one, and never again.
 
 import asyncio
 import logging
+import zlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
+from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from hermes.auth import Authenticator, Principal, check_requested_tenant, check_tenant, device_tenant
@@ -98,6 +102,13 @@ class SocketHandler(WebSocketHandler):
         """Bytes that are read before the connection is cut; what is acceptable is checked in `on_message`."""
         return DISCARD_MAX_BYTES
 
+    def prepare(self) -> None:
+        """An origin that is no URL is nobody's; Tornado would answer 500."""
+        try:
+            urlsplit(self.request.headers.get("Origin", ""))
+        except ValueError:
+            raise HTTPError(403, "the Origin header is no URL") from None
+
     def check_origin(self, origin: str) -> bool:
         """The page's own origin, and those that ``--origin`` names."""
         origins = self._context.origins
@@ -159,7 +170,8 @@ class SocketHandler(WebSocketHandler):
 
     @property
     def _asked_tenant(self) -> str | None:
-        return self.get_query_argument("tenant_id", None, strip=False)
+        asked = self.request.query_arguments.get("tenant_id")
+        return asked[-1].decode("utf-8", "replace") if asked else None
 
     # -- frames from the client ---------------------------------------------------------------------------------
 
@@ -233,6 +245,19 @@ class SocketHandler(WebSocketHandler):
         """The answer to a protocol ping."""
         if self._session is not None:
             self._session.pong()
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """What Tornado could not handle: a client's broken deflate data is no fault of ours. Tornado's own line
+        would show the URL, and with it the token."""
+        if isinstance(value, zlib.error | HTTPError):
+            log.info("%s: from %s: %s", self.route, self.request.remote_ip, value)
+        else:
+            log.error("%s: failed", self.route, exc_info=(typ, value, tb))  # type: ignore[arg-type]
 
     # -- the end ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,66 @@
+"""Hermes itself: ``hermes serve`` as a user would start it, with files of its own and a free port."""
+
+import contextlib
+import http.client
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from bench.processes import Child, running
+from hermes.auth import TokenMint
+
+
+@dataclass(frozen=True, slots=True)
+class Hermes:
+    """A ready Hermes."""
+
+    child: Child
+    port: int
+    mint: TokenMint
+    api_key: str
+    name: str = "Hermes"
+
+    def user_socket(self, user_id: str) -> str:
+        """``/ws/notifications``."""
+        token = self.mint.token(user_id=user_id, username=f"user-{user_id}", ttl_s=3_600)
+        return f"/ws/notifications?token={token}"
+
+    def tenant_socket(self, tenant_id: str) -> str:
+        """``/ws/tenant/{tenant_id}``."""
+        token = self.mint.token(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
+        return f"/ws/tenant/{quote(tenant_id, safe='')}?token={token}"
+
+    def is_ready(self) -> bool:
+        """What ``GET /ready`` says: devices' data can arrive, or MQTT is off."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/ready")
+            return connection.getresponse().status == 200
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def hermes(*, mqtt_url: str = "off") -> Iterator[Hermes]:
+    """Start it, wait until it is ready, stop it at the end."""
+    with tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder:
+        secret, api_key = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
+        secret_file = _private(Path(folder, "jwt-secret"), secret)
+        key_file = _private(Path(folder, "api-keys"), api_key)
+        command = [sys.executable, "-m", "hermes.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
+        command += ["--jwt-secret-file", str(secret_file), "--api-key-file", str(key_file), "--mqtt-url", mqtt_url]
+        with running(command, output=Path(folder, "output")) as child:
+            url = child.wait_for(r"Hermes \S+ on (http://\S+)")[1]
+            program = Hermes(child, urlsplit(url).port or 80, TokenMint(secret), api_key)
+            child.wait_until(program.is_ready, "Hermes does not become ready")
+            yield program
+
+
+def _private(path: Path, content: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(content)
+    return path

@@ -1,0 +1,51 @@
+"""Where and with what the figures were taken: absolutes do not travel without it."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import time
+from pathlib import Path
+
+from hermes import __version__
+from hermes.errors import HermesError
+from hermes.mqtt.mosquitto import find_mosquitto
+
+LIBRARIES = ("tornado", "paho-mqtt", "orjson", "pydantic", "PyJWT", "prometheus-client")
+
+
+def facts() -> list[str]:
+    """Lines of text: date, machine, programs, libraries."""
+    cores = len(os.sched_getaffinity(0))
+    kernel = re.match(r"[\d.]+", platform.release())
+    return [
+        f"date: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, "
+        f"load of the machine at the start: {os.getloadavg()[0]:.2f}",
+        f"machine: {_processor()}, {cores} cores, {_memory_gib():.1f} GiB, Linux {kernel[0] if kernel else '?'}",
+        f"programs: Hermes {__version__}, {platform.python_implementation()} {platform.python_version()}, "
+        f"mosquitto {_mosquitto()}",
+        "libraries: " + ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
+    ]
+
+
+def _processor() -> str:
+    match = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return match[1].strip() if match else platform.machine()
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "?"
+
+
+def _mosquitto() -> str:
+    try:
+        return find_mosquitto().version
+    except HermesError:
+        return "missing"
