@@ -22,11 +22,11 @@ class Outbox:
 
     def __init__(self, limits: OutboxLimits) -> None:
         self._limits = limits
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[Frame] | None = None  # made when first needed: an empty one is 760 bytes
         self.size_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._frames) if self._frames else 0
 
     def put(self, frames: Sequence[Frame]) -> bool:
         """Append these frames in order; False, and nothing appended, where they would pass a bound.
@@ -34,11 +34,13 @@ class Outbox:
         One frame that alone is larger than the byte bound may wait while nothing else does.
         """
         size_bytes = sum(map(len, frames))
-        messages = len(self._frames) + len(frames)
+        messages = len(self) + len(frames)
         if messages > self._limits.max_messages:
             return False
         if self.size_bytes + size_bytes > self._limits.max_bytes and messages > 1:
             return False
+        if self._frames is None:
+            self._frames = deque()
         self._frames.extend(frames)
         self.size_bytes += size_bytes
         return True
@@ -56,5 +58,5 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._frames.clear()
+        self._frames = None
         self.size_bytes = 0

@@ -44,6 +44,18 @@ class Transport(Protocol):
 class Session:
     """One client that was let in."""
 
+    __slots__ = (
+        "_blocked",
+        "_compressed",
+        "_metrics",
+        "_outbox",
+        "_ping_at",
+        "_pong_until",
+        "_transport",
+        "closed",
+        "principal",
+    )
+
     def __init__(self, *, principal: Principal, transport: Transport, limits: OutboxLimits, metrics: Metrics) -> None:
         self.principal = principal
         self.closed = False

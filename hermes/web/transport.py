@@ -18,6 +18,8 @@ NOTSENT_LOWAT_BYTES = 131_072  # else the kernel holds megabytes of stale teleme
 class WebSocketTransport:
     """One accepted WebSocket. ``on_drained`` is called when a write that had to wait has gone."""
 
+    __slots__ = ("_connection", "_on_drained", "_socket", "_stream")
+
     def __init__(self, connection: SharedDeflateProtocol, on_drained: Callable[[], None]) -> None:
         self._connection = connection
         self._stream: IOStream = connection.stream
