@@ -1,0 +1,417 @@
+/** The client's behaviour, sentence by sentence, against a server and a clock that the test plays itself. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HermesClient } from '../../static/hermes-client.js';
+import { FakeWorld, settled } from './fake-world.mjs';
+
+/** A client in a world of its own, and everything that it told. */
+async function started(options = {}) {
+  const world = options.world ?? new FakeWorld();
+  const asked = [];
+  const getToken = (reason) => {
+    asked.push(reason);
+    return `token-${asked.length}`;
+  };
+  const client = new HermesClient({ url: 'ws://gateway/ws', getToken, ...options, world });
+  const seen = [];
+  for (const type of ['state', 'frame', 'notification', 'device', 'broadcast', 'rtt', 'error']) {
+    client.on(type, (detail) => seen.push([type, detail]));
+  }
+  const details = (type) => seen.filter(([name]) => name === type).map(([, detail]) => detail);
+  client.connect();
+  await settled();
+  return { world, client, asked, details };
+}
+
+/** A client whose socket has proved itself. */
+async function proved(options) {
+  const parts = await started(options);
+  parts.world.socket.accept();
+  parts.world.socket.pong();
+  return parts;
+}
+
+test('the token travels as a subprotocol and never in the URL', async () => {
+  const { world } = await started();
+  assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-1']);
+  assert.equal(world.socket.url, 'ws://gateway/ws');
+});
+
+test('the token travels in the query when asked to, beside what is there', async () => {
+  const { world } = await started({ url: 'https://gateway/ws?snapshot=0', tokenIn: 'query' });
+  assert.deepEqual(world.socket.protocols, []);
+  assert.equal(world.socket.url, 'wss://gateway/ws?snapshot=0&token=token-1');
+});
+
+test('states are told in order, and again by the property', async () => {
+  const { client, details } = await proved();
+  assert.deepEqual(details('state').map(({ state }) => state), ['connecting', 'open']);
+  assert.equal(client.state, 'open');
+});
+
+test('getToken may be asynchronous', async () => {
+  const { world } = await started({ getToken: async () => 'later' });
+  assert.deepEqual(world.socket.protocols, ['hermes.v1', 'later']);
+});
+
+test('a token that comes after close() opens nothing', async () => {
+  let deliver;
+  const { world, client } = await started({ getToken: () => new Promise((resolve) => { deliver = resolve; }) });
+  client.close();
+  deliver('late');
+  await settled();
+  assert.equal(world.sockets.length, 0);
+});
+
+test('a failing getToken is an error in words, and asked again later', async () => {
+  let calls = 0;
+  const getToken = () => {
+    calls += 1;
+    if (calls === 1) throw new Error('login is down');
+    return 'good';
+  };
+  const { world, client, details } = await started({ getToken });
+  assert.equal(client.state, 'waiting');
+  assert.match(details('error')[0].message, /login is down/);
+  await world.pass(1_000);
+  assert.deepEqual(world.socket.protocols, ['hermes.v1', 'good']);
+});
+
+test('no token at all is refused, without a socket', async () => {
+  const { world, client } = await started({ getToken: () => null });
+  assert.equal(client.state, 'refused');
+  assert.equal(world.sockets.length, 0);
+});
+
+test('a token that no socket can carry is refused, and the error does not repeat it', async () => {
+  const world = new FakeWorld();
+  world.WebSocket = class { constructor() { throw new SyntaxError('bad subprotocol "se cret"'); } };
+  const { client, details } = await started({ world, getToken: () => 'se cret' });
+  assert.equal(client.state, 'refused');
+  assert.doesNotMatch(details('error')[0].message, /cret/);
+});
+
+test('back-off doubles from 1 s to 30 s with full jitter', async () => {
+  const world = new FakeWorld();
+  world.chance = 1; // the upper bound itself
+  const { client, details } = await started({ world });
+  for (let tries = 0; tries < 7; tries += 1) {
+    world.socket.end(1006);
+    await world.pass(client.status.waitMs);
+  }
+  const waits = details('state').filter(({ state }) => state === 'waiting');
+  assert.deepEqual(waits.map(({ waitMs }) => waitMs), [1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+  assert.deepEqual(waits.map(({ attempt }) => attempt), [1, 2, 3, 4, 5, 6, 7]);
+  world.chance = 0; // the lower bound
+  world.socket.end(1006);
+  assert.equal(details('state').at(-1).waitMs, 0);
+});
+
+test('a wait says when the next try is due, and that is when it comes', async () => {
+  const { world, details } = await proved();
+  world.socket.end(1006);
+  assert.equal(details('state').at(-1).nextTryAt, world.time + 500);
+  await world.pass(499);
+  assert.equal(world.sockets.length, 1);
+  await world.pass(1);
+  assert.equal(world.sockets.length, 2);
+});
+
+test('the token at hand is used again after a broken connection', async () => {
+  const { world, asked } = await proved();
+  world.socket.end(1006);
+  await world.pass(500);
+  assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-1']);
+  assert.deepEqual(asked, ['first']);
+});
+
+test('a socket that proved itself resets the back-off', async () => {
+  const { world, details } = await started();
+  world.socket.end(1006);
+  await world.pass(500);
+  world.socket.end(1006);
+  await world.pass(1_000);
+  world.socket.accept();
+  world.socket.pong();
+  world.socket.end(1006);
+  assert.equal(details('state').at(-1).waitMs, 500);
+});
+
+test('a handshake that is accepted and closed at once does not reset the back-off', async () => {
+  const { world, client, details } = await started();
+  for (let tries = 0; tries < 3; tries += 1) {
+    world.socket.accept();
+    world.socket.end(1013, 'server_full');
+    await world.pass(client.status.waitMs);
+  }
+  const waits = details('state').filter(({ state }) => state === 'waiting').map(({ waitMs }) => waitMs);
+  assert.deepEqual(waits, [500, 1000, 2000]);
+});
+
+for (const [code, reason] of [[1001, 'stopping;retry_ms=7000'], [1013, 'slow_consumer;retry_ms=7000']]) {
+  test(`retry_ms is waited for after ${code}`, async () => {
+    const { world, details } = await proved();
+    world.socket.end(code, reason);
+    assert.equal(details('state').at(-1).waitMs, 7000);
+  });
+}
+
+test('back-off grows past a hint that does not help', async () => {
+  const world = new FakeWorld();
+  world.chance = 1;
+  const { client, details } = await started({ world });
+  for (let tries = 0; tries < 4; tries += 1) {
+    world.socket.accept();
+    world.socket.end(1013, 'server_full;retry_ms=3000');
+    await world.pass(client.status.waitMs);
+  }
+  const waits = details('state').filter(({ state }) => state === 'waiting').map(({ waitMs }) => waitMs);
+  assert.deepEqual(waits, [3000, 3000, 4000, 8000]);
+});
+
+test('a hint means nothing on other codes, and an absurd one is bounded', async () => {
+  const { world, details } = await proved();
+  world.socket.end(1011, 'internal_error;retry_ms=7000');
+  assert.equal(details('state').at(-1).waitMs, 500);
+  await world.pass(500);
+  world.socket.end(1001, 'stopping;retry_ms=99999999999999999999');
+  assert.equal(details('state').at(-1).waitMs, 3_600_000);
+});
+
+test('a ping leaves at once and every 30 s, and each pong tells its round trip', async () => {
+  const { world, details } = await started();
+  world.socket.accept();
+  assert.deepEqual(world.socket.sent, [{ action: 'ping' }]);
+  await world.pass(12);
+  world.socket.pong();
+  assert.deepEqual(details('rtt'), [12]);
+  await world.pass(29_987);
+  assert.equal(world.socket.sent.length, 1);
+  await world.pass(1);
+  assert.equal(world.socket.sent.length, 2);
+});
+
+test('no pong within 10 s: the socket is dropped and a new one comes', async () => {
+  const { world, client, details } = await proved();
+  const first = world.socket;
+  await world.pass(39_999);
+  assert.equal(client.state, 'open');
+  await world.pass(1);
+  assert.equal(client.state, 'waiting');
+  assert.notEqual(first.closedWith, undefined);
+  assert.equal(first.onmessage, null);
+  assert.match(details('error').at(-1).message, /heartbeat/);
+  await world.pass(500);
+  assert.equal(world.sockets.length, 2);
+});
+
+test('a handshake without an answer is given up after 15 s', async () => {
+  const { world, client } = await started();
+  await world.pass(15_000);
+  assert.equal(client.state, 'waiting');
+});
+
+for (const [reason, why] of [['token_expired', 'expired'], ['token_invalid', 'refused'], ['', 'refused']]) {
+  test(`1008 "${reason}" asks for a new token once, and comes back at once with it`, async () => {
+    const { world, asked } = await proved();
+    world.socket.end(1008, reason);
+    await settled();
+    assert.deepEqual(asked, ['first', why]);
+    assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-2']);
+  });
+}
+
+for (const reason of ['token_invalid', 'token_expired', 'forbidden']) {
+  test(`1008 "${reason}" straight again stops for good`, async () => {
+    const { world, client, asked, details } = await started();
+    world.socket.accept();
+    world.socket.end(1008, reason);
+    await settled();
+    world.socket.accept();
+    world.socket.end(1008, reason);
+    await world.pass(600_000);
+    world.window.dispatchEvent(new Event('online'));
+    assert.equal(client.state, 'refused');
+    assert.deepEqual(details('state').at(-1).close, { code: 1008, reason });
+    assert.deepEqual([asked.length, world.sockets.length, world.timers.size, world.listenerCount], [2, 2, 0, 0]);
+  });
+}
+
+test('the same token offered again is not even tried', async () => {
+  const { world, client } = await started({ getToken: () => 'old' });
+  world.socket.accept();
+  world.socket.end(1008, 'token_invalid');
+  await settled();
+  assert.equal(client.state, 'refused');
+  assert.equal(world.sockets.length, 1);
+  assert.deepEqual(client.status.close, { code: 1008, reason: 'token_invalid' });
+});
+
+test('too_many_errors stops at once, also on a socket that had proved itself', async () => {
+  const { world, client, asked } = await proved();
+  world.socket.end(1008, 'too_many_errors');
+  await world.pass(600_000);
+  assert.deepEqual([client.state, asked.length, world.sockets.length], ['refused', 1, 1]);
+});
+
+test('a token refused, cured, and refused again hours later is asked for again', async () => {
+  const { world, asked } = await proved();
+  world.socket.end(1008, 'token_expired');
+  await settled();
+  world.socket.accept();
+  world.socket.pong();
+  world.socket.end(1008, 'token_expired');
+  await settled();
+  assert.deepEqual(asked, ['first', 'expired', 'expired']);
+  assert.equal(world.sockets.length, 3);
+});
+
+test('connect() starts again after a refusal', async () => {
+  const { world, client, asked } = await proved();
+  world.socket.end(1008, 'too_many_errors');
+  client.connect();
+  await settled();
+  world.socket.accept();
+  assert.equal(client.state, 'open');
+  assert.deepEqual(asked, ['first', 'first']);
+  assert.equal(client.status.close, null);
+});
+
+test('connect() while waiting tries at once; while open it does nothing', async () => {
+  const { world, client } = await proved();
+  client.connect();
+  assert.equal(world.sockets.length, 1);
+  world.socket.end(1006);
+  client.connect();
+  assert.equal(world.sockets.length, 2);
+  assert.equal(world.timers.size, 1); // the handshake's, no longer the wait's
+});
+
+test('online and a tab shown again end the wait', async () => {
+  const { world, client } = await proved();
+  world.socket.end(1006);
+  world.window.dispatchEvent(new Event('online'));
+  assert.equal(client.state, 'connecting');
+  world.socket.end(1006);
+  world.document.hidden = true;
+  world.document.dispatchEvent(new Event('visibilitychange'));
+  assert.equal(client.state, 'waiting');
+  world.document.hidden = false;
+  world.document.dispatchEvent(new Event('visibilitychange'));
+  assert.equal(client.state, 'connecting');
+});
+
+test('a wait that the server asked for is not cut short by a tab', async () => {
+  const { world, client } = await proved();
+  world.socket.end(1013, 'server_full;retry_ms=20000');
+  world.window.dispatchEvent(new Event('online'));
+  assert.equal(client.state, 'waiting');
+});
+
+test('online while open asks at once whether the socket still lives', async () => {
+  const { world, client } = await proved();
+  world.window.dispatchEvent(new Event('online'));
+  world.window.dispatchEvent(new Event('online')); // one question is enough
+  assert.equal(world.socket.sent.length, 2);
+  await world.pass(10_000);
+  assert.equal(client.state, 'waiting');
+});
+
+test('every frame is told, and again under its own name', async () => {
+  const { world, details } = await proved();
+  const frames = [
+    { channel: 'notifications', id: 'n1' }, { channel: 'device', device_id: 'd1' }, { channel: 'tenant', id: 'b1' },
+    { channel: 'status', mqtt: 'up' }, { channel: 'constructor' }, { action: 'subscribed', devices: [] },
+  ];
+  frames.forEach((frame) => world.socket.frame(frame));
+  assert.deepEqual(details('frame').slice(1), frames);
+  assert.deepEqual(details('notification'), [frames[0]]);
+  assert.deepEqual(details('device'), [frames[1]]);
+  assert.deepEqual(details('broadcast'), [frames[2]]);
+});
+
+test('a bad frame is an error event and nothing else', async () => {
+  const { world, client, details } = await proved();
+  for (const bad of ['not json', '[1]', 'null', '42', '{"half":']) world.socket.frame(bad);
+  world.socket.onmessage({ data: new ArrayBuffer(3) });
+  assert.equal(details('error').length, 6);
+  assert.equal(client.state, 'open');
+});
+
+test("a server's error frame is told with its code", async () => {
+  const { world, details } = await proved();
+  world.socket.frame({ action: 'error', code: 'not_here', message: 'subscribe only on /ws' });
+  assert.equal(details('error')[0].code, 'not_here');
+  assert.match(details('error')[0].message, /subscribe only on/);
+});
+
+test('send and ack say whether the message left', async () => {
+  const { world, client } = await started();
+  assert.equal(client.send({ action: 'x' }), false);
+  world.socket.accept();
+  assert.equal(client.ack('n1'), true);
+  assert.equal(client.ack(), true);
+  const acks = [{ action: 'ack', notification_id: 'n1' }, { action: 'ack' }];
+  assert.deepEqual(world.socket.sent.slice(1), acks);
+});
+
+test('a message beyond 64 KiB is held back, for it would cost the socket', async () => {
+  const { world, client, details } = await proved();
+  assert.equal(client.send({ text: 'é'.repeat(33_000) }), false);
+  assert.equal(world.socket.sent.length, 1);
+  assert.equal(details('error').length, 1);
+});
+
+test('subscriptions are told again after a reconnect', async () => {
+  const { world, client } = await proved();
+  client.subscribe('d1');
+  client.subscribe('d2');
+  client.unsubscribe('d1');
+  world.socket.end(1006);
+  await world.pass(500);
+  world.socket.accept();
+  assert.deepEqual(world.socket.sent, [{ action: 'subscribe', device: 'd2' }, { action: 'ping' }]);
+});
+
+for (const [when, reach] of [
+  ['connecting', async () => started()],
+  ['open', proved],
+  ['waiting', async () => {
+    const parts = await proved();
+    parts.world.socket.end(1006);
+    return parts;
+  }],
+]) {
+  test(`close() while ${when} leaves no timer, listener or socket`, async () => {
+    const { world, client } = await reach();
+    const { socket } = world;
+    client.close();
+    assert.equal(client.state, 'closed');
+    assert.deepEqual([world.timers.size, world.listenerCount], [0, 0]);
+    assert.deepEqual([socket.onopen, socket.onmessage, socket.onclose], [null, null, null]);
+    await world.pass(600_000);
+    assert.equal(world.sockets.length, 1);
+  });
+}
+
+test('close() from within any listener is obeyed', async () => {
+  for (const type of ['state', 'frame', 'rtt', 'error']) {
+    const { world, client } = await started();
+    client.on(type, () => client.close());
+    world.socket.accept();
+    world.socket.pong();
+    world.socket.end(1006);
+    await world.pass(600_000);
+    assert.deepEqual([type, client.state, world.timers.size, world.sockets.length], [type, 'closed', 0, 1]);
+  }
+});
+
+test('a listener may be taken off', async () => {
+  const { world, client } = await proved();
+  let frames = 0;
+  const off = client.on('frame', () => { frames += 1; });
+  world.socket.pong();
+  off();
+  world.socket.pong();
+  assert.equal(frames, 1);
+});
