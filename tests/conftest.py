@@ -210,6 +210,6 @@ def complaints() -> Iterator[list[logging.LogRecord]]:
     handler = _Complaints()
     logging.getLogger().addHandler(handler)
     yield handler.records
-    gc.collect()  # a task whose exception nobody read says so when it is collected
+    gc.collect(1)  # a task whose exception nobody read says so when it is collected; the young ones are enough
     logging.getLogger().removeHandler(handler)
     assert [logging.Formatter().format(record) for record in handler.records] == []
