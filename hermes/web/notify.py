@@ -5,6 +5,7 @@ A fault found early is answered only when the body has been read: a client that 
 see a reset instead of the answer.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ ARRAY_MAX_BYTES = 1_048_576
 ARRAY_MAX_ELEMENTS = 1_000
 DISCARD_MAX_BYTES = 16 * 1_048_576  # beyond it the connection is cut
 
+_IDS = ("user_id", "tenant_id")
+_INTEGER = re.compile(r"-?\d+")
 _FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
 
 
@@ -67,7 +70,7 @@ class NotifyHandler(RequestHandler):
 
     def _check_headers(self) -> None:
         if self.request.method != "POST":
-            raise InvalidRequest(405, "method_not_allowed", "use POST")
+            raise _wrong_method()
         check_caller(self.request, self._context.keys)
         _check_type(self.request)
 
@@ -84,7 +87,7 @@ class NotifyHandler(RequestHandler):
             self._answer(200, answer)
 
     async def _other_method(self) -> None:
-        self._answer_fault(InvalidRequest(405, "method_not_allowed", "use POST"))
+        self._answer_fault(_wrong_method())
 
     get = head = put = delete = patch = options = _other_method
 
@@ -100,10 +103,10 @@ class NotifyHandler(RequestHandler):
     async def _deliver(self, body: bytes) -> dict[str, Any]:
         value = _parsed(body)
         if isinstance(value, list):
-            outcomes = [self._attempt(*element) for element in zip(value, _data_texts(value, body), strict=True)]
+            outcomes = [self._attempt(*element) for element in _elements(value, body)]
             await self._context.hub.flushed()
             return {"status": "success", "results": [_answer_to(outcome) for outcome in outcomes]}
-        outcome = self._publish(value, _data_text(value, body.decode()))
+        outcome = self._publish(*_as_written(value, body.decode()))
         await self._context.hub.flushed()
         return _answer_to(outcome)
 
@@ -132,11 +135,17 @@ class NotifyHandler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """What nobody foresaw, in the same form."""
-        fault = InvalidRequest(status_code, "internal_error", "Hermes failed; its log says why")
-        self._answer(status_code, fault_answer(fault))
+        if status_code == 405:  # a method that Tornado does not know
+            self._answer_fault(_wrong_method())
+        else:
+            self._answer_fault(InvalidRequest(status_code, "internal_error", "Hermes failed; its log says why"))
 
 
 _Accepted = tuple[str, Receipt]
+
+
+def _wrong_method() -> InvalidRequest:
+    return InvalidRequest(405, "method_not_allowed", "use POST")
 
 
 def fault_answer(fault: InvalidRequest) -> dict[str, Any]:
@@ -164,17 +173,24 @@ def _parsed(body: bytes) -> object:
     return value
 
 
-def _data_texts(values: list[object], body: bytes) -> list[bytes | None]:
-    if not any(isinstance(value, dict) and "data" in value for value in values):
-        return [None] * len(values)
+def _elements(values: list[object], body: bytes) -> list[tuple[object, bytes | None]]:
+    if not any(map(_needs_its_text, values)):
+        return [(value, None) for value in values]
     texts = verbatim.elements(body.decode())
-    return [_data_text(value, text) for value, text in zip(values, texts, strict=True)]
+    return [_as_written(value, text) for value, text in zip(values, texts, strict=True)]
 
 
-def _data_text(value: object, text: str) -> bytes | None:
-    if isinstance(value, dict) and "data" in value:
-        return verbatim.members(text)["data"].encode()
-    return None
+def _needs_its_text(value: object) -> bool:
+    return isinstance(value, dict) and ("data" in value or any(isinstance(value.get(name), float) for name in _IDS))
+
+
+def _as_written(value: object, text: str) -> tuple[object, bytes | None]:
+    """The value with ids of any number of digits, which orjson makes floats past 64 bits, and its ``data``'s text."""
+    if not isinstance(value, dict) or not _needs_its_text(value):
+        return value, None
+    texts = verbatim.members(text)
+    ids = {name: texts[name] for name in _IDS if name in texts and _INTEGER.fullmatch(texts[name])}
+    return value | ids, texts["data"].encode() if "data" in texts else None
 
 
 def _check_type(request: HTTPServerRequest) -> None:

@@ -258,7 +258,8 @@ class SocketHandler(WebSocketHandler):
         tb: TracebackType | None,
     ) -> None:
         """What Tornado could not handle: a client's broken deflate data is no fault of ours. Tornado's own line
-        would show the URL, and with it the token."""
+        would show the URL, and with it the token.
+        """
         if isinstance(value, zlib.error | HTTPError):
             log.info("%s: from %s: %s", self.route, self.request.remote_ip, value)
         else:
