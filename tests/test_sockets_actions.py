@@ -10,7 +10,7 @@ import pytest
 from hermes.delivery.messages import DeviceMessage
 from hermes.ids import DeviceId, TenantId
 from tests.conftest import Hermes, Socket, token
-from tests.raw_socket import FIN, PING, PONG, TEXT, open_raw
+from tests.raw_socket import CLOSE, FIN, PING, PONG, TEXT, open_raw
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
@@ -338,3 +338,16 @@ async def test_the_pieces_of_a_fragmented_message_are_counted_together(hermes: H
     await raw.send(TEXT, b"x" * 40_000, flags=0)
     await raw.send(0, b"x" * 40_000)
     assert await raw.close_frame() == TOO_BIG
+
+
+@pytest.mark.gen_test
+async def test_a_big_message_is_read_to_its_end_before_the_connection_ends(hermes: Hermes) -> None:
+    """Up to 1 MiB: a sender that is in the middle of it sees 1009 and a proper end, never a reset."""
+    raw = await open_raw(hermes, "/ws/notifications", ACME)
+    await raw.send_bytes(bytes([FIN | TEXT, 0x80 | 127]) + (1024 * KIB).to_bytes(8, "big") + b"\0\0\0\0")
+    for _ in range(16):
+        await raw.send_bytes(b"x" * 64 * KIB)
+        assert (await hermes.request("/health")).code == 200, "the server has seen what was sent so far"
+    assert await raw.close_frame() == TOO_BIG
+    await raw.send(CLOSE, b"\x03\xf1")
+    assert await asyncio.wait_for(raw.reader.read(), 5) == b"", "a reset would raise"
