@@ -61,6 +61,14 @@ class RawSocket:
                 return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
         return None
 
+    async def first_close(self) -> tuple[int, str]:
+        """Code and reason of the close frame, which is the very next frame."""
+        frame = await self.frame()
+        assert frame is not None, "the connection ended without a frame"
+        first, payload = frame
+        assert first & OPCODE == CLOSE, f"a frame came before the close: {payload!r}"
+        return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
+
     async def ended(self) -> None:
         """Wait for the end of the connection, passing over what still comes."""
         while await self.frame() is not None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from hermes.log import MaskingFormatter
 from tests.conftest import Hermes, MakeHermes, eventually, token
 from tests.raw_socket import CLOSE, FIN, OPCODE, PING, PONG, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
 
@@ -58,6 +59,19 @@ async def test_a_normal_close_is_answered_with_the_same_code(hermes: Hermes) -> 
     assert frame[0] & OPCODE == CLOSE
     assert frame[1][:2] == b"\x03\xe8"
     await raw.ended()
+
+
+@pytest.mark.gen_test
+async def test_a_client_cannot_forge_log_lines(hermes: Hermes, caplog: pytest.LogCaptureFixture) -> None:
+    """Line feeds in its close reason or in its name do not begin a new line in the log."""
+    caplog.set_level(logging.INFO)
+    raw = await open_raw(hermes, "/ws", token("1\nforged", "ana\nforged"))
+    await raw.send(CLOSE, b"\x03\xe8bye\r\nforged")
+    await raw.ended()
+    await (await hermes.open("/ws?tenant_id=a%0Aforged", token())).closed()
+    lines = [MaskingFormatter().format(record) for record in caplog.records if record.name.startswith("hermes")]
+    assert any("forged" in line for line in lines), "what was said is logged"
+    assert not [line for line in lines if "\n" in line]
 
 
 @pytest.mark.gen_test

@@ -11,7 +11,7 @@ import pytest
 from hermes.delivery.messages import DeviceMessage
 from hermes.ids import DeviceId, TenantId
 from tests.conftest import SECRET, Hermes, MakeHermes, token
-from tests.raw_socket import CLOSE, OPCODE, open_raw
+from tests.raw_socket import open_raw
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
@@ -110,10 +110,7 @@ async def test_no_source_or_more_than_one_is_refused(
     assert raw.status == 101
     offered = "hermes.v1" in headers.get("Sec-WebSocket-Protocol", "")
     assert raw.headers.get("Sec-WebSocket-Protocol") == ("hermes.v1" if offered else None)
-    frame = await raw.frame()
-    assert frame is not None
-    assert frame[0] & OPCODE == CLOSE
-    assert (int.from_bytes(frame[1][:2], "big"), frame[1][2:].decode()) == expected
+    assert await raw.first_close() == expected
 
 
 # -- what is in it ------------------------------------------------------------------------------------------------
@@ -201,8 +198,10 @@ async def test_a_tenant_that_is_no_id_opens_nothing(hermes: Hermes, tenant_id: o
 @pytest.mark.gen_test
 @pytest.mark.parametrize("age_s", [0, 0.1, 1, 3_600, int(time.time()), 1e12])
 async def test_an_expired_token_is_told_apart(hermes: Hermes, age_s: float) -> None:
-    """There is no leeway."""
-    assert await (await hermes.open("/ws/notifications", token(exp=time.time() - age_s))).closed() == EXPIRED
+    """There is no leeway, not even for the ping that was under way."""
+    raw = await open_raw(hermes, "/ws/notifications", token(exp=time.time() - age_s))
+    await raw.send(1, b'{"action":"ping"}')
+    assert await raw.first_close() == EXPIRED
 
 
 @pytest.mark.gen_test

@@ -11,7 +11,7 @@ from tornado.httpclient import HTTPResponse
 
 from tests.conftest import KEY, SECRET, Hermes, MakeHermes, eventually, token
 from tests.programs import free_port
-from tests.raw_socket import open_raw
+from tests.raw_socket import CLOSE, open_raw
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
@@ -110,6 +110,16 @@ async def test_metrics_name_no_ids_of_clients(hermes: Hermes) -> None:
     after = set(await metrics(hermes))
     assert len(after - before) <= 1
     assert not any("of-a-test" in name or "made-up" in name for name in after)
+
+
+@pytest.mark.gen_test
+async def test_metrics_do_not_grow_with_the_close_codes_that_clients_make_up(hermes: Hermes) -> None:
+    """A client may close with any of 65,536 numbers; a handful of labels is enough for them."""
+    for code in range(3_000, 3_040):
+        raw = await open_raw(hermes, "/ws", token())
+        await raw.send(CLOSE, code.to_bytes(2, "big"))
+        await raw.ended()
+    assert sum(name.startswith("hermes_sockets_closed_total") for name in await metrics(hermes)) <= 12
 
 
 # -- the console --------------------------------------------------------------------------------------------------
