@@ -97,6 +97,8 @@ class Authenticator:
         username = claims.get("username")
         if user_id is None or not isinstance(username, str) or not username:
             raise Refused(TOKEN_INVALID, "user_id and username are required")
+        if not all(map(_is_unicode, (user_id, username, id_text(claims.get(self._claim_tenant)) or ""))):
+            raise Refused(TOKEN_INVALID, "a lone surrogate")
         tenant = claims.get(self._claim_tenant)
         tenant_id = id_text(tenant)
         if tenant is not None and tenant_id is None:
@@ -108,6 +110,15 @@ class Authenticator:
             is_superuser=claims.get("is_superuser") is True,
             expires_at=expires_at,
         )
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON escapes can spell lone surrogates, which no UTF-8 text can hold: no frame, no log line."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _numeric_date(claims: Mapping[str, Any], name: str) -> float | None:

@@ -44,6 +44,8 @@ INTERNAL_ERROR = Close(1011, "internal_error", may_return=True)
 SLOW_CONSUMER = Close(1013, "slow_consumer", may_return=True)
 SERVER_FULL = Close(1013, "server_full", may_return=True)
 
+CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1008, 1009, 1011, 1013})  # what is counted; clients may say anything
+
 
 class HermesError(Exception):
     """Anything that Hermes itself raises on purpose."""

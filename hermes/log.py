@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 MASK = "***"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 _PATTERNS = (
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),  # a JWT: base64url of '{"'
     (re.compile(r"(\btoken=)[^&\s\"']+"), rf"\1{MASK}"),
@@ -20,6 +22,11 @@ class MaskingFormatter(logging.Formatter):
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._secrets = tuple(secret for secret in secrets if secret)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """One line, whatever a client put into a name or a reason; tracebacks keep theirs."""
+        record.message = _CONTROL.sub(lambda control: repr(control[0])[1:-1], record.message)
+        return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
         """The masked line or lines."""

@@ -59,6 +59,9 @@ def test_only_true_makes_a_superuser(value: object) -> None:
         ({"username": ""}, TOKEN_INVALID),
         ({"tenant_id": False}, TOKEN_INVALID),
         ({"tenant_id": ""}, TOKEN_INVALID),
+        ({"user_id": "\ud800"}, TOKEN_INVALID),
+        ({"username": "\ud800"}, TOKEN_INVALID),
+        ({"tenant_id": "\ud800"}, TOKEN_INVALID),
     ],
 )
 def test_a_faulty_claim_is_refused(claims: dict[str, object], close: object) -> None:

@@ -29,6 +29,7 @@ from hermes.delivery.retry import retry_ms
 from hermes.delivery.session import Session
 from hermes.errors import (
     BINARY_NOT_SUPPORTED,
+    CODES,
     FORBIDDEN,
     INTERNAL_ERROR,
     MESSAGE_TOO_BIG,
@@ -86,6 +87,7 @@ class SocketHandler(WebSocketHandler):
     __slots__ = ("_context", "_counted", "_errors", "_session")
 
     route = ""
+    carries_telemetry = True
 
     def initialize(self, context: SocketContext) -> None:
         """Take the shared objects."""
@@ -160,7 +162,7 @@ class SocketHandler(WebSocketHandler):
 
     def _transport(self) -> WebSocketTransport:
         assert isinstance(self.ws_connection, SharedDeflateProtocol)
-        return WebSocketTransport(self.ws_connection, self._drained)
+        return WebSocketTransport(self.ws_connection, self._drained, carries_telemetry=self.carries_telemetry)
 
     def _drained(self) -> None:
         if self._session is not None:
@@ -287,7 +289,7 @@ class SocketHandler(WebSocketHandler):
         session.closed = True
         self._context.metrics.sockets_open.labels(self.route).dec()
         code = self.close_code or 1006
-        self._context.metrics.sockets_closed.labels(str(code)).inc()
+        self._context.metrics.sockets_closed.labels(str(code) if code in CODES else "other").inc()
         log.info(
             "%s: closed for user %s: %s %s",
             self.route,
@@ -303,6 +305,7 @@ class NotificationsSocket(SocketHandler):
     __slots__ = ()
 
     route = "/ws/notifications"
+    carries_telemetry = False
 
     def audience(self, principal: Principal) -> Iterable[Channel]:
         """Any valid token."""

@@ -12,7 +12,9 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from hermes.web.deflate import SharedDeflateProtocol
 
-NOTSENT_LOWAT_BYTES = 131_072  # else the kernel holds megabytes of stale telemetry for each frozen socket
+# Else the kernel holds megabytes of stale telemetry for each frozen socket. Notifications do not go stale: there the
+# kernel's buffer (4 MiB by default) lets a burst of ten thousand pass a client that is busy for a moment.
+NOTSENT_LOWAT_BYTES = 131_072
 
 
 class WebSocketTransport:
@@ -20,13 +22,15 @@ class WebSocketTransport:
 
     __slots__ = ("_connection", "_on_drained", "_socket", "_stream")
 
-    def __init__(self, connection: SharedDeflateProtocol, on_drained: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: SharedDeflateProtocol, on_drained: Callable[[], None], *, carries_telemetry: bool
+    ) -> None:
         self._connection = connection
         self._stream: IOStream = connection.stream
         self._socket = None if isinstance(self._stream, SSLIOStream) else self._stream.socket
         self._on_drained = on_drained
         self._stream.set_nodelay(True)
-        if self._socket is not None and self._socket.family in (socket.AF_INET, socket.AF_INET6):
+        if carries_telemetry and self._socket is not None and self._socket.family in (socket.AF_INET, socket.AF_INET6):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
 
     @property
