@@ -63,10 +63,9 @@ def log_access(handler: RequestHandler) -> None:
     """One line a request, at info from 400 on; the query's token masked."""
     status = handler.get_status()
     request = handler.request
-    if status < 400 or status == 503:  # 503 is /ready's answer to every probe, not a fault of the request
+    level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.ERROR
+    if status == 503:  # what /ready answers to every probe, no fault of the request
         level = logging.DEBUG
-    else:
-        level = logging.INFO if status < 500 else logging.ERROR
     access_log.log(
         level,
         "%d %s %s from %s in %.1f ms",
