@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from hermes import __version__, log
 from hermes.check import check
@@ -143,9 +143,11 @@ async def _post_notice(settings: ClientSettings, notice: dict[str, Any]) -> dict
         )
         response = await AsyncHTTPClient().fetch(request, raise_error=False)
         answer = json.loads(response.body)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPClientError) as error:
         raise HermesError(f"no answer from {url}: {error}; is Hermes running there? (--url)") from None
-    return answer if isinstance(answer, dict) else {}
+    if not isinstance(answer, dict):
+        raise HermesError(f"what answers at {url} is not Hermes (--url)")
+    return answer
 
 
 def _listen(options: argparse.Namespace) -> int:
@@ -198,7 +200,7 @@ prints the answer; "sent":false means that nobody had a socket open"""
 _LISTEN_EXAMPLES = """examples:
   hermes listen notifications
   hermes listen tenant/acme
-  hermes listen device/acme-01 --token-file token
+  hermes listen device/climate-01 --token-file token
   hermes listen all | jq .data
 
 frames go to standard output, one a line; what happens to the connection to standard error"""

@@ -7,6 +7,7 @@ Nobody else reads the environment.
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -209,9 +210,12 @@ class ClientSettings(_Sourced):
     @property
     def bearer(self) -> str | None:
         """The token to open sockets with; None where none was given."""
-        if self.token_file is not None:
-            return secret_text(self.token_file).strip()
-        return None if self.token is None else self.token.get_secret_value()
+        if self.token_file is None and self.token is None:
+            return None
+        text = secret_text(self.token_file) if self.token_file else self.token.get_secret_value() if self.token else ""
+        if re.fullmatch(r"[\w.~+/=-]+", text.strip(), re.ASCII) is None:
+            raise ConfigError(["the token of --token-file or HERMES_TOKEN is no JWT: look for stray characters"])
+        return text.strip()
 
     @property
     def api_key(self) -> str | None:

@@ -62,6 +62,7 @@ class Server:
         self._http: HTTPServer | None = None
         self._mqtt: MqttClient | None = None
         self._simulator_mqtt: MqttClient | None = None
+        self._occupancy = Occupancy(limit=settings.max_sockets or sockets_by_file_limit())
         self._sweep = Sweep(
             hub=self.hub,
             metrics=self.metrics,
@@ -121,7 +122,7 @@ class Server:
                 authenticator=self.authenticator,
                 hub=self.hub,
                 metrics=self.metrics,
-                occupancy=Occupancy(limit=settings.max_sockets or sockets_by_file_limit()),
+                occupancy=self._occupancy,
                 limits=OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages),
                 origins=frozenset(settings.origins),
                 compress=settings.compress,
@@ -197,6 +198,7 @@ class Server:
 
     async def _drain(self) -> None:
         """Close every session with 1001 and its own time to return; wait for them, but not for ever."""
+        self._occupancy.stopping = True  # a connection accepted earlier may still ask for a socket
         self.hub.flush()
         sessions = tuple(self.hub.sessions)
         for session in sessions:

@@ -53,12 +53,14 @@ class Session:
         "_pong_until",
         "_transport",
         "closed",
+        "ended",
         "principal",
     )
 
     def __init__(self, *, principal: Principal, transport: Transport, limits: OutboxLimits, metrics: Metrics) -> None:
         self.principal = principal
         self.closed = False
+        self.ended: tuple[int, str] | None = None  # code and reason, where it was we who closed
         self._transport = transport
         self._outbox = Outbox(limits)
         self._metrics = metrics
@@ -110,7 +112,8 @@ class Session:
         self._outbox.clear()
         if not self.closed:
             self.closed = True
-            self._transport.close(close.code, close.reason(retry_after_ms))
+            self.ended = (close.code, close.reason(retry_after_ms))
+            self._transport.close(*self.ended)
 
     def drop(self) -> None:
         """End without a close frame: the socket is dead, or silent for too long."""

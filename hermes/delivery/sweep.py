@@ -51,18 +51,18 @@ class Sweep:
             due_s = time.monotonic() + delay_s
             await asyncio.sleep(delay_s)
             self._metrics.loop_lag_s.observe(max(0.0, time.monotonic() - due_s))
-            try:
-                self.once()
-            except Exception:  # a task's top: one bad session must not stop expiry for all
-                log.exception("sweep failed")
+            self.once()
 
     def once(self) -> None:
         """Sweep all sessions now."""
         wall_s, monotonic_s = self._clock(), time.monotonic()
         for session in tuple(self._hub.sessions):
-            session.sweep(
-                wall_s=wall_s,
-                monotonic_s=monotonic_s,
-                ping_interval_s=self._ping_interval_s,
-                ping_timeout_s=self._ping_timeout_s,
-            )
+            try:
+                session.sweep(
+                    wall_s=wall_s,
+                    monotonic_s=monotonic_s,
+                    ping_interval_s=self._ping_interval_s,
+                    ping_timeout_s=self._ping_timeout_s,
+                )
+            except Exception:  # a task's top: one bad session must not stop expiry for all the others
+                log.exception("sweep failed")

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 QUEUE_MAX_MESSAGES = 50_000  # some seconds of a busy site, while the loop is held up
 QUEUE_MAX_BYTES = 64 * 1_048_576
 PAYLOAD_MAX_BYTES = 1_048_576
-TURN_MAX_MESSAGES = 2_000  # about 20 ms of work: sockets and requests get their turn in between
+TURN_MAX_MESSAGES = 500  # half of what an outbox holds, and about 5 ms of work: sockets get their turn in between
 TURN_MAX_BYTES = 4 * 1_048_576
 
 REASONS = ("overrun", "unmatched", "pointer", "too_large", "duplicate_copy", "bad_topic", "error")

@@ -34,6 +34,7 @@ from hermes.errors import (
     INTERNAL_ERROR,
     MESSAGE_TOO_BIG,
     SERVER_FULL,
+    STOPPING,
     TOO_MANY_ERRORS,
     ClientFault,
     Close,
@@ -60,6 +61,7 @@ class Occupancy:
 
     limit: int
     open: int = 0
+    stopping: bool = False
 
     @property
     def over(self) -> bool:
@@ -148,6 +150,8 @@ class SocketHandler(WebSocketHandler):
 
     def _admit(self) -> None:
         context = self._context
+        if context.occupancy.stopping:
+            raise Refused(STOPPING)
         if context.occupancy.over:
             raise Refused(SERVER_FULL)
         principal = context.authenticator.principal(credentials.token(self.request))
@@ -270,7 +274,7 @@ class SocketHandler(WebSocketHandler):
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _close(self, close: Close) -> None:
-        retry = retry_ms(len(self._context.hub.sessions)) if close is SERVER_FULL else None
+        retry = retry_ms(len(self._context.hub.sessions)) if close in (SERVER_FULL, STOPPING) else None
         self.close(close.code, close.reason(retry))
 
     def _count_in(self) -> None:
@@ -288,14 +292,14 @@ class SocketHandler(WebSocketHandler):
         self._context.hub.unsubscribe(session)
         session.closed = True
         self._context.metrics.sockets_open.labels(self.route).dec()
-        code = self.close_code or 1006
+        code, reason = session.ended or (self.close_code or 1006, self.close_reason or "")
         self._context.metrics.sockets_closed.labels(str(code) if code in CODES else "other").inc()
         log.info(
             "%s: closed for user %s: %s %s",
             self.route,
             session.principal.user_id,
             code,
-            self.close_reason or "",
+            reason,
         )
 
 
