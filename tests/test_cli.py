@@ -3,9 +3,11 @@
 import json
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -355,3 +357,39 @@ def test_listening_into_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
         assert len(done.stdout.splitlines()) == 2
         assert "Traceback" not in done.stderr
         wait_until(lambda: "/ws: closed" in "".join(program.errors))
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "two words", "é"])
+def test_a_token_with_stray_characters_is_refused_without_showing_it(
+    bad: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2."""
+    monkeypatch.setenv("HERMES_TOKEN", bad)
+    code, _, errors = run("listen", "all", capsys=capsys)
+    assert code == 2
+    assert "stray characters" in errors
+    assert bad not in errors
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n123"],
+)
+def test_notify_says_when_what_answers_is_not_hermes(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cut answer, or one that is none."""
+
+    def serve_once(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve_once, args=(listening,), daemon=True)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        words = ("notify", "--url", url, "--user", "1", "--title", "t", "--message", "m")
+        code, _, errors = run(*words, capsys=capsys)
+        server.join(5)
+    assert code == 1
+    assert url in errors
