@@ -195,6 +195,16 @@ async def test_stopping_does_not_wait_for_a_socket_that_never_answers(make_herme
     writer.close()
 
 
+@pytest.mark.gen_test
+async def test_a_socket_asked_for_while_stopping_is_sent_away(make_hermes: MakeHermes) -> None:
+    """With 1001 and a time to return, although its connection was accepted before."""
+    hermes = await make_hermes()
+    hermes.server._occupancy.stopping = True
+    code, reason = await (await hermes.open("/ws/notifications", token())).closed()
+    assert code == 1001
+    assert re.fullmatch(r"stopping;retry_ms=\d+", reason or "")
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado forgets its socket
 def test_what_cannot_be_listened_on_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Privileged ports and addresses that are not ours."""
