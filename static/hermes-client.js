@@ -184,7 +184,7 @@ export class HermesClient extends EventTarget {
     const token = await this.#options.getToken(reason);
     if (run !== this.#run) return false;
     if (!token || (reason !== 'first' && token === this.#token)) {
-      this.#stop('refused', token ? 'getToken gave the refused token again' : 'getToken gave no token');
+      this.#stop('refused', token ? 'the refused token was offered again' : 'there is no token');
       return false;
     }
     this.#token = token;

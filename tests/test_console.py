@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect, sync_playwright
 
 from tests.conftest import SECRET, needs, token
 from tests.programs import Program, free_port, hermes, wait_until
@@ -245,9 +245,65 @@ def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
     page.fill("#notify [name=title]", "")
     page.click("#notify [type=submit]")
     expect(answer).to_contain_text("title:")
+    expect(page.locator("#notify [aria-invalid=true]")).to_have_attribute("name", "title")
     page.fill("#notify [name=api_key]", "wrong")
     page.click("#notify [type=submit]")
     expect(answer).to_contain_text("unauthorized")
+
+
+def test_acknowledging_by_keyboard_goes_on_with_the_next(console: Console, dev: Program) -> None:
+    """The focus is never lost in the history."""
+    console.open()
+    console.expect_all_open()
+    page = console.page
+    for title in ("First", "Second"):
+        notify(dev, title=title)
+    expect(page.locator("#history button")).to_have_count(2)
+    page.get_by_role("button", name="Acknowledge Second").press("Enter")
+    expect(page.get_by_role("button", name="Acknowledge First")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#history-clear")).to_be_focused()
+
+
+def device_frame(number: int) -> str:
+    """A value of device ``number``."""
+    known = {"channel": "device", "tenant_id": "acme", "series": "", "topic": "t", "timestamp": None}
+    return json.dumps({**known, "device_id": f"d{number:04}", "data": number})
+
+
+def test_the_device_table_is_bounded_and_says_so(console: Console) -> None:
+    """2,000 rows, in order; known rows still change."""
+
+    def play_tenant(socket: WebSocketRoute) -> None:
+        for number in range(2_099, -1, -1):  # those of the lowest numbers come too late
+            socket.send(device_frame(number))
+        socket.send(device_frame(2_099).replace('"data": 2099', '"data": "changed"'))
+
+    console.page.route_web_socket(re.compile("/ws/tenant/"), play_tenant)
+    console.page.route_web_socket(re.compile("/ws(/device/.*)?$"), lambda socket: None)
+    console.open()
+    expect(console.page.locator("#devices-full")).to_contain_text("2,000 rows: 100 further series")
+    rows = console.page.locator("#devices-rows tr")
+    expect(rows).to_have_count(2_000)
+    expect(rows.first).to_contain_text("d0100")
+    expect(rows.last).to_contain_text("changed")
+    expect(rows.last.locator(".age")).to_have_text("unknown")
+
+
+def test_a_wait_that_the_server_asks_for_is_counted_down_and_its_reason_explained(console: Console) -> None:
+    """``retry_ms`` and the close code, in words; the error list counts what comes again."""
+    console.page.route_web_socket(
+        re.compile("/ws/tenant/"), lambda socket: socket.close(code=1013, reason="server_full;retry_ms=20000")
+    )
+    console.open()
+    console.card("tenant").expect_state("waiting")
+    note = console.page.locator("[data-socket=tenant] .note")
+    expect(note).to_have_text(re.compile(r"next try in (1\d|20)\.\d s, attempt 1"))
+    expect(console.page.locator("[data-socket=tenant] .close")).to_contain_text("Hermes has all the sockets")
+    console.page.locator("[data-socket=tenant] .now").click()
+    expect(note).to_contain_text("attempt 2")
+    expect(console.page.locator("#errors li").first).to_contain_text("tenant: the server closed: 1013")
+    expect(console.page.locator("#errors li").first).to_contain_text("(2 times)")
 
 
 def test_markup_in_data_stays_text(console: Console, dev: Program) -> None:

@@ -1,4 +1,4 @@
-/** The last errors, in words, newest first. The same one again only raises a count. */
+/** The last errors, in words, newest first. One that comes again moves to the top and counts its times. */
 
 import { byId, make } from './element.js';
 import { clockWords } from './time-words.js';
@@ -8,7 +8,8 @@ const ERRORS_KEPT = 20;
 export class ErrorList {
   #list = byId('errors');
   #total = 0;
-  #last = { text: '', times: 0 };
+  /** @type {Map<string, number>} how often each error of the list came, oldest first */
+  #times = new Map();
 
   /**
    * @param {string} where
@@ -16,13 +17,21 @@ export class ErrorList {
    */
   add(where, words) {
     const text = `${where}: ${words}`;
-    if (text === this.#last.text) this.#list.firstElementChild?.remove();
-    this.#last = { text, times: text === this.#last.text ? this.#last.times + 1 : 1 };
-    const times = this.#last.times > 1 ? ` (${this.#last.times} times)` : '';
-    this.#list.prepend(make('li', {}, make('time', {}, clockWords(Date.now())), ` ${text}${times}`));
-    while (this.#list.childElementCount > ERRORS_KEPT) this.#list.lastElementChild?.remove();
+    const times = (this.#times.get(text) ?? 0) + 1;
+    this.#drop(text);
+    this.#times.set(text, times);
+    const item = make('li', {}, make('time', {}, clockWords(Date.now())), ` ${text}${times > 1 ? ` (${times} times)` : ''}`);
+    item.dataset.text = text;
+    this.#list.prepend(item);
+    if (this.#times.size > ERRORS_KEPT) this.#drop(this.#list.lastElementChild?.getAttribute('data-text') ?? '');
     this.#total += 1;
     byId('errors-count').textContent = String(this.#total);
     byId('errors-empty').hidden = true;
+  }
+
+  /** @param {string} text */
+  #drop(text) {
+    this.#times.delete(text);
+    for (const item of [...this.#list.children]) if (item.getAttribute('data-text') === text) item.remove();
   }
 }

@@ -36,7 +36,10 @@ export class HistoryList {
     const { notices } = this.#history;
     byId('history-count').textContent = String(notices.length);
     byId('history-empty').hidden = notices.length > 0;
-    byId('history').replaceChildren(...notices.map((notice) => this.#item(notice)));
+    const list = byId('history');
+    const focused = [...list.children].findIndex((item) => item.contains(document.activeElement));
+    list.replaceChildren(...notices.map((notice) => this.#item(notice)));
+    if (focused >= 0) focusFrom(list, focused);
   }
 
   /** @param {Notice} notice */
@@ -57,4 +60,14 @@ export class HistoryList {
     button.setAttribute('aria-label', `Acknowledge ${notice.title}`);
     return button;
   }
+}
+
+/**
+ * Whoever acknowledges by keyboard goes on with the next one.
+ * @param {HTMLElement} list
+ * @param {number} place
+ */
+function focusFrom(list, place) {
+  const buttons = [...list.children].slice(place).map((item) => item.querySelector('button'));
+  (buttons.find(Boolean) ?? byId('history-clear')).focus();
 }

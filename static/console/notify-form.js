@@ -53,7 +53,7 @@ export class NotifyForm {
   #show(status, answer) {
     const fields = answer.error?.fields ?? {};
     for (const name of ['user_id', 'title', 'message', 'type']) {
-      this.#field(name).toggleAttribute('aria-invalid', name in fields);
+      this.#field(name).setAttribute('aria-invalid', String(name in fields));
     }
     if (answer.status !== 'success') {
       const list = Object.entries(fields).map(([name, words]) => make('li', {}, `${name}: ${words}`));

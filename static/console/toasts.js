@@ -29,7 +29,10 @@ export class Toasts {
   /** @param {Notice} notice */
   remove(notice) {
     for (const toast of [...this.#root.children]) {
-      if (toast.getAttribute('data-id') === notice.id) toast.remove();
+      if (toast.getAttribute('data-id') !== notice.id) continue;
+      const next = toast.nextElementSibling ?? toast.previousElementSibling;
+      if (toast.contains(document.activeElement)) next?.querySelector('button')?.focus();
+      toast.remove();
     }
   }
 }
