@@ -24,6 +24,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.sockets_open = self._gauge("hermes_sockets_open", "Open sockets", "route")
+        self.sockets_blocked = self._gauge("hermes_sockets_blocked", "Sockets that are slow just now: their data waits")
         self.sockets_closed = self._counter("hermes_sockets_closed", "Sockets ended, by close code", "code")
         self.sockets_refused = self._counter("hermes_sockets_refused", "Sockets closed at open", "reason")
         self.client_frames = self._counter("hermes_client_frames", "Frames from clients", "action")
@@ -31,6 +32,7 @@ class Metrics:
         self.deliveries = self._counter("hermes_deliveries", "Messages taken by a socket, each socket counted")
         self.flushes = self._counter("hermes_flushes", "Coalescing flushes of the hub")
         self.slow_consumers = self._counter("hermes_slow_consumers", "Sockets closed with 1013 slow_consumer")
+        self.skipped = self._counter("hermes_skipped", "Device values that a newer one replaced on a slow socket")
         self.lost_pongs = self._counter("hermes_lost_pongs", "Sockets dropped for want of a pong")
         self.notify_requests = self._counter("hermes_notify_requests", "Answers of /notify", "status")
         self.mqtt_received = self._counter("hermes_mqtt_received", "MQTT messages received")

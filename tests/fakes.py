@@ -54,8 +54,14 @@ class FakeClock:
 
 
 def make_session(
-    transport: FakeTransport, *, limits: OutboxLimits | None = None, expires_at: float | None = None
+    transport: FakeTransport,
+    *,
+    limits: OutboxLimits | None = None,
+    expires_at: float | None = None,
+    metrics: Metrics | None = None,
 ) -> Session:
     """A session of user 123 in tenant acme."""
     principal = Principal(UserId("123"), "ana", TenantId("acme"), expires_at=expires_at)
-    return Session(principal=principal, transport=transport, limits=limits or OutboxLimits(), metrics=Metrics())
+    return Session(
+        principal=principal, transport=transport, limits=limits or OutboxLimits(), metrics=metrics or Metrics()
+    )

@@ -65,8 +65,8 @@ def test_a_frame_is_deflated_once() -> None:
 def test_a_batch_is_its_frames_in_order(payloads: list[bytes]) -> None:
     """In both forms."""
     batch = Batch([Frame(payload) for payload in payloads])
-    assert [payload for _, payload in unframe(batch.wire(compressed=False))] == payloads
-    inflated = [inflate(body) if first & RSV1 else body for first, body in unframe(batch.wire(compressed=True))]
+    assert [payload for _, payload in unframe(batch.plain)] == payloads
+    inflated = [inflate(body) if first & RSV1 else body for first, body in unframe(batch.deflated)]
     assert inflated == payloads
 
 
@@ -133,3 +133,11 @@ def test_a_broadcast_names_its_tenant() -> None:
 def test_a_reply_is_its_fields() -> None:
     """As a frame like any other."""
     assert reply({"action": "pong"}).payload == b'{"action":"pong"}'
+
+
+def test_a_value_that_stands_for_others_says_so() -> None:
+    """As a further member of its own object; never deflated, because it is for one socket alone."""
+    series = (TenantId("acme"), DeviceId("d1"), "t")
+    frame = Frame(json.dumps({"data": "x" * 1_000}).encode(), series).with_skipped(7)
+    assert json.loads(frame.payload) == {"data": "x" * 1_000, "skipped": 7}
+    assert unframe(frame.deflated) == [(FIN_TEXT, frame.payload)]

@@ -1,21 +1,49 @@
-"""What waits for a slow socket is bounded and in order."""
+"""What waits for a slow socket is bounded, in order, and of telemetry only the latest."""
 
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.delivery.frames import Frame
 from hermes.delivery.outbox import Outbox, OutboxLimits
+from hermes.ids import DeviceId, TenantId
 
 
-def frames(*sizes: int) -> list[Frame]:
+def notices(*sizes: int) -> list[Frame]:
     """Frames whose payloads have these sizes; the two header bytes come on top."""
     return [Frame(b"x" * size) for size in sizes]
 
 
-def test_frames_leave_in_the_order_in_which_they_came() -> None:
+def value(number: int, series: str = "t", padding: int = 0) -> Frame:
+    """One device's value; its number says when it was published."""
+    payload = json.dumps({"series": series, "n": number, "pad": "x" * padding}).encode()
+    return Frame(payload, (TenantId("acme"), DeviceId("d1"), series))
+
+
+def told(frames: list[Frame]) -> list[tuple[str, int, int]]:
+    """Series, number, skipped of each frame."""
+    parsed = [json.loads(frame.payload) for frame in frames]
+    return [(fields["series"], fields["n"], fields.get("skipped", 0)) for fields in parsed]
+
+
+COLLAPSING = OutboxLimits(max_messages=1)
+FIRST = value(-1, "first")  # it waits in full; what comes after it collapses
+
+
+def emptied(outbox: Outbox) -> list[Frame]:
+    """All that waits, taken bite by bite."""
+    taken: list[Frame] = []
+    while len(outbox):
+        taken += outbox.take(100)
+    return taken
+
+
+def test_notices_leave_in_the_order_in_which_they_came() -> None:
     """First in, first out, in bites of about the asked size."""
     outbox = Outbox(OutboxLimits())
-    first, second, third = frames(8, 8, 8)
+    first, second, third = notices(8, 8, 8)
     assert outbox.put([first, second])
     assert outbox.put([third])
     assert outbox.take(20) == [first, second]
@@ -26,44 +54,134 @@ def test_frames_leave_in_the_order_in_which_they_came() -> None:
 def test_a_frame_larger_than_the_bite_leaves_alone() -> None:
     """Or it would never leave."""
     outbox = Outbox(OutboxLimits())
-    outbox.put(frames(100, 8))
+    outbox.put(notices(100, 8))
     assert [len(frame) for frame in outbox.take(20)] == [102]
+    outbox.clear()
+    outbox.put([value(1, "a", padding=100), value(2, "b")])
+    assert told(outbox.take(20)) == [("a", 1, 0)]
+    assert told(outbox.take(20)) == [("b", 2, 0)]
 
 
-def test_past_the_bound_of_messages_nothing_is_taken() -> None:
-    """All of them or none."""
+def test_notices_past_the_bound_of_messages_are_refused() -> None:
+    """Then the socket must be closed."""
     outbox = Outbox(OutboxLimits(max_messages=3))
-    assert outbox.put(frames(1, 1))
-    assert not outbox.put(frames(1, 1))
-    assert len(outbox) == 2
-    assert outbox.put(frames(1))
+    assert outbox.put(notices(1, 1, 1))
+    assert not outbox.put(notices(1))
 
 
-def test_past_the_bound_of_bytes_nothing_is_taken() -> None:
+def test_notices_past_the_bound_of_bytes_are_refused() -> None:
     """But one larger frame may wait alone."""
     outbox = Outbox(OutboxLimits(max_bytes=100))
-    assert outbox.put(frames(200 - 4))
-    assert not outbox.put(frames(1))
+    assert outbox.put(notices(200))
     outbox.take(1)
-    assert not outbox.put(frames(60, 60))
-    assert outbox.put(frames(60))
-    assert not outbox.put(frames(60))
+    assert outbox.put(notices(60))
+    assert not outbox.put(notices(60))
 
 
-@given(st.lists(st.tuples(st.lists(st.integers(0, 300), max_size=5), st.integers(1, 500)), max_size=30))
-def test_its_count_of_bytes_is_the_sum_of_what_waits(steps: list[tuple[list[int], int]]) -> None:
-    """Whatever comes and goes, and never past the bound but for one alone."""
-    limits = OutboxLimits(max_bytes=600, max_messages=10)
+def test_telemetry_waits_in_full_up_to_the_bound() -> None:
+    """A client that was busy for a moment loses nothing."""
+    outbox = Outbox(OutboxLimits(max_messages=100))
+    assert outbox.put([value(n) for n in range(100)])
+    assert told(outbox.take(100_000)) == [("t", n, 0) for n in range(100)]
+    assert outbox.skipped == 0
+
+
+@pytest.mark.parametrize("limits", [OutboxLimits(max_messages=3), OutboxLimits(max_bytes=120)], ids=str)
+def test_past_it_only_the_latest_value_of_a_series_waits_and_says_how_many_it_stands_for(limits: OutboxLimits) -> None:
+    """Received and skipped together are what was published."""
     outbox = Outbox(limits)
-    waiting: list[Frame] = []
-    for sizes, bite in steps:
-        new = frames(*sizes)
-        if outbox.put(new):
-            waiting += new
-        assert outbox.size_bytes == sum(map(len, waiting))
-        assert outbox.size_bytes <= limits.max_bytes or len(waiting) == 1
-        taken = outbox.take(bite)
-        assert taken == waiting[: len(taken)]
-        waiting = waiting[len(taken) :]
-    outbox.clear()
-    assert (len(outbox), outbox.size_bytes) == (0, 0)
+    assert outbox.put([value(n) for n in range(1_000)])
+    assert len(outbox) == 4
+    assert told(outbox.take(1_000)) == [("t", 0, 0), ("t", 1, 0), ("t", 2, 0)]
+    assert told(outbox.take(1_000)) == [("t", 999, 996)]
+    assert outbox.put([value(1_000)])
+    assert told(outbox.take(1_000)) == [("t", 1_000, 0)]
+    assert outbox.skipped == 996
+
+
+def test_values_of_different_series_leave_in_the_order_in_which_they_were_published() -> None:
+    """The replaced one's turn is not inherited."""
+    outbox = Outbox(COLLAPSING)
+    outbox.put([FIRST, value(0, "a"), value(1, "b"), value(2, "a")])
+    assert told(emptied(outbox)) == [told([FIRST])[0], ("b", 1, 0), ("a", 2, 1)]
+
+
+def test_a_value_never_overtakes_those_that_have_collapsed() -> None:
+    """Even where there would be room again for values in full."""
+    outbox = Outbox(OutboxLimits(max_messages=2))
+    outbox.put([value(n) for n in range(5)])
+    assert told(outbox.take(1)) == [("t", 0, 0)]
+    outbox.put([value(5)])
+    assert told(emptied(outbox)) == [("t", 1, 0), ("t", 5, 3)]
+
+
+def test_series_that_change_all_the_time_all_leave_on_a_slow_line() -> None:
+    """What had collapsed leaves before what comes meanwhile."""
+    outbox = Outbox(COLLAPSING)
+    outbox.put([FIRST])
+    left = []
+    for n in range(25):
+        outbox.put([value(n, str(series)) for series in range(10)])
+        left += told(outbox.take(1))
+    assert {name for name, _, _ in left} == {"first", *map(str, range(10))}
+
+
+def test_notices_go_before_telemetry_and_are_never_skipped() -> None:
+    """They are few, and someone waits for them."""
+    outbox = Outbox(OutboxLimits(max_messages=2))
+    first, second = notices(3, 4)
+    assert outbox.put([FIRST, FIRST, first, value(1), second, value(2)])
+    assert outbox.take(1_000) == [first, second, FIRST, FIRST]
+    assert told(outbox.take(1_000)) == [("t", 2, 1)]
+
+
+def test_too_many_series_are_refused() -> None:
+    """More values of the same ones are not."""
+    outbox = Outbox(OutboxLimits(max_messages=1, collapsed_max_series=3))
+    assert outbox.put([FIRST, *(value(n, str(n % 3)) for n in range(30))])
+    assert not outbox.put([value(30, "another")])
+
+
+def test_too_many_bytes_of_telemetry_are_refused() -> None:
+    """But one larger value may wait alone."""
+    outbox = Outbox(OutboxLimits(max_messages=1, collapsed_max_bytes=1_000))
+    assert outbox.put([FIRST, *(value(n, "a", padding=2_000) for n in range(3))])
+    assert not outbox.put([value(4, "b")])
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 300)), max_size=8), st.integers(1, 1_500)),
+        max_size=30,
+    ),
+    st.integers(1, 10),
+)
+def test_whatever_comes_and_goes_nothing_is_lost_unsaid(
+    steps: list[tuple[list[tuple[int, int]], int]], room: int
+) -> None:
+    """Per series: numbers rise, received plus skipped is published; notices (series 0) arrive one by one."""
+    outbox = Outbox(OutboxLimits(max_messages=room, max_bytes=400 * room))
+    published = 0
+    taken: list[Frame] = []
+    sent: dict[str, list[int]] = {}
+    for new, bite in steps:
+        for series, padding in new:
+            frame = value(published, str(series), padding)
+            if series == 0:
+                frame.series = None
+            sent.setdefault(str(series), []).append(published)
+            published += 1
+            if not outbox.put([frame]):
+                assert series == 0, "a few series always fit"
+                return
+        taken += outbox.take(bite)
+        assert (outbox.size_bytes > 0) == (len(outbox) > 0)
+    taken += emptied(outbox)
+    assert outbox.size_bytes == 0
+    for name, numbers in sent.items():
+        got = [(number, skipped) for series, number, skipped in told(taken) if series == name]
+        assert [number for number, _ in got] == sorted(number for number, _ in got)
+        assert got[-1][0] == numbers[-1]
+        assert len(got) + sum(skipped for _, skipped in got) == len(numbers)
+        if name == "0":
+            assert [number for number, _ in got] == numbers

@@ -6,6 +6,8 @@ from hermes.delivery.frames import Batch, Frame
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.session import Session
 from hermes.errors import NORMAL, STOPPING
+from hermes.ids import DeviceId, TenantId
+from hermes.metrics import Metrics
 from tests.fakes import FakeTransport, make_session
 
 PING_INTERVAL_S = 25.0
@@ -148,3 +150,28 @@ def test_pings_more_frequent_than_the_timeout_do_not_put_it_off() -> None:
     for second in range(23):
         session.sweep(wall_s=second, monotonic_s=second, ping_interval_s=2, ping_timeout_s=20)
     assert transport.aborted
+
+
+def test_stopping_leaves_out_the_values_that_wait() -> None:
+    """Newer ones follow the restart, and megabytes for each slow socket would hold up the stop."""
+    transport = FakeTransport(blocked=True)
+    session = make_session(transport)
+    session.send(Frame(b"1"))
+    session.send(Frame(b'{"n":2}', (TenantId("acme"), DeviceId("d1"), "t")))
+    session.send(Frame(b"3"))
+    session.close(STOPPING, 1_500)
+    assert b"".join(transport.written) == Frame(b"1").plain + Frame(b"3").plain
+
+
+def test_telemetry_to_a_blocked_socket_collapses_and_is_counted() -> None:
+    """It is taken, however much comes."""
+    transport = FakeTransport(blocked=True)
+    metrics = Metrics()
+    session = make_session(transport, limits=OutboxLimits(max_messages=2), metrics=metrics)
+    values = [Frame(b'{"n":%d}' % n, (TenantId("acme"), DeviceId("d1"), "t")) for n in range(100)]
+    assert all(map(session.send, values))
+    assert session.waiting == 3
+    transport.blocked = False
+    session.drained()
+    assert transport.written[2] == Frame(b'{"n":99,"skipped":96}').plain
+    assert b"hermes_skipped_total 96.0" in metrics.exposition()

@@ -14,21 +14,30 @@ from typing import Any
 import orjson
 
 from hermes.delivery.messages import Broadcast, DeviceMessage, Message, Notification
+from hermes.ids import DeviceId, TenantId
 
 TEXT_FRAME = 0x81  # FIN and opcode 1
 RSV1 = 0x40  # set on a deflated message
 DEFLATE_MIN_BYTES = 256  # below this deflating costs more than it saves
 DEFLATE_LEVEL = 3
 
+Series = tuple[TenantId, DeviceId, str]
+
 
 class Frame:
-    """One message, ready for the wire. ``payload`` is its JSON text in UTF-8."""
+    """One message, ready for the wire: ``payload`` is its JSON text in UTF-8, an object.
 
-    __slots__ = ("_deflated", "payload", "plain")
+    ``series`` names what a newer value would replace on a slow socket: tenant, device and series of telemetry; None
+    where every message counts.
+    """
 
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
-        self.plain = _header(TEXT_FRAME, len(payload)) + payload
+    __slots__ = ("_deflated", "_header_bytes", "plain", "series")
+
+    def __init__(self, payload: bytes, series: Series | None = None) -> None:
+        header = _header(TEXT_FRAME, len(payload))
+        self.plain = header + payload
+        self.series = series
+        self._header_bytes = len(header)
         self._deflated: bytes | None = None
 
     def __len__(self) -> int:
@@ -36,15 +45,26 @@ class Frame:
         return len(self.plain)
 
     @property
+    def payload(self) -> bytes:
+        """The JSON text."""
+        return self.plain[self._header_bytes :]
+
+    @property
     def deflated(self) -> bytes:
         """The frame for sockets that inflate; the plain one where deflating does not pay."""
         if self._deflated is None:
-            self._deflated = self.plain if len(self.payload) < DEFLATE_MIN_BYTES else _deflate(self.payload)
+            small = len(self.plain) - self._header_bytes < DEFLATE_MIN_BYTES
+            self._deflated = self.plain if small else _deflate(self.payload)
         return self._deflated
 
-    def wire(self, *, compressed: bool) -> bytes:
-        """The bytes for a socket that negotiated compression, or did not."""
-        return self.deflated if compressed else self.plain
+    def with_skipped(self, number: int) -> "Frame":
+        """The same value, telling that ``number`` older ones of its series were left out.
+
+        It is for one socket alone, and so is never deflated: a socket that inflates takes plain frames too.
+        """
+        frame = Frame(b'%b,"skipped":%d}' % (self.payload[:-1], number))
+        frame._deflated = frame.plain
+        return frame
 
 
 class Batch:
@@ -62,10 +82,6 @@ class Batch:
     def deflated(self) -> bytes:
         """All frames for sockets that inflate, in order."""
         return b"".join([frame.deflated for frame in self.frames])
-
-    def wire(self, *, compressed: bool) -> bytes:
-        """The bytes for a socket that negotiated compression, or did not."""
-        return self.deflated if compressed else self.plain
 
 
 def _header(first_byte: int, length: int) -> bytes:
@@ -86,7 +102,8 @@ def _deflate(payload: bytes) -> bytes:
 def encode(message: Message) -> Frame:
     """The frame that every receiver of this message gets."""
     if isinstance(message, DeviceMessage):
-        return Frame(orjson.dumps(_device_fields(message)))
+        series = (message.tenant_id, message.device_id, message.series)
+        return Frame(orjson.dumps(_device_fields(message)), series)
     return Frame(orjson.dumps(_notice_fields(message)))
 
 

@@ -1,62 +1,140 @@
-"""Floor 2: what waits for one socket that is not taking bytes just now. Bounded; its owner decides what then."""
+"""Floor 2: what waits for one socket that is not taking bytes just now. Bounded; its owner decides what then.
+
+Two classes of message wait differently. Notices (notifications, broadcasts, answers) are kept, all of them, in order.
+So is telemetry at first, for a client that is busy for a moment loses nothing; past the same bound it collapses: of
+each series only the latest value waits, and tells in ``skipped`` how many it stands for. What waits in full leaves
+first, then all that had collapsed; what comes meanwhile collapses anew.
+
+Refused: to collapse in place, so that a value keeps the turn of the one it replaces: values would leave in another
+order than they came in. Refused too: one queue in which each new value goes to the end: on a slow line a series that
+changes often would never leave.
+"""
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hermes.delivery.frames import Frame
+from hermes.delivery.frames import Frame, Series
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
-    """How much one socket may have waiting, in bytes of plain frames and in messages."""
+    """How much one socket may have waiting, in bytes of plain frames, in messages, and in series.
+
+    The first two are for notices, and again for telemetry that waits in full; the others for telemetry that collapsed.
+    """
 
     max_bytes: int = 1_048_576
     max_messages: int = 1_000
+    collapsed_max_bytes: int = 4 * 1_048_576
+    collapsed_max_series: int = 10_000
 
 
 class Outbox:
-    """A queue of shared frames: it holds references, so a slow socket's backlog is not a copy."""
+    """Holds references to shared frames, so a slow socket's backlog is not a copy."""
 
-    __slots__ = ("_frames", "_limits", "size_bytes")
+    __slots__ = (
+        "_collapsed",
+        "_collapsed_bytes",
+        "_limits",
+        "_notice_bytes",
+        "_notices",
+        "_telemetry",
+        "_telemetry_bytes",
+        "skipped",
+    )
 
     def __init__(self, limits: OutboxLimits) -> None:
         self._limits = limits
-        self._frames: deque[Frame] | None = None  # made when first needed: an empty one is 760 bytes
-        self.size_bytes = 0
+        self._notices: deque[Frame] | None = None  # made when first needed, as the others: an empty one is 760 bytes
+        self._notice_bytes = 0
+        self._telemetry: deque[tuple[Frame, int]] | None = None  # in order; a frame and how many it stands for
+        self._telemetry_bytes = 0
+        self._collapsed: dict[Series, tuple[Frame, int]] | None = None  # what came after that
+        self._collapsed_bytes = 0
+        self.skipped = 0  # values left out so far
 
     def __len__(self) -> int:
-        return len(self._frames) if self._frames else 0
+        """How many frames wait."""
+        return len(self._notices or ()) + len(self._telemetry or ()) + len(self._collapsed or ())
+
+    @property
+    def size_bytes(self) -> int:
+        """Their size in plain form."""
+        return self._notice_bytes + self._telemetry_bytes + self._collapsed_bytes
 
     def put(self, frames: Sequence[Frame]) -> bool:
-        """Append these frames in order; False, and nothing appended, where they would pass a bound.
+        """Let these frames wait. False where they pass a bound: the socket must be closed.
 
-        One frame that alone is larger than the byte bound may wait while nothing else does.
+        One frame that alone is larger than a bound of bytes may wait while no other of its class does.
         """
-        size_bytes = sum(map(len, frames))
-        messages = len(self) + len(frames)
-        if messages > self._limits.max_messages:
-            return False
-        if self.size_bytes + size_bytes > self._limits.max_bytes and messages > 1:
-            return False
-        if self._frames is None:
-            self._frames = deque()
-        self._frames.extend(frames)
-        self.size_bytes += size_bytes
+        return all(self._keep(frame) if frame.series is None else self._keep_value(frame) for frame in frames)
+
+    def _keep(self, frame: Frame) -> bool:
+        if self._notices is None:
+            self._notices = deque()
+        self._notices.append(frame)
+        self._notice_bytes += len(frame)
+        limits, messages = self._limits, len(self._notices)
+        return messages == 1 or (messages <= limits.max_messages and self._notice_bytes <= limits.max_bytes)
+
+    def _keep_value(self, frame: Frame) -> bool:
+        if self._collapsed:
+            return self._collapse(frame)
+        if self._telemetry is None:
+            self._telemetry = deque()
+        limits, size_bytes, messages = self._limits, self._telemetry_bytes + len(frame), len(self._telemetry)
+        if messages and (messages >= limits.max_messages or size_bytes > limits.max_bytes):
+            return self._collapse(frame)
+        self._telemetry.append((frame, 0))
+        self._telemetry_bytes = size_bytes
         return True
 
+    def _collapse(self, frame: Frame) -> bool:
+        assert frame.series is not None
+        if self._collapsed is None:
+            self._collapsed = {}
+        before = self._collapsed.pop(frame.series, None)  # so that the newer value goes to the end
+        skipped = 0
+        if before is not None:
+            skipped = before[1] + 1
+            self.skipped += 1
+            self._collapsed_bytes -= len(before[0])
+        self._collapsed[frame.series] = (frame, skipped)
+        self._collapsed_bytes += len(frame)
+        limits, series = self._limits, len(self._collapsed)
+        return series == 1 or (
+            series <= limits.collapsed_max_series and self._collapsed_bytes <= limits.collapsed_max_bytes
+        )
+
     def take(self, max_bytes: int) -> list[Frame]:
-        """Remove and return the oldest frames, at least one, up to about this many bytes."""
+        """Remove and return frames in order, notices first; at least one, up to about this many bytes."""
+        taken = self.take_notices(max_bytes)
+        if self._notices:
+            return taken
+        size_bytes = sum(map(len, taken))
+        if not self._telemetry and self._collapsed:
+            self._telemetry, self._collapsed = deque(self._collapsed.values()), None
+            self._telemetry_bytes, self._collapsed_bytes = self._collapsed_bytes, 0
+        while self._telemetry and (not taken or size_bytes + len(self._telemetry[0][0]) <= max_bytes):
+            frame, skipped = self._telemetry.popleft()
+            taken.append(frame.with_skipped(skipped) if skipped else frame)
+            size_bytes += len(frame)
+            self._telemetry_bytes -= len(frame)
+        return taken
+
+    def take_notices(self, max_bytes: int | None = None) -> list[Frame]:
+        """Remove and return the oldest notices, at least one, up to about this many bytes, or all."""
         taken: list[Frame] = []
         size_bytes = 0
-        while self._frames and (not taken or size_bytes + len(self._frames[0]) <= max_bytes):
-            frame = self._frames.popleft()
+        while self._notices and (max_bytes is None or not taken or size_bytes + len(self._notices[0]) <= max_bytes):
+            frame = self._notices.popleft()
             taken.append(frame)
             size_bytes += len(frame)
-        self.size_bytes -= size_bytes
+        self._notice_bytes -= size_bytes
         return taken
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._frames = None
-        self.size_bytes = 0
+        """Forget everything that waits."""
+        self._notices = self._telemetry = self._collapsed = None
+        self._notice_bytes = self._telemetry_bytes = self._collapsed_bytes = 0

@@ -74,41 +74,49 @@ class Session:
         """How many frames wait in the outbox."""
         return len(self._outbox)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether it is slow just now: what it gets waits."""
+        return self._blocked and not self.closed
+
     def send(self, batch: Batch | Frame) -> bool:
         """Give the socket these frames; True when the kernel or the bounded outbox took all of them."""
         if self.closed:
             return False
         if self._blocked:
             return self._queue(batch)
-        self._write(batch.wire(compressed=self._compressed))
-        return not self.closed
+        return self._write(batch)
+
+    def _write(self, batch: Batch | Frame) -> bool:
+        try:
+            self._blocked = not self._transport.write(batch.deflated if self._compressed else batch.plain)
+        except OSError:
+            self.drop()
+            return False
+        return True
+
+    def _queue(self, batch: Batch | Frame) -> bool:
+        skipped = self._outbox.skipped
+        kept = self._outbox.put(batch.frames if isinstance(batch, Batch) else (batch,))
+        if self._outbox.skipped > skipped:
+            self._metrics.skipped.inc(self._outbox.skipped - skipped)
+        if not kept:
+            self._metrics.slow_consumers.inc()
+            self.close(SLOW_CONSUMER, retry_ms(1))
+        return kept
 
     def drained(self) -> None:
         """The transport's last byte has gone: send on what waits."""
         self._blocked = False
-        while self._outbox and not self._blocked and not self.closed:
-            self._write(Batch(self._outbox.take(DRAIN_BYTES)).wire(compressed=self._compressed))
-
-    def _queue(self, batch: Batch | Frame) -> bool:
-        frames = batch.frames if isinstance(batch, Batch) else (batch,)
-        if self._outbox.put(frames):
-            return True
-        self._metrics.slow_consumers.inc()
-        self.close(SLOW_CONSUMER, retry_ms(1))
-        return False
-
-    def _write(self, data: bytes) -> None:
-        try:
-            self._blocked = not self._transport.write(data)
-        except OSError:
-            self.drop()
+        while not self._blocked and not self.closed and (frames := self._outbox.take(DRAIN_BYTES)):
+            self._write(Batch(frames))
 
     def close(self, close: Close, retry_after_ms: int | None = None) -> None:
-        """Begin to close with this row of the table. What waits is still sent if the server is stopping."""
+        """Begin to close with this row of the table. Notices that wait are still sent if the server is stopping."""
         if self.closed:
             return
-        if close is STOPPING and self._outbox:
-            self._write(Batch(self._outbox.take(self._outbox.size_bytes)).wire(compressed=self._compressed))
+        if close is STOPPING and (notices := self._outbox.take_notices()):
+            self._write(Batch(notices))
         self._outbox.clear()
         if not self.closed:
             self.closed = True

@@ -56,7 +56,9 @@ class Sweep:
     def once(self) -> None:
         """Sweep all sessions now."""
         wall_s, monotonic_s = self._clock(), time.monotonic()
-        for session in tuple(self._hub.sessions):
+        sessions = tuple(self._hub.sessions)
+        self._metrics.sockets_blocked.set(sum([session.blocked for session in sessions]))
+        for session in sessions:
             try:
                 session.sweep(
                     wall_s=wall_s,
