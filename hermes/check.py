@@ -84,6 +84,7 @@ async def _try_broker(settings: Settings) -> Link:
     bridge = Bridge(
         topics=topics,
         publish=lambda message: None,
+        flush=lambda: None,
         link=link,
         metrics=metrics,
         loop=asyncio.get_running_loop(),

@@ -146,6 +146,7 @@ class Server:
         bridge = Bridge(
             topics=topics,
             publish=self.hub.publish,
+            flush=self.hub.flush,
             link=self.link,
             metrics=self.metrics,
             loop=asyncio.get_running_loop(),

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ class Crossing:
         *,
         templates: Sequence[str] = ("hermes",),
         publish: Callable[[DeviceMessage], object] | None = None,
+        flush: Callable[[], None] = lambda: None,
         **bounds: int,
     ) -> None:
         self.heard = Heard()
@@ -37,9 +39,13 @@ class Crossing:
         self.loop = asyncio.get_running_loop()
         self._call_soon_threadsafe: Callable[..., asyncio.Handle] = self.loop.call_soon_threadsafe
         setattr(self.loop, "call_soon_threadsafe", self._counted)  # noqa: B010 - mypy knows that it is a method
+        self.waits = 0
+        self._call_at: Callable[..., asyncio.TimerHandle] = self.loop.call_at
+        setattr(self.loop, "call_at", self._counted_wait)  # noqa: B010
         self.bridge = Bridge(
             topics=TopicMap(templates),
             publish=publish or self.heard,
+            flush=flush,
             link=self.link,
             metrics=self.metrics,
             loop=self.loop,
@@ -50,6 +56,10 @@ class Crossing:
     def _counted(self, *arguments: Any, **options: Any) -> asyncio.Handle:
         self.wakes += 1
         return self._call_soon_threadsafe(*arguments, **options)
+
+    def _counted_wait(self, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        self.waits += 1
+        return self._call_at(*arguments, **options)
 
     def put(self, payload: bytes, topic: str = TOPIC, *, retained: bool = False, ids: Sequence[int] = ()) -> None:
         """As the thread does it."""
@@ -392,5 +402,66 @@ def test_messages_cross_from_a_real_thread_in_order() -> None:
         await asyncio.to_thread(produce)
         await crossing.drained()
         assert crossing.heard.data == [b"%d" % number for number in range(20_000)]
+
+    run(scenario)
+
+
+def test_after_a_turn_the_loop_rests_from_mqtt_as_long_as_that_took() -> None:
+    """So that what arrives meanwhile shares one turn, and other work is done; the flush is part of the turn."""
+
+    async def scenario() -> None:
+        turns: list[tuple[float, int]] = []
+
+        def flush() -> None:
+            turns.append((crossing.loop.time(), len(crossing.heard.messages)))
+            time.sleep(0.01)
+
+        crossing = Crossing(flush=flush)
+        crossing.put(b"0")
+        await crossing.drained()
+        for number in range(5):
+            crossing.put(str(number).encode())
+            crossing.bridge.wake()
+            await asyncio.sleep(0)
+        await crossing.drained()
+        assert [messages for _, messages in turns] == [1, 6]
+        assert turns[1][0] - turns[0][0] >= 0.018, "the turn of 10 ms, and as long again"
+        assert (crossing.wakes, crossing.waits) == (2, 1)
+
+    run(scenario)
+
+
+def test_an_idle_loop_takes_a_message_at_once() -> None:
+    """A short turn is followed by no rest."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        for number in range(1, 4):
+            crossing.put(b"0")
+            crossing.bridge.wake()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(crossing.heard.messages) == number
+
+    run(scenario)
+
+
+def test_a_backlog_leaves_no_time_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next part of it follows in the next turn of the loop."""
+
+    async def scenario() -> None:
+        turns: list[int] = []
+
+        def flush() -> None:
+            time.sleep(0.001)
+            turns.append(len(crossing.heard.messages))
+
+        monkeypatch.setattr(bridges, "TURN_MAX_MESSAGES", 10)
+        crossing = Crossing(flush=flush)
+        for number in range(50):
+            crossing.put(str(number).encode())
+        await crossing.drained()
+        assert turns == [10, 20, 30, 40, 50]
+        assert crossing.waits == 0
 
     run(scenario)

@@ -54,7 +54,12 @@ class Site:
         self.loop = asyncio.new_event_loop()
         self.topics = TopicMap(templates)
         self.bridge = Bridge(
-            topics=self.topics, publish=self.heard, link=self.link, metrics=self.metrics, loop=self.loop
+            topics=self.topics,
+            publish=self.heard,
+            flush=lambda: None,
+            link=self.link,
+            metrics=self.metrics,
+            loop=self.loop,
         )
         self.client = MqttClient(url, metrics=self.metrics, bridge=self.bridge, topics=self.topics, backoff=quick())
         self._thread = threading.Thread(target=self.loop.run_forever, name="test-loop")

@@ -162,7 +162,7 @@ def test_they_are_heard_through_a_real_broker(tmp_path: Path) -> None:
             url = MqttUrl("127.0.0.1", broker.port)
             heard, metrics, link = Heard(), Metrics(), Link()
             loop = asyncio.get_running_loop()
-            bridge = Bridge(topics=TOPICS, publish=heard, link=link, metrics=metrics, loop=loop)
+            bridge = Bridge(topics=TOPICS, publish=heard, flush=lambda: None, link=link, metrics=metrics, loop=loop)
             listener = MqttClient(url, metrics=metrics, bridge=bridge, topics=TOPICS)
             speaker = MqttClient(url, metrics=metrics, thread_name="hermes-simulated")
             devices = SimulatedDevices(speaker.publish, interval_s=0.05)

@@ -27,6 +27,10 @@ QUEUE_MAX_BYTES = 64 * 1_048_576
 PAYLOAD_MAX_BYTES = 1_048_576
 TURN_MAX_MESSAGES = 500  # half of what an outbox holds, and about 5 ms of work: sockets get their turn in between
 TURN_MAX_BYTES = 4 * 1_048_576
+# After a turn's work the loop rests from MQTT as long as that took: what arrives meanwhile leaves in one write, other
+# work is done, and the thread reads without being interrupted. A turn shorter than this is not worth a wait.
+REST_MIN_S = 0.000_3
+REST_MAX_S = 0.02
 
 REASONS = ("overrun", "unmatched", "pointer", "too_large", "duplicate_copy", "bad_topic", "error")
 
@@ -56,7 +60,8 @@ class _LinkChange(NamedTuple):
 class Bridge:
     """The queue between one MQTT client's thread and one event loop.
 
-    ``publish`` is called on the loop, once per message; ``clock`` gives Unix seconds.
+    ``publish`` is called on the loop, once per message, and ``flush`` after each turn's last; ``clock`` gives Unix
+    seconds.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Bridge:
         *,
         topics: TopicMap,
         publish: Callable[[DeviceMessage], object],
+        flush: Callable[[], None],
         link: Link,
         metrics: Metrics,
         loop: asyncio.AbstractEventLoop,
@@ -73,6 +79,7 @@ class Bridge:
     ) -> None:
         self._topics = topics
         self._publish = publish
+        self._flush = flush
         self._link = link
         self._metrics = metrics
         self._loop = loop
@@ -81,6 +88,7 @@ class Bridge:
         self._clock = clock
         self._dropped = {reason: metrics.mqtt_dropped.labels(reason) for reason in REASONS}
         self._logged: set[tuple[str, str]] = set()
+        self._resting_until_s = 0.0  # the loop's clock
         self._batch: list[_Arrival] = []  # the thread's own, until wake()
         self._lock = threading.Lock()  # guards all that follows
         self._queue: deque[_Arrival | _LinkChange] = deque()
@@ -158,17 +166,22 @@ class Bridge:
                 return
             self._drain_pending = True
         try:
-            self._loop.call_soon_threadsafe(self._drain)
+            self._loop.call_soon_threadsafe(self._drain_when_rested)
         except RuntimeError:  # the loop is closed: nobody listens any more, and the queue stays within its bounds
             logger.debug("messages arrived after the event loop was closed")
 
     # The loop's side.
 
+    def _drain_when_rested(self) -> None:
+        if self._loop.time() < self._resting_until_s:
+            self._loop.call_at(self._resting_until_s, self._drain)
+        else:
+            self._drain()
+
     def _drain(self) -> None:
         """Publish what is queued, a bounded part of it in each turn of the loop."""
+        began_s = self._loop.time()
         items, left, overrun = self._take()
-        if left:
-            self._loop.call_soon(self._drain)
         received = 0
         for item in items:
             if isinstance(item, _Arrival):
@@ -177,11 +190,20 @@ class Bridge:
             else:
                 item.tell()
                 self._metrics.mqtt_connected.set(item.connected)
+        self._flush()
         self._metrics.mqtt_received.inc(received + overrun)
         self._metrics.mqtt_batches.inc()
         self._metrics.mqtt_queued.set(left)
         if overrun:
             self._drop("overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun)
+        if left:
+            self._loop.call_soon(self._drain)
+        else:
+            self._rest(self._loop.time() - began_s)
+
+    def _rest(self, worked_s: float) -> None:
+        if worked_s >= REST_MIN_S:
+            self._resting_until_s = self._loop.time() + min(worked_s, REST_MAX_S)
 
     def _take(self) -> tuple[list[_Arrival | _LinkChange], int, int]:
         """The items of this turn, the number of those left, and the number lost before it."""
