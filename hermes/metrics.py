@@ -27,6 +27,7 @@ class Metrics:
         self.sockets_blocked = self._gauge("hermes_sockets_blocked", "Sockets that are slow just now: their data waits")
         self.sockets_closed = self._counter("hermes_sockets_closed", "Sockets ended, by close code", "code")
         self.sockets_refused = self._counter("hermes_sockets_refused", "Sockets closed at open", "reason")
+        self.accept_pauses = self._counter("hermes_accept_pauses", "Rests of a second because accepting failed")
         self.client_frames = self._counter("hermes_client_frames", "Frames from clients", "action")
         self.published = self._counter("hermes_published", "Messages given to the hub", "kind")
         self.deliveries = self._counter("hermes_deliveries", "Messages taken by a socket, each socket counted")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from hermes.app import Shared, make_app
@@ -29,6 +30,7 @@ from hermes.mqtt.broker import EmbeddedBroker
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.topics import TopicMap
+from hermes.web.accept import Acceptor
 from hermes.web.notify import NotifyContext
 from hermes.web.sockets import Occupancy, SocketContext
 
@@ -59,6 +61,7 @@ class Server:
         self.broker: EmbeddedBroker | None = None
         self.simulated: SimulatedDevices | None = None
         self._listening: list[socket.socket] = []
+        self._acceptor: Acceptor | None = None
         self._http: HTTPServer | None = None
         self._mqtt: MqttClient | None = None
         self._simulator_mqtt: MqttClient | None = None
@@ -107,13 +110,18 @@ class Server:
         return broker.url
 
     def _start_http(self) -> None:
-        self._http = HTTPServer(
+        http = self._http = HTTPServer(
             make_app(self._shared()),
             max_body_size=BODY_MAX_BYTES,
             idle_connection_timeout=IDLE_TIMEOUT_S,
             body_timeout=BODY_TIMEOUT_S,
         )
-        self._http.add_sockets(self._listening)
+
+        def take(connection: socket.socket, address: Any) -> None:
+            http.handle_stream(IOStream(connection), address)
+
+        self._acceptor = Acceptor(listening=self._listening, take=take, metrics=self.metrics)
+        self._acceptor.start()
 
     def _shared(self) -> Shared:
         settings = self.settings
@@ -183,8 +191,9 @@ class Server:
         """Accept nothing new, say goodbye to every socket, and end what was started, in reverse order."""
         if self.simulated is not None:
             await self.simulated.stop()
+        if self._acceptor is not None:
+            self._acceptor.stop()
         if self._http is not None:
-            self._http.stop()
             await self._drain()
             await self._http.close_all_connections()
         for listening in self._listening:

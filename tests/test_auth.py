@@ -148,3 +148,42 @@ def test_any_of_the_keys_is_accepted() -> None:
     assert not any(keys.accepts(text) for text in ("", "firs", "first ", "FIRST", "\ud800"))
     assert keys
     assert not ApiKeys([])
+
+
+def test_a_remembered_token_expires_like_any_other() -> None:
+    """The clock is asked each time; afterwards it is forgotten, and still expired."""
+    clock = FakeClock()
+    authenticator = Authenticator(secret=SECRET, clock=clock)
+    given = token(exp=NOW_S + 10)
+    first = authenticator.principal(given)
+    clock.now_s += 9.9
+    assert authenticator.principal(given) is first
+    clock.now_s += 0.1
+    for _ in range(2):
+        with pytest.raises(Refused) as refusal:
+            authenticator.principal(given)
+        assert refusal.value.close is TOKEN_EXPIRED
+    assert not authenticator._remembered
+
+
+def test_only_good_tokens_are_remembered_and_only_as_they_are() -> None:
+    """A refused one stays refused; one that differs is another."""
+    authenticator = Authenticator(secret=SECRET, clock=FakeClock())
+    good = token()
+    authenticator.principal(good)
+    for bad in (good[:-2] + ("AA" if good[-2:] != "AA" else "BB"), token(secret="x" * 32), "", "\ud800"):
+        for _ in range(2):
+            with pytest.raises(Refused):
+                authenticator.principal(bad)
+    assert len(authenticator._remembered) == 1
+
+
+def test_what_is_remembered_is_bounded_and_the_least_recently_used_goes_first() -> None:
+    """However many tokens come by."""
+    authenticator = Authenticator(secret=SECRET, clock=FakeClock(), remembered_max=3)
+    tokens = [token(user) for user in range(5)]
+    kept = authenticator.principal(tokens[0])
+    for text in tokens[1:]:
+        authenticator.principal(text)
+        assert authenticator.principal(tokens[0]) is kept
+    assert len(authenticator._remembered) == 3
