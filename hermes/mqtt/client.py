@@ -32,6 +32,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt.backoff import Backoff
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.complaints import Complaints
+from hermes.mqtt.quick_paho import QuickPaho
 from hermes.mqtt.versions import BrokerRefused, Lost, MqttVersion, NoAnswer, Versions, WrongVersion
 from hermes.mqtt.waker import Waker
 from hermes.mqtt_url import MqttUrl
@@ -227,8 +228,8 @@ class _Connection:
         self._selector = selectors.DefaultSelector()
         self._client = self._paho_client(client_id)
 
-    def _paho_client(self, client_id: str) -> paho.Client:
-        client = paho.Client(
+    def _paho_client(self, client_id: str) -> QuickPaho:
+        client = QuickPaho(
             CallbackAPIVersion.VERSION2,
             client_id,
             protocol=MQTTProtocolVersion(self._version),
@@ -243,8 +244,8 @@ class _Connection:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         if self._bridge is not None:
-            overlapping = self._topics is not None and self._topics.overlapping
-            client.on_message = self._on_message_with_identifiers if overlapping else self._on_message
+            client.on_plain_message = self._take
+            client.on_message = self._on_message
         return client
 
     def open(self) -> None:
@@ -323,8 +324,8 @@ class _Connection:
             full = self._batch_messages >= BATCH_MAX_MESSAGES or self._batch_bytes >= BATCH_MAX_BYTES
         if self._bridge is not None and self._batch_messages:
             self._bridge.wake()
-        sock = self._client.socket()
-        return full or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
+        sock: Any = self._client.socket()
+        return full or (sock is not None and sock.unread)
 
     def _send_outbox(self) -> None:
         """Give paho what others want to publish, once it has sent the last of it."""
@@ -396,21 +397,24 @@ class _Connection:
             self._lost = NoAnswer(_CLOSED_UNANSWERED)
 
     def _on_message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
-        self._hand_over(message, ())
-
-    def _on_message_with_identifiers(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
-        self._hand_over(message, getattr(message.properties, "SubscriptionIdentifier", ()))
-
-    def _hand_over(self, message: paho.MQTTMessage, subscription_ids: Sequence[int]) -> None:
-        self._batch_messages += 1
-        self._batch_bytes += len(message.payload)
-        assert self._bridge is not None
+        """One of those that `QuickPaho` left to paho."""
         try:
             topic = message.topic
         except UnicodeDecodeError as error:
-            self._bridge.put_bad_topic(error.object)
-            return
-        self._bridge.put(topic, bytes(message.payload), retained=message.retain, subscription_ids=subscription_ids)
+            self._take(error.object, bytes(message.payload), message.retain)
+        else:
+            identifiers = getattr(message.properties, "SubscriptionIdentifier", ())
+            self._take(topic.encode(), bytes(message.payload), message.retain, identifiers)
+
+    def _take(self, topic: bytes, payload: bytes, retained: bool, subscription_ids: Sequence[int] = ()) -> None:
+        """Hand one message to the bridge, and nothing else."""
+        self._batch_messages += 1
+        self._batch_bytes += len(payload)
+        assert self._bridge is not None
+        try:
+            self._bridge.put(topic.decode(), payload, retained=retained, subscription_ids=subscription_ids)
+        except UnicodeDecodeError:
+            self._bridge.put_bad_topic(topic)
 
 
 _CLOSED_UNANSWERED = "the broker closed the connection without an answer"
