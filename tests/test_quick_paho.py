@@ -149,12 +149,12 @@ class TestReadAhead:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             sock = ReadAhead(theirs)
-            assert not sock.unread
+            assert sock.pending() == 0
             ours.sendall(b"ab")
             assert sock.recv(1) == b"a"
-            assert sock.unread
+            assert sock.pending() == 1
             assert sock.recv(1) == b"b"
-            assert not sock.unread
+            assert sock.pending() == 0
 
     def test_no_bytes_and_the_end_are_the_sockets_own(self) -> None:
         """BlockingIOError, then nothing."""

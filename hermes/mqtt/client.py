@@ -325,7 +325,7 @@ class _Connection:
         if self._bridge is not None and self._batch_messages:
             self._bridge.wake()
         sock: Any = self._client.socket()
-        return full or (sock is not None and sock.unread)
+        return full or (sock is not None and sock.pending() > 0)
 
     def _send_outbox(self) -> None:
         """Give paho what others want to publish, once it has sent the last of it."""

@@ -19,12 +19,12 @@ class ReadAhead:
         self._buffer = b""
         self._next = 0  # where in the buffer the unread bytes begin
 
-    @property
-    def unread(self) -> bool:
-        """Whether `recv` has bytes at hand of which a selector knows nothing: read ahead, or decrypted by TLS."""
-        if self._next < len(self._buffer):
-            return True
-        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+    def pending(self) -> int:
+        """Bytes at hand of which a selector knows nothing: read ahead, or decrypted by TLS. paho asks this too."""
+        own = len(self._buffer) - self._next
+        if own > 0:
+            return own
+        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
 
     def recv(self, size: int) -> bytes:
         """At most so many bytes, as `socket.socket.recv`; its exceptions pass through."""
