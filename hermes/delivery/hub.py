@@ -112,21 +112,24 @@ class Hub:
         pending, self._pending = self._pending, {}
         self._pending_bytes = 0
         flushed, self._flushed = self._flushed, None
+        deliveries = 0
         try:
             for channel, waiting in pending.items():
-                self._deliver(channel, waiting)
+                deliveries += self._deliver(channel, waiting)
         finally:
             self._metrics.flushes.inc()
+            self._metrics.deliveries.inc(deliveries)
             if flushed is not None and not flushed.done():
                 flushed.set_result(None)
 
-    def _deliver(self, channel: Channel, waiting: _Pending) -> None:
-        batch = Batch(waiting.frames)
+    def _deliver(self, channel: Channel, waiting: _Pending) -> int:
+        frames = waiting.frames
+        batch = Batch(frames) if len(frames) > 1 else frames[0]
         # a copy: a session that overflows or fails leaves while we write
         sockets = sum([session.send(batch) for session in tuple(self._sessions.get(channel, ()))])
         for receipt in waiting.receipts:
             receipt.sockets += sockets
-        self._metrics.deliveries.inc(sockets * len(waiting.frames))
+        return sockets * len(frames)
 
     async def flushed(self) -> None:
         """Wait until everything published so far was written or queued; never waits for a slow socket."""

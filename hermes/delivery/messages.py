@@ -4,10 +4,10 @@
 JSON text that was checked at its door and travels verbatim from there on.
 """
 
+import os
 import time
-import uuid
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,7 +16,6 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     ValidationError,
-    model_validator,
 )
 
 from hermes.delivery import channels
@@ -124,15 +123,9 @@ class NoticeRequest(BaseModel):
     message: Annotated[str, StringConstraints(strict=True, max_length=MESSAGE_MAX_CHARS)]
     type: NoticeType = "info"
     id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=NOTICE_ID_MAX_CHARS)] = Field(
-        default_factory=lambda: uuid.uuid4().hex
+        default_factory=lambda: os.urandom(16).hex()  # half of what a UUID costs, and as unique
     )
     data: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one_addressee(self) -> Self:
-        if (self.user_id is None) == (self.tenant_id is None):
-            raise ValueError("give exactly one of user_id and tenant_id")
-        return self
 
 
 def parse_notice(value: object, *, data: bytes | None) -> Notification | Broadcast:
@@ -150,6 +143,9 @@ def parse_notice(value: object, *, data: bytes | None) -> Notification | Broadca
         request = NoticeRequest.model_validate(value)
     except ValidationError as error:
         raise _invalid_fields(error) from None
+    if (request.user_id is None) == (request.tenant_id is None):
+        fields = {"user_id": "give exactly one of user_id and tenant_id"}
+        raise InvalidRequest(422, "invalid", "invalid fields: user_id", fields)
     return _message(request, data if request.data is not None else None)
 
 
@@ -179,7 +175,7 @@ def _message(request: NoticeRequest, data: bytes | None) -> Notification | Broad
 def _invalid_fields(error: ValidationError) -> InvalidRequest:
     fields: dict[str, str] = {}
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        name = str(fault["loc"][0]) if fault["loc"] else "user_id"
-        text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        name = str(fault["loc"][0])
+        text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"]
         fields[name] = f"{fields[name]}; or {text}" if name in fields else text
     return InvalidRequest(422, "invalid", f"invalid fields: {', '.join(fields)}", fields)

@@ -29,6 +29,12 @@ ARRAY_MAX_BYTES = 1_048_576
 ARRAY_MAX_ELEMENTS = 1_000
 DISCARD_MAX_BYTES = 16 * 1_048_576  # beyond it the connection is cut
 
+_TOO_DEEP = "nested too deeply: at most 1,024 arrays and objects in one another"
+_ABOUT_NESTING = {  # what orjson says of nesting, by its version
+    "depth limit": _TOO_DEEP,
+    "Recursion limit": _TOO_DEEP,
+    "allocate memory": "cut off, or nested too deeply",  # more brackets open than what is left could close
+}
 _IDS = ("user_id", "tenant_id")
 _INTEGER = re.compile(r"-?\d+")
 _FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
@@ -167,10 +173,15 @@ def _parsed(body: bytes) -> object:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(400, "invalid_json", f"the body is not JSON: {error}") from None
+        raise InvalidRequest(400, "invalid_json", _why_not_json(error)) from None
     if isinstance(value, list) and not 1 <= len(value) <= ARRAY_MAX_ELEMENTS:
         raise InvalidRequest(422, "invalid", f"an array holds 1 to {ARRAY_MAX_ELEMENTS} notices, not {len(value)}")
     return value
+
+
+def _why_not_json(error: orjson.JSONDecodeError) -> str:
+    words = next((words for sign, words in _ABOUT_NESTING.items() if sign in error.msg), None)
+    return f"the body is not JSON: {error}" if words is None else f"the body is {words}"
 
 
 def _elements(values: list[object], body: bytes) -> list[tuple[object, bytes | None]]:
@@ -181,7 +192,9 @@ def _elements(values: list[object], body: bytes) -> list[tuple[object, bytes | N
 
 
 def _needs_its_text(value: object) -> bool:
-    return isinstance(value, dict) and ("data" in value or any(isinstance(value.get(name), float) for name in _IDS))
+    return isinstance(value, dict) and (
+        "data" in value or isinstance(value.get("user_id"), float) or isinstance(value.get("tenant_id"), float)
+    )
 
 
 def _as_written(value: object, text: str) -> tuple[object, bytes | None]:
