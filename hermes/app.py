@@ -62,10 +62,12 @@ def resource_dir(name: str) -> Path:
 def log_access(handler: RequestHandler) -> None:
     """One line a request, at info from 400 on; the query's token masked."""
     status = handler.get_status()
-    request = handler.request
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.ERROR
     if status == 503:  # what /ready answers to every probe, no fault of the request
         level = logging.DEBUG
+    if not access_log.isEnabledFor(level):
+        return
+    request = handler.request
     access_log.log(
         level,
         "%d %s %s from %s in %.1f ms",

@@ -25,6 +25,7 @@ from hermes.listen import listen, socket_url
 from hermes.server import Server
 
 REQUEST_TIMEOUT_S = 10.0
+TTL_MAX_S = 36_525 * 86_400  # a hundred years: beyond it a date is a slip, and at last no number
 UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 Command = Callable[[argparse.Namespace], int]
@@ -240,14 +241,11 @@ def _command(commands: Any, name: str, run: Command, summary: str, examples: str
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
     """What the user wrote for the settings: the attributes whose names begin with ``set_``."""
-    given = {
+    return {
         name.removeprefix("set_"): value
         for name, value in vars(options).items()
         if name.startswith("set_") and value is not None
     }
-    if re.match(r"\w+://[^/@]*:[^/@]*@", str(given.get("mqtt_url", ""))):
-        raise ConfigError(["--mqtt-url: a password on the command line shows in ps; set HERMES_MQTT_URL instead"])
-    return given
 
 
 def _setting(command: argparse.ArgumentParser, flag: str, text: str, name: str | None = None, **more: Any) -> None:
@@ -310,9 +308,9 @@ def _add_secret_flags(command: argparse.ArgumentParser) -> None:
 
 def _add_token_flags(command: argparse.ArgumentParser) -> None:
     _add_secret_flags(command)
-    command.add_argument("--user", required=True, metavar="ID", help="the user_id claim")
-    command.add_argument("--username", metavar="NAME", help="the username claim (user-ID)")
-    command.add_argument("--tenant", metavar="ID", help="the tenant claim")
+    command.add_argument("--user", type=claim, required=True, metavar="ID", help="the user_id claim")
+    command.add_argument("--username", type=claim, metavar="NAME", help="the username claim (user-ID)")
+    command.add_argument("--tenant", type=claim, metavar="ID", help="the tenant claim")
     command.add_argument("--superuser", action="store_true", help="may open every tenant and device")
     command.add_argument(
         "--ttl", type=duration_s, default=3_600.0, metavar="TIME", help="30s, 15m, 1h, 7d or never (1h)"
@@ -323,8 +321,8 @@ def _add_notify_flags(command: argparse.ArgumentParser) -> None:
     _add_client_flags(command)
     _setting(command, "--api-key-file", "file with the key; else the one that --dev keeps")
     addressee = command.add_mutually_exclusive_group(required=True)
-    addressee.add_argument("--user", metavar="ID", help="whom to notify")
-    addressee.add_argument("--tenant", metavar="ID", help="broadcast to this tenant's /ws sockets")
+    addressee.add_argument("--user", type=claim, metavar="ID", help="whom to notify")
+    addressee.add_argument("--tenant", type=claim, metavar="ID", help="broadcast to this tenant's /ws sockets")
     command.add_argument("--title", required=True)
     command.add_argument("--message", required=True)
     command.add_argument("--type", default="info", choices=("info", "warning", "error", "success"))
@@ -334,7 +332,9 @@ def _add_listen_flags(command: argparse.ArgumentParser) -> None:
     _add_client_flags(command)
     _add_secret_flags(command)
     _setting(command, "--token-file", "file with the token (or HERMES_TOKEN)")
-    command.add_argument("--user", metavar="ID", help="without a token: whose to sign with the kept --dev secret (123)")
+    command.add_argument(
+        "--user", type=claim, metavar="ID", help="without a token: whose to sign with the kept --dev secret (123)"
+    )
     command.add_argument("target", help="notifications, tenant/ID, device/ID, or all for /ws")
 
 
@@ -349,7 +349,21 @@ def duration_s(text: str) -> float | None:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; write 30s, 15m, 1h, 7d or never")
-    return float(match[1]) * UNITS_S[match[2]]
+    seconds = float(match[1]) * UNITS_S[match[2]]
+    if seconds > TTL_MAX_S:
+        raise argparse.ArgumentTypeError(f"more than {TTL_MAX_S // UNITS_S['d']} days; write never instead")
+    return seconds
+
+
+def claim(text: str) -> str:
+    """An id or a name; Hermes refuses tokens and notifications where it is empty or not UTF-8."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("must be UTF-8 text") from None
+    return text
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -55,6 +56,18 @@ def _topics(value: tuple[str, ...]) -> tuple[str, ...]:
 def _mqtt_url(value: str) -> str:
     if value not in ("off", "embedded"):
         parse_mqtt_url(value)
+    return value
+
+
+def _http_url(value: str) -> str:
+    """Where Hermes is, as a client's user writes it; what is not a URL would be tried for ever."""
+    try:
+        parts = urlsplit(value)
+        reachable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        reachable = False
+    if not reachable or any(sign.isspace() or not sign.isprintable() for sign in value):
+        raise ValueError("must look like http://127.0.0.1:8080: scheme, host, and a port from 1 to 65535 or none")
     return value
 
 
@@ -202,7 +215,7 @@ class TokenSettings(_Sourced):
 class ClientSettings(_Sourced):
     """What ``hermes notify`` and ``hermes listen`` need to reach a running Hermes."""
 
-    api_url: str = f"http://127.0.0.1:{DEFAULT_PORT}"
+    api_url: Annotated[str, AfterValidator(_http_url)] = f"http://127.0.0.1:{DEFAULT_PORT}"
     token: SecretStr | None = None
     token_file: Annotated[Path, AfterValidator(_readable)] | None = None
     api_key_file: KeyFile | None = None
@@ -331,6 +344,24 @@ def load(model: type[S], flags: Mapping[str, Any]) -> S:
     commands that need only a few settings read the same file and pass over the keys of the others.
     """
     given = {name: value for name, value in flags.items() if value is not None}
+    faults = _shown_faults(given)
+    try:
+        settings = _merged(model, given)
+    except ConfigError as error:
+        raise ConfigError(faults + error.faults) from None
+    if faults:
+        raise ConfigError(faults)
+    return settings
+
+
+def _shown_faults(flags: Mapping[str, Any]) -> list[str]:
+    """Secrets on the command line; the settings themselves do not know where a value came from."""
+    if re.match(r"\w+://[^@]*:.*@", str(flags.get("mqtt_url", ""))):
+        return ["--mqtt-url: a password on the command line shows in ps; set HERMES_MQTT_URL instead"]
+    return []
+
+
+def _merged(model: type[S], given: dict[str, Any]) -> S:
     values = _toml(given.pop("config", None) or os.environ.get(CONFIG_VARIABLE))
     from_file = {name: value for name, value in values.items() if not os.environ.get(_variable(name))}
     if model is not Settings:

@@ -44,7 +44,26 @@ INTERNAL_ERROR = Close(1011, "internal_error", may_return=True)
 SLOW_CONSUMER = Close(1013, "slow_consumer", may_return=True)
 SERVER_FULL = Close(1013, "server_full", may_return=True)
 
-CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1008, 1009, 1011, 1013})  # what is counted; clients may say anything
+TABLE = (
+    NORMAL,
+    STOPPING,
+    BINARY_NOT_SUPPORTED,
+    TOKEN_MISSING,
+    TOKEN_INVALID,
+    TOKEN_EXPIRED,
+    FORBIDDEN,
+    TOO_MANY_ERRORS,
+    MESSAGE_TOO_BIG,
+    INTERNAL_ERROR,
+    SLOW_CONSUMER,
+    SERVER_FULL,
+)
+CODES = frozenset({row.code for row in TABLE} | {1005, 1006})  # what is counted; clients may say anything
+
+
+def may_return(code: int) -> bool:
+    """Whether a client that saw this close code may come back by itself; where the table has no such code, it may."""
+    return all(row.may_return for row in TABLE if row.code == code)
 
 
 class HermesError(Exception):

@@ -7,23 +7,24 @@ import sys
 from urllib.parse import quote, urlsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.websocket import WebSocketClientConnection, websocket_connect
+from tornado.websocket import WebSocketClientConnection, WebSocketError, websocket_connect
 
-from hermes.errors import HermesError
+from hermes.errors import NORMAL, ConfigError, HermesError, may_return
 from hermes.web.credentials import SUBPROTOCOL
 
 BACKOFF_MIN_S = 1.0
 BACKOFF_MAX_S = 30.0
 PING_INTERVAL_S = 25.0
 CONNECT_TIMEOUT_S = 10.0
-POLICY_VIOLATION = 1008
+PASSING_STATUSES = (408, 429)  # of those under 500; from there on a proxy may only be waiting for Hermes
 
 
 def socket_url(api_url: str, target: str) -> str:
-    """The WebSocket URL of ``notifications``, ``tenant/ID``, ``device/ID`` or ``all``; raises `HermesError`."""
+    """The WebSocket URL of ``notifications``, ``tenant/ID``, ``device/ID`` or ``all``; raises `ConfigError`.
+
+    ``api_url`` is an HTTP URL, as the settings have checked it.
+    """
     parts = urlsplit(api_url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise HermesError(f"--url {api_url!r} must look like http://127.0.0.1:8080")
     base = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}/ws"
     kind, slash, name = target.partition("/")
     if kind == "all" and not slash:
@@ -32,11 +33,11 @@ def socket_url(api_url: str, target: str) -> str:
         return f"{base}/notifications"
     if kind in ("tenant", "device") and name:
         return f"{base}/{kind}/{quote(name, safe='')}"
-    raise HermesError(f"cannot listen to {target!r}: use notifications, tenant/ID, device/ID or all")
+    raise ConfigError([f"cannot listen to {target!r}: use notifications, tenant/ID, device/ID or all"])
 
 
 async def listen(url: str, token: str) -> None:
-    """Print frames until cancelled. Raises `HermesError` when the token is refused: asking again would not help."""
+    """Print frames until cancelled. Raises `HermesError` where coming back would not help."""
     failures = 0
     while True:
         try:
@@ -44,8 +45,11 @@ async def listen(url: str, token: str) -> None:
         except (OSError, HTTPClientError, TimeoutError) as error:
             ended = str(error) or type(error).__name__
         else:
-            if await _print_frames(connection):
-                failures = 0
+            try:
+                if await _print_frames(connection):
+                    failures = 0
+            finally:
+                connection.close(NORMAL.code)  # for who ends this by Ctrl-C; else it is closed already
             ended = _ended(connection)
         delay_s = _told_delay_s(ended) or random.uniform(0, min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2**failures))
         failures += 1
@@ -54,8 +58,16 @@ async def listen(url: str, token: str) -> None:
 
 
 async def _connect(url: str, token: str) -> WebSocketClientConnection:
+    """Raises `HermesError` where what answers has no such socket, OSError and others where nothing answers."""
     request = HTTPRequest(url, connect_timeout=CONNECT_TIMEOUT_S)
-    return await websocket_connect(request, subprotocols=[SUBPROTOCOL, token], ping_interval=PING_INTERVAL_S)
+    try:
+        return await websocket_connect(request, subprotocols=[SUBPROTOCOL, token], ping_interval=PING_INTERVAL_S)
+    except WebSocketError:
+        raise HermesError(f"what answers at {url} is not Hermes (--url)") from None
+    except HTTPClientError as error:
+        if error.code < 500 and error.code not in PASSING_STATUSES:
+            raise HermesError(f"what answers at {url} is not Hermes (--url): {error}") from None
+        raise
 
 
 async def _print_frames(connection: WebSocketClientConnection) -> bool:
@@ -68,9 +80,9 @@ async def _print_frames(connection: WebSocketClientConnection) -> bool:
 
 
 def _ended(connection: WebSocketClientConnection) -> str:
-    """How it ended, in words; raises `HermesError` where the server refused the token."""
+    """How it ended, in words; raises `HermesError` where the table of close codes says not to come back."""
     code, reason = connection.close_code, connection.close_reason or ""
-    if code == POLICY_VIOLATION:
+    if code is not None and not may_return(code):
         raise HermesError(f"refused: {reason} (close code {code})")
     return f"closed with {code} {reason}".rstrip() if code else "connection lost (1006)"
 

@@ -119,6 +119,29 @@ def test_token_prints_a_jwt_that_the_secret_verifies(
     assert run("token", "--user", "1", "--ttl", "soon", capsys=capsys)[0] == 2
 
 
+@pytest.mark.parametrize("flag", ["--user", "--username", "--tenant"])
+@pytest.mark.parametrize(("value", "why"), [("", "must not be empty"), ("\udcff", "must be UTF-8 text")])
+def test_token_refuses_claims_that_hermes_would_refuse(
+    flag: str, value: str, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than print a token that opens nothing."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    code, shown, errors = run("token", "--user", "1", flag, value, capsys=capsys)
+    assert (code, shown) == (2, "")
+    assert f"argument {flag}: {why}" in errors
+
+
+@pytest.mark.parametrize("ttl", ["9" * 400, "9" * 400 + "d", "36526d", "9" * 20])
+def test_a_time_beyond_all_sense_is_refused(
+    ttl: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a traceback, and with the word for what was meant."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    code, shown, errors = run("token", "--user", "1", "--ttl", ttl, capsys=capsys)
+    assert (code, shown) == (2, "")
+    assert "more than 36525 days; write never instead" in errors
+
+
 def test_token_without_a_secret_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2."""
     code, _, errors = run("token", "--user", "123", capsys=capsys)
@@ -138,10 +161,9 @@ def test_notify_prints_the_answer(running: Program, key_file: Path, capsys: pyte
     assert json.loads(shown)["error"]["code"] == "unauthorized"
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "nonsense"])
-def test_notify_says_when_nobody_answers(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_notify_says_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     """With the address it tried."""
-    where = url.format(port=free_port())
+    where = f"http://127.0.0.1:{free_port()}"
     words = ("notify", "--url", where, "--user", "1", "--title", "t", "--message", "m")
     code, _, errors = run(*words, capsys=capsys)
     assert code == 1
@@ -183,17 +205,24 @@ def test_listen_stops_where_the_token_is_refused(running: Program, capsys: pytes
 
 @pytest.mark.parametrize("target", ["everything", "tenant", "tenant/", "notifications/5", "all/5"])
 def test_listen_names_what_it_can_listen_to(target: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 1."""
+    """Exit code 2."""
     code, _, errors = run("listen", target, capsys=capsys)
-    assert code == 1
+    assert code == 2
     assert "tenant/ID" in errors
 
 
-def test_listen_wants_an_http_address(capsys: pytest.CaptureFixture[str]) -> None:
-    """As ``notify`` does."""
-    code, _, errors = run("listen", "all", "--url", "127.0.0.1:8080", capsys=capsys)
-    assert code == 1
-    assert "http://127.0.0.1:8080" in errors
+@pytest.mark.parametrize("url", ["nonsense", "127.0.0.1:8080", "http://h:99999"])
+@pytest.mark.parametrize(
+    "words", [("listen", "all"), ("notify", "--user", "1", "--title", "t", "--message", "m")], ids=["listen", "notify"]
+)
+def test_a_wrong_address_is_a_fault_at_once(
+    words: tuple[str, ...], url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 and how it should look, rather than trying for ever."""
+    monkeypatch.setenv("HERMES_TOKEN", token())
+    code, _, errors = run(*words, "--url", url, capsys=capsys)
+    assert code == 2
+    assert "must look like http://127.0.0.1:8080" in errors
 
 
 def test_a_taken_port_says_which_and_what_to_do(running: Program) -> None:

@@ -98,6 +98,55 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     assert len(lines) == len(expected)
 
 
+def test_a_password_in_a_flag_is_told_with_all_the_other_faults(tmp_path: Path) -> None:
+    """Without showing it, also where the file cannot be read; in the variable it may stand."""
+    for url in ("mqtt://ana:hush@broker", "mqtt://ana:hu/sh@broker", "mqtt://ana:hu@sh@broker:1883"):
+        lines = faults({"mqtt_url": url, "port": "many", "host": "0.0.0.0"})
+        for text in ("--mqtt-url: a password", "HERMES_MQTT_URL", "--port", "--host", "no JWT secret"):
+            assert any(text in line for line in lines), (text, lines)
+        assert not any("hu" in line and "sh" in line.partition("hu")[2][:3] for line in lines), lines
+    lines = faults({"mqtt_url": "mqtt://ana:hush@broker", "config": str(tmp_path / "absent")})
+    assert len(lines) == 2
+
+
+def test_a_password_may_stand_in_the_variable_and_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither shows in ps; and a flag's user without a password hides nothing."""
+    url = "mqtt://ana:hush@broker"
+    path = toml(tmp_path, f'mqtt_url = "{url}"')
+    assert load(Settings, {"jwt_secret": SECRET, "config": path}).mqtt_url == url
+    monkeypatch.setenv("HERMES_MQTT_URL", url)
+    assert load(Settings, {"jwt_secret": SECRET}).mqtt_url == url
+    assert load(Settings, {"jwt_secret": SECRET, "mqtt_url": "mqtt://ana@[::1]:1883"}).mqtt_url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080", "https://hermes.example", "http://[::1]:1/under/", "http://h"]
+)
+def test_where_a_client_finds_hermes_is_a_url(url: str) -> None:
+    """With or without port and path."""
+    assert load(ClientSettings, {"api_url": url}).api_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:99999",
+        "http://h:port",
+        "http://h:0",
+        "http://",
+        "http://:80",
+        "h:80",
+        "ws://h",
+        "http://[::1",
+        "http://a b",
+    ],
+)
+def test_what_is_no_url_is_a_fault_at_once(url: str) -> None:
+    """It would be tried for ever."""
+    with pytest.raises(ConfigError, match=r"--url \(HERMES_API_URL\): must look like http://"):
+        load(ClientSettings, {"api_url": url})
+
+
 @pytest.mark.parametrize(
     ("flags", "word"),
     [

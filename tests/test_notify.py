@@ -319,6 +319,22 @@ NOT_JSON = {
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("name", ["open brackets", "open objects", "deep", "deep data"])
+async def test_deep_nesting_is_called_so(hermes: Hermes, name: str) -> None:
+    """With how deep it may be."""
+    message = (await fault(hermes, NOT_JSON[name], 400))["message"]
+    assert message == "the body is nested too deeply: at most 1,024 arrays and objects in one another"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("body", [b"[" * 191, b"[1," * 80, b"[" * 1_024])
+async def test_brackets_that_nobody_closes_are_no_want_of_memory(hermes: Hermes, body: bytes) -> None:
+    """The parser's own words would send an operator to look for memory."""
+    message = (await fault(hermes, body, 400))["message"]
+    assert message == "the body is cut off, or nested too deeply"
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 async def test_what_is_not_json_is_told_so(hermes: Hermes, body: bytes) -> None:
     """400 ``invalid_json``."""

@@ -4,6 +4,7 @@ import argparse
 import re
 import subprocess
 import sys
+import tomllib
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hermes.cli import _parser
-from hermes.config import Settings
+from hermes.config import Settings, load
 from tests.conftest import SECRET, needs
 from tests.programs import Program
 
@@ -80,6 +81,20 @@ def test_every_setting_is_documented() -> None:
     flags = {flag for action in actions for flag in action.option_strings}
     for flag in re.findall(r"`(--[a-z-]+)", text):
         assert flag in flags, flag
+
+
+def test_the_documented_file_suits_the_unit(tmp_path: Path) -> None:
+    """The service's own user cannot read root's secret files: the example leaves them to the unit's credentials."""
+    (example,) = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
+    assert not [name for name in tomllib.loads(example) if name.endswith("_file")]
+    unit = (CHECKOUT / "hermes.service").read_text()
+    credentials = dict(re.findall(r"HERMES_(\w+)=%d/([\w-]+)", unit))
+    assert sorted(credentials.values()) == sorted(re.findall(r"^LoadCredential=([\w-]+):", unit, re.MULTILINE))
+    (tmp_path / "hermes.toml").write_text(example)
+    (tmp_path / "credential").write_text(SECRET)
+    given = {name.lower(): str(tmp_path / "credential") for name in credentials}
+    settings = load(Settings, given | {"config": str(tmp_path / "hermes.toml")})
+    assert (settings.host, settings.secret, settings.api_keys) == ("0.0.0.0", SECRET, (SECRET,))
 
 
 def test_the_documents_links_lead_somewhere() -> None:

@@ -3,11 +3,14 @@
 import asyncio
 import json
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from hermes.delivery.channels import Channel
 from hermes.delivery.messages import DeviceMessage
+from hermes.delivery.session import Session
 from hermes.ids import DeviceId, TenantId
 from tests.conftest import Hermes, Socket, token
 from tests.raw_socket import CLOSE, FIN, PING, PONG, TEXT, open_raw
@@ -289,6 +292,44 @@ async def test_at_most_a_thousand_devices_can_be_named(hermes: Hermes) -> None:
     assert len(await subscribed(socket, "subscribe", "d999")) == 1_000
     assert len(await subscribed(socket, "unsubscribe", "d999")) == 999
     assert "one more" in await subscribed(socket, "subscribe", "one more")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("letter", ["x", "ä", "\u0001"], ids=["plain", "two bytes", "escaped"])
+async def test_the_names_of_a_socket_are_bounded_in_all(hermes: Hermes, letter: str) -> None:
+    """64 KiB as the answer writes them: one more is refused and changes nothing; one less makes room."""
+    socket = await hermes.open("/ws", ACME)
+    names = [f"{n:02}".ljust(1_024, letter) for n in range(64)]
+    room = 65_536 // (len(json.dumps(names[0], ensure_ascii=False).encode()) + 1)
+    for n in range(room):
+        assert await subscribed(socket, "subscribe", names[n]) == names[: n + 1]
+    assert await fault(socket, {"action": "subscribe", "device": names[room]}) == "invalid"
+    assert await subscribed(socket, "subscribe", "d1") == [*names[:room], "d1"], "a short one has room"
+    assert await subscribed(socket, "unsubscribe", names[0]) == [*names[1:room], "d1"]
+    assert await subscribed(socket, "subscribe", names[room]) == [*names[1:room], "d1", names[room]]
+
+
+@pytest.mark.gen_test
+async def test_a_subscribe_that_changes_nothing_costs_only_its_answer(
+    hermes: Hermes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub is asked only where the set of devices changes."""
+    socket = await hermes.open("/ws", ACME)
+    await subscribed(socket, "subscribe", "d1")
+    asked: list[object] = []
+    subscribe = hermes.server.hub.subscribe
+
+    def count(session: Session, channels: Iterable[Channel]) -> None:
+        asked.append(channels)
+        subscribe(session, channels)
+
+    monkeypatch.setattr(hermes.server.hub, "subscribe", count)
+    assert await subscribed(socket, "subscribe", "d1") == ["d1"]
+    assert await subscribed(socket, "unsubscribe", "d2") == ["d1"]
+    assert asked == []
+    assert await subscribed(socket, "subscribe", "d2") == ["d1", "d2"]
+    assert await subscribed(socket, "unsubscribe", "d2") == ["d1"]
+    assert len(asked) == 2
 
 
 # -- frames that close --------------------------------------------------------------------------------------------

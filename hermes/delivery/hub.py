@@ -40,7 +40,7 @@ class Hub:
     def __init__(self, *, metrics: Metrics, call_soon: Callable[[Callable[[], None]], object] | None = None) -> None:
         self._metrics = metrics
         self._call_soon = call_soon
-        self._sessions: dict[Channel, set[Session]] = {}
+        self._sessions: dict[Channel, dict[Session, None]] = {}  # in the order in which they came
         self._channels: dict[Session, frozenset[Channel]] = {}
         self._pending: dict[Channel, _Pending] = {}
         self._pending_bytes = 0
@@ -61,7 +61,7 @@ class Hub:
         before = self._channels.get(session, frozenset())
         after = frozenset(channels)
         for channel in after - before:
-            self._sessions.setdefault(channel, set()).add(session)
+            self._sessions.setdefault(channel, {})[session] = None
         self._leave(session, before - after)
         self._channels[session] = after
 
@@ -72,7 +72,7 @@ class Hub:
     def _leave(self, session: Session, channels: Iterable[Channel]) -> None:
         for channel in channels:
             sessions = self._sessions[channel]
-            sessions.discard(session)
+            sessions.pop(session, None)
             if not sessions:
                 del self._sessions[channel]
 

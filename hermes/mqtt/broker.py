@@ -6,10 +6,8 @@ It ends with Hermes however Hermes ends (see `hermes.mqtt.leash`), and comes bac
 import asyncio
 import logging
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 from collections import deque
 from pathlib import Path
@@ -44,7 +42,7 @@ class EmbeddedBroker:
         self._wanted_port = port
         self._program = program
         self._path = ""
-        self._directory: Path | None = None
+        self._configuration: int | None = None  # a file descriptor
         self._user: str | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
@@ -84,30 +82,28 @@ class EmbeddedBroker:
         self._supervisor = asyncio.create_task(self._supervise(), name="hermes-broker-supervisor")
 
     async def stop(self) -> None:
-        """End the child, with SIGKILL if it does not heed SIGTERM, and remove its files. Harmless if not started."""
+        """End the child, with SIGKILL if it does not heed SIGTERM. Harmless if not started."""
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             supervisor.cancel()
             await asyncio.wait([supervisor])
         await self._end_child()
-        directory, self._directory = self._directory, None
-        if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+        configuration, self._configuration = self._configuration, None
+        if configuration is not None:
+            os.close(configuration)
 
     def _write_configuration(self) -> None:
-        """A private directory that only the child's user can read."""
+        """A file in memory that the child inherits: a killed Hermes leaves nothing behind."""
         user = child_user()
         self._user = None if user is None else user.pw_name
-        self._directory = Path(tempfile.mkdtemp(prefix="hermes-broker-"))
-        path = self._directory / "mosquitto.conf"
-        path.write_text(configuration(port=self.port, user=self._user))
-        if user is not None:
-            os.chown(path, user.pw_uid, user.pw_gid)
-            os.chown(self._directory, user.pw_uid, user.pw_gid)
+        self._configuration = os.memfd_create("mosquitto.conf")
+        with open(self._configuration, "w", closefd=False) as file:
+            file.write(configuration(port=self.port, user=self._user))
+        os.fchmod(self._configuration, 0o444)  # the child opens it anew, under root as another user
 
     async def _spawn(self) -> None:
         """Start the child by way of the leash and wait until it accepts."""
-        assert self._directory is not None
+        assert self._configuration is not None
         self._lines.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -118,7 +114,8 @@ class EmbeddedBroker:
             self._user or "",
             self._path,
             "-c",
-            str(self._directory / "mosquitto.conf"),
+            f"/proc/self/fd/{self._configuration}",
+            pass_fds=(self._configuration,),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -53,6 +53,7 @@ DISCARD_MAX_BYTES = 1_048_576  # read and thrown away, so that the 1009 arrives;
 ERRORS_MAX = 20  # the twentieth in ten seconds closes
 ERRORS_WINDOW_S = 10.0
 DEVICES_MAX = 1_000  # named devices of one /ws socket
+DEVICES_MAX_BYTES = 65_536  # of all their names: each subscribe is answered with the whole list
 
 
 @dataclass(slots=True)
@@ -351,14 +352,15 @@ class DeviceSocket(SocketHandler):
 class LegacySocket(SocketHandler):
     """``/ws``: the tenant's device data and broadcasts, and the user's notifications."""
 
-    __slots__ = ("_devices",)
+    __slots__ = ("_devices", "_devices_bytes")
 
     route = "/ws"
 
     def initialize(self, context: SocketContext) -> None:
         """Take the shared objects; no device is named yet."""
         super().initialize(context)
-        self._devices: dict[DeviceId, None] = {}  # in the order in which they were named
+        self._devices: dict[DeviceId, int] = {}  # in the order in which they were named, each with its size
+        self._devices_bytes = 0
 
     def audience(self, principal: Principal) -> Iterable[Channel]:
         """Any valid token; without a tenant only the notifications."""
@@ -375,15 +377,24 @@ class LegacySocket(SocketHandler):
         return [channels.device(tenant_id, device_id) for device_id in self._devices]
 
     def _narrow(self, session: Session, action: Action) -> None:
+        named = len(self._devices)
         match action:
-            case Subscribe(device_id) if device_id not in self._devices and len(self._devices) >= DEVICES_MAX:
-                raise ClientFault("invalid", f"at most {DEVICES_MAX} devices can be named")
-            case Subscribe(device_id):
-                self._devices[device_id] = None
+            case Subscribe(device_id) if device_id not in self._devices:
+                self._name(device_id)
             case Unsubscribe(device_id):
-                self._devices.pop(device_id, None)
-        self._context.hub.subscribe(session, self.audience(session.principal))
+                self._devices_bytes -= self._devices.pop(device_id, 0)
+        if len(self._devices) != named:
+            self._context.hub.subscribe(session, self.audience(session.principal))
         self._answer(session, {"action": "subscribed", "devices": list(self._devices)})
+
+    def _name(self, device_id: DeviceId) -> None:
+        size_bytes = len(orjson.dumps(device_id)) + 1  # as it stands in the answer, with a comma
+        if len(self._devices) >= DEVICES_MAX:
+            raise ClientFault("invalid", f"at most {DEVICES_MAX} devices can be named")
+        if self._devices_bytes + size_bytes > DEVICES_MAX_BYTES:
+            raise ClientFault("invalid", f"the devices' names take more than {DEVICES_MAX_BYTES} bytes in all")
+        self._devices[device_id] = size_bytes
+        self._devices_bytes += size_bytes
 
 
 def _acceptable(message: str | bytes) -> str:
