@@ -112,8 +112,10 @@ class SocketHandler(WebSocketHandler):
 
     def prepare(self) -> None:
         """An origin that is no URL is nobody's; Tornado would answer 500."""
+        origin = self.request.headers.get("Origin")
         try:
-            urlsplit(self.request.headers.get("Origin", ""))
+            if origin is not None:
+                urlsplit(origin)
         except ValueError:
             raise HTTPError(403, "the Origin header is no URL") from None
 
