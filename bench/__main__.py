@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import machine, report
 from bench.figures import Results
 from bench.processes import BenchError
-from bench.scenarios import FULL, QUICK
+from bench.scenarios import FULL, ONLY_BY_NAME, QUICK
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(text)
     if options.write:
         report.write(options.page, text)
+    if options.json:
+        report.write_json(options.json, results, facts)
     return 0
 
 
@@ -39,7 +41,7 @@ def _run(options: argparse.Namespace) -> Results:
     scenarios = QUICK if options.quick else FULL
     results = Results()
     for run in range(1, options.runs + 1):
-        for name in options.scenarios or scenarios:
+        for name in options.scenarios or [name for name in scenarios if name not in ONLY_BY_NAME]:
             print(f"bench: run {run} of {options.runs}: {name}", file=sys.stderr, flush=True)
             results.add(name, scenarios[name].run())
     return results
@@ -52,12 +54,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         + "; ".join(f"{name}: {scenario.summary}" for name, scenario in FULL.items())
         + ".",
     )
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(FULL)}; all where none is named")
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help=f"{', '.join(FULL)}; where none is named, all but {', '.join(ONLY_BY_NAME)}",
+    )
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="how often; the table has the medians (5)")
     parser.add_argument(
         "--write", action="store_true", help="put this table into the page, in place of the whole one there"
     )
     parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="that page (docs/performance.md)")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all values into this file too, as bench.plots reads them"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes, to try the bench itself: figures mean nothing"
     )

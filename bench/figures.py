@@ -8,19 +8,31 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is asked of a figure: its median is ``below`` the limit, or every run is ``exactly`` it."""
+    """What is asked of a figure: its median is within the limit, or every run is ``exactly`` it. One of the four."""
 
     below: float | None = None
+    at_most: float | None = None
+    at_least: float | None = None
     exactly: float | None = None
 
+    def __post_init__(self) -> None:
+        assert sum(limit is not None for limit in (self.below, self.at_most, self.at_least, self.exactly)) == 1
+
     def __str__(self) -> str:
-        return f"< {self.below:g}" if self.below is not None else f"{self.exactly:g}"
+        signs = (("<", self.below), ("≤", self.at_most), ("≥", self.at_least))
+        limits = [f"{sign} {limit:,}" for sign, limit in signs if limit is not None]
+        return limits[0] if limits else f"{self.exactly:g}"
 
     def met(self, values: Sequence[float]) -> bool:
         """Whether these runs meet it."""
-        if self.below is not None:
-            return statistics.median(values) < self.below
-        return all(value == self.exactly for value in values)
+        if self.exactly is not None:
+            return all(value == self.exactly for value in values)
+        median = statistics.median(values)
+        return (
+            (self.below is None or median < self.below)
+            and (self.at_most is None or median <= self.at_most)
+            and (self.at_least is None or median >= self.at_least)
+        )
 
 
 @dataclass(frozen=True, slots=True)

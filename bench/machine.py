@@ -1,9 +1,12 @@
 """Where and with what the figures were taken: absolutes do not travel without it."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,6 +15,9 @@ from hermes.errors import HermesError
 from hermes.mqtt.mosquitto import find_mosquitto
 
 LIBRARIES = ("tornado", "paho-mqtt", "orjson", "pydantic", "PyJWT", "prometheus-client")
+PEER_LIBRARIES = ("websockets", "picows", "uvloop")
+NODE_PACKAGE = Path(__file__).parent / "contenders" / "node" / "package.json"
+MISSING = "missing"
 
 
 def facts() -> list[str]:
@@ -25,7 +31,33 @@ def facts() -> list[str]:
         f"programs: Hermes {__version__}, {platform.python_implementation()} {platform.python_version()}, "
         f"mosquitto {_mosquitto()}",
         "libraries: " + ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
+        "peers: " + ", ".join(_peers()),
     ]
+
+
+def _peers() -> list[str]:
+    """What the contenders and the load client are made with; what is missing is left out of the scenarios."""
+    programs = {
+        "gcc": ["gcc", "-dumpfullversion"],
+        "nginx": ["nginx", "-v"],
+        "nchan": ["dpkg-query", "--show", "--showformat=${Version}", "libnginx-mod-nchan"],
+        "Node": ["node", "--version"],
+    }
+    return [
+        *(f"{name} {_said(command)}" for name, command in programs.items()),
+        f"ws {json.loads(NODE_PACKAGE.read_text())['dependencies']['ws']}",
+        *(f"{name} {_version(name)}" for name in PEER_LIBRARIES),
+    ]
+
+
+def _said(command: list[str]) -> str:
+    """The version in what this program says of itself."""
+    program = shutil.which(command[0], path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
+    if program is None:
+        return MISSING
+    result = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
+    match = re.search(r"\d+\.\d[\w.]*", result.stdout + result.stderr)
+    return match[0] if match and not result.returncode else MISSING
 
 
 def _processor() -> str:
@@ -41,11 +73,11 @@ def _version(library: str) -> str:
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
-        return "?"
+        return MISSING
 
 
 def _mosquitto() -> str:
     try:
         return find_mosquitto().version
     except HermesError:
-        return "missing"
+        return MISSING

@@ -4,10 +4,11 @@ import contextlib
 import os
 import re
 import resource
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hermes.mqtt import leash
@@ -22,12 +23,21 @@ class BenchError(Exception):
     """What was to be measured could not be; the words say why."""
 
 
+class NotInstalledError(BenchError):
+    """A contender's program or library is not on this machine; the words say how to get it."""
+
+
 class Child:
     """One running program. It dies with this process, even if this one is killed."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
         self._process = process
         self._output = output
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def output(self) -> str:
@@ -46,12 +56,36 @@ class Child:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
-    def rss_bytes(self) -> int:
-        """Its resident memory; what the kernel holds for its sockets is not in it."""
-        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+    def cpu_ns(self) -> int:
+        """The CPU nanoseconds of its living threads and of its child processes' threads, as the scheduler counts them.
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+        Finer than `cpu_s`; what threads used that have ended is not in it.
+        """
+        schedules = [path for pid in _family(self.pid) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(schedule.read_text().split()[0]) for schedule in schedules)
+
+    @property
+    def rss_bytes(self) -> int:
+        """Its resident memory and its child processes'; what the kernel holds for its sockets is not in it."""
+        statms = [Path(f"/proc/{pid}/statm").read_text() for pid in _family(self.pid)]
+        return sum(int(statm.split()[1]) for statm in statms) * os.sysconf("SC_PAGE_SIZE")
+
+    def say(self, line: str) -> None:
+        """Write a line to its standard input, which it must have been started with."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
+
+    def wait_for_end(self, timeout_s: float) -> int:
+        """Its exit code. Raises `BenchError` where it takes longer."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise BenchError(
+                f"no end after {timeout_s:.0f} s; the program's last words:\n{self.output[-LAST_CHARS:]}"
+            ) from None
+
+    def wait_for(self, pattern: str, *, timeout_s: float = START_TIMEOUT_S) -> re.Match[str]:
         """The first match in its output. Raises `BenchError` if it ends without, or takes too long."""
         found: list[re.Match[str]] = []
 
@@ -59,12 +93,12 @@ class Child:
             found.extend(re.finditer(pattern, self.output))
             return bool(found)
 
-        self.wait_until(look, f"no {pattern!r}")
+        self.wait_until(look, f"no {pattern!r}", timeout_s=timeout_s)
         return found[0]
 
-    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+    def wait_until(self, condition: Callable[[], object], what: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait while it starts. Raises `BenchError` if it ends meanwhile, or takes too long."""
-        deadline_s = time.monotonic() + START_TIMEOUT_S
+        deadline_s = time.monotonic() + timeout_s
         while not condition():
             if self.ended or time.monotonic() > deadline_s:
                 raise BenchError(f"{what}; the program's last words:\n{self.output[-LAST_CHARS:]}")
@@ -72,6 +106,9 @@ class Child:
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL where that does not help."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)
@@ -81,20 +118,57 @@ class Child:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], *, output: Path, user: str = "") -> Iterator[Child]:
+def running(command: Sequence[str], *, output: Path, user: str = "", listens: bool = False) -> Iterator[Child]:
     """Start a program as this user (empty: the same) in the checkout; stop it at the end.
 
-    The user's own ``HERMES_…`` variables are kept from it: what is measured is what the command line says.
+    With ``listens`` its standard input is a pipe, for `Child.say`. The user's own ``HERMES_…`` variables are kept from
+    it: what is measured is what the command line says.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
     leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), user, *command]
     with output.open("wb") as log:
-        process = subprocess.Popen(leashed, stdout=log, stderr=subprocess.STDOUT, cwd=CHECKOUT, env=environment)
+        process = subprocess.Popen(
+            leashed,
+            stdin=subprocess.PIPE if listens else None,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=CHECKOUT,
+            env=environment,
+        )
     child = Child(process, output)
     try:
         yield child
     finally:
         child.stop()
+
+
+def _family(pid: int) -> list[int]:
+    """This process and all that descend from it."""
+    children = [
+        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    ]
+    return [pid, *(member for child in children for member in _family(child))]
+
+
+def pin(child: Child, cores: Iterable[int]) -> None:
+    """Let this program run on these cores alone: all its threads, and its child processes'."""
+    for pid in _family(child.pid):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), cores)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def allow_open_files(number: int) -> None:

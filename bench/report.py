@@ -1,5 +1,6 @@
 """The table of all figures, and the page that keeps it."""
 
+import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -36,6 +37,21 @@ def write(page: Path, content: str) -> None:
     if not begin or not end:
         raise BenchError(f"{page} lacks the lines {BEGIN} and {END}")
     page.write_text(f"{before}{begin}\n\n{content}\n\n{end}{after}")
+
+
+def write_json(file: Path, results: Results, facts: Sequence[str]) -> None:
+    """All values of all runs, for `bench.plots` and for whoever wants to compare."""
+    rows = [
+        {
+            "scenario": row.scenario,
+            "contender": row.figure.contender,
+            "measure": row.figure.measure,
+            "unit": row.figure.unit,
+            "values": [value if math.isfinite(value) else None for value in row.values],
+        }
+        for row in results.rows
+    ]
+    file.write_text(json.dumps({"facts": list(facts), "rows": rows}, indent=1, ensure_ascii=False) + "\n")
 
 
 def _cells(row: Row) -> tuple[str, ...]:

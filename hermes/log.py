@@ -56,4 +56,4 @@ def set_up(level: str, secrets: Iterable[str] = ()) -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     # What no line shows need not be found out for each (Python's "Logging HOWTO", Optimization): 2 us of 11
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None

@@ -1,8 +1,21 @@
 """What is measured, and against what: each file starts one real program and says how to reach it."""
 
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from bench.processes import Child
+from bench.load.swarm import Door, LineDoor
+from bench.processes import Child, running
+
+# Frames of about 160 bytes: what Hermes makes of a broadcast, and the same text for those that send what they get
+TENANT = "acme"
+LINE = (
+    '{"channel":"tenant","tenant_id":"acme","id":"%n","title":"Cold room","message":"Door 4 is open",'
+    '"type":"warning","timestamp":1763836800123,"data":{"n":%n,"t":%t}}'
+)
 
 
 class Contender(Protocol):
@@ -22,3 +35,34 @@ class Contender(Protocol):
 
     def user_socket(self, user_id: str) -> str:
         """Path and query that open this user's WebSocket."""
+
+
+def _one_path(_number: int) -> str:
+    return "/ws"
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcaster:
+    """A server that sends what comes through its door to all its sockets."""
+
+    name: str
+    child: Child
+    port: int
+    door: Door
+    path: Callable[[int], str] = _one_path  # of socket number 0, 1, …
+    subscription: str = ""  # where the sockets carry MQTT
+
+    def paths(self, sockets: int) -> list[str]:
+        """For so many."""
+        return [self.path(number) for number in range(sockets)]
+
+
+@contextlib.contextmanager
+def line_broadcaster(name: str, command: Sequence[str]) -> Iterator[Broadcaster]:
+    """Start a program that prints ``listening on PORT door PORT`` and takes lines there; stop it at the end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder,
+        running(command, output=Path(folder, "output")) as child,
+    ):
+        ports = child.wait_for(r"listening on (\d+) door (\d+)")
+        yield Broadcaster(name, child, int(ports[1]), LineDoor(int(ports[2]), LINE))

@@ -1,10 +1,11 @@
-"""The peer for what a socket costs: Tornado with the smallest handler there is, no token, no registry.
+"""The peer for what a socket and a request cost: Tornado with the smallest handlers there are, no token, no registry.
 
 Run as a program (``python -m bench.contenders.bare_tornado [--compress]``) it serves; `bare_tornado` starts that.
 """
 
 import asyncio
 import contextlib
+import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from bench.processes import Child, running
@@ -56,8 +57,16 @@ class _Handler(WebSocketHandler):
         pass
 
 
+class _NotifyHandler(RequestHandler):
+    """Reads JSON, answers JSON, does nothing."""
+
+    def post(self) -> None:
+        json.loads(self.request.body)
+        self.write({"status": "success"})
+
+
 async def _serve(*, compress: bool) -> None:
-    server = HTTPServer(Application([("/ws", _Handler, {"compress": compress})]))
+    server = HTTPServer(Application([("/ws", _Handler, {"compress": compress}), ("/notify", _NotifyHandler)]))
     sockets = bind_sockets(0, "127.0.0.1", backlog=4_096)
     server.add_sockets(sockets)
     print(f"listening on {sockets[0].getsockname()[1]}", flush=True)

@@ -5,13 +5,12 @@ It is a process of its own so that its CPU can be told apart, and so that every 
 
 import contextlib
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import BenchError, Child, running
+from bench.processes import Child, NotInstalledError, accepts, free_port, running
 from hermes.errors import BrokerUnavailable
 from hermes.mqtt.mosquitto import child_user, configuration, find_mosquitto
 
@@ -22,6 +21,7 @@ class Broker:
 
     child: Child
     port: int
+    websockets_port: int = 0  # 0: none
 
     @property
     def url(self) -> str:
@@ -30,31 +30,26 @@ class Broker:
 
 
 @contextlib.contextmanager
-def broker() -> Iterator[Broker]:
-    """Start it, wait until it accepts, stop it at the end. Raises `BenchError` where there is no mosquitto."""
+def broker(*, websockets: bool = False) -> Iterator[Broker]:
+    """Start it, wait until it accepts, stop it at the end. Raises `NotInstalledError` where there is no mosquitto.
+
+    With ``websockets`` it has a second listener, for MQTT in WebSockets.
+    """
     try:
         program, user = find_mosquitto().path, child_user()
     except BrokerUnavailable as error:
-        raise BenchError(str(error)) from None
-    port = _free_port()
+        raise NotInstalledError(str(error)) from None
+    port, websockets_port = free_port(), free_port() if websockets else 0
     with tempfile.TemporaryDirectory(prefix="hermes-bench-broker-") as folder:
         path = Path(folder, "mosquitto.conf")
-        path.write_text(configuration(port=port, user=user and user.pw_name))
+        lines = configuration(port=port, user=user and user.pw_name)
+        if websockets:
+            lines += f"listener {websockets_port} 127.0.0.1\nprotocol websockets\n"
+        path.write_text(lines)
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
         command = [program, "-c", str(path)]
         with running(command, output=Path(folder, "output"), user=user.pw_name if user else "") as child:
-            child.wait_until(lambda: _accepts(port), "mosquitto does not listen")
-            yield Broker(child, port)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+            ports = [port, *([websockets_port] if websockets else [])]
+            child.wait_until(lambda: all(map(accepts, ports)), "mosquitto does not listen")
+            yield Broker(child, port, websockets_port)

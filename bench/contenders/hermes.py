@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from bench.contenders import TENANT, Broadcaster
+from bench.load.swarm import HttpDoor
 from bench.processes import Child, running
 from hermes.auth import TokenMint
 
@@ -33,6 +35,11 @@ class Hermes:
         """``/ws/tenant/{tenant_id}``."""
         token = self.mint.token(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
         return f"/ws/tenant/{quote(tenant_id, safe='')}?token={token}"
+
+    def legacy_socket(self, user_id: str) -> str:
+        """``/ws`` of a user of the bench's tenant, which gets the tenant's broadcasts."""
+        token = self.mint.token(user_id=user_id, username=f"user-{user_id}", tenant_id=TENANT, ttl_s=3_600)
+        return f"/ws?token={token}"
 
     def is_ready(self) -> bool:
         """What ``GET /ready`` says: devices' data can arrive, or MQTT is off."""
@@ -58,6 +65,19 @@ def hermes(*, mqtt_url: str = "off") -> Iterator[Hermes]:
             program = Hermes(child, urlsplit(url).port or 80, TokenMint(secret), api_key)
             child.wait_until(program.is_ready, "Hermes does not become ready")
             yield program
+
+
+@contextlib.contextmanager
+def hermes_broadcasts() -> Iterator[Broadcaster]:
+    """Hermes with ``POST /notify`` as its door, and sockets on ``/ws``, each of another user of the tenant."""
+    body = (
+        f'{{"tenant_id":"{TENANT}","id":"%n","title":"Cold room","message":"Door 4 is open","type":"warning",'
+        '"data":{"n":%n,"t":%t}}'
+    )
+    with hermes() as program:
+        headers = (f"X-API-Key: {program.api_key}", "Content-Type: application/json")
+        door = HttpDoor(program.port, "/notify", body, headers)
+        yield Broadcaster(program.name, program.child, program.port, door, lambda n: program.legacy_socket(str(n)))
 
 
 def _private(path: Path, content: str) -> Path:

@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from bench.figures import Figure
-from bench.scenarios.fan_out import FanOut
+from bench.scenarios.broadcast import Broadcast
+from bench.scenarios.handshakes import Handshakes
 from bench.scenarios.idle_memory import IdleMemory
+from bench.scenarios.mqtt_fan_out import MqttFanOut
+from bench.scenarios.mqtt_latency import MqttLatency
 from bench.scenarios.notify import Notify
+from bench.scenarios.notify_arrays import NotifyArrays
+from bench.scenarios.notify_rate import NotifyRate
+from bench.scenarios.storm import Storm
+from bench.scenarios.sweep import Sweep
+from bench.scenarios.ten_thousand import TenThousand
 
 
 class Scenario(Protocol):
@@ -21,10 +29,34 @@ class Scenario(Protocol):
         """One run, the same figures in the same order each time. Raises `BenchError` where it cannot."""
 
 
-FULL: Mapping[str, Scenario] = {"notify": Notify(), "idle-memory": IdleMemory(), "fan-out": FanOut()}
+FULL: Mapping[str, Scenario] = {
+    "notify": Notify(),
+    "idle-memory": IdleMemory(),
+    "broadcast": Broadcast(),
+    "mqtt-fan-out": MqttFanOut(),
+    "mqtt-latency": MqttLatency(),
+    "ten-thousand": TenThousand(),
+    "handshakes": Handshakes(),
+    "notify-rate": NotifyRate(),
+    "notify-arrays": NotifyArrays(),
+    "storm": Storm(),
+    "sweep": Sweep(),
+}
+
+ONLY_BY_NAME = frozenset({"sweep"})  # for the plots; too long for every run
 
 QUICK: Mapping[str, Scenario] = {
     "notify": Notify(rate_per_s=50, requests=20),
     "idle-memory": IdleMemory(sockets=50, settle_s=0.1),
-    "fan-out": FanOut(rate_per_s=200, messages=100, sockets=5),
+    "broadcast": Broadcast(
+        sockets=5, for_s=0.1, contenders=("floor", "Hermes", "direct Tornado", "nchan", "picows", "mosquitto")
+    ),
+    "mqtt-fan-out": MqttFanOut(rates_per_s=(200, 400), marked_per_s=400, sockets=5, for_s=0.2, window_s=0.05),
+    "mqtt-latency": MqttLatency(rate_per_s=500, messages=100),
+    "ten-thousand": TenThousand(sockets=40, fewer=20, messages=3, rate_per_s=20, for_s=0.1),
+    "handshakes": Handshakes(handshakes=20, rounds=1, connections=4, remembered=4),
+    "notify-rate": NotifyRate(requests=40, rounds=1, connections=4, users=4),
+    "notify-arrays": NotifyArrays(requests=4, notices=20, users=10),
+    "storm": Storm(sockets=20),
+    "sweep": Sweep(numbers=(2, 4), idle=5, for_s=0.05, settle_s=0.1, contenders=("floor", "Hermes")),
 }

@@ -1,0 +1,18 @@
+"""mosquitto's own WebSocket listener: what a browser would get from the broker without Hermes."""
+
+import contextlib
+from collections.abc import Iterator
+
+from bench.contenders import LINE, Broadcaster
+from bench.contenders.broker import broker
+from bench.load.swarm import MqttDoor
+
+TOPIC = "bench"
+
+
+@contextlib.contextmanager
+def mosquitto_websockets() -> Iterator[Broadcaster]:
+    """Start it, stop it at the end. The sockets carry MQTT; messages come to the plain listener."""
+    with broker(websockets=True) as program:
+        door = MqttDoor(program.port, [TOPIC], LINE)
+        yield Broadcaster("mosquitto", program.child, program.websockets_port, door, subscription=TOPIC)
