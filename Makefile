@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check coverage bench clean packages-run packages-test
+.PHONY: run test check coverage bench plots clean packages-run packages-test packages-bench
 
 run: packages-run $(VENV)/.run
 	@$(BIN)/hermes serve --dev $(ARGS)
@@ -23,11 +23,16 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_layers.py
 
-bench: packages-run $(VENV)/.test
+bench: packages-bench $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
 
+# what `make bench ARGS="sweep --json docs/performance.json"` found
+plots: $(VENV)/.bench
+	$(BIN)/python -m bench.plots
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts tests/js/node_modules
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts tests/js/node_modules \
+	  bench/contenders/node/node_modules
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -40,10 +45,16 @@ $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.run
 
-# program:package, installed where the program is missing; as a plain user only told
+$(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
+	@touch $@ $(VENV)/.run $(VENV)/.test
+
+# program:package or file:package, installed where that is missing; as a plain user only told
 RUN_PACKAGES := mosquitto:mosquitto
 TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium:chromium node:nodejs npm:npm \
-	systemd-analyze:systemd setpriv:util-linux
+	systemd-analyze:systemd setpriv:util-linux gcc:gcc /usr/include/stdlib.h:libc6-dev
+BENCH_PACKAGES := $(RUN_PACKAGES) gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
+	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
 
 packages-run:
 	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(RUN_PACKAGES)
@@ -51,9 +62,13 @@ packages-run:
 packages-test:
 	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(TEST_PACKAGES)
 
+# offline, or nginx's own service would begin to listen
+packages-bench:
+	@PATH="$$PATH:/usr/sbin:/sbin" SYSTEMD_OFFLINE=1 sh -c '$(INSTALL)' install $(BENCH_PACKAGES)
+
 define INSTALL
 $(PYTHON) -c "import ensurepip" 2>/dev/null || missing=python3-venv; \
-for pair in "$$@"; do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
+for pair in "$$@"; do command -v "$${pair%%:*}" >/dev/null || [ -e "$${pair%%:*}" ] || missing="$$missing $${pair##*:}"; done; \
 [ -n "$$missing" ] || exit 0; \
 if [ "$$(id -u)" = 0 ]; then \
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
