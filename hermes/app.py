@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+from tornado.routing import Rule
 from tornado.web import Application, RequestHandler
 
 import hermes
@@ -12,7 +13,7 @@ from hermes.link import Link
 from hermes.log import masked
 from hermes.metrics import Metrics
 from hermes.web.console import ConsoleHandler, DevFacts, StaticHandler
-from hermes.web.notify import NotifyContext, NotifyHandler
+from hermes.web.notify import LargeNotifyHandler, NotifyContext, NotifyHandler, SmallJson
 from hermes.web.sockets import DeviceSocket, LegacySocket, NotificationsSocket, SocketContext, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, ReadyHandler
 
@@ -37,11 +38,12 @@ def make_app(shared: Shared) -> Application:
     sockets = {"context": shared.sockets}
     return Application(
         [
+            Rule(SmallJson(r"/notify"), NotifyHandler, {"context": shared.notify}),
+            (r"/notify", LargeNotifyHandler, {"context": shared.notify}),
             (r"/ws/notifications", NotificationsSocket, sockets),
             (r"/ws/tenant/([^/]+)", TenantSocket, sockets),
             (r"/ws/device/([^/]+)", DeviceSocket, sockets),
             (r"/ws", LegacySocket, sockets),
-            (r"/notify", NotifyHandler, {"context": shared.notify}),
             (r"/health", HealthHandler),
             (r"/ready", ReadyHandler, {"link": shared.link}),
             (r"/metrics", MetricsHandler, {"metrics": shared.metrics}),

@@ -36,6 +36,7 @@ class Metrics:
         self.skipped = self._counter("hermes_skipped", "Device values that a newer one replaced on a slow socket")
         self.lost_pongs = self._counter("hermes_lost_pongs", "Sockets dropped for want of a pong")
         self.notify_requests = self._counter("hermes_notify_requests", "Answers of /notify", "status")
+        self.notify_accepted = self.notify_requests.labels("200")
         self.mqtt_received = self._counter("hermes_mqtt_received", "MQTT messages received")
         self.mqtt_batches = self._counter("hermes_mqtt_batches", "Batches that crossed into the event loop")
         self.mqtt_dropped = self._counter("hermes_mqtt_dropped", "MQTT messages not delivered", "reason")

@@ -44,7 +44,7 @@ class Hub:
         self._channels: dict[Session, frozenset[Channel]] = {}
         self._pending: dict[Channel, _Pending] = {}
         self._pending_bytes = 0
-        self._flushed: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []  # for the next flush
         self._published = {kind: metrics.published.labels(kind) for kind in ("notification", "broadcast", "device")}
 
     @property
@@ -111,7 +111,7 @@ class Hub:
             return
         pending, self._pending = self._pending, {}
         self._pending_bytes = 0
-        flushed, self._flushed = self._flushed, None
+        waiters, self._waiters = self._waiters, []
         deliveries = 0
         try:
             for channel, waiting in pending.items():
@@ -119,8 +119,9 @@ class Hub:
         finally:
             self._metrics.flushes.inc()
             self._metrics.deliveries.inc(deliveries)
-            if flushed is not None and not flushed.done():
-                flushed.set_result(None)
+            for waiter in waiters:
+                if not waiter.done():  # its request may have been given up
+                    waiter.set_result(None)
 
     def _deliver(self, channel: Channel, waiting: _Pending) -> int:
         frames = waiting.frames
@@ -135,6 +136,6 @@ class Hub:
         """Wait until everything published so far was written or queued; never waits for a slow socket."""
         if not self._pending:
             return
-        if self._flushed is None:
-            self._flushed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._flushed)
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
+from tornado.routing import PathMatches
 from tornado.web import RequestHandler, stream_request_body
 
 from hermes.auth import ApiKeys
@@ -37,6 +38,8 @@ _ABOUT_NESTING = {  # what orjson says of nesting, by its version
 }
 _IDS = ("user_id", "tenant_id")
 _INTEGER = re.compile(r"-?\d+")
+JSON = "application/json"
+_SMALL = re.compile(r"[0-9]{1,5}")
 _FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
 
 
@@ -49,30 +52,34 @@ class NotifyContext:
     metrics: Metrics
 
 
-@stream_request_body
+class SmallJson(PathMatches):
+    """The requests of a path whose body says that it is JSON and small: it can be read as a whole before the handler
+    is made. That is nearly all of them, and costs a tenth less than reading it piece by piece.
+    """
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """As its base class; None for bodies that are large, of unknown size, or something else."""
+        headers = request.headers
+        size = headers.get("Content-Length", "")
+        if headers.get("Content-Type") != JSON or not _SMALL.fullmatch(size) or int(size) > SINGLE_MAX_BYTES:
+            return None
+        return super().match(request)
+
+
 class NotifyHandler(RequestHandler):
     """Takes one notice or an array of them and says whether an open socket took each."""
 
     def initialize(self, context: NotifyContext) -> None:
         """Take the shared objects."""
         self._context = context
-        self._body = BoundedBody(ARRAY_MAX_BYTES)
         self._fault: InvalidRequest | None = None
 
     def prepare(self) -> None:
-        """Look at the headers, before the body."""
-        connection = self.request.connection
-        assert isinstance(connection, HTTP1Connection)
-        connection.set_max_body_size(DISCARD_MAX_BYTES)
+        """Look at the headers."""
         try:
             self._check_headers()
         except InvalidRequest as fault:
             self._fault = fault
-            self._body.discard()
-
-    def data_received(self, chunk: bytes) -> None:
-        """One chunk of the body."""
-        self._body.add(chunk)
 
     def _check_headers(self) -> None:
         if self.request.method != "POST":
@@ -89,7 +96,7 @@ class NotifyHandler(RequestHandler):
         except InvalidRequest as fault:
             self._answer_fault(fault)
         else:
-            self._context.metrics.notify_requests.labels("200").inc()
+            self._context.metrics.notify_accepted.inc()
             self._answer(200, answer)
 
     async def _other_method(self) -> None:
@@ -98,13 +105,7 @@ class NotifyHandler(RequestHandler):
     get = head = put = delete = patch = options = _other_method
 
     def _checked_body(self) -> bytes:
-        body = self._body.content()
-        single = not body.lstrip(b" \t\r\n").startswith(b"[")
-        if self._body.too_large or (single and len(body) > SINGLE_MAX_BYTES):
-            raise InvalidRequest(
-                413, "too_large", f"at most {SINGLE_MAX_BYTES} bytes, or {ARRAY_MAX_BYTES} for an array"
-            )
-        return body
+        return self.request.body
 
     async def _deliver(self, body: bytes) -> dict[str, Any]:
         value = _parsed(body)
@@ -112,7 +113,7 @@ class NotifyHandler(RequestHandler):
             outcomes = [self._attempt(*element) for element in _elements(value, body)]
             await self._context.hub.flushed()
             return {"status": "success", "results": [_answer_to(outcome) for outcome in outcomes]}
-        outcome = self._publish(*_as_written(value, body.decode()))
+        outcome = self._publish(*_as_written(value, body))
         await self._context.hub.flushed()
         return _answer_to(outcome)
 
@@ -136,7 +137,7 @@ class NotifyHandler(RequestHandler):
 
     def _answer(self, status: int, answer: dict[str, Any]) -> None:
         self.set_status(status)
-        self.set_header("Content-Type", "application/json")
+        self.set_header("Content-Type", JSON)
         self.finish(orjson.dumps(answer))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -145,6 +146,38 @@ class NotifyHandler(RequestHandler):
             self._answer_fault(_wrong_method())
         else:
             self._answer_fault(InvalidRequest(status_code, "internal_error", "Hermes failed; its log says why"))
+
+
+@stream_request_body
+class LargeNotifyHandler(NotifyHandler):
+    """The same for bodies that are large, or of unknown size: memory never exceeds the limit, whatever is sent."""
+
+    def initialize(self, context: NotifyContext) -> None:
+        """Take the shared objects."""
+        super().initialize(context)
+        self._body = BoundedBody(ARRAY_MAX_BYTES)
+
+    def prepare(self) -> None:
+        """Look at the headers, before the body. Of a request that is refused already nothing is kept."""
+        connection = self.request.connection
+        assert isinstance(connection, HTTP1Connection)
+        connection.set_max_body_size(DISCARD_MAX_BYTES)
+        super().prepare()
+        if self._fault is not None:
+            self._body.discard()
+
+    def data_received(self, chunk: bytes) -> None:
+        """One chunk of the body."""
+        self._body.add(chunk)
+
+    def _checked_body(self) -> bytes:
+        body = self._body.content()
+        single = not body.lstrip(b" \t\r\n").startswith(b"[")
+        if self._body.too_large or (single and len(body) > SINGLE_MAX_BYTES):
+            raise InvalidRequest(
+                413, "too_large", f"at most {SINGLE_MAX_BYTES} bytes, or {ARRAY_MAX_BYTES} for an array"
+            )
+        return body
 
 
 _Accepted = tuple[str, Receipt]
@@ -188,7 +221,7 @@ def _elements(values: list[object], body: bytes) -> list[tuple[object, bytes | N
     if not any(map(_needs_its_text, values)):
         return [(value, None) for value in values]
     texts = verbatim.elements(body.decode())
-    return [_as_written(value, text) for value, text in zip(values, texts, strict=True)]
+    return [_as_written(value, text.encode()) for value, text in zip(values, texts, strict=True)]
 
 
 def _needs_its_text(value: object) -> bool:
@@ -197,20 +230,23 @@ def _needs_its_text(value: object) -> bool:
     )
 
 
-def _as_written(value: object, text: str) -> tuple[object, bytes | None]:
+def _as_written(value: object, raw: bytes) -> tuple[object, bytes | None]:
     """The value with ids of any number of digits, which orjson makes floats past 64 bits, and its ``data``'s text."""
     if not isinstance(value, dict) or not _needs_its_text(value):
         return value, None
-    texts = verbatim.members(text)
+    texts = verbatim.members(raw.decode())
     ids = {name: texts[name] for name in _IDS if name in texts and _INTEGER.fullmatch(texts[name])}
     return value | ids, texts["data"].encode() if "data" in texts else None
 
 
 def _check_type(request: HTTPServerRequest) -> None:
     """``application/json``; a charset parameter may follow, UTF-8 is the only one there is (RFC 8259 §8.1)."""
-    media_type, *parameters = [part.strip().lower() for part in request.headers.get("Content-Type", "").split(";")]
+    given = request.headers.get("Content-Type", "")
+    if given == JSON and "Content-Encoding" not in request.headers:
+        return
+    media_type, *parameters = [part.strip().lower() for part in given.split(";")]
     charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
-    if media_type != "application/json" or any(charset not in ("utf-8", "utf8") for charset in charsets):
+    if media_type != JSON or any(charset not in ("utf-8", "utf8") for charset in charsets):
         raise InvalidRequest(415, "unsupported_type", "send Content-Type: application/json in UTF-8")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise InvalidRequest(415, "unsupported_type", "send the body without Content-Encoding")
