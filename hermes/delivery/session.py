@@ -81,13 +81,8 @@ class Session:
 
     def send(self, batch: Batch | Frame) -> bool:
         """Give the socket these frames; True when the kernel or the bounded outbox took all of them."""
-        if self.closed:
-            return False
-        if self._blocked:
-            return self._queue(batch)
-        return self._write(batch)
-
-    def _write(self, batch: Batch | Frame) -> bool:
+        if self._blocked or self.closed:
+            return not self.closed and self._queue(batch)
         try:
             self._blocked = not self._transport.write(batch.deflated if self._compressed else batch.plain)
         except OSError:
@@ -109,15 +104,17 @@ class Session:
         """The transport's last byte has gone: send on what waits."""
         self._blocked = False
         while not self._blocked and not self.closed and (frames := self._outbox.take(DRAIN_BYTES)):
-            self._write(Batch(frames))
+            self.send(Batch(frames))
 
     def close(self, close: Close, retry_after_ms: int | None = None) -> None:
         """Begin to close with this row of the table. Notices that wait are still sent if the server is stopping."""
         if self.closed:
             return
-        if close is STOPPING and (notices := self._outbox.take_notices()):
-            self._write(Batch(notices))
+        notices = self._outbox.take_notices() if close is STOPPING else []
         self._outbox.clear()
+        if notices:
+            self._blocked = False  # the stream takes them: it is bounded by the outbox
+            self.send(Batch(notices))
         if not self.closed:
             self.closed = True
             self.ended = (close.code, close.reason(retry_after_ms))
