@@ -12,10 +12,15 @@ from bench.processes import Child, running
 
 # Frames of about 160 bytes: what Hermes makes of a broadcast, and the same text for those that send what they get
 TENANT = "acme"
-LINE = (
-    '{"channel":"tenant","tenant_id":"acme","id":"%n","title":"Cold room","message":"Door 4 is open",'
-    '"type":"warning","timestamp":1763836800123,"data":{"n":%n,"t":%t}}'
-)
+DATA = '{"n":%n,"t":%t}'
+
+
+def line(data: str) -> str:
+    """A message with this in it."""
+    return (
+        '{"channel":"tenant","tenant_id":"acme","id":"%n","title":"Cold room","message":"Door 4 is open",'
+        f'"type":"warning","timestamp":1763836800123,"data":{data}}}'
+    )
 
 
 class Contender(Protocol):
@@ -58,11 +63,11 @@ class Broadcaster:
 
 
 @contextlib.contextmanager
-def line_broadcaster(name: str, command: Sequence[str]) -> Iterator[Broadcaster]:
+def line_broadcaster(name: str, command: Sequence[str], *, data: str = DATA) -> Iterator[Broadcaster]:
     """Start a program that prints ``listening on PORT door PORT`` and takes lines there; stop it at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder,
         running(command, output=Path(folder, "output")) as child,
     ):
         ports = child.wait_for(r"listening on (\d+) door (\d+)")
-        yield Broadcaster(name, child, int(ports[1]), LineDoor(int(ports[2]), LINE))
+        yield Broadcaster(name, child, int(ports[1]), LineDoor(int(ports[2]), line(data)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from bench.contenders import TENANT, Broadcaster
+from bench.contenders import DATA, TENANT, Broadcaster
 from bench.load.swarm import HttpDoor
 from bench.processes import Child, running
 from hermes.auth import TokenMint
@@ -52,14 +52,22 @@ class Hermes:
 
 
 @contextlib.contextmanager
-def hermes(*, mqtt_url: str = "off") -> Iterator[Hermes]:
-    """Start it, wait until it is ready, stop it at the end."""
+def hermes(*options: str, mqtt_url: str = "off") -> Iterator[Hermes]:
+    """Start it with these further options, wait until it is ready, stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder:
         secret, api_key = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
         secret_file = _private(Path(folder, "jwt-secret"), secret)
         key_file = _private(Path(folder, "api-keys"), api_key)
         command = [sys.executable, "-m", "hermes.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
-        command += ["--jwt-secret-file", str(secret_file), "--api-key-file", str(key_file), "--mqtt-url", mqtt_url]
+        command += [
+            "--jwt-secret-file",
+            str(secret_file),
+            "--api-key-file",
+            str(key_file),
+            "--mqtt-url",
+            mqtt_url,
+            *options,
+        ]
         with running(command, output=Path(folder, "output")) as child:
             url = child.wait_for(r"Hermes \S+ on (http://\S+)")[1]
             program = Hermes(child, urlsplit(url).port or 80, TokenMint(secret), api_key)
@@ -68,13 +76,13 @@ def hermes(*, mqtt_url: str = "off") -> Iterator[Hermes]:
 
 
 @contextlib.contextmanager
-def hermes_broadcasts() -> Iterator[Broadcaster]:
+def hermes_broadcasts(*options: str, data: str = DATA) -> Iterator[Broadcaster]:
     """Hermes with ``POST /notify`` as its door, and sockets on ``/ws``, each of another user of the tenant."""
     body = (
         f'{{"tenant_id":"{TENANT}","id":"%n","title":"Cold room","message":"Door 4 is open","type":"warning",'
-        '"data":{"n":%n,"t":%t}}'
+        f'"data":{data}}}'
     )
-    with hermes() as program:
+    with hermes(*options) as program:
         headers = (f"X-API-Key: {program.api_key}", "Content-Type: application/json")
         door = HttpDoor(program.port, "/notify", body, headers)
         yield Broadcaster(program.name, program.child, program.port, door, lambda n: program.legacy_socket(str(n)))

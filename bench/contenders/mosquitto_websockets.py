@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from bench.contenders import LINE, Broadcaster
+from bench.contenders import DATA, Broadcaster, line
 from bench.contenders.broker import broker
 from bench.load.swarm import MqttDoor
 
@@ -14,5 +14,5 @@ TOPIC = "bench"
 def mosquitto_websockets() -> Iterator[Broadcaster]:
     """Start it, stop it at the end. The sockets carry MQTT; messages come to the plain listener."""
     with broker(websockets=True) as program:
-        door = MqttDoor(program.port, [TOPIC], LINE)
+        door = MqttDoor(program.port, [TOPIC], line(DATA))
         yield Broadcaster("mosquitto", program.child, program.websockets_port, door, subscription=TOPIC)

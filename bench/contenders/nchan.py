@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.contenders import LINE, Broadcaster
+from bench.contenders import DATA, Broadcaster, line
 from bench.load.swarm import HttpDoor
 from bench.processes import Child, NotInstalledError, accepts, free_port, running
 
@@ -60,4 +60,4 @@ def nchan() -> Iterator[Broadcaster]:
 
 
 def _broadcaster(child: Child, port: int) -> Broadcaster:
-    return Broadcaster("nchan", child, port, HttpDoor(port, "/pub", LINE, ("Content-Type: text/plain",)))
+    return Broadcaster("nchan", child, port, HttpDoor(port, "/pub", line(DATA), ("Content-Type: text/plain",)))

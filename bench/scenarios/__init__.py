@@ -8,6 +8,8 @@ from typing import ClassVar, Protocol
 
 from bench.figures import Figure
 from bench.scenarios.broadcast import Broadcast
+from bench.scenarios.compression import Compression
+from bench.scenarios.frozen import Frozen
 from bench.scenarios.handshakes import Handshakes
 from bench.scenarios.idle_memory import IdleMemory
 from bench.scenarios.mqtt_fan_out import MqttFanOut
@@ -40,10 +42,12 @@ FULL: Mapping[str, Scenario] = {
     "notify-rate": NotifyRate(),
     "notify-arrays": NotifyArrays(),
     "storm": Storm(),
+    "compression": Compression(),
+    "frozen": Frozen(),
     "sweep": Sweep(),
 }
 
-ONLY_BY_NAME = frozenset({"sweep"})  # for the plots; too long for every run
+ONLY_BY_NAME = frozenset({"sweep", "frozen"})  # two minutes and more each: too long for every run
 
 QUICK: Mapping[str, Scenario] = {
     "notify": Notify(rate_per_s=50, requests=20),
@@ -58,5 +62,7 @@ QUICK: Mapping[str, Scenario] = {
     "notify-rate": NotifyRate(requests=40, rounds=1, connections=4, users=4),
     "notify-arrays": NotifyArrays(requests=4, notices=20, users=10),
     "storm": Storm(sockets=20),
+    "compression": Compression(sockets=5, for_s=0.1),
+    "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),
     "sweep": Sweep(numbers=(2, 4), idle=5, for_s=0.05, settle_s=0.1, contenders=("floor", "Hermes")),
 }

@@ -38,7 +38,7 @@ class Delivery:
         return 100 * self.server_cpu_ns / max(1, self.seen.wall_ns)
 
 
-def deliver(start: Start, *, sockets: int, for_s: float) -> Delivery:
+def deliver(start: Start, *, sockets: int, for_s: float, deflate: bool = False) -> Delivery:
     """Start the contender, warm it up, and deliver one message after the other for so long.
 
     Each message is written when the one before has come to all sockets. Client and server have cores of their own,
@@ -47,10 +47,10 @@ def deliver(start: Start, *, sockets: int, for_s: float) -> Delivery:
     """
     allow_open_files(sockets + FILES_RESERVED)
     with start() as server:
-        with _swarm(server, min(sockets, WARM_UP_SOCKETS), min(for_s, WARM_UP_S)).opened() as swarm:
+        with _swarm(server, min(sockets, WARM_UP_SOCKETS), min(for_s, WARM_UP_S), deflate=deflate).opened() as swarm:
             apart(server.child, swarm)
             swarm.run()
-        with _swarm(server, sockets, for_s).opened() as swarm:
+        with _swarm(server, sockets, for_s, deflate=deflate).opened() as swarm:
             apart(server.child, swarm)
             return measure(server, swarm)
 
@@ -70,7 +70,7 @@ def apart(server: Child, swarm: OpenSwarm) -> None:
         pin(swarm.child, [last])
 
 
-def _swarm(server: Broadcaster, sockets: int, for_s: float) -> Swarm:
+def _swarm(server: Broadcaster, sockets: int, for_s: float, *, deflate: bool) -> Swarm:
     return Swarm(
         port=server.port,
         paths=server.paths(sockets),
@@ -79,4 +79,5 @@ def _swarm(server: Broadcaster, sockets: int, for_s: float) -> Swarm:
         subscription=server.subscription,
         messages=MESSAGES_MAX,
         for_s=for_s,
+        deflate=deflate,
     )
