@@ -55,8 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace) -> int:
     settings = serve_settings(_given(options))
     log.set_up(settings.log_level, [settings.mint.secret, *settings.api_keys])
-    asyncio.run(_serve_until_stopped(settings))
+    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+        runner.run(_serve_until_stopped(settings))
     return 0
+
+
+def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """None is asyncio's own loop. The import waits until it is asked for: uvloop is an extra."""
+    if not settings.uvloop:
+        return None
+    import uvloop
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 async def _serve_until_stopped(settings: Settings) -> None:
@@ -306,6 +317,7 @@ def _add_serve_flags(command: argparse.ArgumentParser) -> None:
     _setting(command, "--outbox-max-messages", "the same in messages (1000)")
     _setting(command, "--max-sockets", "sockets at once (by the limit of open files)")
     _setting(command, "--compress", "offer permessage-deflate: true or false (true)")
+    _setting(command, "--uvloop", "use the event loop of the extra uvloop: true or false (false)")
     _setting(command, "--log-level", "debug, info, warning or error (info)")
 
 

@@ -5,6 +5,7 @@ arrive as strings and are read by pydantic; a TOML key is the variable's name wi
 Nobody else reads the environment.
 """
 
+import importlib.util
 import ipaddress
 import os
 import re
@@ -176,6 +177,12 @@ class _Sourced(BaseSettings):
         return settings
 
 
+def _uvloop(wanted: bool) -> bool:
+    if wanted and importlib.util.find_spec("uvloop") is None:
+        raise ValueError("uvloop is not installed; pip install 'hermes-gateway[uvloop]', or leave this out")
+    return wanted
+
+
 class TokenSettings(_Sourced):
     """How tokens are signed and read: what both ``hermes serve`` and ``hermes token`` need."""
 
@@ -252,6 +259,7 @@ class Settings(TokenSettings):
     outbox_max_messages: Annotated[int, Field(ge=1)] = 1_000
     max_sockets: Annotated[int, Field(ge=1)] | None = None
     compress: bool = True
+    uvloop: Annotated[bool, AfterValidator(_uvloop)] = False
     dev: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -29,6 +29,12 @@ FACTS = {
     },
     "mqtt-latency": {"frames lost or out of order", "messages lost"},
     "storm": {"notifications lost"},
+    "frozen": {
+        "lost by those that read",
+        "frozen sockets that were closed",
+        "frozen sockets whose count is wrong",
+        "frozen sockets without the last value",
+    },
     "ten-thousand": {"frames lost, or too many", "frames out of order", "sockets closed or cut"},
 }
 

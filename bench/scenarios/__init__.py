@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from bench.figures import Figure
 from bench.scenarios.broadcast import Broadcast
 from bench.scenarios.compression import Compression
+from bench.scenarios.event_loop import EventLoop
 from bench.scenarios.frozen import Frozen
 from bench.scenarios.handshakes import Handshakes
 from bench.scenarios.idle_memory import IdleMemory
@@ -43,6 +44,7 @@ FULL: Mapping[str, Scenario] = {
     "notify-arrays": NotifyArrays(),
     "storm": Storm(),
     "compression": Compression(),
+    "uvloop": EventLoop(),
     "frozen": Frozen(),
     "sweep": Sweep(),
 }
@@ -63,6 +65,7 @@ QUICK: Mapping[str, Scenario] = {
     "notify-arrays": NotifyArrays(requests=4, notices=20, users=10),
     "storm": Storm(sockets=20),
     "compression": Compression(sockets=5, for_s=0.1),
+    "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),
     "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),
     "sweep": Sweep(numbers=(2, 4), idle=5, for_s=0.05, settle_s=0.1, contenders=("floor", "Hermes")),
 }

@@ -34,7 +34,8 @@ class Run:
 class MqttFanOut:
     """``rates_per_s`` for ``for_s`` each, of 20 devices in turn, to ``sockets`` on ``/ws/tenant``.
 
-    The marks are of the rates up to ``marked_per_s``; what is beyond shows what is left.
+    The marks of latency and loss are of the rates up to ``marked_per_s``. Mosquitto's best is held against the highest
+    rate, because at a lower one Hermes delivers what it is offered and no more.
     """
 
     summary: ClassVar[str] = "MQTT at 2,000, 10,000 and 20,000 messages/s to 100 sockets, and mosquitto's own best"
@@ -57,7 +58,7 @@ class MqttFanOut:
                     f"delivered at {rate_per_s:,}/s : at its best",
                     run.delivered_per_s / best_per_s,
                     "",
-                    Mark(at_least=8) if rate_per_s == self.marked_per_s else None,
+                    Mark(at_least=8) if rate_per_s == max(self.rates_per_s) else None,
                 )
                 for rate_per_s, run in runs.items()
             ),
