@@ -51,6 +51,15 @@ class _Prepared(HMACAlgorithm):
         return self._key
 
 
+def unusable_secret(secret: str) -> str | None:
+    """Why PyJWT will not sign with this secret, in its words: a PEM or SSH key, or a JWK. None where it will."""
+    try:
+        _Prepared(secret)
+    except jwt.InvalidKeyError as error:
+        return str(error)
+    return None
+
+
 class Authenticator:
     """Checks tokens against one secret and one set of rules."""
 
@@ -77,8 +86,8 @@ class Authenticator:
         """The principal of a good token.
 
         A good one is remembered by its digest, because after a restart thousands come back with theirs at once; the
-        least recently used is forgotten first. Raises `Refused` with ``token_expired`` past ``exp``, with
-        ``token_invalid`` for every other fault. There is no leeway.
+        least recently used is forgotten first. ``nbf`` is checked when a token is first seen. Raises `Refused` with
+        ``token_expired`` past ``exp``, with ``token_invalid`` for every other fault. There is no leeway.
         """
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         principal = self._remembered.get(digest)
@@ -124,7 +133,8 @@ class Authenticator:
             raise Refused(TOKEN_INVALID, "another issuer")
         if self._audience is not None:
             given = claims.get("aud")
-            if self._audience not in (given if isinstance(given, list) else [given]):
+            named = given if isinstance(given, list) else [given]
+            if self._audience not in named or not all(isinstance(name, str) for name in named):
                 raise Refused(TOKEN_INVALID, "another audience")
 
     def _principal_of(self, claims: Mapping[str, Any], expires_at: float | None) -> Principal:

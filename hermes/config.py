@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from hermes.auth import SECRET_MIN_BYTES, TokenMint
+from hermes.auth import SECRET_MIN_BYTES, TokenMint, unusable_secret
 from hermes.errors import ConfigError
 from hermes.mqtt_url import parse_mqtt_url
 from hermes.topics import TopicMap
@@ -110,9 +110,11 @@ def state_folder() -> Path:
 
 
 def check_secret(secret: str) -> None:
-    """Raises ValueError for a secret that is too short for HS256."""
+    """Raises ValueError for a secret that is too short for HS256, or is a key of another kind."""
     if len(secret.encode()) < SECRET_MIN_BYTES:
         raise ValueError(f"the secret is shorter than {SECRET_MIN_BYTES} bytes; make one with: openssl rand -hex 32")
+    if (reason := unusable_secret(secret)) is not None:
+        raise ValueError(f"this is no secret for HS256 ({reason}); make one with: openssl rand -hex 32")
 
 
 def secret_text(path: Path) -> str:

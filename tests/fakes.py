@@ -17,6 +17,7 @@ class FakeTransport:
     blocked: bool = False
     broken: bool = False
     written: list[bytes] = field(default_factory=list)
+    resumes: int = 0
     pings: int = 0
     closed: tuple[int, str] | None = None
     aborted: bool = False
@@ -28,6 +29,10 @@ class FakeTransport:
             raise ConnectionResetError
         self.written.append(data)
         return not self.blocked
+
+    def resume(self) -> None:
+        """Count it."""
+        self.resumes += 1
 
     def ping(self) -> None:
         """Count it."""

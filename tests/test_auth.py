@@ -187,3 +187,16 @@ def test_what_is_remembered_is_bounded_and_the_least_recently_used_goes_first() 
         authenticator.principal(text)
         assert authenticator.principal(tokens[0]) is kept
     assert len(authenticator._remembered) == 3
+
+
+@pytest.mark.parametrize("audience", ["A", ["A"], ["B", "A"]])
+def test_an_audience_may_be_one_or_several(audience: object) -> None:
+    """RFC 7519 §4.1.3."""
+    assert principal(token(aud=audience), audience="A").user_id == "123"
+
+
+@pytest.mark.parametrize("audience", ["B", "", "AA", [], ["B"], ["A", 5], ["A", None], [["A"]], {"A": 1}, 5, None])
+def test_another_audience_is_refused(audience: object) -> None:
+    """And so is a list that holds anything but strings."""
+    with pytest.raises(Refused):
+        principal(token(aud=audience), audience="A")

@@ -465,3 +465,42 @@ def test_a_backlog_leaves_no_time_to_rest(monkeypatch: pytest.MonkeyPatch) -> No
         assert crossing.waits == 0
 
     run(scenario)
+
+
+def test_a_turn_that_fails_is_followed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted and logged; what was left, and what comes later, is delivered."""
+
+    async def scenario() -> None:
+        faults = [MemoryError("no room")]
+
+        def flush() -> None:
+            if faults:
+                raise faults.pop()
+
+        monkeypatch.setattr(bridges, "TURN_MAX_MESSAGES", 10)
+        crossing = Crossing(flush=flush)
+        for number in range(25):
+            crossing.put(str(number).encode())
+        await crossing.drained()
+        crossing.put(b"25")
+        await crossing.drained()
+        assert [message.data for message in crossing.heard.messages] == [str(n).encode() for n in range(26)]
+        assert crossing.dropped("error") == 1
+
+    run(scenario)
+    assert "a turn's messages could not be written" in caplog.text
+
+
+def test_a_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a turn took."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(bridges, "REST_MAX_S", 0.002)
+        crossing = Crossing(flush=lambda: time.sleep(0.05))
+        crossing.put(b"0")
+        await crossing.drained()
+        assert crossing.bridge._resting_until_s - crossing.loop.time() <= 0.002
+
+    run(scenario)

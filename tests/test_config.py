@@ -275,3 +275,19 @@ def test_the_state_folder_follows_the_desktop_convention(monkeypatch: pytest.Mon
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/ana")
     assert state_folder() == Path("/home/ana/.local/state/hermes")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5mZ9wq0m0b8Jm4b7m3h0m2yX1v me@here",
+    ],
+)
+def test_a_key_of_another_kind_is_no_secret(secret: str) -> None:
+    """With all other faults, and what to do."""
+    with pytest.raises(ConfigError) as raised:
+        load(Settings, {"jwt_secret": secret, "port": "-1"})
+    assert len(raised.value.faults) == 2
+    assert any("no secret for HS256" in fault and "openssl rand" in fault for fault in raised.value.faults)
+    assert not any("AAAA" in fault or "MFkw" in fault for fault in raised.value.faults)

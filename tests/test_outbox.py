@@ -69,6 +69,34 @@ def test_notices_past_the_bound_of_messages_are_refused() -> None:
     assert not outbox.put(notices(1))
 
 
+def test_the_bounds_are_what_may_wait() -> None:
+    """Exactly so many bytes fit, and not one more."""
+    two = notices(48, 48)
+    assert Outbox(OutboxLimits(max_bytes=100)).put(two)
+    assert not Outbox(OutboxLimits(max_bytes=99)).put(two)
+    values = [value(1, "a"), value(2, "b"), value(3, "c")]
+    size_bytes = len(values[0])
+    assert {len(frame) for frame in values} == {size_bytes}
+    in_full = Outbox(OutboxLimits(max_bytes=2 * size_bytes))
+    in_full.put([value(1, "a")] * 2)
+    assert in_full.skipped == 0
+    collapsing = Outbox(OutboxLimits(max_bytes=2 * size_bytes - 1))
+    collapsing.put([value(1, "a")] * 3)
+    assert collapsing.skipped == 1
+    assert Outbox(OutboxLimits(max_messages=1, collapsed_max_bytes=2 * size_bytes)).put(values)
+    assert not Outbox(OutboxLimits(max_messages=1, collapsed_max_bytes=2 * size_bytes - 1)).put(values)
+
+
+def test_a_bite_counts_notices_and_telemetry_together() -> None:
+    """And takes no telemetry while notices are left."""
+    outbox = Outbox(OutboxLimits())
+    telemetry = value(1)
+    outbox.put([telemetry, *notices(38, 38)])
+    assert [len(frame) for frame in outbox.take(40)] == [40]
+    assert [len(frame) for frame in outbox.take(40 + len(telemetry) - 1)] == [40]
+    assert outbox.take(1_000) == [telemetry]
+
+
 def test_notices_past_the_bound_of_bytes_are_refused() -> None:
     """But one larger frame may wait alone."""
     outbox = Outbox(OutboxLimits(max_bytes=100))

@@ -44,7 +44,7 @@ def test_a_blocked_socket_waits_and_goes_on_in_order() -> None:
     transport.blocked = False
     session.drained()
     assert b"".join(transport.written) == b"".join(Frame(text).plain for text in (b"1", b"2", b"3"))
-    assert session.waiting == 0
+    assert (session.waiting, session.blocked, transport.resumes) == (0, False, 0)
 
 
 def test_draining_stops_when_the_socket_blocks_again() -> None:
@@ -54,7 +54,45 @@ def test_draining_stops_when_the_socket_blocks_again() -> None:
     for _ in range(4):
         session.send(Frame(b"x" * 100_000))
     session.drained()
-    assert (len(transport.written), session.waiting) == (2, 2)
+    assert (len(transport.written), session.waiting, transport.resumes) == (2, 2, 0)
+
+
+def test_a_socket_that_takes_everything_is_drained_a_bite_a_turn() -> None:
+    """And what is sent meanwhile waits behind."""
+    transport = FakeTransport(blocked=True)
+    session = make_session(transport)
+    texts = [bytes([65 + number]) * 20_000 for number in range(4)]
+    for text in texts[:3]:
+        session.send(Frame(text))
+    transport.blocked = False
+    session.drained()
+    assert (len(transport.written), transport.resumes, session.blocked) == (2, 1, True)
+    session.send(Frame(texts[3]))
+    while transport.resumes:
+        transport.resumes -= 1
+        session.drained()
+    assert b"".join(transport.written) == b"".join(Frame(text).plain for text in texts)
+    assert not session.blocked
+
+
+def test_only_stopping_sends_what_waits() -> None:
+    """A socket that is closed for its slowness gets nothing more pushed into it."""
+    transport = FakeTransport(blocked=True)
+    session = make_session(transport)
+    for text in (b"1", b"2"):
+        session.send(Frame(text))
+    session.close(NORMAL)
+    assert transport.written == [Frame(b"1").plain]
+
+
+def test_drained_after_the_end_does_nothing() -> None:
+    """The transport may say it late."""
+    transport = FakeTransport(blocked=True)
+    session = make_session(transport)
+    session.send(Frame(b"1"))
+    session.close(NORMAL)
+    session.drained()
+    assert (len(transport.written), transport.resumes) == (1, 0)
 
 
 def test_a_slow_socket_past_its_bound_is_closed_with_1013() -> None:
@@ -172,6 +210,7 @@ def test_telemetry_to_a_blocked_socket_collapses_and_is_counted() -> None:
     assert all(map(session.send, values))
     assert session.waiting == 3
     transport.blocked = False
+    session.drained()
     session.drained()
     assert transport.written[2] == Frame(b'{"n":99,"skipped":96}').plain
     assert b"hermes_skipped_total 96.0" in metrics.exposition()

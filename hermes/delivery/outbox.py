@@ -21,7 +21,8 @@ from hermes.delivery.frames import Frame, Series
 class OutboxLimits:
     """How much one socket may have waiting, in bytes of plain frames, in messages, and in series.
 
-    The first two are for notices, and again for telemetry that waits in full; the others for telemetry that collapsed.
+    The first two are for notices, and again for telemetry that waits in full; the others for telemetry that collapsed,
+    and again for what had collapsed before and is leaving, on a socket that takes a little now and then.
     """
 
     max_bytes: int = 1_048_576

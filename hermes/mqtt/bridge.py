@@ -182,6 +182,22 @@ class Bridge:
         """Publish what is queued, a bounded part of it in each turn of the loop."""
         began_s = self._loop.time()
         items, left, overrun = self._take()
+        try:
+            self._publish_items(items)
+            self._flush()
+        except Exception as error:  # noqa: BLE001 - whatever happened to this turn, the next one must come
+            self._drop("error", type(error).__name__, "a turn's messages could not be written", error=error)
+        if left:
+            self._loop.call_soon(self._drain)
+        else:
+            self._rest(self._loop.time() - began_s)
+        self._metrics.mqtt_received.inc(overrun)
+        self._metrics.mqtt_batches.inc()
+        self._metrics.mqtt_queued.set(left)
+        if overrun:
+            self._drop("overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun)
+
+    def _publish_items(self, items: Sequence[_Arrival | _LinkChange]) -> None:
         received = 0
         for item in items:
             if isinstance(item, _Arrival):
@@ -190,16 +206,7 @@ class Bridge:
             else:
                 item.tell()
                 self._metrics.mqtt_connected.set(item.connected)
-        self._flush()
-        self._metrics.mqtt_received.inc(received + overrun)
-        self._metrics.mqtt_batches.inc()
-        self._metrics.mqtt_queued.set(left)
-        if overrun:
-            self._drop("overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun)
-        if left:
-            self._loop.call_soon(self._drain)
-        else:
-            self._rest(self._loop.time() - began_s)
+        self._metrics.mqtt_received.inc(received)
 
     def _rest(self, worked_s: float) -> None:
         if worked_s >= REST_MIN_S:

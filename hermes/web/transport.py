@@ -60,6 +60,10 @@ class WebSocketTransport:
         if not written.cancelled() and written.exception() is None:
             self._on_drained()
 
+    def resume(self) -> None:
+        """Call ``on_drained`` in the next turn."""
+        asyncio.get_running_loop().call_soon(self._on_drained)
+
     def ping(self) -> None:
         """A protocol ping, behind whatever the stream still holds."""
         if not self._connection.is_closing():
