@@ -100,7 +100,7 @@ class Session:
             self._metrics.skipped.inc(self._outbox.skipped - skipped)
         if not kept:
             self._metrics.slow_consumers.inc()
-            self.close(SLOW_CONSUMER, retry_ms(1))
+            self.close(SLOW_CONSUMER, retry_ms(1))  # alone: the others are not told to leave
         return kept
 
     def drained(self) -> None:
