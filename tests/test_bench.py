@@ -152,7 +152,6 @@ def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch, caps
 
 def test_the_sweep_is_drawn(tmp_path: Path) -> None:
     """From the file that the command wrote, every contender and axis named."""
-    pytest.importorskip("matplotlib", reason="matplotlib is of the extra bench")
     needs("cc")
     from bench import plots
 

@@ -53,6 +53,18 @@ OUTBOX_MAX_MESSAGES = 1_000
 UNSUPPORTED_VERSION = (0x01, 0x84)  # as 3.1.1 says it, as 5 says it
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails: paho forgets it, and the broker would wait for as long as we keep it."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As its base class."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 class _Publication(NamedTuple):
     """A message on its way out."""
 
@@ -237,7 +249,9 @@ class _Connection:
         )
         client.connect_timeout = TCP_TIMEOUT_S
         if self._url.tls:
-            client.tls_set_context(ssl.create_default_context())
+            context = ssl.create_default_context()
+            context.sslsocket_class = _TlsSocket
+            client.tls_set_context(context)
         if self._url.username is not None:
             client.username_pw_set(self._url.username, self._url.password)
         client.on_connect = self._on_connect
