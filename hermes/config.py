@@ -5,31 +5,27 @@ arrive as strings and are read by pydantic; a TOML key is the variable's name wi
 Nobody else reads the environment.
 """
 
-import importlib.util
-import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hermes.auth import SECRET_MIN_BYTES, TokenMint, unusable_secret
+from hermes import setting_values
+from hermes.auth import TokenMint
 from hermes.errors import ConfigError
-from hermes.mqtt_url import parse_mqtt_url
-from hermes.topics import TopicMap
+from hermes.setting_values import CommaList, KeyFile, Secret, SecretFile, is_loopback, key_lines, secret_text
 
 ENVIRONMENT_PREFIX = "HERMES_"
 CONFIG_VARIABLE = "HERMES_CONFIG"
@@ -43,103 +39,10 @@ NO_SECRET = (
 )
 
 
-def _split_commas(value: object) -> object:
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
-
-
-def _topics(value: tuple[str, ...]) -> tuple[str, ...]:
-    TopicMap(value)  # raises TemplateError, a ValueError, that says what to mend
-    return value
-
-
-def _mqtt_url(value: str) -> str:
-    if value not in ("off", "embedded"):
-        parse_mqtt_url(value)
-    return value
-
-
-def _http_url(value: str) -> str:
-    """Where Hermes is, as a client's user writes it; what is not a URL would be tried for ever."""
-    try:
-        parts = urlsplit(value)
-        reachable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        reachable = False
-    if not reachable or any(sign.isspace() or not sign.isprintable() for sign in value):
-        raise ValueError("must look like http://127.0.0.1:8080: scheme, host, and a port from 1 to 65535 or none")
-    return value
-
-
-def _origin(value: str) -> str:
-    if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
-        raise ValueError(f"{value!r} is no origin; write scheme and host, as in https://app.example.com, or *")
-    return value.lower()
-
-
-def _readable(path: Path) -> Path:
-    try:
-        path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ValueError(f"cannot read {path}: {reason}") from None
-    return path
-
-
-def _jwt_secret(value: SecretStr) -> SecretStr:
-    check_secret(value.get_secret_value())
-    return value
-
-
-def _jwt_secret_file(path: Path) -> Path:
-    check_secret(secret_text(_readable(path)))
-    return path
-
-
-def _api_key_file(path: Path) -> Path:
-    if not key_lines(_readable(path)):
-        raise ValueError(f"{path} holds no key; write one key a line")
-    return path
-
-
 def state_folder() -> Path:
     """Where ``--dev`` keeps what must outlive a restart (XDG Base Directory Specification)."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "hermes"
-
-
-def check_secret(secret: str) -> None:
-    """Raises ValueError for a secret that is too short for HS256, or is a key of another kind."""
-    if len(secret.encode()) < SECRET_MIN_BYTES:
-        raise ValueError(f"the secret is shorter than {SECRET_MIN_BYTES} bytes; make one with: openssl rand -hex 32")
-    if (reason := unusable_secret(secret)) is not None:
-        raise ValueError(f"this is no secret for HS256 ({reason}); make one with: openssl rand -hex 32")
-
-
-def secret_text(path: Path) -> str:
-    """A secret file's content without its one trailing newline."""
-    text = path.read_text("utf-8")
-    return text.removesuffix("\n").removesuffix("\r")
-
-
-def key_lines(path: Path) -> tuple[str, ...]:
-    """The keys of a key file, one a line; blank lines do not count."""
-    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
-
-
-def is_loopback(host: object) -> bool:
-    """Whether this address, or name, is this machine's own."""
-    try:
-        return ipaddress.ip_address(str(host).strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
-SecretFile = Annotated[Path, AfterValidator(_jwt_secret_file)]
-Secret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
-KeyFile = Annotated[Path, AfterValidator(_api_key_file)]
 
 
 class _Faults(Exception):
@@ -177,12 +80,6 @@ class _Sourced(BaseSettings):
         if faults:
             raise _Faults(faults)
         return settings
-
-
-def _uvloop(wanted: bool) -> bool:
-    if wanted and importlib.util.find_spec("uvloop") is None:
-        raise ValueError("uvloop is not installed; pip install 'hermes-gateway[uvloop]', or leave this out")
-    return wanted
 
 
 class TokenSettings(_Sourced):
@@ -224,9 +121,9 @@ class TokenSettings(_Sourced):
 class ClientSettings(_Sourced):
     """What ``hermes notify`` and ``hermes listen`` need to reach a running Hermes."""
 
-    api_url: Annotated[str, AfterValidator(_http_url)] = f"http://127.0.0.1:{DEFAULT_PORT}"
+    api_url: Annotated[str, AfterValidator(setting_values.http_url)] = f"http://127.0.0.1:{DEFAULT_PORT}"
     token: SecretStr | None = None
-    token_file: Annotated[Path, AfterValidator(_readable)] | None = None
+    token_file: Annotated[Path, AfterValidator(setting_values.readable)] | None = None
     api_key_file: KeyFile | None = None
 
     @property
@@ -251,9 +148,9 @@ class Settings(TokenSettings):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
     api_key_file: KeyFile | None = None
-    mqtt_url: Annotated[str, AfterValidator(_mqtt_url)] | None = None
-    topics: Annotated[CommaList, Field(min_length=1), AfterValidator(_topics)] = ("hermes",)
-    origins: Annotated[CommaList, AfterValidator(lambda values: tuple(map(_origin, values)))] = ()
+    mqtt_url: Annotated[str, AfterValidator(setting_values.mqtt_url)] | None = None
+    topics: Annotated[CommaList, Field(min_length=1), AfterValidator(setting_values.topics)] = ("hermes",)
+    origins: Annotated[CommaList, AfterValidator(lambda values: tuple(map(setting_values.origin, values)))] = ()
     ping_interval_s: Annotated[float, Field(ge=1, le=3_600)] = 25
     ping_timeout_s: Annotated[float, Field(ge=1, le=3_600)] = 20
     drain_timeout_s: Annotated[float, Field(ge=0, le=600)] = 10
@@ -261,7 +158,7 @@ class Settings(TokenSettings):
     outbox_max_messages: Annotated[int, Field(ge=1)] = 1_000
     max_sockets: Annotated[int, Field(ge=1)] | None = None
     compress: bool = True
-    uvloop: Annotated[bool, AfterValidator(_uvloop)] = False
+    uvloop: Annotated[bool, AfterValidator(setting_values.uvloop)] = False
     dev: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

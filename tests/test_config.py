@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hermes.config import ClientSettings, Settings, TokenSettings, is_loopback, load, state_folder
+from hermes.config import ClientSettings, Settings, TokenSettings, load, state_folder
 from hermes.errors import ConfigError
+from hermes.setting_values import is_loopback
 from tests.conftest import SECRET
 
 

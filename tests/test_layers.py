@@ -13,6 +13,7 @@ VALUES = {
     "errors",
     "ids",
     "config",
+    "setting_values",
     "auth",
     "topics",
     "topic_templates",

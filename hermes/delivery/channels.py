@@ -10,6 +10,9 @@ from hermes.ids import DeviceId, TenantId, UserId
 Channel = NewType("Channel", tuple[str, ...])
 
 
+LINK = Channel(("link",))  # the state of the MQTT link
+
+
 def user(user_id: UserId) -> Channel:
     """The notifications of one user."""
     return Channel(("user", user_id))

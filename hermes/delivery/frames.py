@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from hermes.delivery.messages import Broadcast, DeviceMessage, Message, Notification
+from hermes.delivery.messages import Broadcast, DeviceMessage, DeviceStatus, LinkStatus, Message, Notification
 from hermes.ids import DeviceId, TenantId
 
 TEXT_FRAME = 0x81  # FIN and opcode 1
@@ -21,14 +21,14 @@ RSV1 = 0x40  # set on a deflated message
 DEFLATE_MIN_BYTES = 256  # below this deflating costs more than it saves
 DEFLATE_LEVEL = 3
 
-Series = tuple[TenantId, DeviceId, str]
+Series = tuple[TenantId, DeviceId, str] | tuple[TenantId, DeviceId] | tuple[()]
 
 
 class Frame:
     """One message, ready for the wire: ``payload`` is its JSON text in UTF-8, an object.
 
-    ``series`` names what a newer value would replace on a slow socket: tenant, device and series of telemetry; None
-    where every message counts.
+    ``series`` names what a newer value would replace on a slow socket: tenant, device and series of telemetry, tenant
+    and device of a device's status, nothing for the link's; None where every message counts.
     """
 
     __slots__ = ("_deflated", "_header_bytes", "plain", "series")
@@ -104,6 +104,10 @@ def encode(message: Message) -> Frame:
     if isinstance(message, DeviceMessage):
         series = (message.tenant_id, message.device_id, message.series)
         return Frame(orjson.dumps(_device_fields(message)), series)
+    if isinstance(message, DeviceStatus):
+        return Frame(orjson.dumps(_device_status_fields(message)), (message.tenant_id, message.device_id))
+    if isinstance(message, LinkStatus):
+        return Frame(orjson.dumps(_link_status_fields(message)), ())
     return Frame(orjson.dumps(_notice_fields(message)))
 
 
@@ -130,6 +134,20 @@ def _device_fields(message: DeviceMessage) -> dict[str, Any]:
     if message.retained:
         fields["retained"] = True
     return fields
+
+
+def _device_status_fields(message: DeviceStatus) -> dict[str, Any]:
+    return {
+        "channel": "status",
+        "tenant_id": message.tenant_id,
+        "device_id": message.device_id,
+        "online": message.online,
+        "since": message.since_ms,
+    }
+
+
+def _link_status_fields(message: LinkStatus) -> dict[str, Any]:
+    return {"channel": "status", "mqtt": "up" if message.up else "down", "since": message.since_ms}
 
 
 def _notice_fields(message: Notification | Broadcast) -> dict[str, Any]:

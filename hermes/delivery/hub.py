@@ -12,6 +12,7 @@ from hermes.delivery.messages import Message
 from hermes.delivery.session import Session
 from hermes.metrics import Metrics
 
+KINDS = ("notification", "broadcast", "device", "device_status", "link_status")
 PENDING_MAX_BYTES = 1_048_576  # more than this in one turn is flushed at once, so that a turn's memory is bounded
 
 
@@ -45,7 +46,7 @@ class Hub:
         self._pending: dict[Channel, _Pending] = {}
         self._pending_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []  # for the next flush
-        self._published = {kind: metrics.published.labels(kind) for kind in ("notification", "broadcast", "device")}
+        self._published = {kind: metrics.published.labels(kind) for kind in KINDS}
 
     @property
     def sessions(self) -> KeysView[Session]:

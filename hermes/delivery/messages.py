@@ -83,7 +83,7 @@ class DeviceMessage:
 
     ``data`` is the text of one JSON value; ``encoding`` says ``text`` or ``base64`` where the payload was not
     JSON, else it is empty. ``timestamp_ms`` is when Hermes received it; None on a retained value, whose age
-    nobody knows.
+    nobody knows. ``historical`` is a value that the device tells late, after newer ones: it is no last value.
     """
 
     tenant_id: TenantId
@@ -94,6 +94,7 @@ class DeviceMessage:
     timestamp_ms: int | None
     encoding: Literal["", "text", "base64"] = ""
     retained: bool = False
+    historical: bool = False
 
     kind = "device"
 
@@ -107,7 +108,45 @@ class DeviceMessage:
         )
 
 
-Message = Notification | Broadcast | DeviceMessage
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """Whether a device is there, as its last will, its birth or its death says. ``since_ms`` is when Hermes learned
+    that it changed; None where the broker had kept it, for then nobody knows.
+    """
+
+    tenant_id: TenantId
+    device_id: DeviceId
+    online: bool
+    since_ms: int | None
+
+    kind = "device_status"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """As the device's data."""
+        return (
+            channels.tenant(self.tenant_id),
+            channels.device(self.tenant_id, self.device_id),
+            channels.device_anywhere(self.device_id),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """Whether devices' data arrives at all, and since when that is so."""
+
+    up: bool
+    since_ms: int
+
+    kind = "link_status"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Every socket that carries device data."""
+        return (channels.LINK,)
+
+
+Message = Notification | Broadcast | DeviceMessage | DeviceStatus | LinkStatus
 
 _Addressee = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ADDRESSEE_MAX_CHARS)]
 

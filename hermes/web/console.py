@@ -11,7 +11,7 @@ from markupsafe import Markup
 from tornado.web import RequestHandler, StaticFileHandler
 
 from hermes import __version__
-from hermes.config import is_loopback
+from hermes.setting_values import is_loopback
 
 CLIENT_MODULE = "hermes-client.js"
 

@@ -16,12 +16,12 @@ from tornado.routing import PathMatches
 from tornado.web import RequestHandler, stream_request_body
 
 from hermes.auth import ApiKeys
-from hermes.config import is_loopback
 from hermes.delivery import verbatim
 from hermes.delivery.hub import Hub, Receipt
 from hermes.delivery.messages import parse_notice
 from hermes.errors import InvalidRequest
 from hermes.metrics import Metrics
+from hermes.setting_values import is_loopback
 from hermes.web import credentials
 from hermes.web.body import BoundedBody
 
