@@ -8,7 +8,9 @@ The exceptions, as a tree::
     ├── Refused            a socket must be closed: carries its row of the table below
     ├── ClientFault        a client's frame is wrong, the socket stays open: code and message
     ├── InvalidRequest     a ``POST /notify`` body is wrong: status, code, message, fields
-    └── BrokerUnavailable  the embedded broker cannot be had, and the line to run
+    ├── BrokerUnavailable  the embedded broker cannot be had, and the line to run
+    ├── Unaddressed        a device's message is nobody's: the reason to count it under
+    └── PayloadFault       a device's payload is not what its template says
 
 The close codes, one row each (RFC 6455 §7.4; 1013 from IANA's registry): the number, the machine word that
 begins the reason, and whether a client may come back without its user doing something first. 1006 is not
@@ -112,3 +114,17 @@ class InvalidRequest(HermesError):
 
 class BrokerUnavailable(HermesError):
     """The embedded broker cannot be started; the text says the one line to run."""
+
+
+class Unaddressed(HermesError):
+    """A message's payload does not say whose it is. ``reason`` is what it is counted as: ``pointer`` where it lacks
+    what is pointed at, ``mismatch`` where it says otherwise than its topic.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class PayloadFault(HermesError):
+    """A payload cannot be decoded as its template says; the text says why."""
