@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check coverage bench plots clean packages-run packages-test packages-bench
+.PHONY: run test check coverage bench plots proto clean packages-run packages-test packages-bench packages-proto
 
 run: packages-run $(VENV)/.run
 	@$(BIN)/hermes serve --dev $(ARGS)
@@ -29,6 +29,10 @@ bench: packages-bench $(VENV)/.bench
 # what `make bench ARGS="sweep --json docs/performance.json"` found
 plots: $(VENV)/.bench
 	$(BIN)/python -m bench.plots
+
+# after a change of hermes/mqtt/sparkplug_b.proto
+proto: packages-proto
+	cd hermes/mqtt && protoc --descriptor_set_out=sparkplug_b.desc --pyi_out=. sparkplug_b.proto
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts tests/js/node_modules \
@@ -56,6 +60,8 @@ TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium:chromi
 BENCH_PACKAGES := $(RUN_PACKAGES) gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
 
+PROTO_PACKAGES := protoc:protobuf-compiler
+
 packages-run:
 	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(RUN_PACKAGES)
 
@@ -65,6 +71,9 @@ packages-test:
 # offline, or nginx's own service would begin to listen
 packages-bench:
 	@PATH="$$PATH:/usr/sbin:/sbin" SYSTEMD_OFFLINE=1 sh -c '$(INSTALL)' install $(BENCH_PACKAGES)
+
+packages-proto:
+	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(PROTO_PACKAGES)
 
 define INSTALL
 $(PYTHON) -c "import ensurepip" 2>/dev/null || missing=python3-venv; \

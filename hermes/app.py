@@ -14,7 +14,8 @@ from hermes.log import masked
 from hermes.metrics import Metrics
 from hermes.web.console import ConsoleHandler, DevFacts, StaticHandler
 from hermes.web.notify import LargeNotifyHandler, NotifyContext, NotifyHandler, SmallJson
-from hermes.web.sockets import DeviceSocket, LegacySocket, NotificationsSocket, SocketContext, TenantSocket
+from hermes.web.socket_handler import SocketContext
+from hermes.web.sockets import DeviceSocket, LegacySocket, NotificationsSocket, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, ReadyHandler
 
 access_log = logging.getLogger("hermes.access")

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hermes.config import Settings
+from hermes.delivery.snapshot import Snapshot, SnapshotLimits
 from hermes.errors import BrokerUnavailable, HermesError
+from hermes.feed import feed_faults
 from hermes.link import Link
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
+from hermes.mqtt.broker import CLEAR_TEXT
 from hermes.mqtt.client import MqttClient
+from hermes.mqtt.device_door import DeviceDoor
+from hermes.mqtt.intake import Intake
+from hermes.mqtt.losses import Losses
 from hermes.mqtt.mosquitto import find_mosquitto
 from hermes.mqtt_url import parse_mqtt_url
 from hermes.server import listen
@@ -22,7 +28,12 @@ BROKER_TIMEOUT_S = 5.0
 async def check(settings: Settings) -> int:
     """Print a line for each thing looked at; 0 when all is well, 1 when something must be mended."""
     print("ok      settings")
-    faults = [*_file_faults(settings), *_address_faults(settings), *await _broker_faults(settings)]
+    faults = [
+        *feed_faults(settings),
+        *_file_faults(settings),
+        *_address_faults(settings),
+        *await _broker_faults(settings),
+    ]
     for fault in faults:
         print(f"mend    {fault}")
     print("ready to serve" if not faults else f"{len(faults)} to mend")
@@ -59,7 +70,7 @@ async def _broker_faults(settings: Settings) -> list[str]:
         print("ok      MQTT is off")
         return []
     if url == "embedded":
-        return _embedded_faults()
+        return [*_embedded_faults(), *_device_faults(settings)]
     link = await _try_broker(settings)
     if not link.ready:
         return [f"broker {parse_mqtt_url(url)}: {', '.join(link.missing)}"]
@@ -76,20 +87,40 @@ def _embedded_faults() -> list[str]:
     return []
 
 
+def _device_faults(settings: Settings) -> Iterator[str]:
+    """What keeps devices out that are to be let in; passwords in clear text are no fault, but not well either."""
+    listener = settings.device_listener
+    if listener is None:
+        return
+    try:
+        accounts = DeviceDoor(listener, topics=settings.topics, metrics=Metrics()).check()
+    except BrokerUnavailable as error:
+        yield str(error)
+    else:
+        print(f"ok      {accounts} device accounts in {listener.folder}; devices connect to {listener}")
+    if listener.reveals_passwords:
+        print(f"warn    {CLEAR_TEXT % listener}")
+
+
 async def _try_broker(settings: Settings) -> Link:
     """Connect and subscribe as the server would, for a few seconds at most."""
     metrics = Metrics()
     link = Link()
     topics = TopicMap(settings.topics)
-    bridge = Bridge(
+    intake = Intake(
         topics=topics,
+        snapshot=Snapshot(limits=SnapshotLimits(), metrics=metrics),
         publish=lambda message: None,
-        flush=lambda: None,
-        link=link,
-        metrics=metrics,
-        loop=asyncio.get_running_loop(),
+        losses=Losses(metrics),
     )
-    client = MqttClient(url=parse_mqtt_url(settings.broker_url), bridge=bridge, topics=topics, metrics=metrics)
+    bridge = Bridge(intake=intake, flush=lambda: None, link=link, metrics=metrics, loop=asyncio.get_running_loop())
+    client = MqttClient(
+        url=parse_mqtt_url(settings.broker_url),
+        options=settings.link_options.for_a_trial(),
+        bridge=bridge,
+        topics=topics,
+        metrics=metrics,
+    )
     client.start()
     deadline_s = asyncio.get_running_loop().time() + BROKER_TIMEOUT_S
     while not link.ready and asyncio.get_running_loop().time() < deadline_s:

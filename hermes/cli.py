@@ -15,9 +15,9 @@ from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-from hermes import __version__, log
+from hermes import __version__, device_command, log
 from hermes.check import check
-from hermes.config import ClientSettings, Settings, TokenSettings, load, state_folder
+from hermes.config import ClientSettings, DeviceSettings, Settings, TokenSettings, load, state_folder
 from hermes.dev.people import ROOT
 from hermes.dev.state import DevState
 from hermes.dev.welcome import Running, welcome
@@ -98,6 +98,7 @@ def _greeting(server: Server) -> str:
             mint=settings.mint,
             broker_port=None if server.broker is None else server.broker.port,
             devices=len(server.device_ids),
+            accounts=settings.broker_listen is not None,
             command=sys.argv[0] if Path(sys.argv[0]).name == "hermes" else "hermes",
             why=", ".join(server.link.missing) or f"the broker is {settings.broker_url}",
         )
@@ -192,6 +193,10 @@ def _own_token(options: argparse.Namespace) -> str:
     )
 
 
+def _device(options: argparse.Namespace) -> int:
+    return device_command.run(options, load(DeviceSettings, _given(options)).folder)
+
+
 def _check(options: argparse.Namespace) -> int:
     settings = serve_settings(_given(options))
     return asyncio.run(check(settings))
@@ -243,6 +248,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_notify_flags(notify)
     listening = _command(commands, "listen", _listen, "print a socket's frames", _LISTEN_EXAMPLES)
     _add_listen_flags(listening)
+    device = _command(
+        commands, "device", _device, "let devices into the embedded broker, or out", device_command.EXAMPLES
+    )
+    _add_device_flags(device)
     checking = _command(commands, "check", _check, "look at settings, files and broker; say what to mend", "")
     _add_serve_flags(checking)
     return parser
@@ -292,8 +301,13 @@ def _add_serve_flags(command: argparse.ArgumentParser) -> None:
     _setting(
         command,
         "--mqtt-url",
-        "mqtt://HOST, mqtts://HOST, embedded or off (mqtt://127.0.0.1:1883; --dev: embedded)",
+        "mqtt://HOST, mqtts://, ws://, wss://, unix:///PATH, embedded or off (mqtt://127.0.0.1:1883; --dev: embedded)",
     )
+    _add_link_flags(command)
+    _setting(command, "--broker-listen", "ADDRESS:PORT where devices with an account reach the embedded broker (none)")
+    _setting(command, "--broker-cert-file", "its certificate and chain, PEM; with it devices speak TLS")
+    _setting(command, "--broker-key-file", "that certificate's key")
+    _setting(command, "--broker-state-dir", "folder of the device accounts (see hermes device)")
     _setting(
         command,
         "--topic",
@@ -315,10 +329,30 @@ def _add_serve_flags(command: argparse.ArgumentParser) -> None:
     _setting(command, "--drain-timeout-s", "seconds that stopping waits for sockets (10)")
     _setting(command, "--outbox-max-bytes", "what may wait for one slow socket (1048576)")
     _setting(command, "--outbox-max-messages", "the same in messages (1000)")
+    _setting(command, "--snapshot-max-values", "last values to remember for sockets that open (100000)")
+    _setting(command, "--snapshot-max-bytes", "about how much memory for them (134217728)")
+    _setting(command, "--snapshot-max-age-s", "seconds after which a value that was not renewed is forgotten (604800)")
     _setting(command, "--max-sockets", "sockets at once (by the limit of open files)")
     _setting(command, "--compress", "offer permessage-deflate: true or false (true)")
     _setting(command, "--uvloop", "use the event loop of the extra uvloop: true or false (false)")
     _setting(command, "--log-level", "debug, info, warning or error (info)")
+
+
+def _add_link_flags(command: argparse.ArgumentParser) -> None:
+    _setting(command, "--mqtt-username", "user at the broker", metavar="NAME")
+    _setting(command, "--mqtt-password-file", "file with the password for it")
+    _setting(command, "--mqtt-ca-file", "certificates to trust for mqtts:// and wss:// (the system's)")
+    _setting(command, "--mqtt-cert-file", "certificate to show to the broker")
+    _setting(command, "--mqtt-key-file", "its key, without a password")
+    _setting(command, "--mqtt-alpn", "TLS protocol name to ask for, repeatable", action="append", metavar="NAME")
+    _setting(command, "--mqtt-client-id", "the name of this client (a new one at each start)", metavar="NAME")
+    _setting(command, "--mqtt-keepalive-s", "seconds; a silent broker is noticed within twice this (30)")
+    _setting(command, "--mqtt-clean-start", "false asks the broker to keep the session: true or false (true)")
+    _setting(command, "--mqtt-session-expiry-s", "seconds that the broker keeps it (0)", metavar="S")
+    _setting(command, "--mqtt-receive-maximum", "QoS 1 messages under way at once (65535)", metavar="N")
+    _setting(command, "--mqtt-on-demand", "subscribe only to what sockets watch: true or false (false)")
+    _setting(command, "--mqtt-linger-s", "with it, seconds until what nobody watches is taken back (30)")
+    _setting(command, "--mqtt-qos", "0, or 1 for a kept session (0)", metavar="N")
 
 
 def _add_secret_flags(command: argparse.ArgumentParser) -> None:
@@ -359,6 +393,12 @@ def _add_listen_flags(command: argparse.ArgumentParser) -> None:
         "--user", type=claim, metavar="ID", help="without a token: whose to sign with the kept --dev secret (123)"
     )
     command.add_argument("target", help="notifications, tenant/ID, device/ID, or all for /ws")
+
+
+def _add_device_flags(command: argparse.ArgumentParser) -> None:
+    _setting(command, "--config", "TOML file with the same names (HERMES_CONFIG)")
+    _setting(command, "--broker-state-dir", "folder of the accounts, as hermes serve has it")
+    device_command.add_words(command)
 
 
 def _add_client_flags(command: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
@@ -24,8 +25,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hermes import setting_values
 from hermes.auth import TokenMint
+from hermes.broker_listen import BrokerListen, listen_faults, listen_text, parse_listen
 from hermes.errors import ConfigError
-from hermes.setting_values import CommaList, KeyFile, Secret, SecretFile, is_loopback, key_lines, secret_text
+from hermes.mqtt_options import KEEPALIVE_S, LinkOptions, Qos, TlsOptions, link_faults
+from hermes.setting_values import (
+    CaFile,
+    CommaList,
+    KeyFile,
+    PasswordFile,
+    Secret,
+    SecretFile,
+    is_loopback,
+    key_lines,
+    secret_text,
+)
 
 ENVIRONMENT_PREFIX = "HERMES_"
 CONFIG_VARIABLE = "HERMES_CONFIG"
@@ -43,6 +56,12 @@ def state_folder() -> Path:
     """Where ``--dev`` keeps what must outlive a restart (XDG Base Directory Specification)."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "hermes"
+
+
+def broker_folder() -> Path:
+    """Where device accounts are kept unless told otherwise: below the service's own folder, if systemd gave one."""
+    service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
+    return (Path(service) if service else state_folder()) / "broker"
 
 
 class _Faults(Exception):
@@ -118,6 +137,17 @@ class TokenSettings(_Sourced):
         return []
 
 
+class DeviceSettings(_Sourced):
+    """What ``hermes device`` needs: where the accounts are."""
+
+    broker_state_dir: Annotated[Path, AfterValidator(setting_values.absolute)] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the accounts."""
+        return self.broker_state_dir or broker_folder()
+
+
 class ClientSettings(_Sourced):
     """What ``hermes notify`` and ``hermes listen`` need to reach a running Hermes."""
 
@@ -149,6 +179,24 @@ class Settings(TokenSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
     api_key_file: KeyFile | None = None
     mqtt_url: Annotated[str, AfterValidator(setting_values.mqtt_url)] | None = None
+    mqtt_username: Annotated[str, Field(min_length=1)] | None = None
+    mqtt_password_file: PasswordFile | None = None
+    mqtt_ca_file: CaFile | None = None
+    mqtt_cert_file: Path | None = None
+    mqtt_key_file: Path | None = None
+    mqtt_alpn: Annotated[CommaList, AfterValidator(setting_values.alpn)] = ()
+    mqtt_client_id: Annotated[str, AfterValidator(setting_values.client_id)] | None = None
+    mqtt_keepalive_s: Annotated[int, Field(ge=1, le=65_535)] = KEEPALIVE_S
+    mqtt_clean_start: bool = True
+    mqtt_session_expiry_s: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0
+    mqtt_receive_maximum: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    mqtt_on_demand: bool = False
+    mqtt_linger_s: Annotated[float, Field(ge=0, le=86_400)] = 30
+    mqtt_qos: Annotated[Qos, BeforeValidator(setting_values.number)] = 0
+    broker_listen: Annotated[str, AfterValidator(listen_text)] | None = None
+    broker_cert_file: Path | None = None
+    broker_key_file: Path | None = None
+    broker_state_dir: Annotated[Path, AfterValidator(setting_values.absolute)] | None = None
     topics: Annotated[CommaList, Field(min_length=1), AfterValidator(setting_values.topics)] = ("hermes",)
     origins: Annotated[CommaList, AfterValidator(lambda values: tuple(map(setting_values.origin, values)))] = ()
     ping_interval_s: Annotated[float, Field(ge=1, le=3_600)] = 25
@@ -156,6 +204,9 @@ class Settings(TokenSettings):
     drain_timeout_s: Annotated[float, Field(ge=0, le=600)] = 10
     outbox_max_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
     outbox_max_messages: Annotated[int, Field(ge=1)] = 1_000
+    snapshot_max_values: Annotated[int, Field(ge=1)] = 100_000
+    snapshot_max_bytes: Annotated[int, Field(ge=1_048_576)] = 134_217_728
+    snapshot_max_age_s: Annotated[float, Field(ge=1)] = 604_800
     max_sockets: Annotated[int, Field(ge=1)] | None = None
     compress: bool = True
     uvloop: Annotated[bool, AfterValidator(setting_values.uvloop)] = False
@@ -168,6 +219,29 @@ class Settings(TokenSettings):
         return self.mqtt_url or ("embedded" if self.dev else DEFAULT_MQTT_URL)
 
     @property
+    def device_listener(self) -> BrokerListen | None:
+        """Where devices find the embedded broker; None where it is Hermes' alone."""
+        if self.broker_listen is None:
+            return None
+        folder = self.broker_state_dir or broker_folder()
+        return BrokerListen(*parse_listen(self.broker_listen), folder, self.broker_cert_file, self.broker_key_file)
+
+    @property
+    def link_options(self) -> LinkOptions:
+        """How to present oneself to the broker."""
+        return LinkOptions(
+            username=self.mqtt_username,
+            password=None if self.mqtt_password_file is None else secret_text(self.mqtt_password_file),
+            tls=TlsOptions(self.mqtt_ca_file, self.mqtt_cert_file, self.mqtt_key_file, self.mqtt_alpn),
+            client_id=self.mqtt_client_id,
+            keepalive_s=self.mqtt_keepalive_s,
+            clean_start=self.mqtt_clean_start,
+            session_expiry_s=self.mqtt_session_expiry_s,
+            receive_maximum=self.mqtt_receive_maximum,
+            qos=self.mqtt_qos,
+        )
+
+    @property
     def api_keys(self) -> tuple[str, ...]:
         """The keys that may call ``/notify``; none means loopback callers only."""
         return () if self.api_key_file is None else key_lines(self.api_key_file)
@@ -175,7 +249,8 @@ class Settings(TokenSettings):
     @classmethod
     def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
         """Listening beyond this machine needs a key; only ``--dev`` can do without a secret."""
-        return super().cross_faults(given) + _reach_faults(given) + _secret_faults(given)
+        faults = super().cross_faults(given) + _reach_faults(given) + _secret_faults(given)
+        return faults + link_faults(given) + _listen_faults(given)
 
 
 def _reach_faults(given: Mapping[str, Any]) -> list[str]:
@@ -196,6 +271,13 @@ def _secret_faults(given: Mapping[str, Any]) -> list[str]:
     if _is_dev(given) or given.get("jwt_secret") is not None or given.get("jwt_secret_file") is not None:
         return []
     return [NO_SECRET]
+
+
+def _listen_faults(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with letting devices in; a wrong certificate is told where it is read."""
+    topics = setting_values.split_commas(given.get("topics", Settings.model_fields["topics"].default))
+    broker_url = given.get("mqtt_url") or ("embedded" if _is_dev(given) else DEFAULT_MQTT_URL)
+    return listen_faults(given, broker_url=broker_url, topics=topics if isinstance(topics, list | tuple) else ())
 
 
 def _is_dev(given: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ The exceptions, as a tree::
     ├── ClientFault        a client's frame is wrong, the socket stays open: code and message
     ├── InvalidRequest     a ``POST /notify`` body is wrong: status, code, message, fields
     ├── BrokerUnavailable  the embedded broker cannot be had, and the line to run
+    ├── AccountFault       a device's account of the embedded broker cannot be had, and what to mend
     ├── Unaddressed        a device's message is nobody's: the reason to count it under
     └── PayloadFault       a device's payload is not what its template says
 
@@ -114,6 +115,10 @@ class InvalidRequest(HermesError):
 
 class BrokerUnavailable(HermesError):
     """The embedded broker cannot be started; the text says the one line to run."""
+
+
+class AccountFault(HermesError):
+    """A device's account of the embedded broker cannot be made, read or used; the text says why and what to mend."""
 
 
 class Unaddressed(HermesError):

@@ -21,7 +21,13 @@ class Link:
         self._clock = clock
         self.state = LinkState.OFF if off else LinkState.CONNECTING
         self.since_ms = int(clock() * 1000)
+        self.changed_ms = self.since_ms
         self.missing: tuple[str, ...] = () if off else ("not connected to the MQTT broker yet",)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether devices' data arrives; ``changed_ms`` is since when that, or the contrary, is so."""
+        return self.state is LinkState.UP
 
     @property
     def ready(self) -> bool:
@@ -42,6 +48,8 @@ class Link:
 
     def _enter(self, state: LinkState, missing: tuple[str, ...]) -> None:
         if state is not self.state:
-            self.state = state
+            was_up, self.state = self.is_up, state
             self.since_ms = int(self._clock() * 1000)
+            if was_up != self.is_up:
+                self.changed_ms = self.since_ms
         self.missing = missing

@@ -43,7 +43,19 @@ class Metrics:
         self.mqtt_queued = self._gauge("hermes_mqtt_queued", "MQTT messages between thread and event loop")
         self.mqtt_connected = self._gauge("hermes_mqtt_connected", "1 while connected and subscribed")
         self.mqtt_connects = self._counter("hermes_mqtt_connects", "Connections to the broker that succeeded")
+        self.mqtt_outages = self._counter("hermes_mqtt_outages", "Times the link to the broker was lost")
+        self.mqtt_outage_s = self._counter("hermes_mqtt_outage_seconds", "How long it was lost, all in all")
+        self.mqtt_publish_lost = self._counter("hermes_mqtt_publish_lost", "MQTT messages that could not be sent")
+        self.snapshot_values = self._gauge("hermes_snapshot_values", "Last values remembered")
+        self.snapshot_bytes = self._gauge("hermes_snapshot_bytes", "About how much memory they take")
+        self.snapshot_evicted = self._counter("hermes_snapshot_evicted", "Last values forgotten, by bound", "reason")
+        self.sparkplug_nodes = self._gauge("hermes_sparkplug_nodes", "Sparkplug edge nodes remembered")
+        self.sparkplug_forgotten = self._counter("hermes_sparkplug_forgotten", "Edge nodes forgotten for want of room")
+        self.sparkplug_gaps = self._counter("hermes_sparkplug_gaps", "Sparkplug messages before which one is missing")
+        self.sparkplug_withheld = self._counter("hermes_sparkplug_withheld", "Metrics that no birth gave a meaning to")
+        self.sparkplug_rebirth_requests = self._counter("hermes_sparkplug_rebirth_requests", "Births asked for again")
         self.broker_restarts = self._counter("hermes_broker_restarts", "Restarts of the embedded broker")
+        self.device_accounts = self._gauge("hermes_device_accounts", "Devices with an account of the embedded broker")
         self.loop_lag_s = Histogram(
             "hermes_loop_lag_seconds",
             "How late the one-second sweep ran: what a message may wait for the event loop",

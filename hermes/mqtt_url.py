@@ -1,34 +1,60 @@
 """Floor 1: where the MQTT broker is, parsed from one URL so that the settings can be checked with it."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-PLAIN_PORT, TLS_PORT = 1883, 8883  # registered with IANA for MQTT
+Transport = Literal["tcp", "websockets", "unix"]
 
-_SCHEMES = {"mqtt": PLAIN_PORT, "mqtts": TLS_PORT}
+PLAIN_PORT, TLS_PORT = 1883, 8883  # registered with IANA for MQTT
+WEBSOCKET_PATH = "/mqtt"  # where brokers put it unless told otherwise
+UNIX_PATH_MAX_BYTES = 107  # sun_path of unix(7), without its closing NUL
+
+_DEFAULT_PORTS = {"mqtt": PLAIN_PORT, "mqtts": TLS_PORT, "ws": 80, "wss": 443}
+_SCHEMES = {
+    ("tcp", False): "mqtt",
+    ("tcp", True): "mqtts",
+    ("websockets", False): "ws",
+    ("websockets", True): "wss",
+    ("unix", False): "unix",
+}
 _EXAMPLE = "mqtt://user:password@broker.example:1883 or mqtts://broker.example:8883"
+_MORE_EXAMPLES = "wss://broker.example/mqtt or unix:///run/mosquitto.sock"
 _ESCAPES = "with /, ?, # and @ in a password as %2F, %3F, %23 and %40"
 
 
 @dataclass(frozen=True, slots=True)
 class MqttUrl:
-    """A broker's address and the credentials for it. Neither its str nor its repr shows the password."""
+    """A broker's address and the credentials for it. Neither its str nor its repr shows the password.
+
+    ``path`` is that of the WebSocket, or of the Unix socket, which has no host and port.
+    """
 
     host: str
     port: int = PLAIN_PORT
     tls: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    transport: Transport = "tcp"
+    path: str = ""
 
     def __str__(self) -> str:
-        scheme = "mqtts" if self.tls else "mqtt"
+        scheme = _SCHEMES[self.transport, self.tls]
+        if self.transport == "unix":
+            return f"{scheme}://{self.path}"
         user = "" if self.username is None else f"{quote(self.username, safe='')}@"
+        return f"{scheme}://{user}{self.authority}{self.path}"
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as a URL has them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{user}{host}:{self.port}"
+        return f"{host}:{self.port}"
 
 
 def parse_mqtt_url(text: str) -> MqttUrl:
-    """The broker that ``mqtt://[user:password@]host[:1883]`` or ``mqtts://…[:8883]`` means.
+    """The broker that ``mqtt://[user:password@]host[:1883]``, ``mqtts://…[:8883]``, ``ws://…[:80][/mqtt]``,
+    ``wss://…[:443][/mqtt]`` or ``unix:///path`` means.
 
     User and password are percent-decoded. Raises ValueError that says what to write and holds nothing of the
     text, because that may hold a password.
@@ -38,25 +64,53 @@ def parse_mqtt_url(text: str) -> MqttUrl:
         port = parts.port
     except ValueError:
         raise ValueError(f"the MQTT URL's host or port cannot be read; write {_EXAMPLE}, {_ESCAPES}") from None
-    _check(parts, text)
-    default = _SCHEMES[parts.scheme]
+    _check_scheme(parts, text)
+    if parts.scheme == "unix":
+        return _unix_url(parts)
+    _check(parts)
+    over_websocket = parts.scheme in ("ws", "wss")
     return MqttUrl(
         host=str(parts.hostname),
-        port=default if port is None else port,
-        tls=parts.scheme == "mqtts",
+        port=_DEFAULT_PORTS[parts.scheme] if port is None else port,
+        tls=parts.scheme in ("mqtts", "wss"),
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
+        transport="websockets" if over_websocket else "tcp",
+        path=_websocket_path(parts.path) if over_websocket else "",
     )
 
 
-def _check(parts: SplitResult, text: str) -> None:
-    if parts.scheme not in _SCHEMES or not text.partition(":")[2].startswith("//"):
-        raise ValueError(f"the MQTT URL begins with neither mqtt:// nor mqtts://; write {_EXAMPLE}")
-    if not parts.hostname or any(sign.isspace() or not sign.isprintable() for sign in text):
+def _websocket_path(path: str) -> str:
+    return quote(path, safe="/%:@!$&'()*+,;=~") or WEBSOCKET_PATH
+
+
+def _unix_url(parts: SplitResult) -> MqttUrl:
+    path = unquote(parts.path)
+    if parts.netloc or parts.query or parts.fragment or path in ("", "/"):
+        raise ValueError("the MQTT URL of a Unix socket is unix:// and its absolute path: unix:///run/mosquitto.sock")
+    if len(path.encode()) > UNIX_PATH_MAX_BYTES:
+        raise ValueError(f"the MQTT URL's Unix socket has a path of over {UNIX_PATH_MAX_BYTES} bytes; choose a shorter")
+    return MqttUrl(host="", port=0, transport="unix", path=path)
+
+
+def _check_scheme(parts: SplitResult, text: str) -> None:
+    known = parts.scheme in _DEFAULT_PORTS or parts.scheme == "unix"
+    if not known or not text.partition(":")[2].startswith("//"):
+        raise ValueError(
+            f"the MQTT URL begins with neither mqtt:// nor mqtts://, ws://, wss:// or unix://; "
+            f"write {_EXAMPLE}, {_MORE_EXAMPLES}"
+        )
+    if any(sign.isspace() or not sign.isprintable() for sign in text):
+        raise ValueError(f"the MQTT URL has no host, or white space in it; write {_EXAMPLE}")
+
+
+def _check(parts: SplitResult) -> None:
+    if not parts.hostname:
         raise ValueError(f"the MQTT URL has no host, or white space in it; write {_EXAMPLE}")
     if parts.port == 0:
         raise ValueError("the MQTT URL's port is 0; write one from 1 to 65535, or none for the usual one")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
+    has_path = parts.path not in ("", "/") and parts.scheme in ("mqtt", "mqtts")
+    if has_path or parts.query or parts.fragment:
         raise ValueError(f"the MQTT URL has something after host and port; write {_EXAMPLE}, {_ESCAPES}")
     if parts.username == "" or (parts.username is None and parts.password is not None):
         raise ValueError(f"the MQTT URL has a password and no user, or an empty user; write {_EXAMPLE}")

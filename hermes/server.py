@@ -19,20 +19,21 @@ from hermes.config import Settings
 from hermes.delivery.hub import Hub
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.retry import retry_ms
+from hermes.delivery.snapshot import Snapshot, SnapshotLimits
 from hermes.delivery.sweep import Sweep
 from hermes.dev.devices import SimulatedDevices
 from hermes.dev.people import console_facts
 from hermes.errors import STOPPING, BrokerUnavailable, HermesError
+from hermes.feed import Feed
 from hermes.link import Link
 from hermes.metrics import Metrics
-from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.broker import EmbeddedBroker
 from hermes.mqtt.client import MqttClient
+from hermes.mqtt.device_door import DeviceDoor
 from hermes.mqtt_url import MqttUrl, parse_mqtt_url
-from hermes.topics import TopicMap
 from hermes.web.accept import Acceptor
 from hermes.web.notify import NotifyContext
-from hermes.web.sockets import Occupancy, SocketContext
+from hermes.web.socket_handler import Occupancy, SocketContext
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Server:
         self.settings = settings
         self.metrics = Metrics()
         self.hub = Hub(metrics=self.metrics)
+        self.snapshot = Snapshot(limits=snapshot_limits(settings), metrics=self.metrics)
         self.link = Link(off=settings.broker_url == "off")
         self.authenticator = Authenticator(
             secret=settings.mint.secret,
@@ -63,11 +65,12 @@ class Server:
         self._listening: list[socket.socket] = []
         self._acceptor: Acceptor | None = None
         self._http: HTTPServer | None = None
-        self._mqtt: MqttClient | None = None
+        self._feed = Feed(settings=settings, hub=self.hub, snapshot=self.snapshot, link=self.link, metrics=self.metrics)
         self._simulator_mqtt: MqttClient | None = None
         self._occupancy = Occupancy(limit=settings.max_sockets or sockets_by_file_limit())
         self._sweep = Sweep(
             hub=self.hub,
+            snapshot=self.snapshot,
             metrics=self.metrics,
             ping_interval_s=settings.ping_interval_s,
             ping_timeout_s=settings.ping_timeout_s,
@@ -97,17 +100,23 @@ class Server:
             return None
         if url != "embedded":
             return parse_mqtt_url(url)
-        broker = EmbeddedBroker(metrics=self.metrics)
+        broker = EmbeddedBroker(metrics=self.metrics, door=self._device_door())
         try:
             await broker.start()
         except BrokerUnavailable as error:
-            if not self.settings.dev:
+            if not self.settings.dev or self.settings.broker_listen is not None:
                 raise
             log.warning("going on without devices: %s", error)
             self.link.down(str(error))
             return None
         self.broker = broker
         return broker.url
+
+    def _device_door(self) -> DeviceDoor | None:
+        listener = self.settings.device_listener
+        if listener is None:
+            return None
+        return DeviceDoor(listener, topics=self.settings.topics, metrics=self.metrics)
 
     def _start_http(self) -> None:
         http = self._http = HTTPServer(
@@ -131,6 +140,8 @@ class Server:
                 hub=self.hub,
                 metrics=self.metrics,
                 occupancy=self._occupancy,
+                snapshot=self.snapshot,
+                link=self.link,
                 limits=OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages),
                 origins=frozenset(settings.origins),
                 compress=settings.compress,
@@ -150,20 +161,14 @@ class Server:
         return [] if self.simulated is None else [id for ids in self.simulated.device_ids.values() for id in ids]
 
     def _start_mqtt(self, url: MqttUrl) -> None:
-        topics = TopicMap(self.settings.topics)
-        bridge = Bridge(
-            topics=topics,
-            publish=self.hub.publish,
-            flush=self.hub.flush,
-            link=self.link,
-            metrics=self.metrics,
-            loop=asyncio.get_running_loop(),
-        )
-        self._mqtt = MqttClient(url=url, bridge=bridge, topics=topics, metrics=self.metrics)
-        self._mqtt.start()
+        self._feed.start(url)
         if self.settings.dev and self.broker is not None:
             self._simulator_mqtt = MqttClient(
-                url=url, bridge=None, topics=None, metrics=self.metrics, thread_name="hermes-simulator"
+                url=self.broker.simulator_url,
+                bridge=None,
+                topics=None,
+                metrics=self.metrics,
+                thread_name="hermes-simulator",
             )
             self._simulator_mqtt.start()
             self.simulated = SimulatedDevices(publish=self._simulator_mqtt.publish)
@@ -199,10 +204,9 @@ class Server:
         for listening in self._listening:
             listening.close()
         await self._sweep.stop()
-        loop = asyncio.get_running_loop()
-        for client in (self._simulator_mqtt, self._mqtt):
-            if client is not None:
-                await loop.run_in_executor(None, client.stop)
+        if self._simulator_mqtt is not None:
+            await asyncio.to_thread(self._simulator_mqtt.stop)
+        await self._feed.stop()
         if self.broker is not None:
             await self.broker.stop()
 
@@ -218,6 +222,11 @@ class Server:
             await asyncio.sleep(0.02)
         if self.hub.sessions:
             log.warning("%d sockets did not close in time", len(self.hub.sessions))
+
+
+def snapshot_limits(settings: Settings) -> SnapshotLimits:
+    """How much is remembered."""
+    return SnapshotLimits(settings.snapshot_max_values, settings.snapshot_max_bytes, settings.snapshot_max_age_s)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from hermes.auth import SECRET_MIN_BYTES, unusable_secret
+from hermes.mqtt_options import CLIENT_ID_MAX_BYTES, TlsOptions
 from hermes.mqtt_url import parse_mqtt_url
 from hermes.topics import TopicMap
 
@@ -35,6 +36,38 @@ def mqtt_url(value: str) -> str:
     if value not in ("off", "embedded"):
         parse_mqtt_url(value)
     return value
+
+
+def mqtt_password_file(path: Path) -> Path:
+    """A file that holds a password for the broker."""
+    if not secret_text(readable(path)):
+        raise ValueError(f"{path} is empty; write the password into it")
+    return path
+
+
+def mqtt_ca_file(path: Path) -> Path:
+    """A file of certificates to trust."""
+    TlsOptions(ca_file=path).context()  # raises ValueError that says what is wrong with it
+    return path
+
+
+def alpn(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of protocols (RFC 7301 §3.1)."""
+    if not all(0 < len(name.encode()) < 256 for name in value):
+        raise ValueError("a protocol's name has 1 to 255 bytes, as in x-amzn-mqtt-ca")
+    return value
+
+
+def client_id(value: str) -> str:
+    """How the broker knows a client again."""
+    if not 0 < len(value.encode()) <= CLIENT_ID_MAX_BYTES or not value.isprintable():
+        raise ValueError("must be a printable name; 23 letters and digits are what every broker takes")
+    return value
+
+
+def number(value: object) -> object:
+    """Digits as the number they mean; anything else as it is."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def http_url(value: str) -> str:
@@ -63,6 +96,13 @@ def readable(path: Path) -> Path:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ValueError(f"cannot read {path}: {reason}") from None
+    return path
+
+
+def absolute(path: Path) -> Path:
+    """A path that means the same whoever starts Hermes wherever."""
+    if not path.is_absolute():
+        raise ValueError(f"{path} is no absolute path; write {path.absolute()}")
     return path
 
 
@@ -122,4 +162,6 @@ def uvloop(wanted: bool) -> bool:
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
 SecretFile = Annotated[Path, AfterValidator(jwt_secret_file)]
 Secret = Annotated[SecretStr, AfterValidator(jwt_secret)]
+PasswordFile = Annotated[Path, AfterValidator(mqtt_password_file)]
+CaFile = Annotated[Path, AfterValidator(mqtt_ca_file)]
 KeyFile = Annotated[Path, AfterValidator(api_key_file)]

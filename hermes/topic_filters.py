@@ -8,6 +8,20 @@ import re
 from collections.abc import Iterable, Sequence
 
 
+def fault(text: str) -> str | None:
+    """What makes it no topic filter (§4.7.1, §4.7.3); None where nothing does."""
+    levels = text.split("/")
+    if not text:
+        return "it is empty"
+    if "\0" in text:
+        return "a NUL character is not allowed"
+    if any("#" in level for level in levels[:-1]) or (levels[-1] not in ("#",) and "#" in levels[-1]):
+        return "# must be the whole of the last level"
+    if any("+" in level and level != "+" for level in levels):
+        return "+ must be the whole of a level"
+    return None
+
+
 def covers(general: str, special: str) -> bool:
     """Whether every topic that ``special`` matches is matched by ``general`` too."""
     if _parted_by_dollar(general, special):

@@ -1,38 +1,37 @@
 """Floor 1: topic templates and presets → the filters to subscribe, and whose device a topic is.
 
-A template is a topic with fields: ``{name}`` stands for one non-empty level or a part of one, ``{name...}`` in the
-last place for all remaining levels, also none. What the topic lacks follows after semicolons, as a constant or as a
-JSON pointer (RFC 6901) into the payload::
+A template is a topic with fields: ``{name}`` stands for one non-empty level or a part of one, ``{name...}`` for all
+remaining levels, or as many as leave room for the levels after it, ``{name:a|b*}`` for texts of a pattern, ``{name?}``
+for a last level that may be absent. What the topic lacks follows after semicolons, as a constant or as a JSON pointer
+(RFC 6901) into the payload, and how payloads are to be read::
 
     tenants/{tenant_id}/devices/{device_id}/{series...}
     v3/{app}@{tenant_id}/devices/{device_id}/{series...}
-    zigbee2mqtt/{device_id...};tenant_id=home
+    zigbee2mqtt/{device_id...}/{series:availability};tenant_id=home;online=availability
     application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId
+    owntracks/{tenant_id}/{device_id}/{series?}
+    !zigbee2mqtt/bridge/#
 
 Where a level can be divided in several ways, earlier fields take as little as they can. Templates are tried in
-order and the first that matches wins. Everything here is pure, so that the settings can be checked with it.
+order and the first that matches wins; ``!`` and a topic filter leave topics out, whatever the templates say.
+Everything here is pure, so that the settings can be checked with it.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from hermes import topic_filters
-from hermes.errors import TemplateError
+from hermes.errors import TemplateError, Unaddressed
 from hermes.ids import DeviceId, TenantId, id_text
-from hermes.topic_templates import DEVICE, SERIES, TENANT, Template, parse_template
+from hermes.json_pointer import pointed_at
+from hermes.presets import PRESETS
+from hermes.template_parser import parse_template
+from hermes.topic_templates import DEVICE, SERIES, TENANT, Template
 
 __all__ = ["PRESETS", "Template", "TopicMap", "TopicMatch", "parse_template"]
 
-PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "hermes": ("tenants/{tenant_id}/devices/{device_id}/{series...}",),
-        "chirpstack": ("application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId",),
-    }
-)
-
-_INDEX = re.compile(r"0|[1-9][0-9]*", re.ASCII)  # RFC 6901 §4: an array index has no leading zeros
+ID_MAX_CHARS = 1_024  # what stands in keys, in URLs and in the memory of last values
 
 
 class TopicMatch(NamedTuple):
@@ -48,23 +47,36 @@ class TopicMatch(NamedTuple):
         """Whether `resolve` looks into the payload."""
         return bool(self.template.pointers)
 
-    def resolve(self, value: object) -> tuple[TenantId, DeviceId, str] | None:
+    def resolve(self, value: object) -> tuple[TenantId, DeviceId, str]:
         """Tenant, device and series, with the payload's parsed JSON at hand.
 
-        None where a pointer finds neither a non-empty string nor an integer.
+        Raises `Unaddressed`: ``pointer`` where a pointer finds neither a non-empty string nor an integer, ``mismatch``
+        where it finds something else than the topic says, ``too_long`` for ids of more than `ID_MAX_CHARS`.
         """
         tenant_id, device_id, series = self.tenant_id, self.device_id, self.series
         if self.template.pointers:
-            tenant_id = self._found(TENANT, tenant_id, value)
-            device_id = self._found(DEVICE, device_id, value)
-            series = self._found(SERIES, series, value)
-        if tenant_id is None or device_id is None or series is None:
-            return None
+            tenant_id = self._agreed(TENANT, tenant_id, value)
+            device_id = self._agreed(DEVICE, device_id, value)
+            series = self._agreed(SERIES, series, value)
+        assert tenant_id is not None
+        assert device_id is not None
+        assert series is not None
+        if len(tenant_id) > ID_MAX_CHARS or len(device_id) > ID_MAX_CHARS:
+            raise Unaddressed("too_long", f"an id has more than {ID_MAX_CHARS:,} characters")
         return TenantId(tenant_id), DeviceId(device_id), series
 
-    def _found(self, name: str, known: str | None, value: object) -> str | None:
+    def _agreed(self, name: str, known: str | None, value: object) -> str | None:
         pointer = self.template.pointers.get(name)
-        return known if pointer is None else id_text(_pointed_at(pointer, value))
+        if pointer is None:
+            return known
+        found = id_text(pointed_at(pointer, value))
+        if found is None and known is None:
+            raise Unaddressed("pointer", f"{name} is neither text nor an integer at /{'/'.join(pointer)}")
+        if found is not None and len(found) > ID_MAX_CHARS:
+            raise Unaddressed("too_long", f"{name} has more than {ID_MAX_CHARS:,} characters")
+        if None not in (found, known) and found != known:
+            raise Unaddressed("mismatch", f"it says {name} {found!r}, and its topic {known!r}")
+        return found if known is None else known
 
 
 class _Row(NamedTuple):
@@ -87,18 +99,20 @@ class TopicMap:
     """
 
     def __init__(self, templates: Sequence[str]) -> None:
-        self.templates = _parsed(templates)
-        self.filters = topic_filters.uncovered(template.filter for template in self.templates)
+        self.templates, self.exclusions = _parsed(templates)
+        self.filters = topic_filters.uncovered(text for template in self.templates for text in template.filters)
         self.overlapping = topic_filters.any_overlap(self.filters)
         self.disjoint_filters = topic_filters.disjoint(self.filters)
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, _Row | None] = {}
         self._pattern = self._combined()
         self._lowest = re.compile("|".join(f"{topic_filters.pattern(text)}()" for text in self.filters))
+        self._excluded = re.compile("|".join(map(topic_filters.pattern, self.exclusions)) or "(?!)")
 
     def _combined(self) -> re.Pattern[str]:
-        """All templates as one expression; the empty group that ends each alternative tells which one matched."""
-        alternatives: list[str] = []
-        groups_before = 0
+        """All as one expression; the empty group that ends each alternative tells which one matched."""
+        alternatives = [f"{topic_filters.pattern(text)}()" for text in self.exclusions]
+        groups_before = len(alternatives)
+        self._rows.update(dict.fromkeys(range(1, groups_before + 1)))
         for template in self.templates:
             names = template.fields
             positions = {name: groups_before + 1 + index for index, name in enumerate(names)}
@@ -108,17 +122,22 @@ class TopicMap:
         return re.compile("|".join(alternatives))
 
     def match(self, topic: str) -> TopicMatch | None:
-        """What the first template that matches makes of the topic; None where none matches."""
+        """What the first template that matches makes of the topic; None where none does, or the topic is left out."""
         found = self._pattern.match(topic)
-        if found is None:
+        row = None if found is None else self._rows[found.lastindex or 0]
+        if found is None or row is None:
             return None
-        template, (tenant, device, series), constants = self._rows[found.lastindex or 0]
+        template, (tenant, device, series), constants = row
         return TopicMatch(
             template,
             found[tenant] if tenant else constants[0],
             found[device] if device else constants[1],
             found[series] or "" if series else constants[2],  # a rest of no levels is a group that took no part
         )
+
+    def excluded(self, topic: str) -> bool:
+        """Whether the topic is left out on purpose."""
+        return self._excluded.match(topic) is not None
 
     def wanted_copy(self, topic: str, subscription_ids: Sequence[int]) -> bool:
         """Whether this copy of a message is the one to deliver, where overlapping filters bring several.
@@ -143,57 +162,80 @@ def _row(template: Template, positions: Mapping[str, int]) -> _Row:
     )
 
 
-def _pointed_at(pointer: Sequence[str], value: object) -> object:
-    """The value that the pointer's unescaped tokens lead to (RFC 6901 §4); None where they lead nowhere."""
-    for token in pointer:
-        if isinstance(value, dict):
-            value = value.get(token)
-        elif isinstance(value, list) and len(token) < 10 and _INDEX.fullmatch(token) and int(token) < len(value):
-            value = value[int(token)]
-        else:
-            return None
-    return value
-
-
-def _parsed(templates: Sequence[str]) -> tuple[Template, ...]:
+def _parsed(entries: Sequence[str]) -> tuple[tuple[Template, ...], tuple[str, ...]]:
+    """Templates and exclusions. Raises `TemplateError` with all faults."""
     faults: list[str] = []
-    parsed: list[Template] = []
-    if not templates:
-        faults.append("no topic template: write a preset (" + ", ".join(PRESETS) + ") or a template")
-    for text in templates:
+    templates: list[Template] = []
+    exclusions: list[str] = []
+    for entry in entries:
         try:
-            parsed += [parse_template(each) for each in _expanded(text)]
+            for text, preset in _expanded(entry):
+                if text.startswith("!"):
+                    exclusions.append(_exclusion(text))
+                else:
+                    templates.append(parse_template(text, preset=preset))
         except TemplateError as error:
             faults.append(str(error))
-    faults += _unreachable(parsed)
+    if not templates and not faults:
+        faults.append("no topic template: write a preset (" + ", ".join(PRESETS) + ") or a template")
+    faults += _unreachable(templates, exclusions)
     if faults:
         raise TemplateError("; ".join(faults))
-    return tuple(parsed)
+    return tuple(templates), tuple(dict.fromkeys(exclusions))
 
 
-def _expanded(text: str) -> tuple[str, ...]:
-    if text in PRESETS:
-        return PRESETS[text]
-    if text and not any(sign in text for sign in "/{;"):
+def _expanded(entry: str) -> list[tuple[str, str]]:
+    """The texts that it stands for, each with its preset's name, if any."""
+    name, semicolon, settings = entry.partition(";")
+    if name in PRESETS:
+        return [(_with_settings(text, settings) if semicolon else text, name) for text in PRESETS[name]]
+    if entry and not any(sign in entry for sign in "/{;!"):
         known = ", ".join(PRESETS)
-        raise TemplateError(f"{text!r} is no preset: write one of {known}, or a template such as {_EXAMPLE}")
-    return (text,)
+        raise TemplateError(f"{entry!r} is no preset: write one of {known}, or a template such as {_EXAMPLE}")
+    return [(entry, "")]
 
 
-def _unreachable(templates: Sequence[Template]) -> list[str]:
+def _with_settings(text: str, settings: str) -> str:
+    """A preset's text with these settings in place of its own."""
+    if text.startswith("!"):
+        return text
+    topic, *own = text.split(";")
+    given = {setting.partition("=")[0]: setting for setting in settings.split(";")}
+    kept = [setting for setting in own if setting.partition("=")[0] not in given]
+    return ";".join([topic, *kept, *given.values()])
+
+
+def _exclusion(text: str) -> str:
+    topic_filter = text[1:]
+    fault = topic_filters.fault(topic_filter)
+    if fault is not None:
+        raise TemplateError(f"exclusion {text!r}: {fault}; write ! and a topic filter, as in !zigbee2mqtt/bridge/#")
+    return topic_filter
+
+
+def _unreachable(templates: Sequence[Template], exclusions: Sequence[str]) -> list[str]:
     faults: list[str] = []
     for index, template in enumerate(templates):
-        for earlier in templates[:index]:
-            if earlier.text == template.text:
-                faults.append(f"template {template.text!r} is given twice: leave one out")
-                break
-            if earlier.covers(template):
-                faults.append(
-                    f"template {template.text!r} is never reached, because {earlier.text!r} before it matches every"
-                    " topic that it matches: put it first, or leave one out"
-                )
-                break
+        fault = _unreached(template, templates[:index], exclusions)
+        if fault is not None:
+            faults.append(f"template {template.text!r} is {fault}")
     return faults
+
+
+def _unreached(template: Template, before: Sequence[Template], exclusions: Sequence[str]) -> str | None:
+    """Why it never matches, and what to do."""
+    for text in exclusions:
+        if all(topic_filters.covers(text, each) for each in template.filters):
+            return f"never reached, because !{text} leaves out every topic that it matches: leave one out"
+    for earlier in before:
+        if earlier.text == template.text:
+            return "given twice: leave one out"
+        if earlier.covers(template):
+            return (
+                f"never reached, because {earlier.text!r} before it matches every topic that it matches: put it first,"
+                " or leave one out"
+            )
+    return None
 
 
 _EXAMPLE = PRESETS["hermes"][0]

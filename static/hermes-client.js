@@ -17,6 +17,10 @@
  * @property {number} nextTryAt  state `waiting`: when the next try is due, Unix ms
  * @property {Close | null} close
  *
+ * @typedef {object} Link  Hermes' own link to the MQTT broker
+ * @property {boolean} up  false: no device's data arrives, and what there is grows stale
+ * @property {number | null} since  Unix ms; null as long as a fresh socket has been told nothing
+ *
  * @typedef {object} Fault
  * @property {string} message  what happened, in words
  * @property {string} [code]  the `code` of a server's error frame
@@ -25,8 +29,10 @@
  * @property {Status} state
  * @property {Frame} frame  every frame from the server, before the narrower events
  * @property {Frame} notification
- * @property {Frame} device
+ * @property {Frame} device  with `snapshot: true` no news, but a last value, told because the socket opened
  * @property {Frame} broadcast
+ * @property {Frame} presence  a device came or went, or was so when the socket opened
+ * @property {Link} link
  * @property {number} rtt  a heartbeat's round trip in ms
  * @property {Fault} error
  *
@@ -43,6 +49,7 @@
  * @typedef {object} Options
  * @property {string | URL} url  ws, wss, http or https; in a page also just a path
  * @property {(reason: TokenReason) => string | null | Promise<string | null>} getToken  null: there is none
+ * @property {boolean} [snapshot]  `false` declines the last values and the presence that a socket is told first
  * @property {'subprotocol' | 'query'} [tokenIn]  `query` puts the token into the URL, and so into logs
  * @property {number} [backoffMinMs]  1 000
  * @property {number} [backoffMaxMs]  30 000
@@ -60,6 +67,8 @@ const DEFAULTS = {
 };
 /** @type {Close} what a browser reports of a connection that broke */
 const BROKEN = { code: 1006, reason: '' };
+/** @type {Link} what a fresh socket may take for granted unless it is told otherwise */
+const ASSUMED_UP = { up: true, since: null };
 /** @type {Map<unknown, 'notification' | 'device' | 'broadcast'>} */
 const EVENT_OF_CHANNEL = new Map([['notifications', 'notification'], ['device', 'device'], ['tenant', 'broadcast']]);
 
@@ -68,6 +77,8 @@ export class HermesClient extends EventTarget {
   #world;
   /** @type {Status} */
   #status = { state: 'closed', attempt: 0, waitMs: 0, nextTryAt: 0, close: null };
+  /** @type {Link} */
+  #link = ASSUMED_UP;
   /** @type {WebSocket | null} */
   #socket = null;
   #url;
@@ -93,12 +104,16 @@ export class HermesClient extends EventTarget {
     this.#world = { ...browserWorld(), ...options.world };
     this.#url = new URL(options.url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace('http', 'ws');
+    if (options.snapshot === false) this.#url.searchParams.set('snapshot', '0');
   }
 
   /** @returns {Readonly<Status>} */
   get status() { return this.#status; }
 
   get state() { return this.#status.state; }
+
+  /** As last told; while no socket is open, nobody knows. @returns {Readonly<Link>} */
+  get link() { return this.#link; }
 
   /**
    * Listens with the event's detail itself; answers a function that stops listening.
@@ -212,7 +227,10 @@ export class HermesClient extends EventTarget {
   #opened() {
     this.#cancel('open');
     const devices = [...this.#devices]; // a listener of `open` may subscribe to more, and sends that itself
+    const wasUp = this.#link.up;
+    this.#link = ASSUMED_UP;
     this.#enter('open');
+    if (!wasUp) this.#emit('link', this.#link); // the socket before may have missed that it is up again
     for (const device of devices) this.send({ action: 'subscribe', device });
     this.#beat();
   }
@@ -233,8 +251,17 @@ export class HermesClient extends EventTarget {
     this.#emit('frame', frame);
     const event = EVENT_OF_CHANNEL.get(frame.channel);
     if (event) this.#emit(event, frame);
+    else if (frame.channel === 'status') this.#showStatus(frame);
     else if (frame.action === 'error') this.#fault(`the server says: ${frame.message}`, frame.code);
     else if (frame.action === 'pong' && this.#cancel('pong')) this.#emit('rtt', this.#world.elapsed() - this.#pingSentAt);
+  }
+
+  /** @param {Frame} frame */
+  #showStatus(frame) {
+    if (frame.mqtt === 'up' || frame.mqtt === 'down') {
+      this.#link = { up: frame.mqtt === 'up', since: frame.since };
+      this.#emit('link', this.#link);
+    } else if (typeof frame.online === 'boolean') this.#emit('presence', frame);
   }
 
   /** @param {Close} close */

@@ -15,7 +15,7 @@ from tests.programs import accepts, free_port, wait_until
 
 TIMEOUT_S = 10.0
 
-CONNECT, PUBLISH, SUBSCRIBE, DISCONNECT = 1, 3, 8, 14
+CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT = 1, 3, 8, 10, 14
 
 
 @dataclass
@@ -49,15 +49,25 @@ class Broker:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def reload(self) -> None:
+        """Let it read its password and access files again."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def publish(self, topic: str, payload: bytes | str, *options: str) -> None:
         """Send one message with another program."""
         raw = payload if isinstance(payload, bytes) else payload.encode()
         command = [needs("mosquitto_pub"), "-p", str(self.port), "-t", topic, "-s" if raw else "-n", *options]
         subprocess.run(command, input=raw, check=True, timeout=TIMEOUT_S)
 
-    def publish_lines(self, topic: str, lines: Sequence[str]) -> None:
+    def publish_lines(self, topic: str, lines: Sequence[str], *options: str) -> None:
         """Send many messages on one topic."""
-        command = [needs("mosquitto_pub"), "-p", str(self.port), "-t", topic, "-l"]
+        command = [needs("mosquitto_pub"), "-p", str(self.port), "-t", topic, "-l", *options]
         subprocess.run(command, input="\n".join(lines).encode(), check=True, timeout=TIMEOUT_S)
 
 
@@ -114,7 +124,7 @@ class Peer:
         assert kind == CONNECT
         return body[6]
 
-    def read_subscribe(self, version: int) -> tuple[bytes, list[str], bytes]:
+    def read_subscribe(self, version: int, qos: int = 0) -> tuple[bytes, list[str], bytes]:
         """Read SUBSCRIBE: packet id, filters, properties."""
         kind, body = self.read()
         assert kind == SUBSCRIBE
@@ -125,7 +135,7 @@ class Peer:
         while rest:
             size = int.from_bytes(rest[:2], "big")
             filters.append(rest[2 : 2 + size].decode())
-            assert rest[2 + size] == 0, "QoS 0 without options"
+            assert rest[2 + size] == qos, "the QoS without options"
             rest = rest[3 + size :]
         return packet_id, filters, properties
 

@@ -28,6 +28,7 @@ FACTS = {
         f"{fault} at {rate}/s" for fault in ("frames lost, or too many", "frames out of order") for rate in (200, 400)
     },
     "mqtt-latency": {"frames lost or out of order", "messages lost"},
+    "reconnect": {"outages not counted, or too many"},
     "storm": {"notifications lost"},
     "frozen": {
         "lost by those that read",

@@ -16,6 +16,7 @@ from hermes.mqtt import bridge as bridges
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES, Bridge
 from hermes.topics import TopicMap
 from tests.brokers import Heard
+from tests.intakes import Status, make_intake
 
 TOPIC = "tenants/acme/devices/d1/temp"
 NOW_S = 1_763_836_800.123
@@ -33,6 +34,7 @@ class Crossing:
         **bounds: int,
     ) -> None:
         self.heard = Heard()
+        self.statuses: list[Status] = []
         self.metrics = Metrics()
         self.link = Link()
         self.wakes = 0
@@ -43,8 +45,9 @@ class Crossing:
         self._call_at: Callable[..., asyncio.TimerHandle] = self.loop.call_at
         setattr(self.loop, "call_at", self._counted_wait)  # noqa: B010
         self.bridge = Bridge(
-            topics=TopicMap(templates),
-            publish=publish or self.heard,
+            intake=make_intake(
+                TopicMap(templates), metrics=self.metrics, publish=publish or self.heard, tell=self.statuses.append
+            ),
             flush=flush,
             link=self.link,
             metrics=self.metrics,

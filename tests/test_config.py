@@ -6,7 +6,9 @@ import pytest
 
 from hermes.config import ClientSettings, Settings, TokenSettings, load, state_folder
 from hermes.errors import ConfigError
+from hermes.mqtt_options import LinkOptions, TlsOptions
 from hermes.setting_values import is_loopback
+from tests.certificates import Authority
 from tests.conftest import SECRET
 
 
@@ -211,6 +213,98 @@ def test_keys_stand_one_a_line(tmp_path: Path) -> None:
     assert settings.api_keys == ("one", "two")
     path.write_text("\n")
     assert "holds no key" in faults({"jwt_secret": SECRET, "api_key_file": str(path)})[0]
+
+
+def test_the_links_settings_become_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From flags, variables and the file; the password is nowhere to be seen."""
+    password = tmp_path / "mqtt-password"
+    password.write_text("a password\n")
+    monkeypatch.setenv("HERMES_MQTT_CLIENT_ID", "gateway1")
+    monkeypatch.setenv("HERMES_MQTT_ALPN", "mqtt,x-amzn-mqtt-ca")
+    config = toml(tmp_path, "mqtt_clean_start = false\nmqtt_session_expiry_s = 600\nmqtt_qos = 1")
+    flags = {"mqtt_username": "ana", "mqtt_password_file": str(password), "mqtt_keepalive_s": "10"}
+    given = flags | {"jwt_secret": SECRET, "config": config, "mqtt_url": "mqtts://broker"}
+    settings = load(Settings, given)
+    assert settings.link_options == LinkOptions(
+        username="ana",
+        password="a password",
+        tls=TlsOptions(alpn=("mqtt", "x-amzn-mqtt-ca")),
+        client_id="gateway1",
+        keepalive_s=10,
+        clean_start=False,
+        session_expiry_s=600,
+        qos=1,
+    )
+    assert "a password" not in repr(settings.link_options)
+
+
+def test_the_link_is_plain_unless_told_otherwise() -> None:
+    """Each default has its reason in the documentation."""
+    assert load(Settings, {"jwt_secret": SECRET}).link_options == LinkOptions()
+    defaults = LinkOptions()
+    assert (defaults.keepalive_s, defaults.clean_start, defaults.session_expiry_s, defaults.qos) == (30, True, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"mqtt_password_file": "PASSWORD"}, "needs a user: give --mqtt-username"),
+        ({"mqtt_password_file": "PASSWORD", "mqtt_url": "mqtt://ana:hush@h"}, "keep the file"),
+        ({"mqtt_username": "ana", "mqtt_url": "mqtt://bob@h"}, "are both given; keep one"),
+        ({"mqtt_username": "ana", "mqtt_url": "embedded"}, "--mqtt-url is embedded; leave it out"),
+        ({"mqtt_username": "ana", "dev": "true"}, "--mqtt-url is embedded; leave it out"),
+        ({"mqtt_username": "ana", "mqtt_password_file": "EMPTY"}, "is empty; write the password into it"),
+        ({"mqtt_ca_file": "CA"}, "--mqtt-ca-file is for TLS, which --mqtt-url does not ask for"),
+        ({"mqtt_alpn": ["mqtt"], "mqtt_url": "ws://h"}, "--mqtt-alpn is for TLS"),
+        ({"mqtt_ca_file": "PASSWORD", "mqtt_url": "mqtts://h"}, "holds no certificate of a CA"),
+        ({"mqtt_ca_file": "ABSENT", "mqtt_url": "mqtts://h"}, "cannot read"),
+        (
+            {"mqtt_cert_file": "CA", "mqtt_url": "mqtts://h"},
+            "--mqtt-cert-file needs its other half: give --mqtt-key-file",
+        ),
+        (
+            {"mqtt_key_file": "CA", "mqtt_url": "mqtts://h"},
+            "--mqtt-key-file needs its other half: give --mqtt-cert-file",
+        ),
+        ({"mqtt_cert_file": "CA", "mqtt_key_file": "KEY", "mqtt_url": "mqtts://h"}, "are no pair"),
+        ({"mqtt_cert_file": "ABSENT", "mqtt_key_file": "KEY", "mqtt_url": "wss://h"}, "cannot read"),
+        ({"mqtt_session_expiry_s": "60"}, "keeps nothing without --mqtt-clean-start false"),
+        ({"mqtt_qos": "2"}, "--mqtt-qos"),
+        ({"mqtt_qos": "one"}, "--mqtt-qos"),
+        ({"mqtt_keepalive_s": "0"}, "--mqtt-keepalive-s"),
+        ({"mqtt_receive_maximum": "0"}, "--mqtt-receive-maximum"),
+        ({"mqtt_client_id": "a\nb"}, "--mqtt-client-id"),
+        ({"mqtt_alpn": ["x" * 256], "mqtt_url": "mqtts://h"}, "1 to 255 bytes"),
+    ],
+)
+def test_what_the_link_cannot_do_is_told(
+    flags: dict[str, object], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line each, with what to mend."""
+    signed = Authority(tmp_path).sign("other")
+    files = {"CA": tmp_path / "test-authority.pem", "KEY": signed.key, "ABSENT": tmp_path / "absent"}
+    for name, text in (("PASSWORD", "hush"), ("EMPTY", "\n")):
+        files[name] = tmp_path / name
+        files[name].write_text(text)
+    if "mqtt_url" in flags:
+        monkeypatch.setenv("HERMES_MQTT_URL", str(flags["mqtt_url"]))
+    given = {
+        name: str(files[value]) if isinstance(value, str) and value in files else value
+        for name, value in flags.items()
+        if name != "mqtt_url"
+    }
+    lines = faults({"jwt_secret": SECRET} | given)
+    assert len(lines) == 1, lines
+    assert words in lines[0]
+    assert "hush" not in lines[0]
+
+
+def test_a_kept_session_names_all_that_it_lacks() -> None:
+    """One alone would promise what does not happen."""
+    lines = faults({"jwt_secret": SECRET, "mqtt_clean_start": "false"})
+    for words in ("--mqtt-session-expiry-s", "--mqtt-client-id", "--mqtt-qos 1"):
+        assert any(words in line for line in lines), (words, lines)
+    assert len(lines) == 3
 
 
 def test_dev_brings_its_own_broker_and_needs_no_secret() -> None:

@@ -12,19 +12,25 @@ VALUES = {
     "",
     "errors",
     "ids",
+    "json_pointer",
     "config",
     "setting_values",
     "auth",
     "topics",
+    "presets",
+    "topic_patterns",
+    "template_parser",
     "topic_templates",
     "topic_filters",
+    "mqtt_options",
     "mqtt_url",
+    "broker_listen",
     "log",
     "metrics",
     "link",
 }
 FOLDER_FLOORS = {"delivery": 2, "mqtt": 3, "web": 3, "dev": 3}
-WIRING = {"app", "server", "cli", "check", "listen"}
+WIRING = {"app", "server", "feed", "cli", "check", "listen", "device_command"}
 
 
 def place(name: str) -> tuple[int, str]:
@@ -80,7 +86,9 @@ def test_a_module_imports_only_from_lower_floors_or_its_own_folder(path: Path) -
 @pytest.mark.parametrize(
     ("library", "only_in"),
     [
-        ("paho", {"hermes.mqtt.client", "hermes.mqtt.quick_paho"}),
+        ("paho", {"hermes.mqtt.connection", "hermes.mqtt.quick_paho", "hermes.mqtt.subscriptions"}),
+        ("cbor2", {"hermes.mqtt.cbor"}),
+        ("google", {"hermes.mqtt.sparkplug_b_pb2", "hermes.mqtt.sparkplug_payload"}),
         ("jwt", {"hermes.auth"}),
         ("jinja2", {"hermes.app", "hermes.web.console"}),
     ],

@@ -164,9 +164,12 @@ async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_herme
     assert (answer["ready"], answer["mqtt"]) == (False, "down")
     assert answer["missing"][0]
     socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
+    assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": answer["since"]}
     broker.start()
     await eventually(lambda: hermes.server.link.ready, timeout_s=15)
     assert (await hermes.request("/ready")).code == 200
+    up = await socket.hear()
+    assert (up["mqtt"], up["since"] > answer["since"]) == ("up", True)
     broker.publish("tenants/acme/devices/d1/temp", "21")
     assert (await socket.hear())["data"] == 21
 

@@ -18,6 +18,7 @@ from hermes.mqtt.payload import decode
 from hermes.mqtt_url import MqttUrl
 from hermes.topics import TopicMap
 from tests.brokers import Heard, mosquitto
+from tests.intakes import make_intake
 
 TOPICS = TopicMap(["hermes"])
 
@@ -162,7 +163,8 @@ def test_they_are_heard_through_a_real_broker(tmp_path: Path) -> None:
             url = MqttUrl("127.0.0.1", broker.port)
             heard, metrics, link = Heard(), Metrics(), Link()
             loop = asyncio.get_running_loop()
-            bridge = Bridge(topics=TOPICS, publish=heard, flush=lambda: None, link=link, metrics=metrics, loop=loop)
+            intake = make_intake(TOPICS, metrics=metrics, publish=heard)
+            bridge = Bridge(intake=intake, flush=lambda: None, link=link, metrics=metrics, loop=loop)
             listener = MqttClient(url, metrics=metrics, bridge=bridge, topics=TOPICS)
             speaker = MqttClient(url, metrics=metrics, thread_name="hermes-simulated")
             devices = SimulatedDevices(speaker.publish, interval_s=0.05)

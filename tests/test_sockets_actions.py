@@ -319,9 +319,9 @@ async def test_a_subscribe_that_changes_nothing_costs_only_its_answer(
     asked: list[object] = []
     subscribe = hermes.server.hub.subscribe
 
-    def count(session: Session, channels: Iterable[Channel]) -> None:
+    def count(session: Session, channels: Iterable[Channel]) -> list[Channel]:
         asked.append(channels)
-        subscribe(session, channels)
+        return subscribe(session, channels)
 
     monkeypatch.setattr(hermes.server.hub, "subscribe", count)
     assert await subscribed(socket, "subscribe", "d1") == ["d1"]

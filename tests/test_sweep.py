@@ -8,6 +8,7 @@ import pytest
 from hermes.delivery import channels
 from hermes.delivery import sweep as sweep_module
 from hermes.delivery.hub import Hub
+from hermes.delivery.snapshot import Snapshot, SnapshotLimits
 from hermes.delivery.sweep import Sweep
 from hermes.ids import UserId
 from hermes.metrics import Metrics
@@ -17,7 +18,9 @@ from tests.fakes import FakeTransport, make_session
 
 def make_sweep(hub: Hub) -> Sweep:
     """A sweep by the real clock."""
-    return Sweep(hub=hub, metrics=Metrics(), ping_interval_s=25, ping_timeout_s=20)
+    metrics = Metrics()
+    snapshot = Snapshot(limits=SnapshotLimits(), metrics=metrics)
+    return Sweep(hub=hub, snapshot=snapshot, metrics=metrics, ping_interval_s=25, ping_timeout_s=20)
 
 
 def test_an_expired_session_is_closed_within_a_second_of_its_expiry() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from hermes import topic_filters
-from hermes.errors import TemplateError
+from hermes.errors import TemplateError, Unaddressed
 from hermes.topics import PRESETS, TopicMap, parse_template
 
 SAMPLES = Path(__file__).parent.parent.parent / "shared" / "samples"
@@ -35,7 +35,10 @@ TEN_TEMPLATES = (
 def ids(topics: TopicMap, topic: str, value: object = None) -> tuple[str, str, str] | None:
     """What the map makes of a topic and a payload."""
     match = topics.match(topic)
-    return None if match is None else match.resolve(value)
+    try:
+        return None if match is None else match.resolve(value)
+    except Unaddressed:
+        return None
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,12 @@ def test_a_pointer_finds_strings_and_integers_only(pointer: str, value: object, 
     match = topics.match("up/d1")
     assert match is not None
     assert match.needs_payload
-    assert match.resolve(value) == (None if tenant is None else (tenant, "d1", ""))
+    if tenant is not None:
+        assert match.resolve(value) == (tenant, "d1", "")
+        return
+    with pytest.raises(Unaddressed) as fault:
+        match.resolve(value)
+    assert fault.value.reason == "pointer"
 
 
 def test_device_and_series_can_come_from_the_payload_too() -> None:
@@ -159,8 +167,35 @@ def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
         (["{tenant_id}/{tenant_id}/{device_id}"], ["tenant_id comes from two places"]),
         (["{x}/{x}/{tenant_id}/{device_id}"], ["x comes from two places"]),
         (["{tenant_id}/{device_id};tenant_id=a"], ["tenant_id comes from two places"]),
-        (["{tenant_id...}/{device_id}"], ["{tenant_id...} must be the whole of the last level"]),
-        (["{tenant_id}/a{device_id...}"], ["must be the whole of the last level", "{device_id}"]),
+        (["{tenant_id}/a{device_id...}"], ["must be the whole of a level", "{device_id}"]),
+        (["{tenant_id...}/{device_id...}"], ["two fields", "only one"]),
+        (["{tenant_id}/{device_id}/{a...}/{b?}"], ["two fields", "only one"]),
+        (["{tenant_id}/{device_id?}"], ["{device_id?} may not be absent"]),
+        (["{a?}/{tenant_id}/{device_id}"], ["{a?} must be the whole of the last level", "{a}"]),
+        (["{tenant_id}/{device_id}/x{a?}"], ["{a?} must be the whole of the last level"]),
+        (["{tenant_id}/{device_id:}"], ["empty alternative", "{name:one|other}"]),
+        (["{tenant_id}/{device_id:a||b}"], ["empty alternative"]),
+        (["{tenant_id}/{device_id:[a-}"], ["bracket", "[a-z0-9]"]),
+        (["{tenant_id}/{device_id:[]}"], ["bracket"]),
+        (["{tenant_id}/{device_id:[z-a]}"], ["[z-a]", "no set of characters"]),
+        (["{tenant_id}/{device_id:a/b}"], ["holds a /", "{device_id...}"]),
+        (["{tenant_id}/x{device_id:a*}"], ["has not the level for itself"]),
+        (["{tenant_id}/{device_id...:a*}/{series}"], ["has a pattern and levels after it", "!filter"]),
+        (["{tenant_id}/{device_id};payload=xml"], ["payload=xml", "payload=cbor"]),
+        (["{tenant_id}/{device_id};online="], ["online has no value", "online=SERIES"]),
+        (["{tenant_id}/{device_id};online=a||b"], ["empty name"]),
+        (["{tenant_id}/{device_id};online=/a~3"], ["no JSON pointer"]),
+        (["{device_id};tenant_id=/t;payload=sparkplug"], ["sparkplug has no JSON to point into"]),
+        (["hermes", "!a/b#"], ["exclusion '!a/b#'", "# must be"]),
+        (["hermes", "!a/#/b"], ["# must be"]),
+        (["hermes", "!a+/b"], ["+ must be"]),
+        (["hermes", "!"], ["it is empty"]),
+        (["!a/#"], ["no topic template"]),
+        (["hermes", "!tenants/#"], ["never reached", "!tenants/# leaves out"]),
+        (["a/{tenant_id}/{device_id:x*}", "a/{tenant_id}/{d:xy};device_id=z"], ["never reached"]),
+        (["a/{tenant_id}/{device_id:x*}", "a/{tenant_id}/{d:x*};device_id=z"], ["never reached"]),
+        (["a/{tenant_id}/{device_id:!b}", "a/{tenant_id}/{d:c|d};device_id=z"], ["never reached"]),
+        (["a/{tenant_id...}/{device_id}", "a/{tenant_id}/{b}/{c}/{device_id}"], ["never reached"]),
         (["{tenant_id/{device_id}"], ["braces", "'{tenant_id'"]),
         (["tenant_id}/{device_id}"], ["braces"]),
         (["{{tenant_id}}/{device_id}"], ["braces"]),

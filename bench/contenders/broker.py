@@ -30,16 +30,16 @@ class Broker:
 
 
 @contextlib.contextmanager
-def broker(*, websockets: bool = False) -> Iterator[Broker]:
+def broker(*, websockets: bool = False, port: int = 0) -> Iterator[Broker]:
     """Start it, wait until it accepts, stop it at the end. Raises `NotInstalledError` where there is no mosquitto.
 
-    With ``websockets`` it has a second listener, for MQTT in WebSockets.
+    With ``websockets`` it has a second listener, for MQTT in WebSockets. ``port`` 0 is a free one.
     """
     try:
         program, user = find_mosquitto().path, child_user()
     except BrokerUnavailable as error:
         raise NotInstalledError(str(error)) from None
-    port, websockets_port = free_port(), free_port() if websockets else 0
+    port, websockets_port = port or free_port(), free_port() if websockets else 0
     with tempfile.TemporaryDirectory(prefix="hermes-bench-broker-") as folder:
         path = Path(folder, "mosquitto.conf")
         lines = configuration(port=port, user=user and user.pw_name)

@@ -36,10 +36,25 @@ class Hermes:
         token = self.mint.token(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
         return f"/ws/tenant/{quote(tenant_id, safe='')}?token={token}"
 
+    def device_socket(self, tenant_id: str, device_id: str) -> str:
+        """``/ws/device/{device_id}`` of that tenant."""
+        token = self.mint.token(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
+        return f"/ws/device/{quote(device_id, safe='')}?token={token}"
+
     def legacy_socket(self, user_id: str) -> str:
         """``/ws`` of a user of the bench's tenant, which gets the tenant's broadcasts."""
         token = self.mint.token(user_id=user_id, username=f"user-{user_id}", tenant_id=TENANT, ttl_s=3_600)
         return f"/ws?token={token}"
+
+    def metric(self, name: str) -> float:
+        """What ``GET /metrics`` says of this one, which has no labels."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
     def is_ready(self) -> bool:
         """What ``GET /ready`` says: devices' data can arrive, or MQTT is off."""

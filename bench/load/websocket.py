@@ -20,16 +20,17 @@ PONG = 0x8A
 Take = Callable[[bytes, int], None]
 
 
-def open_socket(port: int, path: str, *, deflate: bool = False) -> socket.socket:
+def open_socket(port: int, path: str, *, deflate: bool = False, speaks_first: bool = False) -> socket.socket:
     """An upgraded connection to 127.0.0.1; with ``deflate`` it offers compression as Chrome does.
 
-    Raises `BenchError` where the server refuses, speaks before it is asked, or does not take the offer.
+    Raises `BenchError` where the server refuses, does not take the offer, or speaks before it is asked; unless it
+    ``speaks_first``, then all that follows its answer is left to be read.
     """
     sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(_request(port, path, deflate=deflate))
-        _check_answer(_answer(sock), deflate=deflate)
+        _check_answer(_answer(sock, read_bytes=1 if speaks_first else READ_BYTES), deflate=deflate)
     except BaseException:
         sock.close()
         raise
@@ -44,10 +45,10 @@ def _request(port: int, path: str, *, deflate: bool) -> bytes:
     ).encode()
 
 
-def _answer(sock: socket.socket) -> bytes:
+def _answer(sock: socket.socket, *, read_bytes: int) -> bytes:
     answer = b""
     while b"\r\n\r\n" not in answer:
-        part = sock.recv(READ_BYTES)
+        part = sock.recv(read_bytes)
         if not part:
             raise BenchError(f"the server closed during the handshake: {answer!r}")
         answer += part

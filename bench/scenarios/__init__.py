@@ -10,6 +10,7 @@ from bench.figures import Figure
 from bench.scenarios.broadcast import Broadcast
 from bench.scenarios.compression import Compression
 from bench.scenarios.event_loop import EventLoop
+from bench.scenarios.fleet import Fleet
 from bench.scenarios.frozen import Frozen
 from bench.scenarios.handshakes import Handshakes
 from bench.scenarios.idle_memory import IdleMemory
@@ -18,6 +19,9 @@ from bench.scenarios.mqtt_latency import MqttLatency
 from bench.scenarios.notify import Notify
 from bench.scenarios.notify_arrays import NotifyArrays
 from bench.scenarios.notify_rate import NotifyRate
+from bench.scenarios.paho_receive import PahoReceive
+from bench.scenarios.reconnect import Reconnect
+from bench.scenarios.snapshot import Snapshot
 from bench.scenarios.storm import Storm
 from bench.scenarios.sweep import Sweep
 from bench.scenarios.ten_thousand import TenThousand
@@ -38,6 +42,10 @@ FULL: Mapping[str, Scenario] = {
     "broadcast": Broadcast(),
     "mqtt-fan-out": MqttFanOut(),
     "mqtt-latency": MqttLatency(),
+    "fleet": Fleet(),
+    "snapshot": Snapshot(),
+    "paho-receive": PahoReceive(),
+    "reconnect": Reconnect(),
     "ten-thousand": TenThousand(),
     "handshakes": Handshakes(),
     "notify-rate": NotifyRate(),
@@ -49,7 +57,7 @@ FULL: Mapping[str, Scenario] = {
     "sweep": Sweep(),
 }
 
-ONLY_BY_NAME = frozenset({"sweep", "frozen"})  # two minutes and more each: too long for every run
+ONLY_BY_NAME = frozenset({"sweep", "frozen", "reconnect"})  # two minutes and more each: too long for every run
 
 QUICK: Mapping[str, Scenario] = {
     "notify": Notify(rate_per_s=50, requests=20),
@@ -59,6 +67,10 @@ QUICK: Mapping[str, Scenario] = {
     ),
     "mqtt-fan-out": MqttFanOut(rates_per_s=(200, 400), marked_per_s=400, sockets=5, for_s=0.2, window_s=0.05),
     "mqtt-latency": MqttLatency(rate_per_s=500, messages=100),
+    "fleet": Fleet(devices=50, watched=2, rate_per_s=100, for_s=0.5),
+    "snapshot": Snapshot(devices=20, sockets=2),
+    "paho-receive": PahoReceive(messages=2_000, rounds=1),
+    "reconnect": Reconnect(restarts=2, away_s=(0.0,), settle_s=0.1),
     "ten-thousand": TenThousand(sockets=40, fewer=20, messages=3, rate_per_s=20, for_s=0.1),
     "handshakes": Handshakes(handshakes=20, rounds=1, connections=4, remembered=4),
     "notify-rate": NotifyRate(requests=40, rounds=1, connections=4, users=4),

@@ -36,3 +36,8 @@ def device(tenant_id: TenantId, device_id: DeviceId) -> Channel:
 def device_anywhere(device_id: DeviceId) -> Channel:
     """The data of the devices of this id in every tenant; superusers only."""
     return Channel(("device", device_id))
+
+
+def whole(channel: Channel) -> Channel | None:
+    """The channel that brings all that this one brings, and more; None where there is none."""
+    return tenant(TenantId(channel[1])) if channel[0] == "device" and len(channel) == 3 else None

@@ -24,6 +24,9 @@ DEFLATE_LEVEL = 3
 Series = tuple[TenantId, DeviceId, str] | tuple[TenantId, DeviceId] | tuple[()]
 
 
+SERIES_PARTS = 3  # of telemetry; the others are statuses
+
+
 class Frame:
     """One message, ready for the wire: ``payload`` is its JSON text in UTF-8, an object.
 
@@ -60,8 +63,11 @@ class Frame:
     def with_skipped(self, number: int) -> "Frame":
         """The same value, telling that ``number`` older ones of its series were left out.
 
-        It is for one socket alone, and so is never deflated: a socket that inflates takes plain frames too.
+        It is for one socket alone, and so is never deflated: a socket that inflates takes plain frames too. A status
+        stays as it is: what it was in between is no loss.
         """
+        if self.series is None or len(self.series) != SERIES_PARTS:
+            return self
         frame = Frame(b'%b,"skipped":%d}' % (self.payload[:-1], number))
         frame._deflated = frame.plain
         return frame
@@ -99,11 +105,12 @@ def _deflate(payload: bytes) -> bytes:
     return _header(TEXT_FRAME | RSV1, len(body)) + body
 
 
-def encode(message: Message) -> Frame:
-    """The frame that every receiver of this message gets."""
+def encode(message: Message, *, snapshot: bool = False) -> Frame:
+    """The frame that every receiver of this message gets; with ``snapshot``, those who come later."""
     if isinstance(message, DeviceMessage):
         series = (message.tenant_id, message.device_id, message.series)
-        return Frame(orjson.dumps(_device_fields(message)), series)
+        fields = _device_fields(message)
+        return Frame(orjson.dumps(fields | {"snapshot": True} if snapshot else fields), series)
     if isinstance(message, DeviceStatus):
         return Frame(orjson.dumps(_device_status_fields(message)), (message.tenant_id, message.device_id))
     if isinstance(message, LinkStatus):

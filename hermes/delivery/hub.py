@@ -6,7 +6,7 @@ Everything here runs on the event loop's thread.
 import asyncio
 from collections.abc import Callable, Iterable, KeysView
 
-from hermes.delivery.channels import Channel
+from hermes.delivery.channels import Channel, whole
 from hermes.delivery.frames import Batch, Frame, encode
 from hermes.delivery.messages import Message
 from hermes.delivery.session import Session
@@ -36,9 +36,17 @@ class _Pending:
 
 
 class Hub:
-    """Channel → sessions. ``call_soon`` is the loop's: it runs the flush at the end of this turn."""
+    """Channel → sessions. ``call_soon`` is the loop's: it runs the flush at the end of this turn. ``on_watch`` is told
+    of a channel that gets its first session (True), or loses its last (False).
+    """
 
-    def __init__(self, *, metrics: Metrics, call_soon: Callable[[Callable[[], None]], object] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        call_soon: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        self.on_watch: Callable[[Channel, bool], None] | None = None
         self._metrics = metrics
         self._call_soon = call_soon
         self._sessions: dict[Channel, dict[Session, None]] = {}  # in the order in which they came
@@ -53,18 +61,28 @@ class Hub:
         """Every session that listens to anything."""
         return self._channels.keys()
 
-    def subscribe(self, session: Session, channels: Iterable[Channel]) -> None:
+    def subscribe(self, session: Session, channels: Iterable[Channel]) -> list[Channel]:
         """Let the session hear exactly these channels from now on, in place of those it heard before.
 
-        What was published earlier leaves first, so that the change falls between two messages.
+        What was published earlier leaves first, so that the change falls between two messages. Answers the channels
+        whose messages are new to it: those it did not hear before, neither by themselves nor as part of another.
         """
         self.flush()
         before = self._channels.get(session, frozenset())
         after = frozenset(channels)
         for channel in after - before:
-            self._sessions.setdefault(channel, {})[session] = None
+            self._enter(session, channel)
         self._leave(session, before - after)
         self._channels[session] = after
+        return [channel for channel in after - before if whole(channel) not in before]
+
+    def _enter(self, session: Session, channel: Channel) -> None:
+        sessions = self._sessions.get(channel)
+        if sessions is None:
+            sessions = self._sessions[channel] = {}
+            if self.on_watch is not None:
+                self.on_watch(channel, True)
+        sessions[session] = None
 
     def unsubscribe(self, session: Session) -> None:
         """Forget the session; harmless if it is not known."""
@@ -76,6 +94,8 @@ class Hub:
             sessions.pop(session, None)
             if not sessions:
                 del self._sessions[channel]
+                if self.on_watch is not None:
+                    self.on_watch(channel, False)
 
     def publish(self, message: Message) -> Receipt:
         """Put a message before every session of its channels; it leaves at this turn's flush.

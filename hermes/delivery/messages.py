@@ -84,6 +84,7 @@ class DeviceMessage:
     ``data`` is the text of one JSON value; ``encoding`` says ``text`` or ``base64`` where the payload was not
     JSON, else it is empty. ``timestamp_ms`` is when Hermes received it; None on a retained value, whose age
     nobody knows. ``historical`` is a value that the device tells late, after newer ones: it is no last value.
+    ``clears`` is an empty payload: there is no last value any more.
     """
 
     tenant_id: TenantId
@@ -95,6 +96,7 @@ class DeviceMessage:
     encoding: Literal["", "text", "base64"] = ""
     retained: bool = False
     historical: bool = False
+    clears: bool = False
 
     kind = "device"
 

@@ -3,7 +3,8 @@
 Two classes of message wait differently. Notices (notifications, broadcasts, answers) are kept, all of them, in order.
 So is telemetry at first, for a client that is busy for a moment loses nothing; past the same bound it collapses: of
 each series only the latest value waits, and tells in ``skipped`` how many it stands for. What waits in full leaves
-first, then all that had collapsed; what comes meanwhile collapses anew.
+first, then all that had collapsed; what comes meanwhile collapses anew. A snapshot that is under way goes before live
+telemetry, because that is newer; its bound is the snapshot's own.
 
 Refused: to collapse in place, so that a value keeps the turn of the one it replaces: values would leave in another
 order than they came in. Refused too: one queue in which each new value goes to the end: on a slow line a series that
@@ -11,10 +12,11 @@ changes often would never leave.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hermes.delivery.frames import Frame, Series
+from hermes.delivery.snapshot import Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Outbox:
         "_limits",
         "_notice_bytes",
         "_notices",
+        "_replay",
         "_telemetry",
         "_telemetry_bytes",
         "skipped",
@@ -49,6 +52,7 @@ class Outbox:
         self._limits = limits
         self._notices: deque[Frame] | None = None  # made when first needed, as the others: an empty one is 760 bytes
         self._notice_bytes = 0
+        self._replay: deque[Remembered] | None = None  # references to shared values
         self._telemetry: deque[tuple[Frame, int]] | None = None  # in order; a frame and how many it stands for
         self._telemetry_bytes = 0
         self._collapsed: dict[Series, tuple[Frame, int]] | None = None  # what came after that
@@ -57,11 +61,11 @@ class Outbox:
 
     def __len__(self) -> int:
         """How many frames wait."""
-        return len(self._notices or ()) + len(self._telemetry or ()) + len(self._collapsed or ())
+        return sum(len(waiting or ()) for waiting in (self._notices, self._replay, self._telemetry, self._collapsed))
 
     @property
     def size_bytes(self) -> int:
-        """Their size in plain form."""
+        """Their size in plain form, a snapshot's not counted."""
         return self._notice_bytes + self._telemetry_bytes + self._collapsed_bytes
 
     def put(self, frames: Sequence[Frame]) -> bool:
@@ -70,6 +74,12 @@ class Outbox:
         One frame that alone is larger than a bound of bytes may wait while no other of its class does.
         """
         return all(self._keep(frame) if frame.series is None else self._keep_value(frame) for frame in frames)
+
+    def replay(self, values: Iterable[Remembered]) -> None:
+        """Let a snapshot wait, before all live telemetry."""
+        if self._replay is None:
+            self._replay = deque()
+        self._replay.extend(values)
 
     def _keep(self, frame: Frame) -> bool:
         if self._notices is None:
@@ -114,6 +124,12 @@ class Outbox:
         if self._notices:
             return taken
         size_bytes = sum(map(len, taken))
+        while self._replay and (not taken or size_bytes < max_bytes):
+            frame = self._replay.popleft().frame
+            taken.append(frame)
+            size_bytes += len(frame)
+        if self._replay:
+            return taken
         if not self._telemetry and self._collapsed:
             self._telemetry, self._collapsed = deque(self._collapsed.values()), None
             self._telemetry_bytes, self._collapsed_bytes = self._collapsed_bytes, 0
@@ -137,5 +153,5 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget everything that waits."""
-        self._notices = self._telemetry = self._collapsed = None
+        self._notices = self._replay = self._telemetry = self._collapsed = None
         self._notice_bytes = self._telemetry_bytes = self._collapsed_bytes = 0

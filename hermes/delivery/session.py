@@ -5,12 +5,14 @@ fake; the real one stands in ``web/transport.py``.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 from hermes.auth import Principal
 from hermes.delivery.frames import Batch, Frame
 from hermes.delivery.outbox import Outbox, OutboxLimits
 from hermes.delivery.retry import retry_ms
+from hermes.delivery.snapshot import Remembered
 from hermes.errors import SLOW_CONSUMER, STOPPING, TOKEN_EXPIRED, Close
 from hermes.metrics import Metrics
 
@@ -102,6 +104,13 @@ class Session:
             self._metrics.slow_consumers.inc()
             self.close(SLOW_CONSUMER, retry_ms(1))  # alone: the others are not told to leave
         return kept
+
+    def replay(self, values: Sequence[Remembered]) -> None:
+        """Send a snapshot, piece by piece as the socket takes it; what is sent meanwhile comes after it."""
+        if values and not self.closed:
+            self._outbox.replay(values)
+            if not self._blocked:
+                self.drained()
 
     def drained(self) -> None:
         """The transport's last byte has gone: send on a part of what waits. The rest has its turn later, because many

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from hermes.delivery.hub import Hub
+from hermes.delivery.snapshot import Snapshot
 from hermes.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -22,12 +23,14 @@ class Sweep:
         self,
         *,
         hub: Hub,
+        snapshot: Snapshot,
         metrics: Metrics,
         ping_interval_s: float,
         ping_timeout_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._hub = hub
+        self._snapshot = snapshot
         self._metrics = metrics
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
@@ -54,7 +57,8 @@ class Sweep:
             self.once()
 
     def once(self) -> None:
-        """Sweep all sessions now."""
+        """Sweep all sessions, and what is remembered, now."""
+        self._snapshot.expire()
         wall_s, monotonic_s = self._clock(), time.monotonic()
         sessions = tuple(self._hub.sessions)
         self._metrics.sockets_blocked.set(sum([session.blocked for session in sessions]))

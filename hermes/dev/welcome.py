@@ -17,6 +17,7 @@ class Running:
     devices: int
     command: str = "hermes"
     why: str = ""
+    accounts: bool = False  # whether the broker asks everyone for a password
 
 
 def welcome(running: Running) -> str:
@@ -45,9 +46,10 @@ def _curl(running: Running) -> str:
 def _device_lines(running: Running) -> list[str]:
     topic = f"tenants/{ANA.tenant_id}/devices/mine/temp"
     url = "" if running.url.endswith("127.0.0.1:8080") else f" --url {running.url}"
+    publish = f"mosquitto_pub -p {running.broker_port} -t {topic} -m '{{\"value\":21.4}}'"
     return [
         f"{running.devices} simulated devices publish to the broker on port {running.broker_port}. Be one of them:\n",
-        f"  mosquitto_pub -p {running.broker_port} -t {topic} -m '{{\"value\":21.4}}'\n",
+        f"  {f'{running.command} device add {ANA.tenant_id}/mine' if running.accounts else publish}\n",
         "See what a browser would get:\n",
         f"  {running.command} listen tenant/{ANA.tenant_id}{url}\n",
     ]

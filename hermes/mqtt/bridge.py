@@ -1,7 +1,7 @@
 """The devices' door: the one crossing from paho's thread to the event loop.
 
-The thread puts what it read into a bounded queue and wakes the loop once per batch; the loop turns a batch into
-`DeviceMessage`s and publishes them. Changes of the link cross in the same queue, so that they keep their place
+The thread puts what it read into a bounded queue and wakes the loop once per batch; the loop hands the batch to the
+`Intake`, which publishes it. Changes of the link cross in the same queue, so that they keep their place
 between the messages. Past its bound the queue loses its oldest messages, counted: the newest values are what a
 dashboard wants.
 """
@@ -14,11 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from hermes.delivery.messages import DeviceMessage
+from hermes.delivery.messages import LinkStatus
 from hermes.link import Link
 from hermes.metrics import Metrics
-from hermes.mqtt import payload as payloads
-from hermes.topics import TopicMap
+from hermes.mqtt.intake import Arrival, Intake
 
 logger = logging.getLogger(__name__)
 
@@ -32,23 +31,6 @@ TURN_MAX_BYTES = 4 * 1_048_576
 REST_MIN_S = 0.000_3
 REST_MAX_S = 0.02
 
-REASONS = ("overrun", "unmatched", "pointer", "too_large", "duplicate_copy", "bad_topic", "error")
-
-
-class _Arrival(NamedTuple):
-    """A message as the thread read it. ``payload`` is None where it was too large to keep."""
-
-    topic: str
-    payload: bytes | None
-    retained: bool
-    subscription_ids: Sequence[int]
-    timestamp_ms: int
-
-    @property
-    def size(self) -> int:
-        """What it counts against the queue's bytes."""
-        return len(self.topic) + len(self.payload or b"")
-
 
 class _LinkChange(NamedTuple):
     """A change of the link, to be told on the loop; ``connected`` is what the gauge shows afterwards."""
@@ -60,15 +42,13 @@ class _LinkChange(NamedTuple):
 class Bridge:
     """The queue between one MQTT client's thread and one event loop.
 
-    ``publish`` is called on the loop, once per message, and ``flush`` after each turn's last; ``clock`` gives Unix
-    seconds.
+    ``intake`` gets each message on the loop, ``flush`` is called after each turn's last; ``clock`` gives Unix seconds.
     """
 
     def __init__(
         self,
         *,
-        topics: TopicMap,
-        publish: Callable[[DeviceMessage], object],
+        intake: Intake,
         flush: Callable[[], None],
         link: Link,
         metrics: Metrics,
@@ -77,8 +57,7 @@ class Bridge:
         queue_max_bytes: int = QUEUE_MAX_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._topics = topics
-        self._publish = publish
+        self._intake = intake
         self._flush = flush
         self._link = link
         self._metrics = metrics
@@ -86,12 +65,10 @@ class Bridge:
         self._queue_max_messages = queue_max_messages
         self._queue_max_bytes = queue_max_bytes
         self._clock = clock
-        self._dropped = {reason: metrics.mqtt_dropped.labels(reason) for reason in REASONS}
-        self._logged: set[tuple[str, str]] = set()
         self._resting_until_s = 0.0  # the loop's clock
-        self._batch: list[_Arrival] = []  # the thread's own, until wake()
+        self._batch: list[Arrival] = []  # the thread's own, until wake()
         self._lock = threading.Lock()  # guards all that follows
-        self._queue: deque[_Arrival | _LinkChange] = deque()
+        self._queue: deque[Arrival | _LinkChange] = deque()
         self._queued_messages = 0
         self._queued_bytes = 0
         self._overrun = 0
@@ -102,12 +79,12 @@ class Bridge:
     def put(self, topic: str, payload: bytes, *, retained: bool, subscription_ids: Sequence[int]) -> None:
         """Take a message; the loop sees it after the next `wake`."""
         kept = payload if len(payload) <= PAYLOAD_MAX_BYTES else None
-        self._batch.append(_Arrival(topic, kept, retained, subscription_ids, int(self._clock() * 1000)))
+        self._batch.append(Arrival(topic, kept, retained, subscription_ids, int(self._clock() * 1000)))
 
     def put_bad_topic(self, topic: bytes) -> None:
         """Count a message whose topic is not UTF-8 (MQTT-1.5.4-1) and drop it."""
         self._metrics.mqtt_received.inc()
-        self._drop("bad_topic", "", "topic %r is not UTF-8", topic[:200])
+        self._intake.losses.drop("bad_topic", "", "topic %r is not UTF-8", topic[:200])
 
     def wake(self) -> None:
         """Hand over what was put since the last time; wakes the loop unless it has been woken already."""
@@ -156,7 +133,7 @@ class Bridge:
         if change is not None:
             self._queue.appendleft(change)
 
-    def _forget(self, arrival: _Arrival) -> None:
+    def _forget(self, arrival: Arrival) -> None:
         self._queued_messages -= 1
         self._queued_bytes -= arrival.size
 
@@ -186,7 +163,9 @@ class Bridge:
             self._publish_items(items)
             self._flush()
         except Exception as error:  # noqa: BLE001 - whatever happened to this turn, the next one must come
-            self._drop("error", type(error).__name__, "a turn's messages could not be written", error=error)
+            self._intake.losses.drop(
+                "error", type(error).__name__, "a turn's messages could not be written", error=error
+            )
         if left:
             self._loop.call_soon(self._drain)
         else:
@@ -195,82 +174,43 @@ class Bridge:
         self._metrics.mqtt_batches.inc()
         self._metrics.mqtt_queued.set(left)
         if overrun:
-            self._drop("overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun)
+            self._intake.losses.drop(
+                "overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun
+            )
 
-    def _publish_items(self, items: Sequence[_Arrival | _LinkChange]) -> None:
+    def _publish_items(self, items: Sequence[Arrival | _LinkChange]) -> None:
         received = 0
         for item in items:
-            if isinstance(item, _Arrival):
+            if isinstance(item, Arrival):
                 received += 1
-                self._deliver(item)
+                self._intake.take(item)
             else:
-                item.tell()
-                self._metrics.mqtt_connected.set(item.connected)
+                self._tell(item)
         self._metrics.mqtt_received.inc(received)
+
+    def _tell(self, change: _LinkChange) -> None:
+        """Write the link's state, and tell the sockets where that changes what they get."""
+        was_up = self._link.is_up
+        change.tell()
+        self._metrics.mqtt_connected.set(change.connected)
+        if self._link.is_up != was_up:
+            self._intake.tell_link(LinkStatus(up=self._link.is_up, since_ms=self._link.changed_ms))
 
     def _rest(self, worked_s: float) -> None:
         if worked_s >= REST_MIN_S:
             self._resting_until_s = self._loop.time() + min(worked_s, REST_MAX_S)
 
-    def _take(self) -> tuple[list[_Arrival | _LinkChange], int, int]:
+    def _take(self) -> tuple[list[Arrival | _LinkChange], int, int]:
         """The items of this turn, the number of those left, and the number lost before it."""
-        items: list[_Arrival | _LinkChange] = []
+        items: list[Arrival | _LinkChange] = []
         size = 0
         with self._lock:
             while self._queue and len(items) < TURN_MAX_MESSAGES and size < TURN_MAX_BYTES:
                 item = self._queue.popleft()
-                if isinstance(item, _Arrival):
+                if isinstance(item, Arrival):
                     self._forget(item)
                     size += item.size
                 items.append(item)
             left, overrun, self._overrun = len(self._queue), self._overrun, 0
             self._drain_pending = left > 0
         return items, left, overrun
-
-    def _deliver(self, arrival: _Arrival) -> None:
-        try:
-            self._publish_arrival(arrival)
-        except Exception as error:  # noqa: BLE001 - one message must not take the rest of its batch along
-            self._drop("error", type(error).__name__, "topic %.200r could not be delivered", arrival.topic, error=error)
-
-    def _publish_arrival(self, arrival: _Arrival) -> None:
-        """Topic and payload become a message: the straight part of the walk."""
-        topic = arrival.topic
-        if not self._topics.wanted_copy(topic, arrival.subscription_ids):
-            self._dropped["duplicate_copy"].inc()  # expected where filters overlap: nothing to log
-            return
-        match = self._topics.match(topic)
-        if match is None:
-            self._drop("unmatched", "", "topic %.200r maps to no tenant and device: no template matches it", topic)
-            return
-        if arrival.payload is None:
-            self._drop("too_large", match.template.text, "payload of topic %.200r is over 1 MiB", topic)
-            return
-        payload = payloads.decode(arrival.payload)
-        found = match.resolve(payload.value)
-        if found is None:
-            self._drop("pointer", match.template.text, "payload of topic %.200r lacks what is pointed at", topic)
-            return
-        tenant_id, device_id, series = found
-        self._publish(
-            DeviceMessage(
-                tenant_id=tenant_id,
-                device_id=device_id,
-                series=series,
-                topic=topic,
-                data=payload.data,
-                timestamp_ms=None if arrival.retained else arrival.timestamp_ms,
-                encoding=payload.encoding,
-                retained=arrival.retained,
-            )
-        )
-
-    def _drop(
-        self, reason: str, kind: str, text: str, *details: object, count: int = 1, error: Exception | None = None
-    ) -> None:
-        """Count a loss, and log the first of its reason and kind; later ones only count."""
-        self._dropped[reason].inc(count)
-        if (reason, kind) not in self._logged:
-            self._logged.add((reason, kind))
-            context = f" (template {kind})" if kind and error is None else ""
-            logger.warning(f"{text}{context}; counted as {reason}, not logged again", *details, exc_info=error)

@@ -1,9 +1,10 @@
 """The devices' door: paho, with two of its private methods replaced, because they cost most of its thread's time.
 
-``_create_socket`` gives it a socket that reads ahead. ``_handle_publish`` takes the packet that nearly all are, QoS 0
-and without MQTT 5 properties, straight to the callback: paho makes a condition variable for each message and, with
-MQTT 5, two dozen lists for each packet's properties. All else is left to paho. This is why setup.cfg has an upper
-bound on paho, and why tests look whether both are still asked and agree with what they replace.
+``_create_socket`` gives it a socket that `hermes.mqtt.dial` opened and that reads ahead. ``_handle_publish`` takes the
+packet that nearly all are, QoS 0 and without MQTT 5 properties, straight to the callback: paho makes a condition
+variable for each message and, with MQTT 5, two dozen lists for each packet's properties. All else is left to paho. This
+is why setup.cfg has an upper bound on paho, and why tests look whether both are still asked and agree with what they
+replace.
 """
 
 from collections.abc import Callable
@@ -20,13 +21,16 @@ _RETAIN_BIT = 0b0001
 
 class QuickPaho(paho.Client):
     """``on_plain_message`` gets the bytes of topic and payload, and whether it was retained, of each message of
-    QoS 0 without properties; ``on_message`` gets the others.
+    QoS 0 without properties; ``on_message`` gets the others. ``dial`` opens its sockets; without it, paho does.
     """
 
     on_plain_message: Callable[[bytes, bytes, bool], None] | None = None
+    dial: Callable[[], Any] | None = None
+    wire: ReadAhead | None = None  # the last socket, also after paho has forgotten it
 
     def _create_socket(self) -> Any:
-        return ReadAhead(super()._create_socket())  # type: ignore[arg-type]
+        self.wire = ReadAhead(super()._create_socket() if self.dial is None else self.dial())
+        return self.wire
 
     def _handle_publish(self) -> MQTTErrorCode:
         packet: bytearray = self._in_packet["packet"]

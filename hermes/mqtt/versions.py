@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from hermes.mqtt.endings import NoAnswer, WrongVersion
+
 # A 3.1.1 broker may close on a CONNECT that it cannot read (MQTT-3.1.2-2). One that has spoken this version before
 # is more likely to be restarting.
 SILENT_CLOSES_MAX = 2
@@ -16,22 +18,6 @@ class MqttVersion(IntEnum):
 
     def __str__(self) -> str:
         return "5" if self is MqttVersion.V5 else "3.1.1"
-
-
-class Lost(Exception):
-    """The connection ended; the text says why."""
-
-
-class BrokerRefused(Lost):
-    """The broker refused something that a person has to mend; the text says what."""
-
-
-class WrongVersion(Lost):
-    """The broker does not speak this version of MQTT."""
-
-
-class NoAnswer(Lost):
-    """The broker closed before it had answered CONNECT."""
 
 
 class Versions:

@@ -18,20 +18,45 @@ export class DeviceTable {
   #changed = new Set();
   /** @type {Set<string>} */
   #leftOut = new Set();
+  /** @type {Map<string, Frame>} the devices that are offline, with the frame that said so */
+  #offline = new Map();
   #painting = false;
 
   constructor() { setInterval(() => this.#paintAges(), AGES_EVERY_MS); }
 
-  /** Takes a value at once, paints once per picture. @param {Frame} frame */
-  take(frame) {
-    const key = [frame.tenant_id, frame.device_id, frame.series].join('\u0000');
+  get size() { return this.#rows.size; }
+
+  get staleCount() { return [...this.#rows.values()].filter(({ stale }) => stale).length; }
+
+  /**
+   * Takes a value at once, paints once per picture.
+   * @param {Frame} frame
+   * @param {string} source  the name of the socket that brought it
+   */
+  take(frame, source) {
+    const key = deviceKey(frame) + frame.series;
     const row = this.#rows.get(key) ?? this.#add(key, frame);
     if (!row) return this.#leaveOut(key);
-    row.update(frame);
+    if (!row.take(frame, source)) return;
     this.#changed.add(row);
     if (this.#painting) return;
     this.#painting = true;
     requestAnimationFrame(() => this.#paint());
+  }
+
+  /** What only this socket has brought is stale from now on. @param {string} source */
+  lose(source) {
+    for (const row of this.#rows.values()) if (row.lose(source)) row.paintAge();
+  }
+
+  /** A device came or went. @param {Frame} frame */
+  showPresence(frame) {
+    const device = deviceKey(frame);
+    if (frame.online) this.#offline.delete(device);
+    else if (this.#offline.size < ROWS_MAX) this.#offline.set(device, frame);
+    for (let place = placeOf(device, this.#order); this.#order[place]?.startsWith(device); place += 1) {
+      this.#rows.get(this.#order[place])?.showPresence(frame.online ? undefined : frame);
+    }
   }
 
   /**
@@ -40,7 +65,8 @@ export class DeviceTable {
    */
   #add(key, frame) {
     if (this.#rows.size >= ROWS_MAX) return null;
-    const row = new DeviceRow(key, frame);
+    const row = new DeviceRow(frame);
+    row.showPresence(this.#offline.get(deviceKey(frame)));
     const place = placeOf(key, this.#order);
     this.#body.insertBefore(row.element, this.#rows.get(this.#order[place])?.element ?? null);
     this.#order.splice(place, 0, key);
@@ -72,6 +98,9 @@ export class DeviceTable {
     for (const row of this.#rows.values()) row.paintAge();
   }
 }
+
+/** What the keys of all the device's series begin with. @param {Frame} frame */
+function deviceKey({ tenant_id: tenant, device_id: device }) { return `${tenant}\u0000${device}\u0000`; }
 
 /**
  * Where a key belongs among sorted keys (binary search).

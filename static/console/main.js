@@ -5,6 +5,7 @@ import { readBoot } from './boot.js';
 import { DeviceTable } from './device-table.js';
 import { byId, make } from './element.js';
 import { ErrorList } from './error-list.js';
+import { Feed } from './feed.js';
 import { GatewayLamps } from './gateway-lamps.js';
 import { NoticeDesk } from './notice-desk.js';
 import { NotifyForm } from './notify-form.js';
@@ -15,6 +16,7 @@ const { dev } = readBoot();
 const announcer = new Announcer(byId('announcer'));
 const errors = new ErrorList();
 const devices = new DeviceTable();
+const feed = new Feed(devices, (text) => announcer.say(text));
 const token = new TokenField(dev?.tokens ?? []);
 const form = new NotifyForm(dev?.api_key);
 const desk = new NoticeDesk(acknowledge);
@@ -30,8 +32,10 @@ const cards = [...document.querySelectorAll('form.socket')].map((root) => (
 function attach(client, name) {
   client.on('notification', (frame) => desk.take(frame));
   client.on('broadcast', (frame) => desk.take(frame));
-  client.on('device', (frame) => devices.take(frame));
+  client.on('device', (frame) => devices.take(frame, name));
+  client.on('presence', (frame) => devices.showPresence(frame));
   client.on('error', ({ message }) => errors.add(name, message));
+  feed.watch(client, name);
 }
 
 /** On the notifications socket, else on the legacy one. @param {string} id */

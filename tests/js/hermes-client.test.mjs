@@ -14,7 +14,7 @@ async function started(options = {}) {
   };
   const client = new HermesClient({ url: 'ws://gateway/ws', getToken, ...options, world });
   const seen = [];
-  for (const type of ['state', 'frame', 'notification', 'device', 'broadcast', 'rtt', 'error']) {
+  for (const type of ['state', 'frame', 'notification', 'device', 'broadcast', 'presence', 'link', 'rtt', 'error']) {
     client.on(type, (detail) => seen.push([type, detail]));
   }
   const details = (type) => seen.filter(([name]) => name === type).map(([, detail]) => detail);
@@ -330,6 +330,64 @@ test('every frame is told, and again under its own name', async () => {
   assert.deepEqual(details('broadcast'), [frames[2]]);
 });
 
+test('a device that comes or goes is told as presence, and nothing else', async () => {
+  const { world, details } = await proved();
+  const gone = { channel: 'status', tenant_id: 'acme', device_id: 'd1', online: false, since: 7 };
+  const back = { ...gone, online: true, since: null };
+  world.socket.frame(gone);
+  world.socket.frame(back);
+  assert.deepEqual(details('presence'), [gone, back]);
+  assert.deepEqual([...details('link'), ...details('device')], []);
+});
+
+test('the link is told as it changes, and again by the property', async () => {
+  const { world, client, details } = await proved();
+  assert.deepEqual(client.link, { up: true, since: null });
+  world.socket.frame({ channel: 'status', mqtt: 'down', since: 5 });
+  assert.deepEqual(client.link, { up: false, since: 5 });
+  world.socket.frame({ channel: 'status', mqtt: 'up', since: 6 });
+  assert.deepEqual(client.link, { up: true, since: 6 });
+  assert.deepEqual(details('link'), [{ up: false, since: 5 }, { up: true, since: 6 }]);
+});
+
+test('a status that says neither is a frame and no more', async () => {
+  const { world, client, details } = await proved();
+  for (const odd of [{ mqtt: 'sideways' }, { device_id: 'd1', online: 'yes' }, {}]) {
+    world.socket.frame({ channel: 'status', ...odd });
+  }
+  assert.equal(details('frame').length, 4);
+  assert.deepEqual([...details('link'), ...details('presence'), ...details('error')], []);
+  assert.equal(client.link.up, true);
+});
+
+test('a fresh socket takes the link to be up unless it is told otherwise', async () => {
+  const { world, client, details } = await proved();
+  world.socket.frame({ channel: 'status', mqtt: 'down', since: 5 });
+  world.socket.end(1006);
+  await world.pass(500);
+  assert.equal(client.link.up, false); // nobody knows yet
+  const seenAtOpen = [];
+  client.on('state', ({ state }) => state === 'open' && seenAtOpen.push(client.link));
+  world.socket.accept();
+  assert.deepEqual(seenAtOpen, [{ up: true, since: null }]);
+  world.socket.frame({ channel: 'status', mqtt: 'down', since: 5 });
+  assert.deepEqual(details('link').map(({ up }) => up), [false, true, false]);
+});
+
+test('the snapshot is declined in the URL, beside what is there', async () => {
+  const { world } = await started({ url: 'ws://gateway/ws?tenant_id=acme', snapshot: false });
+  assert.equal(world.socket.url, 'ws://gateway/ws?tenant_id=acme&snapshot=0');
+  const wanted = await started({ snapshot: true });
+  assert.equal(wanted.world.socket.url, 'ws://gateway/ws');
+});
+
+test('a value of the snapshot is a device event with its mark', async () => {
+  const { world, details } = await proved();
+  const known = { channel: 'device', device_id: 'd1', snapshot: true, timestamp: null, retained: true };
+  world.socket.frame(known);
+  assert.deepEqual(details('device'), [known]);
+});
+
 test('a bad frame is an error event and nothing else', async () => {
   const { world, client, details } = await proved();
   for (const bad of ['not json', '[1]', 'null', '42', '{"half":']) world.socket.frame(bad);
@@ -395,10 +453,11 @@ for (const [when, reach] of [
 }
 
 test('close() from within any listener is obeyed', async () => {
-  for (const type of ['state', 'frame', 'rtt', 'error']) {
+  for (const type of ['state', 'frame', 'link', 'rtt', 'error']) {
     const { world, client } = await started();
     client.on(type, () => client.close());
     world.socket.accept();
+    world.socket.frame({ channel: 'status', mqtt: 'down', since: 5 });
     world.socket.pong();
     world.socket.end(1006);
     await world.pass(600_000);

@@ -1,0 +1,128 @@
+"""Floor 4: ``hermes device add|list|remove``: which devices the embedded broker lets in.
+
+It writes the accounts' file and nothing else; a running Hermes sees that and tells its broker.
+"""
+
+import argparse
+import contextlib
+import ipaddress
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hermes.errors import AccountFault, TemplateError
+from hermes.mqtt.access import Access
+from hermes.mqtt.accounts import Account, AccountsFile, parse_account
+from hermes.mqtt.device_door import NOTE_NAME
+from hermes.topics import TopicMap
+
+EXAMPLES = """examples:
+  hermes device add acme/climate-01
+      prints the user and the password, this once, and a line to try them with
+  hermes device list
+  hermes device remove acme/climate-01
+  sudo hermes device --broker-state-dir /var/lib/hermes/broker add acme/climate-01
+      where Hermes runs as the systemd service
+
+a running hermes serve --broker-listen with the same folder knows within seconds"""
+
+NOBODY_READS = (
+    "hermes device: no Hermes has let devices in from {} so far; "
+    "start it with --broker-listen and this folder (--broker-state-dir)"
+)
+
+
+def add_words(command: argparse.ArgumentParser) -> None:
+    """What may follow ``hermes device``."""
+    verbs = command.add_subparsers(title="what to do", metavar="WHAT", required=True, dest="verb")
+    for verb, text in (("add", "make an account and print its password once"), ("remove", "end an account")):
+        parser = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        parser.add_argument("device", metavar="TENANT/DEVICE")
+    verbs.add_parser("list", help="print every account", description="Print every account.", allow_abbrev=False)
+
+
+def run(options: argparse.Namespace, folder: Path) -> int:
+    """Do what was asked for; the exit code. Raises `AccountFault`."""
+    accounts = AccountsFile(folder)
+    if options.verb == "list":
+        return _list(accounts)
+    account = parse_account(options.device)
+    if options.verb == "remove":
+        accounts.remove(account)
+        return 0
+    return _add(accounts, account)
+
+
+def _list(accounts: AccountsFile) -> int:
+    for account in sorted(accounts.read()):
+        print(account if account.user == str(account) else f"{account}\tuser {account.user}")
+    return 0
+
+
+def _add(accounts: AccountsFile, account: Account) -> int:
+    note = _note(accounts.folder)
+    filters = _filters(note, account)
+    password = accounts.add(account)
+    if note is None:
+        print(NOBODY_READS.format(accounts.folder), file=sys.stderr)
+    print("\n".join(_lines(account, password, note or {}, filters)))
+    return 0
+
+
+def _lines(account: Account, password: str, note: Mapping[str, Any], filters: tuple[str, ...]) -> Iterator[str]:
+    yield f"user      {account.user}"
+    yield f"password  {password}"
+    for text in filters:
+        yield f"topic     {text}"
+    yield ""
+    yield "The password is shown this once. Try it:"
+    yield f"  {_publish_line(account, password, note, filters)}"
+
+
+def _publish_line(account: Account, password: str, note: Mapping[str, Any], filters: tuple[str, ...]) -> str:
+    host, _, port = str(note.get("listen", "GATEWAY:1883")).rpartition(":")
+    words = ["mosquitto_pub", "-h", _host(host), "-p", port]
+    if note.get("tls"):
+        words += ["--cafile", "ca.pem"]
+    words += ["-u", account.user, "-P", password, "-t", _topic(filters), "-m", '{"value":21.5}']
+    return shlex.join(words)
+
+
+def _host(listening: str) -> str:
+    """Where to connect to: nobody can know by which of its addresses the device sees this machine."""
+    bare = listening.strip("[]")
+    with contextlib.suppress(ValueError):
+        if not ipaddress.ip_address(bare).is_unspecified:
+            return bare
+    return "GATEWAY"
+
+
+def _topic(filters: tuple[str, ...]) -> str:
+    """A topic to try: one of this device's."""
+    text = next(iter(filters), "TOPIC")
+    return "/".join("test" if level in ("+", "#") else level for level in text.split("/"))
+
+
+def _filters(note: Mapping[str, Any] | None, account: Account) -> tuple[str, ...]:
+    """Where this device may publish, as far as the running Hermes' templates are known. Raises `AccountFault`."""
+    try:
+        topics = TopicMap([str(text) for text in note["topics"]]) if note else None
+    except (KeyError, TypeError, TemplateError):
+        topics = None  # of another version
+    return () if topics is None else Access(topics).filters(account)
+
+
+def _note(folder: Path) -> Mapping[str, Any] | None:
+    """What the Hermes that lets devices in from this folder says of itself."""
+    try:
+        note = json.loads((folder / NOTE_NAME).read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AccountFault(f"cannot read {folder / NOTE_NAME}: {error.strerror}; run this as root") from None
+    except ValueError:
+        return None
+    return note if isinstance(note, dict) else None

@@ -1,0 +1,110 @@
+"""Floor 4: the devices' feed: the link to the broker, and all that a message passes on its way to the hub."""
+
+import asyncio
+from typing import Any
+
+from hermes.config import Settings
+from hermes.delivery.hub import Hub
+from hermes.delivery.snapshot import Snapshot
+from hermes.errors import ConfigError
+from hermes.link import Link
+from hermes.metrics import Metrics
+from hermes.mqtt import decoders
+from hermes.mqtt.bridge import Bridge
+from hermes.mqtt.client import MqttClient
+from hermes.mqtt.demand import Demand
+from hermes.mqtt.intake import Intake
+from hermes.mqtt.losses import Losses
+from hermes.mqtt_url import MqttUrl
+from hermes.topics import TopicMap
+
+
+def feed_faults(settings: Settings) -> list[str]:
+    """What keeps these settings' topics from being fed, a line for each thing to mend."""
+    topics = TopicMap(settings.topics)
+    faults = decoders.missing(topics.templates)
+    if settings.mqtt_on_demand and topics.overlapping:
+        filters = ", ".join(topics.filters)
+        faults.append(
+            f"--mqtt-on-demand needs topics that do not overlap, or messages would come twice; {filters} do:"
+            " change one, or leave it out"
+        )
+    return faults
+
+
+class Feed:
+    """Brings devices' messages to the hub. ``start`` once, on the running loop; then ``stop``."""
+
+    def __init__(self, *, settings: Settings, hub: Hub, snapshot: Snapshot, link: Link, metrics: Metrics) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._snapshot = snapshot
+        self._link = link
+        self._metrics = metrics
+        self._client: MqttClient | None = None
+        self._demand: Demand | None = None
+
+    def start(self, url: MqttUrl) -> None:
+        """Connect to this broker, now and whenever the link is lost. Raises `ConfigError`."""
+        faults = feed_faults(self._settings)
+        if faults:
+            raise ConfigError(faults)
+        topics = TopicMap(self._settings.topics)
+        bridge = Bridge(
+            intake=self._intake(topics),
+            flush=self._hub.flush,
+            link=self._link,
+            metrics=self._metrics,
+            loop=asyncio.get_running_loop(),
+        )
+        on_demand = self._settings.mqtt_on_demand
+        self._client = MqttClient(
+            url,
+            options=self._settings.link_options,
+            bridge=bridge,
+            topics=None if on_demand else topics,
+            metrics=self._metrics,
+        )
+        if on_demand:
+            self._follow_demand(topics, self._client)
+        self._client.start()
+
+    def _intake(self, topics: TopicMap) -> Intake:
+        kinds = {template.payload for template in topics.templates}
+        readers: dict[str, Any] = {}  # modules of extras: imported where a template asks for them
+        if "sparkplug" in kinds:
+            from hermes.mqtt.sparkplug import Sparkplug
+
+            readers["sparkplug"] = Sparkplug(publish=self._publish, metrics=self._metrics)
+        if "cbor" in kinds:
+            from hermes.mqtt import cbor
+
+            readers["decode_cbor"] = cbor.decode
+        return Intake(
+            topics=topics,
+            snapshot=self._snapshot,
+            publish=self._hub.publish,
+            losses=Losses(self._metrics),
+            **readers,
+        )
+
+    def _publish(self, topic: str, payload: bytes) -> bool:
+        return self._client is not None and self._client.publish(topic, payload)
+
+    def _follow_demand(self, topics: TopicMap, client: MqttClient) -> None:
+        self._demand = Demand(
+            topics=topics,
+            want=client.want,
+            keep=self._snapshot.keep,
+            linger_s=self._settings.mqtt_linger_s,
+            loop=asyncio.get_running_loop(),
+        )
+        self._hub.on_watch = self._demand.watch
+
+    async def stop(self) -> None:
+        """End the link; harmless if it never began."""
+        self._hub.on_watch = None
+        if self._demand is not None:
+            self._demand.stop()
+        if self._client is not None:
+            await asyncio.to_thread(self._client.stop)

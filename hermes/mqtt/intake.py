@@ -1,0 +1,166 @@
+"""The devices' door: an arrival becomes messages. Topic → whose it is; payload → JSON; then remembered and published.
+
+This is the straight part of the walk, on the event loop, one arrival at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
+from hermes.delivery.snapshot import Snapshot
+from hermes.errors import PayloadFault, Unaddressed
+from hermes.ids import DeviceId, TenantId
+from hermes.mqtt import payload as payloads
+from hermes.mqtt.losses import Losses
+from hermes.mqtt.payload import Payload
+from hermes.mqtt.presence import is_presence, presence
+from hermes.topics import TopicMap, TopicMatch
+
+
+class Arrival(NamedTuple):
+    """A message as the thread read it. ``payload`` is None where it was too large to keep."""
+
+    topic: str
+    payload: bytes | None
+    retained: bool
+    subscription_ids: Sequence[int]
+    timestamp_ms: int
+
+    @property
+    def size(self) -> int:
+        """What it counts against a queue's bytes."""
+        return len(self.topic) + len(self.payload or b"")
+
+
+class SparkplugReader(Protocol):
+    """What `hermes.mqtt.sparkplug` has; it is an extra."""
+
+    def read(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        tenant_id: TenantId,
+        device_id: DeviceId,
+        retained: bool,
+        timestamp_ms: int,
+    ) -> Sequence[DeviceMessage | DeviceStatus]:
+        """What one Sparkplug message says; raises `PayloadFault`."""
+
+
+class Intake:
+    """Makes messages of arrivals. ``publish`` gets those that are news.
+
+    ``sparkplug`` and ``decode_cbor`` are there where a template asks for them.
+    """
+
+    def __init__(
+        self,
+        *,
+        topics: TopicMap,
+        snapshot: Snapshot,
+        publish: Callable[[DeviceMessage | DeviceStatus | LinkStatus], object],
+        losses: Losses,
+        sparkplug: SparkplugReader | None = None,
+        decode_cbor: Callable[[bytes], Payload] | None = None,
+    ) -> None:
+        self._topics = topics
+        self._snapshot = snapshot
+        self._publish = publish
+        self._sparkplug = sparkplug
+        self._decode_cbor = decode_cbor
+        self.losses = losses
+
+    def take(self, arrival: Arrival) -> None:
+        """Publish what it says; whatever is wrong with it is counted."""
+        try:
+            self._take(arrival)
+        except Exception as error:  # noqa: BLE001 - one message must not take the rest of its batch along
+            text = "topic %.200r could not be delivered"
+            self.losses.drop("error", type(error).__name__, text, arrival.topic, error=error)
+
+    def _take(self, arrival: Arrival) -> None:
+        topic = arrival.topic
+        if not self._topics.wanted_copy(topic, arrival.subscription_ids):
+            self.losses.expected("duplicate_copy")  # where filters overlap
+            return
+        match = self._topics.match(topic)
+        if match is None:
+            self._unmatched(topic)
+        elif arrival.payload is None:
+            self.losses.drop("too_large", match.template.text, "payload of topic %.200r is over 1 MiB", topic)
+        else:
+            try:
+                self._read(arrival, arrival.payload, match)
+            except Unaddressed as fault:
+                self.losses.drop(fault.reason, match.template.text, "payload of topic %.200r: %s", topic, fault)
+            except PayloadFault as fault:
+                self.losses.drop("undecodable", match.template.text, "payload of topic %.200r: %s", topic, fault)
+
+    def _unmatched(self, topic: str) -> None:
+        if self._topics.excluded(topic):
+            self.losses.expected("excluded")
+        else:
+            self.losses.drop(
+                "unmatched", "", "topic %.200r maps to no tenant and device: no template matches it", topic
+            )
+
+    def _read(self, arrival: Arrival, raw: bytes, match: TopicMatch) -> None:
+        kind = match.template.payload
+        if kind == "sparkplug":
+            self._read_sparkplug(arrival, raw, match)
+            return
+        payload = self._decode_cbor(raw) if kind == "cbor" and raw and self._decode_cbor else payloads.decode(raw)
+        tenant_id, device_id, series = match.resolve(payload.value)
+        message = DeviceMessage(
+            tenant_id=tenant_id,
+            device_id=device_id,
+            series=series,
+            topic=arrival.topic,
+            data=payload.data,
+            timestamp_ms=None if arrival.retained else arrival.timestamp_ms,
+            encoding=payload.encoding,
+            retained=arrival.retained,
+            clears=not raw,
+        )
+        self._tell(message)
+        if is_presence(match.template, series):
+            self._tell_presence(message, match, payload)
+
+    def _read_sparkplug(self, arrival: Arrival, raw: bytes, match: TopicMatch) -> None:
+        assert self._sparkplug is not None
+        tenant_id, device_id, _ = match.resolve(None)
+        for message in self._sparkplug.read(
+            arrival.topic,
+            raw,
+            tenant_id=tenant_id,
+            device_id=device_id,
+            retained=arrival.retained,
+            timestamp_ms=arrival.timestamp_ms,
+        ):
+            self._tell(message)
+
+    def tell_link(self, status: LinkStatus) -> None:
+        """Tell every socket that carries device data that the link came or went."""
+        self._publish(status)
+
+    def _tell(self, message: DeviceMessage | DeviceStatus) -> None:
+        """Remember and publish it, in one turn of the loop; what is no news is counted."""
+        if isinstance(message, DeviceMessage):
+            if self._snapshot.learn(message):
+                self._publish(message)
+            else:
+                self.losses.expected("known")
+        elif self._snapshot.learn_status(message):
+            self._publish(message)
+
+    def _tell_presence(self, message: DeviceMessage, match: TopicMatch, payload: Payload) -> None:
+        """What it says of its device's presence, if anything. An empty payload takes back what was said."""
+        if message.clears:
+            before = self._snapshot.forget_status(message.tenant_id, message.device_id)
+            if before is not None and before.online:
+                self._publish(DeviceStatus(message.tenant_id, message.device_id, False, message.timestamp_ms))
+            return
+        online = presence(match.template, payload)
+        if online is not None:
+            self._tell(DeviceStatus(message.tenant_id, message.device_id, online, message.timestamp_ms))

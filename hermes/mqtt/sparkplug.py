@@ -1,0 +1,212 @@
+"""The devices' door: Sparkplug B. One message → the metrics in it, and who came or went.
+
+An extra, ``hermes-gateway[sparkplug]``. What becomes of what is in ``docs/sparkplug.md``; the types and their JSON are
+`sparkplug_payload`'s, what is remembered of edge nodes and its bound `sparkplug_nodes`'.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hermes.delivery.messages import DeviceMessage, DeviceStatus
+from hermes.ids import DeviceId, TenantId
+from hermes.metrics import Metrics
+from hermes.mqtt.sparkplug_b_pb2 import Payload
+from hermes.mqtt.sparkplug_nodes import (
+    MEMORY_MAX_BYTES,
+    NO_VOCABULARY,
+    EdgeNodes,
+    Source,
+    Vocabulary,
+    vocabulary_of,
+)
+from hermes.mqtt.sparkplug_payload import BOOLEAN, MetricReader, parse
+from hermes.mqtt.sparkplug_rebirths import Rebirths
+from hermes.mqtt.sparkplug_topic import SparkplugTopic, read_topic
+
+BD_SEQ = "bdSeq"
+# Booleans of these names are orders that a node takes: false in each birth, and never data
+CONTROLS = ("Node Control/", "Device Control/")
+SIGNED_FROM = 128  # from here on an integer without a type may mean a negative one
+
+_Told = list[DeviceMessage | DeviceStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A message of an edge node, parsed, and whose it is to Hermes."""
+
+    topic: str
+    kind: SparkplugTopic
+    payload: Payload
+    tenant_id: TenantId
+    device_id: DeviceId
+    retained: bool
+    timestamp_ms: int
+
+    @property
+    def seq(self) -> int | None:
+        return self.payload.seq if self.payload.HasField("seq") else None
+
+    @property
+    def bd_seq(self) -> int | None:
+        """Which session this is the birth or the death of."""
+        for metric in self.payload.metrics:
+            if metric.name == BD_SEQ:
+                return metric.int_value if metric.HasField("int_value") else metric.long_value
+        return None
+
+    def source(self, vocabulary: Vocabulary) -> Source:
+        return Source(self.tenant_id, self.device_id, vocabulary)
+
+    def status(self, online: bool, source: Source | None = None) -> DeviceStatus:
+        """That it, or another source, came or went."""
+        tenant_id, device_id = (source.tenant_id, source.device_id) if source else (self.tenant_id, self.device_id)
+        return DeviceStatus(tenant_id, device_id, online, None if self.retained else self.timestamp_ms)
+
+
+class Sparkplug:
+    """Reads what edge nodes say, one message at a time, and remembers their births.
+
+    ``publish`` takes a topic and a payload and says whether they left; ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        publish: Callable[[str, bytes], bool],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+        memory_max_bytes: int = MEMORY_MAX_BYTES,
+    ) -> None:
+        self._metrics = metrics
+        self._nodes = EdgeNodes(metrics, memory_max_bytes)
+        self._rebirths = Rebirths(publish=publish, metrics=metrics, clock=clock)
+
+    def read(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        tenant_id: TenantId,
+        device_id: DeviceId,
+        retained: bool,
+        timestamp_ms: int,
+    ) -> Sequence[DeviceMessage | DeviceStatus]:
+        """The values and changes of presence that one message tells, changes first. Raises `PayloadFault`, and then
+        has learned nothing from it.
+        """
+        kind = read_topic(topic)
+        if kind is None or not payload:  # an empty one takes a retained message back
+            return ()
+        said = _Said(topic, kind, parse(payload), tenant_id, device_id, retained, timestamp_ms)
+        if retained:
+            return self._kept(said)
+        match kind.kind:
+            case "NBIRTH":
+                return self._node_born(said)
+            case "DBIRTH":
+                return self._device_born(said)
+            case "NDEATH":
+                return self._node_dead(said)
+            case "DDEATH":
+                return self._device_dead(said)
+            case _:
+                return self._data(said)
+
+    def _node_born(self, said: _Said) -> _Told:
+        vocabulary = vocabulary_of(said.payload.metrics)
+        values, _ = self._values(said, vocabulary)
+        node = self._nodes.heard(said.kind.node)
+        gone = node.begin(said.source(vocabulary), bd_seq=said.bd_seq, seq=said.seq)
+        self._nodes.settle(node)
+        return [said.status(True), *(said.status(False, device) for device in gone), *values]
+
+    def _device_born(self, said: _Said) -> _Told:
+        vocabulary = vocabulary_of(said.payload.metrics)
+        values, _ = self._values(said, vocabulary)
+        node = self._nodes.heard(said.kind.node)
+        self._follow(said)
+        node.put(said.kind.device, said.source(vocabulary))
+        self._nodes.settle(node)
+        return [said.status(True), *values]
+
+    def _data(self, said: _Said) -> _Told:
+        node = self._nodes.heard(said.kind.node)
+        source = node.devices.get(said.kind.device) if said.kind.device else node.own
+        source_is_late = said.kind.device in node.awaited
+        values, understood = self._values(said, source.vocabulary if source else NO_VOCABULARY)
+        gone = node.overdue()
+        node.stale = node.stale or source is None or source_is_late or not understood
+        self._follow(said)
+        self._nodes.settle(node)
+        return [*(said.status(False, device) for device in gone), *values]
+
+    def _node_dead(self, said: _Said) -> _Told:
+        node = self._nodes.get(said.kind.node)
+        if node is None:
+            return [said.status(False)]
+        if node.own is not None and None not in (said.bd_seq, node.bd_seq) and said.bd_seq != node.bd_seq:
+            return []  # the last will of a session before this one, which comes late
+        gone = node.end()
+        self._nodes.settle(node)
+        return [said.status(False), *(said.status(False, device) for device in gone)]
+
+    def _device_dead(self, said: _Said) -> _Told:
+        node = self._nodes.heard(said.kind.node)
+        node.remove(said.kind.device)
+        self._follow(said)
+        self._nodes.settle(node)
+        return [said.status(False)]
+
+    def _kept(self, said: _Said) -> _Told:
+        """What the broker had kept, against the specification: values of some time or other. A birth says nothing of
+        today's aliases, and as little as a death of who is there now.
+        """
+        values, _ = self._values(said, vocabulary_of(said.payload.metrics))
+        return [] if said.kind.kind.endswith("DEATH") else list(values)
+
+    def _follow(self, said: _Said) -> None:
+        """Take the message's place in its node's order, and ask for births where anything was missed."""
+        node = self._nodes.heard(said.kind.node)
+        if not node.follow(said.seq):
+            self._metrics.sparkplug_gaps.inc()
+            node.stale = True
+        if node.stale or node.own is None:
+            self._rebirths.ask(said.kind.node, node, timestamp_ms=said.timestamp_ms)
+
+    def _values(self, said: _Said, vocabulary: Vocabulary) -> tuple[_Told, bool]:
+        """The metrics' messages, and whether a new birth could give a meaning to those that are withheld."""
+        reader = MetricReader()
+        told: _Told = []
+        understood = True
+        for metric in said.payload.metrics:
+            name = metric.name or vocabulary.aliases.get(metric.alias, "")
+            if not name or _is_ambiguous(metric, name, vocabulary):
+                understood = understood and name is None
+                self._metrics.sparkplug_withheld.inc()
+                continue
+            datatype = metric.datatype or vocabulary.types.get(name, 0)
+            if name != BD_SEQ and not (datatype == BOOLEAN and name.startswith(CONTROLS)):
+                told.append(self._message(said, metric, name, reader, datatype))
+        return told, understood
+
+    def _message(
+        self, said: _Said, metric: Payload.Metric, name: str, reader: MetricReader, datatype: int
+    ) -> DeviceMessage:
+        return DeviceMessage(
+            tenant_id=said.tenant_id,
+            device_id=said.device_id,
+            series=name,
+            topic=said.topic,
+            data=reader.data(metric, datatype=datatype, timestamp_ms=metric.timestamp or said.payload.timestamp),
+            timestamp_ms=None if said.retained else said.timestamp_ms,
+            retained=said.retained,
+            historical=metric.is_historical,
+        )
+
+
+def _is_ambiguous(metric: Payload.Metric, name: str, vocabulary: Vocabulary) -> bool:
+    """Whether only the missing birth tells if this integer is a large one or a negative one."""
+    untyped = not metric.datatype and name not in vocabulary.types
+    return untyped and max(metric.int_value, metric.long_value) >= SIGNED_FROM

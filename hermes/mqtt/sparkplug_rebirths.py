@@ -1,0 +1,44 @@
+"""The devices' door: asks Sparkplug's edge nodes for their births, seldom enough to harm nobody."""
+
+from collections import deque
+from collections.abc import Callable
+
+from hermes.metrics import Metrics
+from hermes.mqtt.sparkplug_b_pb2 import Payload
+from hermes.mqtt.sparkplug_nodes import EdgeNode, NodeKey
+from hermes.mqtt.sparkplug_payload import BOOLEAN
+from hermes.mqtt.sparkplug_topic import rebirth_topic
+
+PATIENCE_MIN_S = 10.0
+PATIENCE_MAX_S = 600.0  # for a node that does not do it, or whose births do not help
+PER_SECOND_MAX = 50  # after an outage every node of a fleet has to be asked, and answers with all it has
+
+
+class Rebirths:
+    """``publish`` takes topic and payload, and says whether that left; ``clock`` gives monotonic seconds."""
+
+    def __init__(self, *, publish: Callable[[str, bytes], bool], metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._publish = publish
+        self._metrics = metrics
+        self._clock = clock
+        self._last_s: deque[float] = deque(maxlen=PER_SECOND_MAX)
+
+    def ask(self, key: NodeKey, node: EdgeNode, *, timestamp_ms: int) -> None:
+        """Ask the node to be born again, unless that was done just now: at first 10 s must lie in between, each time
+        twice as long, and 10 s again when it needed none for a while. What cannot leave is asked at the next occasion.
+        """
+        now_s = self._clock()
+        if now_s < node.ask_again_s or (len(self._last_s) == PER_SECOND_MAX and now_s - self._last_s[0] < 1.0):
+            return
+        if not self._publish(rebirth_topic(key), _request(timestamp_ms)):
+            return
+        well = now_s - node.ask_again_s > PATIENCE_MAX_S
+        node.patience_s = PATIENCE_MIN_S if well else min(max(2 * node.patience_s, PATIENCE_MIN_S), PATIENCE_MAX_S)
+        node.ask_again_s = now_s + node.patience_s
+        self._last_s.append(now_s)
+        self._metrics.sparkplug_rebirth_requests.inc()
+
+
+def _request(timestamp_ms: int) -> bytes:
+    order = Payload.Metric(name="Node Control/Rebirth", timestamp=timestamp_ms, datatype=BOOLEAN, boolean_value=True)
+    return Payload(timestamp=timestamp_ms, metrics=[order]).SerializeToString()

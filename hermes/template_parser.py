@@ -1,0 +1,223 @@
+"""Floor 1: the text of a topic template → a `Template`, or what to mend."""
+
+import re
+from types import MappingProxyType
+from typing import NoReturn, cast
+
+from hermes.errors import TemplateError
+from hermes.topic_patterns import FieldPattern
+from hermes.topic_templates import DEVICE, IDS, TENANT, WANTED, Field, Level, PayloadKind, Template
+
+TEMPLATE_MAX_BYTES = 65_535  # MQTT 5 §1.5.4: the longest string that a packet can hold
+PAYLOADS = ("json", "cbor", "sparkplug")
+ONLINE = frozenset({"online", "LWT"})  # series that tell presence where a template names none
+KEYS = (*WANTED, "payload", "online")
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
+_REST, _OPTIONAL = "...", "?"
+
+
+def parse_template(text: str, *, preset: str = "") -> Template:
+    """The template that the text describes. Raises `TemplateError`: what is wrong, and what to write."""
+    try:
+        return _parse(text, preset)
+    except _Fault as fault:
+        raise TemplateError(f"template {_shown(text)}: {fault}") from None
+
+
+class _Fault(Exception):
+    """What is wrong with a template, and what to write."""
+
+
+def _parse(text: str, preset: str) -> Template:
+    topic, *settings = text.split(";")
+    _check_text(topic, text)
+    texts = _levels_of(topic)
+    optional = _field(texts.pop()[1:-1].replace(_OPTIONAL, "", 1)) if _is_optional(texts[-1]) else None
+    rests = [index for index, level in enumerate(texts) if _is_rest(level)]
+    if len(rests) + (optional is not None) > 1:
+        _fail("there are two fields of which nobody could tell the border; only one may end in ... or ?")
+    at = rests[0] if rests else len(texts)
+    rest = _field(texts[at][1:-1].replace(_REST, "", 1)) if rests else None
+    levels, after = [_level(level) for level in texts[:at]], [_level(level) for level in texts[at + 1 :]]
+    _check_parts(topic, levels, rest=rest, after=after, optional=optional)
+    constants, pointers, others = _settings(settings)
+    online, online_pointer = _online(others.get("online"))
+    template = Template(
+        text=text,
+        levels=tuple(levels),
+        rest=rest,
+        after=tuple(after),
+        optional=optional,
+        constants=MappingProxyType(constants),
+        pointers=MappingProxyType(pointers),
+        payload=_payload(others.get("payload", "json")),
+        online=online,
+        online_pointer=online_pointer,
+        preset=preset,
+    )
+    _check_names(template)
+    return template
+
+
+def _fail(text: str) -> NoReturn:
+    raise _Fault(text)
+
+
+def _check_text(topic: str, text: str) -> None:
+    if not topic:
+        _fail("the topic is empty; write one such as tenants/{tenant_id}/devices/{device_id}/{series...}")
+    if "\0" in text:
+        _fail("a NUL character is not allowed in topics (MQTT-1.5.4-2); leave it out")
+    if "+" in re.sub(r"\{[^{}]*\}", "", topic) or "#" in topic:
+        _fail("the wildcards + and # are not allowed; write {name} for one level, {name...} for the rest")
+    try:
+        size = len(topic.encode())
+    except UnicodeEncodeError:
+        _fail("it is not valid UTF-8; write the topic's characters as they are")
+    if size > TEMPLATE_MAX_BYTES:
+        _fail(f"it is longer than {TEMPLATE_MAX_BYTES:,} bytes, the longest topic that MQTT knows; shorten it")
+
+
+def _levels_of(topic: str) -> list[str]:
+    """The topic's levels; a ``/`` in a field's pattern parts none."""
+    return re.split(r"/(?![^{}]*\})", topic)
+
+
+def _is_whole_field(level: str) -> bool:
+    return level.startswith("{") and level.endswith("}") and level.count("{") == level.count("}") == 1
+
+
+def _is_rest(level: str) -> bool:
+    return _is_whole_field(level) and level[1:-1].partition(":")[0].endswith(_REST)
+
+
+def _is_optional(level: str) -> bool:
+    return _is_whole_field(level) and level[1:-1].partition(":")[0].endswith(_OPTIONAL)
+
+
+def _level(text: str) -> Level:
+    parts: list[str | Field] = []
+    for match in _PARTS.finditer(text):
+        inside, literal, stray = match.groups()
+        if stray:
+            _fail(f"the braces in {text!r} are not in pairs; write {{name}}")
+        if inside is None:
+            parts.append(literal)
+            continue
+        if parts and isinstance(parts[-1], Field):
+            _fail(f"two fields touch in {text!r}; put a character between them")
+        parts.append(_plain_field(inside, text))
+    if len(parts) > 1 and any(isinstance(part, Field) and part.pattern for part in parts):
+        _fail(f"in {text!r} a field with a pattern has not the level for itself; leave the pattern out, or the rest")
+    return tuple(parts) or ("",)
+
+
+def _plain_field(inside: str, level: str) -> Field:
+    name = inside.partition(":")[0]
+    if name.endswith(_REST) and not _is_whole_field(level):
+        _fail(f"{{{name}}} must be the whole of a level; write {{{name[:-3]}}}")
+    if name.endswith(_OPTIONAL):
+        _fail(f"{{{name}}} must be the whole of the last level: only that may be absent; write {{{name[:-1]}}}")
+    if "/" in inside:
+        _fail(f"the pattern of {{{name}}} holds a /, but the field is one level; write {{{name}...}} for several")
+    return _field(inside)
+
+
+def _field(inside: str) -> Field:
+    name, colon, text = inside.partition(":")
+    if not name:
+        _fail("a field has no name; write {name}")
+    if not _NAME.fullmatch(name):
+        _fail(f"{name!r} is no field name; use letters, digits and _, not beginning with a digit")
+    if not colon:
+        return Field(name)
+    pattern = FieldPattern(text)
+    fault = pattern.fault()
+    if fault is not None:
+        _fail(fault)
+    return Field(name, pattern)
+
+
+def _check_parts(
+    topic: str, levels: list[Level], *, rest: Field | None, after: list[Level], optional: Field | None
+) -> None:
+    if topic.startswith("$share/"):
+        _fail("$share/… is a kind of subscription, no topic; write the topic alone")
+    if topic.startswith("$") and len(levels) and len(levels[0]) > 1:
+        _fail("a first level that begins with $ cannot hold a field, for no wildcard matches it; write it out")
+    if rest is not None and after and rest.pattern is not None:
+        _fail(f"{{{rest.name}...}} has a pattern and levels after it; leave one out, or exclude topics with !filter")
+    if optional is not None and (optional.name in IDS or not levels):
+        _fail(f"{{{optional.name}?}} may not be absent; write {{{optional.name}}}")
+
+
+def _settings(texts: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]], dict[str, str]]:
+    """Constants, pointers, and the other keys."""
+    constants: dict[str, str] = {}
+    pointers: dict[str, tuple[str, ...]] = {}
+    others: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if key not in KEYS:
+            _fail(f"{key!r} after ; is not known; write {', '.join(f'{name}=…' for name in KEYS)}")
+        if not equals or not value:
+            _fail(f"{key} has no value; {_example(key)}")
+        if key in constants or key in pointers or key in others:
+            _fail(f"{key} is set twice; leave one out")
+        if key not in WANTED:
+            others[key] = value
+        elif value.startswith("/"):
+            pointers[key] = _pointer(key, value)
+        else:
+            constants[key] = value
+    return constants, pointers, others
+
+
+def _example(key: str) -> str:
+    if key == "payload":
+        return f"write payload={' or payload='.join(PAYLOADS)}"
+    if key == "online":
+        return "write online=SERIES, online=ONE|OTHER or online=/json/pointer"
+    return f"write {key}=constant or {key}=/json/pointer"
+
+
+def _payload(text: str) -> PayloadKind:
+    if text not in PAYLOADS:
+        _fail(f"payload={text} is not known; {_example('payload')}")
+    return cast(PayloadKind, text)
+
+
+def _online(text: str | None) -> tuple[frozenset[str], tuple[str, ...] | None]:
+    if text is None:
+        return ONLINE, None
+    if text.startswith("/"):
+        return frozenset(), _pointer("online", text)
+    names = text.split("|")
+    if not all(names):
+        _fail(f"online={text} has an empty name; {_example('online')}")
+    return frozenset(names), None
+
+
+def _pointer(key: str, text: str) -> tuple[str, ...]:
+    if re.search(r"~(?![01])", text):
+        _fail(f"{key}={text} is no JSON pointer (RFC 6901); write ~0 for ~ and ~1 for / inside a name")
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
+
+
+def _check_names(template: Template) -> None:
+    fields = template.fields
+    for name in (*fields, *template.constants):
+        if (*fields, *template.constants).count(name) > 1:
+            _fail(f"{name} comes from two places; keep one of them")
+    if template.payload == "sparkplug" and template.pointers:
+        _fail("payload=sparkplug has no JSON to point into; take tenant_id and device_id from the topic")
+    for name in (TENANT, DEVICE):
+        if name not in (*fields, *template.constants, *template.pointers):
+            choice = f"write {{{name}}} in the topic, or add ;{name}=constant or ;{name}=/json/pointer"
+            _fail(f"{name} is missing; {choice}")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 200 else text[:200] + "…")

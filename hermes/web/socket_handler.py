@@ -1,0 +1,338 @@
+"""Floor 3: what the four WebSocket routes have in common. A handler reads the request, asks who it is, and gives the
+hub a session.
+
+Everything up to the session happens without an await: Tornado runs `on_close` before `open` for a client that
+leaves during one, and never again.
+"""
+
+import asyncio
+import logging
+import zlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from tornado.web import HTTPError
+from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
+
+from hermes.auth import Authenticator, Principal
+from hermes.delivery import channels
+from hermes.delivery.actions import Ack, Action, Ping, Refresh, parse_action
+from hermes.delivery.channels import Channel
+from hermes.delivery.frames import reply
+from hermes.delivery.hub import Hub
+from hermes.delivery.messages import LinkStatus
+from hermes.delivery.outbox import OutboxLimits
+from hermes.delivery.retry import retry_ms
+from hermes.delivery.session import Session
+from hermes.delivery.snapshot import Remembered, Snapshot
+from hermes.errors import (
+    BINARY_NOT_SUPPORTED,
+    CODES,
+    FORBIDDEN,
+    INTERNAL_ERROR,
+    MESSAGE_TOO_BIG,
+    SERVER_FULL,
+    STOPPING,
+    TOO_MANY_ERRORS,
+    ClientFault,
+    Close,
+    Refused,
+)
+from hermes.link import Link
+from hermes.metrics import Metrics
+from hermes.web import credentials
+from hermes.web.deflate import SharedDeflateProtocol, acceptable_offer
+from hermes.web.transport import WebSocketTransport
+
+log = logging.getLogger(__name__)
+
+MESSAGE_MAX_BYTES = 65_536
+DISCARD_MAX_BYTES = 1_048_576  # read and thrown away, so that the 1009 arrives; beyond it Tornado cuts
+ERRORS_MAX = 20  # the twentieth in ten seconds closes
+ERRORS_WINDOW_S = 10.0
+
+
+@dataclass(slots=True)
+class Occupancy:
+    """How many sockets there are, refused ones that are still closing included, and how many may be."""
+
+    limit: int
+    open: int = 0
+    stopping: bool = False
+
+    @property
+    def over(self) -> bool:
+        """One more than may be: the last one counted must leave."""
+        return self.open > self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class SocketContext:
+    """The shared objects that every socket works with."""
+
+    authenticator: Authenticator
+    hub: Hub
+    metrics: Metrics
+    occupancy: Occupancy
+    snapshot: Snapshot
+    link: Link
+    limits: OutboxLimits
+    origins: frozenset[str]
+    compress: bool
+
+
+class SocketHandler(WebSocketHandler):
+    """What the four routes have in common; each says which channels its principal may hear."""
+
+    # Slots, because more entries in the handler's dict than Tornado makes cost every socket 1.5 KiB.
+    __slots__ = ("_counted", "_errors", "_session", "context")
+
+    route = ""
+    carries_telemetry = True
+
+    def initialize(self, context: SocketContext) -> None:
+        """Take the shared objects."""
+        self.context = context
+        self._session: Session | None = None
+        self._counted = False
+        self._errors: deque[float] | None = None  # made at the first: most clients never err
+
+    def audience(self, principal: Principal) -> Iterable[Channel]:
+        """The channels of this route for this principal; raises `Refused` where it may not be open to them."""
+        raise NotImplementedError
+
+    # -- the handshake ------------------------------------------------------------------------------------------
+
+    @property
+    def max_message_size(self) -> int:
+        """Bytes that are read before the connection is cut; what is acceptable is checked in `on_message`."""
+        return DISCARD_MAX_BYTES
+
+    def prepare(self) -> None:
+        """An origin that is no URL is nobody's; Tornado would answer 500."""
+        origin = self.request.headers.get("Origin")
+        try:
+            if origin is not None:
+                urlsplit(origin)
+        except ValueError:
+            raise HTTPError(403, "the Origin header is no URL") from None
+
+    def check_origin(self, origin: str) -> bool:
+        """The page's own origin, and those that ``--origin`` names."""
+        origins = self.context.origins
+        own = origin.lower().partition("://")[2] == self.request.headers.get("Host", "").lower()
+        return own or "*" in origins or origin.lower() in origins
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """``hermes.v1`` wherever it is offered, also before a refusal: a browser would not see that otherwise."""
+        return credentials.SUBPROTOCOL if credentials.SUBPROTOCOL in subprotocols else None
+
+    def get_compression_options(self) -> dict[str, Any] | None:
+        """None answers the handshake without permessage-deflate."""
+        return {} if self.context.compress and acceptable_offer(self.request) else None
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        """Tornado's protocol 13 with compression that all sockets can share."""
+        protocol = super().get_websocket_protocol()
+        if isinstance(protocol, WebSocketProtocol13):
+            return SharedDeflateProtocol(self, False, protocol.params)
+        return None
+
+    def open(self, *path: str) -> None:
+        """The handshake is accepted: now look at the token, because a refused handshake tells a browser nothing."""
+        self._count_in()
+        try:
+            self._admit()
+        except Refused as refusal:
+            self._refuse(refusal)
+        except Exception:
+            log.exception("%s: open failed", self.route)
+            self._close(INTERNAL_ERROR)
+
+    def _admit(self) -> None:
+        context = self.context
+        if context.occupancy.stopping:
+            raise Refused(STOPPING)
+        if context.occupancy.over:
+            raise Refused(SERVER_FULL)
+        principal = context.authenticator.principal(credentials.token(self.request))
+        audience = self.audience(principal)
+        session = Session(
+            principal=principal, transport=self._transport(), limits=context.limits, metrics=context.metrics
+        )
+        replay = self.hear(session, audience)
+        self._session = session
+        context.metrics.sockets_open.labels(self.route).inc()
+        log.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
+        session.replay(replay)
+
+    def hear(self, session: Session, audience: Iterable[Channel]) -> list[Remembered]:
+        """Let the session hear this audience; what it should be told of what is new to it. One turn of the loop: what
+        is published from here on is live.
+        """
+        link = self.context.link
+        fresh = self.context.hub.subscribe(session, audience)
+        replay = [] if self._declines_snapshot else self.context.snapshot.of(fresh)
+        if channels.LINK in fresh and not link.ready:
+            replay.append(Remembered(LinkStatus(up=False, since_ms=link.changed_ms)))
+        return replay
+
+    @property
+    def _declines_snapshot(self) -> bool:
+        return self.request.query_arguments.get("snapshot", [])[-1:] == [b"0"]
+
+    def _transport(self) -> WebSocketTransport:
+        assert isinstance(self.ws_connection, SharedDeflateProtocol)
+        return WebSocketTransport(self.ws_connection, self._drained, carries_telemetry=self.carries_telemetry)
+
+    def _drained(self) -> None:
+        if self._session is not None:
+            self._session.drained()
+
+    def _refuse(self, refusal: Refused) -> None:
+        self.context.metrics.sockets_refused.labels(refusal.close.word).inc()
+        log.info("%s: refused from %s: %s", self.route, self.request.remote_ip, refusal)
+        self._close(refusal.close)
+
+    @property
+    def asked_tenant(self) -> str | None:
+        """The URL's ``?tenant_id=``."""
+        asked = self.request.query_arguments.get("tenant_id")
+        return asked[-1].decode("utf-8", "replace") if asked else None
+
+    # -- frames from the client ---------------------------------------------------------------------------------
+
+    def on_message(self, message: str | bytes) -> None:
+        """One frame of the client; what comes after a close is ignored."""
+        session = self._session
+        if session is None or session.closed:
+            return
+        try:
+            self._act(session, _acceptable(message))
+        except ClientFault as fault:
+            self._answer_fault(session, fault)
+        except Refused as refusal:
+            log.info("%s: user %s: %s", self.route, session.principal.user_id, refusal)
+            session.close(refusal.close)
+        except Exception:
+            log.exception("%s: a frame of user %s failed", self.route, session.principal.user_id)
+            session.close(INTERNAL_ERROR)
+
+    def _act(self, session: Session, text: str) -> None:
+        action = parse_action(text)
+        self.context.metrics.client_frames.labels(type(action).__name__.lower()).inc()
+        match action:
+            case Ping(echo):
+                self.answer(session, echo | {"action": "pong"})
+            case Ack(notification_id):
+                log.debug("%s: user %s acknowledged %s", self.route, session.principal.user_id, notification_id)
+            case Refresh(token):
+                self._refresh(session, token)
+            case _:
+                self.narrow(session, action)
+
+    def answer(self, session: Session, fields: dict[str, Any]) -> None:
+        """Send the answer to one action; raises `ClientFault` where it cannot be printed."""
+        try:
+            frame = reply(fields)
+        except orjson.JSONEncodeError:
+            raise ClientFault("invalid", "the values to echo are nested too deeply") from None
+        session.send(frame)
+
+    def _refresh(self, session: Session, token: str) -> None:
+        principal = self.context.authenticator.principal(token)
+        if principal.user_id != session.principal.user_id:
+            raise Refused(FORBIDDEN, "the new token is another user's")
+        audience = self.audience(principal)
+        session.principal = principal
+        replay = self.hear(session, audience)
+        expires_at = principal.expires_at
+        self.answer(
+            session,
+            {"action": "refreshed", "expires": None if expires_at is None else round(expires_at * 1000)},
+        )
+        session.replay(replay)
+
+    def narrow(self, session: Session, action: Action) -> None:
+        """``subscribe`` or ``unsubscribe``; raises `ClientFault` on all routes but one."""
+        raise ClientFault("not_here", "subscribe and unsubscribe are for /ws only")
+
+    def _answer_fault(self, session: Session, fault: ClientFault) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._errors is None:
+            self._errors = deque(maxlen=ERRORS_MAX)
+        self._errors.append(now)
+        if len(self._errors) == ERRORS_MAX and now - self._errors[0] < ERRORS_WINDOW_S:
+            log.info(
+                "%s: user %s: too many errors, the last: %s",
+                self.route,
+                session.principal.user_id,
+                fault.code,
+            )
+            session.close(TOO_MANY_ERRORS)
+        else:
+            self.answer(session, {"action": "error", "code": fault.code, "message": fault.message})
+
+    def on_pong(self, data: bytes) -> None:
+        """The answer to a protocol ping."""
+        if self._session is not None:
+            self._session.pong()
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """What Tornado could not handle: a client's broken deflate data is no fault of ours. Tornado's own line
+        would show the URL, and with it the token.
+        """
+        if isinstance(value, zlib.error | HTTPError):
+            log.info("%s: from %s: %s", self.route, self.request.remote_ip, value)
+        else:
+            log.error("%s: failed", self.route, exc_info=(typ, value, tb))  # type: ignore[arg-type]
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def _close(self, close: Close) -> None:
+        retry = retry_ms(len(self.context.hub.sessions)) if close in (SERVER_FULL, STOPPING) else None
+        self.close(close.code, close.reason(retry))
+
+    def _count_in(self) -> None:
+        self.context.occupancy.open += 1
+        self._counted = True
+
+    def on_close(self) -> None:
+        """The connection has ended, whoever ended it; may come twice, or without an `open`."""
+        if self._counted:
+            self._counted = False
+            self.context.occupancy.open -= 1
+        session, self._session = self._session, None
+        if session is None:
+            return
+        self.context.hub.unsubscribe(session)
+        session.closed = True
+        self.context.metrics.sockets_open.labels(self.route).dec()
+        code, reason = session.ended or (self.close_code or 1006, self.close_reason or "")
+        self.context.metrics.sockets_closed.labels(str(code) if code in CODES else "other").inc()
+        log.info(
+            "%s: closed for user %s: %s %s",
+            self.route,
+            session.principal.user_id,
+            code,
+            reason,
+        )
+
+
+def _acceptable(message: str | bytes) -> str:
+    """The text of a client's frame; raises `Refused` for binary ones and for those that are too big."""
+    if isinstance(message, bytes):
+        raise Refused(BINARY_NOT_SUPPORTED)
+    if len(message) * 4 > MESSAGE_MAX_BYTES and len(message.encode()) > MESSAGE_MAX_BYTES:
+        raise Refused(MESSAGE_TOO_BIG)
+    return message

@@ -1,0 +1,95 @@
+"""What Sparkplug's edge nodes say, for tests, and what Hermes makes of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hermes.delivery.messages import DeviceMessage, DeviceStatus
+from hermes.ids import DeviceId, TenantId
+from hermes.metrics import Metrics
+from hermes.mqtt.sparkplug import Sparkplug
+from hermes.mqtt.sparkplug_b_pb2 import Payload
+from hermes.mqtt.sparkplug_nodes import MEMORY_MAX_BYTES
+from hermes.mqtt.sparkplug_payload import TYPES
+
+NOW_MS = 1_763_836_800_000
+
+
+def metric(name: str = "", type: str = "", /, **fields: Any) -> Payload.Metric:
+    """A metric; what is not given is not in it."""
+    if name:
+        fields["name"] = name
+    if type:
+        fields["datatype"] = TYPES[type]
+    return Payload.Metric(**fields)
+
+
+def bd_seq(number: int) -> Payload.Metric:
+    """The number of a session."""
+    return metric("bdSeq", "Int64", long_value=number)
+
+
+def message(*metrics: Payload.Metric, seq: int | None = None, timestamp: int | None = 1_000) -> bytes:
+    """The bytes of a payload."""
+    return Payload(timestamp=timestamp, seq=seq, metrics=metrics).SerializeToString()
+
+
+@dataclass
+class Reader:
+    """A `Sparkplug` with a clock of its own; device ids are ``EDGE`` and ``EDGE/DEVICE``."""
+
+    now_s: float = 0.0
+    offline: bool = False
+    memory_max_bytes: int = MEMORY_MAX_BYTES
+    asked: list[str] = field(default_factory=list)
+    requests: list[bytes] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        self.sparkplug = Sparkplug(
+            publish=self.publish,
+            metrics=self.metrics,
+            clock=lambda: self.now_s,
+            memory_max_bytes=self.memory_max_bytes,
+        )
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Takes what Hermes sends, while it is not offline."""
+        if not self.offline:
+            self.asked.append(topic)
+            self.requests.append(payload)
+        return not self.offline
+
+    def read(self, topic: str, payload: bytes, *, retained: bool = False) -> Sequence[DeviceMessage | DeviceStatus]:
+        """All that one message says."""
+        return self.sparkplug.read(
+            topic,
+            payload,
+            tenant_id=TenantId("acme"),
+            device_id=DeviceId("/".join(topic.split("/")[3:])),
+            retained=retained,
+            timestamp_ms=NOW_MS,
+        )
+
+    def values(self, topic: str, payload: bytes) -> dict[str, Any]:
+        """The metrics' values by name."""
+        return {
+            each.series: json.loads(each.data)["value"]
+            for each in self.read(topic, payload)
+            if isinstance(each, DeviceMessage)
+        }
+
+    def presence(self, topic: str, payload: bytes, *, retained: bool = False) -> list[tuple[str, bool]]:
+        """Who came and who went."""
+        return [
+            (each.device_id, each.online)
+            for each in self.read(topic, payload, retained=retained)
+            if isinstance(each, DeviceStatus)
+        ]
+
+    def count(self, name: str) -> float:
+        """A counter's or gauge's value."""
+        value = self.metrics.registry.get_sample_value(f"hermes_sparkplug_{name}")
+        assert value is not None
+        return value

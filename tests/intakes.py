@@ -1,0 +1,35 @@
+"""An intake for tests of what stands before it."""
+
+from collections.abc import Callable
+
+from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
+from hermes.delivery.snapshot import Snapshot, SnapshotLimits
+from hermes.metrics import Metrics
+from hermes.mqtt.intake import Intake
+from hermes.mqtt.losses import Losses
+from hermes.topics import TopicMap
+
+Status = DeviceStatus | LinkStatus
+
+
+def make_intake(
+    topics: TopicMap,
+    *,
+    metrics: Metrics,
+    publish: Callable[[DeviceMessage], object],
+    tell: Callable[[Status], object] = lambda status: None,
+) -> Intake:
+    """One whose device messages go to ``publish`` and whose statuses go to ``tell``."""
+
+    def either(message: DeviceMessage | Status) -> None:
+        if isinstance(message, DeviceMessage):
+            publish(message)
+        else:
+            tell(message)
+
+    return Intake(
+        topics=topics,
+        snapshot=Snapshot(limits=SnapshotLimits(), metrics=metrics),
+        publish=either,
+        losses=Losses(metrics),
+    )

@@ -1,0 +1,250 @@
+"""CBOR: one item becomes one JSON value, anything else a fault."""
+
+import base64
+import json
+import math
+import time
+from typing import Any
+
+import cbor2
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hermes.errors import PayloadFault
+from hermes.mqtt.cbor import ANY_KEYS_MAX_BYTES, BIGNUM_MAX_BYTES, decode
+from hermes.mqtt.payload import MAX_DEPTH
+
+
+def text_of(payload: str | bytes) -> str:
+    """The JSON of a payload, written in hexadecimal or as bytes."""
+    return decode(payload if isinstance(payload, bytes) else bytes.fromhex(payload)).data.decode()
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        # RFC 8949, appendix A
+        ("00", "0"),
+        ("1b000000e8d4a51000", "1000000000000"),
+        ("1bffffffffffffffff", "18446744073709551615"),
+        ("c249010000000000000000", "18446744073709551616"),
+        ("3bffffffffffffffff", "-18446744073709551616"),
+        ("c349010000000000000000", "-18446744073709551617"),
+        ("f98000", "-0.0"),
+        ("fb3ff199999999999a", "1.1"),
+        ("fa47c35000", "100000.0"),
+        ("f97c00", "null"),
+        ("f97e00", "null"),
+        ("fbfff0000000000000", "null"),
+        ("f4", "false"),
+        ("f6", "null"),
+        ("f7", "null"),
+        ("f0", "null"),
+        ("f8ff", "null"),
+        ("c074323031332d30332d32315432303a30343a30305a", '"2013-03-21T20:04:00Z"'),
+        ("c11a514b67b0", '"2013-03-21T20:04:00Z"'),
+        ("c1fb41d452d9ec200000", '"2013-03-21T20:04:00.500000Z"'),
+        ("d74401020304", '"01020304"'),
+        ("d818456449455446", '"ZElFVEY="'),
+        ("d82076687474703a2f2f7777772e6578616d706c652e636f6d", '"http://www.example.com"'),
+        ("6449455446", '"IETF"'),
+        ("62c3bc", '"ü"'),
+        ("80", "[]"),
+        ("8301820203820405", "[1,[2,3],[4,5]]"),
+        ("a201020304", '{"1":2,"3":4}'),
+        ("7f657374726561646d696e67ff", '"streaming"'),
+        ("9f018202039f0405ffff", "[1,[2,3],[4,5]]"),
+        ("bf61610161629f0203ffff", '{"a":1,"b":[2,3]}'),
+        # other tags, and what they do not fit
+        ("c48221196ab3", "273.15"),
+        ("c482201903e8", "100.0"),
+        ("c4820219ffff", "6.5535E+6"),
+        ("c482390f9f01", "1E-4000"),
+        ("c4821901f401", '"1E+500"'),
+        ("c4821bffffffffffffffff01", "[18446744073709551615,1]"),
+        ("c48221c249010000000000000000", "184467440737095516.16"),
+        ("c48221c349010000000000000000", "-184467440737095516.17"),
+        ("c48221c26161", '[-2,"a"]'),
+        ("c401", "1"),
+        ("c5822003", "1.5"),
+        ("c5821b7fffffffffffffff01", "null"),
+        ("c58103", "[3]"),
+        ("c1f97e00", "null"),
+        ("c11b7fffffffffffffff", "9223372036854775807"),
+        ("c16161", '"a"'),
+        ("c26161", '"a"'),
+        ("c301", "1"),
+        ("d5420001", '"AAE"'),
+        ("d501", "1"),
+        ("d64200ff", '"AP8="'),
+        ("d701", "1"),
+        ("d825508f0e0000000000000000000000000001", '"8f0e0000-0000-0000-0000-000000000001"'),
+        ("d82541ff", '"/w=="'),
+        ("d8641a00000001", '"1970-01-02"'),
+        ("d8641b7fffffffffffffff", "9223372036854775807"),
+        ("d864f4", "false"),
+        ("d903ec6a323032352d30312d3032", '"2025-01-02"'),
+        ("d81e820103", "[1,3]"),
+        ("d8236161", '"a"'),
+        ("d90102820102", "[1,2]"),
+        ("d9d9f7a0", "{}"),
+        ("d903e78141ff", '["/w=="]'),
+        # keys
+        ("a54100f5" + "f5f5" + "f6f5" + "fb3ff8000000000000f5" + "20f5", None),
+        ("a1f0f5", '{"null":true}'),
+    ],
+)
+def test_an_item_becomes_json(payload: str, text: str | None) -> None:
+    """The nearest that JSON has."""
+    if text is None:
+        text = '{"AA==":true,"true":true,"null":true,"1.5":true,"-1":true}'
+    assert text_of(payload) == text
+
+
+def test_the_parsed_value_is_there_for_pointers() -> None:
+    """As a reader of the JSON sees it."""
+    assert decode(bytes.fromhex("a1616182016162")) == (b'{"a":[1,"b"]}', "", {"a": [1, "b"]})
+
+
+def test_a_byte_string_alone_is_base64_and_says_so() -> None:
+    """As every payload that is bytes."""
+    assert decode(b"\x43abc") == (b'"YWJj"', "base64", None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        (b"", "no CBOR"),
+        (b"\x01\x02", "bytes follow"),
+        (b"\x00" * 9_000, "bytes follow"),
+        (b'{"a":1}', "bytes follow|no CBOR"),
+        (b"\x82\x01", "no CBOR"),
+        (b"\x1c", "no CBOR"),
+        (b"\xff", "no CBOR"),
+        (b"\xf8\x18", "no CBOR"),
+        (b"\x62\xc3\x28", "no CBOR"),
+        (b"\x5f\x61a\xff", "no CBOR"),
+        (b"\xa2\x01\x02\x01\x03", "Duplicate"),
+        (b"\xa2\x01\x02\x611\x03", "same text"),
+        (b"\xa1\x81\x01\x02", "array or a map"),
+        (b"\xa1\xa0\x02", "array or a map"),
+        (b"\xa1\xc2\x41\x01\x02", "unhashable"),
+        (b"\xa1\xd9\x03\xe7\x01\x02", "unhashable"),
+        (b"\xd8\x1c\x81\xd8\x1d\x00", "tag 29 refers"),
+        (b"\xd8\x1c\x81\x00", "tag 28 refers"),
+        (b"\xd9\x01\x00\x82\x63abc\xd8\x19\x00", "tag 25 refers"),
+        (b"\xc2\x59" + (BIGNUM_MAX_BYTES + 1).to_bytes(2, "big") + b"\xff" * (BIGNUM_MAX_BYTES + 1), "bignum"),
+    ],
+)
+def test_what_is_not_one_plain_item_is_a_fault(payload: bytes, why: str) -> None:
+    """Cut off, followed by more, ambiguous, or pointing elsewhere."""
+    with pytest.raises(PayloadFault, match=why):
+        decode(payload)
+
+
+def test_depth_is_bounded_as_for_json() -> None:
+    """Arrays, maps and tags count alike."""
+    assert text_of(b"\x81" * MAX_DEPTH + b"\x00") == "[" * MAX_DEPTH + "0" + "]" * MAX_DEPTH
+    for opening in (b"\x81", b"\x9f", b"\xc6", b"\xa1\x61a", b"\xc1"):
+        for depth in (MAX_DEPTH + 1, 200_000):
+            with pytest.raises(PayloadFault, match="depth"):
+                decode(opening * depth + b"\x00")
+
+
+@pytest.mark.parametrize(("size", "kind"), [(9, int), (127, int), (128, str), (BIGNUM_MAX_BYTES, str)])
+def test_a_bignum_is_a_number_or_its_digits(size: int, kind: type[int] | type[str]) -> None:
+    """Where a double would overflow, some readers of JSON refuse it."""
+    for tag, sign in ((b"\xc2", 1), (b"\xc3", -1)):
+        found = json.loads(text_of(tag + b"\x59" + size.to_bytes(2, "big") + b"\xff" * (size - 1) + b"\xfe"))
+        assert isinstance(found, kind)
+        assert int(found) == sign * (256**size - 2) - (sign < 0)
+
+
+@pytest.mark.parametrize("head", [0x5B, 0x7B, 0x9B, 0xBB])
+@pytest.mark.parametrize("length", [2**31, 2**62, 2**64 - 1])
+def test_an_announced_length_allocates_nothing(head: int, length: int) -> None:
+    """What is not there is a fault at once."""
+    begun_s = time.perf_counter()
+    with pytest.raises(PayloadFault, match="no CBOR"):
+        decode(bytes([head]) + length.to_bytes(8, "big") + b"\x00")
+    assert time.perf_counter() - begun_s < 0.5
+
+
+def test_large_payloads_have_keys_of_text_or_bytes() -> None:
+    """Others could be made to collide."""
+    small = cbor2.dumps({1: "x" * 60_000})
+    assert json.loads(text_of(small)) == {"1": "x" * 60_000}
+    large = {"a": "x" * ANY_KEYS_MAX_BYTES}
+    assert json.loads(text_of(cbor2.dumps(large))) == large
+    with pytest.raises(PayloadFault):
+        decode(cbor2.dumps({1: "x" * ANY_KEYS_MAX_BYTES}))
+
+
+@pytest.mark.parametrize("one", [b"\x00", b"\xa0", b"\x80", b"\xf9\x7e\x00", b"\xc2\x40"])
+def test_a_payload_of_1_mib_is_read_in_good_time(one: bytes) -> None:
+    """It must not hold up the event loop for long."""
+    count = 1_048_000 // len(one)
+    begun_s = time.perf_counter()
+    assert text_of(b"\x9a" + count.to_bytes(4, "big") + one * count).count(",") == count - 1
+    assert time.perf_counter() - begun_s < 5
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def plain(value: Any) -> Any:
+    """The value with text for bytes."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return {key: plain(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+@given(VALUES)
+def test_every_value_arrives(value: Any) -> None:
+    """As another implementation's JSON reader has it."""
+    assert json.loads(text_of(cbor2.dumps(value))) == plain(value)
+
+
+@given(st.binary(max_size=60))
+@example(b"\xc4\x82\x3b\xff\xff\xff\xff\xff\xff\xff\xff\x01")
+@example(b"\xfb\x7f\xf8\x00\x00\x00\x00\x00\x01")
+def test_any_bytes_are_json_or_a_fault(payload: bytes) -> None:
+    """And never another exception."""
+    try:
+        found = decode(payload)
+    except PayloadFault:
+        return
+    frame = json.loads(b'{"data":' + found.data + b',"end":1}', parse_constant=pytest.fail)
+    assert list(frame) == ["data", "end"]
+    assert found.encoding in ("", "base64")
+
+
+@given(VALUES, st.data())
+def test_a_damaged_item_is_json_or_a_fault(value: Any, data: st.DataObject) -> None:
+    """One byte of a good one is another."""
+    good = cbor2.dumps(value)
+    at = data.draw(st.integers(0, len(good) - 1))
+    try:
+        found = decode(good[:at] + bytes([data.draw(st.integers(0, 255))]) + good[at + 1 :])
+    except PayloadFault:
+        return
+    json.loads(found.data, parse_constant=pytest.fail)
+
+
+def test_seconds_of_any_size_are_text_or_a_number() -> None:
+    """Dates end with the year 9999."""
+    assert text_of(cbor2.dumps(cbor2.CBORTag(1, 253_402_300_799))) == '"9999-12-31T23:59:59Z"'
+    assert text_of(cbor2.dumps(cbor2.CBORTag(1, 253_402_300_800))) == "253402300800"
+    assert text_of(cbor2.dumps(cbor2.CBORTag(1, -math.inf))) == "null"

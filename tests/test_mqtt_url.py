@@ -1,0 +1,61 @@
+"""One URL says where the broker is."""
+
+import pytest
+
+from hermes.mqtt_url import MqttUrl, parse_mqtt_url
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "shown"),
+    [
+        ("mqtt://broker", MqttUrl("broker", 1883), "mqtt://broker:1883"),
+        ("mqtt://broker:1884/", MqttUrl("broker", 1884), "mqtt://broker:1884"),
+        ("mqtts://broker", MqttUrl("broker", 8883, tls=True), "mqtts://broker:8883"),
+        ("mqtt://[::1]", MqttUrl("::1", 1883), "mqtt://[::1]:1883"),
+        ("mqtt://ana@broker", MqttUrl("broker", username="ana"), "mqtt://ana@broker:1883"),
+        ("ws://broker", MqttUrl("broker", 80, transport="websockets", path="/mqtt"), "ws://broker:80/mqtt"),
+        ("ws://h:9001/", MqttUrl("h", 9001, transport="websockets", path="/"), "ws://h:9001/"),
+        ("wss://h/a/b%20c", MqttUrl("h", 443, True, transport="websockets", path="/a/b%20c"), "wss://h:443/a/b%20c"),
+        ("wss://a:p%2F@h", MqttUrl("h", 443, True, "a", "p/", "websockets", "/mqtt"), "wss://a@h:443/mqtt"),
+        ("unix:///run/m.sock", MqttUrl("", 0, transport="unix", path="/run/m.sock"), "unix:///run/m.sock"),
+        ("mqtt://a%40b:p%3Aw%2F@h", MqttUrl("h", username="a@b", password="p:w/"), "mqtt://a%40b@h:1883"),
+    ],
+)
+def test_a_broker_url_is_read(text: str, url: MqttUrl, shown: str) -> None:
+    """Whose str and repr never show the password."""
+    assert parse_mqtt_url(text) == url
+    assert str(url) == shown
+    assert "p:w/" not in repr(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "begins with neither"),
+        ("broker", "begins with neither"),
+        ("broker:1883", "begins with neither"),
+        ("http://broker", "begins with neither"),
+        ("mqtt:broker", "begins with neither"),
+        ("mqtt://", "no host"),
+        ("mqtt://:1883", "no host"),
+        ("mqtt://bro ker", "white space"),
+        ("mqtt://broker:0", "port is 0"),
+        ("mqtt://broker:70000", "cannot be read"),
+        ("mqtt://broker:x", "cannot be read"),
+        ("mqtt://[::1", "cannot be read"),
+        ("unix://run/m.sock", "absolute path"),
+        ("unix:///", "absolute path"),
+        ("unix:///" + "x" * 107, "107 bytes"),
+        ("unix://ana:secret@/run/m.sock", "absolute path"),
+        ("ws://broker/mqtt?x=1", "something after"),
+        ("mqtt://broker/topic", "%2F"),
+        ("mqtt://broker?x=1", "something after"),
+        ("mqtt://ana:se#cret@broker", "%23"),
+        ("mqtt://:secret@broker", "no user"),
+    ],
+)
+def test_a_broker_url_that_cannot_work_is_refused(text: str, words: str) -> None:
+    """With what to write, and without the text, for a password may be in it."""
+    with pytest.raises(ValueError, match=words) as caught:
+        parse_mqtt_url(text)
+    assert "secret" not in str(caught.value)

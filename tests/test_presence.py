@@ -1,0 +1,69 @@
+"""Whether a device is there, in the words of devices and last wills."""
+
+import pytest
+
+from hermes.mqtt.payload import decode
+from hermes.mqtt.presence import is_presence, presence
+from hermes.topics import parse_template
+
+PLAIN = parse_template("t/{tenant_id}/{device_id}/{series...}")
+POINTED = parse_template("t/{tenant_id}/{device_id};online=/_type")
+NAMED = parse_template("t/{tenant_id}/{device_id}/{series...};online=availability|$state")
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"online", True),
+        (b"Offline", False),
+        (b"true", True),
+        (b"false", False),
+        (b'"ONLINE"', True),
+        (b"1", True),
+        (b"0", False),
+        (b"ON\n", True),
+        (b"ready", True),
+        (b"sleeping", True),
+        (b"disconnected", False),
+        (b"lost", False),
+        (b'{"state":"online"}', True),
+        (b'{"status":"offline","reason":"x"}', False),
+        (b'{"online":false}', False),
+        (b'{"state":{"deep":"online"}}', None),
+        (b'{"temperature":21}', None),
+        (b"2", None),
+        (b"1.0", None),
+        (b"null", None),
+        (b'["online"]', None),
+        (b"perhaps", None),
+        (b"\xff\xfe", None),
+    ],
+)
+def test_the_words_of_presence(payload: bytes, expected: bool | None) -> None:
+    """Whatever the case and the form; what says nothing is nothing."""
+    assert presence(PLAIN, decode(payload)) is expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [(b'{"_type":"lwt","tst":1}', False), (b'{"_type":"location"}', True), (b'{"_type":"card"}', None), (b"lwt", None)],
+)
+def test_a_pointer_into_every_payload(payload: bytes, expected: bool | None) -> None:
+    """As OwnTracks needs it, whose last will comes on the topic of its locations."""
+    assert is_presence(POINTED, "")
+    assert presence(POINTED, decode(payload)) is expected
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [("online", True), ("LWT", True), ("plug/online", True), ("onlineness", False), ("temp", False), ("", False)],
+)
+def test_the_series_of_presence_where_the_template_names_none(series: str, expected: bool) -> None:
+    """As a whole, or as its last level."""
+    assert is_presence(PLAIN, series) is expected
+
+
+@pytest.mark.parametrize(("series", "expected"), [("availability", True), ("$state", True), ("online", False)])
+def test_the_series_of_presence_that_a_template_names(series: str, expected: bool) -> None:
+    """In place of the usual ones."""
+    assert is_presence(NAMED, series) is expected
