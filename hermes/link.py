@@ -42,14 +42,14 @@ class Link:
         """On the way up: what is still awaited."""
         self._enter(LinkState.CONNECTING, (missing,))
 
-    def down(self, missing: str) -> None:
-        """Lost, or never reached: why, in words."""
-        self._enter(LinkState.DOWN, (missing,))
+    def down(self, missing: str, *, silent_s: float = 0.0) -> None:
+        """Lost, or never reached: why, in words, and for how long nothing had been heard before that was noticed."""
+        self._enter(LinkState.DOWN, (missing,), silent_s)
 
-    def _enter(self, state: LinkState, missing: tuple[str, ...]) -> None:
+    def _enter(self, state: LinkState, missing: tuple[str, ...], ago_s: float = 0.0) -> None:
         if state is not self.state:
             was_up, self.state = self.is_up, state
-            self.since_ms = int(self._clock() * 1000)
+            self.since_ms = int((self._clock() - ago_s) * 1000)
             if was_up != self.is_up:
                 self.changed_ms = self.since_ms
         self.missing = missing

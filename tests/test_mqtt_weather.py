@@ -208,9 +208,10 @@ def test_a_half_open_connection_is_noticed(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=SHORT) as here:
         here.up()
         between.hold()
-        began_s = time.monotonic()
+        began_s, held_ms = time.monotonic(), time.time() * 1_000
         here.down("fell silent")
         assert time.monotonic() - began_s < NOTICED_S
+        assert here.link.changed_ms <= held_ms + 100, "stale since it was last heard of, not since that was noticed"
         assert here.count("hermes_mqtt_outage_seconds_total") > 0.9  # it began when the broker was last heard of
         between.forward()
         here.up()

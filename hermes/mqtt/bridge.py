@@ -105,9 +105,9 @@ class Bridge:
         """The link is connected, and every subscription granted."""
         self._change(_LinkChange(self._link.up, connected=True))
 
-    def down(self, reason: str) -> None:
-        """The link is lost, or could not be had; why, in words."""
-        self._change(_LinkChange(lambda: self._link.down(reason), connected=False))
+    def down(self, reason: str, *, silent_s: float = 0.0) -> None:
+        """The link is lost, or could not be had: why, in words, and for how long the broker had said nothing."""
+        self._change(_LinkChange(lambda: self._link.down(reason, silent_s=silent_s), connected=False))
 
     def _change(self, change: _LinkChange) -> None:
         self.wake()

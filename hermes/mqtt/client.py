@@ -137,7 +137,8 @@ class MqttClient:
             if self._stopping.is_set():
                 break
             if self._bridge is not None:
-                self._bridge.down(endings.reason(lost))
+                heard_s = self._clock() if self._connection is None else self._connection.heard_s
+                self._bridge.down(endings.reason(lost), silent_s=self._clock() - heard_s)
             if not self._versions.retry_at_once:
                 self._stopping.wait(self._backoff.wait_s(cheap=self._flaps > 0 or endings.is_cheap(lost)))
 
