@@ -1,12 +1,15 @@
 """Floor 1: the presets: topic schemes of well-known device families, as entries of `hermes.topics`.
 
-An entry is a template, or ``!`` and a topic filter whose topics are left out. Where a scheme has no tenant it is
-``default``; ``NAME;tenant_id=home`` names another. ``docs/topics.md`` shows a message of each.
+An entry is a template, or ``!`` and topics that are left out. Where a scheme has no tenant it is ``default``;
+``NAME;tenant_id=home`` names another. ``docs/topics.md`` shows a message of each.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
+
+from hermes.errors import TemplateError
 
 PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -18,22 +21,25 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "!v3/+/devices/+/down/push",
             "!v3/+/devices/+/down/replace",
             "v3/{app}@{tenant_id}/devices/{device_id}/{series...}",
-            "v3/{app}/devices/{device_id}/{series...};tenant_id=default",
+            "v3/{app:!*@*}/devices/{device_id}/{series...};tenant_id=default",
         ),
         # Friendly names may hold slashes. What is below bridge is the bridge's own, /set and /get are commands.
         "zigbee2mqtt": (
             "!zigbee2mqtt/bridge/#",
+            "!zigbee2mqtt/{name...}/{command:set|get}",
+            "!zigbee2mqtt/{name...}/{command:set|get}/{attribute}",
             "zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability",
-            "zigbee2mqtt/{device_id...:!*/set|*/get|*/set/*|*/get/*};tenant_id=default",
+            "zigbee2mqtt/{device_id...};tenant_id=default",
         ),
         # What devices tell, now and then (tele) and as an answer (stat); not the commands to them (cmnd).
         "tasmota": ("{kind:tele|stat}/{device_id...}/{series};tenant_id=default;online=LWT",),
         # First generation: shellies/ID/…. Second and later: their own prefix, by default MODEL-MAC. No filter can tell
         # such a first level from others, so every topic of these shapes is read that no earlier template takes.
         "shelly": (
-            "!shellies/+/+/+/command",
-            "!shellies/+/command",
             "!shellies/command",
+            "!shellies/+/command/#",
+            "!shellies/+/+/+/command/#",
+            "!shellies/+/+/+/set/#",
             "shellies/announce;device_id=/id;series=announce;tenant_id=default",
             "shellies/{device_id}/{series...};tenant_id=default;online=online",
             "{device_id:shelly*}/{series:online};tenant_id=default;online=online",
@@ -43,7 +49,7 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         # Version 5 and its attributes, then version 4. …/set is a command.
         "homie": (
             "!homie/5/+/+/+/set",
-            "!homie/+/+/+/set",
+            "!homie/{device:!5}/{node}/{property}/set",
             "!homie/5/$broadcast/#",
             "!homie/$broadcast/#",
             "homie/5/{device_id:!$*}/{series...};tenant_id=default;online=$state",
@@ -61,3 +67,39 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
     }
 )
+
+
+def expanded(entry: str) -> list[tuple[str, str]]:
+    """The texts that an entry stands for, each with its preset's name, if any. Raises `TemplateError`."""
+    name, semicolon, settings = entry.partition(";")
+    if name in PRESETS:
+        texts = _with_settings(name, settings.split(";")) if semicolon else PRESETS[name]
+        return [(text, name) for text in texts]
+    if entry and not any(sign in entry for sign in "/{;!"):
+        known, example = ", ".join(PRESETS), PRESETS["hermes"][0]
+        raise TemplateError(f"{entry!r} is no preset: write one of {known}, or a template such as {example}")
+    return [(entry, "")]
+
+
+def _with_settings(name: str, settings: list[str]) -> list[str]:
+    """A preset's texts with these settings in place of their own; where a topic has the value, it stays."""
+    texts = PRESETS[name]
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if value[:1] not in ("", "/") and not any(_may_set(text, key) for text in texts):
+            raise TemplateError(
+                f"preset {name!r}: its topics say the {key}, so it cannot be {value!r}; leave that out, or write a template"
+            )
+    return [text if text.startswith("!") else _set(text, settings) for text in texts]
+
+
+def _set(text: str, settings: list[str]) -> str:
+    given = [setting for setting in settings if _may_set(text, setting.partition("=")[0]) or "=/" in setting]
+    keys = {setting.partition("=")[0] for setting in given}
+    topic, *own = text.split(";")
+    return ";".join([topic, *(setting for setting in own if setting.partition("=")[0] not in keys), *given])
+
+
+def _may_set(text: str, key: str) -> bool:
+    """Whether the template has no field of that name."""
+    return not text.startswith("!") and re.search(rf"\{{{re.escape(key)}[.:?}}]", text.partition(";")[0]) is None

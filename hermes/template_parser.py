@@ -6,24 +6,47 @@ from typing import NoReturn, cast
 
 from hermes.errors import TemplateError
 from hermes.topic_patterns import FieldPattern
-from hermes.topic_templates import DEVICE, IDS, TENANT, WANTED, Field, Level, PayloadKind, Template
+from hermes.topic_templates import (
+    DEVICE,
+    ID_MAX_CHARS,
+    IDS,
+    TENANT,
+    TOPIC_MAX_BYTES,
+    WANTED,
+    Field,
+    Level,
+    PayloadKind,
+    Template,
+)
 
-TEMPLATE_MAX_BYTES = 65_535  # MQTT 5 §1.5.4: the longest string that a packet can hold
 PAYLOADS = ("json", "cbor", "sparkplug")
 ONLINE = frozenset({"online", "LWT"})  # series that tell presence where a template names none
 KEYS = (*WANTED, "payload", "online")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
+_LEVEL = re.compile(r"((?:[^/{]++|\{[^{}]*+\}|\{)*+)(?:/|\Z)")  # a / in a field's pattern parts none
 _REST, _OPTIONAL = "...", "?"
 
 
 def parse_template(text: str, *, preset: str = "") -> Template:
     """The template that the text describes. Raises `TemplateError`: what is wrong, and what to write."""
     try:
-        return _parse(text, preset)
+        template = _parse(text, preset)
+        _check_ids(template)
     except _Fault as fault:
         raise TemplateError(f"template {_shown(text)}: {fault}") from None
+    return template
+
+
+def parse_exclusion(text: str, *, preset: str = "") -> Template:
+    """A template of topics that are left out, which need no tenant and no device. Raises `TemplateError`."""
+    try:
+        if ";" in text:
+            _fail("nothing is set for topics that are left out; leave out what follows ;")
+        return _parse(text, preset)
+    except _Fault as fault:
+        raise TemplateError(f"exclusion {_shown('!' + text)}: {fault}") from None
 
 
 class _Fault(Exception):
@@ -73,16 +96,17 @@ def _check_text(topic: str, text: str) -> None:
     if "+" in re.sub(r"\{[^{}]*\}", "", topic) or "#" in topic:
         _fail("the wildcards + and # are not allowed; write {name} for one level, {name...} for the rest")
     try:
-        size = len(topic.encode())
+        size = len(text.encode())
     except UnicodeEncodeError:
         _fail("it is not valid UTF-8; write the topic's characters as they are")
-    if size > TEMPLATE_MAX_BYTES:
-        _fail(f"it is longer than {TEMPLATE_MAX_BYTES:,} bytes, the longest topic that MQTT knows; shorten it")
+    if size > TOPIC_MAX_BYTES:
+        _fail(f"it is longer than {TOPIC_MAX_BYTES:,} bytes, the longest topic that MQTT knows; shorten it")
 
 
 def _levels_of(topic: str) -> list[str]:
     """The topic's levels; a ``/`` in a field's pattern parts none."""
-    return re.split(r"/(?![^{}]*\})", topic)
+    levels = _LEVEL.findall(topic)
+    return levels if topic.endswith("/") else levels[:-1]  # else the last is what follows the end
 
 
 def _is_whole_field(level: str) -> bool:
@@ -147,10 +171,17 @@ def _check_parts(
         _fail("$share/… is a kind of subscription, no topic; write the topic alone")
     if topic.startswith("$") and len(levels) and len(levels[0]) > 1:
         _fail("a first level that begins with $ cannot hold a field, for no wildcard matches it; write it out")
+    first = next((part for level in levels[:1] for part in level[:1]), rest)
+    if isinstance(first, Field) and first.pattern and not first.pattern.negated and "$" in _first_signs(first.pattern):
+        _fail("no field takes a first level that begins with $; write that level out")
     if rest is not None and after and rest.pattern is not None:
         _fail(f"{{{rest.name}...}} has a pattern and levels after it; leave one out, or exclude topics with !filter")
     if optional is not None and (optional.name in IDS or not levels):
         _fail(f"{{{optional.name}?}} may not be absent; write {{{optional.name}}}")
+
+
+def _first_signs(pattern: FieldPattern) -> set[str]:
+    return {alternative[0] for alternative in pattern.alternatives}
 
 
 def _settings(texts: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]], dict[str, str]]:
@@ -171,8 +202,14 @@ def _settings(texts: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ..
         elif value.startswith("/"):
             pointers[key] = _pointer(key, value)
         else:
-            constants[key] = value
+            constants[key] = _constant(key, value)
     return constants, pointers, others
+
+
+def _constant(key: str, value: str) -> str:
+    if len(value) > ID_MAX_CHARS:
+        _fail(f"{key} has more than {ID_MAX_CHARS:,} characters; shorten it")
+    return value
 
 
 def _example(key: str) -> str:
@@ -211,10 +248,13 @@ def _check_names(template: Template) -> None:
     for name in (*fields, *template.constants):
         if (*fields, *template.constants).count(name) > 1:
             _fail(f"{name} comes from two places; keep one of them")
-    if template.payload == "sparkplug" and template.pointers:
-        _fail("payload=sparkplug has no JSON to point into; take tenant_id and device_id from the topic")
+
+
+def _check_ids(template: Template) -> None:
+    if template.payload == "sparkplug" and (template.pointers or template.online_pointer):
+        _fail("payload=sparkplug has no JSON to point into; leave the pointers out, births and deaths tell presence")
     for name in (TENANT, DEVICE):
-        if name not in (*fields, *template.constants, *template.pointers):
+        if name not in (*template.fields, *template.constants, *template.pointers):
             choice = f"write {{{name}}} in the topic, or add ;{name}=constant or ;{name}=/json/pointer"
             _fail(f"{name} is missing; {choice}")
 

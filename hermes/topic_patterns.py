@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Stand for "any text", one for each field and pattern, while templates are compared with each other
-MARKS = re.compile("[\ue000-\uf8ff]")
+# Stand for "any text", one for each field and pattern, while templates are compared with each other. Lone surrogates: no
+# topic has any, because it is UTF-8 (MQTT-1.5.4-1).
+MARKS = re.compile("[\ud800-\udfff]")
 _PIECES = re.compile(r"(\*)|(\?)|(\[!?\]?[^\]]*\])|([^*?\[\]]+)|([\[\]])")
 _CLASS_SPECIAL = re.compile(r"([\\^&~|\[\]])")
 
@@ -42,6 +43,8 @@ class FieldPattern:
 
     def fault(self) -> str | None:
         """What is wrong with it, and what to write."""
+        if "+" in self.text:
+            return f"the pattern {self.text!r} holds a +, which no topic has; write * for any text"
         if not all(self.alternatives):
             return f"the pattern {self.text!r} has an empty alternative; write {{name:one|other}}"
         for match in _PIECES.finditer(self.text):
@@ -63,13 +66,18 @@ class FieldPattern:
         that they have for this pattern is one of its texts, and others of `MARKS` are taken by stars alone.
         """
         never = "" if marks is None else f"(?!{MARKS.pattern})"
-        mark = f"{marks[self.text]}(?={end})|" if marks and self.text in marks else ""
+        mark = f"{_marked(marks[self.text], across=across)}(?={end})|" if marks and self.text in marks else ""
         one, any_text = (r"[\s\S]", r"[\s\S]+") if across else ("[^/]", "[^/]+")
         alternatives = "|".join(_alternative(text, across=across, never=never) for text in self.alternatives)
         if not self.negated:
-            return f"(?:{mark}(?:{alternatives})(?={end}))"
+            return f"(?!{end})(?:{mark}(?:{alternatives})(?={end}))"
         unmarked = "" if marks is None else f"(?!{one}*{MARKS.pattern})"
         return f"(?:{mark}{unmarked}(?!(?:{alternatives})(?={end})){any_text}+)"
+
+
+def _marked(mark: str, *, across: bool) -> str:
+    """What stands for a text that the pattern takes: one level, or any number, some of them empty."""
+    return f"/*+{mark}[/{mark}]*+" if across else mark
 
 
 def _alternative(text: str, *, across: bool, never: str) -> str:
@@ -103,7 +111,9 @@ def _class(group: str, never: str) -> str:
     body = group[1:-1]
     negated = body.startswith("!")
     body = _CLASS_SPECIAL.sub(r"\\\1", body.removeprefix("!"))
-    return f"[^{body}{never}]" if negated else f"[{body}]"
+    if negated:
+        return f"[^{body}{never}]"
+    return f"(?!/)[{body}]" if never else f"[{body}]"  # [+-9] would take it
 
 
 def _compiles(expression: str) -> bool:

@@ -13,14 +13,16 @@ from hermes.topic_patterns import FieldPattern
 TENANT, DEVICE, SERIES = "tenant_id", "device_id", "series"
 WANTED = (TENANT, DEVICE, SERIES)
 IDS = (TENANT, DEVICE)
-LITERALS_MAX = 32  # texts that a pattern lists and that are subscribed to one by one; beyond, + stands for them
+ID_MAX_CHARS = 1_024  # what stands in keys, in URLs and in the memory of last values
+TOPIC_MAX_BYTES = 65_535  # MQTT 5 §1.5.4: the longest string that a packet can hold
+LITERALS_MAX = 32  # combinations of listed texts that are subscribed to one by one; beyond, + stands for a level
 
 PayloadKind = Literal["json", "cbor", "sparkplug"]
 
-_ANY = "\ue000"  # in examples: any text, where no pattern says which
-_FIRST_MARK = 0xE001
+_ANY = "\ud800"  # in examples: any text, where no pattern says which
+_FIRST_MARK = 0xD801
 _END, _LEVEL_END = r"\Z", r"(?:/|\Z)"
-_NOTHING_ILLEGAL = re.compile(r"[^+#\0]+")
+_LEGAL = re.compile(r"[^+#\0\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +86,31 @@ class Template:
         fields = {field.name: field for field in self._all_fields()}
         if not all(self._takes(fields[name], value) for name, value in known.items() if name in fields):
             return ()
+        if not all(_divides(level, known) for level in (*self.levels, *self.after)):
+            return ()
         found = self._filters(known)
         return found if self.text.startswith("$") else tuple(text for text in found if not text.startswith("$"))
 
     def _takes(self, field: Field, value: str) -> bool:
         across = field is self.rest
-        legal = _NOTHING_ILLEGAL.fullmatch(value) is not None and (across or "/" not in value)
-        return legal and (field.pattern is None or field.pattern.matches(value, across=across))
+        legal = _LEGAL.fullmatch(value) is not None and (across or "/" not in value)
+        return (
+            legal
+            and len(value) <= ID_MAX_CHARS
+            and (field.pattern is None or field.pattern.matches(value, across=across))
+        )
 
     def confines(self, name: str) -> bool:
-        """Whether `filled` brings this tenant's, or device's, topics and no others: it stands in the topic, beside
-        nothing that is unknown, or is a constant.
+        """Whether `filled` with tenant and device brings this tenant's, or device's, topics and no others: it is a
+        constant, or stands in the topic beside nothing that is unknown and behind no rest that is.
         """
-        if name in self.constants:
+        if name in self.constants or (self.rest is not None and self.rest.name == name):
             return True
-        if self.rest is not None and self.rest.name == name:
-            return True
+        held = self.after if self.rest is not None and self.rest.name in IDS else ()
         return any(
             any(field.name == name for field in _fields([level]))
             and all(field.name in IDS for field in _fields([level]))
-            for level in (*self.levels, *self.after)
+            for level in (*self.levels, *held)
         )
 
     def _filters(self, known: Mapping[str, str]) -> tuple[str, ...]:
@@ -115,8 +122,8 @@ class Template:
             tails = [[(known[self.rest.name],), *(_level_texts(level, known) for level in self.after)]]
         elif self.optional is not None:
             tails = [[], [_level_texts((self.optional,), known)]]
-        found = (text for tail in tails for text in _products([*head, *tail]))
-        return topic_filters.uncovered(found)
+        found = (text for tail in tails for text in _products(_few([*head, *tail], ["+"] * (len(head) + len(tail)))))
+        return topic_filters.uncovered(text for text in found if len(text.encode()) <= TOPIC_MAX_BYTES)
 
     # -- matching -------------------------------------------------------------------------------------------------
 
@@ -163,18 +170,17 @@ class Template:
     def _examples(self, marks: Mapping[str, str], deepest: int) -> Iterator[str]:
         """Topics that it matches, with a rest of up to so many levels."""
         own = re.compile(self._pattern(marks))
-        head = [_level_examples(level, marks) for level in self.levels]
-        tails: list[list[tuple[str, ...]]] = [[]]
+        tails: list[tuple[Level, ...]] = [()]
         if self.rest is not None:
-            after = [_level_examples(level, marks) for level in self.after]
-            rests = ["/".join([filler] * count) for count in range(1, deepest + 1) for filler in (_ANY, "")]
-            if self.rest.pattern is not None:
-                rests = list(_level_examples((self.rest,), marks))
-            tails += [[(rest,), *after] for rest in rests]
+            tails += [((rest,), *self.after) for rest in _rest_examples(self.rest, marks, deepest)]
         if self.optional is not None:
-            tails.append([_level_examples((self.optional,), marks)])
+            tails.append(((self.optional,),))
         for tail in tails:
-            yield from (topic for topic in _products([*head, *tail]) if own.match(topic))
+            levels = (*self.levels, *tail)
+            texts = _few(
+                [_level_examples(level, marks) for level in levels], [_example(level, marks) for level in levels]
+            )
+            yield from (topic for topic in _products(texts) if own.match(topic))
 
 
 def _fields(levels: Iterable[Level]) -> Iterator[Field]:
@@ -185,23 +191,58 @@ def _products(levels: list[tuple[str, ...]]) -> Iterator[str]:
     return ("/".join(texts) for texts in itertools.product(*levels))
 
 
+def _few(levels: list[tuple[str, ...]], instead: list[str]) -> list[tuple[str, ...]]:
+    """For each level its texts, or what stands for all of them where the combinations would be too many."""
+    kept: list[tuple[str, ...]] = []
+    count = 1
+    for texts, one in zip(levels, instead, strict=True):
+        kept.append(texts if len(texts) == 1 or count * len(texts) <= LITERALS_MAX else (one,))
+        count *= len(kept[-1])
+    return kept
+
+
+def _divides(level: Level, known: Mapping[str, str]) -> bool:
+    """Whether a topic's level can be read as these values: each field but the last ends where the text after it is
+    found first.
+    """
+    return all(
+        (known[field.name] + text).find(text, 1) == len(known[field.name])
+        for field, text in itertools.pairwise(level[:-1])
+        if isinstance(field, Field) and isinstance(text, str) and field.name in known
+    )
+
+
 def _level_texts(level: Level, known: Mapping[str, str]) -> tuple[str, ...]:
     """What stands for this level in a filter: itself, the texts that its pattern lists, or ``+``."""
     if all(isinstance(part, str) or part.name in known for part in level):
         return ("".join(part if isinstance(part, str) else known[part.name] for part in level),)
     (first, *more) = level
-    if not more and isinstance(first, Field) and first.pattern and first.pattern.literals:
-        literals = first.pattern.literals
-        return literals if len(literals) <= LITERALS_MAX else ("+",)
-    return ("+",)
+    literals = None if more or isinstance(first, str) or first.pattern is None else first.pattern.literals
+    return literals or ("+",)
 
 
 def _level_examples(level: Level, marks: Mapping[str, str]) -> tuple[str, ...]:
     (first, *more) = level
-    if not more and isinstance(first, Field) and first.pattern:
-        literals = first.pattern.literals
-        return literals if literals and len(literals) <= LITERALS_MAX else (marks[first.pattern.text],)
-    return ("".join(part if isinstance(part, str) else _ANY for part in level),)
+    literals = None if more or isinstance(first, str) or first.pattern is None else first.pattern.literals
+    return literals or (_example(level, marks),)
+
+
+def _example(level: Level, marks: Mapping[str, str]) -> str:
+    """A text that stands for all that the level takes."""
+    return "".join(
+        part if isinstance(part, str) else marks[part.pattern.text] if part.pattern else _ANY for part in level
+    )
+
+
+def _rest_examples(rest: Field, marks: Mapping[str, str], deepest: int) -> Iterator[str | Field]:
+    """Texts of up to so many levels, some of them empty; the field itself where its pattern lists what it takes."""
+    if rest.pattern is not None and rest.pattern.literals:
+        yield rest
+        return
+    mark = _example((rest,), marks)
+    for count in range(1, deepest + 1):
+        yield from ("/".join([mark] * count), "/" * (count - 1))
+    yield from (f"/{mark}", f"{mark}/")
 
 
 def _level_pattern(level: Level, marks: Mapping[str, str] | None) -> str:

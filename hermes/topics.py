@@ -11,9 +11,11 @@ for a last level that may be absent. What the topic lacks follows after semicolo
     application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId
     owntracks/{tenant_id}/{device_id}/{series?}
     !zigbee2mqtt/bridge/#
+    !zigbee2mqtt/{name...}/{command:set|get}
 
 Where a level can be divided in several ways, earlier fields take as little as they can. Templates are tried in
-order and the first that matches wins; ``!`` and a topic filter leave topics out, whatever the templates say.
+order and the first that matches wins; ``!`` leaves out the topics of a filter, or of a topic with fields, whatever the
+templates say.
 Everything here is pure, so that the settings can be checked with it.
 """
 
@@ -25,13 +27,12 @@ from hermes import topic_filters
 from hermes.errors import TemplateError, Unaddressed
 from hermes.ids import DeviceId, TenantId, id_text
 from hermes.json_pointer import pointed_at
-from hermes.presets import PRESETS
+from hermes.presets import PRESETS, expanded
 from hermes.template_parser import parse_template
-from hermes.topic_templates import DEVICE, SERIES, TENANT, Template
+from hermes.topic_exclusions import Exclusion, parse_entry
+from hermes.topic_templates import DEVICE, ID_MAX_CHARS, SERIES, TENANT, Template
 
 __all__ = ["PRESETS", "Template", "TopicMap", "TopicMatch", "parse_template"]
-
-ID_MAX_CHARS = 1_024  # what stands in keys, in URLs and in the memory of last values
 
 
 class TopicMatch(NamedTuple):
@@ -51,7 +52,7 @@ class TopicMatch(NamedTuple):
         """Tenant, device and series, with the payload's parsed JSON at hand.
 
         Raises `Unaddressed`: ``pointer`` where a pointer finds neither a non-empty string nor an integer, ``mismatch``
-        where it finds something else than the topic says, ``too_long`` for ids of more than `ID_MAX_CHARS`.
+        where it finds something else than the topic says, ``too_long`` for ids of more than 1,024 characters.
         """
         tenant_id, device_id, series = self.tenant_id, self.device_id, self.series
         if self.template.pointers:
@@ -74,9 +75,9 @@ class TopicMatch(NamedTuple):
             raise Unaddressed("pointer", f"{name} is neither text nor an integer at /{'/'.join(pointer)}")
         if found is not None and len(found) > ID_MAX_CHARS:
             raise Unaddressed("too_long", f"{name} has more than {ID_MAX_CHARS:,} characters")
-        if None not in (found, known) and found != known:
+        if found is not None and known and found != known:  # a series that the topic lacks may be said here
             raise Unaddressed("mismatch", f"it says {name} {found!r}, and its topic {known!r}")
-        return found if known is None else known
+        return known or found
 
 
 class _Row(NamedTuple):
@@ -106,13 +107,16 @@ class TopicMap:
         self._rows: dict[int, _Row | None] = {}
         self._pattern = self._combined()
         self._lowest = re.compile("|".join(f"{topic_filters.pattern(text)}()" for text in self.filters))
-        self._excluded = re.compile("|".join(map(topic_filters.pattern, self.exclusions)) or "(?!)")
+        self._excluded = re.compile("|".join(each.pattern for each in self.exclusions) or "(?!)")
 
     def _combined(self) -> re.Pattern[str]:
         """All as one expression; the empty group that ends each alternative tells which one matched."""
-        alternatives = [f"{topic_filters.pattern(text)}()" for text in self.exclusions]
-        groups_before = len(alternatives)
-        self._rows.update(dict.fromkeys(range(1, groups_before + 1)))
+        alternatives: list[str] = []
+        groups_before = 0
+        for exclusion in self.exclusions:
+            alternatives.append(f"{exclusion.pattern}()")
+            groups_before += exclusion.groups + 1
+            self._rows[groups_before] = None
         for template in self.templates:
             names = template.fields
             positions = {name: groups_before + 1 + index for index, name in enumerate(names)}
@@ -162,58 +166,26 @@ def _row(template: Template, positions: Mapping[str, int]) -> _Row:
     )
 
 
-def _parsed(entries: Sequence[str]) -> tuple[tuple[Template, ...], tuple[str, ...]]:
+def _parsed(entries: Sequence[str]) -> tuple[tuple[Template, ...], tuple[Exclusion, ...]]:
     """Templates and exclusions. Raises `TemplateError` with all faults."""
     faults: list[str] = []
-    templates: list[Template] = []
-    exclusions: list[str] = []
+    found: list[Template | Exclusion] = []
     for entry in entries:
         try:
-            for text, preset in _expanded(entry):
-                if text.startswith("!"):
-                    exclusions.append(_exclusion(text))
-                else:
-                    templates.append(parse_template(text, preset=preset))
+            found += [parse_entry(text, preset=preset) for text, preset in expanded(entry)]
         except TemplateError as error:
             faults.append(str(error))
+    templates = tuple(each for each in found if isinstance(each, Template))
+    exclusions = tuple({each.text: each for each in found if isinstance(each, Exclusion)}.values())
     if not templates and not faults:
         faults.append("no topic template: write a preset (" + ", ".join(PRESETS) + ") or a template")
     faults += _unreachable(templates, exclusions)
     if faults:
         raise TemplateError("; ".join(faults))
-    return tuple(templates), tuple(dict.fromkeys(exclusions))
+    return templates, exclusions
 
 
-def _expanded(entry: str) -> list[tuple[str, str]]:
-    """The texts that it stands for, each with its preset's name, if any."""
-    name, semicolon, settings = entry.partition(";")
-    if name in PRESETS:
-        return [(_with_settings(text, settings) if semicolon else text, name) for text in PRESETS[name]]
-    if entry and not any(sign in entry for sign in "/{;!"):
-        known = ", ".join(PRESETS)
-        raise TemplateError(f"{entry!r} is no preset: write one of {known}, or a template such as {_EXAMPLE}")
-    return [(entry, "")]
-
-
-def _with_settings(text: str, settings: str) -> str:
-    """A preset's text with these settings in place of its own."""
-    if text.startswith("!"):
-        return text
-    topic, *own = text.split(";")
-    given = {setting.partition("=")[0]: setting for setting in settings.split(";")}
-    kept = [setting for setting in own if setting.partition("=")[0] not in given]
-    return ";".join([topic, *kept, *given.values()])
-
-
-def _exclusion(text: str) -> str:
-    topic_filter = text[1:]
-    fault = topic_filters.fault(topic_filter)
-    if fault is not None:
-        raise TemplateError(f"exclusion {text!r}: {fault}; write ! and a topic filter, as in !zigbee2mqtt/bridge/#")
-    return topic_filter
-
-
-def _unreachable(templates: Sequence[Template], exclusions: Sequence[str]) -> list[str]:
+def _unreachable(templates: Sequence[Template], exclusions: Sequence[Exclusion]) -> list[str]:
     faults: list[str] = []
     for index, template in enumerate(templates):
         fault = _unreached(template, templates[:index], exclusions)
@@ -222,11 +194,11 @@ def _unreachable(templates: Sequence[Template], exclusions: Sequence[str]) -> li
     return faults
 
 
-def _unreached(template: Template, before: Sequence[Template], exclusions: Sequence[str]) -> str | None:
+def _unreached(template: Template, before: Sequence[Template], exclusions: Sequence[Exclusion]) -> str | None:
     """Why it never matches, and what to do."""
-    for text in exclusions:
-        if all(topic_filters.covers(text, each) for each in template.filters):
-            return f"never reached, because !{text} leaves out every topic that it matches: leave one out"
+    for exclusion in exclusions:
+        if exclusion.covers(template):
+            return f"never reached, because {exclusion.text} leaves out every topic that it matches: leave one out"
     for earlier in before:
         if earlier.text == template.text:
             return "given twice: leave one out"
@@ -236,6 +208,3 @@ def _unreached(template: Template, before: Sequence[Template], exclusions: Seque
                 " or leave one out"
             )
     return None
-
-
-_EXAMPLE = PRESETS["hermes"][0]

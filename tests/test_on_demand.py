@@ -110,7 +110,7 @@ async def test_each_message_comes_once_whoever_else_watches(make_hermes: MakeHer
     await watches(broker, anywhere, "tenants/globex/devices/d1/c")
     broker.publish_lines("tenants/acme/devices/d1/n", [str(number) for number in range(50)])
     for socket in (device, tenant, anywhere):
-        data = []
+        data: list[int] = []
         while data[-1:] != [49]:
             frame = await socket.hear()
             if frame.get("series") == "n":

@@ -1,18 +1,19 @@
 """Sparkplug over a real broker: an edge node is asked for its births, gives them, and dies without a goodbye."""
 
 import contextlib
-import json
 import queue
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as paho
+import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from hermes.delivery.messages import DeviceMessage
 from hermes.mqtt.sparkplug_b_pb2 import Payload
 from tests.brokers import TIMEOUT_S, mosquitto
-from tests.edge_nodes import Reader, bd_seq, message, metric
+from tests.conftest import MakeHermes, eventually, token
+from tests.edge_nodes import bd_seq, message, metric
 
 NODE = "spBv1.0/plant/{}/edge1"
 PUMP = f"{NODE}/pump"
@@ -56,43 +57,46 @@ class EdgeNode:
             self.say(PUMP.format("DDATA"), metric(alias=2, int_value=2**32 - 7))
 
 
-def test_an_edge_node_is_understood_though_its_births_were_missed(tmp_path: Path) -> None:
+@pytest.fixture
+def node() -> EdgeNode:
+    """A node that is not connected yet."""
+    return EdgeNode()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_edge_node_is_understood_though_its_births_were_missed(
+    make_hermes: MakeHermes, tmp_path: Path, node: EdgeNode
+) -> None:
     """Hermes comes later than it; it is asked, born, told, and its death by the broker's word takes the pump along."""
-    arrivals: queue.Queue[paho.MQTTMessage] = queue.Queue()
-    told: list[tuple[str, object]] = []
-    hermes = paho.Client(CallbackAPIVersion.VERSION2)
-    hermes.on_message = lambda _client, _userdata, arrived: arrivals.put(arrived)
-    reader = Reader()
-    node = EdgeNode()
-
-    def read_until(last: tuple[str, object]) -> None:
-        while last not in told:
-            arrived = arrivals.get(timeout=TIMEOUT_S)
-            asked = len(reader.asked)
-            for each in reader.read(arrived.topic, bytes(arrived.payload), retained=arrived.retain):
-                if isinstance(each, DeviceMessage):
-                    told.append((f"{each.device_id} {each.series}", json.loads(each.data)["value"]))
-                else:
-                    told.append((each.device_id, each.online))
-            for topic, request in zip(reader.asked[asked:], reader.requests[asked:], strict=True):
-                hermes.publish(topic, request)
-
-    with mosquitto(tmp_path) as broker, connected(hermes, broker.port, "spBv1.0/#"):
+    with mosquitto(tmp_path) as broker:
+        hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}", topics=["sparkplug"])
+        await eventually(lambda: hermes.server.link.ready)
+        socket = await hermes.open("/ws/tenant/plant", token(tenant_id="plant"))
         with connected(node.client, broker.port, NODE.format("NCMD")):
             node.say(PUMP.format("DDATA"), metric(alias=2, int_value=5))
-            read_until(("edge1/pump speed", -7))
+            told = [_brief(await socket.hear()) for _ in range(5)]
             connection = node.client.socket()
             assert connection is not None
         connection.close()  # without DISCONNECT: the broker publishes the will
-        read_until(("edge1/pump", False))
+        told += [_brief(await socket.hear()) for _ in range(2)]
+        late = await hermes.open("/ws/device/pump", token(tenant_id="plant"))
+        value, status = await late.hear(), await late.hear()
     assert told == [
         ("edge1", True),
         ("edge1 uptime", 9),
-        ("edge1/pump", True),
-        ("edge1/pump speed", 0),
-        ("edge1/pump speed", -7),
+        ("pump", True),
+        ("pump speed", 0),
+        ("pump speed", -7),
         ("edge1", False),
-        ("edge1/pump", False),
+        ("pump", False),
     ]
-    assert reader.asked == [NODE.format("NCMD")]
-    assert reader.count("gaps_total") == 0
+    assert (_brief(value), value["snapshot"], _brief(status)) == (("pump speed", -7), True, ("pump", False))
+    sample = hermes.server.metrics.registry.get_sample_value
+    assert sample("hermes_sparkplug_rebirth_requests_total") == 1
+    assert sample("hermes_sparkplug_gaps_total") == 0
+
+
+def _brief(frame: dict[str, Any]) -> tuple[str, object]:
+    if frame["channel"] == "status":
+        return frame["device_id"], frame["online"]
+    return f"{frame['device_id']} {frame['series']}", frame["data"]["value"]
