@@ -9,13 +9,13 @@ from hermes.config import Settings
 from hermes.delivery.snapshot import Snapshot, SnapshotLimits
 from hermes.errors import BrokerUnavailable, HermesError
 from hermes.feed import feed_faults
-from hermes.link import Link
+from hermes.link import Link, LinkState
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.broker import CLEAR_TEXT
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.device_door import DeviceDoor
-from hermes.mqtt.intake import Intake
+from hermes.mqtt.intake import Arrival, Intake
 from hermes.mqtt.losses import Losses
 from hermes.mqtt.mosquitto import find_mosquitto
 from hermes.mqtt_url import parse_mqtt_url
@@ -23,13 +23,19 @@ from hermes.server import listen
 from hermes.topics import TopicMap
 
 BROKER_TIMEOUT_S = 5.0
+PRIVATE_FILES = ("jwt_secret_file", "api_key_file", "mqtt_password_file", "mqtt_key_file", "broker_key_file")
+
+
+def topic_faults(settings: Settings) -> list[str]:
+    """What keeps the topics from being fed: told before anything is started, whatever becomes of the broker."""
+    return [] if settings.broker_url == "off" else feed_faults(settings)
 
 
 async def check(settings: Settings) -> int:
     """Print a line for each thing looked at; 0 when all is well, 1 when something must be mended."""
     print("ok      settings")
     faults = [
-        *feed_faults(settings),
+        *_topic_faults(settings),
         *_file_faults(settings),
         *_address_faults(settings),
         *await _broker_faults(settings),
@@ -40,14 +46,22 @@ async def check(settings: Settings) -> int:
     return 1 if faults else 0
 
 
+def _topic_faults(settings: Settings) -> list[str]:
+    faults = topic_faults(settings)
+    if not faults:
+        print(f"ok      topics {', '.join(TopicMap(settings.topics).filters)}")
+    return faults
+
+
 def _file_faults(settings: Settings) -> Iterator[str]:
-    for path in (settings.jwt_secret_file, settings.api_key_file):
-        if path is None:
+    for name in PRIVATE_FILES:
+        path: Path | None = getattr(settings, name)
+        if path is None or not path.exists():  # what must be there is told where it is read
             continue
         if _readable_by_others(path):
             yield f"{path} can be read by every user of this machine: chmod 600 {path}"
         else:
-            print(f"ok      {path}")
+            print(f"ok      {path} (--{name.replace('_', '-')}) cannot be read by others")
 
 
 def _readable_by_others(path: Path) -> bool:
@@ -71,11 +85,35 @@ async def _broker_faults(settings: Settings) -> list[str]:
         return []
     if url == "embedded":
         return [*_embedded_faults(), *_device_faults(settings)]
+    for line in _manners(settings):
+        print(f"with    {line}")
     link = await _try_broker(settings)
+    if link.state is LinkState.CONNECTING:
+        return [f"broker {settings.broker_name}: no answer in {BROKER_TIMEOUT_S:g} s"]
     if not link.ready:
-        return [f"broker {parse_mqtt_url(url)}: {', '.join(link.missing)}"]
-    print(f"ok      broker {parse_mqtt_url(url)} takes every subscription")
+        return [f"broker {settings.broker_name}: {', '.join(link.missing)}"]
+    said = "takes every subscription"
+    if settings.mqtt_on_demand:
+        said = "lets Hermes in; subscriptions are not tried, because --mqtt-on-demand makes them when a socket opens"
+    print(f"ok      broker {settings.broker_name} {said}")
     return []
+
+
+def _manners(settings: Settings) -> Iterator[str]:
+    """What the broker is tried with: each MQTT setting, given or not."""
+    url, options = parse_mqtt_url(settings.broker_url), settings.link_options
+    user = options.username or url.username
+    source = settings.mqtt_password_file or ("the URL" if url.password is not None else None)
+    yield f"user {user}, {f'the password of {source}' if source else 'no password'}" if user else "no user, no password"
+    if url.tls:
+        tls = options.tls
+        shown = f"showing {tls.cert_file} with key {tls.key_file}" if tls.cert_file else "showing no certificate"
+        alpn = f", asking for {', '.join(tls.alpn)}" if tls.alpn else ""
+        yield f"TLS, trusting {tls.ca_file or 'what the system trusts'}, {shown}{alpn}"
+    yield f"keepalive {options.keepalive_s} s, QoS {options.qos}, receive maximum {options.receive_maximum or 65_535}"
+    trial = options.for_a_trial().client_id
+    kept = "" if options.clean_start else f"; the session kept for {options.client_id} is left alone"
+    yield f"client id {trial or 'made anew'}, clean start{kept}"
 
 
 def _embedded_faults() -> list[str]:
@@ -102,12 +140,19 @@ def _device_faults(settings: Settings) -> Iterator[str]:
         print(f"warn    {CLEAR_TEXT % listener}")
 
 
+class _Deaf(Intake):
+    """For a trial: what arrives is nobody's business."""
+
+    def take(self, arrival: Arrival) -> None:
+        """Let it go."""
+
+
 async def _try_broker(settings: Settings) -> Link:
     """Connect and subscribe as the server would, for a few seconds at most."""
     metrics = Metrics()
     link = Link()
     topics = TopicMap(settings.topics)
-    intake = Intake(
+    intake = _Deaf(
         topics=topics,
         snapshot=Snapshot(limits=SnapshotLimits(), metrics=metrics),
         publish=lambda message: None,
@@ -118,7 +163,7 @@ async def _try_broker(settings: Settings) -> Link:
         url=parse_mqtt_url(settings.broker_url),
         options=settings.link_options.for_a_trial(),
         bridge=bridge,
-        topics=topics,
+        topics=None if settings.mqtt_on_demand else topics,
         metrics=metrics,
     )
     client.start()

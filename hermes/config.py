@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -23,19 +24,23 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hermes import setting_values
+from hermes import setting_faults, setting_values
 from hermes.auth import TokenMint
-from hermes.broker_listen import BrokerListen, listen_faults, listen_text, parse_listen
+from hermes.broker_listen import BrokerListen, listen_text, parse_listen
 from hermes.errors import ConfigError
-from hermes.mqtt_options import KEEPALIVE_S, LinkOptions, Qos, TlsOptions, link_faults
+from hermes.mqtt_options import KEEPALIVE_S, LinkOptions, Qos, TlsOptions
+from hermes.mqtt_url import parse_mqtt_url
+from hermes.setting_faults import NO_SECRET, shown_faults
 from hermes.setting_values import (
+    DEFAULT_MQTT_URL,
+    DEFAULT_TOPICS,
     CaFile,
     CommaList,
     KeyFile,
     PasswordFile,
     Secret,
     SecretFile,
-    is_loopback,
+    Topics,
     key_lines,
     secret_text,
 )
@@ -44,12 +49,6 @@ ENVIRONMENT_PREFIX = "HERMES_"
 CONFIG_VARIABLE = "HERMES_CONFIG"
 
 DEFAULT_PORT = 8080
-DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"
-
-NO_SECRET = (
-    "no JWT secret: write one to a file (openssl rand -hex 32 > jwt-secret) and give "
-    "--jwt-secret-file jwt-secret, set HERMES_JWT_SECRET, or use --dev to try Hermes out"
-)
 
 
 def state_folder() -> Path:
@@ -148,6 +147,12 @@ class DeviceSettings(_Sourced):
         return self.broker_state_dir or broker_folder()
 
 
+class TopicSettings(_Sourced):
+    """What ``hermes topics`` needs: how topics are mapped."""
+
+    topics: Topics = DEFAULT_TOPICS
+
+
 class ClientSettings(_Sourced):
     """What ``hermes notify`` and ``hermes listen`` need to reach a running Hermes."""
 
@@ -178,7 +183,7 @@ class Settings(TokenSettings):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
     api_key_file: KeyFile | None = None
-    mqtt_url: Annotated[str, AfterValidator(setting_values.mqtt_url)] | None = None
+    mqtt_url: Annotated[str, AfterValidator(setting_values.mqtt_url)] | None = Field(None, repr=False)
     mqtt_username: Annotated[str, Field(min_length=1)] | None = None
     mqtt_password_file: PasswordFile | None = None
     mqtt_ca_file: CaFile | None = None
@@ -197,7 +202,7 @@ class Settings(TokenSettings):
     broker_cert_file: Path | None = None
     broker_key_file: Path | None = None
     broker_state_dir: Annotated[Path, AfterValidator(setting_values.absolute)] | None = None
-    topics: Annotated[CommaList, Field(min_length=1), AfterValidator(setting_values.topics)] = ("hermes",)
+    topics: Topics = DEFAULT_TOPICS
     origins: Annotated[CommaList, AfterValidator(lambda values: tuple(map(setting_values.origin, values)))] = ()
     ping_interval_s: Annotated[float, Field(ge=1, le=3_600)] = 25
     ping_timeout_s: Annotated[float, Field(ge=1, le=3_600)] = 20
@@ -217,6 +222,12 @@ class Settings(TokenSettings):
     def broker_url(self) -> str:
         """Where devices' data comes from: an ``mqtt://`` or ``mqtts://`` URL, ``embedded`` or ``off``."""
         return self.mqtt_url or ("embedded" if self.dev else DEFAULT_MQTT_URL)
+
+    @property
+    def broker_name(self) -> str:
+        """The same, to be shown: without its password."""
+        own = self.broker_url in setting_values.NO_BROKER_URLS
+        return self.broker_url if own else str(parse_mqtt_url(self.broker_url))
 
     @property
     def device_listener(self) -> BrokerListen | None:
@@ -246,42 +257,17 @@ class Settings(TokenSettings):
         """The keys that may call ``/notify``; none means loopback callers only."""
         return () if self.api_key_file is None else key_lines(self.api_key_file)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no log may show, in every form in which it was given."""
+        shown = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as the URL has it, escaped
+        found = (self.secret, *self.api_keys, self.link_options.password, shown, unquote(shown))
+        return tuple(text for text in found if text)
+
     @classmethod
     def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
-        """Listening beyond this machine needs a key; only ``--dev`` can do without a secret."""
-        faults = super().cross_faults(given) + _reach_faults(given) + _secret_faults(given)
-        return faults + link_faults(given) + _listen_faults(given)
-
-
-def _reach_faults(given: Mapping[str, Any]) -> list[str]:
-    host = given.get("host", "127.0.0.1")
-    if is_loopback(host):
-        return []
-    if _is_dev(given):
-        return [f"--dev is for this machine only, but --host is {host}; use --host 127.0.0.1 or leave out --dev"]
-    if given.get("api_key_file") is None:
-        return [
-            f"--host {host} can be reached from other machines, so /notify needs a key: "
-            "write one to a file (openssl rand -hex 24 > api-keys) and give --api-key-file api-keys"
-        ]
-    return []
-
-
-def _secret_faults(given: Mapping[str, Any]) -> list[str]:
-    if _is_dev(given) or given.get("jwt_secret") is not None or given.get("jwt_secret_file") is not None:
-        return []
-    return [NO_SECRET]
-
-
-def _listen_faults(given: Mapping[str, Any]) -> list[str]:
-    """What is wrong with letting devices in; a wrong certificate is told where it is read."""
-    topics = setting_values.split_commas(given.get("topics", Settings.model_fields["topics"].default))
-    broker_url = given.get("mqtt_url") or ("embedded" if _is_dev(given) else DEFAULT_MQTT_URL)
-    return listen_faults(given, broker_url=broker_url, topics=topics if isinstance(topics, list | tuple) else ())
-
-
-def _is_dev(given: Mapping[str, Any]) -> bool:
-    return str(given.get("dev", "")).lower() in ("1", "true", "yes", "on", "t", "y")
+        """Listening beyond this machine needs a key; only ``--dev`` can do without a secret; and more of the kind."""
+        return super().cross_faults(given) + setting_faults.cross_faults(given)
 
 
 def _variable(name: str) -> str:
@@ -333,7 +319,7 @@ def load(model: type[S], flags: Mapping[str, Any]) -> S:
     commands that need only a few settings read the same file and pass over the keys of the others.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    faults = _shown_faults(given)
+    faults = shown_faults(given)
     try:
         settings = _merged(model, given)
     except ConfigError as error:
@@ -341,13 +327,6 @@ def load(model: type[S], flags: Mapping[str, Any]) -> S:
     if faults:
         raise ConfigError(faults)
     return settings
-
-
-def _shown_faults(flags: Mapping[str, Any]) -> list[str]:
-    """Secrets on the command line; the settings themselves do not know where a value came from."""
-    if re.match(r"\w+://[^@]*:.*@", str(flags.get("mqtt_url", ""))):
-        return ["--mqtt-url: a password on the command line shows in ps; set HERMES_MQTT_URL instead"]
-    return []
 
 
 def _merged(model: type[S], given: dict[str, Any]) -> S:

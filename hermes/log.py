@@ -22,17 +22,23 @@ class MaskingFormatter(logging.Formatter):
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._secrets = tuple(secret for secret in secrets if secret)
+        given = {form for secret in secrets for form in (secret, _printable(secret)) if form}
+        self._secrets = tuple(sorted(given, key=len, reverse=True))  # one may be the beginning of another
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """One line, whatever a client put into a name or a reason; tracebacks keep theirs."""
         if not record.message.isprintable():
-            record.message = _CONTROL.sub(lambda control: repr(control[0])[1:-1], record.message)
+            record.message = _printable(record.message)
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
         """The masked line or lines."""
         return masked(super().format(record), self._secrets)
+
+
+def _printable(text: str) -> str:
+    """With escapes in place of what could end a line or steer a terminal."""
+    return _CONTROL.sub(lambda control: repr(control[0])[1:-1], text)
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:

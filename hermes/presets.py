@@ -88,7 +88,8 @@ def _with_settings(name: str, settings: list[str]) -> list[str]:
         key, _, value = setting.partition("=")
         if value[:1] not in ("", "/") and not any(_may_set(text, key) for text in texts):
             raise TemplateError(
-                f"preset {name!r}: its topics say the {key}, so it cannot be {value!r}; leave that out, or write a template"
+                f"preset {name!r}: its topics say the {key}, so it cannot be {value!r}; "
+                "leave that out, or write a template"
             )
     return [text if text.startswith("!") else _set(text, settings) for text in texts]
 

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from hermes.auth import SECRET_MIN_BYTES, unusable_secret
 from hermes.mqtt_options import CLIENT_ID_MAX_BYTES, TlsOptions
 from hermes.mqtt_url import parse_mqtt_url
 from hermes.topics import TopicMap
+
+DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"
+NO_BROKER_URLS = ("off", "embedded")  # what may stand in place of one
+DEFAULT_TOPICS = ("hermes",)
 
 
 def split_commas(value: object) -> object:
@@ -33,7 +37,7 @@ def topics(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def mqtt_url(value: str) -> str:
     """``off``, ``embedded`` or a URL."""
-    if value not in ("off", "embedded"):
+    if value not in NO_BROKER_URLS:
         parse_mqtt_url(value)
     return value
 
@@ -160,6 +164,7 @@ def uvloop(wanted: bool) -> bool:
 
 
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
+Topics = Annotated[CommaList, Field(min_length=1), AfterValidator(topics)]
 SecretFile = Annotated[Path, AfterValidator(jwt_secret_file)]
 Secret = Annotated[SecretStr, AfterValidator(jwt_secret)]
 PasswordFile = Annotated[Path, AfterValidator(mqtt_password_file)]

@@ -27,6 +27,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
 _LEVEL = re.compile(r"((?:[^/{]++|\{[^{}]*+\}|\{)*+)(?:/|\Z)")  # a / in a field's pattern parts none
 _REST, _OPTIONAL = "...", "?"
+_CUT = re.compile(r"\{[^{}]*:[^{}]*\Z")  # what is left of a pattern that held a comma
+_COMMA = ", and give a pattern that holds a comma by --topic or in the TOML file: HERMES_TOPICS ends an entry there"
 
 
 def parse_template(text: str, *, preset: str = "") -> Template:
@@ -126,7 +128,7 @@ def _level(text: str) -> Level:
     for match in _PARTS.finditer(text):
         inside, literal, stray = match.groups()
         if stray:
-            _fail(f"the braces in {text!r} are not in pairs; write {{name}}")
+            _fail(f"the braces in {text!r} are not in pairs; write {{name}}{_COMMA if _CUT.search(text) else ''}")
         if inside is None:
             parts.append(literal)
             continue

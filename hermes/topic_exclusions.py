@@ -4,6 +4,7 @@ What follows is an MQTT topic filter, ``!zigbee2mqtt/bridge/#``, or, where it ho
 ``!zigbee2mqtt/{name...}/{command:set|get}`` can say what no filter can.
 """
 
+import re
 from dataclasses import dataclass
 
 from hermes import topic_filters
@@ -34,7 +35,9 @@ class Exclusion:
         """Whether it leaves nothing of the template; where patterns decide, no may be said for yes."""
         if isinstance(self.topic, Template):
             return self.topic.covers(template)
-        return all(topic_filters.covers(self.topic, each) for each in template.filters)
+        if not all(topic_filters.overlap(self.topic, each) for each in template.filters):
+            return False  # the quick answer, nearly always
+        return template.is_within(re.compile(self.pattern), depth=self.topic.count("/") + 1)
 
 
 def parse_entry(text: str, *, preset: str = "") -> Template | Exclusion:

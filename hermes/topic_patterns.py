@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Stand for "any text", one for each field and pattern, while templates are compared with each other. Lone surrogates: no
-# topic has any, because it is UTF-8 (MQTT-1.5.4-1).
+# Stand for "any text", one for each pattern, while templates are compared with each other. They are lone surrogates,
+# which no topic has, because it is UTF-8 (MQTT-1.5.4-1).
 MARKS = re.compile("[\ud800-\udfff]")
 _PIECES = re.compile(r"(\*)|(\?)|(\[!?\]?[^\]]*\])|([^*?\[\]]+)|([\[\]])")
 _CLASS_SPECIAL = re.compile(r"([\\^&~|\[\]])")

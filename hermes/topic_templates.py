@@ -32,6 +32,9 @@ class Field:
     name: str
     pattern: FieldPattern | None = None
 
+    def __str__(self) -> str:
+        return f"{{{self.name}:{self.pattern.text}}}" if self.pattern else f"{{{self.name}}}"
+
 
 Level = tuple[str | Field, ...]
 
@@ -59,6 +62,11 @@ class Template:
     def fields(self) -> tuple[str, ...]:
         """The names of its fields, in the order of the groups of `pattern`."""
         return tuple(field.name for field in self._all_fields())
+
+    @property
+    def starts_with_field(self) -> bool:
+        """Whether its first level is one, or begins with one: then it matches no topic that begins with ``$``."""
+        return not self.levels or isinstance(self.levels[0][0], Field)
 
     def _all_fields(self) -> Iterator[Field]:
         yield from _fields(self.levels)
@@ -122,8 +130,8 @@ class Template:
             tails = [[(known[self.rest.name],), *(_level_texts(level, known) for level in self.after)]]
         elif self.optional is not None:
             tails = [[], [_level_texts((self.optional,), known)]]
-        found = (text for tail in tails for text in _products(_few([*head, *tail], ["+"] * (len(head) + len(tail)))))
-        return topic_filters.uncovered(text for text in found if len(text.encode()) <= TOPIC_MAX_BYTES)
+        found = (text for tail in tails for text in _products(_few([*head, *tail], itertools.repeat("+"))))
+        return topic_filters.uncovered(text for text in found if 0 < len(text.encode()) <= TOPIC_MAX_BYTES)
 
     # -- matching -------------------------------------------------------------------------------------------------
 
@@ -133,14 +141,13 @@ class Template:
         return self._pattern(None)
 
     def _pattern(self, marks: Mapping[str, str] | None) -> str:
-        pattern = "/".join(_level_pattern(level, marks) for level in self.levels)
+        pattern = "/".join(level_pattern(level, marks) for level in self.levels)
         if self.rest:
             pattern += self._rest_pattern(self.rest, marks)
-        pattern += "".join(f"/{_level_pattern(level, marks)}" for level in self.after)
+        pattern += "".join(f"/{level_pattern(level, marks)}" for level in self.after)
         if self.optional:
-            pattern += f"(?:/{_level_pattern((self.optional,), marks)})?"
-        starts_with_field = not self.levels or isinstance(self.levels[0][0], Field)
-        return (r"(?!\$)" if starts_with_field else "") + pattern + r"\Z"  # MQTT-4.7.2-1
+            pattern += f"(?:/{level_pattern((self.optional,), marks)})?"
+        return (r"(?!\$)" if self.starts_with_field else "") + pattern + r"\Z"  # MQTT-4.7.2-1
 
     def _rest_pattern(self, rest: Field, marks: Mapping[str, str] | None) -> str:
         slash = "/" if self.levels else ""
@@ -161,11 +168,18 @@ class Template:
         A text that neither template holds can only be taken by a field. Hence topics of ``other`` in which each field
         is one such character stand for all of its topics, but for the number of levels in its rest.
         """
-        texts = sorted({field.pattern.text for field in other._all_fields() if field.pattern})
-        marks = {text: chr(_FIRST_MARK + index) for index, text in enumerate(texts)}
-        mine = re.compile(self._pattern(marks))
-        deepest = len(self.levels) + len(self.after) + 2
-        return all(mine.match(topic) for topic in other._examples(marks, deepest))
+        mine = re.compile(self._pattern(other._marks()))
+        return other.is_within(mine, depth=len(self.levels) + len(self.after))
+
+    def is_within(self, expression: re.Pattern[str], *, depth: int) -> bool:
+        """Whether an expression of so many levels, of a template or of a topic filter, takes every topic of this one;
+        with patterns no may be said for yes, as in `covers`.
+        """
+        return all(expression.match(topic) for topic in self._examples(self._marks(), depth + 2))
+
+    def _marks(self) -> Mapping[str, str]:
+        texts = sorted({field.pattern.text for field in self._all_fields() if field.pattern})
+        return {text: chr(_FIRST_MARK + index) for index, text in enumerate(texts)}
 
     def _examples(self, marks: Mapping[str, str], deepest: int) -> Iterator[str]:
         """Topics that it matches, with a rest of up to so many levels."""
@@ -191,11 +205,11 @@ def _products(levels: list[tuple[str, ...]]) -> Iterator[str]:
     return ("/".join(texts) for texts in itertools.product(*levels))
 
 
-def _few(levels: list[tuple[str, ...]], instead: list[str]) -> list[tuple[str, ...]]:
+def _few(levels: list[tuple[str, ...]], instead: Iterable[str]) -> list[tuple[str, ...]]:
     """For each level its texts, or what stands for all of them where the combinations would be too many."""
     kept: list[tuple[str, ...]] = []
     count = 1
-    for texts, one in zip(levels, instead, strict=True):
+    for texts, one in zip(levels, instead, strict=False):
         kept.append(texts if len(texts) == 1 or count * len(texts) <= LITERALS_MAX else (one,))
         count *= len(kept[-1])
     return kept
@@ -245,10 +259,11 @@ def _rest_examples(rest: Field, marks: Mapping[str, str], deepest: int) -> Itera
     yield from (f"/{mark}", f"{mark}/")
 
 
-def _level_pattern(level: Level, marks: Mapping[str, str] | None) -> str:
-    """Each field but the last ends at the first place where the text after it is found, and stays there.
+def level_pattern(level: Level, marks: Mapping[str, str] | None = None) -> str:
+    """A regular expression for one level.
 
-    The atomic groups keep that: without them a hostile level of 64 KiB would take quadratic time.
+    Each field but the last ends at the first place where the text after it is found, and stays there. The atomic groups
+    keep that: without them a hostile level of 64 KiB would take quadratic time.
     """
     texts = [re.escape(part) for part in level if isinstance(part, str)]
     if len(level) == len(texts):

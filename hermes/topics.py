@@ -20,7 +20,7 @@ Everything here is pure, so that the settings can be checked with it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from hermes import topic_filters
@@ -77,7 +77,7 @@ class TopicMatch(NamedTuple):
             raise Unaddressed("too_long", f"{name} has more than {ID_MAX_CHARS:,} characters")
         if found is not None and known and found != known:  # a series that the topic lacks may be said here
             raise Unaddressed("mismatch", f"it says {name} {found!r}, and its topic {known!r}")
-        return known or found
+        return known if found is None else found
 
 
 class _Row(NamedTuple):
@@ -179,19 +179,33 @@ def _parsed(entries: Sequence[str]) -> tuple[tuple[Template, ...], tuple[Exclusi
     exclusions = tuple({each.text: each for each in found if isinstance(each, Exclusion)}.values())
     if not templates and not faults:
         faults.append("no topic template: write a preset (" + ", ".join(PRESETS) + ") or a template")
-    faults += _unreachable(templates, exclusions)
+    faults += [*_repeated(found), *_unreachable(templates, exclusions)]
     if faults:
         raise TemplateError("; ".join(faults))
     return templates, exclusions
 
 
+def _repeated(entries: Sequence[Template | Exclusion]) -> list[str]:
+    """Exclusions that are written twice. Presets may leave out the same topics, or what is written as well."""
+    texts = [entry.text for entry in entries if isinstance(entry, Exclusion) and not entry.preset]
+    twice = dict.fromkeys(text for text in texts if texts.count(text) > 1)
+    return [f"exclusion {text!r} is given twice: leave one out" for text in twice]
+
+
 def _unreachable(templates: Sequence[Template], exclusions: Sequence[Exclusion]) -> list[str]:
     faults: list[str] = []
+    filters = {template.text: template.filters for template in templates}
     for index, template in enumerate(templates):
-        fault = _unreached(template, templates[:index], exclusions)
+        # comparing filters is quick, comparing templates is not, and there may be hundreds
+        before = [each for each in templates[:index] if _meet(filters[each.text], filters[template.text])]
+        fault = _unreached(template, before, exclusions)
         if fault is not None:
             faults.append(f"template {template.text!r} is {fault}")
     return faults
+
+
+def _meet(some: Iterable[str], others: Sequence[str]) -> bool:
+    return any(topic_filters.overlap(one, other) for one in some for other in others)
 
 
 def _unreached(template: Template, before: Sequence[Template], exclusions: Sequence[Exclusion]) -> str | None:

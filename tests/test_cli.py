@@ -1,6 +1,7 @@
 """The ``hermes`` command, as its user types it."""
 
 import json
+import logging
 import re
 import signal
 import socket
@@ -16,18 +17,23 @@ import jwt
 import pytest
 
 from hermes import __version__
-from hermes.cli import duration_s, main
+from hermes.cli import main
+from hermes.cli_flags import duration_s
 from tests.brokers import mosquitto
-from tests.conftest import KEY, SECRET, token
+from tests.conftest import SECRET, token
 from tests.programs import Program, free_port, hermes, wait_until
 
 
 @pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is kept outside the test's folder, nothing taken from the user's environment."""
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is kept outside the test's folder, nothing taken from the user's environment; the log is as it was."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in ("HERMES_TOKEN", "HERMES_API_URL", "HERMES_CONFIG", "HERMES_JWT_SECRET"):
         monkeypatch.delenv(name, raising=False)
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    yield
+    root.handlers[:], root.level = before
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version", capsys=capsys) == (0, f"hermes {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "token", "notify", "listen", "check"])
+@pytest.mark.parametrize("command", ["serve", "token", "notify", "listen", "device", "topics", "check"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With what it does, and examples where there is something to show."""
     code, shown, _ = run(command, "--help", capsys=capsys)
@@ -235,37 +241,6 @@ def test_a_taken_port_says_which_and_what_to_do(running: Program) -> None:
         assert "Traceback" not in "".join(second.errors)
 
 
-def test_secrets_show_neither_in_ps_nor_in_the_log(tmp_path: Path, key_file: Path) -> None:
-    """Whatever is asked of it."""
-    secret_file = tmp_path / "secret"
-    secret_file.write_text(SECRET)
-    words = ("serve", "--port", "0", "--mqtt-url", "off", "--log-level", "debug")
-    given = token()
-    with hermes(*words, "--jwt-secret-file", str(secret_file), "--api-key-file", str(key_file)) as program:
-        url = program.url
-        command = Path(f"/proc/{program.process.pid}/cmdline").read_text()
-        curl = [sys.executable, "-c", _TWO_REQUESTS, url, given, KEY]
-        subprocess.run(curl, check=True, timeout=10)
-        program.wait_for(r"GET /ws\?token=\*\*\*")
-        assert program.end() == 0
-    shown = command + "".join(program.output + program.errors)
-    assert not any(secret in shown for secret in (SECRET, KEY, given))
-
-
-_TWO_REQUESTS = """
-import sys, urllib.request, urllib.error
-url, token, key = sys.argv[1:]
-for request in (
-    urllib.request.Request(f"{url}/ws?token={token}"),
-    urllib.request.Request(f"{url}/notify", data=b"{}", headers={"X-API-Key": key, "Content-Type": "application/json"}),
-):
-    try:
-        urllib.request.urlopen(request, timeout=5)
-    except urllib.error.HTTPError:
-        pass
-"""
-
-
 def test_check_is_content_with_a_good_set_up(
     tmp_path: Path, key_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,10 +261,6 @@ def test_check_is_content_with_a_good_set_up(
     assert code == 0, shown
     assert "takes every subscription" in shown
     assert "ready to serve" in shown
-    for url, word in (("off", "MQTT is off"), ("embedded", "mosquitto 2")):
-        code, shown, _ = run("check", "--port", "0", "--mqtt-url", url, capsys=capsys)
-        assert code == 0
-        assert word in shown
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado forgets its socket
@@ -310,16 +281,22 @@ def test_check_says_everything_that_must_be_mended(
     assert "3 to mend" in shown
 
 
-def test_check_misses_mosquitto_where_it_would_be_embedded(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("dev", [(), ("--dev",)], ids=["plain", "dev"])
+def test_topics_that_cannot_be_fed_are_wrong_settings(
+    dev: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the one line to run."""
+    """Exit code 2 and what to write, also where ``--dev`` would go on without devices."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("hermes.mqtt.mosquitto.EXTRA_PATH", "/nowhere")
-    code, shown, _ = run("check", "--port", "0", "--mqtt-url", "embedded", capsys=capsys)
-    assert code == 1
-    assert "apt-get install mosquitto" in shown
+    monkeypatch.setattr("hermes.mqtt.decoders.EXTRAS", {"cbor": "no_such_package"})
+    words = ("serve", "--port", "0", *dev, "--topic", "a/{tenant_id}/{device_id};payload=cbor")
+    overlapping = ("--topic", "a/x/{device_id...};tenant_id=q", "--mqtt-on-demand", "true")
+    code, _, errors = run(*words, *overlapping, capsys=capsys)
+    assert code == 2
+    assert "hermes: topics with payload=cbor need another package: pip install 'hermes-gateway[cbor]'" in errors
+    assert "hermes: --mqtt-on-demand needs topics that do not overlap" in errors
+    assert len(errors.splitlines()) == 2
 
 
 def test_dev_keeps_its_secrets_private_and_the_other_commands_find_them(

@@ -268,6 +268,17 @@ def test_the_link_is_plain_unless_told_otherwise() -> None:
         ),
         ({"mqtt_cert_file": "CA", "mqtt_key_file": "KEY", "mqtt_url": "mqtts://h"}, "are no pair"),
         ({"mqtt_cert_file": "ABSENT", "mqtt_key_file": "KEY", "mqtt_url": "wss://h"}, "cannot read"),
+        (
+            {
+                "mqtt_on_demand": "true",
+                "mqtt_clean_start": "false",
+                "mqtt_session_expiry_s": "60",
+                "mqtt_client_id": "gateway1",
+                "mqtt_qos": "1",
+            },
+            "leave out --mqtt-clean-start false and --mqtt-session-expiry-s, or --mqtt-on-demand",
+        ),
+        ({"mqtt_linger_s": "-1", "mqtt_on_demand": "true"}, "--mqtt-linger-s"),
         ({"mqtt_session_expiry_s": "60"}, "keeps nothing without --mqtt-clean-start false"),
         ({"mqtt_qos": "2"}, "--mqtt-qos"),
         ({"mqtt_qos": "one"}, "--mqtt-qos"),
@@ -338,9 +349,37 @@ def test_a_client_takes_its_token_and_key_from_files_or_the_environment(
     assert load(ClientSettings, {}).bearer is None
 
 
-def test_secrets_do_not_show_in_the_settings_text() -> None:
-    """As in a traceback or a debug line."""
-    assert SECRET not in repr(load(Settings, {"jwt_secret": SECRET}))
+def test_secrets_do_not_show_in_the_settings_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a traceback or a debug line; and the broker has a name that can be shown."""
+    monkeypatch.setenv("HERMES_MQTT_URL", "mqtt://ana:hu%40sh@broker")
+    settings = load(Settings, {"jwt_secret": SECRET})
+    assert SECRET not in repr(settings)
+    assert "sh@broker" not in repr(settings)
+    assert settings.broker_name == "mqtt://ana@broker:1883"
+    assert [load(Settings, {"dev": "1", "mqtt_url": url}).broker_name for url in ("off", "embedded")] == [
+        "off",
+        "embedded",
+    ]
+
+
+def test_every_secret_is_known_to_who_masks_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys, the broker's password from its file, and from the URL both as it is and as it is written there."""
+    path = tmp_path / "file"
+    path.write_text("from the file\n")
+    flags = {"jwt_secret": SECRET, "api_key_file": str(path), "mqtt_username": "ana"}
+    assert load(Settings, flags | {"mqtt_password_file": str(path)}).secrets == (
+        SECRET,
+        "from the file",
+        "from the file",
+    )
+    for url, expected in (
+        ("mqtt://ana:hu%40sh@[::1]:1883", {"hu%40sh", "hu@sh"}),
+        ("mqtts://ana:a:b@h", {"a:b"}),
+        ("mqtt://ana@h", set()),
+        ("unix:///run/broker:1", set()),
+    ):
+        monkeypatch.setenv("HERMES_MQTT_URL", url)
+        assert set(load(Settings, {"jwt_secret": SECRET}).secrets) == {SECRET} | expected
 
 
 @pytest.mark.parametrize(

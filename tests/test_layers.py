@@ -14,6 +14,7 @@ VALUES = {
     "ids",
     "json_pointer",
     "config",
+    "setting_faults",
     "setting_values",
     "auth",
     "topics",
@@ -21,6 +22,8 @@ VALUES = {
     "topic_patterns",
     "template_parser",
     "topic_templates",
+    "topic_exclusions",
+    "topic_misses",
     "topic_filters",
     "mqtt_options",
     "mqtt_url",
@@ -30,7 +33,7 @@ VALUES = {
     "link",
 }
 FOLDER_FLOORS = {"delivery": 2, "mqtt": 3, "web": 3, "dev": 3}
-WIRING = {"app", "server", "feed", "cli", "check", "listen", "device_command"}
+WIRING = {"app", "server", "feed", "cli", "cli_flags", "check", "listen", "device_command", "explain"}
 
 
 def place(name: str) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hermes.cli import _parser
+from hermes.cli import make_parser
 from hermes.config import Settings, load
+from hermes.metrics import Metrics
+from hermes.mqtt.losses import REASONS
 from tests.conftest import SECRET, needs
 from tests.programs import Program
 
@@ -71,12 +74,45 @@ def test_the_unit_file_is_clean(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def drop_ins() -> list[str]:
+    """What the documents and the unit's own comments would have one write into `systemctl edit hermes`."""
+    comments = re.findall(r"^#   (.*)$", (CHECKOUT / "hermes.service").read_text(), re.MULTILINE)
+    pages = [page.read_text() for page in DOCS.glob("*.md")]
+    blocks = [text for page in pages for text in re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
+    return ["\n".join(comments[comments.index("[Service]") :]), *(text for text in blocks if "[Service]" in text)]
+
+
+@pytest.mark.parametrize("drop_in", drop_ins())
+def test_the_documented_drop_ins_suit_the_unit(drop_in: str, tmp_path: Path) -> None:
+    """systemd takes them, each credential that a variable names is loaded, and each variable is a setting's."""
+    shutil.copy(CHECKOUT / "hermes.service", tmp_path)
+    (tmp_path / "hermes.service.d").mkdir()
+    (tmp_path / "hermes.service.d" / "override.conf").write_text(drop_in + "\n")
+    verify = [needs("systemd-analyze"), "verify", str(tmp_path / "hermes.service")]
+    done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    variables = dict(re.findall(r"HERMES_(\w+)=(\S+)", drop_in))
+    assert variables
+    assert {name.lower() for name in variables} <= set(Settings.model_fields)
+    named = [value.removeprefix("%d/") for value in variables.values() if value.startswith("%d/")]
+    assert sorted(named) == sorted(re.findall(r"^LoadCredential=([\w.-]+):/etc/hermes/\1$", drop_in, re.MULTILINE))
+
+
+def test_the_units_state_is_where_the_documents_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device accounts of the service, which `hermes device` must be told of."""
+    (name,) = re.findall(r"^StateDirectory=(\w+)$", (CHECKOUT / "hermes.service").read_text(), re.MULTILINE)
+    monkeypatch.setenv("STATE_DIRECTORY", f"/var/lib/{name}")
+    folder = load(Settings, {"dev": "true", "broker_listen": "127.0.0.1:1883"}).device_listener
+    assert folder is not None
+    assert f"--broker-state-dir {folder.folder} add" in (DOCS / "devices.md").read_text()
+
+
 def test_every_setting_is_documented() -> None:
     """Flag and variable, in docs/configuration.md; and every flag there exists."""
     text = (DOCS / "configuration.md").read_text()
     for name in Settings.model_fields:
-        assert f"HERMES_{name.upper()}" in text, name
-    (commands,) = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+        assert f"`HERMES_{name.upper()}`" in text, name
+    (commands,) = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     actions = [action for parser in commands.choices.values() for action in parser._actions]
     flags = {flag for action in actions for flag in action.option_strings}
     for flag in re.findall(r"`(--[a-z-]+)", text):
@@ -87,7 +123,7 @@ def test_the_documented_file_suits_the_unit(tmp_path: Path) -> None:
     """The service's own user cannot read root's secret files: the example leaves them to the unit's credentials."""
     (example,) = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
     assert not [name for name in tomllib.loads(example) if name.endswith("_file")]
-    unit = (CHECKOUT / "hermes.service").read_text()
+    unit = re.sub(r"^#.*\n", "", (CHECKOUT / "hermes.service").read_text(), flags=re.MULTILINE)
     credentials = dict(re.findall(r"HERMES_(\w+)=%d/([\w-]+)", unit))
     assert sorted(credentials.values()) == sorted(re.findall(r"^LoadCredential=([\w-]+):", unit, re.MULTILINE))
     (tmp_path / "hermes.toml").write_text(example)
@@ -97,11 +133,38 @@ def test_the_documented_file_suits_the_unit(tmp_path: Path) -> None:
     assert (settings.host, settings.secret, settings.api_keys) == ("0.0.0.0", SECRET, (SECRET,))
 
 
+def anchors(document: Path) -> set[str]:
+    """What a link can point at within it: its headings, as GitHub and GitLab name them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_the_documents_links_lead_somewhere() -> None:
-    """Every relative link of the README and the docs."""
+    """Every relative link of the README and the docs, and the heading in it that is meant."""
     for document in (CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *DOCS.glob("*.md")):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text()):
+            page = document.parent / target if target else document
+            assert page.exists(), f"{document.name} links to {target}"
+            assert not anchor or anchor in anchors(page), f"{document.name} links to {target}#{anchor}"
+
+
+def test_every_metric_is_documented() -> None:
+    """Each name on /metrics stands in a table of docs/operations.md, and each name there exists."""
+    names = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()
+    }
+    text = (DOCS / "operations.md").read_text()
+    assert len(names) > 25
+    assert names - set(re.findall(r"`(hermes_\w+)", text)) == set()
+    rows = "\n".join(re.findall(r"^\|.*$", text, re.MULTILINE))
+    assert set(re.findall(r"`(hermes_\w+)", rows)) - names == set()
+
+
+def test_every_reason_for_a_loss_is_documented() -> None:
+    """In the table of docs/operations.md, and no other."""
+    text = (DOCS / "operations.md").read_text()
+    table = text[text.index("| `reason` | the message |") :].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) - {"reason"} == set(REASONS)
 
 
 def test_close_codes_and_errors_are_documented() -> None:

@@ -24,6 +24,7 @@ from bench.scenarios.reconnect import Reconnect
 from bench.scenarios.snapshot import Snapshot
 from bench.scenarios.storm import Storm
 from bench.scenarios.sweep import Sweep
+from bench.scenarios.templates import Templates
 from bench.scenarios.ten_thousand import TenThousand
 
 
@@ -44,6 +45,7 @@ FULL: Mapping[str, Scenario] = {
     "mqtt-latency": MqttLatency(),
     "fleet": Fleet(),
     "snapshot": Snapshot(),
+    "templates": Templates(),
     "paho-receive": PahoReceive(),
     "reconnect": Reconnect(),
     "ten-thousand": TenThousand(),
@@ -69,6 +71,7 @@ QUICK: Mapping[str, Scenario] = {
     "mqtt-latency": MqttLatency(rate_per_s=500, messages=100),
     "fleet": Fleet(devices=50, watched=2, rate_per_s=100, for_s=0.5),
     "snapshot": Snapshot(devices=20, sockets=2),
+    "templates": Templates(rounds=2),
     "paho-receive": PahoReceive(messages=2_000, rounds=1),
     "reconnect": Reconnect(restarts=2, away_s=(0.0,), settle_s=0.1),
     "ten-thousand": TenThousand(sockets=40, fewer=20, messages=3, rate_per_s=20, for_s=0.1),

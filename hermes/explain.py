@@ -1,0 +1,253 @@
+"""Floor 4: ``hermes topics explain TOPIC [PAYLOAD]``: which template takes a topic and what becomes of it, or why not.
+
+It connects to nothing and needs no secret: the settings' templates are all it looks at.
+"""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import orjson
+
+from hermes import topic_filters
+from hermes.cli_flags import add_config_flag, add_topic_flag
+from hermes.delivery.messages import DeviceMessage, DeviceStatus
+from hermes.errors import ConfigError, PayloadFault, Unaddressed
+from hermes.json_pointer import pointed_at
+from hermes.metrics import Metrics
+from hermes.mqtt import decoders
+from hermes.mqtt import payload as payloads
+from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES
+from hermes.mqtt.payload import Payload
+from hermes.mqtt.presence import is_presence, presence
+from hermes.topic_exclusions import Exclusion
+from hermes.topic_misses import miss
+from hermes.topic_templates import TOPIC_MAX_BYTES, WANTED, Template
+from hermes.topics import TopicMap, TopicMatch
+
+EXAMPLES = """examples:
+  hermes topics explain tenants/acme/devices/climate-01/temp
+  hermes topics explain --topic zigbee2mqtt zigbee2mqtt/kitchen/lamp/availability '{"state":"online"}'
+  hermes topics explain --config /etc/hermes/hermes.toml application/17/device/0102/event/up @uplink.json
+
+exit code 0 where Hermes would show the message, 1 where it would not"""
+
+SHOWN_MAX_CHARS = 200
+LABELS = ("tenant", "device", "series")
+NO_SERIES = '"" (none)'
+NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+
+
+def add_words(command: argparse.ArgumentParser) -> None:
+    """What may follow ``hermes topics``."""
+    verbs = command.add_subparsers(title="what to do", metavar="WHAT", required=True, dest="verb")
+    text = "say which template takes a topic and what becomes of it, or why none does"
+    parser = verbs.add_parser(
+        "explain",
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_config_flag(parser)
+    add_topic_flag(parser)
+    parser.add_argument("topic", metavar="TOPIC", help="as a device publishes to it")
+    parser.add_argument(
+        "payload", metavar="PAYLOAD", nargs="?", help="JSON or any text, @FILE, or - for standard input"
+    )
+
+
+def run(options: argparse.Namespace, entries: Sequence[str]) -> int:
+    """Print what these templates make of it; the exit code. Raises `ConfigError`."""
+    _check_topic(options.topic)
+    told = Told(TopicMap(entries), options.topic, _read(options.payload), _is_bytes(options.payload))
+    print("\n".join(told.lines()))
+    return 0 if told.shown else 1
+
+
+def _check_topic(topic: str) -> None:
+    """A topic name of MQTT 5 §4.7.1.1 and §4.7.3."""
+    try:
+        size = len(topic.encode())
+    except UnicodeEncodeError:
+        raise ConfigError(["the topic is not UTF-8, so no broker takes it"]) from None
+    if not 0 < size <= TOPIC_MAX_BYTES or any(sign in topic for sign in "+#\0"):
+        raise ConfigError([f"{topic[:SHOWN_MAX_CHARS]!r} is no topic: 1 to 65,535 bytes without +, # and NUL"])
+
+
+def _is_bytes(payload: str | None) -> bool:
+    return payload is not None and (payload == "-" or payload.startswith("@"))
+
+
+def _read(payload: str | None) -> bytes | None:
+    if payload is None:
+        return None
+    if payload == "-":
+        return sys.stdin.buffer.read()
+    if not payload.startswith("@"):
+        return os.fsencode(payload)  # the bytes that were typed
+    try:
+        return Path(payload[1:]).read_bytes()
+    except OSError as error:
+        raise ConfigError([f"cannot read {payload[1:]}: {error.strerror}"]) from None
+
+
+class Told:
+    """What is to be told of one message. ``shown``, once all `lines` are made: whether sockets would see it."""
+
+    def __init__(self, topics: TopicMap, topic: str, payload: bytes | None, is_bytes: bool) -> None:
+        self._topics = topics
+        self._topic = topic
+        self._raw = payload
+        self._is_bytes = is_bytes
+        self.shown = True
+
+    def lines(self) -> Iterator[str]:
+        """Line by line."""
+        yield _line("topic", self._topic)
+        match = self._topics.match(self._topic)
+        yield from self._missed() if match is None else self._matched(match)
+        for text in self._topics.filters:
+            brings = re.match(topic_filters.pattern(text), self._topic)
+            yield _line("subscribed", f"{text}  (brings this topic)" if brings else text)
+
+    def _missed(self) -> Iterator[str]:
+        self.shown = False
+        for exclusion in self._topics.exclusions:
+            if re.match(exclusion.pattern, self._topic):
+                yield _line("left out", f"by {_named(exclusion)}")
+                return
+        yield _line("template", "none matches")
+        for template in self._topics.templates:
+            yield f"  {_named(template)}"
+            yield f"      {miss(template, self._topic)}"
+
+    def _matched(self, match: TopicMatch) -> Iterator[str]:
+        yield _line("template", _named(match.template))
+        try:
+            if self._raw is not None and len(self._raw) > PAYLOAD_MAX_BYTES:
+                yield self._dropped("too_large", f"{len(self._raw):,} bytes, and {PAYLOAD_MAX_BYTES:,} are allowed")
+            elif match.template.payload == "sparkplug":
+                yield from self._sparkplug(match)
+            else:
+                yield from self._value(match, self._decoded(match.template))
+        except Unaddressed as fault:
+            yield self._dropped(fault.reason, str(fault))
+        except PayloadFault as fault:
+            yield self._dropped("undecodable", str(fault))
+
+    def _dropped(self, reason: str, text: str) -> str:
+        self.shown = False
+        return _line("dropped", f"{text} (hermes_mqtt_dropped_total, reason {reason})")
+
+    def _decoded(self, template: Template) -> Payload | None:
+        """The payload, where there is one that can be decoded."""
+        if self._raw is None or (template.payload == "cbor" and self._why_not(template)):
+            return None
+        if template.payload == "cbor" and self._raw:
+            from hermes.mqtt import cbor  # an extra
+
+            return cbor.decode(self._raw)
+        return payloads.decode(self._raw)
+
+    def _why_not(self, template: Template) -> str:
+        """Why a payload that is no text is not decoded here."""
+        if not self._is_bytes:
+            return f"{template.payload}: give its bytes as @FILE, or - for standard input, to see what is in it"
+        return "; ".join(decoders.missing([template]))
+
+    def _value(self, match: TopicMatch, payload: Payload | None) -> Iterator[str]:
+        template = match.template
+        if payload is None:
+            yield from _unresolved(match)
+            if template.payload != "json":
+                yield _line("payload", self._why_not(template))
+            if match.series is not None and is_presence(template, match.series):
+                yield _line("presence", "this series tells whether the device is there")
+            return
+        yield _line("payload", _kind(self._raw or b"", payload, template))
+        for name, pointer in template.pointers.items():
+            found = pointed_at(pointer, payload.value)
+            yield _line("pointer", f"{name}=/{'/'.join(pointer)} finds {_json(found)}")
+        tenant_id, device_id, series = match.resolve(payload.value)
+        yield from _ids(tenant_id, device_id, series)
+        if is_presence(template, series):
+            yield _line("presence", _presence(template, payload, cleared=not self._raw))
+
+    def _sparkplug(self, match: TopicMatch) -> Iterator[str]:
+        tenant_id, device_id, _ = match.resolve(None)
+        yield from _ids(tenant_id, device_id, None)
+        why_not = self._why_not(match.template)
+        if why_not:
+            yield _line("payload", why_not)
+            return
+        from hermes.mqtt.sparkplug import Sparkplug  # an extra
+
+        reader = Sparkplug(publish=lambda topic, payload: False, metrics=Metrics())
+        told = reader.read(
+            self._topic, self._raw or b"", tenant_id=tenant_id, device_id=device_id, retained=False, timestamp_ms=0
+        )
+        size = len(self._raw or b"")
+        yield _line("payload", f"Sparkplug B, {size:,} bytes; what only its birth names is not shown here")
+        yield from (_told(each) for each in told)
+
+
+def _named(entry: Template | Exclusion) -> str:
+    return f"{entry.text}  (preset {entry.preset})" if entry.preset else entry.text
+
+
+def _line(what: str, text: str) -> str:
+    return f"{what:<12}{text}"
+
+
+def _ids(tenant_id: str, device_id: str, series: str | None) -> Iterator[str]:
+    yield _line("tenant", tenant_id)
+    yield _line("device", device_id)
+    yield _line("series", "each metric is one" if series is None else series or NO_SERIES)
+
+
+def _unresolved(match: TopicMatch) -> Iterator[str]:
+    """What the topic alone says."""
+    for name, label, known in zip(WANTED, LABELS, (match.tenant_id, match.device_id, match.series), strict=True):
+        pointer = match.template.pointers.get(name)
+        if known is None:
+            yield _line(label, f"what the payload has at /{'/'.join(pointer or ())}")
+        else:
+            yield _line(label, known or NO_SERIES)
+
+
+def _kind(raw: bytes, payload: Payload, template: Template) -> str:
+    if not raw:
+        return "empty: the remembered value is cleared"
+    size = f"{len(raw):,} bytes"
+    if payload.encoding:
+        return f"{payload.encoding}, {size}" + (", because it is not JSON" if template.payload == "json" else "")
+    name = NAMES.get(type(payload.value), "null")
+    return f"{'JSON' if template.payload == 'json' else 'CBOR'} {name}, {size}"
+
+
+def _presence(template: Template, payload: Payload, *, cleared: bool) -> str:
+    if cleared:
+        return "taken back, for the payload is empty"
+    online = presence(template, payload)
+    if online is None:
+        return "this series may tell it, this payload does not"
+    return "online" if online else "offline"
+
+
+def _json(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= SHOWN_MAX_CHARS else text[:SHOWN_MAX_CHARS] + "…"
+
+
+def _told(each: DeviceMessage | DeviceStatus) -> str:
+    if isinstance(each, DeviceStatus):
+        return _line("presence", f"{each.device_id} is {'online' if each.online else 'offline'}")
+    data = each.data.decode()
+    return _line("metric", f"{each.series}  {data if len(data) <= SHOWN_MAX_CHARS else data[:SHOWN_MAX_CHARS] + '…'}")

@@ -1,0 +1,193 @@
+"""``hermes topics explain``, as it is typed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hermes.cli import main
+from hermes.mqtt import decoders
+from hermes.mqtt.sparkplug_b_pb2 import Payload
+
+UPLINK = '{"deviceInfo":{"tenantId":"acme"},"data":"qg=="}'
+UP = "application/17/device/0102/event/up"
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting comes from outside."""
+    for name in [name for name in os.environ if name.startswith("HERMES_")]:
+        monkeypatch.delenv(name)
+
+
+def explain(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[str]]:
+    """The exit code and the lines, with single spaces."""
+    code = main(["topics", "explain", *words])
+    return code, [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_topic_is_explained_by_its_template(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a secret, without a payload, without a broker."""
+    code, lines = explain(capsys, "tenants/acme/devices/d1/a/b")
+    assert code == 0
+    assert lines == [
+        "topic tenants/acme/devices/d1/a/b",
+        "template tenants/{tenant_id}/devices/{device_id}/{series...} (preset hermes)",
+        "tenant acme",
+        "device d1",
+        "series a/b",
+        "subscribed tenants/+/devices/+/# (brings this topic)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tenants/a/devices/d/t", "21.5"], ["payload JSON number, 4 bytes", "series t"]),
+        (["tenants/a/devices/d", "nan"], ["payload text, 3 bytes, because it is not JSON", 'series "" (none)']),
+        (["tenants/a/devices/d", '{"a":1}'], ["payload JSON object, 7 bytes"]),
+        (["tenants/a/devices/d", ""], ["payload empty: the remembered value is cleared"]),
+        (["tenants/a/devices/d/LWT", "Offline"], ["presence offline"]),
+        (["tenants/a/devices/d/LWT"], ["presence this series tells whether the device is there"]),
+        (["tenants/a/devices/d/LWT", "21"], ["presence this series may tell it, this payload does not"]),
+        (["tenants/a/devices/d/LWT", ""], ["presence taken back, for the payload is empty"]),
+        (["--topic", "zigbee2mqtt", "zigbee2mqtt/a/b/availability", '{"state":"online"}'], ["presence online"]),
+        (["--topic", "zigbee2mqtt;tenant_id=h", "zigbee2mqtt/a/b"], ["tenant h", "device a/b"]),
+        (["--topic", "chirpstack", UP], ["tenant what the payload has at /deviceInfo/tenantId", "device 0102"]),
+        (
+            ["--topic", "chirpstack", UP, UPLINK],
+            ['pointer tenant_id=/deviceInfo/tenantId finds "acme"', "tenant acme", "device 0102", "series up"],
+        ),
+        (["--topic", "{tenant_id}/{device_id};payload=cbor", "a/b", "x"], ["payload cbor: give its bytes as @FILE,"]),
+        (["--topic", "{tenant_id}/{device_id};payload=cbor", "a/b"], ["tenant a", "device b"]),
+        (["--topic", "sparkplug", "spBv1.0/g/NBIRTH/e"], ["tenant g", "device e", "series each metric is one"]),
+    ],
+)
+def test_what_hermes_would_show_is_told_with_exit_code_0(
+    capsys: pytest.CaptureFixture[str], words: list[str], expected: list[str]
+) -> None:
+    """Payload, pointers, ids, presence."""
+    code, lines = explain(capsys, *words)
+    assert code == 0
+    assert [text for text in expected if not any(line.startswith(text) for line in lines)] == [], lines
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["a/b"], ["template none matches", "level 1 is 'a', expected 'tenants'"]),
+        (
+            ["--topic", "hermes", "--topic", "tasmota", "tele/STATE"],
+            ["level 1 is 'tele', expected 'tenants'", "too few levels: {device_id...}/{series} takes 2 or more,"],
+        ),
+        (
+            ["--topic", "zigbee2mqtt", "zigbee2mqtt/bridge/x"],
+            ["left out by !zigbee2mqtt/bridge/# (preset zigbee2mqtt)"],
+        ),
+        (["--topic", "zigbee2mqtt", "zigbee2mqtt/a/set"], ["left out by !zigbee2mqtt/{name...}/{command:set|get}"]),
+        (
+            ["--topic", "chirpstack", UP, "{}"],
+            ["pointer tenant_id=/deviceInfo/tenantId finds nothing", "dropped tenant"],
+        ),
+        (
+            ["--topic", "t/{tenant_id}/{device_id};tenant_id=/t", "t/a/d", '{"t":"b"}'],
+            ["dropped it says tenant_id 'b', and its topic 'a' (hermes_mqtt_dropped_total, reason mismatch)"],
+        ),
+        (["tenants/a/devices/" + "d" * 1_025, "1"], ["dropped an id has more than 1,024 characters"]),
+    ],
+)
+def test_what_hermes_would_drop_is_told_with_exit_code_1(
+    capsys: pytest.CaptureFixture[str], words: list[str], expected: list[str]
+) -> None:
+    """And why."""
+    code, lines = explain(capsys, *words)
+    assert code == 1
+    assert [text for text in expected if not any(line.startswith(text) for line in lines)] == [], lines
+
+
+def test_payloads_come_from_files_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """As the device wrote them."""
+    (tmp_path / "raw").write_bytes(b"\xff\xfe")
+    assert (
+        "payload base64, 2 bytes, because it is not JSON"
+        in explain(capsys, "tenants/a/devices/d", f"@{tmp_path / 'raw'}")[1]
+    )
+    (tmp_path / "large").write_bytes(b" " * 1_048_577)
+    code, lines = explain(capsys, "tenants/a/devices/d", f"@{tmp_path / 'large'}")
+    assert code == 1
+    assert "dropped 1,048,577 bytes, and 1,048,576 are allowed (hermes_mqtt_dropped_total, reason too_large)" in lines
+
+
+def test_cbor_is_decoded_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Also ids in it; what is no CBOR is told."""
+    pytest.importorskip("cbor2")
+    topic = ["--topic", "{device_id};tenant_id=/t;payload=cbor", "d1"]
+    (tmp_path / "good").write_bytes(b"\xa1\x61t\x64acme")
+    code, lines = explain(capsys, *topic, f"@{tmp_path / 'good'}")
+    assert code == 0
+    assert {"payload CBOR object, 8 bytes", 'pointer tenant_id=/t finds "acme"', "tenant acme"} <= set(lines)
+    (tmp_path / "bad").write_bytes(b"\xa1\x61")
+    code, lines = explain(capsys, *topic, f"@{tmp_path / 'bad'}")
+    assert code == 1
+    assert any(line.endswith("reason undecodable)") for line in lines)
+
+
+def test_sparkplug_is_decoded_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Each metric, and who came."""
+    payload = Payload(timestamp=1, seq=0)
+    payload.metrics.add(name="bdSeq", datatype=4, long_value=1)
+    payload.metrics.add(name="speed", datatype=3, int_value=1450)
+    (tmp_path / "birth").write_bytes(payload.SerializeToString())
+    code, lines = explain(capsys, "--topic", "sparkplug", "spBv1.0/g/NBIRTH/e", f"@{tmp_path / 'birth'}")
+    assert code == 0
+    assert "presence e is online" in lines
+    assert any(line.startswith('metric speed {"value":1450,') for line in lines)
+
+
+def test_a_missing_extra_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the line to run, and what the topic says all the same."""
+    monkeypatch.setattr(decoders, "_importable", lambda name: False)
+    (tmp_path / "raw").write_bytes(b"\x01")
+    for words in (["{tenant_id}/{device_id};payload=cbor", "a/b"], ["sparkplug", "spBv1.0/g/NDATA/e"]):
+        code, lines = explain(capsys, "--topic", *words, f"@{tmp_path / 'raw'}")
+        assert code == 0
+        assert any("pip install 'hermes-gateway[" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["a/+"], "is no topic"),
+        (["a/#"], "is no topic"),
+        ([""], "is no topic"),
+        (["\udcff"], "not UTF-8"),
+        (["a" * 65_536], "is no topic"),
+        (["a", "@/nowhere/at/all"], "cannot read /nowhere/at/all"),
+        (["--topic", "nope", "a"], "'nope' is no preset"),
+    ],
+)
+def test_what_is_no_topic_ends_with_exit_code_2(
+    capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    """Nothing is explained of it."""
+    assert main(["topics", "explain", *words]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert expected in output.err
+
+
+def test_the_templates_come_from_where_serve_has_them(tmp_path: Path) -> None:
+    """Variable and file; the payload from standard input."""
+    (tmp_path / "hermes.toml").write_text('host = "0.0.0.0"\ntopics = ["tasmota;tenant_id=home"]\n')
+    command = [sys.executable, "-m", "hermes.cli", "topics", "explain", "tele/plug/LWT", "-"]
+    for given in ({"HERMES_TOPICS": "hermes,tasmota;tenant_id=home"}, {"HERMES_CONFIG": str(tmp_path / "hermes.toml")}):
+        done = subprocess.run(
+            command, env=os.environ | given, input=b"Online", capture_output=True, timeout=30, check=True
+        )
+        assert b"home\n" in done.stdout
+        assert b"presence    online\n" in done.stdout
+        assert done.stderr == b""
