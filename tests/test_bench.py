@@ -29,6 +29,7 @@ FACTS = {
     },
     "mqtt-latency": {"frames lost or out of order", "messages lost"},
     "reconnect": {"outages not counted, or too many"},
+    "fleet": {"frames lost, or too many", "frames out of order"},
     "storm": {"notifications lost"},
     "frozen": {
         "lost by those that read",

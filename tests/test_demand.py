@@ -19,6 +19,8 @@ ACME_FILTER = "tenants/acme/devices/+/#"
 D1_FILTER = "tenants/acme/devices/d1/#"
 LINGER_S = 0.1
 
+pytestmark = pytest.mark.usefixtures("io_loop")  # which closes its loop
+
 
 class Wants:
     """A demand, and what it asked for."""

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.delivery.frames import Frame
+from hermes.delivery.messages import DeviceMessage
 from hermes.delivery.outbox import Outbox, OutboxLimits
+from hermes.delivery.snapshot import Remembered
 from hermes.ids import DeviceId, TenantId
 
 
@@ -213,3 +215,76 @@ def test_whatever_comes_and_goes_nothing_is_lost_unsaid(
         assert len(got) + sum(skipped for _, skipped in got) == len(numbers)
         if name == "0":
             assert [number for number, _ in got] == numbers
+
+
+# -- a snapshot under way -------------------------------------------------------------------------------------------
+
+
+def remembered(number: int, series: str) -> Remembered:
+    """One last value."""
+    return Remembered(
+        DeviceMessage(
+            tenant_id=TenantId("acme"),
+            device_id=DeviceId("d1"),
+            series=series,
+            topic="t",
+            data=str(number).encode(),
+            timestamp_ms=1,
+        )
+    )
+
+
+def brief(frames: list[Frame]) -> list[tuple[str, int, bool, int]]:
+    """Series, number, whether it is a snapshot's, skipped."""
+    parsed = [json.loads(frame.payload) for frame in frames]
+    return [
+        (fields["series"], fields.get("n", fields.get("data")), "snapshot" in fields, fields.get("skipped", 0))
+        for fields in parsed
+    ]
+
+
+def test_a_snapshot_goes_before_the_telemetry_that_comes_later() -> None:
+    """And notices before both."""
+    outbox = Outbox(OutboxLimits())
+    assert outbox.replay([remembered(1, "a"), remembered(2, "b")])
+    outbox.put([value(3, "a"), *notices(5)])
+    notice, *rest = emptied(outbox)
+    assert notice.series is None
+    assert brief(rest) == [("a", 1, True, 0), ("b", 2, True, 0), ("a", 3, False, 0)]
+
+
+def test_a_snapshot_that_is_asked_for_again_takes_no_more_room() -> None:
+    """Who asks without reading gets the newer values in the places of the older ones."""
+    outbox = Outbox(OutboxLimits())
+    for number in range(1_000):
+        outbox.replay([remembered(number, "a"), remembered(number, "b")])
+    assert len(outbox) == 2
+    assert brief(emptied(outbox)) == [("a", 999, True, 0), ("b", 999, True, 0)]
+
+
+def test_a_snapshot_goes_after_the_telemetry_that_waits_already() -> None:
+    """That is older; an old value must not be the last that a client sees."""
+    outbox = Outbox(OutboxLimits())
+    outbox.put([value(1, "a")])
+    assert outbox.replay([remembered(2, "a")])
+    assert brief(emptied(outbox)) == [("a", 1, False, 0), ("a", 2, True, 0)]
+
+
+def test_a_snapshots_value_that_is_replaced_is_not_counted_as_skipped() -> None:
+    """It was published before: received plus skipped is what came since."""
+    outbox = Outbox(COLLAPSING)
+    outbox.put([FIRST, value(1, "a")])
+    outbox.replay([remembered(1, "a")])
+    outbox.put([value(2, "a")])
+    assert brief(emptied(outbox))[1:] == [("a", 2, False, 1)]
+    assert outbox.skipped == 1
+
+
+def test_a_large_snapshot_makes_room_for_what_changes_meanwhile() -> None:
+    """Else a slow client of a large fleet would be sent away each time. When all has left, the bounds are the usual."""
+    outbox = Outbox(OutboxLimits(max_messages=1, collapsed_max_series=2, collapsed_max_bytes=200))
+    outbox.replay([remembered(0, str(number)) for number in range(50)])
+    assert outbox.put([value(1, str(number)) for number in range(50)])
+    assert len(emptied(outbox)) == 100
+    outbox.take(100)
+    assert not outbox.put([value(2, str(number)) for number in range(50)])

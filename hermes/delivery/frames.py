@@ -13,33 +13,29 @@ from typing import Any
 
 import orjson
 
-from hermes.delivery.messages import Broadcast, DeviceMessage, DeviceStatus, LinkStatus, Message, Notification
-from hermes.ids import DeviceId, TenantId
+from hermes.delivery.messages import Broadcast, DeviceMessage, DeviceStatus, LinkStatus, Message, Notification, Series
 
 TEXT_FRAME = 0x81  # FIN and opcode 1
 RSV1 = 0x40  # set on a deflated message
 DEFLATE_MIN_BYTES = 256  # below this deflating costs more than it saves
 DEFLATE_LEVEL = 3
 
-Series = tuple[TenantId, DeviceId, str] | tuple[TenantId, DeviceId] | tuple[()]
-
-
-SERIES_PARTS = 3  # of telemetry; the others are statuses
-
 
 class Frame:
     """One message, ready for the wire: ``payload`` is its JSON text in UTF-8, an object.
 
     ``series`` names what a newer value would replace on a slow socket: tenant, device and series of telemetry, tenant
-    and device of a device's status, nothing for the link's; None where every message counts.
+    and device of a device's status, nothing for the link's; None where every message counts. ``counts`` says whether
+    leaving it out is to be told in ``skipped``: a snapshot's value was published before.
     """
 
-    __slots__ = ("_deflated", "_header_bytes", "plain", "series")
+    __slots__ = ("_deflated", "_header_bytes", "counts", "plain", "series")
 
-    def __init__(self, payload: bytes, series: Series | None = None) -> None:
+    def __init__(self, payload: bytes, series: Series | None = None, *, counts: bool = True) -> None:
         header = _header(TEXT_FRAME, len(payload))
         self.plain = header + payload
         self.series = series
+        self.counts = counts
         self._header_bytes = len(header)
         self._deflated: bytes | None = None
 
@@ -63,11 +59,8 @@ class Frame:
     def with_skipped(self, number: int) -> "Frame":
         """The same value, telling that ``number`` older ones of its series were left out.
 
-        It is for one socket alone, and so is never deflated: a socket that inflates takes plain frames too. A status
-        stays as it is: what it was in between is no loss.
+        It is for one socket alone, and so is never deflated: a socket that inflates takes plain frames too.
         """
-        if self.series is None or len(self.series) != SERIES_PARTS:
-            return self
         frame = Frame(b'%b,"skipped":%d}' % (self.payload[:-1], number))
         frame._deflated = frame.plain
         return frame
@@ -108,13 +101,14 @@ def _deflate(payload: bytes) -> bytes:
 def encode(message: Message, *, snapshot: bool = False) -> Frame:
     """The frame that every receiver of this message gets; with ``snapshot``, those who come later."""
     if isinstance(message, DeviceMessage):
-        series = (message.tenant_id, message.device_id, message.series)
         fields = _device_fields(message)
-        return Frame(orjson.dumps(fields | {"snapshot": True} if snapshot else fields), series)
+        if snapshot:
+            fields["snapshot"] = True
+        return Frame(orjson.dumps(fields), message.series_key, counts=not snapshot)
     if isinstance(message, DeviceStatus):
-        return Frame(orjson.dumps(_device_status_fields(message)), (message.tenant_id, message.device_id))
+        return Frame(orjson.dumps(_device_status_fields(message)), message.series_key, counts=False)
     if isinstance(message, LinkStatus):
-        return Frame(orjson.dumps(_link_status_fields(message)), ())
+        return Frame(orjson.dumps(_link_status_fields(message)), message.series_key, counts=False)
     return Frame(orjson.dumps(_notice_fields(message)))
 
 

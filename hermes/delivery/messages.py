@@ -23,6 +23,8 @@ from hermes.delivery.channels import Channel
 from hermes.errors import InvalidRequest
 from hermes.ids import DeviceId, TenantId, UserId
 
+Series = tuple[TenantId, DeviceId, str] | tuple[TenantId, DeviceId] | tuple[()]
+
 NoticeType = Literal["info", "warning", "error", "success"]
 
 TITLE_MAX_CHARS = 256
@@ -101,6 +103,11 @@ class DeviceMessage:
     kind = "device"
 
     @property
+    def series_key(self) -> Series:
+        """What a newer one replaces."""
+        return (self.tenant_id, self.device_id, self.series)
+
+    @property
     def channels(self) -> tuple[Channel, ...]:
         """Where it goes: the tenant's sockets, the device's, and superusers' who asked for the id anywhere."""
         return (
@@ -124,6 +131,11 @@ class DeviceStatus:
     kind = "device_status"
 
     @property
+    def series_key(self) -> Series:
+        """What a newer one replaces."""
+        return (self.tenant_id, self.device_id)
+
+    @property
     def channels(self) -> tuple[Channel, ...]:
         """As the device's data."""
         return (
@@ -141,6 +153,11 @@ class LinkStatus:
     since_ms: int
 
     kind = "link_status"
+
+    @property
+    def series_key(self) -> Series:
+        """What a newer one replaces."""
+        return ()
 
     @property
     def channels(self) -> tuple[Channel, ...]:

@@ -3,8 +3,11 @@
 Two classes of message wait differently. Notices (notifications, broadcasts, answers) are kept, all of them, in order.
 So is telemetry at first, for a client that is busy for a moment loses nothing; past the same bound it collapses: of
 each series only the latest value waits, and tells in ``skipped`` how many it stands for. What waits in full leaves
-first, then all that had collapsed; what comes meanwhile collapses anew. A snapshot that is under way goes before live
-telemetry, because that is newer; its bound is the snapshot's own.
+first, then all that had collapsed; what comes meanwhile collapses anew.
+
+A snapshot that is under way goes before live telemetry, because that is newer; its bound is the snapshot's own. Until
+it and what came meanwhile have left, as many more series may collapse as it had: else a slow client of a large fleet
+would be sent away each time, and never get in.
 
 Refused: to collapse in place, so that a value keeps the turn of the one it replaces: values would leave in another
 order than they came in. Refused too: one queue in which each new value goes to the end: on a slow line a series that
@@ -12,11 +15,14 @@ changes often would never leave.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hermes.delivery.frames import Frame, Series
+from hermes.delivery.frames import Frame
+from hermes.delivery.messages import Series
 from hermes.delivery.snapshot import Remembered
+
+REPLAYED_BYTES = 1_024  # of room for each, several times a usual frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Outbox:
         "_notice_bytes",
         "_notices",
         "_replay",
+        "_replayed",
         "_telemetry",
         "_telemetry_bytes",
         "skipped",
@@ -52,7 +59,8 @@ class Outbox:
         self._limits = limits
         self._notices: deque[Frame] | None = None  # made when first needed, as the others: an empty one is 760 bytes
         self._notice_bytes = 0
-        self._replay: deque[Remembered] | None = None  # references to shared values
+        self._replay: dict[Series, Remembered] | None = None  # references to shared values
+        self._replayed = 0  # how many there were
         self._telemetry: deque[tuple[Frame, int]] | None = None  # in order; a frame and how many it stands for
         self._telemetry_bytes = 0
         self._collapsed: dict[Series, tuple[Frame, int]] | None = None  # what came after that
@@ -75,11 +83,17 @@ class Outbox:
         """
         return all(self._keep(frame) if frame.series is None else self._keep_value(frame) for frame in frames)
 
-    def replay(self, values: Iterable[Remembered]) -> None:
-        """Let a snapshot wait, before all live telemetry."""
+    def replay(self, values: Sequence[Remembered]) -> bool:
+        """Let a snapshot wait. It goes before the telemetry that comes later, and after that which waits already, for
+        this is older; then it is kept in the same way, and False means that the socket must be closed.
+        """
+        if self._telemetry or self._collapsed:
+            return self.put([value.frame for value in values])
         if self._replay is None:
-            self._replay = deque()
-        self._replay.extend(values)
+            self._replay = {}
+        self._replay.update((value.message.series_key, value) for value in values)  # asked for again: the newer one
+        self._replayed = len(self._replay)
+        return True
 
     def _keep(self, frame: Frame) -> bool:
         if self._notices is None:
@@ -108,14 +122,15 @@ class Outbox:
         before = self._collapsed.pop(frame.series, None)  # so that the newer value goes to the end
         skipped = 0
         if before is not None:
-            skipped = before[1] + 1
-            self.skipped += 1
+            skipped = before[1] + before[0].counts
+            self.skipped += before[0].counts
             self._collapsed_bytes -= len(before[0])
         self._collapsed[frame.series] = (frame, skipped)
         self._collapsed_bytes += len(frame)
-        limits, series = self._limits, len(self._collapsed)
+        limits, series, more = self._limits, len(self._collapsed), self._replayed
         return series == 1 or (
-            series <= limits.collapsed_max_series and self._collapsed_bytes <= limits.collapsed_max_bytes
+            series <= limits.collapsed_max_series + more
+            and self._collapsed_bytes <= limits.collapsed_max_bytes + more * REPLAYED_BYTES
         )
 
     def take(self, max_bytes: int) -> list[Frame]:
@@ -125,7 +140,7 @@ class Outbox:
             return taken
         size_bytes = sum(map(len, taken))
         while self._replay and (not taken or size_bytes < max_bytes):
-            frame = self._replay.popleft().frame
+            frame = self._replay.pop(next(iter(self._replay))).frame
             taken.append(frame)
             size_bytes += len(frame)
         if self._replay:
@@ -133,6 +148,8 @@ class Outbox:
         if not self._telemetry and self._collapsed:
             self._telemetry, self._collapsed = deque(self._collapsed.values()), None
             self._telemetry_bytes, self._collapsed_bytes = self._collapsed_bytes, 0
+        if not self._telemetry:
+            self._replayed = 0
         while self._telemetry and (not taken or size_bytes + len(self._telemetry[0][0]) <= max_bytes):
             frame, skipped = self._telemetry.popleft()
             taken.append(frame.with_skipped(skipped) if skipped else frame)

@@ -107,10 +107,13 @@ class Session:
 
     def replay(self, values: Sequence[Remembered]) -> None:
         """Send a snapshot, piece by piece as the socket takes it; what is sent meanwhile comes after it."""
-        if values and not self.closed:
-            self._outbox.replay(values)
-            if not self._blocked:
-                self.drained()
+        if not values or self.closed:
+            return
+        if not self._outbox.replay(values):
+            self._metrics.slow_consumers.inc()
+            self.close(SLOW_CONSUMER, retry_ms(1))
+        elif not self._blocked:
+            self.drained()
 
     def drained(self) -> None:
         """The transport's last byte has gone: send on a part of what waits. The rest has its turn later, because many
