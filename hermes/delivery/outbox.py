@@ -59,7 +59,7 @@ class Outbox:
         self._limits = limits
         self._notices: deque[Frame] | None = None  # made when first needed, as the others: an empty one is 760 bytes
         self._notice_bytes = 0
-        self._replay: dict[Series, Remembered] | None = None  # references to shared values
+        self._replay: deque[Remembered] | None = None  # references to shared values
         self._replayed = 0  # how many there were
         self._telemetry: deque[tuple[Frame, int]] | None = None  # in order; a frame and how many it stands for
         self._telemetry_bytes = 0
@@ -89,9 +89,11 @@ class Outbox:
         """
         if self._telemetry or self._collapsed:
             return self.put([value.frame for value in values])
-        if self._replay is None:
-            self._replay = {}
-        self._replay.update((value.message.series_key, value) for value in values)  # asked for again: the newer one
+        waiting = self._replay or ()
+        if waiting:  # asked for again: of each series the newer one, or who asks and never reads would take all memory
+            newer = {value.message.series_key for value in values}
+            waiting = [value for value in waiting if value.message.series_key not in newer]
+        self._replay = deque([*waiting, *values])
         self._replayed = len(self._replay)
         return True
 
@@ -140,7 +142,7 @@ class Outbox:
             return taken
         size_bytes = sum(map(len, taken))
         while self._replay and (not taken or size_bytes < max_bytes):
-            frame = self._replay.pop(next(iter(self._replay))).frame
+            frame = self._replay.popleft().frame
             taken.append(frame)
             size_bytes += len(frame)
         if self._replay:
