@@ -89,7 +89,7 @@ class Outbox:
         """
         if self._telemetry or self._collapsed:
             return self.put([value.frame for value in values])
-        waiting = self._replay or ()
+        waiting = list(self._replay or ())
         if waiting:  # asked for again: of each series the newer one, or who asks and never reads would take all memory
             newer = {value.message.series_key for value in values}
             waiting = [value for value in waiting if value.message.series_key not in newer]
