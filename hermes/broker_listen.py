@@ -1,8 +1,10 @@
 """Floor 1: the embedded broker's door for devices, as frozen values, and what of its settings cannot go together."""
 
+import contextlib
 import ipaddress
+import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,8 @@ class BrokerListen:
         try:
             pair = self.cert_file.read_bytes(), self.key_file.read_bytes()
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.cert_file, self.key_file, password="")  # else OpenSSL asks at the terminal
+            with _in_memory(pair[0]) as cert, _in_memory(pair[1]) as key:  # the files may be others by now
+                context.load_cert_chain(cert, key, password="")  # else OpenSSL asks at the terminal
         except ssl.SSLError:
             raise ValueError(
                 f"{self.cert_file} and {self.key_file} are no pair: they must be PEM text, the certificate (then its "
@@ -55,6 +58,15 @@ class BrokerListen:
         except OSError as error:
             raise ValueError(f"cannot read {self.cert_file} or {self.key_file}: {error.strerror}") from None
         return pair
+
+
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """A path to these bytes, for what only takes paths."""
+    with os.fdopen(os.memfd_create("pem"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """Floor 4: ``hermes check``: looks at what ``hermes serve`` would need, and says what to mend."""
 
 import asyncio
+import contextlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from hermes.errors import BrokerUnavailable, HermesError
 from hermes.feed import feed_faults
 from hermes.link import Link, LinkState
 from hermes.metrics import Metrics
+from hermes.mqtt.accounts import FILE_NAME
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.broker import CLEAR_TEXT
 from hermes.mqtt.client import MqttClient
@@ -62,6 +64,18 @@ def _file_faults(settings: Settings) -> Iterator[str]:
             yield f"{path} can be read by every user of this machine: chmod 600 {path}"
         else:
             print(f"ok      {path} (--{name.replace('_', '-')}) cannot be read by others")
+    if settings.device_listener is not None:
+        yield from _folder_faults(settings.device_listener.folder)
+
+
+def _folder_faults(folder: Path) -> Iterator[str]:
+    """Who could read devices' password hashes, or make accounts."""
+    passwords = folder / FILE_NAME
+    with contextlib.suppress(OSError):  # what cannot be reached is told where the accounts are read
+        if folder.stat().st_mode & stat.S_IWOTH:
+            yield f"{folder} can be written by every user of this machine: chmod 700 {folder}"
+        if _readable_by_others(passwords):
+            yield f"{passwords} can be read by every user of this machine: chmod 600 {passwords}"
 
 
 def _readable_by_others(path: Path) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from hermes.errors import AccountFault, TemplateError
 from hermes.mqtt.access import Access
-from hermes.mqtt.accounts import Account, AccountsFile, parse_account
+from hermes.mqtt.accounts import Account, AccountsFile, advice, parse_account
 from hermes.mqtt.device_door import NOTE_NAME
 from hermes.topics import TopicMap
 
@@ -24,7 +24,7 @@ EXAMPLES = """examples:
       prints the user and the password, this once, and a line to try them with
   hermes device list
   hermes device remove acme/climate-01
-  sudo hermes device --broker-state-dir /var/lib/hermes/broker add acme/climate-01
+  sudo /opt/hermes/bin/hermes device --broker-state-dir /var/lib/hermes/broker add acme/climate-01
       where Hermes runs as the systemd service
 
 a running hermes serve --broker-listen with the same folder knows within seconds"""
@@ -122,7 +122,7 @@ def _note(folder: Path) -> Mapping[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise AccountFault(f"cannot read {folder / NOTE_NAME}: {error.strerror}; run this as root") from None
+        raise AccountFault(f"cannot read {folder / NOTE_NAME}: {error.strerror}; {advice(error)}") from None
     except ValueError:
         return None
     return note if isinstance(note, dict) else None

@@ -27,7 +27,7 @@ from hermes.mqtt import broker as brokers
 from hermes.mqtt import mosquitto
 from hermes.mqtt.accounts import AccountsFile, parse_account
 from hermes.mqtt.broker import EmbeddedBroker
-from hermes.mqtt.device_door import DeviceDoor
+from hermes.mqtt.device_door import NOTE_NAME, DeviceDoor
 from hermes.mqtt.mosquitto import UNREADABLE
 from tests.conftest import SECRET, make_settings, needs, token
 from tests.programs import free_port, hermes, wait_until
@@ -42,6 +42,7 @@ NO_SUBSCRIBERS, NOT_AUTHORIZED = 16, 135  # MQTT 5 §3.4.2.1
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brokers, "LOOK_INTERVAL_S", 0.05)
     monkeypatch.setattr(brokers, "RELOAD_INTERVAL_S", 0.2)
+    monkeypatch.setattr(brokers, "RELOAD_TIMEOUT_S", 5.0)
 
 
 @dataclass
@@ -635,6 +636,37 @@ def test_an_address_that_is_taken_or_not_here_is_named(tmp_path: Path) -> None:
 
     needs("mosquitto")
     run(scenario)
+
+
+def test_a_note_that_cannot_be_written_keeps_nobody_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As on a full disk: it is there for the command's comfort only."""
+    password = AccountsFile(tmp_path).add(parse_account(D1))
+    (tmp_path / NOTE_NAME).mkdir()
+
+    async def scenario() -> None:
+        async with gateway(tmp_path) as gate:
+            assert await asyncio.to_thread(lets_in, gate.port, D1, password)
+
+    run(scenario)
+    assert caplog.text.count(f"cannot write {tmp_path / NOTE_NAME}: Is a directory") == 1
+
+
+def test_a_certificate_is_judged_as_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be renewed in that moment."""
+    cert, key = certificate(tmp_path, "first")
+    pair = cert.read_bytes(), key.read_bytes()
+    read = Path.read_bytes
+
+    def renewed_then(path: Path) -> bytes:
+        content = read(path)
+        path.write_text("half of the next one")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", renewed_then)
+    listen = BrokerListen("127.0.0.1", 1, tmp_path, cert, key)
+    assert listen.certificate() == pair
+    with pytest.raises(ValueError, match="are no pair"):
+        listen.certificate()
 
 
 def test_without_tls_beyond_loopback_it_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermes.check import PRIVATE_FILES, check
+from hermes.mqtt.accounts import AccountsFile, parse_account
 from tests.brokers import Peer, mosquitto, scripted
 from tests.certificates import LOOPBACK, Authority
 from tests.conftest import make_settings
@@ -109,6 +110,26 @@ def test_a_secret_file_that_others_can_read_is_a_fault(name: str, tmp_path: Path
         _, lines = checked(capsys, **{name: path}, **given)
     assert f"ok      {path} (--{name.replace('_', '-')}) cannot be read by others" in lines
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_folder_of_accounts_that_others_can_use_is_a_fault(tmp_path: Path, capsys: Captured) -> None:
+    """Who reads it has the hashes, and who writes it makes accounts."""
+    accounts = AccountsFile(tmp_path / "broker")
+    accounts.add(parse_account("acme/d1"))
+    given = {
+        "mqtt_url": "embedded",
+        "broker_listen": f"127.0.0.1:{free_port()}",
+        "broker_state_dir": accounts.folder,
+    }
+    assert checked(capsys, **given)[0] == 0
+    accounts.path.chmod(0o644)
+    accounts.folder.chmod(0o777)
+    code, lines = checked(capsys, **given)
+    assert code == 1
+    assert f"mend    {accounts.path} can be read by every user of this machine: chmod 600 {accounts.path}" in lines
+    assert (
+        f"mend    {accounts.folder} can be written by every user of this machine: chmod 700 {accounts.folder}" in lines
+    )
 
 
 def refusing(peer: Peer) -> None:

@@ -1,5 +1,6 @@
 """Device accounts: their names, their file, what they may publish to, and the command that makes them."""
 
+import errno
 import json
 import os
 import re
@@ -164,10 +165,26 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(AccountFault, match=r"cannot write .*: No space left on device"):
+    with pytest.raises(AccountFault, match=r"cannot write .*: No space left on device; mend that"):
         accounts.add(parse_account("acme/d2"))
     assert list(accounts.read()) == [D1]
     assert sorted(os.listdir(tmp_path)) == [module.LOCK_NAME, FILE_NAME]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_change(tmp_path: Path) -> None:
+    """It holds hashes; other files stay."""
+    (tmp_path / f".{FILE_NAME}.123.0123abcd").write_text(f"acme/d1:{HASH}\n")
+    (tmp_path / f".{FILE_NAME}.mine").touch()
+    AccountsFile(tmp_path).add(D1)
+    assert sorted(os.listdir(tmp_path)) == [module.LOCK_NAME, f".{FILE_NAME}.mine", FILE_NAME]
+
+
+def test_only_who_lacks_rights_is_told_to_be_root() -> None:
+    """On a full disk that would not help."""
+    assert "run this as root" in module.advice(PermissionError(errno.EACCES, "Permission denied"))
+    assert "run this as root" in module.advice(PermissionError(errno.EPERM, "Operation not permitted"))
+    assert "root" not in module.advice(OSError(errno.ENOSPC, "No space left on device"))
+    assert "root" not in module.advice(OSError(errno.EROFS, "Read-only file system"))
 
 
 def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -225,7 +242,7 @@ def test_a_plain_user_gives_nothing_away(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_folder_that_cannot_be_made_says_what_to_mend(tmp_path: Path) -> None:
     """Not a traceback."""
     (tmp_path / "file").touch()
-    with pytest.raises(AccountFault, match=r"cannot make .*/file/broker: .*; run this as root or .*--broker-state-dir"):
+    with pytest.raises(AccountFault, match=r"cannot make .*/file/broker: .*; mend that, .*--broker-state-dir"):
         AccountsFile(tmp_path / "file" / "broker").add(D1)
     with pytest.raises(AccountFault, match=r"cannot read .*--broker-state-dir"):
         AccountsFile(tmp_path / "file").read()
@@ -242,6 +259,13 @@ def test_a_folder_that_cannot_be_made_says_what_to_mend(tmp_path: Path) -> None:
         (["a/{tenant_id}/{device_id}", "b/{device_id}/{series};tenant_id=acme"], "globex/d1", ("a/globex/d1",)),
         (["zigbee/{device_id...};tenant_id=home"], "home/hall/lamp", ("zigbee/hall/lamp",)),
         (["v3/{app}/{tenant_id}-{device_id}"], "acme/d1", ("v3/+/acme-d1",)),
+        (["homie"], "default/d1", ("homie/5/d1/#", "homie/d1/#")),
+        (["homie"], "default/5", ("homie/5/5/#",)),
+        (
+            ["v3/a1/devices/{device_id}/{series...};tenant_id=home", "v3/{app}@{tenant_id}/devices/{device_id}/{s...}"],
+            "home/d1",
+            ("v3/a1/devices/d1/#",),
+        ),
     ],
 )
 def test_a_device_gets_its_own_topics_of_each_template(
@@ -259,6 +283,7 @@ def test_a_device_gets_its_own_topics_of_each_template(
         (["v3/{app}@{tenant_id}/devices/{device_id}"], "acme/d1"),
         (["z/{device_id...};tenant_id=home"], "home/" + "/".join("a" * 300)),
         (["z/{device_id...};tenant_id=home"], "acme/d1"),
+        (["t/{device_id}-{tenant_id}"], "c/a-b"),
     ],
 )
 def test_a_device_that_no_template_can_hold_has_no_topics(topics: list[str], account: str) -> None:
@@ -271,7 +296,7 @@ def test_a_device_that_no_template_can_hold_has_no_topics(topics: list[str], acc
     ("topics", "account"),
     [
         (["site/{tenant_id}/{device_id}", "{tenant_id}/{device_id}/{series...}"], "site/acme"),
-        (["t/{device_id}-{tenant_id}"], "c/a-b"),
+        (["ttn"], "default/d1"),
         (["t/{x}/s/{device_id};tenant_id=a", "t/{device_id}/{series...};tenant_id=a"], "a/d1"),
     ],
 )

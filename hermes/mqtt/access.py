@@ -5,12 +5,13 @@ then keeps back what the client may not read. **Where it cannot read this file a
 everything**, so each line is checked here, and `hermes.mqtt.broker` ends it at once should it complain all the same.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from hermes import topic_filters
 from hermes.errors import AccountFault
 from hermes.mqtt.accounts import Account
-from hermes.topic_templates import DEVICE, TENANT, Template
+from hermes.topic_templates import DEVICE, TENANT, Template, level_pattern
 from hermes.topics import TopicMap
 
 LEVELS_MAX = 200  # mosquitto's; one more is a fault in the file
@@ -85,7 +86,9 @@ class Access:
     def _is_anothers(self, shared: str, other: Template, account: Account) -> bool:
         if self._read_otherwise(shared, account):
             return True
-        return _has_wildcard(shared) and not any(topic_filters.covers(own, shared) for own in filled(other, account))
+        if not _has_wildcard(shared) or _contradicts(shared, other):
+            return False
+        return not any(topic_filters.covers(own, shared) for own in filled(other, account))
 
     def _read_otherwise(self, text: str, account: Account) -> bool:
         """Whether a topic of this filter is seen as another device's: within a level, ids may divide elsewhere."""
@@ -111,6 +114,17 @@ def _shared(one: str, other: str) -> str:
             return "/".join([*levels, *left[index:]])
         levels.append(b if a == "+" else a)
     return "/".join(levels)  # of a/# and a, the # stands for no level
+
+
+def _contradicts(shared: str, template: Template) -> bool:
+    """Whether a level that each topic of the filter has is one that the template never takes: its text, or a pattern,
+    says otherwise. A ``+`` never does, for it may be anything.
+    """
+    known = shared.removesuffix("#").split("/")
+    return any(
+        text not in ("", "+") and re.fullmatch(level_pattern(level), text) is None
+        for text, level in zip(known, template.levels, strict=False)
+    )
 
 
 def _has_wildcard(text: str) -> bool:

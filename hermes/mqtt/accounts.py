@@ -7,6 +7,7 @@ no id can end a line, begin a comment or divide a name otherwise, and each name 
 
 import base64
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -32,6 +33,7 @@ PASSWORD_LENGTH = 24
 ITERATIONS = 101
 SALT_BYTES = 12  # mosquitto takes no other length
 
+_DRAFT = re.compile(rf"\.{re.escape(FILE_NAME)}\.[0-9]+\.[0-9a-f]{{8}}", re.ASCII)
 _HASH = re.compile(r"\$(?:7\$[1-9][0-9]{0,8}|6)\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==", re.ASCII)
 
 
@@ -132,7 +134,7 @@ class AccountsFile:
         except UnicodeDecodeError:
             raise AccountFault(f"{self.path} is not UTF-8 text; mend or delete it") from None
         except OSError as error:
-            raise AccountFault(f"cannot read {self.path}: {error.strerror}; {_AS_WHOM}") from None
+            raise AccountFault(f"cannot read {self.path}: {error.strerror}; {advice(error)}") from None
 
     def add(self, account: Account) -> str:
         """A new account; its password, which nobody can tell again. Raises `AccountFault` where it exists."""
@@ -159,7 +161,7 @@ class AccountsFile:
                     owner = self.folder.parent.stat()
                     os.chown(self.folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
         except OSError as error:
-            raise AccountFault(f"cannot make {self.folder}: {error.strerror}; {_AS_WHOM}") from None
+            raise AccountFault(f"cannot make {self.folder}: {error.strerror}; {advice(error)}") from None
 
     def write(self, name: str, text: str) -> None:
         """Replace a file of the folder: whole or not at all, mode 0600, of the folder's owner. Raises OSError."""
@@ -186,12 +188,19 @@ class AccountsFile:
             with _opened(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as lock:
                 self._give_away(lock)
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                self._remove_drafts()
                 accounts = self.read()
                 yield accounts
                 users = {account.user: kept for account, kept in sorted(accounts.items())}
                 self.write(FILE_NAME, lines_of(users))
         except OSError as error:
-            raise AccountFault(f"cannot write {self.path}: {error.strerror}; {_AS_WHOM}") from None
+            raise AccountFault(f"cannot write {self.path}: {error.strerror}; {advice(error)}") from None
+
+    def _remove_drafts(self) -> None:
+        """What killed writers left; to be called with the lock, when nobody is writing."""
+        for name in os.listdir(self.folder):
+            if _DRAFT.fullmatch(name):
+                (self.folder / name).unlink(missing_ok=True)
 
     def _give_away(self, descriptor: int) -> None:
         """Root may add devices for a Hermes that runs as another user and must be able to read them."""
@@ -200,7 +209,11 @@ class AccountsFile:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
-_AS_WHOM = "run this as root or as the user that Hermes runs as, or name another folder: --broker-state-dir"
+def advice(error: OSError) -> str:
+    """What to do where the folder cannot be used."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "run this as root or as the user that Hermes runs as, or name another folder: --broker-state-dir"
+    return "mend that, or name another folder: --broker-state-dir"
 
 
 @contextlib.contextmanager

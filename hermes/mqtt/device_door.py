@@ -46,7 +46,8 @@ class DeviceDoor:
     def open(self) -> None:
         """Make the folder, say there what `hermes device` is to know, and look for the first time.
 
-        Raises `BrokerUnavailable`: an address or a file that cannot be used, and what to mend.
+        A note that cannot be written, as on a full disk, keeps nobody out. Raises `BrokerUnavailable`: an address or
+        a file that cannot be used, and what to mend.
         """
         note = {"listen": str(self.listen), "tls": self.listen.encrypted, "topics": self._topics}
         try:
@@ -55,9 +56,11 @@ class DeviceDoor:
         except AccountFault as fault:
             raise BrokerUnavailable(str(fault)) from None
         except OSError as error:
-            raise BrokerUnavailable(
-                f"cannot write to {self.listen.folder}: {error.strerror}; name another folder with --broker-state-dir"
-            ) from None
+            logger.warning(
+                "cannot write %s: %s; hermes device may judge by older templates",
+                self.listen.folder / NOTE_NAME,
+                error.strerror,
+            )
         self.check()
 
     def check(self) -> int:
