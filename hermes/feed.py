@@ -1,6 +1,7 @@
 """Floor 4: the devices' feed: the link to the broker, and all that a message passes on its way to the hub."""
 
 import asyncio
+import logging
 from typing import Any
 
 from hermes.config import Settings
@@ -17,6 +18,10 @@ from hermes.mqtt.intake import Intake
 from hermes.mqtt.losses import Losses
 from hermes.mqtt_url import MqttUrl
 from hermes.topics import TopicMap
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
 
 
 def feed_faults(settings: Settings) -> list[str]:
@@ -43,6 +48,7 @@ class Feed:
         self._metrics = metrics
         self._client: MqttClient | None = None
         self._demand: Demand | None = None
+        self._ticking: asyncio.Task[None] | None = None
 
     def start(self, url: MqttUrl) -> None:
         """Connect to this broker, now and whenever the link is lost. Raises `ConfigError`."""
@@ -50,8 +56,10 @@ class Feed:
         if faults:
             raise ConfigError(faults)
         topics = TopicMap(self._settings.topics)
+        intake = self._intake(topics)
+        self._ticking = asyncio.create_task(_tick(intake), name="hermes-feed")
         bridge = Bridge(
-            intake=self._intake(topics),
+            intake=intake,
             flush=self._hub.flush,
             link=self._link,
             metrics=self._metrics,
@@ -104,7 +112,19 @@ class Feed:
     async def stop(self) -> None:
         """End the link; harmless if it never began."""
         self._hub.on_watch = None
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
         if self._demand is not None:
             self._demand.stop()
         if self._client is not None:
             await asyncio.to_thread(self._client.stop)
+
+
+async def _tick(intake: Intake) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        try:
+            intake.tick()
+        except Exception:  # a task's top: what failed now may work in a second
+            log.exception("telling who is gone failed")

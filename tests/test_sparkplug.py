@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.errors import PayloadFault
+from hermes.mqtt.sparkplug import SILENT_S
 from hermes.mqtt.sparkplug_b_pb2 import Payload
 from tests.edge_nodes import NOW_MS, Reader, bd_seq, message, metric
 
@@ -439,3 +440,43 @@ def test_real_messages_are_understood(reader: Reader) -> None:
         series.update(each.series for each in told if isinstance(each, DeviceMessage))
     assert {"counter_group1/counter1_run", "blob", "Node Metric2", "My_Custom_Motor", "input/Device Metric1"} <= series
     assert reader.count("withheld_total") == 0
+
+
+# -- after an outage ------------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_died_during_an_outage_is_told_gone(born: Reader) -> None:
+    """Its death was missed: it is asked, and does not answer."""
+    born.sparkplug.link_is_back()
+    asked = len(born.asked)
+    born.now_s += 1_000
+    assert born.sparkplug.tick(NOW_MS) == []
+    assert len(born.asked) == asked + 1
+    born.now_s += SILENT_S - 1
+    assert born.sparkplug.tick(NOW_MS) == []
+    born.now_s += 1
+    gone = born.sparkplug.tick(NOW_MS + 9)
+    assert gone
+    assert {each.online for each in gone} == {False}
+    assert {each.since_ms for each in gone} == {NOW_MS + 9}
+    assert "edge1" in {each.device_id for each in gone}
+    born.now_s += 100
+    assert born.sparkplug.tick(NOW_MS) == []
+
+
+def test_a_node_that_speaks_after_an_outage_is_there(born: Reader) -> None:
+    """Whatever it says."""
+    born.sparkplug.link_is_back()
+    born.read("spBv1.0/plant/NDATA/edge1", message(seq=200))
+    for _ in range(5):
+        born.now_s += SILENT_S
+        assert born.sparkplug.tick(NOW_MS) == []
+
+
+def test_a_node_that_could_not_be_asked_is_not_told_gone(born: Reader) -> None:
+    """The link is away again."""
+    born.sparkplug.link_is_back()
+    born.offline = True
+    for _ in range(5):
+        born.now_s += SILENT_S
+        assert born.sparkplug.tick(NOW_MS) == []

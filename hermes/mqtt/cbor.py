@@ -30,6 +30,8 @@ import orjson
 from hermes.errors import PayloadFault
 from hermes.mqtt.payload import MAX_DEPTH, Payload
 
+# Telemetry is small. A million dates of two bytes would hold the loop for seconds, and become twelve times as large.
+PAYLOAD_MAX_BYTES = 131_072
 BIGNUM_MAX_BYTES = 1_024  # 2,467 digits; Python writes integers of up to 4,300
 # Larger payloads may only have text and bytes as keys: with enough arrays as keys that were made to share one hash, one
 # message holds the loop up for seconds, and that a key is an array is known only when it has been stored.
@@ -52,9 +54,11 @@ class _Tagged:
 
 
 def decode(payload: bytes) -> Payload:
-    """The JSON value that stands for a payload of one CBOR item. Raises `PayloadFault`. 1 MiB takes at most about a
-    second, telemetry some microseconds.
+    """The JSON value that stands for a payload of one CBOR item. Raises `PayloadFault`, also for more than
+    `PAYLOAD_MAX_BYTES`.
     """
+    if len(payload) > PAYLOAD_MAX_BYTES:
+        raise PayloadFault(f"{len(payload):,} bytes of CBOR are over {PAYLOAD_MAX_BYTES:,}")
     value = _parse(payload)
     if isinstance(value, bytes):
         return Payload(orjson.dumps(_base64(value)), "base64", None)

@@ -26,6 +26,7 @@ from hermes.mqtt.dial import dial
 from hermes.mqtt.endings import CLOSED_UNANSWERED, BrokerRefused, Lost, NoAnswer, WrongVersion
 from hermes.mqtt.patience import Patience
 from hermes.mqtt.quick_paho import QuickPaho
+from hermes.mqtt.read_ahead import OversizedPacket
 from hermes.mqtt.subscriptions import Subscriptions
 from hermes.mqtt.versions import MqttVersion
 from hermes.mqtt.waker import Waker
@@ -123,6 +124,7 @@ class Connection:
         client.on_subscribe = self._on_subscribe
         if self._bridge is not None:
             client.on_plain_message = self._take
+            client.on_fault = self._on_fault
             client.on_message = self._on_message
         return client
 
@@ -195,6 +197,8 @@ class Connection:
         if sock is not None and self._lost is None:
             return sock
         wire = self._client.wire
+        if wire is not None and isinstance(wire.fault, OversizedPacket):
+            raise Lost(str(wire.fault))
         if wire is not None and isinstance(wire.fault, ssl.SSLError):
             raise wire.fault
         if self._lost is not None:
@@ -287,6 +291,9 @@ class Connection:
             self._lost = Lost("the broker fell silent" if silent else "the connection was lost")
         else:
             self._lost = NoAnswer(CLOSED_UNANSWERED)
+
+    def _on_fault(self, words: str) -> None:
+        self._lost = self._lost or Lost(f"the broker sent {words}")
 
     def _on_message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
         """One of those that `QuickPaho` left to paho, which acknowledges it when this returns, if it has QoS 1."""

@@ -6,7 +6,7 @@ This is the straight part of the walk, on the event loop, one arrival at a time.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
+from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus, now_ms
 from hermes.delivery.snapshot import Snapshot
 from hermes.errors import PayloadFault, Unaddressed
 from hermes.ids import DeviceId, TenantId
@@ -46,6 +46,12 @@ class SparkplugReader(Protocol):
         timestamp_ms: int,
     ) -> Sequence[DeviceMessage | DeviceStatus]:
         """What one Sparkplug message says; raises `PayloadFault`."""
+
+    def link_is_back(self) -> None:
+        """Something may have been missed."""
+
+    def tick(self, timestamp_ms: int) -> Sequence[DeviceStatus]:
+        """Once a second: who is gone."""
 
 
 class Intake:
@@ -143,6 +149,14 @@ class Intake:
     def tell_link(self, status: LinkStatus) -> None:
         """Tell every socket that carries device data that the link came or went."""
         self._publish(status)
+        if status.up and self._sparkplug is not None:
+            self._sparkplug.link_is_back()
+
+    def tick(self) -> None:
+        """Once a second: tell who turned out to be gone."""
+        if self._sparkplug is not None:
+            for status in self._sparkplug.tick(now_ms()):
+                self._tell(status)
 
     def _tell(self, message: DeviceMessage | DeviceStatus) -> None:
         """Remember and publish it, in one turn of the loop; what is no news is counted."""

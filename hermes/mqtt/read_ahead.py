@@ -10,7 +10,14 @@ from typing import Any
 READ_BYTES = 65_536
 BEGINNING_BYTES = 5  # enough to tell MQTT from TLS and HTTP
 
+# MQTT 5 agrees on less; with 3.1.1 nobody can. Without it one packet could take 256 MB, the most there can be
+PACKET_MAX_BYTES = 16 * 1_048_576
+
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class OversizedPacket(OSError):
+    """The other side announced more than we are willing to hold."""
 
 
 class ReadAhead:
@@ -38,6 +45,9 @@ class ReadAhead:
         """At most so many bytes, as `socket.socket.recv`; its exceptions pass through."""
         begin = self._next
         if begin >= len(self._buffer):
+            if size > PACKET_MAX_BYTES:
+                self.fault = OversizedPacket(f"the broker sent a packet of {size:,} bytes")
+                raise self.fault
             self._buffer = self._read(max(size, READ_BYTES))
             begin = 0
         self._next = begin + size

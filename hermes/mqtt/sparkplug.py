@@ -16,6 +16,7 @@ from hermes.mqtt.sparkplug_nodes import (
     MEMORY_MAX_BYTES,
     NO_VOCABULARY,
     EdgeNodes,
+    NodeKey,
     Source,
     Vocabulary,
     vocabulary_of,
@@ -27,6 +28,7 @@ from hermes.mqtt.sparkplug_topic import SparkplugTopic, read_topic
 BD_SEQ = "bdSeq"
 # Booleans of these names are orders that a node takes: false in each birth, and never data
 CONTROLS = ("Node Control/", "Device Control/")
+SILENT_S = 30.0  # a node that is asked for its births and says nothing for so long is not there
 SIGNED_FROM = 128  # from here on an integer without a type may mean a negative one
 
 _Told = list[DeviceMessage | DeviceStatus]
@@ -82,6 +84,32 @@ class Sparkplug:
         self._metrics = metrics
         self._nodes = EdgeNodes(metrics, memory_max_bytes)
         self._rebirths = Rebirths(publish=publish, metrics=metrics, clock=clock)
+        self._clock = clock
+        self._unheard: dict[NodeKey, float | None] = {}  # since the link came back; and when they were asked
+
+    def link_is_back(self) -> None:
+        """Deaths may have been missed: every node that was there is to say that it still is."""
+        self._unheard = dict.fromkeys(self._nodes.there)
+
+    def tick(self, timestamp_ms: int) -> list[DeviceStatus]:
+        """To be called once a second: asks those for their births that said nothing since the link came back, as many
+        at a time as may be asked, and tells those gone that do not answer for `SILENT_S`.
+        """
+        now_s = self._clock()
+        gone: list[DeviceStatus] = []
+        for key, asked_s in list(self._unheard.items()):
+            node = self._nodes.get(key)
+            if node is None or node.own is None:
+                del self._unheard[key]
+            elif asked_s is None:
+                if self._rebirths.ask(key, node, timestamp_ms=timestamp_ms):
+                    self._unheard[key] = now_s
+            elif now_s - asked_s >= SILENT_S:
+                del self._unheard[key]
+                sources = [node.own, *node.end()]
+                self._nodes.settle(node)
+                gone += [DeviceStatus(each.tenant_id, each.device_id, False, timestamp_ms) for each in sources]
+        return gone
 
     def read(
         self,
@@ -102,6 +130,7 @@ class Sparkplug:
         said = _Said(topic, kind, parse(payload), tenant_id, device_id, retained, timestamp_ms)
         if retained:
             return self._kept(said)
+        self._unheard.pop(kind.node, None)
         match kind.kind:
             case "NBIRTH":
                 return self._node_born(said)

@@ -153,6 +153,11 @@ class EdgeNodes:
         self._nodes: OrderedDict[NodeKey, EdgeNode] = OrderedDict()
         self._size_bytes = 0
 
+    @property
+    def there(self) -> list[NodeKey]:
+        """Those that are born."""
+        return [key for key, node in self._nodes.items() if node.own is not None]
+
     def get(self, key: NodeKey) -> EdgeNode | None:
         """The node, if it is known."""
         return self._nodes.get(key)

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from hermes.errors import PayloadFault
 from hermes.mqtt.sparkplug_b_pb2 import DESCRIPTOR, Payload
 
-METRICS_MAX = 20_000  # of one payload: 1 MiB, 50 bytes each; they are decoded and published in one turn of the loop
+METRICS_MAX = 5_000  # of one payload: half of the series that a slow socket may have waiting
 VALUES_MAX = 250_000  # elements, cells, properties of one payload: an array of booleans needs a bit of it each
 DEPTH_MAX = 16  # templates and property sets inside each other; one makes JSON deeper by three
 

@@ -23,20 +23,22 @@ class Rebirths:
         self._clock = clock
         self._last_s: deque[float] = deque(maxlen=PER_SECOND_MAX)
 
-    def ask(self, key: NodeKey, node: EdgeNode, *, timestamp_ms: int) -> None:
+    def ask(self, key: NodeKey, node: EdgeNode, *, timestamp_ms: int) -> bool:
         """Ask the node to be born again, unless that was done just now: at first 10 s must lie in between, each time
         twice as long, and 10 s again when it needed none for a while. What cannot leave is asked at the next occasion.
+        True where it was asked.
         """
         now_s = self._clock()
         if now_s < node.ask_again_s or (len(self._last_s) == PER_SECOND_MAX and now_s - self._last_s[0] < 1.0):
-            return
+            return False
         if not self._publish(rebirth_topic(key), _request(timestamp_ms)):
-            return
+            return False
         well = now_s - node.ask_again_s > PATIENCE_MAX_S
         node.patience_s = PATIENCE_MIN_S if well else min(max(2 * node.patience_s, PATIENCE_MIN_S), PATIENCE_MAX_S)
         node.ask_again_s = now_s + node.patience_s
         self._last_s.append(now_s)
         self._metrics.sparkplug_rebirth_requests.inc()
+        return True
 
 
 def _request(timestamp_ms: int) -> bytes:

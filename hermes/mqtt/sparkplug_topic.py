@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from hermes.errors import PayloadFault
 from hermes.mqtt.sparkplug_nodes import NodeKey
+from hermes.topic_templates import ID_MAX_CHARS
 
 NAMESPACE = "spBv1.0"
 OF_NODES = frozenset({"NBIRTH", "NDATA", "NDEATH"})
@@ -26,7 +27,7 @@ def read_topic(topic: str) -> SparkplugTopic | None:
     parts = topic.split("/")
     if parts[0] == "STATE" or parts[:2] == [NAMESPACE, "STATE"]:
         return None
-    if parts[0] == NAMESPACE and len(parts) in (4, 5) and all(parts):
+    if parts[0] == NAMESPACE and len(parts) in (4, 5) and all(0 < len(part) <= ID_MAX_CHARS for part in parts):
         _, group, kind, edge, *rest = parts
         if kind in COMMANDS:
             return None
