@@ -107,6 +107,10 @@ def _check_scheme(parts: SplitResult, text: str) -> None:
 def _check(parts: SplitResult) -> None:
     if not parts.hostname:
         raise ValueError(f"the MQTT URL has no host, or white space in it; write {_EXAMPLE}")
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:  # as the resolver would say it, in many lines
+        raise ValueError(f"the MQTT URL's host has an empty or endless part; write {_EXAMPLE}") from None
     if parts.port == 0:
         raise ValueError("the MQTT URL's port is 0; write one from 1 to 65535, or none for the usual one")
     has_path = parts.path not in ("", "/") and parts.scheme in ("mqtt", "mqtts")

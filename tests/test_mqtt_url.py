@@ -39,6 +39,8 @@ def test_a_broker_url_is_read(text: str, url: MqttUrl, shown: str) -> None:
         ("mqtt://", "no host"),
         ("mqtt://:1883", "no host"),
         ("mqtt://bro ker", "white space"),
+        ("mqtt://broker..lan", "empty or endless part"),
+        (f"mqtt://{'x' * 64}.lan", "empty or endless part"),
         ("mqtt://broker:0", "port is 0"),
         ("mqtt://broker:70000", "cannot be read"),
         ("mqtt://broker:x", "cannot be read"),

@@ -480,3 +480,16 @@ def test_a_node_that_could_not_be_asked_is_not_told_gone(born: Reader) -> None:
     for _ in range(5):
         born.now_s += SILENT_S
         assert born.sparkplug.tick(NOW_MS) == []
+
+
+def test_a_node_that_was_forgotten_is_asked_no_sooner() -> None:
+    """Where more nodes speak than there is room for, they push each other out; each is asked as seldom as before."""
+    reader = Reader(memory_max_bytes=10_000)
+    names = [f"edge{number}" for number in range(40)]
+    for _ in range(100):
+        reader.now_s += 1
+        for name in names:
+            reader.read(f"spBv1.0/plant/NDATA/{name}", message(metric("m", "Int32", int_value=1), seq=1))
+    assert reader.count("forgotten_total") > 100
+    per_node = [reader.asked.count(f"spBv1.0/plant/NCMD/{name}") for name in names]
+    assert max(per_node) <= 5, "at 0, 10, 30, 70 seconds"

@@ -102,7 +102,7 @@ class Sparkplug:
             if node is None or node.own is None:
                 del self._unheard[key]
             elif asked_s is None:
-                if self._rebirths.ask(key, node, timestamp_ms=timestamp_ms):
+                if self._rebirths.ask(key, timestamp_ms=timestamp_ms):
                     self._unheard[key] = now_s
             elif now_s - asked_s >= SILENT_S:
                 del self._unheard[key]
@@ -202,7 +202,7 @@ class Sparkplug:
             self._metrics.sparkplug_gaps.inc()
             node.stale = True
         if node.stale or node.own is None:
-            self._rebirths.ask(said.kind.node, node, timestamp_ms=said.timestamp_ms)
+            self._rebirths.ask(said.kind.node, timestamp_ms=said.timestamp_ms)
 
     def _values(self, said: _Said, vocabulary: Vocabulary) -> tuple[_Told, bool]:
         """The metrics' messages, and whether a new birth could give a meaning to those that are withheld."""

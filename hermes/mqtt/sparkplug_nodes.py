@@ -4,7 +4,6 @@ A birth teaches a vocabulary: which types the metrics have, and which short numb
 names from now on. It holds until the next birth or death.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -85,8 +84,6 @@ class EdgeNode:
     bd_seq: int | None = None
     seq: int | None = None
     stale: bool = False
-    ask_again_s: float = -math.inf
-    patience_s: float = 0.0
     size_bytes: int = SOURCE_BYTES
     counted_bytes: int = 0
 
