@@ -25,9 +25,11 @@ class Link:
         self.missing: tuple[str, ...] = () if off else ("not connected to the MQTT broker yet",)
 
     @property
-    def is_up(self) -> bool:
-        """Whether devices' data arrives; ``changed_ms`` is since when that, or the contrary, is so."""
-        return self.state is LinkState.UP
+    def is_down(self) -> bool:
+        """Whether it is known that no data arrives; ``changed_ms`` is since when that, or the contrary, is so. In the
+        first moment after a start nothing is known yet.
+        """
+        return self.state is LinkState.DOWN
 
     @property
     def ready(self) -> bool:
@@ -48,8 +50,8 @@ class Link:
 
     def _enter(self, state: LinkState, missing: tuple[str, ...], ago_s: float = 0.0) -> None:
         if state is not self.state:
-            was_up, self.state = self.is_up, state
+            was_down, self.state = self.is_down, state
             self.since_ms = int((self._clock() - ago_s) * 1000)
-            if was_up != self.is_up:
+            if was_down != self.is_down:
                 self.changed_ms = self.since_ms
         self.missing = missing

@@ -190,11 +190,11 @@ class Bridge:
 
     def _tell(self, change: _LinkChange) -> None:
         """Write the link's state, and tell the sockets where that changes what they get."""
-        was_up = self._link.is_up
+        was_down = self._link.is_down
         change.tell()
         self._metrics.mqtt_connected.set(change.connected)
-        if self._link.is_up != was_up:
-            self._intake.tell_link(LinkStatus(up=self._link.is_up, since_ms=self._link.changed_ms))
+        if self._link.is_down != was_down:
+            self._intake.tell_link(LinkStatus(up=not self._link.is_down, since_ms=self._link.changed_ms))
 
     def _rest(self, worked_s: float) -> None:
         if worked_s >= REST_MIN_S:

@@ -178,7 +178,7 @@ class SocketHandler(WebSocketHandler):
         link = self.context.link
         fresh = self.context.hub.subscribe(session, audience)
         replay = [] if self._declines_snapshot else self.context.snapshot.of(fresh)
-        if channels.LINK in fresh and not link.ready:
+        if channels.LINK in fresh and link.is_down:
             replay.append(Remembered(LinkStatus(up=False, since_ms=link.changed_ms)))
         return replay
 
