@@ -12,7 +12,8 @@ import hermes
 from hermes.link import Link
 from hermes.log import masked
 from hermes.metrics import Metrics
-from hermes.web.console import ConsoleHandler, DevFacts, StaticHandler
+from hermes.web.console import ConsoleHandler, ConsolePage, DevFacts, StaticHandler, page_modules
+from hermes.web.languages import Languages
 from hermes.web.notify import LargeNotifyHandler, NotifyContext, NotifyHandler, SmallJson
 from hermes.web.socket_handler import SocketContext
 from hermes.web.sockets import DeviceSocket, LegacySocket, NotificationsSocket, TenantSocket
@@ -35,7 +36,13 @@ class Shared:
 def make_app(shared: Shared) -> Application:
     """The application: every URL that Hermes answers."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(resource_dir("templates")), autoescape=True)
-    console = {"template": environment.get_template("console.html"), "dev_facts": shared.dev_facts}
+    static = resource_dir("static")
+    page = ConsolePage(
+        template=environment.get_template("console.html"),
+        languages=Languages.load(static / "console" / "strings"),
+        modules=page_modules(static),
+        dev_facts=shared.dev_facts,
+    )
     sockets = {"context": shared.sockets}
     return Application(
         [
@@ -48,8 +55,8 @@ def make_app(shared: Shared) -> Application:
             (r"/health", HealthHandler),
             (r"/ready", ReadyHandler, {"link": shared.link}),
             (r"/metrics", MetricsHandler, {"metrics": shared.metrics}),
-            (r"/static/(.+)", StaticHandler, {"path": str(resource_dir("static"))}),
-            (r"/", ConsoleHandler, console),
+            (r"/static/(.+)", StaticHandler, {"path": str(static)}),
+            (r"/", ConsoleHandler, {"page": page}),
         ],
         log_function=log_access,
     )

@@ -76,7 +76,7 @@ async def _serve_until_stopped(settings: Settings) -> None:
     server = Server(settings)
     await server.start()
     _spare_the_collector()
-    print(_greeting(server), flush=True)
+    print(f"{_greeting(server)}\n", end="", flush=True)  # in one write: the log's lines may be on the same terminal
     await server.run()
 
 

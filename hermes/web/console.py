@@ -2,7 +2,9 @@
 that its user brings, but for ``--dev``, which fills them in.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,8 +14,9 @@ from tornado.web import RequestHandler, StaticFileHandler
 
 from hermes import __version__
 from hermes.setting_values import is_loopback
+from hermes.web.languages import NAMES, Language, Languages
 
-CLIENT_MODULE = "hermes-client.js"
+CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -30,15 +33,41 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 DevFacts = Callable[[], Mapping[str, Any]]
+THEMES = ("auto", "light", "dark")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsolePage:
+    """What the page is made of. ``modules`` are the scripts that it will import, so that it can ask for all at once;
+    ``dev_facts`` makes the tokens that ``--dev`` fills in, None otherwise.
+    """
+
+    template: Template
+    languages: Languages
+    modules: Sequence[str]
+    dev_facts: DevFacts | None
+
+    def render(self, *, language: Language, theme: str, dev: Mapping[str, Any] | None) -> str:
+        """The page in this language, with its facts as JSON beside the markup."""
+        boot = {"version": __version__, "language": language.tag, "strings": language.strings, "dev": dev}
+        return self.template.render(
+            version=__version__,
+            t=language.words,
+            language=language.tag,
+            languages=NAMES,
+            theme=theme,
+            themes=THEMES,
+            modules=self.modules,
+            boot=_script_json(boot),
+        )
 
 
 class ConsoleHandler(RequestHandler):
-    """``GET /``: the page. ``dev_facts`` makes the tokens that ``--dev`` fills in; None otherwise."""
+    """``GET /``: the page."""
 
-    def initialize(self, template: Template, dev_facts: DevFacts | None) -> None:
-        """Take the page's template."""
-        self._template = template
-        self._dev_facts = dev_facts
+    def initialize(self, page: ConsolePage) -> None:
+        """Take what the page is made of."""
+        self._page = page
 
     def set_default_headers(self) -> None:
         """Nothing from elsewhere, no framing, no address leaked, nothing kept."""
@@ -48,15 +77,24 @@ class ConsoleHandler(RequestHandler):
         self.set_header("Cache-Control", "no-store")
 
     def get(self) -> None:
-        """The page, with its facts as JSON beside the markup."""
-        facts = {"version": __version__, "dev": self._facts()}
-        self.finish(self._template.render(version=__version__, boot=_script_json(facts)))
+        """The page in the reader's language and theme."""
+        language = self._page.languages.pick(
+            wanted=self.get_cookie("hermes_language"), accepted=self.request.headers.get("Accept-Language", "")
+        )
+        theme = self.get_cookie("hermes_theme")
+        theme = theme if theme in THEMES else THEMES[0]
+        self.finish(self._page.render(language=language, theme=theme, dev=self._dev_facts()))
 
-    def _facts(self) -> Mapping[str, Any] | None:
+    def _dev_facts(self) -> Mapping[str, Any] | None:
         # A page of another name that resolves to this machine (DNS rebinding) must not read the tokens.
-        if self._dev_facts is None or not is_loopback(self.request.host_name):
+        if self._page.dev_facts is None or not is_loopback(self.request.host_name):
             return None
-        return self._dev_facts()
+        return self._page.dev_facts()
+
+
+def page_modules(static: Path) -> list[str]:
+    """The URL paths of all scripts under ``static``."""
+    return [f"/static/{path.relative_to(static).as_posix()}" for path in sorted(static.rglob("*.js"))]
 
 
 def _script_json(value: object) -> Markup:
@@ -73,5 +111,5 @@ class StaticHandler(StaticFileHandler):
         """Ask before using a copy: an upgraded Hermes must not run with yesterday's console."""
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
-        if path == CLIENT_MODULE:
+        if path in CLIENT_FILES:
             self.set_header("Access-Control-Allow-Origin", "*")

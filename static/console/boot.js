@@ -14,10 +14,15 @@
  *
  * @typedef {object} Boot
  * @property {string} version
+ * @property {string} language  of the page: `en`, `es`
+ * @property {Record<string, string>} strings
  * @property {Dev | null} dev  null in production
  */
 
 import { byId } from './element.js';
 
+/** @type {Boot | undefined} */
+let boot;
+
 /** @returns {Boot} */
-export function readBoot() { return JSON.parse(byId('boot').textContent ?? ''); }
+export function readBoot() { return boot ??= JSON.parse(byId('boot').textContent ?? ''); }

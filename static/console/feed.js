@@ -7,17 +7,16 @@
  * @property {string} why
  */
 
-import { byId, find } from './element.js';
+import { byId, find, setText } from './element.js';
+import { number, t } from './strings.js';
 import { clockWords } from './time-words.js';
 
 /** @typedef {import('../hermes-client.js').HermesClient} HermesClient */
-/** @typedef {import('./device-table.js').DeviceTable} DeviceTable */
+/** @typedef {import('./devices/devices-panel.js').DevicesPanel} DevicesPanel */
 
 const CARRIERS = ['tenant', 'device', 'legacy'];
 const LOOK_EVERY_MS = 1_000;
 const RETURN_SHOWN_MS = 10_000; // long enough to be read by somebody who looked elsewhere
-const NO_LINK = 'Hermes has no link to the MQTT broker';
-const NO_SOCKET = 'this page has no open socket that brings it';
 
 export class Feed {
   #banner = byId('feed');
@@ -31,7 +30,7 @@ export class Feed {
   #headline = '';
 
   /**
-   * @param {DeviceTable} devices
+   * @param {DevicesPanel} devices
    * @param {(text: string) => void} say  to screen readers
    */
   constructor(devices, say) {
@@ -48,11 +47,11 @@ export class Feed {
     if (!CARRIERS.includes(name)) return;
     client.on('state', ({ state }) => {
       if (state === 'open') this.#arrives(name, Date.now());
-      else if (this.#lines.get(name) === null) this.#lose(name, { since: Date.now(), why: NO_SOCKET });
+      else if (this.#lines.get(name) === null) this.#lose(name, { since: Date.now(), why: t('feed.no_socket') });
     });
     client.on('link', ({ up, since }) => {
       if (up) this.#arrives(name, since ?? Date.now());
-      else this.#lose(name, { since: since ?? Date.now(), why: NO_LINK });
+      else this.#lose(name, { since: since ?? Date.now(), why: t('feed.no_link') });
     });
   }
 
@@ -90,7 +89,7 @@ export class Feed {
     const loss = this.#loss;
     const { size, staleCount } = this.#devices;
     if (Date.now() > this.#backShownUntil && !staleCount) this.#backSince = null;
-    const note = !loss && staleCount ? `Not come again yet, and marked as stale: ${staleCount} of ${size} values.` : '';
+    const note = !loss && staleCount ? t('feed.awaited', { n: number(staleCount), total: number(size) }) : '';
     this.#show(loss ? 'down' : note ? 'waiting' : 'up', loss ? lossWords(loss) : backWords(this.#backSince), note);
   }
 
@@ -103,15 +102,14 @@ export class Feed {
     const words = [headline, note].filter(Boolean).join(' ');
     this.#banner.hidden = !words;
     this.#banner.dataset.state = state;
-    const shown = find(this.#banner, '.words', HTMLElement);
-    if (shown.textContent !== words) shown.textContent = words;
+    setText(find(this.#banner, '.words', HTMLElement), words);
     if (headline && headline !== this.#headline) this.#say(words);
     this.#headline = headline;
   }
 }
 
 /** @param {Loss} loss */
-function lossWords({ since, why }) { return `Devices’ data is stale since ${clockWords(since)}: ${why}.`; }
+function lossWords({ since, why }) { return t('feed.stale', { time: clockWords(since), why }); }
 
 /** @param {number | null} since */
-function backWords(since) { return since === null ? '' : `Devices’ data arrives again since ${clockWords(since)}.`; }
+function backWords(since) { return since === null ? '' : t('feed.back', { time: clockWords(since) }); }

@@ -1,5 +1,7 @@
 /** Times in words. */
 
+import { readBoot } from './boot.js';
+
 /** @param {number} ms  how long ago, or how long */
 export function ageWords(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -13,5 +15,8 @@ export function ageWords(ms) {
 export function clockWords(unixMs) {
   const moment = new Date(unixMs);
   const today = moment.toDateString() === new Date().toDateString();
-  return today ? moment.toLocaleTimeString() : moment.toLocaleString();
+  const { language } = readBoot();
+  // the reader's own region if it speaks the page's language: 24 hours in London, 12 in New York
+  const locale = navigator.languages.find((each) => each.split('-')[0] === language) ?? language;
+  return today ? moment.toLocaleTimeString(locale) : moment.toLocaleString(locale);
 }

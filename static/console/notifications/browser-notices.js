@@ -1,6 +1,6 @@
 /** The browser's own notifications. Permission is asked for only by the button. */
 
-import { byId } from './element.js';
+import { byId } from '../element.js';
 import { iconUrl } from './notification.js';
 
 /** @typedef {import('./notification.js').Notice} Notice */

@@ -1,20 +1,17 @@
 /** The form that does what a backend service does: `POST /notify`. */
 
-import { byId, find, make } from './element.js';
-
-const KEY_KEPT_AS = 'hermes.api-key'; // in sessionStorage: for this tab, until it is closed
+import { byId, find, make } from '../element.js';
 
 export class NotifyForm {
   #form = find(document, '#notify', HTMLFormElement);
   #answer = byId('notify-answer');
   #button = find(this.#form, '[type=submit]', HTMLButtonElement);
 
-  /** @param {string | undefined} apiKey  from `--dev` */
-  constructor(apiKey) {
-    this.#field('api_key').value = apiKey ?? sessionStorage.getItem(KEY_KEPT_AS) ?? '';
-    this.#field('api_key').addEventListener('change', () => {
-      sessionStorage.setItem(KEY_KEPT_AS, this.#field('api_key').value);
-    });
+  #credentials;
+
+  /** @param {import('../credentials.js').Credentials} credentials */
+  constructor(credentials) {
+    this.#credentials = credentials;
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#send();
@@ -39,10 +36,11 @@ export class NotifyForm {
 
   /** @returns {RequestInit} */
   #request() {
-    const { api_key: key, ...body } = Object.fromEntries(new FormData(this.#form));
+    const body = Object.fromEntries(new FormData(this.#form));
+    const key = this.#credentials.apiKey;
     /** @type {Record<string, string>} */
     const headers = { 'Content-Type': 'application/json' };
-    if (key) headers['X-API-Key'] = String(key);
+    if (key) headers['X-API-Key'] = key;
     return { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store' };
   }
 

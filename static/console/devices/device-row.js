@@ -1,9 +1,9 @@
 /** One row of the device table: one series of one device. */
 
-import { make } from './element.js';
-import { ageWords, clockWords } from './time-words.js';
+import { make } from '../element.js';
+import { ageWords, clockWords } from '../time-words.js';
 
-/** @typedef {import('../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client.js').Frame} Frame */
 
 const VALUE_SHOWN_CHARS = 160;
 const VALUE_TITLE_CHARS = 2_000;

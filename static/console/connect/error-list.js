@@ -1,7 +1,8 @@
 /** The last errors, in words, newest first. One that comes again moves to the top and counts its times. */
 
-import { byId, make } from './element.js';
-import { clockWords } from './time-words.js';
+import { byId, make } from '../element.js';
+import { number, t } from '../strings.js';
+import { clockWords } from '../time-words.js';
 
 const ERRORS_KEPT = 20;
 
@@ -20,7 +21,7 @@ export class ErrorList {
     const times = (this.#times.get(text) ?? 0) + 1;
     this.#drop(text);
     this.#times.set(text, times);
-    const item = make('li', {}, make('time', {}, clockWords(Date.now())), ` ${text}${times > 1 ? ` (${times} times)` : ''}`);
+    const item = make('li', {}, make('time', {}, clockWords(Date.now())), ` ${text}${times > 1 ? ` ${t('errors.times', { n: number(times) })}` : ''}`);
     item.dataset.text = text;
     this.#list.prepend(item);
     if (this.#times.size > ERRORS_KEPT) this.#drop(this.#list.lastElementChild?.getAttribute('data-text') ?? '');

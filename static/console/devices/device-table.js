@@ -1,9 +1,9 @@
 /** The devices' latest values: one row for each tenant, device and series, in order, updated in place. */
 
 import { DeviceRow } from './device-row.js';
-import { byId } from './element.js';
+import { byId } from '../element.js';
 
-/** @typedef {import('../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client.js').Frame} Frame */
 
 const ROWS_MAX = 2_000; // beyond this a browser labours, and nobody reads it
 const AGES_EVERY_MS = 1_000;

@@ -1,8 +1,8 @@
 /** The history, shown. */
 
-import { byId, make, makeButton } from './element.js';
+import { byId, make, makeButton } from '../element.js';
 import { iconUrl } from './notification.js';
-import { clockWords } from './time-words.js';
+import { clockWords } from '../time-words.js';
 
 /** @typedef {import('./notification.js').Notice} Notice */
 

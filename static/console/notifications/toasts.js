@@ -1,6 +1,6 @@
 /** New notifications, in the corner of the page. Warnings and errors stay until someone acknowledges them. */
 
-import { byId, make, makeButton } from './element.js';
+import { byId, make, makeButton } from '../element.js';
 import { iconUrl } from './notification.js';
 
 /** @typedef {import('./notification.js').Notice} Notice */

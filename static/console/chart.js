@@ -1,0 +1,171 @@
+/**
+ * A live line chart: time along the bottom, a scale with its unit at the left, a legend that holds the latest numbers.
+ *
+ * @typedef {object} Series
+ * @property {string} label
+ * @property {string} colour  any CSS colour: `var(--series-1)`
+ *
+ * @typedef {object} ChartOptions
+ * @property {string} title  what a screen reader calls it
+ * @property {Series[]} series
+ * @property {string} unit
+ * @property {number} [spanMs]  how much time it shows
+ * @property {number} [height]  in CSS pixels
+ *
+ * @typedef {{at: number, values: (number | null)[]}} Point  a null value is a gap in that line
+ */
+
+import { make, makeSvg, setText } from './element.js';
+import { Ring } from './ring.js';
+import { number, t } from './strings.js';
+
+const SPAN_MS = 120_000;
+const HEIGHT = 150;
+const POINTS_KEPT = 600;
+const MARGIN = { left: 44, right: 10, top: 8, bottom: 20 };
+const STEPS = [1, 2, 2.5, 5, 10]; // of a scale that people read with ease
+const TICK_S = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400];
+const TICK_WIDTH = 70; // as much room as the words below need
+let charts = 0;
+
+export class LineChart {
+  element;
+  /** @type {Ring<Point>} */
+  #points = new Ring(POINTS_KEPT);
+  #options;
+  #svg;
+  #grid = makeSvg('g', { class: 'grid' });
+  #paths;
+  #latest;
+  #width = 0;
+
+  /**
+   * @param {Element} root  the chart is appended to it
+   * @param {ChartOptions} options
+   */
+  constructor(root, { spanMs = SPAN_MS, height = HEIGHT, ...options }) {
+    this.#options = { spanMs, height, ...options };
+    this.#paths = options.series.map(({ colour }) => {
+      const path = makeSvg('path', { class: 'line' });
+      path.style.stroke = colour;
+      return path;
+    });
+    charts += 1;
+    const titleId = `chart-${charts}`;
+    this.#svg = makeSvg('svg', { role: 'img', 'aria-labelledby': titleId, height: String(height) },
+      makeSvg('title', { id: titleId }, options.title), this.#grid, ...this.#paths);
+    this.#latest = options.series.map(() => make('b', {}, '–'));
+    this.element = make('figure', { class: 'chart' }, make('figcaption', {}, ...this.#legend()), this.#svg);
+    root.append(this.element);
+  }
+
+  /**
+   * @param {number} at  Unix ms, never before the last one
+   * @param {(number | null)[]} values  one for each series
+   */
+  push(at, values) { this.#points.push({ at, values }); }
+
+  clear() { this.#points.clear(); }
+
+  /** At most once a second is plenty; does nothing while it cannot be seen. @param {number} [now]  Unix ms */
+  paint(now = Date.now()) {
+    this.#width = this.#svg.clientWidth;
+    if (!this.#width) return;
+    this.#svg.setAttribute('viewBox', `0 0 ${this.#width} ${this.#options.height}`);
+    const shown = this.#points.toArray().filter(({ at }) => at >= now - this.#options.spanMs);
+    const top = scaleTop(shown);
+    this.#paths.forEach((path, place) => path.setAttribute('d', this.#line(shown, place, now, top)));
+    this.#grid.replaceChildren(...this.#scale(top), ...this.#times(now));
+    this.#latest.forEach((element, place) => {
+      const value = this.#points.last?.values[place];
+      setText(element, value === null || value === undefined ? '–' : `${number(value)} ${this.#options.unit}`);
+    });
+  }
+
+  #legend() {
+    return this.#options.series.map(({ label, colour }, place) => {
+      const swatch = make('span', { class: 'swatch', 'aria-hidden': 'true' });
+      swatch.style.background = colour;
+      return make('span', { class: 'key' }, swatch, `${label} `, this.#latest[place]);
+    });
+  }
+
+  /**
+   * @param {Point[]} points
+   * @param {number} place  of the series
+   * @param {number} now
+   * @param {number} top
+   */
+  #line(points, place, now, top) {
+    let path = '';
+    let pen = 'M';
+    for (const { at, values } of points) {
+      const value = values[place];
+      if (value === null || value === undefined) {
+        pen = 'M';
+        continue;
+      }
+      path += `${pen}${this.#x(at, now).toFixed(1)} ${this.#y(value, top).toFixed(1)}`;
+      pen = 'L';
+    }
+    return path;
+  }
+
+  /**
+   * @param {number} at
+   * @param {number} now
+   */
+  #x(at, now) {
+    const room = this.#width - MARGIN.left - MARGIN.right;
+    return MARGIN.left + room * (1 - (now - at) / this.#options.spanMs);
+  }
+
+  /**
+   * @param {number} value
+   * @param {number} top
+   */
+  #y(value, top) {
+    const room = this.#options.height - MARGIN.top - MARGIN.bottom;
+    return MARGIN.top + room * (1 - value / top);
+  }
+
+  /** @param {number} top */
+  #scale(top) {
+    return [0, top / 2, top].flatMap((value, place) => {
+      const y = this.#y(value, top);
+      const words = place === 2 ? `${number(value)} ${this.#options.unit}` : number(value);
+      return [
+        makeSvg('line', { x1: String(MARGIN.left), x2: String(this.#width - MARGIN.right), y1: String(y), y2: String(y) }),
+        makeSvg('text', { x: String(MARGIN.left - 5), y: String(y + 4), 'text-anchor': 'end' }, words),
+      ];
+    });
+  }
+
+  /** @param {number} now */
+  #times(now) {
+    const spanS = this.#options.spanMs / 1000;
+    const room = Math.max(1, Math.floor((this.#width - MARGIN.left) / TICK_WIDTH));
+    const step = TICK_S.find((each) => spanS / each <= room) ?? spanS;
+    const ticks = [];
+    for (let ago = 0; ago < spanS; ago += step) {
+      ticks.push(makeSvg('text', {
+        x: String(this.#x(now - ago * 1000, now)), y: String(this.#options.height - 4),
+        'text-anchor': ago ? 'middle' : 'end',
+      }, ago ? agoWords(ago) : t('chart.now')));
+    }
+    return ticks;
+  }
+}
+
+/** The next number above all values that is easy to read. @param {Point[]} points */
+function scaleTop(points) {
+  const most = Math.max(0, ...points.flatMap(({ values }) => values.map((value) => value ?? 0)));
+  if (most <= 1) return 1;
+  const power = 10 ** Math.floor(Math.log10(most));
+  return power * (STEPS.find((step) => step * power >= most) ?? 10);
+}
+
+/** @param {number} seconds */
+function agoWords(seconds) {
+  return seconds < 120 ? `−${seconds} s` : seconds < 7_200 ? `−${number(seconds / 60)} min` : `−${number(seconds / 3_600)} h`;
+}

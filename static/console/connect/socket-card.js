@@ -1,0 +1,151 @@
+/** One of the four sockets: its fields, its state, its figures. */
+
+import { HermesClient } from '../../hermes-client.js';
+import { LineChart } from '../chart.js';
+import { find, setText } from '../element.js';
+import { number, t } from '../strings.js';
+import { explainClose, explainRefusal } from './close-codes.js';
+
+/**
+ * @typedef {import('../../hermes-client.js').Status} Status
+ *
+ * @typedef {object} Surroundings
+ * @property {() => string} token
+ * @property {(client: HermesClient, name: string) => void} attach  called with each new client
+ * @property {(name: string, line: {kind: string, text: string}) => void} log
+ * @property {(text: string) => void} say  to screen readers
+ */
+
+const COUNTDOWN_EVERY_MS = 100;
+const CHART_SPAN_MS = 600_000; // twenty heartbeats
+const CHART_HEIGHT = 90;
+const NOTHING = { received: 0, sent: 0, bytesIn: 0, bytesOut: 0 };
+
+/** Tells `state` at each change of its client's. */
+export class SocketCard extends EventTarget {
+  /** @type {HermesClient | null} */
+  client = null;
+  name;
+  #root;
+  #surroundings;
+  #field;
+  #opened = 0;
+  #before = NOTHING;
+  #countdown = 0;
+  #chart;
+
+  /**
+   * @param {HTMLFormElement} root
+   * @param {Surroundings} surroundings
+   */
+  constructor(root, surroundings) {
+    super();
+    this.#root = root;
+    this.#surroundings = surroundings;
+    this.name = root.dataset.socket ?? '';
+    this.#field = root.querySelector('input');
+    this.#chart = new LineChart(this.#part('.rtt-chart'), {
+      title: t('connect.rtt_chart'), unit: 'ms', spanMs: CHART_SPAN_MS, height: CHART_HEIGHT,
+      series: [{ label: t('connect.rtt'), colour: 'var(--series-1)' }],
+    });
+    this.#field?.addEventListener('change', () => this.client && this.connect());
+    this.#part('.now').addEventListener('click', () => this.client?.connect());
+    this.#part('.ping').addEventListener('click', () => this.client?.ping());
+    root.addEventListener('submit', (event) => {
+      event.preventDefault();
+      if (this.live) this.disconnect();
+      else this.connect();
+    });
+  }
+
+  /** Whether the socket is open or on its way. */
+  get live() { return Boolean(this.client) && this.client?.state !== 'refused'; }
+
+  get state() { return this.client?.state ?? 'closed'; }
+
+  /** The device or tenant id. @param {string} id */
+  set id(id) { if (this.#field) this.#field.value = id; }
+
+  connect() {
+    this.disconnect();
+    const path = this.#path();
+    if (!path) return this.#askForId();
+    const { token, log, attach } = this.#surroundings;
+    const client = new HermesClient({ url: path, getToken: token, log: (line) => log(this.name, line) });
+    this.client = client;
+    client.on('state', (status) => this.#show(status));
+    client.on('rtt', (ms) => this.#chart.push(Date.now(), [ms]));
+    client.on('rtt', (ms) => setText(this.#part('.rtt'), `${ms.toFixed(1)} ms`));
+    attach(client, this.name);
+    client.connect();
+  }
+
+  disconnect() {
+    const { client } = this;
+    if (!client) return;
+    client.close();
+    this.#before = this.counts;
+    this.client = null;
+  }
+
+  /** What this card's clients have sent and received, all in all. */
+  get counts() {
+    const { received, sent, bytesIn, bytesOut } = this.client?.counts ?? NOTHING;
+    const before = this.#before;
+    return {
+      received: before.received + received, sent: before.sent + sent,
+      bytesIn: before.bytesIn + bytesIn, bytesOut: before.bytesOut + bytesOut,
+    };
+  }
+
+  /** Frames may come by the hundred a second, so the figures are painted now and then. */
+  paint() {
+    const { received, sent, bytesIn, bytesOut } = this.counts;
+    setText(this.#part('.frames'), `${number(received)} / ${number(sent)}`);
+    setText(this.#part('.bytes'), `${number(bytesIn)} / ${number(bytesOut)}`);
+    this.#chart.paint();
+  }
+
+  #path() {
+    const id = this.#field?.value.trim();
+    if (this.name === 'legacy') return '/ws';
+    if (this.name === 'notifications') return '/ws/notifications';
+    return id ? `/ws/${this.name}/${encodeURIComponent(id)}` : '';
+  }
+
+  #askForId() {
+    this.#part('.note').textContent = t(this.name === 'tenant' ? 'connect.enter.tenant' : 'connect.enter.device');
+    this.#field?.focus();
+  }
+
+  /** @param {Status} status */
+  #show(status) {
+    clearInterval(this.#countdown);
+    const { state, close } = status;
+    this.#root.dataset.state = state;
+    this.#part('.word').textContent = t(`state.${state}`);
+    this.#part('.toggle').textContent = t(['closed', 'refused'].includes(state) ? 'connect.connect' : 'connect.disconnect');
+    this.#part('.now').hidden = state !== 'waiting';
+    this.#part('.ping').hidden = state !== 'open';
+    if (state === 'open') this.#part('.tries').textContent = number(this.#opened += 1);
+    if (close) this.#part('.close').textContent = explainClose(close);
+    const note = state === 'refused' ? explainRefusal(close) : '';
+    this.#part('.note').textContent = note;
+    if (state === 'waiting') this.#countDown(status);
+    this.#surroundings.say(t('connect.socket_says', { name: t(`socket.${/** @type {'legacy'} */ (this.name)}`), state: t(`state.${state}`), note }));
+    this.dispatchEvent(new Event('state'));
+  }
+
+  /** @param {Status} status */
+  #countDown({ nextTryAt, attempt }) {
+    const tick = () => {
+      const seconds = (Math.max(0, nextTryAt - Date.now()) / 1000).toFixed(1);
+      this.#part('.note').textContent = t('connect.countdown', { seconds, attempt });
+    };
+    tick();
+    this.#countdown = window.setInterval(tick, COUNTDOWN_EVERY_MS);
+  }
+
+  /** @param {string} selector */
+  #part(selector) { return find(this.#root, selector, HTMLElement); }
+}
