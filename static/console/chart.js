@@ -105,7 +105,7 @@ export class LineChart {
         pen = 'M';
         continue;
       }
-      path += `${pen}${this.#x(at, now).toFixed(1)} ${this.#y(value, top).toFixed(1)}`;
+      path += `${pen}${this.#x(at, now).toFixed(1)} ${this.#y(value, top).toFixed(1)}h0`; // a point of its own is a dot
       pen = 'L';
     }
     return path;

@@ -2,9 +2,12 @@
 
 import { Announcer } from './announcer.js';
 import { readBoot } from './boot.js';
+import { ClinicPanel } from './clinic/clinic-panel.js';
 import { ConnectPanel } from './connect/connect-panel.js';
 import { Credentials } from './credentials.js';
+import { DevDoors } from './dev-doors.js';
 import { DevicesPanel } from './devices/devices-panel.js';
+import { DrillsPanel } from './drills/drills-panel.js';
 import { byId } from './element.js';
 import { Feed } from './feed.js';
 import { LogPanel } from './log/log-panel.js';
@@ -30,6 +33,9 @@ const connect = new ConnectPanel({
   log: (socket, { kind, text }) => log.write({ at: Date.now(), socket, kind, text }),
 });
 const overview = new OverviewPanel(connect.cards, say);
+const doors = new DevDoors(credentials);
+const clinic = new ClinicPanel({ credentials, doors, say });
+new DrillsPanel({ credentials, doors, say, userId: () => connect.owner.user_id });
 
 /**
  * @param {import('../hermes-client.js').HermesClient} client
@@ -48,6 +54,6 @@ credentials.addEventListener('change', fillInUser);
 fillInUser();
 offerPreferences();
 byId('dev-badge').hidden = !dev;
-new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, clinic: {}, drills: {}, log })));
+new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, clinic, drills: {}, log })));
 if (dev || credentials.token) connect.connectAll(); // a newcomer sees rows move without a click; a reload goes on
 new NodeWatch(credentials, (finding) => overview.take(finding)).watch();

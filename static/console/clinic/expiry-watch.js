@@ -1,0 +1,87 @@
+/** A socket on a token that lives 30 seconds: watch it being refreshed, or closed with 1008. For `--dev`. */
+
+import { HermesClient } from '../../hermes-client.js';
+import { explainClose } from '../connect/close-codes.js';
+import { byId, find, make, setText } from '../element.js';
+import { t } from '../strings.js';
+import { claimsOf } from '../connect/claims.js';
+import { clockWords } from '../time-words.js';
+
+/** @typedef {import('../../hermes-client.js').TokenReason} TokenReason */
+
+const LIFETIME_S = 30;
+const REFRESH_BEFORE_MS = 10_000;
+const EVENTS_KEPT = 50;
+
+export class ExpiryWatch {
+  #doors;
+  /** @type {HermesClient | null} */
+  #client = null;
+  #expires = 0;
+  #ticking = 0;
+
+  /** @param {import('../dev-doors.js').DevDoors} doors */
+  constructor(doors) {
+    this.#doors = doors;
+    byId('clinic-watch-refresh').addEventListener('click', () => this.#start(true));
+    byId('clinic-watch-expiry').addEventListener('click', () => this.#start(false));
+    byId('clinic-watch-stop').addEventListener('click', () => this.stop());
+  }
+
+  stop() {
+    clearInterval(this.#ticking);
+    this.#client?.close();
+    this.#client = null;
+    byId('clinic-watch-stop').hidden = true;
+  }
+
+  /** @param {boolean} renewing  whether a new token is handed out when one is asked for */
+  #start(renewing) {
+    this.stop();
+    byId('clinic-events').replaceChildren();
+    const client = new HermesClient({
+      url: '/ws/notifications', getToken: (reason) => this.#token(reason, renewing), refreshBeforeMs: REFRESH_BEFORE_MS,
+    });
+    this.#client = client;
+    client.on('state', ({ state, close }) => {
+      this.#note(t('clinic.event.state', { state: t(`state.${state}`), why: state === 'open' || !close ? '' : explainClose(close) }));
+      byId('clinic-watch-state').dataset.state = state;
+      if (state === 'refused') this.stop();
+    });
+    client.on('refreshed', ({ expires }) => this.#note(t('clinic.event.refreshed', { time: expires ? clockWords(expires) : '–' })));
+    byId('clinic-watch-state').hidden = byId('clinic-watch-stop').hidden = false;
+    this.#ticking = window.setInterval(() => this.#tick(), 250);
+    client.connect();
+  }
+
+  /**
+   * @param {TokenReason} reason
+   * @param {boolean} renewing
+   */
+  async #token(reason, renewing) {
+    if (reason !== 'first' && !renewing) {
+      this.#note(t('clinic.event.kept', { reason }));
+      return null;
+    }
+    const token = await this.#doors.mint({ user_id: 'clinic', username: 'clinic', ttl_s: LIFETIME_S }).catch((error) => {
+      this.#note(error.message);
+      throw error;
+    });
+    this.#expires = Number(claimsOf(token)?.exp) * 1000;
+    this.#note(t('clinic.event.minted', { reason, time: clockWords(this.#expires) }));
+    return token;
+  }
+
+  #tick() {
+    const row = byId('clinic-watch-state');
+    setText(find(row, '.word', HTMLElement), t(`state.${this.#client?.state ?? 'closed'}`));
+    setText(find(row, '.detail', HTMLElement), t('clinic.seconds_left', { n: Math.max(0, Math.ceil((this.#expires - Date.now()) / 1000)) }));
+  }
+
+  /** @param {string} words */
+  #note(words) {
+    const list = byId('clinic-events');
+    list.prepend(make('li', {}, make('time', {}, clockWords(Date.now())), ` ${words}`));
+    while (list.childElementCount > EVENTS_KEPT) list.lastElementChild?.remove();
+  }
+}
