@@ -57,7 +57,7 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 RUN_PACKAGES := mosquitto:mosquitto
 TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium:chromium node:nodejs npm:npm \
 	systemd-analyze:systemd setpriv:util-linux gcc:gcc /usr/include/stdlib.h:libc6-dev
-BENCH_PACKAGES := $(RUN_PACKAGES) gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
+BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
 
 PROTO_PACKAGES := protoc:protobuf-compiler

@@ -67,13 +67,16 @@ class Hermes:
 
 
 @contextlib.contextmanager
-def hermes(*options: str, mqtt_url: str = "off") -> Iterator[Hermes]:
-    """Start it with these further options, wait until it is ready, stop it at the end."""
+def hermes(*options: str, mqtt_url: str = "off", port: int = 0, secret: str = "") -> Iterator[Hermes]:
+    """Start it with these further options, wait until it is ready, stop it at the end.
+
+    One that shall come back gets its own ``port`` and ``secret``; else the one is free, the other random.
+    """
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder:
-        secret, api_key = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
+        secret, api_key = secret or secrets.token_urlsafe(48), secrets.token_urlsafe(24)
         secret_file = _private(Path(folder, "jwt-secret"), secret)
         key_file = _private(Path(folder, "api-keys"), api_key)
-        command = [sys.executable, "-m", "hermes.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
+        command = [sys.executable, "-m", "hermes.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
         command += [
             "--jwt-secret-file",
             str(secret_file),

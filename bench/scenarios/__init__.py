@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from bench.figures import Figure
 from bench.scenarios.broadcast import Broadcast
 from bench.scenarios.compression import Compression
+from bench.scenarios.console import ConsolePage
 from bench.scenarios.event_loop import EventLoop
 from bench.scenarios.fleet import Fleet
 from bench.scenarios.frozen import Frozen
@@ -56,10 +57,13 @@ FULL: Mapping[str, Scenario] = {
     "compression": Compression(),
     "uvloop": EventLoop(),
     "frozen": Frozen(),
+    "console": ConsolePage(),
     "sweep": Sweep(),
 }
 
-ONLY_BY_NAME = frozenset({"sweep", "frozen", "reconnect"})  # two minutes and more each: too long for every run
+ONLY_BY_NAME = frozenset(
+    {"sweep", "frozen", "reconnect", "console"}
+)  # two minutes and more each: too long for every run
 
 QUICK: Mapping[str, Scenario] = {
     "notify": Notify(rate_per_s=50, requests=20),
@@ -82,5 +86,6 @@ QUICK: Mapping[str, Scenario] = {
     "compression": Compression(sockets=5, for_s=0.1),
     "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),
     "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),
+    "console": ConsolePage(loads=1, devices=50, rate_per_s=100, for_s=0.5, scroll_s=0.3, restarts=1, away_s=0.1),
     "sweep": Sweep(numbers=(2, 4), idle=5, for_s=0.05, settle_s=0.1, contenders=("floor", "Hermes")),
 }

@@ -53,8 +53,9 @@ export class SocketCard extends EventTarget {
     this.#part('.ping').addEventListener('click', () => this.client?.ping());
     root.addEventListener('submit', (event) => {
       event.preventDefault();
-      if (this.live) this.disconnect();
-      else this.connect();
+      if (this.live) return this.disconnect();
+      this.connect();
+      if (!this.client) this.#field?.focus(); // it asks for an id
     });
   }
 
@@ -115,7 +116,6 @@ export class SocketCard extends EventTarget {
 
   #askForId() {
     this.#part('.note').textContent = t(this.name === 'tenant' ? 'connect.enter.tenant' : 'connect.enter.device');
-    this.#field?.focus();
   }
 
   /** @param {Status} status */
