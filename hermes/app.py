@@ -35,14 +35,6 @@ class Shared:
 
 def make_app(shared: Shared) -> Application:
     """The application: every URL that Hermes answers."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(resource_dir("templates")), autoescape=True)
-    static = resource_dir("static")
-    page = ConsolePage(
-        template=environment.get_template("console.html"),
-        languages=Languages.load(static / "console" / "strings"),
-        modules=page_modules(static),
-        dev_facts=shared.dev_facts,
-    )
     sockets = {"context": shared.sockets}
     return Application(
         [
@@ -55,9 +47,25 @@ def make_app(shared: Shared) -> Application:
             (r"/health", HealthHandler),
             (r"/ready", ReadyHandler, {"link": shared.link}),
             (r"/metrics", MetricsHandler, {"metrics": shared.metrics}),
-            (r"/static/(.+)", StaticHandler, {"path": str(static)}),
-            (r"/", ConsoleHandler, {"page": page}),
+            (r"/static/.+|/", _pages(shared.dev_facts)),
         ],
+        log_function=log_access,
+    )
+
+
+def _pages(dev_facts: DevFacts | None) -> Application:
+    """The console and its files: the only answers that are large enough to be compressed."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(resource_dir("templates")), autoescape=True)
+    static = resource_dir("static")
+    page = ConsolePage(
+        template=environment.get_template("console.html"),
+        languages=Languages.load(static / "console" / "strings"),
+        modules=page_modules(static),
+        dev_facts=dev_facts,
+    )
+    return Application(
+        [(r"/static/(.+)", StaticHandler, {"path": str(static)}), (r"/", ConsoleHandler, {"page": page})],
+        compress_response=True,
         log_function=log_access,
     )
 
