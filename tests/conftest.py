@@ -4,8 +4,6 @@ import asyncio
 import gc
 import json
 import logging
-import os
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,16 +12,22 @@ from typing import Any
 
 import jwt
 import pytest
+from playwright.sync_api import Browser, BrowserContext
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.config import Settings, load
 from hermes.server import Server
+from tests.consoles import Console, chromium
+from tests.programs import Program, needs
+from tests.programs import hermes as hermes_program
 
 SECRET = "a secret of the tests, longer than thirty-two bytes"
 KEY = "a key of the tests"
 TIMEOUT_S = 5.0
+
+__all__ = ["needs"]  # where most tests look for it
 
 
 def token(
@@ -37,16 +41,6 @@ def token(
     """A token with these claims; a claim of None is left out."""
     given = {"user_id": user_id, "username": username} | claims
     return jwt.encode({name: value for name, value in given.items() if value is not None}, secret, algorithm)
-
-
-def needs(program: str) -> str:
-    """The program's path. Without it the test is skipped, but fails where CI=true."""
-    path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{program} is missing")
-        pytest.skip(f"{program} is missing")
-    return path
 
 
 @dataclass
@@ -213,3 +207,53 @@ def complaints() -> Iterator[list[logging.LogRecord]]:
     gc.collect(1)  # a task whose exception nobody read says so when it is collected; the young ones are enough
     logging.getLogger().removeHandler(handler)
     assert [logging.Formatter().format(record) for record in handler.records] == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of a file; while it runs, no other event loop can."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A Hermes in --dev, for all tests of a file."""
+    words = ("serve", "--dev", "--port", "0")
+    with hermes_program(*words, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
+        program.wait_for("Ctrl-C stops it")
+        yield program
+
+
+@pytest.fixture
+def production(tmp_path: Path, key_file: Path) -> Iterator[Program]:
+    """A Hermes that is not in --dev."""
+    words = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file))
+    with hermes_program(*words, HERMES_JWT_SECRET=SECRET) as program:
+        yield program
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser profile of the test's own."""
+    made = browser.new_context(locale="en-GB")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def console(context: BrowserContext, dev: Program) -> Iterator[Console]:
+    """The console of the --dev server; at the end nothing may have gone wrong in it."""
+    made = Console(context.new_page(), f"{dev.url}/")
+    made.watch()
+    yield made
+    assert made.unexpected == []
+
+
+@pytest.fixture
+def production_console(context: BrowserContext, production: Program) -> Iterator[Console]:
+    """The same of a server that is not in --dev."""
+    made = Console(context.new_page(), f"{production.url}/")
+    made.watch()
+    yield made
+    assert made.unexpected == []

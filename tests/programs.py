@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,8 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+import pytest
+
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0
+
+
+def needs(program: str) -> str:
+    """The program's path. Without it the test is skipped, but fails where CI=true."""
+    path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{program} is missing")
+        pytest.skip(f"{program} is missing")
+    return path
 
 
 def free_port() -> int:
