@@ -3,23 +3,38 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from tornado.routing import Rule
 from tornado.web import Application, RequestHandler
 
 import hermes
+from hermes.auth import ApiKeys
 from hermes.link import Link
 from hermes.log import masked
 from hermes.metrics import Metrics
 from hermes.web.console import ConsoleHandler, ConsolePage, DevFacts, StaticHandler, page_modules
+from hermes.web.dev_doors import Act, DevDoor
 from hermes.web.languages import Languages
+from hermes.web.node_status import NodeContext, NodeStatusHandler
 from hermes.web.notify import LargeNotifyHandler, NotifyContext, NotifyHandler, SmallJson
 from hermes.web.socket_handler import SocketContext
 from hermes.web.sockets import DeviceSocket, LegacySocket, NotificationsSocket, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, ReadyHandler
 
+Route = tuple[str, type[RequestHandler], dict[str, Any]]
+
 access_log = logging.getLogger("hermes.access")
+
+
+@dataclass(frozen=True, slots=True)
+class DevRoom:
+    """What only ``--dev`` has: what the console is filled in with, and what two doors do."""
+
+    facts: DevFacts
+    mint_token: Act
+    cause_fault: Act
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +43,10 @@ class Shared:
 
     sockets: SocketContext
     notify: NotifyContext
+    node: NodeContext
     link: Link
     metrics: Metrics
-    dev_facts: DevFacts | None = None
+    dev: DevRoom | None = None
 
 
 def make_app(shared: Shared) -> Application:
@@ -47,10 +63,22 @@ def make_app(shared: Shared) -> Application:
             (r"/health", HealthHandler),
             (r"/ready", ReadyHandler, {"link": shared.link}),
             (r"/metrics", MetricsHandler, {"metrics": shared.metrics}),
-            (r"/static/.+|/", _pages(shared.dev_facts)),
+            (r"/status", NodeStatusHandler, {"context": shared.node}),
+            *_dev_routes(shared.dev, shared.node.keys),
+            (r"/static/.+|/", _pages(None if shared.dev is None else shared.dev.facts)),
         ],
         log_function=log_access,
     )
+
+
+def _dev_routes(dev: DevRoom | None, keys: ApiKeys) -> list[Route]:
+    """None at all without ``--dev``: what is not there cannot be left open."""
+    if dev is None:
+        return []
+    return [
+        (r"/dev/token", DevDoor, {"keys": keys, "act": dev.mint_token}),
+        (r"/dev/drill", DevDoor, {"keys": keys, "act": dev.cause_fault}),
+    ]
 
 
 def _pages(dev_facts: DevFacts | None) -> Application:

@@ -3,6 +3,8 @@
 One `Metrics` belongs to one application. Hot paths add once per batch, never once per socket and message.
 """
 
+from typing import NamedTuple
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -14,6 +16,8 @@ from prometheus_client import (
 
 # a second line for each counter, which nobody asks for
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+__all__ = ["CONTENT_TYPE", "Counter", "Gauge", "Metrics", "by_label", "observed", "total"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -72,3 +76,28 @@ class Metrics:
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format 0.0.4."""
         return generate_latest(self.registry)
+
+
+class Observed(NamedTuple):
+    """What a histogram has seen."""
+
+    times: int
+    sum_s: float
+
+
+def total(metric: Counter | Gauge) -> float:
+    """The sum over all its labels."""
+    return sum(sample.value for family in metric.collect() for sample in family.samples)
+
+
+def by_label(metric: Counter | Gauge) -> dict[str, float]:
+    """The value for each value of its one label."""
+    samples = [sample for family in metric.collect() for sample in family.samples]
+    return {label: sample.value for sample in samples for label in sample.labels.values()}
+
+
+def observed(histogram: Histogram) -> Observed:
+    """How often, and how much in all."""
+    values = {sample.name: sample.value for family in histogram.collect() for sample in family.samples}
+    by_suffix = {name.rpartition("_")[2]: value for name, value in values.items()}
+    return Observed(int(by_suffix["count"]), by_suffix["sum"])

@@ -7,21 +7,25 @@ import resource
 import signal
 import socket
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
-from hermes.app import Shared, make_app
+from hermes.app import DevRoom, Shared, make_app
 from hermes.auth import ApiKeys, Authenticator
 from hermes.config import Settings
 from hermes.delivery.hub import Hub
+from hermes.delivery.messages import now_ms
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.retry import retry_ms
 from hermes.delivery.snapshot import Snapshot, SnapshotLimits
 from hermes.delivery.sweep import Sweep
 from hermes.dev.devices import SimulatedDevices
+from hermes.dev.drills import Drills
+from hermes.dev.minting import mint_token
 from hermes.dev.people import console_facts
 from hermes.errors import STOPPING, BrokerUnavailable, HermesError
 from hermes.feed import Feed
@@ -32,6 +36,7 @@ from hermes.mqtt.client import MqttClient
 from hermes.mqtt.device_door import DeviceDoor
 from hermes.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.accept import Acceptor
+from hermes.web.node_status import NodeContext
 from hermes.web.notify import NotifyContext
 from hermes.web.socket_handler import Occupancy, SocketContext
 
@@ -67,6 +72,8 @@ class Server:
         self._http: HTTPServer | None = None
         self._feed = Feed(settings=settings, hub=self.hub, snapshot=self.snapshot, link=self.link, metrics=self.metrics)
         self._simulator_mqtt: MqttClient | None = None
+        self._started_ms = now_ms()
+        self._drills = Drills(hub=self.hub, kill_broker=self._kill_broker)
         self._occupancy = Occupancy(limit=settings.max_sockets or sockets_by_file_limit())
         self._sweep = Sweep(
             hub=self.hub,
@@ -133,7 +140,7 @@ class Server:
         self._acceptor.start()
 
     def _shared(self) -> Shared:
-        settings = self.settings
+        settings, keys = self.settings, ApiKeys(self.settings.api_keys)
         return Shared(
             sockets=SocketContext(
                 authenticator=self.authenticator,
@@ -146,11 +153,30 @@ class Server:
                 origins=frozenset(settings.origins),
                 compress=settings.compress,
             ),
-            notify=NotifyContext(hub=self.hub, keys=ApiKeys(settings.api_keys), metrics=self.metrics),
+            notify=NotifyContext(hub=self.hub, keys=keys, metrics=self.metrics),
+            node=NodeContext(
+                keys=keys,
+                metrics=self.metrics,
+                link=self.link,
+                sockets_limit=self._occupancy.limit,
+                broker=settings.broker_url if settings.broker_url in ("embedded", "off") else "external",
+                dev=settings.dev,
+                started_ms=self._started_ms,
+            ),
             link=self.link,
             metrics=self.metrics,
-            dev_facts=self._dev_facts if settings.dev else None,
+            dev=self._dev_room() if settings.dev else None,
         )
+
+    def _dev_room(self) -> DevRoom:
+        return DevRoom(
+            facts=self._dev_facts,
+            mint_token=partial(mint_token, self.settings.mint),
+            cause_fault=self._drills.cause,
+        )
+
+    def _kill_broker(self) -> bool:
+        return self.broker is not None and self.broker.kill()
 
     def _dev_facts(self) -> Mapping[str, Any]:
         return console_facts(self.settings.mint, api_keys=self.settings.api_keys, devices=self.device_ids)
@@ -196,6 +222,7 @@ class Server:
         """Accept nothing new, say goodbye to every socket, and end what was started, in reverse order."""
         if self.simulated is not None:
             await self.simulated.stop()
+        self._drills.stop()
         if self._acceptor is not None:
             self._acceptor.stop()
         if self._http is not None:

@@ -200,7 +200,7 @@ def parse_notice(value: object, *, data: bytes | None) -> Notification | Broadca
     try:
         request = NoticeRequest.model_validate(value)
     except ValidationError as error:
-        raise _invalid_fields(error) from None
+        raise invalid_fields(error) from None
     if (request.user_id is None) == (request.tenant_id is None):
         fields = {"user_id": "give exactly one of user_id and tenant_id"}
         raise InvalidRequest(422, "invalid", "invalid fields: user_id", fields)
@@ -230,7 +230,8 @@ def _message(request: NoticeRequest, data: bytes | None) -> Notification | Broad
     )
 
 
-def _invalid_fields(error: ValidationError) -> InvalidRequest:
+def invalid_fields(error: ValidationError) -> InvalidRequest:
+    """The fault of a request whose fields pydantic refuses: 422 ``invalid``, a sentence per field."""
     fields: dict[str, str] = {}
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         name = str(fault["loc"][0])

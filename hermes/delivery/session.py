@@ -52,6 +52,7 @@ class Session:
     __slots__ = (
         "_blocked",
         "_compressed",
+        "_held",
         "_metrics",
         "_outbox",
         "_ping_at",
@@ -70,6 +71,7 @@ class Session:
         self._outbox = Outbox(limits)
         self._metrics = metrics
         self._blocked = False  # the transport holds bytes that the kernel has not taken
+        self._held = False  # a drill lets it look like that
         self._compressed = transport.compressed
         self._ping_at: float | None = None
         self._pong_until: float | None = None
@@ -119,7 +121,7 @@ class Session:
         """The transport's last byte has gone: send on a part of what waits. The rest has its turn later, because many
         sockets may wake at once, and others shall not wait for all of theirs.
         """
-        if self.closed:
+        if self.closed or self._held:
             return
         self._blocked = False
         frames = self._outbox.take(DRAIN_BYTES)
@@ -146,6 +148,15 @@ class Session:
         self.closed = True
         self._outbox.clear()
         self._transport.abort()
+
+    def hold(self) -> None:
+        """Write nothing until `release`, as if the kernel took nothing: what is sent waits by the outbox's rules."""
+        self._held = self._blocked = True
+
+    def release(self) -> None:
+        """Go on; harmless where it is not held. What the transport still held has gone, or says so when it has."""
+        self._held = False
+        self.drained()
 
     def pong(self) -> None:
         """The client answered a ping."""

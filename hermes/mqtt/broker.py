@@ -214,14 +214,20 @@ class EmbeddedBroker:
             if text == RELOADING:
                 self._reload_after_s = asyncio.get_running_loop().time() + RELOAD_INTERVAL_S
             elif self._door is not None and UNREADABLE.match(text):
-                self._kill()
+                self._kill_unruly()
 
-    def _kill(self) -> None:
+    def kill(self) -> bool:
+        """End the child without a goodbye; it comes back as after any other end. False where there is none."""
+        if self.pid is None:
+            return False
+        assert self._process is not None
+        self._process.kill()
+        return True
+
+    def _kill_unruly(self) -> None:
         """No broker is better than one that has lost its rules."""
-        if self.pid is not None:
-            logger.error("mosquitto could not read its access rules, so it is ended at once")
-            assert self._process is not None
-            self._process.kill()
+        if self.kill():
+            logger.error("mosquitto could not read its access rules, so it was ended at once")
 
     async def _watch(self, door: DeviceDoor) -> None:
         """Look for changed accounts and certificates, and have the child read them."""

@@ -13,7 +13,7 @@ import orjson
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import PathMatches
-from tornado.web import RequestHandler, stream_request_body
+from tornado.web import stream_request_body
 
 from hermes.auth import ApiKeys
 from hermes.delivery import verbatim
@@ -21,9 +21,8 @@ from hermes.delivery.hub import Hub, Receipt
 from hermes.delivery.messages import parse_notice
 from hermes.errors import InvalidRequest
 from hermes.metrics import Metrics
-from hermes.setting_values import is_loopback
-from hermes.web import credentials
 from hermes.web.body import BoundedBody
+from hermes.web.json_door import JSON, JsonDoor, check_caller, check_type, fault_answer
 
 SINGLE_MAX_BYTES = 65_536
 ARRAY_MAX_BYTES = 1_048_576
@@ -38,9 +37,7 @@ _ABOUT_NESTING = {  # what orjson says of nesting, by its version
 }
 _IDS = ("user_id", "tenant_id")
 _INTEGER = re.compile(r"-?\d+")
-JSON = "application/json"
 _SMALL = re.compile(r"[0-9]{1,5}")
-_FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class SmallJson(PathMatches):
         return super().match(request)
 
 
-class NotifyHandler(RequestHandler):
+class NotifyHandler(JsonDoor):
     """Takes one notice or an array of them and says whether an open socket took each."""
 
     def initialize(self, context: NotifyContext) -> None:
@@ -82,10 +79,9 @@ class NotifyHandler(RequestHandler):
             self._fault = fault
 
     def _check_headers(self) -> None:
-        if self.request.method != "POST":
-            raise _wrong_method()
+        self.check_method()
         check_caller(self.request, self._context.keys)
-        _check_type(self.request)
+        check_type(self.request)
 
     async def post(self) -> None:
         """Answer: 200 with what was sent, or the first fault."""
@@ -94,15 +90,12 @@ class NotifyHandler(RequestHandler):
                 raise self._fault
             answer = await self._deliver(self._checked_body())
         except InvalidRequest as fault:
-            self._answer_fault(fault)
+            self.answer_fault(fault)
         else:
             self._context.metrics.notify_accepted.inc()
-            self._answer(200, answer)
+            self.answer(200, answer)
 
-    async def _other_method(self) -> None:
-        self._answer_fault(_wrong_method())
-
-    get = head = put = delete = patch = options = _other_method
+    get = JsonDoor.other_method
 
     def _checked_body(self) -> bytes:
         return self.request.body
@@ -127,25 +120,9 @@ class NotifyHandler(RequestHandler):
         except InvalidRequest as fault:
             return fault
 
-    def _answer_fault(self, fault: InvalidRequest) -> None:
+    def count_fault(self, fault: InvalidRequest) -> None:
+        """By its status."""
         self._context.metrics.notify_requests.labels(str(fault.status)).inc()
-        if fault.status == 405:
-            self.set_header("Allow", "POST")
-        if fault.status == 401:
-            self.set_header("WWW-Authenticate", "Bearer")
-        self._answer(fault.status, fault_answer(fault))
-
-    def _answer(self, status: int, answer: dict[str, Any]) -> None:
-        self.set_status(status)
-        self.set_header("Content-Type", JSON)
-        self.finish(orjson.dumps(answer))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """What nobody foresaw, in the same form."""
-        if status_code == 405:  # a method that Tornado does not know
-            self._answer_fault(_wrong_method())
-        else:
-            self._answer_fault(InvalidRequest(status_code, "internal_error", "Hermes failed; its log says why"))
 
 
 @stream_request_body
@@ -181,18 +158,6 @@ class LargeNotifyHandler(NotifyHandler):
 
 
 _Accepted = tuple[str, Receipt]
-
-
-def _wrong_method() -> InvalidRequest:
-    return InvalidRequest(405, "method_not_allowed", "use POST")
-
-
-def fault_answer(fault: InvalidRequest) -> dict[str, Any]:
-    """The JSON form of a fault."""
-    error: dict[str, Any] = {"code": fault.code, "message": fault.message}
-    if fault.fields:
-        error["fields"] = fault.fields
-    return {"status": "error", "sent": False, "error": error}
 
 
 def _answer_to(outcome: _Accepted | InvalidRequest) -> dict[str, Any]:
@@ -237,44 +202,3 @@ def _as_written(value: object, raw: bytes) -> tuple[object, bytes | None]:
     texts = verbatim.members(raw.decode())
     ids = {name: texts[name] for name in _IDS if name in texts and _INTEGER.fullmatch(texts[name])}
     return value | ids, texts["data"].encode() if "data" in texts else None
-
-
-def _check_type(request: HTTPServerRequest) -> None:
-    """``application/json``; a charset parameter may follow, UTF-8 is the only one there is (RFC 8259 §8.1)."""
-    given = request.headers.get("Content-Type", "")
-    if given == JSON and "Content-Encoding" not in request.headers:
-        return
-    media_type, *parameters = [part.strip().lower() for part in given.split(";")]
-    charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
-    if media_type != JSON or any(charset not in ("utf-8", "utf8") for charset in charsets):
-        raise InvalidRequest(415, "unsupported_type", "send Content-Type: application/json in UTF-8")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise InvalidRequest(415, "unsupported_type", "send the body without Content-Encoding")
-
-
-def check_caller(request: HTTPServerRequest, keys: ApiKeys) -> None:
-    """A right key; or, where none is configured, a caller on this machine that no web page and no proxy stands for.
-
-    Raises `InvalidRequest` 401.
-    """
-    if keys:
-        offered = request.headers.get("X-API-Key") or credentials.bearer(request)
-        if offered is None or not keys.accepts(offered):
-            raise InvalidRequest(401, "unauthorized", "send a valid key in X-API-Key or Authorization: Bearer")
-    elif (reason := _why_not_local(request)) is not None:
-        raise InvalidRequest(401, "unauthorized", f"{reason}; configure --api-key-file and send a key")
-
-
-def _why_not_local(request: HTTPServerRequest) -> str | None:
-    """Why a call without keys is refused. A loopback ``Host`` keeps out DNS rebinding, the origin other pages."""
-    if not is_loopback(request.remote_ip):
-        return "without keys only callers on this machine are let in"
-    if not is_loopback(request.host_name):
-        return "without keys the Host header must be a loopback address"
-    forwarding = [name for name in request.headers if name.startswith("X-Forwarded-") or name in _FORWARDING]
-    if forwarding:
-        return f"without keys a proxy's requests are refused ({forwarding[0]})"
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2].lower() != request.host.lower():
-        return "without keys other origins' pages are refused"
-    return None

@@ -1,0 +1,108 @@
+"""Floor 3, ``--dev``: faults on purpose, so that an operator sees how clients come back.
+
+A fault hits the sockets of one user, whom a drill makes up for itself; only the broker is everybody's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from hermes.delivery.hub import Hub
+from hermes.delivery.messages import ADDRESSEE_MAX_CHARS, invalid_fields
+from hermes.delivery.retry import retry_ms
+from hermes.delivery.session import Session
+from hermes.errors import INTERNAL_ERROR, STOPPING, InvalidRequest
+
+log = logging.getLogger(__name__)
+
+HOLD_MAX_S = 60.0
+
+_UserId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ADDRESSEE_MAX_CHARS)]
+
+
+class DrillRequest(BaseModel):
+    """The body of ``POST /dev/drill``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fault: Literal["drop", "internal_error", "restart", "hold", "broker"]
+    user_id: _UserId | None = None
+    seconds: Annotated[float, Field(ge=0.1, le=HOLD_MAX_S)] | None = None
+
+
+class Drills:
+    """Causes faults. ``kill_broker`` kills the embedded broker's process and answers False where there is none."""
+
+    def __init__(self, *, hub: Hub, kill_broker: Callable[[], bool]) -> None:
+        self._hub = hub
+        self._kill_broker = kill_broker
+        self._releases: dict[Session, asyncio.TimerHandle] = {}
+
+    def cause(self, value: object) -> dict[str, Any]:
+        """Do what this parsed JSON asks for: ``{"status","fault","sockets"}``, the number of sockets that it hit.
+
+        Raises `InvalidRequest`: 422 ``invalid`` that names each faulty field, 409 ``no_broker``.
+        """
+        request = _parsed(value)
+        log.warning("drill: %s, user %s", request.fault, request.user_id or "-")
+        sockets = self._break_broker() if request.fault == "broker" else self._hit(request)
+        return {"status": "success", "fault": request.fault, "sockets": sockets}
+
+    def _break_broker(self) -> int:
+        if not self._kill_broker():
+            raise InvalidRequest(
+                409, "no_broker", "there is no embedded broker to kill: start with --mqtt-url embedded"
+            )
+        return 0
+
+    def _hit(self, request: DrillRequest) -> int:
+        sessions = [session for session in self._hub.sessions if session.principal.user_id == request.user_id]
+        for session in sessions:
+            match request.fault:
+                case "drop":
+                    session.drop()
+                case "internal_error":
+                    session.close(INTERNAL_ERROR)
+                case "restart":
+                    session.close(STOPPING, retry_ms(len(sessions)))
+                case _:
+                    self._hold(session, request.seconds or 0.0)
+        return len(sessions)
+
+    def _hold(self, session: Session, seconds: float) -> None:
+        """A second hold counts from now, in place of the first."""
+        if (before := self._releases.pop(session, None)) is not None:
+            before.cancel()
+        session.hold()
+        self._releases[session] = asyncio.get_running_loop().call_later(seconds, self._release, session)
+
+    def _release(self, session: Session) -> None:
+        self._releases.pop(session, None)
+        session.release()
+
+    def stop(self) -> None:
+        """Hold nobody any longer."""
+        for session, release in list(self._releases.items()):
+            release.cancel()
+            self._release(session)
+
+
+def _parsed(value: object) -> DrillRequest:
+    if not isinstance(value, dict):
+        raise InvalidRequest(422, "invalid", "expected a JSON object")
+    try:
+        request = DrillRequest.model_validate(value)
+    except ValidationError as error:
+        raise invalid_fields(error) from None
+    if request.fault != "broker" and request.user_id is None:
+        raise _missing("user_id", "whose sockets are to be hit")
+    if request.fault == "hold" and request.seconds is None:
+        raise _missing("seconds", f"for how long, 0.1 to {HOLD_MAX_S:g}")
+    return request
+
+
+def _missing(field: str, words: str) -> InvalidRequest:
+    return InvalidRequest(422, "invalid", f"invalid fields: {field}", {field: words})

@@ -1,0 +1,44 @@
+"""Floor 3: ``POST /dev/token`` and ``POST /dev/drill``. Only a Hermes with ``--dev`` has these routes.
+
+The key is what keeps strangers out, as on ``/notify``: ``--dev`` always has one. A page of another origin, also one
+whose name resolves to this machine (DNS rebinding), does not know it; a browser lets it send neither the key's header
+nor JSON without asking first.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from hermes.auth import ApiKeys
+from hermes.errors import InvalidRequest
+from hermes.web.json_door import JsonDoor, check_caller, check_type
+
+Act = Callable[[object], dict[str, Any]]
+
+
+class DevDoor(JsonDoor):
+    """Hands the parsed body to ``act``, whose answer it is; ``act`` raises `InvalidRequest`."""
+
+    def initialize(self, keys: ApiKeys, act: Act) -> None:
+        """Take what it guards."""
+        self._keys = keys
+        self._act = act
+
+    def post(self) -> None:
+        """Answer."""
+        try:
+            check_caller(self.request, self._keys)
+            check_type(self.request)
+            self.answer(200, self._act(_parsed(self.request.body)))
+        except InvalidRequest as fault:
+            self.answer_fault(fault)
+
+    get = JsonDoor.other_method
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(400, "invalid_json", f"the body is not JSON: {error}") from None
