@@ -2,69 +2,20 @@
  * The Hermes client: one WebSocket that stays open, as far as that is possible and polite.
  * No dependencies; for browsers and Node. See docs/client.md.
  *
- * @typedef {'connecting' | 'open' | 'waiting' | 'refused' | 'closed'} State
- * @typedef {'first' | 'expired' | 'refused'} TokenReason  why the application is asked for a token
- * @typedef {Record<string, any>} Frame  a parsed frame; its fields are in docs/protocol.md
- *
- * @typedef {object} Close  how the last socket ended
- * @property {number} code  1006 when it broke without a close frame
- * @property {string} reason  a machine word, then hints: `stopping;retry_ms=800`
- *
- * @typedef {object} Status
- * @property {State} state
- * @property {number} attempt  the number of the try under way or awaited; 0 for the first of all
- * @property {number} waitMs  state `waiting`: from its beginning to the next try
- * @property {number} nextTryAt  state `waiting`: when the next try is due, Unix ms
- * @property {Close | null} close
- *
- * @typedef {object} Link  Hermes' own link to the MQTT broker
- * @property {boolean} up  false: no device's data arrives, and what there is grows stale
- * @property {number | null} since  Unix ms; null as long as a fresh socket has been told nothing
- *
- * @typedef {object} Fault
- * @property {string} message  what happened, in words
- * @property {string} [code]  the `code` of a server's error frame
- *
- * @typedef {object} Events
- * @property {Status} state
- * @property {Frame} frame  every frame from the server, before the narrower events
- * @property {Frame} notification
- * @property {Frame} device  with `snapshot: true` no news, but a last value, told because the socket opened
- * @property {Frame} broadcast
- * @property {Frame} presence  a device came or went, or was so when the socket opened
- * @property {Link} link
- * @property {number} rtt  a heartbeat's round trip in ms
- * @property {Fault} error
- *
- * @typedef {object} World  the surroundings; tests hand in their own
- * @property {new (url: string, protocols?: string[]) => WebSocket} WebSocket
- * @property {(run: () => void, ms: number) => any} setTimeout
- * @property {(timer: any) => void} clearTimeout
- * @property {() => number} now  Unix ms
- * @property {() => number} elapsed  ms by a clock that never jumps
- * @property {() => number} random  0 ≤ random < 1
- * @property {EventTarget | undefined} window  tells `online`
- * @property {(EventTarget & {hidden: boolean}) | undefined} document  tells `visibilitychange`
- *
- * @typedef {object} Options
- * @property {string | URL} url  ws, wss, http or https; in a page also just a path
- * @property {(reason: TokenReason) => string | null | Promise<string | null>} getToken  null: there is none
- * @property {boolean} [snapshot]  `false` declines the last values and the presence that a socket is told first
- * @property {'subprotocol' | 'query'} [tokenIn]  `query` puts the token into the URL, and so into logs
- * @property {number} [backoffMinMs]  1 000
- * @property {number} [backoffMaxMs]  30 000
- * @property {number} [pingEveryMs]  30 000
- * @property {number} [pongWithinMs]  10 000
- * @property {number} [openWithinMs]  15 000: a handshake that takes longer has failed
- * @property {Partial<World>} [world]
+ * @import { Close, Counts, Events, Frame, Line, Link, Options, State, Status, TokenReason, World } from './hermes-client-types.js'
  */
 
 const SUBPROTOCOL = 'hermes.v1';
 const MESSAGE_MAX_BYTES = 65_536; // the server closes with 1009 beyond this
 const HINT_MAX_MS = 3_600_000; // setTimeout takes a wait beyond 2^31 ms for none at all
+const IDS_REMEMBERED = 1_000;
+const SAVE_AFTER_MS = 100; // one write for a burst
+const JWT = /eyJ[\w-]*\.[\w-]*\.[\w-]*/g;
 const DEFAULTS = {
   backoffMinMs: 1_000, backoffMaxMs: 30_000, pingEveryMs: 30_000, pongWithinMs: 10_000, openWithinMs: 15_000,
+  refreshBeforeMs: 60_000,
 };
+const encoder = new TextEncoder();
 /** @type {Close} what a browser reports of a connection that broke */
 const BROKEN = { code: 1006, reason: '' };
 /** @type {Link} what a fresh socket may take for granted unless it is told otherwise */
@@ -73,6 +24,11 @@ const ASSUMED_UP = { up: true, since: null };
 const EVENT_OF_CHANNEL = new Map([['notifications', 'notification'], ['device', 'device'], ['tenant', 'broadcast']]);
 
 export class HermesClient extends EventTarget {
+  /** @type {Counts} live */
+  counts = { received: 0, sent: 0, bytesIn: 0, bytesOut: 0, duplicates: 0, gaps: 0, skipped: 0 };
+  /** @type {Set<string>} the last ones */
+  #ids = new Set();
+  #highest = 0; // number of an id
   #options;
   #world;
   /** @type {Status} */
@@ -89,13 +45,12 @@ export class HermesClient extends EventTarget {
   #token = '';
   /** @type {TokenReason | null} */
   #ask = 'first'; // why the next try must ask for a token; null: the present one is good
-  // A socket proves itself by its first frame (its first ping leaves at once, so within a round trip). Only that
-  // resets these two: a server that accepts and then closes with 1008 or 1013 must not be hammered.
+  // Only a socket's first frame resets these two: a server that accepts and then closes must not be hammered.
   #failures = 0;
   #asked = false; // getToken was asked because of a 1008
   #hinted = false; // the server itself asked for this wait
   #pingSentAt = 0;
-  #run = 0; // each try, wait and stop has its number, so that a late answer of getToken is known as late
+  #run = 0; // numbers each try, wait and stop, so that a late answer is known as late
 
   /** @param {Options} options */
   constructor(options) {
@@ -112,7 +67,7 @@ export class HermesClient extends EventTarget {
 
   get state() { return this.#status.state; }
 
-  /** As last told; while no socket is open, nobody knows. @returns {Readonly<Link>} */
+  /** As last told. @returns {Readonly<Link>} */
   get link() { return this.#link; }
 
   /**
@@ -153,16 +108,31 @@ export class HermesClient extends EventTarget {
   send(message) {
     if (this.state !== 'open' || !this.#socket) return false;
     const text = JSON.stringify(message);
-    if (new TextEncoder().encode(text).length > MESSAGE_MAX_BYTES) {
+    const size = encoder.encode(text).length;
+    if (size > MESSAGE_MAX_BYTES) {
       this.#fault(`a message of more than ${MESSAGE_MAX_BYTES} bytes was not sent`);
       return false;
     }
     this.#socket.send(text);
+    this.counts.sent += 1;
+    this.counts.bytesOut += size;
+    this.#log('out', text);
     return true;
   }
 
   /** @param {string} [id]  the notification's; false if it could not be sent */
-  ack(id) { return this.send({ action: 'ack', notification_id: id }); }
+  ack(id) {
+    const sent = this.send({ action: 'ack', notification_id: id });
+    if (sent && id) this.#options.history?.mark(id, { acked: true });
+    return sent;
+  }
+
+  /** A heartbeat out of turn; false if none can leave now. */
+  ping() {
+    if (this.state !== 'open' || this.#timers.has('pong')) return false;
+    this.#beat();
+    return true;
+  }
 
   /**
    * On `/ws`: narrows the device feed to the subscribed devices; remembered across reconnects.
@@ -181,30 +151,32 @@ export class HermesClient extends EventTarget {
 
   async #try() {
     const run = this.#begin('connecting');
-    try {
-      if (this.#ask && !(await this.#askForToken(this.#ask, run))) return;
-    } catch (error) {
-      if (run === this.#run) this.#wait(`getToken failed: ${error instanceof Error ? error.message : error}`);
-      return;
+    const reason = this.#ask;
+    if (reason && run === this.#run) {
+      const token = await this.#newToken(reason, (message) => this.#wait(message));
+      if (token === undefined) return;
+      if (!token || (reason !== 'first' && token === this.#token)) {
+        return this.#stop('refused', token ? 'the refused token was offered again' : 'there is no token');
+      }
+      this.#token = token;
+      this.#ask = null;
     }
     if (run === this.#run) this.#open();
   }
 
   /**
-   * Whether the try may go on.
+   * Undefined where asking failed, or the answer comes too late.
    * @param {TokenReason} reason
-   * @param {number} run
+   * @param {(message: string) => void} failed
    */
-  async #askForToken(reason, run) {
-    const token = await this.#options.getToken(reason);
-    if (run !== this.#run) return false;
-    if (!token || (reason !== 'first' && token === this.#token)) {
-      this.#stop('refused', token ? 'the refused token was offered again' : 'there is no token');
-      return false;
+  async #newToken(reason, failed) {
+    const run = this.#run;
+    try {
+      const token = await this.#options.getToken(reason) ?? null;
+      if (run === this.#run) return token;
+    } catch (error) {
+      if (run === this.#run) failed(`getToken failed: ${error instanceof Error ? error.message : error}`);
     }
-    this.#token = token;
-    this.#ask = null;
-    return true;
   }
 
   #open() {
@@ -214,7 +186,7 @@ export class HermesClient extends EventTarget {
     let socket;
     try {
       socket = new this.#world.WebSocket(url.href, inQuery ? [] : [SUBPROTOCOL, this.#token]);
-    } catch { // a token with spaces, for example; the browser's own words would repeat it
+    } catch { // whose words would repeat the token
       return this.#stop('refused', 'no socket can be made of this URL and token: look for stray characters');
     }
     this.#socket = socket;
@@ -233,6 +205,23 @@ export class HermesClient extends EventTarget {
     if (!wasUp) this.#emit('link', this.#link); // the socket before may have missed that it is up again
     for (const device of devices) this.send({ action: 'subscribe', device });
     this.#beat();
+    this.#planRefresh();
+  }
+
+  #planRefresh() {
+    const left = Number(claimsOf(this.#token)?.exp) * 1_000 - this.#world.now();
+    const due = Math.max(left - this.#options.refreshBeforeMs, left / 2);
+    if (due > HINT_MAX_MS) this.#after('refresh', HINT_MAX_MS, () => this.#planRefresh());
+    else if (due > 0) this.#after('refresh', due, () => this.#refresh());
+  }
+
+  /** Where this fails, the socket's end with 1008 asks again. */
+  async #refresh() {
+    const token = await this.#newToken('expiring', (message) => this.#fault(message));
+    if (token === undefined) return;
+    if (!token || token === this.#token) return this.#fault('there is no new token yet');
+    this.#token = token;
+    this.send({ action: 'refresh', token });
   }
 
   #beat() {
@@ -246,14 +235,40 @@ export class HermesClient extends EventTarget {
   #received(data) {
     this.#failures = 0;
     this.#asked = false;
+    this.counts.received += 1;
+    this.counts.bytesIn += encoder.encode(String(data)).length;
+    this.#log('in', String(data));
     const frame = parse(data);
     if (!frame) return this.#fault('a frame from the server is not a JSON object');
+    this.counts.skipped += frame.skipped ?? 0;
     this.#emit('frame', frame);
     const event = EVENT_OF_CHANNEL.get(frame.channel);
-    if (event) this.#emit(event, frame);
+    if (event && event !== 'device') this.#take(event, frame);
+    else if (event) this.#emit(event, frame);
     else if (frame.channel === 'status') this.#showStatus(frame);
-    else if (frame.action === 'error') this.#fault(`the server says: ${frame.message}`, frame.code);
+    else if (frame.action === 'refreshed') {
+      this.#planRefresh();
+      this.#emit('refreshed', { expires: frame.expires });
+    } else if (frame.action === 'error') this.#fault(`the server says: ${frame.message}`, frame.code);
     else if (frame.action === 'pong' && this.#cancel('pong')) this.#emit('rtt', this.#world.elapsed() - this.#pingSentAt);
+  }
+
+  /** @param {'notification' | 'broadcast'} event @param {Frame} frame */
+  #take(event, frame) {
+    const id = String(frame.id);
+    if (this.#ids.has(id)) return void (this.counts.duplicates += 1);
+    this.#ids.add(id);
+    if (this.#ids.size > IDS_REMEMBERED) this.#ids.delete([...this.#ids][0]);
+    const digits = /\d+$/.exec(id);
+    if (this.#options.numbered && digits) this.#countGap(Number(digits[0]));
+    this.#options.history?.add(frame);
+    this.#emit(event, frame);
+  }
+
+  /** @param {number} number */
+  #countGap(number) {
+    if (this.#highest && number > this.#highest) this.counts.gaps += number - this.#highest - 1;
+    this.#highest = Math.max(number, this.#highest);
   }
 
   /** @param {Frame} frame */
@@ -286,7 +301,7 @@ export class HermesClient extends EventTarget {
     const { backoffMinMs, backoffMaxMs } = this.#options;
     const hintMs = retryHintMs(close);
     const bound = Math.min(backoffMaxMs, backoffMinMs * 2 ** this.#failures);
-    // The server's hint already spreads its clients; back-off comes on top only while tries keep failing.
+    // The server's hint spreads its clients; back-off comes on top while tries keep failing.
     const waitMs = Math.max(hintMs, hintMs && !this.#failures ? 0 : this.#world.random() * bound);
     this.#hinted = hintMs > 0;
     this.#failures += 1;
@@ -295,11 +310,7 @@ export class HermesClient extends EventTarget {
     this.#fault(message);
   }
 
-  /**
-   * @param {'refused' | 'closed'} state
-   * @param {string} [message]
-   * @param {Close | null} [close]
-   */
+  /** @param {'refused' | 'closed'} state @param {string} [message] @param {Close | null} [close] */
   #stop(state, message, close = this.#status.close) {
     this.#world.window?.removeEventListener('online', this.#wake);
     this.#world.document?.removeEventListener('visibilitychange', this.#wake);
@@ -332,34 +343,30 @@ export class HermesClient extends EventTarget {
     return run;
   }
 
-  /**
-   * @param {State} state
-   * @param {Partial<Status>} [more]
-   */
+  /** @param {State} state @param {Partial<Status>} [more] */
   #enter(state, more) {
     const { close } = this.#status;
     this.#status = { close, waitMs: 0, nextTryAt: 0, ...more, state, attempt: this.#failures };
+    this.#log('note', `${state} ${JSON.stringify(more ?? {})}`);
     this.#emit('state', this.#status);
   }
 
-  /**
-   * @template {keyof Events} K
-   * @param {K} type
-   * @param {Events[K]} detail
-   */
+  /** @template {keyof Events} K @param {K} type @param {Events[K]} detail */
   #emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 
-  /**
-   * @param {string} message
-   * @param {string} [code]
-   */
-  #fault(message, code) { this.#emit('error', { message, code }); }
+  /** @param {string} message @param {string} [code] */
+  #fault(message, code) {
+    this.#log('note', message);
+    this.#emit('error', { message, code });
+  }
 
-  /**
-   * @param {string} name  one timer of each name at a time
-   * @param {number} ms
-   * @param {() => void} run
-   */
+  /** @param {Line['kind']} kind @param {string} text */
+  #log(kind, text) {
+    const { log } = this.#options;
+    log?.({ kind, text: (this.#token ? text.replaceAll(this.#token, '…') : text).replace(JWT, '…') });
+  }
+
+  /** @param {string} name  one timer of each name at a time @param {number} ms @param {() => void} run */
   #after(name, ms, run) {
     this.#cancel(name);
     const fire = () => {
@@ -386,11 +393,7 @@ function browserWorld() {
   };
 }
 
-/**
- * The JSON object in a text frame, or null.
- * @param {unknown} data
- * @returns {Frame | null}
- */
+/** The JSON object in a text frame, or null. @param {unknown} data @returns {Frame | null} */
 function parse(data) {
   try {
     const value = JSON.parse(/** @type {string} */ (data));
@@ -410,4 +413,80 @@ function retryHintMs(close) {
 /** @param {Close} close */
 function closeText({ code, reason }) {
   return code === 1006 ? 'the connection broke or could not be made (1006)' : `the server closed: ${code} ${reason}`;
+}
+
+/**
+ * What a token states, unchecked; null where it is no JWT.
+ * @param {string} token
+ * @returns {Record<string, any> | null}
+ */
+export function claimsOf(token) {
+  try {
+    const base64 = token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/');
+    return parse(new TextDecoder().decode(Uint8Array.from(atob(base64), (each) => each.charCodeAt(0))));
+  } catch {
+    return null;
+  }
+}
+
+/** The last notifications, kept in this browser: they survive a reload. Tells `change`, also of another tab's. */
+export class HermesHistory extends EventTarget {
+  /** @type {Frame[]} newest first */
+  items = [];
+  #options;
+  #saving = false;
+
+  /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  without a storage, in memory only */
+  constructor({ key = 'hermes.history', max = 200, storage = globalThis.localStorage } = {}) {
+    super();
+    this.#options = { key, max, storage };
+    this.#load();
+    globalThis.window?.addEventListener('storage', (event) => event.key === key && this.#load());
+    globalThis.window?.addEventListener('pagehide', () => this.#save());
+  }
+
+  /** False if one of this id is there already. @param {Frame} frame */
+  add(frame) {
+    if (this.items.some(({ id }) => id === frame.id)) return false;
+    this.#set([frame, ...this.items]);
+    return true;
+  }
+
+  /** Adds fields, such as `acked: true`. @param {string} id @param {object} fields */
+  mark(id, fields) { this.#set(this.items.map((item) => (item.id === id ? { ...item, ...fields } : item))); }
+
+  clear() { this.#set([]); }
+
+  /** @param {Frame[]} items */
+  #set(items) {
+    this.items = items.slice(0, this.#options.max);
+    if (!this.#saving) setTimeout(() => this.#save(), SAVE_AFTER_MS);
+    this.#saving = true;
+    this.dispatchEvent(new Event('change'));
+  }
+
+  #load() {
+    const { key, max, storage } = this.#options;
+    try {
+      const kept = JSON.parse(storage?.getItem(key) ?? '');
+      this.items = Array.isArray(kept) ? kept.slice(0, max) : [];
+    } catch {
+      this.items = [];
+    }
+    this.dispatchEvent(new Event('change'));
+  }
+
+  /** Where the storage is full, the older half gives way. */
+  #save() {
+    const { key, storage } = this.#options;
+    if (!this.#saving) return;
+    this.#saving = false;
+    for (let count = this.items.length; ; count >>= 1) {
+      try {
+        return storage?.setItem(key, JSON.stringify(this.items.slice(0, count)));
+      } catch {
+        if (!count) return;
+      }
+    }
+  }
 }

@@ -16,6 +16,7 @@ from hermes import __version__
 from hermes.setting_values import is_loopback
 from hermes.web.languages import NAMES, Language, Languages
 
+TYPES_ONLY = "hermes-client-types.js"
 CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -93,8 +94,9 @@ class ConsoleHandler(RequestHandler):
 
 
 def page_modules(static: Path) -> list[str]:
-    """The URL paths of all scripts under ``static``."""
-    return [f"/static/{path.relative_to(static).as_posix()}" for path in sorted(static.rglob("*.js"))]
+    """The URL paths of all scripts under ``static`` that browsers run."""
+    scripts = [path.relative_to(static).as_posix() for path in sorted(static.rglob("*.js"))]
+    return [f"/static/{script}" for script in scripts if script != TYPES_ONLY]
 
 
 def _script_json(value: object) -> Markup:

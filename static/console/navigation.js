@@ -32,8 +32,11 @@ export class Navigation {
     this.#shown = shown;
     for (const each of this.#panels.keys()) byId(each).hidden = each !== shown;
     for (const link of document.querySelectorAll('#panels a')) {
-      if (link.getAttribute('href') === `#${shown}`) link.setAttribute('aria-current', 'page');
-      else link.removeAttribute('aria-current');
+      if (link.getAttribute('href') !== `#${shown}`) link.removeAttribute('aria-current');
+      else {
+        link.setAttribute('aria-current', 'page');
+        if (changed) link.scrollIntoView({ block: 'nearest', inline: 'nearest' }); // the row scrolls where it is narrow
+      }
     }
     this.#panels.get(shown)?.show?.(rest.join('/'));
     if (!moved || !changed) return;

@@ -7,7 +7,7 @@ import { t } from '../strings.js';
 import { claimsOf } from '../connect/claims.js';
 import { clockWords } from '../time-words.js';
 
-/** @typedef {import('../../hermes-client.js').TokenReason} TokenReason */
+/** @typedef {import('../../hermes-client-types.js').TokenReason} TokenReason */
 
 const LIFETIME_S = 30;
 const REFRESH_BEFORE_MS = 10_000;

@@ -2,7 +2,7 @@
 
 import { maybe, t } from '../strings.js';
 
-/** @typedef {import('../../hermes-client.js').Close} Close */
+/** @typedef {import('../../hermes-client-types.js').Close} Close */
 
 /** The machine word that begins a reason. @param {Close} close */
 export function reasonWord(close) { return close.reason.split(';')[0]; }

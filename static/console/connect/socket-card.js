@@ -7,7 +7,7 @@ import { number, t } from '../strings.js';
 import { explainClose, explainRefusal } from './close-codes.js';
 
 /**
- * @typedef {import('../../hermes-client.js').Status} Status
+ * @typedef {import('../../hermes-client-types.js').Status} Status
  *
  * @typedef {object} Surroundings
  * @property {() => string} token

@@ -3,7 +3,7 @@
 import { make } from '../element.js';
 import { ageWords, clockWords } from '../time-words.js';
 
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client-types.js').Frame} Frame */
 
 const VALUE_SHOWN_CHARS = 160;
 const VALUE_TITLE_CHARS = 2_000;

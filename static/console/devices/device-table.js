@@ -3,7 +3,7 @@
 import { DeviceRow } from './device-row.js';
 import { byId } from '../element.js';
 
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client-types.js').Frame} Frame */
 
 const ROWS_MAX = 2_000; // beyond this a browser labours, and nobody reads it
 const AGES_EVERY_MS = 1_000;

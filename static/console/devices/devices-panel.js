@@ -2,7 +2,7 @@
 
 import { DeviceTable } from './device-table.js';
 
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client-types.js').Frame} Frame */
 
 export class DevicesPanel {
   #table = new DeviceTable();

@@ -4,9 +4,9 @@ import { HermesClient } from '../../hermes-client.js';
 import { t } from '../strings.js';
 
 /**
- * @typedef {import('../../hermes-client.js').Frame} Frame
- * @typedef {import('../../hermes-client.js').Options} Options
- * @typedef {import('../../hermes-client.js').Status} Status
+ * @typedef {import('../../hermes-client-types.js').Frame} Frame
+ * @typedef {import('../../hermes-client-types.js').Options} Options
+ * @typedef {import('../../hermes-client-types.js').Status} Status
  * @typedef {{at: number, status: Status}} Change  by performance.now()
  */
 

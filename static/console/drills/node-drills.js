@@ -106,7 +106,7 @@ function unaccounted(frozen, healthy) {
 
 /** @param {DrillClient} client */
 function bySeries({ devices }) {
-  /** @type {Map<string, import('../../hermes-client.js').Frame[]>} */
+  /** @type {Map<string, import('../../hermes-client-types.js').Frame[]>} */
   const found = new Map();
   for (const { frame } of devices) {
     const key = `${frame.device_id}\u0000${frame.series}`;

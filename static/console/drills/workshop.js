@@ -4,7 +4,7 @@ import { t } from '../strings.js';
 import { DrillClient, until } from './drill-client.js';
 
 /**
- * @typedef {import('../../hermes-client.js').Options} Options
+ * @typedef {import('../../hermes-client-types.js').Options} Options
  *
  * @typedef {object} Outcome
  * @property {boolean} passed

@@ -8,7 +8,7 @@ import { Toasts } from './toasts.js';
 
 /**
  * @typedef {import('./notification.js').Notice} Notice
- * @typedef {import('../../hermes-client.js').Frame} Frame
+ * @typedef {import('../../hermes-client-types.js').Frame} Frame
  */
 
 const IDS_REMEMBERED = 1_000; // more than two sockets can be apart

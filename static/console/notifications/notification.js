@@ -16,7 +16,7 @@
 const TYPES = ['info', 'warning', 'error', 'success'];
 
 /**
- * @param {import('../../hermes-client.js').Frame} frame
+ * @param {import('../../hermes-client-types.js').Frame} frame
  * @returns {Notice}
  */
 export function noticeOf(frame) {

@@ -3,7 +3,7 @@
 import { NoticeDesk } from './notice-desk.js';
 import { NotifyForm } from './notify-form.js';
 
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client-types.js').Frame} Frame */
 
 export class NotificationsPanel {
   #desk;

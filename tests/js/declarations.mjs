@@ -1,0 +1,26 @@
+/**
+ * Writes static/hermes-client.d.ts, or a file named on the command line: what tsc reads from the JSDoc of hermes-client.js
+ * and of hermes-client-types.js, in one file.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const STATIC = new URL('../../static/', import.meta.url).pathname;
+const target = process.argv[2] ?? join(STATIC, 'hermes-client.d.ts');
+const folder = mkdtempSync(join(tmpdir(), 'hermes-declarations-'));
+try {
+  execFileSync('node_modules/.bin/tsc', [
+    '--allowJs', '--checkJs', '--strict', '--declaration', '--emitDeclarationOnly', '--target', 'ES2022', '--module', 'ES2022',
+    '--moduleResolution', 'bundler', '--lib', 'ES2022,DOM,DOM.Iterable', '--outDir', folder,
+    join(STATIC, 'hermes-client.js'),
+  ], { stdio: 'inherit' });
+  const read = (name) => readFileSync(join(folder, name), 'utf8');
+  const client = read('hermes-client.d.ts').replace(/^import .*hermes-client-types\.js.*\n/gm, '');
+  const types = read('hermes-client-types.d.ts').replaceAll(/import\("\.\/hermes-client\.js"\)\./g, '');
+  writeFileSync(target, `// Made from the JSDoc of hermes-client.js by "npm run declarations" in tests/js.\n${client}\n${types}`);
+} finally {
+  rmSync(folder, { recursive: true });
+}

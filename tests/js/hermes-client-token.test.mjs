@@ -1,0 +1,314 @@
+/** How the client renews its token in time, what it counts, keeps and logs; with a clock that the test owns. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { claimsOf, HermesClient, HermesHistory } from '../../static/hermes-client.js';
+import { FakeWorld, settled } from './fake-world.mjs';
+
+const MINUTE = 60_000;
+
+/** A JWT that nobody signed. */
+function jwt(claims) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  return `${part({ alg: 'HS256' })}.${part(claims)}.c2lnbmF0dXJl`;
+}
+
+/** An open client whose n-th token expires at the n-th of these moments (ms after now); null is no token. */
+async function opened(expiries, options = {}) {
+  const world = new FakeWorld();
+  const asked = [];
+  const tokens = expiries.map((each, number) => each && jwt({ exp: (world.time + each) / 1_000, number }));
+  const getToken = (reason) => {
+    asked.push(reason);
+    return tokens[asked.length - 1] ?? null;
+  };
+  const client = new HermesClient({ url: 'ws://gateway/ws', getToken, ...options, world });
+  const errors = [];
+  client.on('error', ({ message }) => errors.push(message));
+  client.connect();
+  await settled();
+  world.socket.accept();
+  world.socket.pong();
+  return { world, client, asked, tokens, errors };
+}
+
+/** Lets time pass, with every ping answered. */
+async function pass(world, ms) {
+  for (let left = ms; left > 0; left -= 5_000) {
+    await world.pass(Math.min(left, 5_000));
+    world.socket.pong();
+  }
+}
+
+const refreshes = (world) => world.socket.sent.filter(({ action }) => action === 'refresh');
+
+test('a minute before the token expires the next one goes over the open socket', async () => {
+  const { world, client, asked, tokens } = await opened([10 * MINUTE, 20 * MINUTE]);
+  await pass(world, 9 * MINUTE - 5_000);
+  assert.deepEqual(asked, ['first']);
+  await pass(world, 10_000);
+  assert.deepEqual(asked, ['first', 'expiring']);
+  assert.deepEqual(refreshes(world), [{ action: 'refresh', token: tokens[1] }]);
+  assert.equal(client.state, 'open');
+  assert.equal(world.sockets.length, 1);
+});
+
+test('the answer to a refresh is told, and the token after that is asked for in its time', async () => {
+  const { world, client, asked } = await opened([10 * MINUTE, 20 * MINUTE, 30 * MINUTE]);
+  const told = [];
+  client.on('refreshed', (detail) => told.push(detail));
+  await pass(world, 9 * MINUTE + 5_000);
+  world.socket.frame({ action: 'refreshed', expires: 1_200_000 });
+  assert.deepEqual(told, [{ expires: 1_200_000 }]);
+  await pass(world, 10 * MINUTE);
+  assert.deepEqual(asked, ['first', 'expiring', 'expiring']);
+});
+
+test('a token that lives shorter than that is renewed at half of its time', async () => {
+  const { world, asked } = await opened([30_000, 60_000]);
+  await pass(world, 10_000);
+  assert.deepEqual(asked, ['first']);
+  await pass(world, 10_000);
+  assert.deepEqual(asked, ['first', 'expiring']);
+});
+
+test('how long before is an option', async () => {
+  const { world, asked } = await opened([30_000, 60_000], { refreshBeforeMs: 5_000 });
+  await pass(world, 20_000);
+  assert.deepEqual(asked, ['first']);
+  await pass(world, 10_000);
+  assert.deepEqual(asked, ['first', 'expiring']);
+});
+
+test('a token without exp, one that is no JWT and one that lives for years are left alone', async () => {
+  for (const token of [jwt({ user_id: 1 }), 'opaque', jwt({ exp: 4_000_000_000 }), jwt({ exp: 'soon' })]) {
+    const world = new FakeWorld();
+    const asked = [];
+    const client = new HermesClient({ url: 'ws://gateway/ws', getToken: (reason) => { asked.push(reason); return token; }, world });
+    client.connect();
+    await settled();
+    world.socket.accept();
+    await pass(world, 2 * 60 * MINUTE);
+    assert.deepEqual(asked, ['first']);
+    client.close();
+  }
+});
+
+for (const [words, answer] of [['none', null], ['the same', undefined]]) {
+  test(`where the application has ${words}, nothing is sent, and 1008 asks once more`, async () => {
+    const { world, client, asked, tokens, errors } = await opened([30_000]);
+    tokens.push(answer === null ? null : tokens[0], jwt({ exp: 9_999_999 }));
+    await pass(world, 20_000);
+    assert.deepEqual(asked, ['first', 'expiring']);
+    assert.deepEqual(refreshes(world), []);
+    assert.match(errors[0], /no new token/);
+    world.socket.end(1008, 'token_expired');
+    await settled();
+    assert.deepEqual(asked, ['first', 'expiring', 'expired']);
+    assert.equal(world.socket.protocols[1], tokens[2]);
+    assert.equal(client.state, 'connecting');
+  });
+}
+
+test('a getToken that fails in time is an error, and the socket stays', async () => {
+  const world = new FakeWorld();
+  const errors = [];
+  const client = new HermesClient({
+    url: 'ws://gateway/ws', world,
+    getToken: (reason) => { if (reason === 'first') return jwt({ exp: (world.time + 30_000) / 1_000 }); throw new Error('login is down'); },
+  });
+  client.on('error', ({ message }) => errors.push(message));
+  client.connect();
+  await settled();
+  world.socket.accept();
+  await pass(world, 20_000);
+  assert.deepEqual(errors, ['getToken failed: login is down']);
+  assert.equal(client.state, 'open');
+});
+
+test('a new token that comes when the socket is gone is not sent on the next', async () => {
+  let deliver;
+  const world = new FakeWorld();
+  const client = new HermesClient({
+    url: 'ws://gateway/ws', world,
+    getToken: (reason) => (reason === 'first' ? jwt({ exp: (world.time + 30_000) / 1_000 }) : new Promise((resolve) => { deliver = resolve; })),
+  });
+  client.connect();
+  await settled();
+  world.socket.accept();
+  await pass(world, 16_000);
+  world.socket.end(1006);
+  await world.pass(1_000);
+  world.socket.accept();
+  deliver(jwt({ exp: 9_999_999 }));
+  await settled();
+  assert.deepEqual(refreshes(world), []);
+});
+
+test('claims are read whatever alphabet they need, and rubbish has none', () => {
+  assert.deepEqual(claimsOf(jwt({ username: 'Zoë ✓ ÿ?>', n: 1 })), { username: 'Zoë ✓ ÿ?>', n: 1 });
+  for (const token of ['', 'a.b', 'a.%%%.c', jwt([1]), `a.${Buffer.from('"text"').toString('base64url')}.c`]) {
+    assert.equal(claimsOf(token), null);
+  }
+});
+
+/** A notification. */
+const notice = (id, more = {}) => ({ channel: 'notifications', id, title: id, message: '', type: 'info', timestamp: 1, ...more });
+
+test('frames and bytes are counted both ways, in UTF-8', async () => {
+  const { world, client } = await opened([null].map(() => MINUTE * 60));
+  const before = { ...client.counts };
+  world.socket.frame('{"action":"pong","é":1}');
+  client.send({ action: 'x', note: 'ü' });
+  assert.equal(client.counts.received - before.received, 1);
+  assert.equal(client.counts.bytesIn - before.bytesIn, 24);
+  assert.equal(client.counts.sent - before.sent, 1);
+  assert.equal(client.counts.bytesOut - before.bytesOut, Buffer.byteLength('{"action":"x","note":"ü"}'));
+});
+
+test('a notification whose id has come before is counted and not told again, also on another socket', async () => {
+  const { world, client } = await opened([60 * MINUTE]);
+  const told = [];
+  const frames = [];
+  client.on('notification', ({ id }) => told.push(id));
+  client.on('frame', ({ id }) => id && frames.push(id));
+  world.socket.frame(notice('a'));
+  world.socket.frame(notice('a'));
+  world.socket.end(1006);
+  await world.pass(1_000);
+  world.socket.accept();
+  world.socket.frame(notice('a'));
+  world.socket.frame(notice('b'));
+  assert.deepEqual(told, ['a', 'b']);
+  assert.deepEqual(frames, ['a', 'a', 'a', 'b']);
+  assert.equal(client.counts.duplicates, 2);
+});
+
+test('only the last thousand ids are remembered', async () => {
+  const { world, client } = await opened([60 * MINUTE]);
+  for (let number = 0; number <= 1_000; number += 1) world.socket.frame(notice(`n${number}`));
+  world.socket.frame(notice('n1'));
+  world.socket.frame(notice('n0'));
+  assert.equal(client.counts.duplicates, 1);
+});
+
+test('gaps are counted where ids are numbered, and only there', async () => {
+  const ids = ['order-7', 'order-8', 'order-11', 'whatever', 'order-12', 'order-10', 'order-15'];
+  for (const [numbered, gaps] of [[true, 4], [false, 0]]) {
+    const { world, client } = await opened([60 * MINUTE], { numbered });
+    for (const id of ids) world.socket.frame(notice(id));
+    assert.equal(client.counts.gaps, gaps);
+  }
+});
+
+test('what the server says that it skipped is summed up', async () => {
+  const { world, client } = await opened([60 * MINUTE]);
+  for (const more of [{ skipped: 3 }, {}, { skipped: 39 }]) world.socket.frame({ channel: 'device', device_id: 'd', data: 1, ...more });
+  assert.equal(client.counts.skipped, 42);
+});
+
+test('a heartbeat out of turn is answered with a round trip, and one at a time is under way', async () => {
+  const { world, client } = await opened([60 * MINUTE]);
+  const trips = [];
+  client.on('rtt', (ms) => trips.push(ms));
+  assert.equal(client.ping(), true);
+  assert.equal(client.ping(), false);
+  await world.pass(12);
+  world.socket.pong();
+  assert.deepEqual(trips, [12]);
+  client.close();
+  assert.equal(client.ping(), false);
+});
+
+/** A storage as a browser has it, of so many characters. */
+function storage(room = Infinity) {
+  const kept = new Map();
+  return {
+    getItem: (key) => kept.get(key) ?? null,
+    setItem(key, text) {
+      if (text.length > room) throw new Error('QuotaExceededError');
+      kept.set(key, text);
+    },
+  };
+}
+
+const saved = () => new Promise((resolve) => setTimeout(resolve, 150));
+
+test('the history keeps the last notifications and broadcasts, newest first, and survives', async () => {
+  const place = storage();
+  const history = new HermesHistory({ max: 3, storage: place });
+  const { world } = await opened([60 * MINUTE], { history });
+  for (const id of ['a', 'b', 'a', 'c']) world.socket.frame(notice(id));
+  world.socket.frame({ ...notice('d'), channel: 'tenant' });
+  world.socket.frame({ channel: 'device', device_id: 'd', data: 1 });
+  assert.deepEqual(history.items.map(({ id }) => id), ['d', 'c', 'b']);
+  await saved();
+  assert.deepEqual(new HermesHistory({ max: 3, storage: place }).items, history.items);
+  history.clear();
+  await saved();
+  assert.deepEqual(new HermesHistory({ storage: place }).items, []);
+});
+
+test('two clients may share a history; what both bring stands there once', async () => {
+  const history = new HermesHistory({ storage: null });
+  const [one, other] = [await opened([60 * MINUTE], { history }), await opened([60 * MINUTE], { history })];
+  one.world.socket.frame(notice('a'));
+  other.world.socket.frame(notice('a'));
+  assert.equal(history.items.length, 1);
+});
+
+test('what is acknowledged is marked, if it could be sent', async () => {
+  const history = new HermesHistory({ storage: null });
+  const { world, client } = await opened([60 * MINUTE], { history });
+  for (const id of ['a', 'b']) world.socket.frame(notice(id));
+  client.ack('a');
+  client.close();
+  client.ack('b');
+  assert.deepEqual(history.items.map(({ id, acked }) => [id, acked]), [['b', undefined], ['a', true]]);
+});
+
+test('a storage that is full keeps the newer half, and a broken one begins anew', async () => {
+  const place = storage(800);
+  const history = new HermesHistory({ storage: place });
+  for (let number = 0; number < 16; number += 1) history.add(notice(`n${number}`));
+  await saved();
+  const kept = new HermesHistory({ storage: place }).items.map(({ id }) => id);
+  assert.ok(kept.length >= 4 && kept.length < 16);
+  assert.equal(kept[0], 'n15');
+  for (const text of ['{', '7', 'null', '{"a":1}', '"text"']) {
+    assert.deepEqual(new HermesHistory({ storage: { getItem: () => text, setItem() {} } }).items, []);
+  }
+});
+
+test('the log has every frame in and out and every change, and never a token', async () => {
+  const lines = [];
+  const { world, client, tokens } = await opened([30_000, 60_000], { log: (line) => lines.push(line), tokenIn: 'query' });
+  world.socket.frame(notice('a', { message: `stolen: ${jwt({ user_id: 5 })}` }));
+  await pass(world, 20_000);
+  world.socket.end(1001, 'stopping;retry_ms=500');
+  const texts = lines.map(({ kind, text }) => `${kind} ${text}`);
+  assert.ok(texts.some((text) => text === 'out {"action":"ping"}'));
+  assert.ok(texts.some((text) => text.startsWith('in {"channel":"notifications","id":"a"')));
+  assert.ok(texts.some((text) => text === 'out {"action":"refresh","token":"…"}'));
+  assert.ok(texts.some((text) => /^note waiting \{.*1001/.test(text)));
+  const all = texts.join('\n');
+  for (const token of tokens) assert.ok(!all.includes(token));
+  assert.ok(!all.includes('eyJ'));
+  client.close();
+});
+
+test('a token that is no JWT is not in the log either, nor in what getToken says of it', async () => {
+  const lines = [];
+  const world = new FakeWorld();
+  let calls = 0;
+  const client = new HermesClient({
+    url: 'ws://gateway/ws', world, log: (line) => lines.push(line.text),
+    getToken: () => { calls += 1; if (calls > 1) throw new Error('opaque-secret is used up'); return 'opaque-secret'; },
+  });
+  client.connect();
+  await settled();
+  world.socket.end(1008, 'token_invalid');
+  await settled();
+  assert.ok(lines.some((line) => line.includes('… is used up')));
+  assert.ok(!lines.join('\n').includes('opaque-secret'));
+  client.close();
+});
