@@ -45,12 +45,12 @@ export class HermesClient extends EventTarget {
   #token = '';
   /** @type {TokenReason | null} */
   #ask = 'first'; // why the next try must ask for a token; null: the present one is good
-  // Only a socket's first frame resets these two: a server that accepts and then closes must not be hammered.
+  // Only a socket's first frame resets these: a server that accepts and then closes must not be hammered.
   #failures = 0;
   #asked = false; // getToken was asked because of a 1008
   #hinted = false; // the server itself asked for this wait
   #pingSentAt = 0;
-  #run = 0; // numbers each try, wait and stop, so that a late answer is known as late
+  #run = 0; // numbers each try, wait and stop, so that late answers are known
 
   /** @param {Options} options */
   constructor(options) {
@@ -227,8 +227,9 @@ export class HermesClient extends EventTarget {
   #beat() {
     if (!this.send({ action: 'ping' })) return;
     this.#pingSentAt = this.#world.elapsed();
-    this.#after('pong', this.#options.pongWithinMs, () => this.#wait('the heartbeat had no answer', BROKEN));
-    this.#after('beat', this.#options.pingEveryMs, () => this.#beat());
+    const { pingEveryMs, pongWithinMs } = this.#options;
+    this.#after('pong', Math.min(pongWithinMs, pingEveryMs), () => this.#wait('the heartbeat had no answer', BROKEN));
+    this.#after('beat', pingEveryMs, () => this.#beat());
   }
 
   /** @param {unknown} data */

@@ -1,4 +1,4 @@
-/** A socket on a token that lives 30 seconds: watch it being refreshed, or closed with 1008. For `--dev`. */
+/** A socket on a token that lives as long as the form says, 30 seconds: watch it being refreshed, or closed with 1008. For `--dev`. */
 
 import { HermesClient } from '../../hermes-client.js';
 import { explainClose } from '../connect/close-codes.js';
@@ -9,8 +9,7 @@ import { clockWords } from '../time-words.js';
 
 /** @typedef {import('../../hermes-client-types.js').TokenReason} TokenReason */
 
-const LIFETIME_S = 30;
-const REFRESH_BEFORE_MS = 10_000;
+const REFRESH_AT = 1 / 3; // of the lifetime before its end
 const EVENTS_KEPT = 50;
 
 export class ExpiryWatch {
@@ -29,9 +28,16 @@ export class ExpiryWatch {
   }
 
   stop() {
-    clearInterval(this.#ticking);
     this.#client?.close();
     this.#client = null;
+    this.#rest();
+  }
+
+  get #lifetimeS() { return Number(find(document, '#clinic-mint [name=ttl_s]', HTMLInputElement).value); }
+
+  #rest() {
+    this.#tick();
+    clearInterval(this.#ticking);
     byId('clinic-watch-stop').hidden = true;
   }
 
@@ -40,13 +46,14 @@ export class ExpiryWatch {
     this.stop();
     byId('clinic-events').replaceChildren();
     const client = new HermesClient({
-      url: '/ws/notifications', getToken: (reason) => this.#token(reason, renewing), refreshBeforeMs: REFRESH_BEFORE_MS,
+      url: '/ws/notifications', getToken: (reason) => this.#token(reason, renewing),
+      refreshBeforeMs: this.#lifetimeS * 1_000 * REFRESH_AT,
     });
     this.#client = client;
     client.on('state', ({ state, close }) => {
       this.#note(t('clinic.event.state', { state: t(`state.${state}`), why: state === 'open' || !close ? '' : explainClose(close) }));
       byId('clinic-watch-state').dataset.state = state;
-      if (state === 'refused') this.stop();
+      if (state === 'refused') this.#rest();
     });
     client.on('refreshed', ({ expires }) => this.#note(t('clinic.event.refreshed', { time: expires ? clockWords(expires) : '–' })));
     byId('clinic-watch-state').hidden = byId('clinic-watch-stop').hidden = false;
@@ -63,7 +70,7 @@ export class ExpiryWatch {
       this.#note(t('clinic.event.kept', { reason }));
       return null;
     }
-    const token = await this.#doors.mint({ user_id: 'clinic', username: 'clinic', ttl_s: LIFETIME_S }).catch((error) => {
+    const token = await this.#doors.mint({ user_id: 'clinic', username: 'clinic', ttl_s: this.#lifetimeS }).catch((error) => {
       this.#note(error.message);
       throw error;
     });

@@ -12,6 +12,7 @@ import { pause, until } from './drill-client.js';
 const TENANT = 'acme'; // whose simulated devices speak in --dev
 const TENANT_PATH = `/ws/tenant/${TENANT}`;
 const CLIENTS = 200;
+const CROWD = 100; // while they move, the sockets that they leave count as well, and Chromium allows a page 255
 const OPEN_WITHIN_MS = 30_000;
 const SPREAD_MS = 3_000; // no retry_ms of so few clients is longer
 const HOLD_S = 5;
@@ -41,7 +42,8 @@ export function storm(byServer) {
   return async (/** @type {Workshop} */ shop) => {
     const user = shop.person('storm');
     const token = await shop.token(user);
-    const clients = Array.from({ length: CLIENTS }, () => shop.make('/ws/notifications', () => token));
+    const count = byServer ? CLIENTS : CROWD;
+    const clients = Array.from({ length: count }, () => shop.make('/ws/notifications', () => token));
     const all = () => clients.every(({ open }) => open);
     await until(all, OPEN_WITHIN_MS, t('drills.what.all_open'));
     const began = performance.now();
@@ -50,13 +52,14 @@ export function storm(byServer) {
     await until(() => clients.every((each) => each.since(began).some(({ status }) => status.state !== 'open')), OPEN_WITHIN_MS, t('drills.what.end'));
     await until(all, OPEN_WITHIN_MS, t('drills.what.all_open'));
     const back = clients.map((each) => each.changes[each.changes.length - 1].at - began).sort((one, other) => one - other);
-    const failed = clients.reduce((sum, each) => sum + each.since(began).filter(({ status }) => status.attempt > 1).length, 0);
+    const waits = clients.reduce((sum, each) => sum + each.since(began).filter(({ status }) => status.state === 'waiting').length, 0);
+    const failed = waits - (byServer ? count : 0); // whoever is sent away waits once
     const [last] = back.slice(-1);
     return {
       passed: last < SPREAD_MS + 5_000 && !failed,
-      words: t('drills.saw.all_back', { n: number(CLIENTS), ms: number(last) }),
+      words: t('drills.saw.all_back', { n: number(count), ms: number(last) }),
       figures: /** @type {[string, string][]} */ ([
-        [t('drills.figure.median'), `${number(back[CLIENTS / 2])} ms`], [t('drills.figure.last'), `${number(last)} ms`],
+        [t('drills.figure.median'), `${number(back[count / 2])} ms`], [t('drills.figure.last'), `${number(last)} ms`],
         [t('drills.figure.failed'), number(failed)],
       ]),
     };

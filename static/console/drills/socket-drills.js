@@ -13,7 +13,7 @@ import { RETURN_WITHIN_MS } from './workshop.js';
 const NOTICES = 20;
 const NOTIFICATIONS = '/ws/notifications';
 const SHORT_LIFE_S = 3;
-const PATIENCE = { pingEveryMs: 500, pongWithinMs: 1_500 };
+const PATIENCE = { pingEveryMs: 1_500, pongWithinMs: 1_500 };
 const HOLD_S = 6;
 const CAUSED_WITHIN_MS = 5_000;
 
