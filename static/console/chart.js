@@ -11,7 +11,9 @@
  * @property {string} unit
  * @property {number} [spanMs]  how much time it shows
  * @property {number} [height]  in CSS pixels
+ * @property {boolean} [fits]  the scale is that of the values, rather than from 0 on
  *
+ * @typedef {{low: number, step: number, high: number}} Scale
  * @typedef {{at: number, values: (number | null)[]}} Point  a null value is a gap in that line
  */
 
@@ -73,9 +75,9 @@ export class LineChart {
     if (!this.#width) return;
     this.#svg.setAttribute('viewBox', `0 0 ${this.#width} ${this.#options.height}`);
     const shown = this.#points.toArray().filter(({ at }) => at >= now - this.#options.spanMs);
-    const top = scaleTop(shown);
-    this.#paths.forEach((path, place) => path.setAttribute('d', this.#line(shown, place, now, top)));
-    this.#grid.replaceChildren(...this.#scale(top), ...this.#times(now));
+    const scale = this.#options.fits ? fittingScale(shown) : { low: 0, step: scaleTop(shown) / 2, high: scaleTop(shown) };
+    this.#paths.forEach((path, place) => path.setAttribute('d', this.#line(shown, place, now, scale)));
+    this.#grid.replaceChildren(...this.#scale(scale), ...this.#times(now));
     this.#latest.forEach((element, place) => {
       const value = this.#points.last?.values[place];
       setText(element, value === null || value === undefined ? '–' : `${number(value)} ${this.#options.unit}`);
@@ -94,9 +96,9 @@ export class LineChart {
    * @param {Point[]} points
    * @param {number} place  of the series
    * @param {number} now
-   * @param {number} top
+   * @param {Scale} scale
    */
-  #line(points, place, now, top) {
+  #line(points, place, now, scale) {
     let path = '';
     let pen = 'M';
     for (const { at, values } of points) {
@@ -105,7 +107,7 @@ export class LineChart {
         pen = 'M';
         continue;
       }
-      path += `${pen}${this.#x(at, now).toFixed(1)} ${this.#y(value, top).toFixed(1)}h0`; // a point of its own is a dot
+      path += `${pen}${this.#x(at, now).toFixed(1)} ${this.#y(value, scale).toFixed(1)}h0`; // a point of its own is a dot
       pen = 'L';
     }
     return path;
@@ -122,18 +124,20 @@ export class LineChart {
 
   /**
    * @param {number} value
-   * @param {number} top
+   * @param {Scale} scale
    */
-  #y(value, top) {
+  #y(value, { low, high }) {
     const room = this.#options.height - MARGIN.top - MARGIN.bottom;
-    return MARGIN.top + room * (1 - value / top);
+    return MARGIN.top + room * (1 - (value - low) / (high - low));
   }
 
-  /** @param {number} top */
-  #scale(top) {
-    return [0, top / 2, top].flatMap((value, place) => {
-      const y = this.#y(value, top);
-      const words = place === 2 ? `${number(value)} ${this.#options.unit}` : number(value);
+  /** @param {Scale} scale */
+  #scale(scale) {
+    const { low, step, high } = scale;
+    const values = Array.from({ length: Math.round((high - low) / step) + 1 }, (_, place) => low + place * step);
+    return values.flatMap((value, place) => {
+      const y = this.#y(value, scale);
+      const words = place === values.length - 1 ? `${number(value)} ${this.#options.unit}` : number(value);
       return [
         makeSvg('line', { x1: String(MARGIN.left), x2: String(this.#width - MARGIN.right), y1: String(y), y2: String(y) }),
         makeSvg('text', { x: String(MARGIN.left - 5), y: String(y + 4), 'text-anchor': 'end' }, words),
@@ -155,6 +159,20 @@ export class LineChart {
     }
     return ticks;
   }
+}
+
+/**
+ * From the low to the high, in steps that are easy to read.
+ * @param {Point[]} points
+ * @returns {Scale}
+ */
+function fittingScale(points) {
+  const values = points.flatMap((point) => point.values.filter((value) => value !== null));
+  const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+  const rough = (high - low) / 2 || Math.abs(high) / 10 || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * (STEPS.find((each) => each * power >= rough) ?? 10);
+  return { low: Math.floor(low / step) * step, step, high: Math.max(Math.ceil(high / step), Math.floor(low / step) + 1) * step };
 }
 
 /** The next number above all values that is easy to read. @param {Point[]} points */

@@ -23,7 +23,7 @@ const announcer = new Announcer(byId('announcer'));
 const say = (text) => announcer.say(text);
 const credentials = new Credentials({ token: dev?.tokens[0]?.token, apiKey: dev?.api_key });
 const log = new LogPanel(byId('log'));
-const devices = new DevicesPanel(byId('devices'), { say });
+const devices = new DevicesPanel();
 const feed = new Feed(devices, say);
 const notifications = new NotificationsPanel(byId('notifications'), {
   ack: (id) => connect.acknowledge(id), credentials, say,

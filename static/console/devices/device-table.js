@@ -1,119 +1,92 @@
-/** The devices' latest values: one row for each tenant, device and series, in order, updated in place. */
+/** The table: however many series there are, only the rows in view are in the page. */
 
+import { byId, find } from '../element.js';
 import { DeviceRow } from './device-row.js';
-import { byId } from '../element.js';
 
-/** @typedef {import('../../hermes-client-types.js').Frame} Frame */
-
-const ROWS_MAX = 2_000; // beyond this a browser labours, and nobody reads it
+const MARGIN_ROWS = 6; // above and below the view, so that a scroll shows no hole
+const PAINT_EVERY_MS = 100; // eyes read no faster
 const AGES_EVERY_MS = 1_000;
 
 export class DeviceTable {
+  #fleet;
+  #region = byId('devices-scroll');
   #body = byId('devices-rows');
-  /** @type {Map<string, DeviceRow>} */
-  #rows = new Map();
-  /** @type {string[]} the keys, sorted as the rows stand */
-  #order = [];
-  /** @type {Set<DeviceRow>} */
-  #changed = new Set();
-  /** @type {Set<string>} */
-  #leftOut = new Set();
-  /** @type {Map<string, Frame>} the devices that are offline, with the frame that said so */
-  #offline = new Map();
-  #painting = false;
+  #above = find(this.#region, '.spacer.above td', HTMLElement);
+  #below = find(this.#region, '.spacer.below td', HTMLElement);
+  /** @type {DeviceRow[]} */
+  #rows = [];
+  #shown = false;
+  #pending = 0;
+  #painted = 0;
+  #ticking = 0;
 
-  constructor() { setInterval(() => this.#paintAges(), AGES_EVERY_MS); }
-
-  get size() { return this.#rows.size; }
-
-  get staleCount() { return [...this.#rows.values()].filter(({ stale }) => stale).length; }
-
-  /**
-   * Takes a value at once, paints once per picture.
-   * @param {Frame} frame
-   * @param {string} source  the name of the socket that brought it
-   */
-  take(frame, source) {
-    const key = deviceKey(frame) + frame.series;
-    const row = this.#rows.get(key) ?? this.#add(key, frame);
-    if (!row) return this.#leaveOut(key);
-    if (!row.take(frame, source)) return;
-    this.#changed.add(row);
-    if (this.#painting) return;
-    this.#painting = true;
-    requestAnimationFrame(() => this.#paint());
+  /** @param {import('./fleet.js').Fleet} fleet */
+  constructor(fleet) {
+    this.#fleet = fleet;
+    this.#region.addEventListener('scroll', () => this.#paintNow());
+    new ResizeObserver(() => this.#paintNow()).observe(this.#region);
   }
 
-  /** What only this socket has brought is stale from now on. @param {string} source */
-  lose(source) {
-    for (const row of this.#rows.values()) if (row.lose(source)) row.paintAge();
+  show() {
+    this.#shown = true;
+    this.#paintNow();
+    this.#ticking = window.setInterval(() => this.#paintNow(), AGES_EVERY_MS);
   }
 
-  /** A device came or went. @param {Frame} frame */
-  showPresence(frame) {
-    const device = deviceKey(frame);
-    if (frame.online) this.#offline.delete(device);
-    else if (this.#offline.size < ROWS_MAX) this.#offline.set(device, frame);
-    for (let place = placeOf(device, this.#order); this.#order[place]?.startsWith(device); place += 1) {
-      this.#rows.get(this.#order[place])?.showPresence(frame.online ? undefined : frame);
+  hide() {
+    this.#shown = false;
+    clearInterval(this.#ticking);
+  }
+
+  /** From the first row on: what is shown is another choice. */
+  restart() {
+    this.#region.scrollTop = 0;
+    this.#paintNow();
+  }
+
+  /** Something has changed: paint, but not for each of many changes. */
+  changed() {
+    if (this.#pending || !this.#shown) return;
+    const wait = Math.max(0, this.#painted + PAINT_EVERY_MS - performance.now());
+    this.#pending = window.setTimeout(() => this.#paintNow(), wait);
+  }
+
+  #paintNow() {
+    clearTimeout(this.#pending);
+    this.#pending = 0;
+    if (!this.#shown || document.hidden) return;
+    this.#painted = performance.now();
+    const { view } = this.#fleet;
+    const height = this.#rowHeight;
+    const count = Math.min(view.length, Math.ceil(this.#region.clientHeight / height) + 2 * MARGIN_ROWS);
+    const first = Math.max(0, Math.min(view.length - count, Math.floor(this.#region.scrollTop / height) - MARGIN_ROWS));
+    this.#provide(count);
+    const now = Date.now();
+    for (let place = 0; place < count; place += 1) this.#rows[place].show(view[first + place], first + place, now);
+    setHeight(this.#above, first * height);
+    setHeight(this.#below, (view.length - first - count) * height);
+    find(this.#region, 'table', HTMLTableElement).ariaRowCount = String(view.length + 1);
+  }
+
+  /** As the style sheet has it: taller on a phone. */
+  get #rowHeight() { return parseFloat(getComputedStyle(this.#region).getPropertyValue('--row')); }
+
+  /** @param {number} count  of rows */
+  #provide(count) {
+    while (this.#rows.length < count) {
+      const row = new DeviceRow();
+      this.#rows.push(row);
+      this.#body.append(row.element);
     }
-  }
-
-  /**
-   * @param {string} key
-   * @param {Frame} frame
-   */
-  #add(key, frame) {
-    if (this.#rows.size >= ROWS_MAX) return null;
-    const row = new DeviceRow(frame);
-    row.showPresence(this.#offline.get(deviceKey(frame)));
-    const place = placeOf(key, this.#order);
-    this.#body.insertBefore(row.element, this.#rows.get(this.#order[place])?.element ?? null);
-    this.#order.splice(place, 0, key);
-    this.#rows.set(key, row);
-    return row;
-  }
-
-  /** @param {string} key */
-  #leaveOut(key) {
-    if (this.#leftOut.size >= ROWS_MAX || this.#leftOut.has(key)) return;
-    this.#leftOut.add(key);
-    const count = `${this.#leftOut.size.toLocaleString()}${this.#leftOut.size === ROWS_MAX ? ' or more' : ''}`;
-    const note = byId('devices-full');
-    note.hidden = false;
-    note.textContent = `The table is full with ${ROWS_MAX.toLocaleString()} rows: ${count} further series are not shown.`;
-  }
-
-  #paint() {
-    this.#painting = false;
-    for (const row of this.#changed) row.paint();
-    this.#changed.clear();
-    byId('devices-count').textContent = this.#rows.size.toLocaleString();
-    byId('devices-empty').hidden = true;
-    byId('devices-scroll').hidden = false;
-  }
-
-  #paintAges() {
-    if (document.hidden) return;
-    for (const row of this.#rows.values()) row.paintAge();
+    for (const row of this.#rows.splice(count)) row.element.remove();
   }
 }
 
-/** What the keys of all the device's series begin with. @param {Frame} frame */
-function deviceKey({ tenant_id: tenant, device_id: device }) { return `${tenant}\u0000${device}\u0000`; }
-
 /**
- * Where a key belongs among sorted keys (binary search).
- * @param {string} key
- * @param {string[]} order
+ * @param {HTMLElement} element
+ * @param {number} height  in CSS pixels
  */
-function placeOf(key, order) {
-  let low = 0;
-  let high = order.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (order[middle] < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+function setHeight(element, height) {
+  const words = `${height}px`;
+  if (element.style.height !== words) element.style.height = words;
 }
