@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check coverage bench plots proto clean packages-run packages-test packages-bench packages-proto
+.PHONY: run test check coverage soak screenshots bench plots proto clean packages-run packages-test packages-bench packages-proto
 
 run: packages-run $(VENV)/.run
 	@$(BIN)/hermes serve --dev $(ARGS)
@@ -22,6 +22,14 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check hermes tests bench
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_layers.py
+
+# faults at random for a quarter of an hour; ARGS="--seconds 3600 --seed 7"
+soak: packages-test $(VENV)/.test
+	$(BIN)/python -m tests.soaks $(ARGS)
+
+# the README's picture
+screenshots: packages-test $(VENV)/.test
+	$(BIN)/python -m tests.screenshots
 
 bench: packages-bench $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)

@@ -49,7 +49,7 @@ class Console:
 
     def _read(self, line: ConsoleMessage) -> None:
         if line.type in ("error", "warning"):
-            self.faults.append(line.text)
+            self.faults.append(f"{line.text} ({line.location['url']})")
 
     def _check_origin(self, url: str) -> None:
         if urlsplit(url).netloc != urlsplit(self.url).netloc and not url.startswith(("data:", "blob:")):
