@@ -19,12 +19,12 @@
 
 import { make, makeSvg, setText } from './element.js';
 import { Ring } from './ring.js';
-import { number, t } from './strings.js';
+import { exactNumber, number, t } from './strings.js';
 
 const SPAN_MS = 120_000;
 const HEIGHT = 150;
 const POINTS_KEPT = 600;
-const MARGIN = { left: 44, right: 10, top: 8, bottom: 20 };
+const MARGIN = { left: 68, right: 10, top: 8, bottom: 20 };
 const STEPS = [1, 2, 2.5, 5, 10]; // of a scale that people read with ease
 const TICK_S = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400];
 const TICK_WIDTH = 70; // as much room as the words below need
@@ -137,7 +137,7 @@ export class LineChart {
     const values = Array.from({ length: Math.round((high - low) / step) + 1 }, (_, place) => low + place * step);
     return values.flatMap((value, place) => {
       const y = this.#y(value, scale);
-      const words = place === values.length - 1 ? `${number(value)} ${this.#options.unit}` : number(value);
+      const words = place === values.length - 1 ? `${exactNumber(value)} ${this.#options.unit}` : exactNumber(value);
       return [
         makeSvg('line', { x1: String(MARGIN.left), x2: String(this.#width - MARGIN.right), y1: String(y), y2: String(y) }),
         makeSvg('text', { x: String(MARGIN.left - 5), y: String(y + 4), 'text-anchor': 'end' }, words),

@@ -1,5 +1,6 @@
 /** The console: makes the panels and wires them together. */
 
+import { HermesHistory } from '../hermes-client.js';
 import { Announcer } from './announcer.js';
 import { readBoot } from './boot.js';
 import { ClinicPanel } from './clinic/clinic-panel.js';
@@ -22,14 +23,13 @@ const announcer = new Announcer(byId('announcer'));
 /** @param {string} text */
 const say = (text) => announcer.say(text);
 const credentials = new Credentials({ token: dev?.tokens[0]?.token, apiKey: dev?.api_key });
-const log = new LogPanel(byId('log'));
+const log = new LogPanel();
 const devices = new DevicesPanel();
 const feed = new Feed(devices, say);
-const notifications = new NotificationsPanel(byId('notifications'), {
-  ack: (id) => connect.acknowledge(id), credentials, say,
-});
+const history = new HermesHistory();
+const notifications = new NotificationsPanel({ ack: (id) => connect.acknowledge(id), credentials, history });
 const connect = new ConnectPanel({
-  credentials, say, attach,
+  credentials, history, say, attach,
   log: (socket, { kind, text }) => log.write({ at: Date.now(), socket, kind, text }),
 });
 const overview = new OverviewPanel(connect.cards, say);

@@ -7,6 +7,7 @@ import { readBoot } from './boot.js';
 
 const { language, strings } = readBoot();
 const plurals = new Intl.PluralRules(language);
+const exactNumbers = new Intl.NumberFormat(language, { maximumFractionDigits: 3 });
 const numbers = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 
 /**
@@ -32,6 +33,9 @@ export function maybe(key) { return /** @type {string | undefined} */ (strings[k
 
 /** As the language writes it, with one decimal at the most. @param {number} n */
 export function number(n) { return numbers.format(n); }
+
+/** With up to three decimals, for scales. @param {number} n */
+export function exactNumber(n) { return exactNumbers.format(n); }
 
 /**
  * @param {string} words

@@ -12,6 +12,7 @@ import { TokenField } from './token-field.js';
  *
  * @typedef {object} Surroundings
  * @property {import('../credentials.js').Credentials} credentials
+ * @property {import('../../hermes-client.js').HermesHistory} history  the clients fill it
  * @property {(client: HermesClient, name: string) => void} attach  called with each new client
  * @property {(name: string, line: {kind: string, text: string}) => void} log
  * @property {(text: string) => void} say  to screen readers
@@ -29,7 +30,7 @@ export class ConnectPanel {
   #token;
 
   /** @param {Surroundings} surroundings */
-  constructor({ credentials, attach, log, say }) {
+  constructor({ credentials, history, attach, log, say }) {
     const { dev } = readBoot();
     this.#credentials = credentials;
     this.#token = credentials.token;
@@ -41,7 +42,7 @@ export class ConnectPanel {
           client.on('error', ({ message }) => this.#errors.add(name, message));
           attach(client, name);
         },
-        log, say,
+        history, log, say,
       })));
     byId('device-ids').append(...(dev?.devices ?? []).map((value) => make('option', { value })));
     credentials.addEventListener('change', () => this.#changed());

@@ -11,6 +11,7 @@ import { explainClose, explainRefusal } from './close-codes.js';
  *
  * @typedef {object} Surroundings
  * @property {() => string} token
+ * @property {import('../../hermes-client.js').HermesHistory} history
  * @property {(client: HermesClient, name: string) => void} attach  called with each new client
  * @property {(name: string, line: {kind: string, text: string}) => void} log
  * @property {(text: string) => void} say  to screen readers
@@ -71,8 +72,8 @@ export class SocketCard extends EventTarget {
     this.disconnect();
     const path = this.#path();
     if (!path) return this.#askForId();
-    const { token, log, attach } = this.#surroundings;
-    const client = new HermesClient({ url: path, getToken: token, log: (line) => log(this.name, line) });
+    const { token, history, log, attach } = this.#surroundings;
+    const client = new HermesClient({ url: path, getToken: token, history, log: (line) => log(this.name, line) });
     this.client = client;
     client.on('state', (status) => this.#show(status));
     client.on('rtt', (ms) => this.#chart.push(Date.now(), [ms]));

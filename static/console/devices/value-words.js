@@ -13,9 +13,11 @@ export function valueText(data) {
   return typeof data === 'string' ? data : JSON.stringify(data);
 }
 
-/** Cut to what a row has room for. @param {unknown} data */
+/** Cut to what a row has room for; `{value, unit}` as people write it. @param {unknown} data */
 export function shortValue(data) {
-  const text = valueText(data);
+  const { value, unit, ...rest } = Object(data);
+  const plain = typeof value === 'number' && !Object.keys(rest).length;
+  const text = plain ? [value, unit].join(' ').trim() : valueText(data);
   return text.length > VALUE_SHOWN_CHARS ? `${text.slice(0, VALUE_SHOWN_CHARS)}…` : text;
 }
 

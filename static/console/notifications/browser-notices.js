@@ -1,6 +1,7 @@
 /** The browser's own notifications. Permission is asked for only by the button. */
 
 import { byId } from '../element.js';
+import { t } from '../strings.js';
 import { iconUrl } from './notification.js';
 
 /** @typedef {import('./notification.js').Notice} Notice */
@@ -25,7 +26,7 @@ export class BrowserNotices {
         body: notice.message, icon: iconUrl(notice.type), tag: 'hermes-notification',
       });
     } catch { // mobile browsers only let service workers do this
-      this.#words.textContent = 'This browser does not let a page show notifications.';
+      this.#words.textContent = t('notifications.browser.impossible');
     }
   }
 
@@ -33,11 +34,6 @@ export class BrowserNotices {
 
   #tell() {
     this.#button.hidden = this.#permission !== 'default';
-    this.#words.textContent = {
-      granted: 'Browser notifications are on.',
-      denied: 'Browser notifications are blocked in the browser’s settings for this page.',
-      absent: 'No browser notifications here: browsers want HTTPS or localhost for them.',
-      default: '',
-    }[this.#permission];
+    this.#words.textContent = this.#permission === 'default' ? '' : t(`notifications.browser.${this.#permission}`);
   }
 }

@@ -1,45 +1,45 @@
-/** Where notifications arrive: toast, browser notification and history for each, and its acknowledgement back. */
+/** Where notifications arrive: toast and browser notification for each, and its acknowledgement back. */
 
 import { BrowserNotices } from './browser-notices.js';
-import { History } from './history.js';
 import { HistoryList } from './history-list.js';
 import { noticeOf } from './notification.js';
 import { Toasts } from './toasts.js';
 
 /**
  * @typedef {import('./notification.js').Notice} Notice
- * @typedef {import('../../hermes-client-types.js').Frame} Frame
+ * @typedef {import('../../hermes-client.js').Frame} Frame
  */
 
 const IDS_REMEMBERED = 1_000; // more than two sockets can be apart
 
 export class NoticeDesk {
-  #history = new History();
-  #toasts = new Toasts((notice) => this.acknowledge(notice));
+  #toasts = new Toasts((notice) => this.acknowledge([notice]));
   #browser = new BrowserNotices();
   /** @type {Set<string>} */
   #seen = new Set();
   #ack;
 
-  /** @param {(id: string) => boolean} ack  sends it; false if no socket is open */
-  constructor(ack) {
+  /**
+   * @param {import('../../hermes-client.js').HermesHistory} history  filled by the clients
+   * @param {(id: string) => boolean} ack  sends it; false if no socket is open
+   */
+  constructor(history, ack) {
     this.#ack = ack;
-    new HistoryList(this.#history, (notice) => this.acknowledge(notice));
+    new HistoryList(history, (notices) => this.acknowledge(notices));
   }
 
   /** @param {Frame} frame */
   take(frame) {
     const notice = noticeOf(frame);
     if (this.#isSecondCopy(notice)) return;
-    this.#history.add(notice);
     this.#toasts.show(notice);
     this.#browser.show(notice);
   }
 
-  /** The toast goes in any case; the history keeps what could not be sent. @param {Notice} notice */
-  acknowledge(notice) {
-    this.#toasts.remove(notice);
-    if (this.#ack(notice.id)) this.#history.markAcked(notice);
+  /** The toasts go in any case; the history keeps what could not be sent. @param {Notice[]} notices */
+  acknowledge(notices) {
+    for (const notice of notices) this.#toasts.remove(notice);
+    notices.every(({ id }) => this.#ack(id)); // where one cannot be sent, none can
   }
 
   /** The notifications socket and the legacy socket both bring it. @param {Notice} notice */

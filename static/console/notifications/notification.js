@@ -1,5 +1,5 @@
 /**
- * A notification or broadcast, as the console keeps it.
+ * A notification or broadcast, as the console shows it.
  *
  * @typedef {'info' | 'warning' | 'error' | 'success'} Type
  *
@@ -13,10 +13,10 @@
  * @property {boolean} acked
  */
 
-const TYPES = ['info', 'warning', 'error', 'success'];
+export const TYPES = ['info', 'warning', 'error', 'success'];
 
 /**
- * @param {import('../../hermes-client-types.js').Frame} frame
+ * @param {import('../../hermes-client.js').Frame} frame  as it came, or as the history kept it
  * @returns {Notice}
  */
 export function noticeOf(frame) {
@@ -27,7 +27,7 @@ export function noticeOf(frame) {
     type: TYPES.includes(frame.type) ? frame.type : 'info',
     timestamp: typeof frame.timestamp === 'number' ? frame.timestamp : Date.now(),
     tenant: frame.channel === 'tenant' ? String(frame.tenant_id ?? '') : '',
-    acked: false,
+    acked: frame.acked === true,
   };
 }
 

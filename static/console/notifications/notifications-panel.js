@@ -1,20 +1,22 @@
-/** The notifications' panel. */
+/** The notifications: the history, the form, and what pops up anywhere in the page. */
 
 import { NoticeDesk } from './notice-desk.js';
 import { NotifyForm } from './notify-form.js';
 
-/** @typedef {import('../../hermes-client-types.js').Frame} Frame */
+/** @typedef {import('../../hermes-client.js').Frame} Frame */
 
 export class NotificationsPanel {
   #desk;
   #form;
 
   /**
-   * @param {HTMLElement} _root
-   * @param {{ack: (id: string) => boolean, credentials: import('../credentials.js').Credentials, say: (text: string) => void}} surroundings
+   * @param {object} surroundings
+   * @param {(id: string) => boolean} surroundings.ack
+   * @param {import('../credentials.js').Credentials} surroundings.credentials
+   * @param {import('../../hermes-client.js').HermesHistory} surroundings.history
    */
-  constructor(_root, { ack, credentials }) {
-    this.#desk = new NoticeDesk(ack);
+  constructor({ ack, credentials, history }) {
+    this.#desk = new NoticeDesk(history, ack);
     this.#form = new NotifyForm(credentials);
   }
 
@@ -23,8 +25,4 @@ export class NotificationsPanel {
 
   /** @param {Frame} frame */
   take(frame) { this.#desk.take(frame); }
-
-  show() {}
-
-  hide() {}
 }

@@ -1,12 +1,17 @@
-/** The form that does what a backend service does: `POST /notify`. */
+/** The form that does what a backend service does: `POST /notify`; and the same as a command to paste. */
 
-import { byId, find, make } from '../element.js';
+import { copyText } from '../copy.js';
+import { byId, find, make, setText } from '../element.js';
+import { t } from '../strings.js';
+
+/** @typedef {{user_id?: string, tenant_id?: string, title: string, message: string, type: string, data?: object}} Body */
+
+const FIELDS = ['addressee', 'title', 'message', 'type', 'data'];
 
 export class NotifyForm {
   #form = find(document, '#notify', HTMLFormElement);
   #answer = byId('notify-answer');
   #button = find(this.#form, '[type=submit]', HTMLButtonElement);
-
   #credentials;
 
   /** @param {import('../credentials.js').Credentials} credentials */
@@ -16,31 +21,68 @@ export class NotifyForm {
       event.preventDefault();
       this.#send();
     });
+    this.#form.addEventListener('input', () => this.#showCommand());
+    byId('notify-copy').addEventListener('click', async () => {
+      setText(byId('notify-copied'), t(await copyText(byId('notify-curl').textContent ?? '') ? 'copy.done' : 'copy.failed'));
+    });
+    this.#showCommand();
   }
 
   /** @param {string} userId */
-  set userId(userId) { this.#field('user_id').value = userId; }
+  set userId(userId) {
+    if (this.#value('kind') === 'user_id') this.#field('addressee').value = userId;
+    this.#showCommand();
+  }
+
+  /** What is sent; throws a SyntaxError where `data` is no JSON object. @returns {Body} */
+  get #body() {
+    const data = this.#value('data').trim();
+    return {
+      [this.#value('kind')]: this.#value('addressee'),
+      title: this.#value('title'), message: this.#value('message'), type: this.#value('type'),
+      ...(data && { data: objectOf(data) }),
+    };
+  }
+
+  #showCommand() {
+    try {
+      setText(byId('notify-curl'), command(this.#body));
+      this.#mark([]);
+    } catch {
+      setText(byId('notify-curl'), t('notifications.data_first'));
+      this.#mark(['data']);
+    }
+    setText(byId('notify-copied'), '');
+  }
 
   async #send() {
-    this.#button.disabled = true;
-    this.#answer.replaceChildren(make('p', {}, 'sending…'));
+    let body;
     try {
-      const response = await fetch('/notify', this.#request());
+      body = this.#body;
+    } catch {
+      this.#tell('bad', t('notifications.data_first'));
+      return this.#field('data').focus();
+    }
+    this.#button.disabled = true;
+    this.#answer.replaceChildren(make('p', {}, t('notifications.sending')));
+    try {
+      const response = await fetch('/notify', this.#request(body));
       this.#show(response.status, await response.json());
     } catch (error) {
-      this.#tell('bad', `No answer that could be read: ${error instanceof Error ? error.message : error}`);
+      this.#tell('bad', t('notifications.no_answer', { why: error instanceof Error ? error.message : String(error) }));
     } finally {
       this.#button.disabled = false;
     }
   }
 
-  /** @returns {RequestInit} */
-  #request() {
-    const body = Object.fromEntries(new FormData(this.#form));
-    const key = this.#credentials.apiKey;
+  /**
+   * @param {Body} body
+   * @returns {RequestInit}
+   */
+  #request(body) {
     /** @type {Record<string, string>} */
     const headers = { 'Content-Type': 'application/json' };
-    if (key) headers['X-API-Key'] = key;
+    if (this.#credentials.apiKey) headers['X-API-Key'] = this.#credentials.apiKey;
     return { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store' };
   }
 
@@ -50,17 +92,18 @@ export class NotifyForm {
    */
   #show(status, answer) {
     const fields = answer.error?.fields ?? {};
-    for (const name of ['user_id', 'title', 'message', 'type']) {
-      this.#field(name).setAttribute('aria-invalid', String(name in fields));
-    }
+    this.#mark(Object.keys(fields).map((name) => (name.endsWith('_id') ? 'addressee' : name)));
     if (answer.status !== 'success') {
       const list = Object.entries(fields).map(([name, words]) => make('li', {}, `${name}: ${words}`));
       this.#tell('bad', `${status} ${answer.error?.code}: ${answer.error?.message}`, make('ul', {}, ...list));
-    } else if (answer.sent) this.#tell('good', 'success, sent: true. An open socket of this user took it.');
-    else this.#tell('so-so', 'success, sent: false. This user has no open socket; nothing is kept for later.');
+    } else if (answer.sent) this.#tell('good', t('notifications.sent'));
+    else this.#tell('so-so', t('notifications.not_sent'));
     const { status: word, sent } = answer;
     this.#answer.append(make('code', {}, JSON.stringify({ status: word, sent })));
   }
+
+  /** @param {string[]} faulty */
+  #mark(faulty) { for (const name of FIELDS) this.#field(name).setAttribute('aria-invalid', String(faulty.includes(name))); }
 
   /**
    * @param {'good' | 'so-so' | 'bad'} mood
@@ -70,5 +113,21 @@ export class NotifyForm {
   #tell(mood, words, ...more) { this.#answer.replaceChildren(make('p', { class: mood }, words), ...more); }
 
   /** @param {string} name */
+  #value(name) { return this.#field(name).value; }
+
+  /** @param {string} name */
   #field(name) { return /** @type {HTMLInputElement} */ (this.#form.elements.namedItem(name)); }
+}
+
+/** @param {string} text @returns {object} */
+function objectOf(text) {
+  const value = JSON.parse(text);
+  if (!value || typeof value !== 'object' || Array.isArray(value)) throw new SyntaxError('no object');
+  return value;
+}
+
+/** For a POSIX shell; the key stands in a variable, so that it stays out of the history. @param {Body} body */
+function command(body) {
+  const quoted = `'${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
+  return `curl -s ${location.origin}/notify -H "X-API-Key: $HERMES_API_KEY" \\\n  -H 'Content-Type: application/json' -d ${quoted}`;
 }

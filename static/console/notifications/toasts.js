@@ -1,6 +1,7 @@
 /** New notifications, in the corner of the page. Warnings and errors stay until someone acknowledges them. */
 
 import { byId, make, makeButton } from '../element.js';
+import { t } from '../strings.js';
 import { iconUrl } from './notification.js';
 
 /** @typedef {import('./notification.js').Notice} Notice */
@@ -17,14 +18,17 @@ export class Toasts {
 
   /** @param {Notice} notice */
   show(notice) {
+    const button = makeButton(t('notifications.ack'), () => this.#acknowledge(notice));
+    button.setAttribute('aria-label', t('notifications.ack_this', { title: notice.title }));
     const toast = make('article', { class: 'toast', 'data-type': notice.type, 'data-id': notice.id },
-      make('img', { src: iconUrl(notice.type), alt: notice.type, width: '28', height: '28' }),
-      make('div', {}, make('strong', {}, notice.title), make('p', {}, notice.message)),
-      makeButton('Acknowledge', () => this.#acknowledge(notice)));
+      make('img', { src: iconUrl(notice.type), alt: t(`type.${notice.type}`), width: '28', height: '28' }),
+      make('div', {}, make('strong', {}, notice.title), make('p', {}, notice.message)), button);
     this.#root.append(toast);
     while (this.#root.childElementCount > SHOWN_AT_ONCE) this.#root.firstElementChild?.remove();
     if (notice.type === 'info' || notice.type === 'success') leaveInTime(toast);
   }
+
+  clear() { this.#root.replaceChildren(); }
 
   /** @param {Notice} notice */
   remove(notice) {
