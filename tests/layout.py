@@ -41,7 +41,8 @@ CUT = """
 () => [...document.body.querySelectorAll('main *, header *')].filter((element) => {
   if (element.closest('.skip, .unseen, input, textarea, svg')) return false;
   if (!element.checkVisibility({ visibilityProperty: true })) return false;
-  const { overflowX, textOverflow, display } = getComputedStyle(element);
+  const { overflowX, textOverflow, display, clipPath } = getComputedStyle(element);
+  if (clipPath !== 'none') return false; // for screen readers alone
   return ['hidden', 'clip'].includes(overflowX) && textOverflow !== 'ellipsis' && display !== 'inline'
     && element.scrollWidth > element.clientWidth + 1;
 }).map(({ tagName, id, className, textContent }) => `${tagName}#${id}.${className}: ${textContent.trim().slice(0, 40)}`)
