@@ -82,7 +82,7 @@ def test_a_full_server_is_waited_for_and_tried_at_once_on_a_click(console: Conso
     expect(page.locator("[data-socket=tenant] .close")).to_contain_text("Hermes has all the sockets")
     page.locator("[data-socket=tenant] .now").click()
     expect(note).to_contain_text("attempt 2")
-    expect(page.locator("#errors li").first).to_contain_text("tenant: the server closed: 1013")
+    expect(page.locator("#errors li").first).to_contain_text("Tenant: 1013 server_full: Hermes has all the sockets")
     expect(page.locator("#errors li").first).to_contain_text("(2 times)")
 
 

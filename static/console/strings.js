@@ -34,6 +34,9 @@ export function maybe(key) { return /** @type {string | undefined} */ (strings[k
 /** As the language writes it, with one decimal at the most. @param {number} n */
 export function number(n) { return numbers.format(n); }
 
+/** Always with one decimal, so that a countdown does not jump. */
+export const tenths = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
 /** With up to three decimals, for scales. @param {number} n */
 export function exactNumber(n) { return exactNumbers.format(n); }
 

@@ -2,8 +2,9 @@
 
 import { readBoot } from '../boot.js';
 import { byId, make } from '../element.js';
-import { t } from '../strings.js';
+import { maybe, t } from '../strings.js';
 import { ErrorList } from './error-list.js';
+import { faultWords } from './fault-words.js';
 import { SocketCard } from './socket-card.js';
 import { TokenField } from './token-field.js';
 
@@ -39,7 +40,7 @@ export class ConnectPanel {
       new SocketCard(/** @type {HTMLFormElement} */ (root), {
         token: () => credentials.token,
         attach: (client, name) => {
-          client.on('error', ({ message }) => this.#errors.add(name, message));
+          client.on('error', ({ message }) => this.#errors.add(maybe(`socket.${name}`) ?? name, faultWords(client, message)));
           attach(client, name);
         },
         history, log, say,

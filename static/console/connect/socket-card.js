@@ -3,7 +3,7 @@
 import { HermesClient } from '../../hermes-client.js';
 import { LineChart } from '../chart.js';
 import { find, setText } from '../element.js';
-import { number, t } from '../strings.js';
+import { number, t, tenths } from '../strings.js';
 import { explainClose, explainRefusal } from './close-codes.js';
 
 /**
@@ -77,7 +77,7 @@ export class SocketCard extends EventTarget {
     this.client = client;
     client.on('state', (status) => this.#show(status));
     client.on('rtt', (ms) => this.#chart.push(Date.now(), [ms]));
-    client.on('rtt', (ms) => setText(this.#part('.rtt'), `${ms.toFixed(1)} ms`));
+    client.on('rtt', (ms) => setText(this.#part('.rtt'), `${number(ms)} ms`));
     attach(client, this.name);
     client.connect();
   }
@@ -140,7 +140,7 @@ export class SocketCard extends EventTarget {
   /** @param {Status} status */
   #countDown({ nextTryAt, attempt }) {
     const tick = () => {
-      const seconds = (Math.max(0, nextTryAt - Date.now()) / 1000).toFixed(1);
+      const seconds = tenths.format(Math.max(0, nextTryAt - Date.now()) / 1000);
       this.#part('.note').textContent = t('connect.countdown', { seconds, attempt });
     };
     tick();
