@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocke
 
 from tests.brokers import Broker, mosquitto
 from tests.conftest import SECRET, token
-from tests.consoles import Console, chromium
+from tests.consoles import Console
 from tests.programs import Program, hermes
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
@@ -21,13 +21,6 @@ NOON = 1_763_812_800_000  # 2025-11-22 12:00:00 UTC
 SECOND = 1_000
 BACK_GONE_TIMEOUT_MS = 20_000  # the word of the return stays for 10 s
 RECONNECT_TIMEOUT_MS = 15_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of this file."""
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +103,7 @@ def played(context: BrowserContext, quiet: Program) -> Iterator[Played]:
     page.clock.install(time=NOON / 1_000)
     made = Played(page)
     made.play("tenant")
-    console.open()
+    console.open("devices")
     console.card("tenant").expect_state("open")
     yield made
     assert console.unexpected == []
@@ -238,7 +231,7 @@ def wait_for_sockets(played: Played, name: str, number: int) -> None:
             break
         played.page.wait_for_timeout(100)  # lets the page's socket reach the test
     assert len(played.sockets[name]) == number
-    expect(played.page.locator(f"[data-socket={name}] .word")).to_have_text("open")
+    Console(played.page, played.page.url).card(name).expect_state("open")
 
 
 def test_a_value_stays_live_while_another_socket_brings_it(context: BrowserContext, quiet: Program) -> None:
@@ -246,16 +239,50 @@ def test_a_value_stays_live_while_another_socket_brings_it(context: BrowserConte
     console = Console(context.new_page(), f"{quiet.url}/")
     played = Played(console.page)
     played.play("tenant", "legacy")
-    console.open()
+    console.open("devices")
     for name in ("tenant", "legacy"):
         console.card(name).expect_state("open")
     played.say(device("temp", 21), device("alone", 1))
     played.say(device("temp", 21), on="legacy")
     played.expect_freshness("alone", "live")
-    console.page.locator("[data-socket=tenant] .toggle").click()
+    toggle_tenant(console)
     played.expect_freshness("alone", "stale")
     played.expect_freshness("temp", "live")
     played.expect_feed("Not come again yet, and marked as stale: 1 of 2 values.")
+
+
+def toggle_tenant(console: Console) -> None:
+    """Connect or disconnect the tenant socket, as its user does."""
+    console.show("connect")
+    console.page.locator("[data-socket=tenant] .toggle").click()
+    console.show("devices")
+
+
+def test_a_lost_socket_brings_nothing_even_if_it_repeated_a_stale_value(
+    context: BrowserContext, quiet: Program
+) -> None:
+    """It is forgotten at each loss: once another socket that went on with the series is gone too, nobody brings it."""
+    console = Console(context.new_page(), f"{quiet.url}/")
+    played = Played(console.page)
+    played.play("tenant", "legacy")
+    console.open("devices")
+    for name in ("tenant", "legacy"):
+        console.card(name).expect_state("open")
+    played.say(device("temp", 21))
+    played.expect_freshness("temp", "live")
+    for opened in (2, 3):
+        toggle_tenant(console)
+        played.expect_freshness("temp", "stale")
+        toggle_tenant(console)
+        wait_for_sockets(played, "tenant", opened)
+        if opened == 2:
+            played.say(device("temp", 21, snapshot=True), device("last", opened))
+            played.expect_freshness("last", "live")
+            played.expect_freshness("temp", "stale")
+    played.say(device("temp", 22), on="legacy")
+    played.expect_freshness("temp", "live")
+    played.sockets["legacy"][-1].close(code=1001, reason="stopping;retry_ms=60000")
+    played.expect_freshness("temp", "stale")
 
 
 def test_a_device_that_is_gone_says_since_when(played: Played) -> None:
@@ -315,8 +342,7 @@ CONTRAST = """element => {
 
 
 def shoot(page: Page, name: str, width: int) -> None:
-    """A screenshot of the device panel under the header."""
-    page.locator(".devices").evaluate("panel => panel.scrollIntoView({block: 'center'})")
+    """A screenshot of the device panel."""
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
     ARTIFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTIFACTS / f"console-{name}.png")
@@ -339,14 +365,14 @@ def test_a_killed_broker_makes_values_stale_until_each_comes_again(context: Brow
         console = Console(context.new_page(), f"{program.url}/", expected=("503",))
         console.watch()
         played, page = Played(console.page), console.page
-        console.open()
+        console.open("connect")
         expect(page.locator("#mqtt-lamp .word")).to_have_text("up", timeout=10_000)
         broker.publish("tenants/acme/devices/d1/temp", "21")
         broker.publish("tenants/acme/devices/d1/humidity", "40")
         broker.publish("tenants/acme/devices/d1/online", "false")
         page.fill("[data-socket=tenant] input", "acme")
         page.fill("#token-value", token(tenant_id="acme"))
-        page.locator("[data-socket=tenant] .toggle").click()
+        toggle_tenant(console)
         played.expect_freshness("humidity", "snapshot")
         expect(played.row("temp").locator(".offline")).to_have_text(re.compile(r"^offline since [\d:]+$"))
         broker.publish("tenants/acme/devices/d1/temp", "22")

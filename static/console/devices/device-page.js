@@ -6,8 +6,9 @@ import { byId, make, setText } from '../element.js';
 import { Ring } from '../ring.js';
 import { t } from '../strings.js';
 import { clockWords } from '../time-words.js';
+import { numberIn } from './numbers.js';
 import { deviceKey } from './series.js';
-import { offlineWords, rateWords, valueAge, valueText } from './value-words.js';
+import { freshness, offlineWords, rateWords, valueAge, valueText } from './value-words.js';
 
 /**
  * @typedef {import('../../hermes-client.js').Frame} Frame
@@ -16,6 +17,7 @@ import { offlineWords, rateWords, valueAge, valueText } from './value-words.js';
  */
 
 const FRAMES_KEPT = 100;
+const SHOWN_CHARS = 2_000; // a copy has all of it
 const CHARTS_MAX = 24;
 const CHART_SPAN_MS = 600_000;
 const CHART_HEIGHT = 120;
@@ -28,7 +30,11 @@ export class DevicePage {
   #cards = new Map();
   /** @type {Ring<{at: number, frame: Frame}>} */
   #frames = new Ring(FRAMES_KEPT);
-  #changed = false;
+  /** @type {Frame[]} those on the screen, the newest first */
+  #listed = [];
+  /** How many have come since they were listed. */
+  #news = 0;
+  #charts = 0;
   #paused = false;
   #ticking = 0;
 
@@ -36,10 +42,8 @@ export class DevicePage {
   constructor(fleet) {
     this.#fleet = fleet;
     byId('device-pause').addEventListener('click', () => this.#pause(!this.#paused));
-    byId('device-copy').addEventListener('click', async () => {
-      const lines = this.#frames.toArray().map(({ frame }) => JSON.stringify(frame));
-      setText(byId('device-copied'), t(await copyText(lines.join('\n')) ? 'copy.done' : 'copy.failed'));
-    });
+    offerCopy('device-copy', 'device-copied', () => this.#listed.map((frame) => JSON.stringify(frame)).join('\n'));
+    offerCopy('device-url-copy', 'device-url-copied', () => byId('device-url').textContent ?? '');
   }
 
   /**
@@ -52,14 +56,18 @@ export class DevicePage {
     setText(byId('device-name'), device);
     setText(byId('device-tenant'), tenant);
     setText(byId('device-url'), `${location.origin.replace('http', 'ws')}/ws/device/${encodeURIComponent(device)}`);
-    setText(byId('device-copied'), '');
+    for (const id of ['device-copied', 'device-url-copied']) setText(byId(id), '');
     this.#pause(false);
     this.#frames.clear();
+    [this.#listed, this.#news, this.#charts] = [[], 0, 0];
+    byId('device-frames').replaceChildren();
     this.#cards.clear();
     byId('device-series').replaceChildren();
     this.#paint();
     this.#ticking = window.setInterval(() => this.#paint(), PAINT_EVERY_MS);
   }
+
+  focus() { byId('device-name').focus(); }
 
   hide() {
     clearInterval(this.#ticking);
@@ -70,15 +78,14 @@ export class DevicePage {
   take(frame, series) {
     if (!this.#key || !series || deviceKey(frame) !== this.#key) return;
     this.#frames.push({ at: Date.now(), frame });
-    this.#changed = true;
+    this.#news += 1;
     const last = series.numbers.last;
-    if (last) this.#cards.get(series)?.chart?.push(last.at, [last.value]);
+    if (last && numberIn(frame.data) !== null) this.#cards.get(series)?.chart?.push(last.at, [last.value]);
   }
 
   /** @param {boolean} paused */
   #pause(paused) {
     this.#paused = paused;
-    this.#changed = true;
     const button = byId('device-pause');
     button.setAttribute('aria-pressed', String(paused));
     setText(button, t(paused ? 'devices.resume' : 'devices.pause'));
@@ -89,12 +96,20 @@ export class DevicePage {
     const now = Date.now();
     const all = this.#fleet.device(this.#key);
     byId('device-unknown').hidden = all.length > 0;
-    setText(byId('device-presence'), all.length ? offlineWords(all[0]) : '');
+    setText(byId('device-presence'), offlineWords({ offline: this.#fleet.offline(this.#key) }));
     for (const series of all) this.#paintCard(series, this.#cards.get(series) ?? this.#addCard(series), now);
-    if (!this.#changed || this.#paused) return;
-    this.#changed = false;
-    byId('device-frames').replaceChildren(...this.#frames.toArray().reverse().map(({ at, frame }) => (
-      make('li', {}, make('time', {}, clockWords(at)), ' ', make('code', {}, JSON.stringify(frame))))));
+    if (this.#news && !this.#paused) this.#list();
+  }
+
+  /** Only what is new is made: a hundred large frames twice a second would be felt. */
+  #list() {
+    const newest = this.#frames.toArray().reverse();
+    const list = byId('device-frames');
+    list.prepend(...newest.slice(0, this.#news).map(({ at, frame }) => (
+      make('li', {}, make('time', {}, clockWords(at)), ' ', make('code', {}, cut(JSON.stringify(frame)))))));
+    while (list.childElementCount > FRAMES_KEPT) list.lastElementChild?.remove();
+    this.#listed = newest.map(({ frame }) => frame);
+    this.#news = 0;
   }
 
   /** @param {Series} series */
@@ -102,16 +117,26 @@ export class DevicePage {
     const value = make('p', { class: 'mono' });
     const note = make('p', { class: 'muted' });
     const root = make('section', { class: 'card' }, make('h3', {}, series.name || '–'), value, note);
-    const { numbers } = series;
-    const chart = numbers.length && this.#cards.size < CHARTS_MAX ? new LineChart(root, {
-      title: `${series.device} ${series.name}`, unit: series.unit, spanMs: CHART_SPAN_MS, height: CHART_HEIGHT, fits: true,
-      series: [{ label: series.name || '–', colour: 'var(--series-1)' }],
-    }) : null;
-    for (const point of numbers.toArray()) chart?.push(point.at, [point.value]);
     byId('device-series').append(root);
-    const card = { root, value, note, chart };
+    /** @type {Card} */
+    const card = { root, value, note, chart: null };
     this.#cards.set(series, card);
     return card;
+  }
+
+  /**
+   * Once there is a number to draw.
+   * @param {Series} series
+   * @param {Element} root
+   */
+  #addChart(series, root) {
+    this.#charts += 1;
+    const chart = new LineChart(root, {
+      title: `${series.device} ${series.name}`, unit: series.unit, spanMs: CHART_SPAN_MS, height: CHART_HEIGHT, fits: true,
+      series: [{ label: series.name || '–', colour: 'var(--series-1)' }],
+    });
+    for (const point of series.numbers.toArray()) chart.push(point.at, [point.value]);
+    return chart;
   }
 
   /**
@@ -119,10 +144,25 @@ export class DevicePage {
    * @param {Card} card
    * @param {number} now
    */
-  #paintCard(series, { root, value, note, chart }, now) {
-    root.dataset.freshness = series.stale ? 'stale' : 'live';
-    setText(value, valueText(series.frame.data));
+  #paintCard(series, card, now) {
+    const { root, value, note } = card;
+    root.dataset.freshness = freshness(series);
+    setText(value, cut(valueText(series.frame.data)));
     setText(note, `${valueAge(series, now)} · ${rateWords(series, now)} · ${series.frame.topic ?? ''}`);
-    chart?.paint(now);
+    if (series.numbers.length && this.#charts < CHARTS_MAX) card.chart ??= this.#addChart(series, root);
+    card.chart?.paint(now);
   }
+}
+
+/** @param {string} text */
+function cut(text) { return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text; }
+
+/**
+ * @param {string} button  its id
+ * @param {string} answer  the id of where it says how it went
+ * @param {() => string} text
+ */
+function offerCopy(button, answer, text) {
+  byId(button).addEventListener('click', async () => (
+    setText(byId(answer), t(await copyText(text()) ? 'copy.done' : 'copy.failed'))));
 }

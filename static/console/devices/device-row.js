@@ -2,7 +2,7 @@
 
 import { make, setText } from '../element.js';
 import { Sparkline } from '../sparkline.js';
-import { offlineWords, rateWords, shortValue, topicWords, valueAge, valueText } from './value-words.js';
+import { freshness, offlineWords, rateWords, shortValue, topicWords, valueAge, valueText } from './value-words.js';
 
 /** @typedef {import('./series.js').Series} Series */
 
@@ -32,6 +32,13 @@ export class DeviceRow {
     this.element = make('tr', { role: 'row' }, this.#tenant, device, this.#series, this.#value, trend, this.#age, this.#rate, this.#topic);
   }
 
+  /** What it shows. */
+  get series() { return this.#shown; }
+
+  get hasFocus() { return this.element.contains(document.activeElement); }
+
+  focus() { this.#link.focus({ preventScroll: true }); }
+
   /**
    * @param {Series} series
    * @param {number} place  in what is shown, from 0
@@ -57,7 +64,7 @@ export class DeviceRow {
 
   /** @param {Series} series */
   #paint(series) {
-    const { frame, stale, offline, numbers } = series;
+    const { frame, offline, numbers } = series;
     setText(this.#value, shortValue(frame.data));
     this.#value.title = valueText(frame.data).slice(0, TITLE_CHARS);
     setText(this.#topic, topicWords(series));
@@ -65,7 +72,7 @@ export class DeviceRow {
     this.#offline.hidden = !offline;
     setText(this.#offline, offlineWords(series));
     this.element.toggleAttribute('data-offline', Boolean(offline));
-    this.element.dataset.freshness = stale ? 'stale' : frame.snapshot ? 'snapshot' : 'live';
+    this.element.dataset.freshness = freshness(series);
     this.#trend.draw(numbers.toArray().map(({ value }) => value));
     this.#flash(series);
   }

@@ -3,6 +3,8 @@
 import { byId, find } from '../element.js';
 import { DeviceRow } from './device-row.js';
 
+/** @typedef {import('./series.js').Series} Series */
+
 const MARGIN_ROWS = 6; // above and below the view, so that a scroll shows no hole
 const PAINT_EVERY_MS = 100; // eyes read no faster
 const AGES_EVERY_MS = 1_000;
@@ -19,6 +21,9 @@ export class DeviceTable {
   #pending = 0;
   #painted = 0;
   #ticking = 0;
+  #top = 0;
+  /** @type {Series | null | undefined} whose link had the focus when the table was left */
+  #left = null;
 
   /** @param {import('./fleet.js').Fleet} fleet */
   constructor(fleet) {
@@ -29,14 +34,22 @@ export class DeviceTable {
 
   show() {
     this.#shown = true;
+    this.#region.scrollTop = this.#top; // not every browser remembers it of what was hidden
     this.#paintNow();
     this.#ticking = window.setInterval(() => this.#paintNow(), AGES_EVERY_MS);
   }
 
   hide() {
+    if (this.#shown) {
+      this.#top = this.#region.scrollTop;
+      this.#left = this.#rows.find((row) => row.hasFocus)?.series;
+    }
     this.#shown = false;
     clearInterval(this.#ticking);
   }
+
+  /** Where the focus was when the table was left. */
+  focus() { (this.#rows.find(({ series }) => series === this.#left) ?? this.#region).focus(); }
 
   /** From the first row on: what is shown is another choice. */
   restart() {
@@ -60,9 +73,10 @@ export class DeviceTable {
     const height = this.#rowHeight;
     const count = Math.min(view.length, Math.ceil(this.#region.clientHeight / height) + 2 * MARGIN_ROWS);
     const first = Math.max(0, Math.min(view.length - count, Math.floor(this.#region.scrollTop / height) - MARGIN_ROWS));
-    this.#provide(count);
+    const wanted = view.slice(first, first + count);
+    this.#arrange(wanted);
     const now = Date.now();
-    for (let place = 0; place < count; place += 1) this.#rows[place].show(view[first + place], first + place, now);
+    this.#rows.forEach((row, place) => row.show(wanted[place], first + place, now));
     setHeight(this.#above, first * height);
     setHeight(this.#below, (view.length - first - count) * height);
     find(this.#region, 'table', HTMLTableElement).ariaRowCount = String(view.length + 1);
@@ -71,14 +85,23 @@ export class DeviceTable {
   /** As the style sheet has it: taller on a phone. */
   get #rowHeight() { return parseFloat(getComputedStyle(this.#region).getPropertyValue('--row')); }
 
-  /** @param {number} count  of rows */
-  #provide(count) {
-    while (this.#rows.length < count) {
-      const row = new DeviceRow();
-      this.#rows.push(row);
-      this.#body.append(row.element);
+  /**
+   * One row for each. What stays in view keeps its row, so that a focused link never leads elsewhere; the others' rows
+   * are put to new use.
+   * @param {Series[]} wanted
+   */
+  #arrange(wanted) {
+    const kept = new Map(this.#rows.map((row) => [row.series, row]));
+    const staying = new Set(wanted);
+    const spare = this.#rows.filter(({ series }) => !series || !staying.has(series));
+    if (spare.some((row) => row.hasFocus)) this.#region.focus({ preventScroll: true });
+    for (const { element } of spare) element.remove();
+    this.#rows = wanted.map((series) => kept.get(series) ?? spare.pop() ?? new DeviceRow());
+    let next = this.#body.firstElementChild;
+    for (const { element } of this.#rows) {
+      if (element === next) next = next.nextElementSibling;
+      else this.#body.insertBefore(element, next);
     }
-    for (const row of this.#rows.splice(count)) row.element.remove();
   }
 }
 

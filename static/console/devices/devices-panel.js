@@ -17,6 +17,7 @@ export class DevicesPanel {
   #text = find(document, '#devices-filter', HTMLInputElement);
   #choice = find(document, '#devices-choice', HTMLSelectElement);
   #listed = false;
+  #shown = false;
 
   constructor() {
     for (const field of [this.#text, this.#choice]) field.addEventListener('input', () => this.#filter());
@@ -51,15 +52,20 @@ export class DevicesPanel {
   /** @param {string} rest  `tenant/device` for that device's page */
   show(rest) {
     const [tenant, device] = rest.split('/').map(decoded);
+    const within = this.#shown; // from another panel, the navigation sees to the focus
+    this.hide();
+    this.#shown = true;
     byId('device-page').hidden = !device;
     byId('devices-list').hidden = Boolean(device);
-    this.hide();
+    const part = device ? this.#page : this.#table;
     if (device) this.#page.show(tenant, device);
     else this.#table.show();
+    if (within) part.focus();
     this.#count();
   }
 
   hide() {
+    this.#shown = false;
     this.#table.hide();
     this.#page.hide();
   }

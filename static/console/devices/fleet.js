@@ -65,7 +65,7 @@ export class Fleet {
   /** What only this socket has brought is stale from now on; whether there is any. @param {string} source */
   lose(source) {
     let lost = 0;
-    for (const series of this.#order) if (!series.stale && series.lose(source)) lost += 1;
+    for (const series of this.#order) if (series.lose(source)) lost += 1;
     this.staleCount += lost;
     return lost > 0;
   }

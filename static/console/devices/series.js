@@ -1,6 +1,6 @@
 /** One series of one device: its last value, how fresh that is, and the numbers before it. Knows nothing of the page. */
 
-import { Ring } from '../ring.js';
+import { NumberRing } from './number-ring.js';
 import { numberIn, unitOf } from './numbers.js';
 import { RateMeter } from './rate-meter.js';
 
@@ -29,8 +29,7 @@ export class Series {
   offline;
   /** Grows with every change that a row shows. */
   version = 0;
-  /** @type {Ring<{at: number, value: number}>} */
-  numbers = new Ring(NUMBERS_KEPT);
+  numbers = new NumberRing(NUMBERS_KEPT);
   #meter = new RateMeter();
   /** @type {Set<string>} the sockets that have brought the value, and would bring the next */
   #sources = new Set();
@@ -57,25 +56,31 @@ export class Series {
   take(frame, source) {
     const isNewer = !frame.snapshot || isLater(frame, this.frame);
     const isFirst = !this.#sources.size && !this.stale;
-    const isEcho = !frame.snapshot && isSame(frame, this.frame);
     this.#sources.add(source);
     if (!isNewer && !this.stale && !isFirst) return false;
-    if (isEcho && !this.stale) return false;
     if (isNewer) this.stale = false;
     // A live value's age counts from its arrival here, so that a wrong clock on either side does not matter; of a
     // replayed value only the server knows when it came, and of some nobody.
     this.bornAt = frame.snapshot || frame.timestamp === null ? frame.timestamp : Date.now();
     this.frame = frame;
     this.version += 1;
-    if (!frame.snapshot) this.#meter.count(Date.now(), 1 + (frame.skipped ?? 0));
-    const value = numberIn(frame.data);
-    if (value !== null) this.numbers.push({ at: this.bornAt ?? Date.now(), value });
+    if (source === this.#leader) this.#note(frame);
     return true;
   }
 
-  /** Whether that socket was the last one that would bring the next value. @param {string} source */
+  /** Several sockets may bring the same messages, in batches of their own: those of the first one count. */
+  get #leader() { return this.#sources.values().next().value; }
+
+  /** @param {Frame} frame */
+  #note(frame) {
+    if (!frame.snapshot) this.#meter.count(Date.now(), 1 + (frame.skipped ?? 0));
+    const value = numberIn(frame.data);
+    if (value !== null) this.numbers.push({ at: this.bornAt ?? Date.now(), value });
+  }
+
+  /** Whether it is stale from now on, for that socket was the last one that would bring the next value. @param {string} source */
   lose(source) {
-    if (!this.#sources.delete(source) || this.#sources.size) return false;
+    if (!this.#sources.delete(source) || this.#sources.size || this.stale) return false;
     this.stale = true;
     this.version += 1;
     return true;
@@ -92,14 +97,4 @@ export function deviceKey({ tenant_id: tenant, device_id: device }) { return `${
  */
 function isLater({ timestamp }, known) {
   return timestamp !== null && (known.timestamp === null || timestamp > known.timestamp);
-}
-
-/**
- * The same message, brought by another socket of this page.
- * @param {Frame} frame
- * @param {Frame} known
- */
-function isSame(frame, known) {
-  return frame.timestamp !== null && frame.timestamp === known.timestamp && !known.snapshot
-    && JSON.stringify(frame.data) === JSON.stringify(known.data);
 }

@@ -21,6 +21,9 @@ export function shortValue(data) {
   return text.length > VALUE_SHOWN_CHARS ? `${text.slice(0, VALUE_SHOWN_CHARS)}…` : text;
 }
 
+/** Whether the value is current: the page dims what is not. @param {Series} series */
+export function freshness({ stale, frame }) { return stale ? 'stale' : frame.snapshot ? 'snapshot' : 'live'; }
+
 /** How old the value is, by whose word. @param {Series} series @param {number} now  Unix ms */
 export function valueAge({ stale, frame, bornAt }, now) {
   const words = bornAt === null ? unknownAge(frame) : agoWords(bornAt, now, stale || frame.snapshot);
@@ -47,7 +50,7 @@ export function rateWords(series, now) {
   return rate >= 1 ? t('devices.per_second', { n: number(rate) }) : t('devices.per_minute', { n: number(rate * 60) });
 }
 
-/** @param {Series} series */
+/** @param {{offline?: import('../../hermes-client.js').Frame}} device  or one of its series */
 export function offlineWords({ offline }) {
   if (!offline) return '';
   return offline.since ? t('devices.offline_since', { time: clockWords(offline.since) }) : t('devices.offline');
