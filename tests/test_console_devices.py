@@ -43,12 +43,14 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 
 @pytest.fixture
-def played(context: BrowserContext, quiet: Program) -> Iterator[Played]:
-    """The panel, with its tenant and legacy sockets open."""
+def played(context: BrowserContext, quiet: Program, request: pytest.FixtureRequest) -> Iterator[Played]:
+    """The panel, with its tenant and legacy sockets open; its clock in the hands of a test that asks for it."""
     page = context.new_page()
     page.set_viewport_size({"width": 1280, "height": 900})
     console = Console(page, f"{quiet.url}/")
     console.watch()
+    if getattr(request, "param", "") == "clock":
+        page.clock.install(time=NOON_S)
     made = Played(page)
     made.play("tenant", "legacy")
     console.open("devices")
@@ -158,12 +160,10 @@ def test_the_sparkline_follows_the_numbers_in_the_data(played: Played) -> None:
     assert len(points(played, "temp")) == 60
 
 
+@pytest.mark.parametrize("played", ["clock"], indirect=True)
 def test_the_rate_is_that_of_the_last_minute(played: Played) -> None:
     """Per second if it is one at the least, else per minute; replayed values are none, and skipped ones count."""
     page = played.page
-    page.clock.install(time=NOON_S)
-    page.reload()
-    expect(page.locator("form[data-socket=tenant][data-state=open]")).to_have_count(1)
     played.say(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
     played.say(device("slow", 1), device("kept", 1, snapshot=True))
     expect(played.row("slow")).to_be_visible()
