@@ -68,7 +68,7 @@
  * @property {number} [backoffMaxMs]  30 000
  * @property {number} [pingEveryMs]  30 000
  * @property {number} [pongWithinMs]  10 000
- * @property {number} [openWithinMs]  15 000: a handshake that takes longer has failed
+ * @property {number} [openWithinMs]  15 000: a token and handshake that take longer have failed
  * @property {number} [refreshBeforeMs]  60 000 before the token's `exp`, `getToken` is asked for the next
  * @property {import('./hermes-client.js').HermesHistory} [history]  keeps notifications and broadcasts; several clients may share one
  * @property {boolean} [numbered]  ids that end in a number are consecutive, so that gaps can be counted

@@ -265,7 +265,7 @@ export type Options = {
      */
     pongWithinMs?: number | undefined;
     /**
-     * 15 000: a handshake that takes longer has failed
+     * 15 000: a token and handshake that take longer have failed
      */
     openWithinMs?: number | undefined;
     /**

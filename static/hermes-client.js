@@ -16,9 +16,9 @@ const DEFAULTS = {
   refreshBeforeMs: 60_000,
 };
 const encoder = new TextEncoder();
-/** @type {Close} what a browser reports of a connection that broke */
+/** @type {Close} as a browser reports a broken connection */
 const BROKEN = { code: 1006, reason: '' };
-/** @type {Link} what a fresh socket may take for granted unless it is told otherwise */
+/** @type {Link} until a fresh socket is told otherwise */
 const ASSUMED_UP = { up: true, since: null };
 /** @type {Map<unknown, 'notification' | 'device' | 'broadcast'>} */
 const EVENT_OF_CHANNEL = new Map([['notifications', 'notification'], ['device', 'device'], ['tenant', 'broadcast']]);
@@ -106,7 +106,7 @@ export class HermesClient extends EventTarget {
    * @param {object} message
    */
   send(message) {
-    if (this.state !== 'open' || !this.#socket) return false;
+    if (this.state !== 'open' || this.#socket?.readyState !== 1) return false;
     const text = JSON.stringify(message);
     const size = encoder.encode(text).length;
     if (size > MESSAGE_MAX_BYTES) {
@@ -151,8 +151,10 @@ export class HermesClient extends EventTarget {
 
   async #try() {
     const run = this.#begin('connecting');
+    if (run !== this.#run) return;
+    this.#after('open', this.#options.openWithinMs, () => this.#wait('no answer in time', BROKEN));
     const reason = this.#ask;
-    if (reason && run === this.#run) {
+    if (reason) {
       const token = await this.#newToken(reason, (message) => this.#wait(message));
       if (token === undefined) return;
       if (!token || (reason !== 'first' && token === this.#token)) {
@@ -193,7 +195,6 @@ export class HermesClient extends EventTarget {
     socket.onopen = () => this.#opened();
     socket.onmessage = (event) => this.#received(event.data);
     socket.onclose = ({ code, reason }) => this.#closed({ code, reason });
-    this.#after('open', this.#options.openWithinMs, () => this.#wait('no answer to the handshake', BROKEN));
   }
 
   #opened() {

@@ -6,6 +6,7 @@ class FakeSocket {
   onclose = null;
   sent = [];
   closedWith = undefined;
+  readyState = 0;
 
   constructor(url, protocols) {
     this.url = url;
@@ -17,7 +18,10 @@ class FakeSocket {
   close(code) { this.closedWith = code; }
 
   // What the server does:
-  accept() { this.onopen?.({}); }
+  accept() {
+    this.readyState = 1;
+    this.onopen?.({});
+  }
 
   frame(value) { this.onmessage?.({ data: typeof value === 'string' ? value : JSON.stringify(value) }); }
 

@@ -312,3 +312,32 @@ test('a token that is no JWT is not in the log either, nor in what getToken says
   assert.ok(!lines.join('\n').includes('opaque-secret'));
   client.close();
 });
+
+test('a getToken that never answers is given up like a handshake, and asked again', async () => {
+  const world = new FakeWorld();
+  const asked = [];
+  const errors = [];
+  const client = new HermesClient({
+    url: 'ws://gateway/ws', world,
+    getToken: (reason) => { asked.push(reason); return asked.length === 1 ? new Promise(() => {}) : 'token'; },
+  });
+  client.on('error', ({ message }) => errors.push(message));
+  client.connect();
+  await settled();
+  assert.equal(client.state, 'connecting');
+  await world.pass(15_000);
+  assert.equal(client.state, 'waiting');
+  assert.deepEqual(errors, ['no answer in time']);
+  await world.pass(1_000);
+  assert.deepEqual(asked, ['first', 'first']);
+  assert.equal(world.sockets.length, 1);
+});
+
+test('what is sent while the socket is closing is not sent, and said so', async () => {
+  const { world, client } = await opened([60 * MINUTE]);
+  const { sent } = client.counts;
+  world.socket.readyState = 2;
+  assert.equal(client.send({ action: 'ping' }), false);
+  assert.equal(client.ack('a'), false);
+  assert.equal(client.counts.sent, sent);
+});

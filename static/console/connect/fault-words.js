@@ -10,7 +10,7 @@ const KEYS = new Map([
   ['the refused token was offered again', 'fault.same_token'],
   ['there is no token', 'fault.no_token'],
   ['there is no new token yet', 'fault.no_new_token'],
-  ['no answer to the handshake', 'fault.handshake'],
+  ['no answer in time', 'fault.no_answer'],
   ['the heartbeat had no answer', 'fault.heartbeat'],
   ['no socket can be made of this URL and token: look for stray characters', 'fault.stray'],
 ]);
