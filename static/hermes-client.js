@@ -7,10 +7,9 @@
 
 const SUBPROTOCOL = 'hermes.v1';
 const MESSAGE_MAX_BYTES = 65_536; // the server closes with 1009 beyond this
-const HINT_MAX_MS = 3_600_000; // setTimeout takes a wait beyond 2^31 ms for none at all
+const HINT_MAX_MS = 3_600_000; // setTimeout takes a wait beyond 2^31 ms for none
 const IDS_REMEMBERED = 1_000;
 const SAVE_AFTER_MS = 100; // one write for a burst
-const JWT = /eyJ[\w-]*\.[\w-]*\.[\w-]*/g;
 const DEFAULTS = {
   backoffMinMs: 1_000, backoffMaxMs: 30_000, pingEveryMs: 30_000, pongWithinMs: 10_000, openWithinMs: 15_000,
   refreshBeforeMs: 60_000,
@@ -47,8 +46,8 @@ export class HermesClient extends EventTarget {
   #ask = 'first'; // why the next try must ask for a token; null: the present one is good
   // Only a socket's first frame resets these: a server that accepts and then closes must not be hammered.
   #failures = 0;
-  #asked = false; // getToken was asked because of a 1008
-  #hinted = false; // the server itself asked for this wait
+  #asked = false; // getToken was asked after a 1008
+  #hinted = false; // the server asked for this wait
   #pingSentAt = 0;
   #run = 0; // numbers each try, wait and stop, so that late answers are known
 
@@ -364,8 +363,9 @@ export class HermesClient extends EventTarget {
 
   /** @param {Line['kind']} kind @param {string} text */
   #log(kind, text) {
-    const { log } = this.#options;
-    log?.({ kind, text: (this.#token ? text.replaceAll(this.#token, '…') : text).replace(JWT, '…') });
+    // in linear time, whatever a device sends
+    this.#options.log?.({ kind, text: text.replaceAll(this.#token || '\0', '…')
+      .replace(/[\w.-]+/g, (each) => (each.includes('eyJ') && each.split('.')[2] ? '…' : each)) });
   }
 
   /** @param {string} name  one timer of each name at a time @param {number} ms @param {() => void} run */
@@ -378,7 +378,7 @@ export class HermesClient extends EventTarget {
     this.#timers.set(name, this.#world.setTimeout(fire, ms));
   }
 
-  /** Whether there was such a timer. @param {string} name */
+  /** @param {string} name */
   #cancel(name) {
     this.#world.clearTimeout(this.#timers.get(name));
     return this.#timers.delete(name);

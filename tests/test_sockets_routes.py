@@ -96,7 +96,7 @@ async def test_only_json_true_makes_a_superuser(hermes: Hermes, path: str, claim
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/ws/tenant/", "/ws/device/", "/ws/", "/ws/tenant/a/b", "/ws/other", "/status"])
+@pytest.mark.parametrize("path", ["/ws/tenant/", "/ws/device/", "/ws/", "/ws/tenant/a/b", "/ws/other", "/dev/token"])
 async def test_what_is_no_route_is_not_found(hermes: Hermes, path: str) -> None:
     """An empty id, or one level too many, is HTTP 404."""
     assert (await hermes.request(path)).code == 404
