@@ -16,7 +16,7 @@ export class HermesClient extends EventTarget {
     /** As last told. @returns {Readonly<Link>} */
     get link(): Readonly<Link>;
     /**
-     * Listens with the event's detail itself; answers a function that stops listening.
+     * Hands over the event's detail; answers a function that stops that.
      * @template {keyof Events} K
      * @param {K} type
      * @param {(detail: Events[K]) => void} listener
@@ -24,19 +24,19 @@ export class HermesClient extends EventTarget {
     on<K extends keyof Events>(type: K, listener: (detail: Events[K]) => void): () => void;
     /** Starts, also again after `refused` or `closed`; while waiting, tries at once. */
     connect(): undefined;
-    /** Ends for good: no timer and no listener is left behind. */
+    /** Ends for good; nothing is left behind. */
     close(): void;
     /**
-     * Sends an object as JSON; false if the socket is not open, or if the message is too big for the server.
+     * Sends JSON; false if the socket is not open, or the message too big.
      * @param {object} message
      */
     send(message: object): boolean;
-    /** @param {string} [id]  the notification's; false if it could not be sent */
+    /** @param {string} [id]  the notification's */
     ack(id?: string): boolean;
-    /** A heartbeat out of turn; false if none can leave now. */
+    /** A heartbeat out of turn; false if none can leave. */
     ping(): boolean;
     /**
-     * On `/ws`: narrows the device feed to the subscribed devices; remembered across reconnects.
+     * On `/ws`: narrows the device feed; remembered across reconnects.
      * @param {string} device
      */
     subscribe(device: string): boolean;
@@ -44,9 +44,9 @@ export class HermesClient extends EventTarget {
     unsubscribe(device: string): boolean;
     #private;
 }
-/** The last notifications, kept in this browser: they survive a reload. Tells `change`, also of another tab's. */
+/** The last notifications; they survive a reload. Tells `change`, also another tab's. */
 export class HermesHistory extends EventTarget {
-    /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  without a storage, in memory only */
+    /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  null: only memory */
     constructor({ key, max, storage }?: {
         key?: string;
         max?: number;
@@ -54,7 +54,7 @@ export class HermesHistory extends EventTarget {
     });
     /** @type {Frame[]} newest first */
     items: Frame[];
-    /** False if one of this id is there already. @param {Frame} frame */
+    /** False if this id is there. @param {Frame} frame */
     add(frame: Frame): boolean;
     /** Adds fields, such as `acked: true`. @param {string} id @param {object} fields */
     mark(id: string, fields: object): void;

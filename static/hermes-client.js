@@ -15,7 +15,7 @@ const DEFAULTS = {
   refreshBeforeMs: 60_000,
 };
 const encoder = new TextEncoder();
-/** @type {Close} as a browser reports a broken connection */
+/** @type {Close} of a broken connection */
 const BROKEN = { code: 1006, reason: '' };
 /** @type {Link} until a fresh socket is told otherwise */
 const ASSUMED_UP = { up: true, since: null };
@@ -25,9 +25,10 @@ const EVENT_OF_CHANNEL = new Map([['notifications', 'notification'], ['device', 
 export class HermesClient extends EventTarget {
   /** @type {Counts} live */
   counts = { received: 0, sent: 0, bytesIn: 0, bytesOut: 0, duplicates: 0, gaps: 0, skipped: 0 };
-  /** @type {Set<string>} the last ones */
+  /** @type {Set<string>} */
   #ids = new Set();
-  #highest = 0; // number of an id
+  /** @type {Map<string, number>} by what stands before an id's number */
+  #highest = new Map();
   #options;
   #world;
   /** @type {Status} */
@@ -44,12 +45,12 @@ export class HermesClient extends EventTarget {
   #token = '';
   /** @type {TokenReason | null} */
   #ask = 'first'; // why the next try must ask for a token; null: the present one is good
-  // Only a socket's first frame resets these: a server that accepts and then closes must not be hammered.
+  // Only a socket's first frame resets these: a server that accepts and closes must not be hammered.
   #failures = 0;
   #asked = false; // getToken was asked after a 1008
   #hinted = false; // the server asked for this wait
   #pingSentAt = 0;
-  #run = 0; // numbers each try, wait and stop, so that late answers are known
+  #run = 0; // numbers each try, so that late answers are known
 
   /** @param {Options} options */
   constructor(options) {
@@ -70,7 +71,7 @@ export class HermesClient extends EventTarget {
   get link() { return this.#link; }
 
   /**
-   * Listens with the event's detail itself; answers a function that stops listening.
+   * Hands over the event's detail; answers a function that stops that.
    * @template {keyof Events} K
    * @param {K} type
    * @param {(detail: Events[K]) => void} listener
@@ -95,13 +96,13 @@ export class HermesClient extends EventTarget {
     this.#try();
   }
 
-  /** Ends for good: no timer and no listener is left behind. */
+  /** Ends for good; nothing is left behind. */
   close() {
     if (this.state !== 'closed') this.#stop('closed');
   }
 
   /**
-   * Sends an object as JSON; false if the socket is not open, or if the message is too big for the server.
+   * Sends JSON; false if the socket is not open, or the message too big.
    * @param {object} message
    */
   send(message) {
@@ -119,14 +120,14 @@ export class HermesClient extends EventTarget {
     return true;
   }
 
-  /** @param {string} [id]  the notification's; false if it could not be sent */
+  /** @param {string} [id]  the notification's */
   ack(id) {
     const sent = this.send({ action: 'ack', notification_id: id });
     if (sent && id) this.#options.history?.mark(id, { acked: true });
     return sent;
   }
 
-  /** A heartbeat out of turn; false if none can leave now. */
+  /** A heartbeat out of turn; false if none can leave. */
   ping() {
     if (this.state !== 'open' || this.#timers.has('pong')) return false;
     this.#beat();
@@ -134,7 +135,7 @@ export class HermesClient extends EventTarget {
   }
 
   /**
-   * On `/ws`: narrows the device feed to the subscribed devices; remembered across reconnects.
+   * On `/ws`: narrows the device feed; remembered across reconnects.
    * @param {string} device
    */
   subscribe(device) {
@@ -166,7 +167,7 @@ export class HermesClient extends EventTarget {
   }
 
   /**
-   * Undefined where asking failed, or the answer comes too late.
+   * Undefined where that failed, or is too late.
    * @param {TokenReason} reason
    * @param {(message: string) => void} failed
    */
@@ -193,16 +194,17 @@ export class HermesClient extends EventTarget {
     this.#socket = socket;
     socket.onopen = () => this.#opened();
     socket.onmessage = (event) => this.#received(event.data);
+    socket.onerror = () => {}; // for ws, which throws what nobody hears
     socket.onclose = ({ code, reason }) => this.#closed({ code, reason });
   }
 
   #opened() {
     this.#cancel('open');
-    const devices = [...this.#devices]; // a listener of `open` may subscribe to more, and sends that itself
+    const devices = [...this.#devices]; // a listener of `open` may add more, and sends that itself
     const wasUp = this.#link.up;
     this.#link = ASSUMED_UP;
     this.#enter('open');
-    if (!wasUp) this.#emit('link', this.#link); // the socket before may have missed that it is up again
+    if (!wasUp) this.#emit('link', this.#link); // the socket before may have missed it
     for (const device of devices) this.send({ action: 'subscribe', device });
     this.#beat();
     this.#planRefresh();
@@ -215,7 +217,7 @@ export class HermesClient extends EventTarget {
     else if (due > 0) this.#after('refresh', due, () => this.#refresh());
   }
 
-  /** Where this fails, the socket's end with 1008 asks again. */
+  /** Where this fails, 1008 asks again. */
   async #refresh() {
     const token = await this.#newToken('expiring', (message) => this.#fault(message));
     if (token === undefined) return;
@@ -259,17 +261,21 @@ export class HermesClient extends EventTarget {
     const id = String(frame.id);
     if (this.#ids.has(id)) return void (this.counts.duplicates += 1);
     this.#ids.add(id);
-    if (this.#ids.size > IDS_REMEMBERED) this.#ids.delete([...this.#ids][0]);
-    const digits = /\d+$/.exec(id);
-    if (this.#options.numbered && digits) this.#countGap(Number(digits[0]));
+    forgetOldest(this.#ids);
+    if (this.#options.numbered) this.#countGap(id);
     this.#options.history?.add(frame);
     this.#emit(event, frame);
   }
 
-  /** @param {number} number */
-  #countGap(number) {
-    if (this.#highest && number > this.#highest) this.counts.gaps += number - this.#highest - 1;
-    this.#highest = Math.max(number, this.#highest);
+  /** @param {string} id */
+  #countGap(id) {
+    const [kind, digits] = id.split(/(\d+)$/);
+    if (!digits) return;
+    const number = Number(digits);
+    const highest = this.#highest.get(kind) ?? number;
+    this.counts.gaps += Math.max(0, number - highest - 1);
+    this.#highest.set(kind, Math.max(number, highest));
+    forgetOldest(this.#highest);
   }
 
   /** @param {Frame} frame */
@@ -284,7 +290,7 @@ export class HermesClient extends EventTarget {
   #closed(close) {
     const message = closeText(close);
     if (close.code !== 1008) return this.#wait(message, close);
-    // A fresh token cures neither a client that errs nor one whose fresh token was just refused.
+    // A fresh token cures neither a client that errs nor one whose fresh token was refused.
     if (this.#asked || close.reason.startsWith('too_many_errors')) return this.#stop('refused', message, close);
     this.#asked = true;
     this.#ask = close.reason.startsWith('token_expired') ? 'expired' : 'refused';
@@ -294,7 +300,7 @@ export class HermesClient extends EventTarget {
   }
 
   /**
-   * Full jitter: anything from nothing to the bound, so that the clients of a restarted server do not return as one.
+   * Full jitter: from nothing to the bound, so that clients do not return as one.
    * @param {string} message
    * @param {Close | null} [close]
    */
@@ -302,7 +308,7 @@ export class HermesClient extends EventTarget {
     const { backoffMinMs, backoffMaxMs } = this.#options;
     const hintMs = retryHintMs(close);
     const bound = Math.min(backoffMaxMs, backoffMinMs * 2 ** this.#failures);
-    // The server's hint spreads its clients; back-off comes on top while tries keep failing.
+    // The hint spreads the clients; back-off comes on top while tries keep failing.
     const waitMs = Math.max(hintMs, hintMs && !this.#failures ? 0 : this.#world.random() * bound);
     this.#hinted = hintMs > 0;
     this.#failures += 1;
@@ -319,7 +325,7 @@ export class HermesClient extends EventTarget {
     if (message) this.#fault(message);
   }
 
-  /** The network is back, or someone looks at the page: no sense in waiting, unless the server asked for it. */
+  /** The network is back, or someone looks at the page; a wait that the server asked for stays. */
   #wake = () => {
     if (this.#world.document?.hidden) return;
     if (this.state === 'waiting' && !this.#hinted) this.#try();
@@ -327,7 +333,7 @@ export class HermesClient extends EventTarget {
   };
 
   /**
-   * Leaves everything of the last state behind; answers the new run's number.
+   * Leaves the last state behind; answers the new run's number.
    * @param {State} state
    * @param {Partial<Status>} [more]
    */
@@ -395,6 +401,21 @@ function browserWorld() {
   };
 }
 
+/** Blocked, it throws. */
+function ownStorage() {
+  try {
+    return globalThis.localStorage;
+  } catch {
+    return null;
+  }
+}
+
+/** @param {Set<string> | Map<string, number>} ids */
+function forgetOldest(ids) {
+  const [oldest] = ids.keys();
+  if (ids.size > IDS_REMEMBERED) ids.delete(oldest);
+}
+
 /** The JSON object in a text frame, or null. @param {unknown} data @returns {Frame | null} */
 function parse(data) {
   try {
@@ -405,7 +426,7 @@ function parse(data) {
   }
 }
 
-/** The wait that the server asks for, 0 if none. @param {Close | null} close */
+/** What the server asks for. @param {Close | null} close */
 function retryHintMs(close) {
   if (close?.code !== 1001 && close?.code !== 1013) return 0;
   const hint = /(?:^|;)retry_ms=(\d+)/.exec(close.reason);
@@ -431,15 +452,15 @@ export function claimsOf(token) {
   }
 }
 
-/** The last notifications, kept in this browser: they survive a reload. Tells `change`, also of another tab's. */
+/** The last notifications; they survive a reload. Tells `change`, also another tab's. */
 export class HermesHistory extends EventTarget {
   /** @type {Frame[]} newest first */
   items = [];
   #options;
   #saving = false;
 
-  /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  without a storage, in memory only */
-  constructor({ key = 'hermes.history', max = 200, storage = globalThis.localStorage } = {}) {
+  /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  null: only memory */
+  constructor({ key = 'hermes.history', max = 200, storage = ownStorage() } = {}) {
     super();
     this.#options = { key, max, storage };
     this.#load();
@@ -447,7 +468,7 @@ export class HermesHistory extends EventTarget {
     globalThis.window?.addEventListener('pagehide', () => this.#save());
   }
 
-  /** False if one of this id is there already. @param {Frame} frame */
+  /** False if this id is there. @param {Frame} frame */
   add(frame) {
     if (this.items.some(({ id }) => id === frame.id)) return false;
     this.#set([frame, ...this.items]);

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from tests.conftest import token
 from tests.consoles import metric, notify
-from tests.programs import hermes, needs, wait_until
+from tests.programs import free_port, hermes, needs, wait_until
 
 FOLDER = Path(__file__).parent / "js"
 CLIENT = Path(__file__).parent.parent / "static" / "hermes-client.js"
@@ -127,6 +128,23 @@ def test_in_node_it_speaks_with_a_real_hermes(npm: str, tmp_path: Path) -> None:
             talk.wait_for("state", "refused")
             process.terminate()
         watchdog.cancel()
+
+
+def test_in_node_a_server_that_is_down_is_waited_for(npm: str) -> None:
+    """The package ws throws what nobody hears: a refused connection or a handshake cut short must not end it."""
+    assert npm
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, answers nothing
+        for port, state in ((free_port(), "waiting"), (silent.getsockname()[1], "connecting")):
+            command = [needs("node"), "talk.mjs", f"ws://127.0.0.1:{port}/ws/notifications", "a.b.c"]
+            process = subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            watchdog = threading.Timer(30, process.kill)
+            watchdog.start()
+            with process:
+                Talk(process).wait_for("state", state)
+                assert process.stdin is not None
+                process.stdin.close()  # it closes the client, and ends
+                assert process.wait() == 0
+            watchdog.cancel()
 
 
 def _exp(text: str) -> float:

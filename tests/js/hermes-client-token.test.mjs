@@ -200,6 +200,12 @@ test('gaps are counted where ids are numbered, and only there', async () => {
   }
 });
 
+test('each kind of id is numbered by itself, from whatever number on', async () => {
+  const { world, client } = await opened([60 * MINUTE], { numbered: true });
+  for (const id of ['order-17', 'invoice-900', 'order-18', '0', '5', 'invoice-902']) world.socket.frame(notice(id));
+  assert.equal(client.counts.gaps, 5);
+});
+
 test('what the server says that it skipped is summed up', async () => {
   const { world, client } = await opened([60 * MINUTE]);
   for (const more of [{ skipped: 3 }, {}, { skipped: 39 }]) world.socket.frame({ channel: 'device', device_id: 'd', data: 1, ...more });
@@ -277,6 +283,15 @@ test('a storage that is full keeps the newer half, and a broken one begins anew'
   for (const text of ['{', '7', 'null', '{"a":1}', '"text"']) {
     assert.deepEqual(new HermesHistory({ storage: { getItem: () => text, setItem() {} } }).items, []);
   }
+});
+
+test('where the browser blocks its storage, the history is kept in memory', (context) => {
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'localStorage');
+  context.after(() => (before ? Object.defineProperty(globalThis, 'localStorage', before) : delete globalThis.localStorage));
+  Object.defineProperty(globalThis, 'localStorage', { configurable: true, get() { throw new Error('SecurityError'); } });
+  const history = new HermesHistory();
+  assert.equal(history.add(notice('a')), true);
+  assert.deepEqual(history.items.map(({ id }) => id), ['a']);
 });
 
 test('the log has every frame in and out and every change, and never a token', async () => {

@@ -1,4 +1,4 @@
-/** Talks to a real Hermes as tests/test_client_node.py wants it: one line of JSON in for each thing to do, one out for what happens. */
+/** Talks to a real Hermes as tests/test_client_js.py wants it: one line of JSON in for each thing to do, one out for what happens. */
 
 import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
