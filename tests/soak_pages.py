@@ -25,7 +25,8 @@ async ({ routes, apiKey, user, ttl }) => {
   const body = JSON.stringify({ user_id: user, username: 'soak', tenant_id: 'acme', ttl_s: ttl });
   const getToken = async (reason) => {
     if (reason === 'expiring' && soak.late) return null;
-    const answer = await fetch('/dev/token', { method: 'POST', headers, body });
+    // or the fetches that never end take all the connections that a browser opens to one server
+    const answer = await fetch('/dev/token', { method: 'POST', headers, body, signal: AbortSignal.timeout(10_000) });
     if (!answer.ok) throw new Error(`no token: ${answer.status}`);
     return (await answer.json()).token;
   };

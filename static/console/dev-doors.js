@@ -2,6 +2,8 @@
 
 /** @typedef {import('./credentials.js').Credentials} Credentials */
 
+const ANSWER_WITHIN_MS = 10_000;
+
 export class DevDoors {
   #credentials;
 
@@ -39,7 +41,7 @@ export class DevDoors {
    */
   async #post(path, body) {
     const headers = { 'Content-Type': 'application/json', 'X-API-Key': this.#credentials.apiKey };
-    const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store' });
+    const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
     const fields = Object.entries(answer.error?.fields ?? {}).map(([name, words]) => `${name}: ${words}`);
