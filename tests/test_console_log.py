@@ -15,6 +15,20 @@ new PerformanceObserver((list) => longTasks.push(...list.getEntries().map(({ dur
   .observe({ type: 'longtask', buffered: true });
 """
 
+CLOCKS = """
+window.clocks = new Map();
+const { setInterval: start, clearInterval: stop } = window;
+window.setInterval = (run, ms) => {
+  const id = start(run, ms);
+  clocks.set(id, ms);
+  return id;
+};
+window.clearInterval = (id) => {
+  clocks.delete(id);
+  stop(id);
+};
+"""
+
 
 @pytest.fixture
 def log(console: Console) -> Console:
@@ -22,6 +36,24 @@ def log(console: Console) -> Console:
     console.open("log")
     console.expect_all_open()
     return console
+
+
+def serve_lines(console: Console) -> list[WebSocketRoute]:
+    """The notifications socket, in the test's hand once it is open."""
+    sockets: list[WebSocketRoute] = []
+
+    def play(socket: WebSocketRoute) -> None:
+        socket.on_message(lambda _: socket.send('{"action":"pong"}'))
+        sockets.append(socket)
+
+    console.page.route_web_socket(re.compile(r"/ws/notifications$"), play)
+    return sockets
+
+
+def say_lines(socket: WebSocketRoute, first: int, end: int) -> None:
+    """Frames with the numbers from ``first`` to before ``end``."""
+    for number in range(first, end):
+        socket.send(f'{{"action":"note","n":{number}}}')
 
 
 def choose(console: Console, *, text: str = "", socket: str = "", kind: str = "") -> None:
@@ -63,10 +95,13 @@ def test_no_token_stands_in_the_log(log: Console) -> None:
     expect(page.locator("#log-lines > li", has_text='"note":"…"').first).to_be_visible()
     choose(log)
     page.click("#log-copy")
-    expect(page.locator("#log-words")).to_contain_text("lines copied")
+    expect(page.locator("#log-said")).to_contain_text("lines copied")
+    page.evaluate("window.told = document.querySelector('#log-words').textContent")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert len(copied.splitlines()) > 20
     assert "eyJ" not in copied
+    page.wait_for_function("() => document.querySelector('#log-words').textContent !== window.told")
+    expect(page.locator("#log-said")).to_have_text(re.compile(r"^\d+ lines copied\.$"))
     assert "eyJ" not in page.locator("#log-lines").inner_text()
 
 
@@ -79,20 +114,45 @@ def test_a_pause_holds_the_lines_and_counts_what_comes(log: Console) -> None:
     count = lines.count()
     expect(page.locator("#log-words")).to_have_text(re.compile(r"Paused; [1-9]\d* lines have come meanwhile"))
     assert lines.count() == count
+    last = lines.last.inner_text()
+    choose(log, text="a")
+    choose(log)
+    expect(lines).to_have_count(count)
+    assert lines.last.inner_text() == last  # a filter brings nothing in that came meanwhile
     page.click("#log-pause")
     wait_until(lambda: lines.count() > count)
 
 
-def test_it_follows_the_newest_unless_its_reader_has_scrolled_away(log: Console) -> None:
-    """And does so again at the end."""
-    page = log.page
-    expect(page.locator("#log-lines > li").nth(60)).to_be_attached(timeout=15_000)
+def at_end(console: Console) -> bool:
+    """Whether the newest line is in sight."""
     rest = "list => list.scrollHeight - list.scrollTop - list.clientHeight"
-    wait_until(lambda: page.locator("#log-lines").evaluate(rest) < 40)
-    page.locator("#log-lines").evaluate("list => { list.scrollTop = 0; }")
-    count = page.locator("#log-lines > li").count()
-    wait_until(lambda: page.locator("#log-lines > li").count() > count + 5)
-    assert page.locator("#log-lines").evaluate("list => list.scrollTop") == 0
+    left: float = console.page.locator("#log-lines").evaluate(rest)
+    return left < 40
+
+
+def test_it_follows_the_newest_unless_its_reader_has_scrolled_away(console: Console) -> None:
+    """Then nothing moves below their eyes, however much comes; older lines come to them, and at the end it goes on."""
+    sockets = serve_lines(console)
+    page = console.page
+    page.route_web_socket(re.compile(r"/ws(/tenant/|/device/|$)"), lambda _: None)  # silent
+    console.open("log")
+    console.card("notifications").expect_state("open")
+    lines = page.locator("#log-lines > li")
+    say_lines(sockets[0], 0, 800)
+    expect(lines.last).to_contain_text('"n":799')
+    wait_until(lambda: at_end(console))
+    page.locator("#log-lines").evaluate("list => { list.scrollTop = list.scrollHeight / 2; }")
+    first, count = lines.first.inner_text(), lines.count()
+    say_lines(sockets[0], 800, 1_400)
+    expect(page.locator("#log-words")).to_have_text(re.compile(r"^600 newer lines"))
+    assert (lines.first.inner_text(), lines.count()) == (first, count)
+    page.locator("#log-lines").press("Home")
+    expect(lines).to_have_count(2 * count)
+    assert lines.nth(count).inner_text() == first
+    page.locator("#log-lines").evaluate("list => { list.scrollTop = list.scrollHeight; }")
+    expect(lines.last).to_contain_text('"n":1399')
+    expect(lines).to_have_count(300)
+    wait_until(lambda: at_end(console))
 
 
 def test_a_long_frame_is_cut_and_shown_whole_on_demand(log: Console, dev: Program) -> None:
@@ -119,6 +179,20 @@ def test_clearing_empties_it(log: Console) -> None:
     assert page.locator("#log-lines > li").count() < 25
 
 
+def test_showing_it_again_starts_no_second_clock(console: Console) -> None:
+    """A fragment with more behind the slash shows the panel anew; and hidden it has none."""
+    console.page.add_init_script(CLOCKS)
+    console.open("overview")
+    page = console.page
+    without = page.evaluate("clocks.size")
+    for fragment in ("log", "log/a", "log/b"):
+        console.show(fragment)
+        expect(page.locator("#log-words")).not_to_be_empty()
+    assert page.evaluate("[...clocks.values()].filter((ms) => ms === 200).length") == 1
+    console.show("overview")
+    wait_until(lambda: page.evaluate("clocks.size") == without)
+
+
 def test_it_is_bounded(console: Console) -> None:
     """2,000 lines are kept, 300 of them in the page; a burst of thousands holds up nothing."""
 
@@ -140,13 +214,7 @@ def test_it_is_bounded(console: Console) -> None:
 def test_five_hundred_lines_a_second_hold_up_nothing(console: Console) -> None:
     """No task over a tenth of a second, with the panel open."""
     console.page.add_init_script(LONG_TASKS)
-    sockets: list[WebSocketRoute] = []
-
-    def play(socket: WebSocketRoute) -> None:
-        socket.on_message(lambda _: socket.send('{"action":"pong"}'))
-        sockets.append(socket)
-
-    console.page.route_web_socket(re.compile(r"/ws/notifications$"), play)
+    sockets = serve_lines(console)
     console.open("log")
     page = console.page
     console.card("notifications").expect_state("open")
@@ -159,3 +227,62 @@ def test_five_hundred_lines_a_second_hold_up_nothing(console: Console) -> None:
     assert (
         page.evaluate("Math.max(0, ...longTasks)") < 250
     )  # on a machine that is shared; docs/performance.md has figures
+
+
+WRITE_TO_A_LOG_OF_ITS_OWN = """
+async (text) => {
+  const { LogLines } = await import('/static/console/log/log-lines.js');
+  const lines = new LogLines();
+  const start = performance.now();
+  lines.add({ at: 0, socket: 'legacy', kind: 'in', text });
+  return [lines.chosen[0].text, performance.now() - start];
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("say eyJh.eyJi.sig-_1!", "say …!"),
+        ("Bearer_eyJh.eyJi.sig", "Bearer_…"),
+        ("host.example.eyJh.eyJi.sig.more", "host.example.….more"),
+        ("eyJh.eyJi.", "…"),
+        ("eyJa.b.c,eyJd.e.f", "…,…"),
+        ("eyJa.b", "eyJa.b"),
+        ("1.2.3 a.b.c", "1.2.3 a.b.c"),
+    ],
+)
+def test_whatever_looks_like_a_token_is_masked(console: Console, text: str, masked: str) -> None:
+    """Wherever it stands; and nothing else is."""
+    console.open()
+    assert console.page.evaluate(WRITE_TO_A_LOG_OF_ITS_OWN, text)[0] == masked
+
+
+@pytest.mark.parametrize("text", ["eyJ" * 60_000, "eyJ." * 60_000, "eyJ.a.b." * 30_000, "." * 200_000])
+def test_masking_takes_no_longer_the_nearer_a_text_comes_to_a_token(console: Console, text: str) -> None:
+    """A frame that somebody made for it must not hold up the page."""
+    console.open()
+    assert console.page.evaluate(WRITE_TO_A_LOG_OF_ITS_OWN, text)[1] < 500
+
+
+def test_no_token_that_is_pasted_in_production_stands_in_the_log(production_console: Console) -> None:
+    """Neither while it opens sockets nor when it is refused."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    page.fill("#token-value", token(user_id="7", tenant_id="acme"))
+    page.locator("[data-socket=notifications] .toggle").click()
+    console.card("notifications").expect_state("open")
+    page.fill("#token-value", token(user_id="7", secret="another secret, longer than thirty-two bytes"))
+    page.locator("[data-socket=legacy] .toggle").click()
+    console.card("legacy").expect_state("refused")
+    console.show("log")
+    choose(console, socket="legacy", kind="note")
+    expect(page.locator("#log-lines > li", has_text="refused").first).to_be_visible()
+    choose(console)
+    with page.expect_download() as download:
+        page.click("#log-save")
+    saved = download.value.path().read_text()
+    assert "notifications out" in saved
+    assert "eyJ" not in saved
+    assert "eyJ" not in page.locator("#log-lines").inner_text()

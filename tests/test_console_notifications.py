@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.conftest import KEY, token
 from tests.consoles import Console, api_key, metric, notify
@@ -19,6 +20,13 @@ window.Notification = class {
   static async requestPermission() { window.asked += 1; return this.permission = 'granted'; }
   constructor(title, options) { window.shown.push({title, ...options}); }
 };
+"""
+
+SHORT_PATIENCE = """
+() => {
+  window.untouched = AbortSignal.timeout;
+  AbortSignal.timeout = () => untouched.call(AbortSignal, 100);
+}
 """
 
 
@@ -81,13 +89,37 @@ def test_acknowledging_by_keyboard_goes_on_with_the_next(console: Console, dev: 
     expect(page.locator("#history-clear")).to_be_focused()
 
 
+def test_what_arrives_takes_no_focus_from_another_one(console: Console, dev: Program) -> None:
+    """Or Enter would acknowledge what nobody has read."""
+    page = console.page
+    notify(dev, title="Read")
+    page.locator("#history").get_by_role("button", name="Acknowledge Read").focus()
+    notify(dev, title="Unread")
+    expect(page.locator("#history > li")).to_have_count(2)
+    expect(page.locator("#history").get_by_role("button", name="Acknowledge Read")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#history > li", has_text="acknowledged").locator("strong")).to_have_text(["Read"])
+
+
+def test_the_last_toast_gives_the_focus_back_to_the_page(console: Console, dev: Program) -> None:
+    """The others pass it on among them."""
+    for title in ("First", "Second"):
+        notify(dev, title=title)
+    toasts = console.page.locator("#toasts")
+    toasts.get_by_role("button", name="Acknowledge First").press("Enter")
+    expect(toasts.get_by_role("button", name="Acknowledge Second")).to_be_focused()
+    console.page.keyboard.press("Enter")
+    expect(console.page.locator("#main")).to_be_focused()
+
+
 def test_what_could_not_be_sent_stays_open(console: Console, dev: Program) -> None:
-    """Without a socket for it; and the page says why."""
+    """Without a socket for it; and the page says why, beside it too."""
     notify(dev)
     expect(console.page.locator("#history > li")).to_have_count(1)
     console.page.evaluate("document.querySelector('#disconnect-all').click()")
     console.page.locator("#history button").click()
     expect(console.page.locator("#errors li").first).to_contain_text("not sent, for neither")
+    expect(console.page.locator("#history-fault")).to_contain_text("not sent, for neither")
     assert "acknowledged" not in console.page.locator("#history > li").inner_text()
 
 
@@ -164,6 +196,7 @@ def test_the_browsers_own_notifications_are_asked_for_by_a_click_only(console: C
     assert page.evaluate("[shown, asked]") == [[], 0]
     page.click("#notices-allow")
     expect(page.locator("#notices-words")).to_contain_text("on")
+    expect(page.locator("#history-ack-all")).to_be_focused()  # for the button that was is gone
     notify(dev, title="After")
     expect(page.locator("#history > li", has_text="After")).to_have_count(1)
     (shown,) = page.evaluate("shown")
@@ -173,19 +206,44 @@ def test_the_browsers_own_notifications_are_asked_for_by_a_click_only(console: C
 
 
 def test_warnings_and_errors_stay_and_four_toasts_are_the_most(console: Console, dev: Program) -> None:
-    """The others leave after ten seconds; what has no room is in the history."""
+    """The others leave after ten seconds; what had no room comes back as there is some."""
     page = console.page
     page.clock.install()
     for number in range(5):
         notify(dev, title=f"Warning {number}", type="warning")
-    toasts = page.locator("#toasts > *")
-    expect(toasts).to_have_count(4)
-    expect(page.locator("#history > li")).to_have_count(5)
+    titles = page.locator("#toasts > :visible strong")
+    expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
     notify(dev, title="Only told", type="info")
-    expect(toasts.last).to_contain_text("Only told")
+    expect(titles).to_have_text(["Warning 2", "Warning 3", "Warning 4", "Only told"])
     page.clock.run_for(11_000)
-    expect(toasts).to_have_count(3)
-    assert "Only told" not in toasts.last.inner_text()
+    expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
+    page.locator("#toasts").get_by_role("button", name="Acknowledge Warning 4").click()
+    expect(titles).to_have_text(["Warning 0", "Warning 1", "Warning 2", "Warning 3"])
+
+
+def test_the_history_keeps_its_rows(console: Console, dev: Program) -> None:
+    """A new notification makes one row, whatever is there; so a reader's selection and place stay."""
+    page = console.page
+    notify(dev, title="Kept")
+    expect(page.locator("#history > li")).to_have_count(1)
+    page.evaluate("window.row = document.querySelector('#history > li')")
+    notify(dev, title="Fresh")
+    expect(page.locator("#history > li strong")).to_have_text(["Fresh", "Kept"])
+    assert page.evaluate("document.querySelector('#history > li:nth-child(2)') === row")
+
+
+def test_the_history_keeps_two_hundred(console: Console, dev: Program) -> None:
+    """The oldest give way."""
+    page = console.page
+    kept = [{"id": f"n{number}", "title": f"Number {number}", "type": "info"} for number in range(200)]
+    page.add_init_script(f"localStorage.setItem('hermes.history', JSON.stringify({json.dumps(kept)}))")
+    page.reload()
+    console.expect_all_open()
+    expect(page.locator("#history-count")).to_have_text("200")
+    notify(dev, title="One more")
+    expect(page.locator("#history > li strong").first).to_have_text("One more")
+    expect(page.locator("#history > li")).to_have_count(200)
+    expect(page.locator("#history > li strong").last).to_have_text("Number 198")
 
 
 def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
@@ -195,15 +253,16 @@ def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
     page.fill("#notify [name=title]", "From the form")
     page.fill("#notify [name=data]", '{"n": 1}')
     page.click("#notify [type=submit]")
-    expect(answer).to_contain_text('{"status":"success","sent":true}')
+    expect(answer).to_contain_text(re.compile(r'200 \{"status":"success","sent":true,"id":"\w+"\}'))
     expect(page.locator("#toasts > *", has_text="From the form")).to_be_visible()
     page.fill("#notify [name=addressee]", "nobody-there")
     page.click("#notify [type=submit]")
-    expect(answer).to_contain_text('{"status":"success","sent":false}')
+    expect(answer).to_contain_text('"sent":false')
     console.expected = ("422", "401")
     page.fill("#notify [name=title]", "")
     page.click("#notify [type=submit]")
     expect(answer).to_contain_text("title:")
+    expect(answer.locator("code")).to_contain_text(re.compile(r'^422 \{.*"fields":\{"title":'))
     expect(page.locator("#notify [aria-invalid=true]")).to_have_attribute("name", "title")
     console.show("connect")
     page.fill("#key-value", "wrong")
@@ -211,6 +270,42 @@ def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
     console.show("notifications")
     page.click("#notify [type=submit]")
     expect(answer).to_contain_text("unauthorized")
+
+
+def test_sending_leaves_the_focus_where_it_is(console: Console) -> None:
+    """And a second press while the first is under way sends nothing twice."""
+    page = console.page
+    held: list[Route] = []
+    page.route("**/notify", lambda route: held.append(route))
+    button = page.locator("#notify [type=submit]")
+    button.press("Enter")
+    expect(page.locator("#notify-answer")).to_have_text("sending…")
+    expect(button).to_have_attribute("aria-disabled", "true")
+    button.press("Enter")
+    expect(button).to_be_focused()
+    wait_until(lambda: len(held) > 0)
+    held[0].continue_()
+    expect(page.locator("#notify-answer")).to_contain_text('"sent":true')
+    expect(button).to_be_focused()
+    assert len(held) == 1
+
+
+def test_an_answer_that_is_none_is_told(console: Console) -> None:
+    """A proxy's page, with its status; and no answer at all, after a while. The form can be sent again."""
+    page = console.page
+    console.expected = ("502",)
+    page.route("**/notify", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    page.click("#notify [type=submit]")
+    expect(page.locator("#notify-answer")).to_contain_text("No answer that could be read: 502")
+    page.unroute("**/notify")
+    page.route("**/notify", lambda route: None)
+    page.evaluate(SHORT_PATIENCE)
+    page.click("#notify [type=submit]")
+    expect(page.locator("#notify-answer")).to_contain_text("timed out")
+    page.unroute("**/notify")
+    page.evaluate("() => { AbortSignal.timeout = untouched; }")
+    page.click("#notify [type=submit]")
+    expect(page.locator("#notify-answer")).to_contain_text('"status":"success"')
 
 
 def test_a_broadcast_goes_to_the_tenant(console: Console) -> None:
@@ -259,7 +354,7 @@ def test_the_command_is_copied(console: Console) -> None:
     console.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     console.page.click("#notify-copy")
     expect(console.page.locator("#notify-copied")).to_have_text("Copied.")
-    assert console.page.evaluate("navigator.clipboard.readText()").startswith("curl -s http://127.0.0.1")
+    assert console.page.evaluate("navigator.clipboard.readText()").startswith("curl -sS 'http://127.0.0.1")
 
 
 def test_markup_in_notifications_stays_text(console: Console, dev: Program) -> None:
@@ -284,3 +379,17 @@ def test_in_production_the_users_own_key_sends(production_console: Console) -> N
     expect(page.locator("#notify [name=addressee]")).to_have_value("7")
     page.click("#notify [type=submit]")
     expect(page.locator("#notify-answer")).to_contain_text('"sent":true')
+
+
+def test_an_addressee_that_was_typed_stays(production_console: Console) -> None:
+    """Although the key comes later; only an empty field is filled in."""
+    console = production_console
+    console.open("notifications")
+    page = console.page
+    page.fill("#notify [name=addressee]", "42")
+    console.show("connect")
+    page.fill("#token-value", token(user_id="7", tenant_id="acme"))
+    page.fill("#key-value", KEY)
+    page.locator("#key-value").blur()
+    console.show("notifications")
+    expect(page.locator("#notify [name=addressee]")).to_have_value("42")

@@ -2,16 +2,16 @@
 
 import { copyText } from '../copy.js';
 import { download } from '../download.js';
-import { byId, find, make, setText } from '../element.js';
-import { maybe, number, t } from '../strings.js';
+import { byId, find, setText } from '../element.js';
+import { number, plural, t } from '../strings.js';
 import { LogLines } from './log-lines.js';
+import { logRow } from './log-row.js';
 
 /** @typedef {import('./log-lines.js').Line} Line */
 
-const ROWS_SHOWN = 300; // older ones are kept, found and copied
+const ROWS_AT_ONCE = 300; // older ones come when their reader scrolls up to them
 const PAINT_EVERY_MS = 200;
-const TEXT_SHOWN_CHARS = 240;
-const NEAR_PX = 40; // so far from the end still counts as following
+const NEAR_PX = 40; // so far from an end still counts as being there
 
 export class LogPanel {
   #lines = new LogLines();
@@ -19,44 +19,36 @@ export class LogPanel {
   #text = find(document, '#log-filter', HTMLInputElement);
   #socket = find(document, '#log-socket', HTMLSelectElement);
   #kind = find(document, '#log-kind', HTMLSelectElement);
-  /** @type {Line[]} chosen ones that are not shown yet */
-  #fresh = [];
+  #next = 0; // number of the first line that is not shown yet
   #paused = false;
-  #missed = 0;
-  #shown = false;
   #painting = 0;
 
   constructor() {
     for (const field of [this.#text, this.#socket, this.#kind]) field.addEventListener('input', () => this.#choose());
+    this.#list.addEventListener('scroll', () => this.#showOlder());
     byId('log-pause').addEventListener('click', () => this.#pause(!this.#paused));
     byId('log-clear').addEventListener('click', () => {
       this.#lines.clear();
       this.#repaint();
     });
     byId('log-copy').addEventListener('click', async () => {
-      this.#tell(t(await copyText(this.#asText()) ? 'log.copied' : 'copy.failed', { n: number(this.#lines.chosen.length) }));
+      const { length } = this.#lines.chosen;
+      const copied = await copyText(this.#asText());
+      setText(byId('log-said'), copied ? plural('log.copied', length) : t('copy.failed'));
     });
     byId('log-save').addEventListener('click', () => download('hermes-log.txt', 'text/plain', this.#asText()));
   }
 
   /** @param {Line} line */
-  write(line) {
-    const kept = this.#lines.add(line);
-    if (this.#paused) this.#missed += 1;
-    else if (this.#shown && this.#lines.isChosen(kept)) this.#fresh.push(kept);
-  }
+  write(line) { this.#lines.add(line); }
 
   show() {
-    this.#shown = true;
+    this.hide(); // a second word behind the fragment shows the panel anew
     if (!this.#paused) this.#repaint();
     this.#painting = window.setInterval(() => this.#paint(), PAINT_EVERY_MS);
   }
 
-  hide() {
-    this.#shown = false;
-    this.#fresh = [];
-    clearInterval(this.#painting);
-  }
+  hide() { clearInterval(this.#painting); }
 
   #choose() {
     this.#lines.choose({ text: this.#text.value, socket: this.#socket.value, kind: this.#kind.value });
@@ -65,61 +57,63 @@ export class LogPanel {
 
   /** @param {boolean} paused */
   #pause(paused) {
+    if (paused) this.#paint(); // what has come since the last time is not held back
     this.#paused = paused;
-    this.#missed = 0;
+    this.#lines.hold(paused);
     const button = byId('log-pause');
     button.setAttribute('aria-pressed', String(paused));
     setText(button, t(paused ? 'log.resume' : 'log.pause'));
     if (!paused) this.#repaint();
-    else this.#paint();
+    else this.#tell();
   }
 
-  /** From the kept lines. */
+  /** The newest of those that are kept. */
   #repaint() {
-    this.#list.replaceChildren();
-    this.#fresh = this.#lines.chosen;
-    this.#paint();
+    this.#list.replaceChildren(...this.#lines.chosen.slice(-ROWS_AT_ONCE).map(logRow));
+    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#next = this.#lines.end;
+    setText(byId('log-said'), '');
+    this.#tell();
   }
 
   #paint() {
-    if (this.#paused) this.#tell(t('log.paused', { n: number(this.#missed) }));
-    if (document.hidden || !this.#fresh.length) return this.#paused ? undefined : this.#count();
-    const follows = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR_PX;
-    this.#list.append(...this.#fresh.slice(-ROWS_SHOWN).map(row));
-    this.#fresh = [];
-    while (this.#list.childElementCount > ROWS_SHOWN) this.#list.firstElementChild?.remove();
-    if (follows) this.#list.scrollTop = this.#list.scrollHeight;
-    if (!this.#paused) this.#count();
+    if (document.hidden) return;
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    if (scrollHeight - scrollTop - clientHeight < NEAR_PX) this.#append();
+    this.#tell();
   }
 
-  #count() {
+  #append() {
+    const fresh = this.#lines.since(this.#next);
+    this.#next = this.#lines.end;
+    if (!fresh.length) return;
+    this.#list.append(...fresh.slice(-ROWS_AT_ONCE).map(logRow));
+    while (this.#list.childElementCount > ROWS_AT_ONCE) this.#list.firstElementChild?.remove();
+    this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  /** Above the others, which stay where they are. */
+  #showOlder() {
+    const first = this.#list.firstElementChild;
+    if (this.#list.scrollTop > NEAR_PX || !(first instanceof HTMLElement)) return;
+    const { scrollHeight, scrollTop } = this.#list;
+    this.#list.prepend(...this.#lines.before(Number(first.dataset.number)).slice(-ROWS_AT_ONCE).map(logRow));
+    this.#list.scrollTop = scrollTop + this.#list.scrollHeight - scrollHeight;
+  }
+
+  #tell() {
+    const newer = this.#lines.since(this.#next).length;
+    byId('log-empty').hidden = this.#lines.size > 0;
+    setText(byId('log-words'), this.#paused ? plural('log.paused', this.#lines.missed)
+      : newer ? plural('log.newer', newer) : this.#countWords());
+  }
+
+  #countWords() {
     const { chosen, size } = this.#lines;
-    byId('log-empty').hidden = size > 0;
-    this.#tell(t('log.of', { shown: number(this.#list.childElementCount), n: number(chosen.length), total: number(size) }));
+    return t('log.of', { shown: number(this.#list.childElementCount), n: number(chosen.length), total: number(size) });
   }
-
-  /** @param {string} words */
-  #tell(words) { setText(byId('log-words'), words); }
 
   #asText() {
     return this.#lines.chosen.map(({ at, socket, kind, text }) => `${new Date(at).toISOString()} ${socket} ${kind} ${text}\n`).join('');
   }
-}
-
-/** @param {Line} line */
-function row({ at, socket, kind, text }) {
-  const short = text.length > TEXT_SHOWN_CHARS;
-  const body = short
-    ? make('details', {}, make('summary', {}, make('code', {}, `${text.slice(0, TEXT_SHOWN_CHARS)}…`)), make('code', {}, text))
-    : make('code', {}, text);
-  return make('li', { 'data-kind': kind },
-    make('time', {}, clock(at)), make('span', {}, maybe(`socket.${socket}`) ?? socket),
-    make('b', { class: 'direction' }, maybe(`log.kind.${kind}`) ?? kind), body);
-}
-
-/** To the millisecond. @param {number} at  Unix ms */
-function clock(at) {
-  const moment = new Date(at);
-  const pad = (/** @type {number} */ value, /** @type {number} */ width) => String(value).padStart(width, '0');
-  return `${pad(moment.getHours(), 2)}:${pad(moment.getMinutes(), 2)}:${pad(moment.getSeconds(), 2)}.${pad(moment.getMilliseconds(), 3)}`;
 }

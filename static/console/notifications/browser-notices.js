@@ -14,6 +14,7 @@ export class BrowserNotices {
     this.#button.addEventListener('click', async () => {
       await Notification.requestPermission();
       this.#tell();
+      if (this.#button.hidden) byId('history-ack-all').focus(); // the button that has gone had it
     });
     this.#tell();
   }

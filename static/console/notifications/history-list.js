@@ -7,11 +7,15 @@ import { clockWords } from '../time-words.js';
 import { iconUrl, noticeOf } from './notification.js';
 
 /** @typedef {import('./notification.js').Notice} Notice */
+/** @typedef {import('../../hermes-client.js').Frame} Frame */
 
 export class HistoryList {
   #history;
   #acknowledge;
   #painting = false;
+  #day = '';
+  /** @type {WeakMap<Frame, HTMLElement>} a row stays as long as its frame, and with it focus, selection and place */
+  #rows = new WeakMap();
   #text = find(document, '#history-filter', HTMLInputElement);
   #type = find(document, '#history-type', HTMLSelectElement);
   #open = find(document, '#history-open', HTMLInputElement);
@@ -25,7 +29,7 @@ export class HistoryList {
     this.#acknowledge = acknowledge;
     for (const field of [this.#text, this.#type, this.#open]) field.addEventListener('input', () => this.#paint());
     byId('history-export').addEventListener('click', () => this.#export());
-    byId('history-ack-all').addEventListener('click', () => acknowledge(this.#chosen.filter(({ acked }) => !acked)));
+    byId('history-ack-all').addEventListener('click', () => acknowledge(this.#chosen.filter(({ acked }) => !acked).map(noticeOf)));
     byId('history-clear').addEventListener('click', () => this.#ask(true));
     byId('history-keep').addEventListener('click', () => this.#ask(false));
     byId('history-really').addEventListener('click', () => {
@@ -36,11 +40,16 @@ export class HistoryList {
     this.#paint();
   }
 
+  /** Beside the buttons that were pressed. @param {boolean} sent */
+  tellSent(sent) { setText(byId('history-fault'), sent ? '' : t('connect.ack_not_sent')); }
+
   get #chosen() {
     const text = this.#text.value.trim().toLowerCase();
-    return this.#history.items.map(noticeOf).filter(({ title, message, type, acked, id }) => (
-      (!this.#type.value || type === this.#type.value) && (!this.#open.checked || !acked)
-      && `${title}\n${message}\n${id}`.toLowerCase().includes(text)));
+    return this.#history.items.filter((frame) => {
+      const { title, message, type, acked, id } = noticeOf(frame);
+      return (!this.#type.value || type === this.#type.value) && (!this.#open.checked || !acked)
+        && `${title}\n${message}\n${id}`.toLowerCase().includes(text);
+    });
   }
 
   /** Before everything goes; in the page, where a keyboard stays. @param {boolean} asking */
@@ -51,8 +60,7 @@ export class HistoryList {
   }
 
   #export() {
-    const items = this.#chosen.map(({ id }) => this.#history.items.find((item) => String(item.id) === id));
-    download('hermes-notifications.json', 'application/json', JSON.stringify(items, null, 2));
+    download('hermes-notifications.json', 'application/json', JSON.stringify(this.#chosen, null, 2));
   }
 
   #paintSoon() {
@@ -74,17 +82,29 @@ export class HistoryList {
     setText(badge, number(open));
     byId('history-empty').hidden = items.length > 0;
     setText(byId('history-shown'), chosen.length === items.length ? '' : t('notifications.of', { n: number(chosen.length), total: number(items.length) }));
-    const list = byId('history');
-    const focused = [...list.children].findIndex((item) => item.contains(document.activeElement));
-    list.replaceChildren(...chosen.map((notice) => this.#item(notice)));
-    if (focused >= 0) focusFrom(list, focused);
+    this.#forgetRowsOfYesterday();
+    arrange(byId('history'), chosen.map((frame) => this.#row(frame)));
+  }
+
+  /** Their times say no day. */
+  #forgetRowsOfYesterday() {
+    const day = new Date().toDateString();
+    if (day !== this.#day) this.#rows = new WeakMap();
+    this.#day = day;
+  }
+
+  /** @param {Frame} frame */
+  #row(frame) {
+    const row = this.#rows.get(frame) ?? this.#item(noticeOf(frame));
+    this.#rows.set(frame, row);
+    return row;
   }
 
   /** @param {Notice} notice */
   #item(notice) {
     const facts = [clockWords(notice.timestamp), notice.tenant && t('notifications.to_all', { tenant: notice.tenant }),
       notice.acked && t('notifications.acked')];
-    return make('li', { 'data-type': notice.type },
+    return make('li', { 'data-type': notice.type, 'data-id': notice.id },
       make('img', { src: iconUrl(notice.type), alt: t(`type.${notice.type}`), width: '20', height: '20' }),
       make('div', {}, make('strong', {}, notice.title), make('p', {}, notice.message),
         make('small', {}, facts.filter(Boolean).join(' · '))),
@@ -97,6 +117,25 @@ export class HistoryList {
     button.setAttribute('aria-label', t('notifications.ack_this', { title: notice.title }));
     return button;
   }
+}
+
+/**
+ * Touches only what is new or gone: a row that is moved would lose the focus.
+ * @param {HTMLElement} list
+ * @param {HTMLElement[]} rows
+ */
+function arrange(list, rows) {
+  const before = [...list.children];
+  const place = before.findIndex((row) => row.contains(document.activeElement));
+  const wanted = new Set(rows);
+  for (const row of before) if (!wanted.has(/** @type {HTMLElement} */ (row))) row.remove();
+  rows.forEach((row, index) => {
+    if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
+  });
+  if (place < 0 || before[place].isConnected) return;
+  const { id } = /** @type {HTMLElement} */ (before[place]).dataset;
+  const again = rows.findIndex((row) => row.dataset.id === id); // another tab's history brings every row anew
+  focusFrom(list, again < 0 ? place : again);
 }
 
 /**

@@ -18,6 +18,7 @@ export class NoticeDesk {
   /** @type {Set<string>} */
   #seen = new Set();
   #ack;
+  #list;
 
   /**
    * @param {import('../../hermes-client.js').HermesHistory} history  filled by the clients
@@ -25,7 +26,7 @@ export class NoticeDesk {
    */
   constructor(history, ack) {
     this.#ack = ack;
-    new HistoryList(history, (notices) => this.acknowledge(notices));
+    this.#list = new HistoryList(history, (notices) => this.acknowledge(notices));
   }
 
   /** @param {Frame} frame */
@@ -39,7 +40,7 @@ export class NoticeDesk {
   /** The toasts go in any case; the history keeps what could not be sent. @param {Notice[]} notices */
   acknowledge(notices) {
     for (const notice of notices) this.#toasts.remove(notice);
-    notices.every(({ id }) => this.#ack(id)); // where one cannot be sent, none can
+    this.#list.tellSent(notices.every(({ id }) => this.#ack(id))); // where one cannot be sent, none can
   }
 
   /** The notifications socket and the legacy socket both bring it. @param {Notice} notice */

@@ -6,6 +6,7 @@ import { t } from '../strings.js';
 
 /** @typedef {{user_id?: string, tenant_id?: string, title: string, message: string, type: string, data?: object}} Body */
 
+const ANSWERS_WITHIN_MS = 15_000;
 const FIELDS = ['addressee', 'title', 'message', 'type', 'data'];
 
 export class NotifyForm {
@@ -13,6 +14,8 @@ export class NotifyForm {
   #answer = byId('notify-answer');
   #button = find(this.#form, '[type=submit]', HTMLButtonElement);
   #credentials;
+  #sending = false;
+  #filledIn = '';
 
   /** @param {import('../credentials.js').Credentials} credentials */
   constructor(credentials) {
@@ -28,9 +31,11 @@ export class NotifyForm {
     this.#showCommand();
   }
 
-  /** @param {string} userId */
+  /** Filled in where nobody has typed another. @param {string} userId */
   set userId(userId) {
-    if (this.#value('kind') === 'user_id') this.#field('addressee').value = userId;
+    if (this.#value('kind') === 'user_id' && ['', this.#filledIn].includes(this.#value('addressee'))) {
+      this.#field('addressee').value = this.#filledIn = userId;
+    }
     this.#showCommand();
   }
 
@@ -56,6 +61,7 @@ export class NotifyForm {
   }
 
   async #send() {
+    if (this.#sending) return; // rather than a button that is disabled, and so loses the focus
     let body;
     try {
       body = this.#body;
@@ -63,16 +69,24 @@ export class NotifyForm {
       this.#tell('bad', t('notifications.data_first'));
       return this.#field('data').focus();
     }
-    this.#button.disabled = true;
+    this.#busy(true);
     this.#answer.replaceChildren(make('p', {}, t('notifications.sending')));
     try {
       const response = await fetch('/notify', this.#request(body));
-      this.#show(response.status, await response.json());
+      const answer = await response.json().catch(() => null);
+      if (answer) this.#show(response.status, answer);
+      else this.#tell('bad', t('notifications.no_answer', { why: response.status }));
     } catch (error) {
       this.#tell('bad', t('notifications.no_answer', { why: error instanceof Error ? error.message : String(error) }));
     } finally {
-      this.#button.disabled = false;
+      this.#busy(false);
     }
+  }
+
+  /** @param {boolean} sending */
+  #busy(sending) {
+    this.#sending = sending;
+    this.#button.setAttribute('aria-disabled', String(sending));
   }
 
   /**
@@ -83,7 +97,8 @@ export class NotifyForm {
     /** @type {Record<string, string>} */
     const headers = { 'Content-Type': 'application/json' };
     if (this.#credentials.apiKey) headers['X-API-Key'] = this.#credentials.apiKey;
-    return { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store' };
+    const signal = AbortSignal.timeout(ANSWERS_WITHIN_MS);
+    return { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', signal };
   }
 
   /**
@@ -98,8 +113,7 @@ export class NotifyForm {
       this.#tell('bad', `${status} ${answer.error?.code}: ${answer.error?.message}`, make('ul', {}, ...list));
     } else if (answer.sent) this.#tell('good', t('notifications.sent'));
     else this.#tell('so-so', t('notifications.not_sent'));
-    const { status: word, sent } = answer;
-    this.#answer.append(make('code', {}, JSON.stringify({ status: word, sent })));
+    this.#answer.append(make('code', {}, `${status} ${JSON.stringify(answer)}`));
   }
 
   /** @param {string[]} faulty */
@@ -129,5 +143,5 @@ function objectOf(text) {
 /** For a POSIX shell; the key stands in a variable, so that it stays out of the history. @param {Body} body */
 function command(body) {
   const quoted = `'${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
-  return `curl -s ${location.origin}/notify -H "X-API-Key: $HERMES_API_KEY" \\\n  -H 'Content-Type: application/json' -d ${quoted}`;
+  return `curl -sS '${location.origin}/notify' -H "X-API-Key: $HERMES_API_KEY" \\\n  -H 'Content-Type: application/json' -d ${quoted}`;
 }

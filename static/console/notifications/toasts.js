@@ -6,7 +6,7 @@ import { iconUrl } from './notification.js';
 
 /** @typedef {import('./notification.js').Notice} Notice */
 
-const SHOWN_AT_ONCE = 4; // older ones are in the history
+const KEPT = 200; // as in the history; notifications.css shows the newest few
 const LEAVES_AFTER_MS = 10_000;
 
 export class Toasts {
@@ -24,19 +24,18 @@ export class Toasts {
       make('img', { src: iconUrl(notice.type), alt: t(`type.${notice.type}`), width: '28', height: '28' }),
       make('div', {}, make('strong', {}, notice.title), make('p', {}, notice.message)), button);
     this.#root.append(toast);
-    while (this.#root.childElementCount > SHOWN_AT_ONCE) this.#root.firstElementChild?.remove();
+    while (this.#root.childElementCount > KEPT) this.#root.firstElementChild?.remove();
     if (notice.type === 'info' || notice.type === 'success') leaveInTime(toast);
   }
-
-  clear() { this.#root.replaceChildren(); }
 
   /** @param {Notice} notice */
   remove(notice) {
     for (const toast of [...this.#root.children]) {
       if (toast.getAttribute('data-id') !== notice.id) continue;
       const next = toast.nextElementSibling ?? toast.previousElementSibling;
-      if (toast.contains(document.activeElement)) next?.querySelector('button')?.focus();
-      toast.remove();
+      const focused = toast.contains(document.activeElement);
+      toast.remove(); // first: it may have kept the next one out of sight
+      if (focused) (next?.querySelector('button') ?? byId('main')).focus({ preventScroll: true });
     }
   }
 }
