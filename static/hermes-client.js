@@ -153,7 +153,7 @@ export class HermesClient extends EventTarget {
     const run = this.#begin('connecting');
     if (run !== this.#run) return;
     this.#after('open', this.#options.openWithinMs, () => this.#wait('no answer in time', BROKEN));
-    const reason = this.#ask;
+    const reason = this.#ask ?? (this.#tokenLeftMs <= 0 ? 'expired' : null);
     if (reason) {
       const token = await this.#newToken(reason, (message) => this.#wait(message));
       if (token === undefined) return;
@@ -200,7 +200,7 @@ export class HermesClient extends EventTarget {
 
   #opened() {
     this.#cancel('open');
-    const devices = [...this.#devices]; // a listener of `open` may add more, and sends that itself
+    const devices = [...this.#devices]; // a listener may add more
     const wasUp = this.#link.up;
     this.#link = ASSUMED_UP;
     this.#enter('open');
@@ -210,8 +210,10 @@ export class HermesClient extends EventTarget {
     this.#planRefresh();
   }
 
+  get #tokenLeftMs() { return Number(claimsOf(this.#token)?.exp) * 1_000 - this.#world.now(); }
+
   #planRefresh() {
-    const left = Number(claimsOf(this.#token)?.exp) * 1_000 - this.#world.now();
+    const left = this.#tokenLeftMs;
     const due = Math.max(left - this.#options.refreshBeforeMs, left / 2);
     if (due > HINT_MAX_MS) this.#after('refresh', HINT_MAX_MS, () => this.#planRefresh());
     else if (due > 0) this.#after('refresh', due, () => this.#refresh());

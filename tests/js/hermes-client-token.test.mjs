@@ -367,3 +367,19 @@ test('masking takes no longer for what was made to look like many tokens', async
   assert.ok(performance.now() - began < 1_000); // it took minutes by backtracking
   assert.ok(!lines.join().includes('eyJ.a.b'));
 });
+
+test('a token that expired during an outage is not tried: the next one is asked for first, and 1008 asks once more', async () => {
+  const { world, client, asked, tokens } = await opened([30_000, 300_000, 400_000]);
+  world.socket.end(1006);
+  await world.pass(10_000);
+  assert.deepEqual(asked, ['first']);
+  for (let second = 0; second < 40 && asked.length === 1; second += 1) await world.pass(1_000);
+  await settled();
+  assert.deepEqual(asked, ['first', 'expired']);
+  assert.equal(world.socket.protocols[1], tokens[1]);
+  world.socket.accept();
+  world.socket.end(1008, 'token_invalid');
+  await settled();
+  assert.deepEqual(asked, ['first', 'expired', 'refused']);
+  assert.equal(client.state, 'connecting');
+});

@@ -42,6 +42,7 @@ export class ClinicPanel {
   }
 
   show() {
+    this.hide();
     if (!this.#input.value) this.#take(this.#credentials.token);
     this.#ticking = window.setInterval(() => this.#findings(), TICK_EVERY_MS);
   }

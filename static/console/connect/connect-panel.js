@@ -68,6 +68,7 @@ export class ConnectPanel {
   }
 
   show() {
+    this.hide();
     const paint = () => this.cards.forEach((card) => card.paint());
     paint();
     this.#painting = window.setInterval(paint, PAINT_EVERY_MS);

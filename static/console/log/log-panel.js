@@ -43,6 +43,7 @@ export class LogPanel {
   write(line) { this.#lines.add(line); }
 
   show() {
+    this.hide(); // a second word behind the fragment shows the panel anew
     if (!this.#paused) this.#repaint();
     this.#painting = window.setInterval(() => this.#paint(), PAINT_EVERY_MS);
   }
