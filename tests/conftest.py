@@ -134,6 +134,16 @@ class Hermes:
 MakeHermes = Callable[..., Awaitable[Hermes]]
 
 
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """What a command sets up for its log ends with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
     """A file with two API keys."""

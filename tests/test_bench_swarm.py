@@ -91,6 +91,8 @@ class Scripted:
         with contextlib.suppress(OSError):  # a socket that was told to close
             for at in range(0, len(data), self.piece):
                 member.sendall(data[at : at + self.piece])
+                if at == 0 and len(data) > self.piece:
+                    time.sleep(0.005)  # for the client to read it before the rest comes
 
 
 def seen_of(answer: Answer, *, sockets: int = 3, piece: int = 65_536) -> Seen:

@@ -248,7 +248,8 @@ def test_a_hidden_panel_is_not_painted(played: Played) -> None:
     played.say(device("temp", "old"))
     expect(played.row("temp").locator(".value")).to_have_text("old")
     Console(page, page.url).show("log")
-    played.say(device("temp", "new"), device("humidity", 1))
+    played.say(device("temp", "new"), device("humidity", 1), device("pressure", 2, device_id="d2"))
+    expect(page.locator("#devices-shown")).to_have_text("3 series")
     expect(page.locator("#devices-count")).to_have_text("2")
     assert played.row("temp").locator(".value").text_content() == "old"
     Console(page, page.url).show("devices")

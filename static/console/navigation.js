@@ -19,6 +19,10 @@ export class Navigation {
   constructor(panels) {
     this.#panels = panels;
     window.addEventListener('hashchange', () => this.#go(true));
+    document.querySelector('.skip')?.addEventListener('click', (event) => {
+      event.preventDefault(); // the fragment goes on naming the panel
+      byId('main').focus();
+    });
     this.#go(false);
   }
 

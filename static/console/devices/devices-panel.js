@@ -80,7 +80,7 @@ export class DevicesPanel {
     const { size, view, leftOut, max } = this.#fleet;
     this.#fleet.refresh();
     this.#listed = size > 0;
-    setText(byId('devices-count'), number(size));
+    setText(byId('devices-count'), number(this.#fleet.deviceCount));
     setText(byId('devices-shown'), view.length === size ? plural('devices.rows', size) : t('devices.of', { n: number(view.length), total: number(size) }));
     byId('devices-empty').hidden = this.#listed;
     byId('devices-scroll').hidden = !this.#listed;

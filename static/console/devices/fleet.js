@@ -16,6 +16,8 @@ export class Fleet {
   /** @type {Map<string, Frame>} the devices that are offline, with the frame that said so */
   #offline = new Map();
   /** @type {Set<string>} */
+  #devices = new Set();
+  /** @type {Set<string>} */
   #leftOut = new Set();
   /** @type {Series[] | null} what is shown; null: find out again */
   #view = null;
@@ -25,6 +27,8 @@ export class Fleet {
   staleCount = 0;
 
   get size() { return this.#order.length; }
+
+  get deviceCount() { return this.#devices.size; }
 
   /** How many series had no room; it is not counted further than there is room. */
   get leftOut() { return this.#leftOut.size; }
@@ -106,6 +110,7 @@ export class Fleet {
     series.offline = this.#offline.get(deviceKey(frame));
     this.#order.splice(this.#placeOf(key), 0, series);
     this.#byKey.set(key, series);
+    this.#devices.add(deviceKey(frame));
     if (this.#view !== this.#order) this.#view = null;
     return series;
   }

@@ -94,7 +94,7 @@ export class DrillsPanel {
   /** One at a time, or one would be judged by another's fault; whether it passed. @param {Drill} drill */
   async #run(drill) {
     if (this.#busy) return false;
-    const { card, outcome } = /** @type {{card: HTMLElement, outcome: HTMLElement}} */ (this.#parts.get(drill));
+    const { card, outcome, button } = /** @type {{card: HTMLElement, outcome: HTMLElement, button: HTMLButtonElement}} */ (this.#parts.get(drill));
     const { credentials, doors, userId } = this.#surroundings;
     const shop = new Workshop(doors, this.#dev ? null : { token: credentials.token, userId: userId() });
     this.#busy = true;
@@ -105,6 +105,7 @@ export class DrillsPanel {
     shop.clear();
     this.#busy = false;
     this.#allow();
+    if (document.activeElement === document.body) button.focus(); // which lost it as it was disabled
     this.#show(card, outcome, found);
     return found.passed;
   }

@@ -45,9 +45,10 @@ export function storm(byServer) {
     const count = byServer ? CLIENTS : CROWD;
     const clients = Array.from({ length: count }, () => shop.make('/ws/notifications', () => token));
     const all = () => clients.every(({ open }) => open);
+    const made = performance.now();
     await until(all, OPEN_WITHIN_MS, t('drills.what.all_open'));
     const began = performance.now();
-    if (byServer) await shop.doors.cause('restart', { user_id: user });
+    if (byServer) await shop.cause('restart', { user_id: user });
     else for (const { client } of clients) { client.close(); client.connect(); }
     await until(() => clients.every((each) => each.since(began).some(({ status }) => status.state !== 'open')), OPEN_WITHIN_MS, t('drills.what.end'));
     await until(all, OPEN_WITHIN_MS, t('drills.what.all_open'));
@@ -56,7 +57,7 @@ export function storm(byServer) {
     const failed = waits - (byServer ? count : 0); // whoever is sent away waits once
     const [last] = back.slice(-1);
     return {
-      passed: last < SPREAD_MS + 5_000 && !failed,
+      passed: last < SPREAD_MS + 2 * (began - made) + 3_000 && !failed, // browsers open many sockets one after the other
       words: t('drills.saw.all_back', { n: number(count), ms: number(last) }),
       figures: /** @type {[string, string][]} */ ([
         [t('drills.figure.median'), `${number(back[count / 2])} ms`], [t('drills.figure.last'), `${number(last)} ms`],
@@ -74,14 +75,15 @@ export async function frozenReader(shop) {
   }));
   await until(() => frozen.devices.length && healthy.devices.length, DATA_WITHIN_MS, t('drills.what.data'));
   const began = performance.now();
-  await shop.doors.cause('hold', { user_id: shop.person('frozen'), seconds: HOLD_S });
+  await shop.cause('hold', { user_id: shop.person('frozen'), seconds: HOLD_S });
   await pause(HOLD_S * 1_000 + AFTERWARDS_MS);
   const held = healthy.devices.filter(({ at }) => at >= began && at < began + HOLD_S * 1_000);
   const gap = longestGap([began, ...held.map(({ at }) => at), began + HOLD_S * 1_000]);
+  const leaked = frozen.devices.filter(({ at }) => at >= began + 500 && at < began + HOLD_S * 900).length;
   const skipped = frozen.devices.reduce((sum, { frame }) => sum + (frame.skipped ?? 0), 0);
   const missing = unaccounted(frozen, healthy);
   return {
-    passed: !missing && held.length > 0 && frozen.open && frozen.changes.length === healthy.changes.length,
+    passed: !missing && !leaked && held.length > 0 && frozen.open && frozen.changes.length === healthy.changes.length,
     words: t('drills.saw.frozen', { n: number(held.length), gap: number(gap) }),
     figures: [
       [t('drills.figure.skipped'), number(skipped)], [t('drills.figure.lost'), number(missing)],
@@ -100,12 +102,18 @@ function unaccounted(frozen, healthy) {
   let missing = 0;
   for (const [key, frames] of bySeries(frozen)) {
     const [first, last] = [frames[0].timestamp, frames[frames.length - 1].timestamp];
-    const told = frames.slice(1).reduce((sum, { skipped }) => sum + 1 + (skipped ?? 0), 0);
-    const sent = (published.get(key) ?? []).filter(({ timestamp }) => timestamp > first && timestamp <= last).length;
+    const all = published.get(key) ?? [];
+    const isOnce = (/** @type {number} */ at) => all.filter(({ timestamp }) => timestamp === at).length === 1;
+    if (!isOnce(first) || !isOnce(last)) continue; // several of one millisecond: nobody can tell where they begin
+    const told = frames.slice(1).reduce(withSkipped, 0);
+    const sent = all.filter(({ timestamp }) => timestamp > first && timestamp <= last).reduce(withSkipped, 0);
     missing += Math.abs(sent - told);
   }
   return missing;
 }
+
+/** Itself, and those that it stands for. @param {number} sum @param {import('../../hermes-client.js').Frame} frame */
+function withSkipped(sum, { skipped }) { return sum + 1 + (skipped ?? 0); }
 
 /** @param {DrillClient} client */
 function bySeries({ devices }) {

@@ -29,18 +29,23 @@ export function ending(fault, code) {
     const drill = await shop.open(NOTIFICATIONS, () => token);
     const before = await shop.tell(drill, user, NOTICES);
     const began = performance.now();
-    await shop.doors.cause(fault, { user_id: user });
-    return judge(shop, { drill, user, began, code, before });
+    await shop.cause(fault, { user_id: user });
+    return judge(shop, { drill, user, began, code, word: fault === 'restart' ? 'stopping;retry_ms=' : '', before });
   };
 }
 
 /** The token runs out, the application has no new one in time: 1008, then a new one on being asked. @param {Workshop} shop */
 export async function expiry(shop) {
   const user = shop.person('expiry');
-  const drill = await shop.open(NOTIFICATIONS, (reason) => (
-    reason === 'expiring' ? null : shop.token(user, { ttlS: reason === 'first' ? SHORT_LIFE_S : undefined })));
+  let asked = 0;
+  const drill = await shop.open(NOTIFICATIONS, (reason) => {
+    if (reason === 'expiring') return null;
+    asked += 1;
+    return shop.token(user, { ttlS: reason === 'first' ? SHORT_LIFE_S : undefined });
+  });
   const before = await shop.tell(drill, user, NOTICES);
-  return judge(shop, { drill, user, began: performance.now(), code: 1008, before });
+  const outcome = await judge(shop, { drill, user, began: performance.now(), code: 1008, word: 'token_expired', before });
+  return { ...outcome, passed: outcome.passed && asked === 2 };
 }
 
 /** The token runs out, but a new one is handed in before: the socket stays. @param {Workshop} shop */
@@ -66,26 +71,27 @@ export async function latePong(shop) {
   const drill = await shop.open(NOTIFICATIONS, () => token, PATIENCE);
   const before = await shop.tell(drill, user, NOTICES);
   const began = performance.now();
-  await shop.doors.cause('hold', { user_id: user, seconds: HOLD_S });
-  return judge(shop, { drill, user, began, code: 1006, before });
+  await shop.cause('hold', { user_id: user, seconds: HOLD_S });
+  return judge(shop, { drill, user, began, code: 1006, word: '', before });
 }
 
 /**
  * What all of them are judged by: the code, the return, and that nothing sent after the return is lost or doubled.
  * @param {Workshop} shop
- * @param {{drill: DrillClient, user: string, began: number, code: number, before: {lost: number, doubled: number}}} course
+ * @param {{drill: DrillClient, user: string, began: number, code: number, word: string, before: {lost: number, doubled: number}}} course
  * @returns {Promise<Outcome>}
  */
-async function judge(shop, { drill, user, began, code, before }) {
+async function judge(shop, { drill, user, began, code, word, before }) {
   const lost = await until(() => drill.since(began).find(({ status }) => status.state !== 'open'), CAUSED_WITHIN_MS, t('drills.what.end'));
   const back = await until(() => drill.since(lost.at).find(({ status }) => status.state === 'open'), RETURN_WITHIN_MS, t('drills.what.return'));
   const after = await shop.tell(drill, user, NOTICES);
   const seen = lost.status.close?.code ?? 0;
   const figures = { lost: before.lost + after.lost + after.unsent, doubled: before.doubled + after.doubled };
-  const hint = /retry_ms=(\d+)/.exec(lost.status.close?.reason ?? '');
+  const reason = lost.status.close?.reason ?? '';
+  const hint = /retry_ms=(\d+)/.exec(reason);
   const early = hint ? back.at - lost.at < Number(hint[1]) * 0.95 : false; // timers may fire a moment early
   return {
-    passed: seen === code && !figures.lost && !figures.doubled && !early,
+    passed: seen === code && reason.startsWith(word) && !figures.lost && !figures.doubled && !early,
     words: t('drills.saw.code', { code: [seen, lost.status.close?.reason].filter(Boolean).join(' ') }),
     figures: [
       [t('drills.figure.noticed'), `${number(lost.at - began)} ms`],

@@ -95,6 +95,15 @@ export class Workshop {
     };
   }
 
+  /**
+   * A fault that hits nobody is none.
+   * @param {Parameters<import('../dev-doors.js').DevDoors['cause']>[0]} fault
+   * @param {{user_id: string, seconds?: number}} where
+   */
+  async cause(fault, where) {
+    if (!await this.doors.cause(fault, where)) throw new Error(t('drills.hit_nobody'));
+  }
+
   /** Ends all clients of the drill. */
   clear() { for (const each of this.#clients) each.close(); }
 }

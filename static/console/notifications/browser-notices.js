@@ -31,7 +31,7 @@ export class BrowserNotices {
     }
   }
 
-  get #permission() { return 'Notification' in window ? Notification.permission : 'absent'; }
+  get #permission() { return 'Notification' in window && isSecureContext ? Notification.permission : 'absent'; }
 
   #tell() {
     this.#button.hidden = this.#permission !== 'default';

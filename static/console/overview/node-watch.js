@@ -18,12 +18,16 @@
 
 const ASK_EVERY_MS = 1_000;
 const ANSWER_WITHIN_MS = 4_000;
+const OFFER_AGAIN_MS = 15_000;
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]+$/; // of what `fetch` takes
+const GROUPS = ['mqtt', 'sockets', 'delivery', 'notify', 'snapshot', 'process'];
 const NOBODY_LOOKS_EVERY = 5; // a hidden page asks less often
 
 export class NodeWatch {
   #credentials;
   #tell;
   #refusedKey = '';
+  #offerAgainAt = 0;
   #unreachableSince = 0;
 
   /**
@@ -56,18 +60,26 @@ export class NodeWatch {
     }
   }
 
-  /** A refused key is not offered again; another one is. */
+  /** A refused key is offered again now and then: Hermes may have got it meanwhile. */
   async #figures() {
     const { apiKey } = this.#credentials;
-    if (!apiKey || apiKey === this.#refusedKey) return null;
-    this.#refusedKey = '';
-    const response = await ask('/status', { 'X-API-Key': apiKey });
-    if (response.ok) return response.json();
-    if (response.status === 401) this.#refusedKey = apiKey;
-    return null;
+    if (!apiKey || (apiKey === this.#refusedKey && Date.now() < this.#offerAgainAt)) return null;
+    const response = HEADER_VALUE.test(apiKey) ? await ask('/status', { 'X-API-Key': apiKey }) : null;
+    const refused = !response || response.status === 401; // a key that no header can hold is none either
+    this.#refusedKey = refused ? apiKey : '';
+    this.#offerAgainAt = Date.now() + OFFER_AGAIN_MS;
+    if (!response?.ok) return null;
+    const figures = await response.json();
+    if (!GROUPS.every((group) => figures?.[group])) throw new Error('not what Hermes answers');
+    return figures;
   }
 
-  async #ready() { return (await ask('/ready')).json().catch(() => ({})); }
+  /** Whatever a proxy says in place of Hermes is no word of Hermes. */
+  async #ready() {
+    const answer = await (await ask('/ready')).json();
+    if (typeof answer?.mqtt !== 'string') throw new Error('not what Hermes answers');
+    return answer;
+  }
 }
 
 /**

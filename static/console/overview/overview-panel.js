@@ -61,6 +61,7 @@ export class OverviewPanel {
     this.#charts.page.push(now, this.#cards.map((card) => this.#rates.rate(card.name, card.counts.received, now)));
     const { figures } = finding;
     if (figures) this.#takeFigures(figures, now);
+    else for (const each of ['in', 'out', 'sockets', 'lost']) this.#charts[/** @type {'in'} */ (each)].push(now, [null, null, null, null]);
     byId('node-charts').hidden = byId('node-totals').hidden = !figures;
     const hint = byId('overview-hint');
     hint.hidden = Boolean(figures) || !finding.reachable;
