@@ -434,8 +434,9 @@ def test_after_a_turn_the_loop_rests_from_mqtt_as_long_as_that_took() -> None:
     run(scenario)
 
 
-def test_an_idle_loop_takes_a_message_at_once() -> None:
+def test_an_idle_loop_takes_a_message_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short turn is followed by no rest."""
+    monkeypatch.setattr(bridges, "REST_MIN_S", 1.0)  # a busy machine makes long turns
 
     async def scenario() -> None:
         crossing = Crossing()

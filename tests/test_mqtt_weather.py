@@ -299,7 +299,7 @@ def test_it_works_with_more_than_2000_open_files(tmp_path: Path) -> None:
 
 def test_a_flood_does_not_cost_the_link(tmp_path: Path) -> None:
     """The keepalive is served meanwhile, and all of it arrives."""
-    with mosquitto(tmp_path) as broker, site(broker.port, options=SHORT) as here:
+    with mosquitto(tmp_path) as broker, site(broker.port, options=LinkOptions(keepalive_s=3)) as here:
         here.up()
         for _ in range(3):
             broker.publish_lines(TOPIC, [f"{number}" for number in range(20_000)])
