@@ -13,7 +13,7 @@ run: packages-run $(VENV)/.run
 
 test: packages-test $(VENV)/.test check
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95
 
@@ -63,7 +63,7 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 # program:package or file:package, installed where that is missing; as a plain user only told
 RUN_PACKAGES := mosquitto:mosquitto
-TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium:chromium node:nodejs npm:npm \
+TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
 	systemd-analyze:systemd setpriv:util-linux gcc:gcc /usr/include/stdlib.h:libc6-dev
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan

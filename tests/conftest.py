@@ -1,6 +1,7 @@
 """What the tests share: a real Hermes on a real port, clients for it, and the programs it needs."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -8,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import create_server
 from typing import Any
 
 import jwt
@@ -132,6 +134,13 @@ class Hermes:
 
 
 MakeHermes = Callable[..., Awaitable[Hermes]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take MQTT's port while the tests run: embedded brokers side by side would take it from each other."""
+    if not hasattr(config, "workerinput"):
+        with contextlib.suppress(OSError):  # somebody else has it
+            config.add_cleanup(create_server(("127.0.0.1", 1883)).close)
 
 
 @pytest.fixture(autouse=True)

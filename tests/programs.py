@@ -19,14 +19,16 @@ START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0
 
 
-def needs(program: str) -> str:
-    """The program's path. Without it the test is skipped, but fails where CI=true."""
-    path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if path is None:
+def needs(*programs: str) -> str:
+    """The path of the first of these that is here. Without any the test is skipped, but fails where CI=true."""
+    where = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    paths = [path for program in programs if (path := shutil.which(program, path=where))]
+    if not paths:
+        complaint = f"{' or '.join(programs)} is missing"
         if os.environ.get("CI") == "true":
-            pytest.fail(f"{program} is missing")
-        pytest.skip(f"{program} is missing")
-    return path
+            pytest.fail(complaint)
+        pytest.skip(complaint)
+    return paths[0]
 
 
 def free_port() -> int:

@@ -35,7 +35,7 @@ addEventListener('DOMContentLoaded', () => {
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """A running Chromium. Raises `BenchError` where there is none."""
-    program = shutil.which("chromium")
+    program = shutil.which("chromium") or shutil.which("chromium-headless-shell")
     if program is None:
         raise BenchError("chromium is missing")
     with sync_playwright() as playwright:
