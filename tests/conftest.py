@@ -137,7 +137,11 @@ MakeHermes = Callable[..., Awaitable[Hermes]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take MQTT's port while the tests run: embedded brokers side by side would take it from each other."""
+    """Take MQTT's port while the tests run: embedded brokers side by side would take it from each other.
+
+    And let no event loop be made by merely asking for one, which nobody would close.
+    """
+    asyncio.set_event_loop(None)
     if not hasattr(config, "workerinput"):
         with contextlib.suppress(OSError):  # somebody else has it
             config.add_cleanup(create_server(("127.0.0.1", 1883)).close)
