@@ -19,6 +19,8 @@ FLAGS = (
     "--enable-precise-memory-info",
 )
 TTL_S = 3_600.0
+COLLECTIONS = 3
+COLLECTION_MS = 300
 WATCH = """
 window.longTasks = [];
 new PerformanceObserver((list) => longTasks.push(...list.getEntries().map(({ duration }) => duration)))
@@ -52,8 +54,10 @@ class Console:
     devtools: CDPSession
 
     def heap_bytes(self) -> float:
-        """What the page's scripts hold, after a collection."""
-        self.devtools.send("HeapProfiler.collectGarbage")
+        """What the page's scripts hold: one collection leaves what only the end of another object frees."""
+        for _ in range(COLLECTIONS):
+            self.devtools.send("HeapProfiler.collectGarbage")
+            self.page.wait_for_timeout(COLLECTION_MS)
         used: float = self.devtools.send("Runtime.getHeapUsage")["usedSize"]
         return used
 
