@@ -1,5 +1,7 @@
 """The four sockets side by side, in a real Chromium against a real Hermes that is stopped, killed and full."""
 
+import base64
+import json
 import re
 import signal
 from pathlib import Path
@@ -157,6 +159,31 @@ def test_token_and_key_are_hidden_until_asked_for(console: Console) -> None:
         assert page.get_attribute(field, "type") == "text"
     expect(page.locator("#token-show")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#token-words")).to_have_text(re.compile("user 123 \\(ana\\), tenant acme, expires"))
+
+
+def test_a_token_is_put_into_words(production_console: Console) -> None:
+    """Whose it is and until when, as it says itself, before Hermes is asked."""
+    console = production_console
+    console.open("connect")
+    field, words = console.page.locator("#token-value"), console.page.locator("#token-words")
+    for given, said in {
+        token(): "It says: user 123 (ana), no tenant, never expires.",
+        token(tenant_id="acme", is_superuser=True): "tenant acme, superuser",
+        token(exp=1_700_000_000): "EXPIRED",
+        token(exp=32_503_680_000): "expires",
+        unsigned(exp="soon"): "its expiry is no number",
+        "rubbish": "This does not look like a JWT.",
+    }.items():
+        field.fill(given)
+        field.blur()
+        expect(words).to_contain_text(said)
+
+
+def unsigned(**claims: object) -> str:
+    """What no library would sign."""
+    parts = ({"alg": "HS256"}, {"user_id": "123", "username": "ana"} | claims)
+    head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    return f"{head}.{body}.c2lnbmF0dXJl"
 
 
 def test_another_ready_token_moves_all_sockets(console: Console) -> None:

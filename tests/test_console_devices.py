@@ -165,10 +165,11 @@ def test_the_rate_is_that_of_the_last_minute(played: Played) -> None:
     """Per second if it is one at the least, else per minute; replayed values are none, and skipped ones count."""
     page = played.page
     played.say(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
-    played.say(device("slow", 1), device("kept", 1, snapshot=True))
+    played.say(device("slow", 1), device("once", 1), device("kept", 1, snapshot=True))
+    played.say(device("slow", 2))
     expect(played.row("slow")).to_be_visible()
     page.clock.run_for(29_000)
-    for series, words in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "kept": "–"}.items():
+    for series, words in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "once": "–", "kept": "–"}.items():
         expect(played.row(series).locator(".rate")).to_have_text(re.compile(f"^{words}$"))
     page.clock.run_for(75_000)
     expect(played.row("fast").locator(".rate")).to_have_text("0/min")

@@ -36,6 +36,7 @@ export function tokenWords(token) {
 
 /** @param {unknown} exp  Unix seconds */
 export function expiryWords(exp) {
-  if (typeof exp !== 'number') return t('token.never');
+  if (exp === undefined) return t('token.never');
+  if (typeof exp !== 'number') return t('token.bad_expiry');
   return t(exp * 1000 < Date.now() ? 'token.expired' : 'token.expires', { time: clockWords(exp * 1000) });
 }

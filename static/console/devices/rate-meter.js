@@ -7,23 +7,29 @@ export class RateMeter {
   #counts = new Uint32Array(SLOTS);
   #slot = 0;
   #first = 0;
+  #firstTimes = 0;
 
   /**
    * @param {number} now  Unix ms
    * @param {number} [times]
    */
   count(now, times = 1) {
-    this.#first ||= now;
+    if (!this.#first) [this.#first, this.#firstTimes] = [now, times];
     this.#turn(now);
     this.#counts[this.#slot % SLOTS] += times;
   }
 
-  /** Per second; null where too little is known yet. @param {number} now  Unix ms */
+  /**
+   * Per second; null where too little is known yet: the very first says nothing of the time before it.
+   * @param {number} now  Unix ms
+   */
   rate(now) {
     this.#turn(now);
-    const seconds = (now - Math.max(this.#first, (this.#slot - SLOTS + 1) * SLOT_MS)) / 1000;
-    if (!this.#first || seconds < 2) return null;
-    return this.#counts.reduce((sum, each) => sum + each, 0) / seconds;
+    const windowBegan = (this.#slot - SLOTS + 1) * SLOT_MS;
+    const isYoung = this.#first >= windowBegan;
+    const seconds = (now - (isYoung ? this.#first : windowBegan)) / 1000;
+    const times = this.#counts.reduce((sum, each) => sum + each, 0) - (isYoung ? this.#firstTimes : 0);
+    return !this.#first || seconds < 2 || (isYoung && !times) ? null : times / seconds;
   }
 
   /** Slots that have passed are empty. @param {number} now */
