@@ -161,6 +161,35 @@ def test_token_and_key_are_hidden_until_asked_for(console: Console) -> None:
     expect(page.locator("#token-words")).to_have_text(re.compile("user 123 \\(ana\\), tenant acme, expires"))
 
 
+def test_an_id_stays_for_the_tab(production_console: Console) -> None:
+    """Over a reload, which a change of the language is too; a new token's tenant takes its place."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    fields = {name: page.locator(f"form[data-socket={name}] input") for name in ("tenant", "device")}
+    for name, field in fields.items():
+        field.fill(f"my-{name}")
+        field.press("Enter")
+    page.reload()
+    for name, field in fields.items():
+        expect(field).to_have_value(f"my-{name}")
+    page.fill("#token-value", token(tenant_id="acme"))
+    page.locator("#token-value").blur()
+    expect(fields["tenant"]).to_have_value("acme")
+    expect(fields["device"]).to_have_value("my-device")
+
+
+def test_a_button_that_goes_leaves_the_focus_in_its_card(console: Console) -> None:
+    """Or a keyboard would begin again at the top of the page."""
+    console.open("connect")
+    console.expect_all_open()
+    page = console.page
+    page.locator("form[data-socket=tenant] .ping").focus()
+    page.evaluate("document.querySelector('#disconnect-all').click()")
+    expect(page.locator("form[data-socket=tenant] .ping")).to_be_hidden()
+    expect(page.locator("form[data-socket=tenant] .toggle")).to_be_focused()
+
+
 def test_a_token_is_put_into_words(production_console: Console) -> None:
     """Whose it is and until when, as it says itself, before Hermes is asked."""
     console = production_console

@@ -47,6 +47,18 @@ export function makeSvg(tag, attributes = {}, ...children) {
 }
 
 /**
+ * For what may have the focus, which nothing hidden can keep: the heir takes it.
+ * @param {HTMLElement} element
+ * @param {boolean} hidden
+ * @param {HTMLElement} heir
+ */
+export function setHidden(element, hidden, heir) {
+  const hadFocus = element === document.activeElement;
+  element.hidden = hidden;
+  if (hidden && hadFocus) heir.focus();
+}
+
+/**
  * Only where it differs: an unchanged text costs no layout.
  * @param {Element} element
  * @param {string} text

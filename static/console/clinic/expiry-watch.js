@@ -2,7 +2,7 @@
 
 import { HermesClient } from '../../hermes-client.js';
 import { explainClose } from '../connect/close-codes.js';
-import { byId, find, make, setText } from '../element.js';
+import { byId, find, make, setHidden, setText } from '../element.js';
 import { t } from '../strings.js';
 import { claimsOf } from '../connect/claims.js';
 import { clockWords } from '../time-words.js';
@@ -38,7 +38,7 @@ export class ExpiryWatch {
   #rest() {
     this.#tick();
     clearInterval(this.#ticking);
-    byId('clinic-watch-stop').hidden = true;
+    setHidden(byId('clinic-watch-stop'), true, byId('clinic-watch-refresh'));
   }
 
   /** @param {boolean} renewing  whether a new token is handed out when one is asked for */

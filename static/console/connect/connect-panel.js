@@ -52,7 +52,7 @@ export class ConnectPanel {
       this.connectAll();
     });
     byId('disconnect-all').addEventListener('click', () => this.cards.forEach((card) => card.disconnect()));
-    this.#fillIn();
+    this.#fillIn(({ id }) => !id);
   }
 
   /** Whose token it is. */
@@ -79,15 +79,18 @@ export class ConnectPanel {
   #changed() {
     if (this.#token === this.#credentials.token) return;
     this.#token = this.#credentials.token;
-    this.#fillIn();
+    this.#fillIn(() => true);
     this.cards.filter(({ client }) => client).forEach((card) => card.connect()); // refused ones too: that is why it changed
   }
 
-  /** What the token says of its owner goes into the fields that ask for it. */
-  #fillIn() {
+  /**
+   * What the token says of its owner goes into the fields that ask for it.
+   * @param {(card: SocketCard) => boolean} where
+   */
+  #fillIn(where) {
     const { tenant_id } = this.owner;
     const devices = readBoot().dev?.devices ?? [];
-    for (const card of this.cards) {
+    for (const card of this.cards.filter(where)) {
       if (card.name === 'tenant' && tenant_id) card.id = tenant_id;
       if (card.name === 'device' && devices.length) card.id = devices[0];
     }

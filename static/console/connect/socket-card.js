@@ -2,7 +2,7 @@
 
 import { HermesClient } from '../../hermes-client.js';
 import { LineChart } from '../chart.js';
-import { find, setText } from '../element.js';
+import { find, setHidden, setText } from '../element.js';
 import { number, t, tenths } from '../strings.js';
 import { explainClose, explainRefusal } from './close-codes.js';
 
@@ -45,6 +45,7 @@ export class SocketCard extends EventTarget {
     this.#surroundings = surroundings;
     this.name = root.dataset.socket ?? '';
     this.#field = root.querySelector('input');
+    if (this.#field) this.#field.value = sessionStorage.getItem(this.#idKeptAs) ?? '';
     this.#chart = new LineChart(this.#part('.rtt-chart'), {
       title: t('connect.rtt_chart'), unit: 'ms', spanMs: CHART_SPAN_MS, height: CHART_HEIGHT,
       series: [{ label: t('connect.rtt'), colour: 'var(--series-1)' }],
@@ -65,13 +66,18 @@ export class SocketCard extends EventTarget {
 
   get state() { return this.client?.state ?? 'closed'; }
 
-  /** The device or tenant id. @param {string} id */
+  /** The device or tenant id; kept for this tab once it was used. */
+  get id() { return this.#field?.value.trim() ?? ''; }
+
   set id(id) { if (this.#field) this.#field.value = id; }
+
+  get #idKeptAs() { return `hermes.id.${this.name}`; }
 
   connect() {
     this.disconnect();
     const path = this.#path();
     if (!path) return this.#askForId();
+    if (this.id) sessionStorage.setItem(this.#idKeptAs, this.id);
     const { token, history, log, attach } = this.#surroundings;
     const client = new HermesClient({ url: path, getToken: token, history, log: (line) => log(this.name, line) });
     this.client = client;
@@ -109,10 +115,9 @@ export class SocketCard extends EventTarget {
   }
 
   #path() {
-    const id = this.#field?.value.trim();
     if (this.name === 'legacy') return '/ws';
     if (this.name === 'notifications') return '/ws/notifications';
-    return id ? `/ws/${this.name}/${encodeURIComponent(id)}` : '';
+    return this.id ? `/ws/${this.name}/${encodeURIComponent(this.id)}` : '';
   }
 
   #askForId() {
@@ -126,8 +131,8 @@ export class SocketCard extends EventTarget {
     this.#root.dataset.state = state;
     this.#part('.word').textContent = t(`state.${state}`);
     this.#part('.toggle').textContent = t(['closed', 'refused'].includes(state) ? 'connect.connect' : 'connect.disconnect');
-    this.#part('.now').hidden = state !== 'waiting';
-    this.#part('.ping').hidden = state !== 'open';
+    setHidden(this.#part('.now'), state !== 'waiting', this.#part('.toggle'));
+    setHidden(this.#part('.ping'), state !== 'open', this.#part('.toggle'));
     if (state === 'open') this.#part('.tries').textContent = number(this.#opened += 1);
     if (close) this.#part('.close').textContent = explainClose(close);
     const note = state === 'refused' ? explainRefusal(close) : '';
