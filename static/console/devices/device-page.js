@@ -28,7 +28,7 @@ export class DevicePage {
   #key = '';
   /** @type {Map<Series, Card>} */
   #cards = new Map();
-  /** @type {Ring<{at: number, frame: Frame}>} */
+  /** @type {Ring<{at: number, frame: Frame, source: string}>} */
   #frames = new Ring(FRAMES_KEPT);
   /** @type {Frame[]} those on the screen, the newest first */
   #listed = [];
@@ -74,10 +74,14 @@ export class DevicePage {
     this.#key = '';
   }
 
-  /** @param {Frame} frame  of any device @param {Series | null} series  where it is news */
-  take(frame, series) {
+  /**
+   * @param {Frame} frame  of any device
+   * @param {Series | null} series  where it is news
+   * @param {string} source  the name of the socket that brought it: several may
+   */
+  take(frame, series, source) {
     if (!this.#key || !series || deviceKey(frame) !== this.#key) return;
-    this.#frames.push({ at: Date.now(), frame });
+    this.#frames.push({ at: Date.now(), frame, source });
     this.#news += 1;
     const last = series.numbers.last;
     if (last && numberIn(frame.data) !== null) this.#cards.get(series)?.chart?.push(last.at, [last.value]);
@@ -105,8 +109,10 @@ export class DevicePage {
   #list() {
     const newest = this.#frames.toArray().reverse();
     const list = byId('device-frames');
-    list.prepend(...newest.slice(0, this.#news).map(({ at, frame }) => (
-      make('li', {}, make('time', {}, clockWords(at)), ' ', make('code', {}, cut(JSON.stringify(frame)))))));
+    list.prepend(...newest.slice(0, this.#news).map(({ at, frame, source }) => {
+      const socket = make('span', { class: 'muted' }, t(`socket.${/** @type {'tenant'} */ (source)}`));
+      return make('li', {}, make('time', {}, clockWords(at)), ' ', socket, ' ', make('code', {}, cut(JSON.stringify(frame))));
+    }));
     while (list.childElementCount > FRAMES_KEPT) list.lastElementChild?.remove();
     this.#listed = newest.map(({ frame }) => frame);
     this.#news = 0;

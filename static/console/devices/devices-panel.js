@@ -34,7 +34,7 @@ export class DevicesPanel {
    */
   take(frame, source) {
     const series = this.#fleet.take(frame, source);
-    this.#page.take(frame, series);
+    this.#page.take(frame, series, source);
     if (!series) return;
     this.#table.changed();
     if (!this.#listed) this.#count();
