@@ -236,7 +236,7 @@ def test_the_history_keeps_two_hundred(console: Console, dev: Program) -> None:
     """The oldest give way."""
     page = console.page
     kept = [{"id": f"n{number}", "title": f"Number {number}", "type": "info"} for number in range(200)]
-    page.add_init_script(f"localStorage.setItem('hermes.history', JSON.stringify({json.dumps(kept)}))")
+    page.add_init_script(f"localStorage.setItem('hermes.history.123', JSON.stringify({json.dumps(kept)}))")
     page.reload()
     console.expect_all_open()
     expect(page.locator("#history-count")).to_have_text("200")
@@ -244,6 +244,31 @@ def test_the_history_keeps_two_hundred(console: Console, dev: Program) -> None:
     expect(page.locator("#history > li strong").first).to_have_text("One more")
     expect(page.locator("#history > li")).to_have_count(200)
     expect(page.locator("#history > li strong").last).to_have_text("Number 198")
+
+
+def test_each_user_has_a_history_of_their_own(console: Console, dev: Program) -> None:
+    """Nobody finds another's on a screen that is shared, nor clears it; and it is there when its owner is back."""
+    page = console.page
+    titles = page.locator("#history > li strong")
+    notify(dev, title="For Ana")
+    expect(titles).to_have_text(["For Ana"])
+    change_user(console, "luis (user 456, tenant globex)")
+    expect(titles).to_have_count(0)
+    notify(dev, user_id="456", title="For Luis")
+    expect(titles).to_have_text(["For Luis"])
+    page.click("#history-clear")
+    page.click("#history-really")
+    expect(titles).to_have_count(0)
+    change_user(console, "ana (user 123, tenant acme)")
+    expect(titles).to_have_text(["For Ana"])
+
+
+def change_user(console: Console, label: str) -> None:
+    """By one of the ready tokens."""
+    console.show("connect")
+    console.page.select_option("#token-picker", label=label)
+    console.card("notifications").expect_state("open")
+    console.show("notifications")
 
 
 def test_the_form_sends_and_shows_the_answer(console: Console) -> None:

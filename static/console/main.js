@@ -1,6 +1,5 @@
 /** The console: makes the panels and wires them together. */
 
-import { HermesHistory } from '../hermes-client.js';
 import { Announcer } from './announcer.js';
 import { readBoot } from './boot.js';
 import { ClinicPanel } from './clinic/clinic-panel.js';
@@ -13,6 +12,7 @@ import { byId } from './element.js';
 import { Feed } from './feed.js';
 import { LogPanel } from './log/log-panel.js';
 import { Navigation } from './navigation.js';
+import { Histories } from './notifications/histories.js';
 import { NotificationsPanel } from './notifications/notifications-panel.js';
 import { NodeWatch } from './overview/node-watch.js';
 import { OverviewPanel } from './overview/overview-panel.js';
@@ -26,10 +26,10 @@ const credentials = new Credentials({ token: dev?.tokens[0]?.token, apiKey: dev?
 const log = new LogPanel();
 const devices = new DevicesPanel();
 const feed = new Feed(devices, say);
-const history = new HermesHistory();
-const notifications = new NotificationsPanel({ ack: (id) => connect.acknowledge(id), credentials, history });
+const histories = new Histories(/** @returns {string} */ () => connect.owner.user_id);
+const notifications = new NotificationsPanel({ ack: (id) => connect.acknowledge(id), credentials, histories });
 const connect = new ConnectPanel({
-  credentials, history, say, attach,
+  credentials, histories, say, attach,
   log: (socket, { kind, text }) => log.write({ at: Date.now(), socket, kind, text }),
 });
 const overview = new OverviewPanel(connect.cards, say);
@@ -49,9 +49,12 @@ function attach(client, name) {
   feed.watch(client, name);
 }
 
-const fillInUser = () => { if (connect.owner.user_id) notifications.userId = connect.owner.user_id; };
-credentials.addEventListener('change', fillInUser);
-fillInUser();
+const turnToUser = () => {
+  if (connect.owner.user_id) notifications.userId = connect.owner.user_id;
+  histories.turn();
+};
+credentials.addEventListener('change', turnToUser);
+turnToUser();
 offerPreferences();
 byId('dev-badge').hidden = !dev;
 new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, clinic, drills: {}, log })));

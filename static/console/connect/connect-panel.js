@@ -13,7 +13,7 @@ import { TokenField } from './token-field.js';
  *
  * @typedef {object} Surroundings
  * @property {import('../credentials.js').Credentials} credentials
- * @property {import('../../hermes-client.js').HermesHistory} history  the clients fill it
+ * @property {import('../notifications/histories.js').Histories} histories  the clients fill them
  * @property {(client: HermesClient, name: string) => void} attach  called with each new client
  * @property {(name: string, line: {kind: string, text: string}) => void} log
  * @property {(text: string) => void} say  to screen readers
@@ -31,7 +31,7 @@ export class ConnectPanel {
   #token;
 
   /** @param {Surroundings} surroundings */
-  constructor({ credentials, history, attach, log, say }) {
+  constructor({ credentials, histories, attach, log, say }) {
     const { dev } = readBoot();
     this.#credentials = credentials;
     this.#token = credentials.token;
@@ -43,7 +43,7 @@ export class ConnectPanel {
           client.on('error', ({ message }) => this.#errors.add(maybe(`socket.${name}`) ?? name, faultWords(client, message)));
           attach(client, name);
         },
-        history, log, say,
+        histories, log, say,
       })));
     byId('device-ids').append(...(dev?.devices ?? []).map((value) => make('option', { value })));
     credentials.addEventListener('change', () => this.#changed());

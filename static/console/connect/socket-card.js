@@ -11,7 +11,7 @@ import { explainClose, explainRefusal } from './close-codes.js';
  *
  * @typedef {object} Surroundings
  * @property {() => string} token
- * @property {import('../../hermes-client.js').HermesHistory} history
+ * @property {import('../notifications/histories.js').Histories} histories
  * @property {(client: HermesClient, name: string) => void} attach  called with each new client
  * @property {(name: string, line: {kind: string, text: string}) => void} log
  * @property {(text: string) => void} say  to screen readers
@@ -78,8 +78,10 @@ export class SocketCard extends EventTarget {
     const path = this.#path();
     if (!path) return this.#askForId();
     if (this.id) sessionStorage.setItem(this.#idKeptAs, this.id);
-    const { token, history, log, attach } = this.#surroundings;
-    const client = new HermesClient({ url: path, getToken: token, history, log: (line) => log(this.name, line) });
+    const { token, histories, log, attach } = this.#surroundings;
+    const client = new HermesClient({
+      url: path, getToken: token, history: histories.current, log: (line) => log(this.name, line),
+    });
     this.client = client;
     client.on('state', (status) => this.#show(status));
     client.on('rtt', (ms) => this.#chart.push(Date.now(), [ms]));

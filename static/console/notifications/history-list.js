@@ -10,7 +10,7 @@ import { iconUrl, noticeOf } from './notification.js';
 /** @typedef {import('../../hermes-client.js').Frame} Frame */
 
 export class HistoryList {
-  #history;
+  #histories;
   #acknowledge;
   #painting = false;
   #day = '';
@@ -21,11 +21,11 @@ export class HistoryList {
   #open = find(document, '#history-open', HTMLInputElement);
 
   /**
-   * @param {import('../../hermes-client.js').HermesHistory} history
+   * @param {import('./histories.js').Histories} histories
    * @param {(notices: Notice[]) => void} acknowledge
    */
-  constructor(history, acknowledge) {
-    this.#history = history;
+  constructor(histories, acknowledge) {
+    this.#histories = histories;
     this.#acknowledge = acknowledge;
     for (const field of [this.#text, this.#type, this.#open]) field.addEventListener('input', () => this.#paint());
     byId('history-export').addEventListener('click', () => this.#export());
@@ -33,11 +33,10 @@ export class HistoryList {
     byId('history-clear').addEventListener('click', () => this.#ask(true));
     byId('history-keep').addEventListener('click', () => this.#ask(false));
     byId('history-really').addEventListener('click', () => {
-      history.clear();
+      histories.current.clear();
       this.#ask(false);
     });
-    history.addEventListener('change', () => this.#paintSoon());
-    this.#paint();
+    histories.addEventListener('change', () => this.#paintSoon());
   }
 
   /** Beside the buttons that were pressed. @param {boolean} sent */
@@ -45,7 +44,7 @@ export class HistoryList {
 
   get #chosen() {
     const text = this.#text.value.trim().toLowerCase();
-    return this.#history.items.filter((frame) => {
+    return this.#histories.current.items.filter((frame) => {
       const { title, message, type, acked, id } = noticeOf(frame);
       return (!this.#type.value || type === this.#type.value) && (!this.#open.checked || !acked)
         && `${title}\n${message}\n${id}`.toLowerCase().includes(text);
@@ -73,7 +72,7 @@ export class HistoryList {
   }
 
   #paint() {
-    const { items } = this.#history;
+    const { items } = this.#histories.current;
     const open = items.filter(({ acked }) => !acked).length;
     const chosen = this.#chosen;
     setText(byId('history-count'), number(items.length));

@@ -21,12 +21,12 @@ export class NoticeDesk {
   #list;
 
   /**
-   * @param {import('../../hermes-client.js').HermesHistory} history  filled by the clients
+   * @param {import('./histories.js').Histories} histories  filled by the clients
    * @param {(id: string) => boolean} ack  sends it; false if no socket is open
    */
-  constructor(history, ack) {
+  constructor(histories, ack) {
     this.#ack = ack;
-    this.#list = new HistoryList(history, (notices) => this.acknowledge(notices));
+    this.#list = new HistoryList(histories, (notices) => this.acknowledge(notices));
   }
 
   /** @param {Frame} frame */

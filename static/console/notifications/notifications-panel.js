@@ -13,10 +13,10 @@ export class NotificationsPanel {
    * @param {object} surroundings
    * @param {(id: string) => boolean} surroundings.ack
    * @param {import('../credentials.js').Credentials} surroundings.credentials
-   * @param {import('../../hermes-client.js').HermesHistory} surroundings.history
+   * @param {import('./histories.js').Histories} surroundings.histories
    */
-  constructor({ ack, credentials, history }) {
-    this.#desk = new NoticeDesk(history, ack);
+  constructor({ ack, credentials, histories }) {
+    this.#desk = new NoticeDesk(histories, ack);
     this.#form = new NotifyForm(credentials);
   }
 
