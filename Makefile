@@ -88,7 +88,11 @@ $(PYTHON) -c "import ensurepip" 2>/dev/null || missing=python3-venv; \
 for pair in "$$@"; do command -v "$${pair%%:*}" >/dev/null || [ -e "$${pair%%:*}" ] || missing="$$missing $${pair##*:}"; done; \
 [ -n "$$missing" ] || exit 0; \
 if [ "$$(id -u)" = 0 ]; then \
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+  apt-get update -qq; \
+  for package in $$missing; do \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$package >/dev/null \
+      || echo "$$package could not be installed; what cannot do without it will say so" >&2; \
+  done; \
 else \
   echo "missing: $$missing; to have everything, run: sudo apt-get install $$missing" >&2; \
 fi
