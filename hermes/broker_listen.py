@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes.errors import TemplateError
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 EXAMPLE = "0.0.0.0:8883 for every IPv4 address, [::]:8883 for IPv6, or 192.168.1.5:8883"
 

@@ -22,7 +22,7 @@ from hermes.mqtt.losses import Losses
 from hermes.mqtt.mosquitto import find_mosquitto
 from hermes.mqtt_url import parse_mqtt_url
 from hermes.server import listen
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 BROKER_TIMEOUT_S = 5.0
 PRIVATE_FILES = ("jwt_secret_file", "api_key_file", "mqtt_password_file", "mqtt_key_file", "broker_key_file")

@@ -17,7 +17,7 @@ from hermes.errors import AccountFault, TemplateError
 from hermes.mqtt.access import Access
 from hermes.mqtt.accounts import Account, AccountsFile, advice, parse_account
 from hermes.mqtt.device_door import NOTE_NAME
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 EXAMPLES = """examples:
   hermes device add acme/climate-01

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import orjson
 
-from hermes import topic_filters
 from hermes.cli_flags import add_config_flag, add_topic_flag
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.errors import ConfigError, PayloadFault, Unaddressed
-from hermes.json_pointer import pointed_at
 from hermes.metrics import Metrics
 from hermes.mqtt import decoders
 from hermes.mqtt import payload as payloads
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES
 from hermes.mqtt.payload import Payload
 from hermes.mqtt.presence import is_presence, presence
-from hermes.topic_exclusions import Exclusion
-from hermes.topic_misses import miss
-from hermes.topic_templates import TOPIC_MAX_BYTES, WANTED, Template
-from hermes.topics import TopicMap, TopicMatch
+from hermes.topics import filters as topic_filters
+from hermes.topics.exclusion import Exclusion
+from hermes.topics.json_pointer import pointed_at
+from hermes.topics.mismatch import miss
+from hermes.topics.template import TOPIC_MAX_BYTES, WANTED, Template
+from hermes.topics.topic_map import TopicMap, TopicMatch
 
 EXAMPLES = """examples:
   hermes topics explain tenants/acme/devices/climate-01/temp

@@ -17,7 +17,7 @@ from hermes.mqtt.demand import Demand
 from hermes.mqtt.intake import Intake
 from hermes.mqtt.losses import Losses
 from hermes.mqtt_url import MqttUrl
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 log = logging.getLogger(__name__)
 

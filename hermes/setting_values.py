@@ -15,7 +15,7 @@ from pydantic_settings import NoDecode
 from hermes.auth import SECRET_MIN_BYTES, unusable_secret
 from hermes.mqtt_options import CLIENT_ID_MAX_BYTES, TlsOptions
 from hermes.mqtt_url import parse_mqtt_url
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"
 NO_BROKER_URLS = ("off", "embedded")  # what may stand in place of one

@@ -7,7 +7,7 @@ from hermes.delivery.snapshot import Snapshot, SnapshotLimits
 from hermes.metrics import Metrics
 from hermes.mqtt.intake import Intake
 from hermes.mqtt.losses import Losses
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 Status = DeviceStatus | LinkStatus
 

@@ -12,7 +12,7 @@ from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt_options import LinkOptions
 from hermes.mqtt_url import MqttUrl
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 from tests.brokers import Heard
 from tests.intakes import make_intake
 from tests.programs import wait_until

@@ -14,7 +14,7 @@ from hermes.link import Link, LinkState
 from hermes.metrics import Metrics
 from hermes.mqtt import bridge as bridges
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES, Bridge
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 from tests.brokers import Heard
 from tests.intakes import Status, make_intake
 

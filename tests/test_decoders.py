@@ -3,7 +3,7 @@
 import pytest
 
 from hermes.mqtt import decoders
-from hermes.topics import Template, parse_template
+from hermes.topics.topic_map import Template, parse_template
 
 
 def template(settings: str) -> Template:

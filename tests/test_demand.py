@@ -9,7 +9,7 @@ from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.ids import DeviceId, TenantId
 from hermes.mqtt.demand import Demand
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 from tests.conftest import eventually
 
 ACME = channels.tenant(TenantId("acme"))

@@ -29,7 +29,7 @@ from hermes.mqtt.accounts import (
     parse_account,
     parse_lines,
 )
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 from tests.conftest import needs
 from tests.programs import hermes
 

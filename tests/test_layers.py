@@ -23,15 +23,6 @@ LAYERS = (
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 # Modules that have not moved yet, with the folder they will move to.
 MOVING = {
-    "topics": "topics",
-    "topic_templates": "topics",
-    "template_parser": "topics",
-    "topic_patterns": "topics",
-    "topic_filters": "topics",
-    "topic_exclusions": "topics",
-    "topic_misses": "topics",
-    "presets": "topics",
-    "json_pointer": "topics",
     "auth": "auth",
     "config": "settings",
     "setting_values": "settings",

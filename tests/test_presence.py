@@ -4,7 +4,7 @@ import pytest
 
 from hermes.mqtt.payload import decode
 from hermes.mqtt.presence import is_presence, presence
-from hermes.topics import parse_template
+from hermes.topics.topic_map import parse_template
 
 PLAIN = parse_template("t/{tenant_id}/{device_id}/{series...}")
 POINTED = parse_template("t/{tenant_id}/{device_id};online=/_type")

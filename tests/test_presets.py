@@ -10,7 +10,7 @@ import pytest
 from hermes.errors import TemplateError, Unaddressed
 from hermes.mqtt.payload import decode
 from hermes.mqtt.presence import is_presence, presence
-from hermes.topics import PRESETS, TopicMap
+from hermes.topics.topic_map import PRESETS, TopicMap
 
 SAMPLES = Path(__file__).parent.parent.parent / "shared" / "samples"
 ALL = TopicMap(list(PRESETS))

@@ -16,7 +16,7 @@ from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.payload import decode
 from hermes.mqtt_url import MqttUrl
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 from tests.brokers import Heard, mosquitto
 from tests.intakes import make_intake
 

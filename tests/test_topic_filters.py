@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from hermes import topic_filters
-from hermes.topic_exclusions import parse_entry
-from hermes.topics import TopicMap, parse_template
+from hermes.topics import filters as topic_filters
+from hermes.topics.exclusion import parse_entry
+from hermes.topics.topic_map import TopicMap, parse_template
 from tests.template_oracle import Shape, shapes, topics_of
 
 # Few different levels, so that random filters and topics meet often

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 
-from hermes.topic_misses import miss
-from hermes.topics import parse_template
+from hermes.topics.mismatch import miss
+from hermes.topics.topic_map import parse_template
 from tests.template_oracle import Shape, shapes_and_topics
 
 IDS = ";tenant_id=t;device_id=d"

@@ -10,12 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from hermes import topic_filters
 from hermes.errors import TemplateError
 from hermes.ids import DeviceId, TenantId
-from hermes.template_parser import parse_exclusion
-from hermes.topic_patterns import FieldPattern
-from hermes.topics import TopicMap, parse_template
+from hermes.topics import filters as topic_filters
+from hermes.topics.parser import parse_exclusion
+from hermes.topics.pattern import FieldPattern
+from hermes.topics.topic_map import TopicMap, parse_template
 from tests.template_oracle import ACROSS, ONE_LEVEL, TOPICS, WORDS, Shape, shapes, shapes_and_topics, topics_of
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from hermes.errors import TemplateError, Unaddressed
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 from tests.template_oracle import TOPICS, Shape, shapes, topics_of
 
 TEN_TEMPLATES = (

@@ -10,8 +10,8 @@ import pytest
 from hermes.cli import main
 from hermes.mqtt.payload import decode
 from hermes.mqtt.presence import WORDS
-from hermes.template_parser import KEYS, PAYLOADS
-from hermes.topics import PRESETS, TopicMap
+from hermes.topics.parser import KEYS, PAYLOADS
+from hermes.topics.topic_map import PRESETS, TopicMap
 
 TEXT = (Path(__file__).parent.parent / "docs" / "topics.md").read_text()
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.DOTALL | re.MULTILINE))

@@ -19,7 +19,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt_url import MqttUrl
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 PATIENCE_S = 60.0
 

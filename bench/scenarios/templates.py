@@ -10,7 +10,7 @@ from typing import ClassVar
 from paho.mqtt.client import topic_matches_sub
 
 from bench.figures import Figure, Mark
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 MARK = Mark(at_most=2.0)
 PER_ROUND = 100  # topics timed together, so that the clock itself does not count

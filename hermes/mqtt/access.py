@@ -8,11 +8,11 @@ everything**, so each line is checked here, and `hermes.mqtt.broker` ends it at 
 import re
 from collections.abc import Iterable, Iterator
 
-from hermes import topic_filters
 from hermes.errors import AccountFault
 from hermes.mqtt.accounts import Account
-from hermes.topic_templates import DEVICE, TENANT, Template, level_pattern
-from hermes.topics import TopicMap
+from hermes.topics import filters as topic_filters
+from hermes.topics.template import DEVICE, TENANT, Template, level_pattern
+from hermes.topics.topic_map import TopicMap
 
 LEVELS_MAX = 200  # mosquitto's; one more is a fault in the file
 FILTER_MAX_BYTES = 65_535

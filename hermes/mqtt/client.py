@@ -27,7 +27,7 @@ from hermes.mqtt.versions import Versions
 from hermes.mqtt.waker import Waker
 from hermes.mqtt_options import LinkOptions
 from hermes.mqtt_url import MqttUrl
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)
 

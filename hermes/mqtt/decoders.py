@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib.util import find_spec
 
-from hermes.topics import Template
+from hermes.topics.topic_map import Template
 
 EXTRAS = {"cbor": "cbor2", "sparkplug": "google.protobuf"}  # payload and extra of one name → what it imports
 

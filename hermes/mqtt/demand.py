@@ -11,11 +11,11 @@ One timer for all: it waits for the next channel whose time is over, or a moment
 import asyncio
 from collections.abc import Callable
 
-from hermes import topic_filters
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.ids import DeviceId, TenantId
-from hermes.topics import TopicMap
+from hermes.topics import filters as topic_filters
+from hermes.topics.topic_map import TopicMap
 
 GATHER_S = 0.02  # sockets that open within this time are asked for together
 

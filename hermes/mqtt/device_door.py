@@ -15,7 +15,7 @@ from hermes.errors import AccountFault, BrokerUnavailable
 from hermes.metrics import Metrics
 from hermes.mqtt.access import Access
 from hermes.mqtt.accounts import Account, AccountsFile, hashed, lines_of
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from hermes.mqtt import payload as payloads
 from hermes.mqtt.losses import Losses
 from hermes.mqtt.payload import Payload
 from hermes.mqtt.presence import is_presence, presence
-from hermes.topics import TopicMap, TopicMatch
+from hermes.topics.topic_map import TopicMap, TopicMatch
 
 
 class Arrival(NamedTuple):

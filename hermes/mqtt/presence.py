@@ -5,9 +5,9 @@ There is no standard; these are the words of the schemes that Hermes has presets
 
 import orjson
 
-from hermes.json_pointer import pointed_at
 from hermes.mqtt.payload import Payload
-from hermes.topics import Template
+from hermes.topics.json_pointer import pointed_at
+from hermes.topics.topic_map import Template
 
 WORDS = {
     "online": True,

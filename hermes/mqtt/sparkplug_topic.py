@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from hermes.errors import PayloadFault
 from hermes.mqtt.sparkplug_nodes import NodeKey
-from hermes.topic_templates import ID_MAX_CHARS
+from hermes.topics.template import ID_MAX_CHARS
 
 NAMESPACE = "spBv1.0"
 OF_NODES = frozenset({"NBIRTH", "NDATA", "NDEATH"})

@@ -13,7 +13,7 @@ from hermes.mqtt.endings import BrokerRefused, Lost
 from hermes.mqtt.quick_paho import QuickPaho
 from hermes.mqtt.versions import MqttVersion
 from hermes.mqtt_options import Qos
-from hermes.topics import TopicMap
+from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import NoReturn, cast
 
 from hermes.errors import TemplateError
-from hermes.topic_patterns import FieldPattern
-from hermes.topic_templates import (
+from hermes.topics.pattern import FieldPattern
+from hermes.topics.template import (
     DEVICE,
     ID_MAX_CHARS,
     IDS,

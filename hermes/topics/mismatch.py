@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from hermes.topic_templates import IDS, Field, Level, Template, level_pattern
+from hermes.topics.template import IDS, Field, Level, Template, level_pattern
 
 
 def miss(template: Template, topic: str) -> str | None:

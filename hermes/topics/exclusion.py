@@ -7,10 +7,10 @@ What follows is an MQTT topic filter, ``!zigbee2mqtt/bridge/#``, or, where it ho
 import re
 from dataclasses import dataclass
 
-from hermes import topic_filters
 from hermes.errors import TemplateError
-from hermes.template_parser import parse_exclusion, parse_template
-from hermes.topic_templates import Template
+from hermes.topics import filters as topic_filters
+from hermes.topics.parser import parse_exclusion, parse_template
+from hermes.topics.template import Template
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hermes import topic_filters
 from hermes.ids import DeviceId, TenantId
-from hermes.topic_patterns import FieldPattern
+from hermes.topics import filters as topic_filters
+from hermes.topics.pattern import FieldPattern
 
 TENANT, DEVICE, SERIES = "tenant_id", "device_id", "series"
 WANTED = (TENANT, DEVICE, SERIES)

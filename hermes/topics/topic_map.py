@@ -23,14 +23,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from hermes import topic_filters
 from hermes.errors import TemplateError, Unaddressed
 from hermes.ids import DeviceId, TenantId, id_text
-from hermes.json_pointer import pointed_at
-from hermes.presets import PRESETS, expanded
-from hermes.template_parser import parse_template
-from hermes.topic_exclusions import Exclusion, parse_entry
-from hermes.topic_templates import DEVICE, ID_MAX_CHARS, SERIES, TENANT, Template
+from hermes.topics import filters as topic_filters
+from hermes.topics.exclusion import Exclusion, parse_entry
+from hermes.topics.json_pointer import pointed_at
+from hermes.topics.parser import parse_template
+from hermes.topics.presets import PRESETS, expanded
+from hermes.topics.template import DEVICE, ID_MAX_CHARS, SERIES, TENANT, Template
 
 __all__ = ["PRESETS", "Template", "TopicMap", "TopicMatch", "parse_template"]
 
