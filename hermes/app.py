@@ -10,7 +10,7 @@ from tornado.routing import Rule
 from tornado.web import Application, RequestHandler
 
 import hermes
-from hermes.auth import ApiKeys
+from hermes.auth.api_keys import ApiKeys
 from hermes.link import Link
 from hermes.log import masked
 from hermes.metrics import Metrics

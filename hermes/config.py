@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hermes import setting_faults, setting_values
-from hermes.auth import TokenMint
+from hermes.auth.tokens import TokenMint
 from hermes.broker_listen import BrokerListen, listen_text, parse_listen
 from hermes.errors import ConfigError
 from hermes.mqtt_options import KEEPALIVE_S, LinkOptions, Qos, TlsOptions

@@ -15,7 +15,8 @@ from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from hermes.app import DevRoom, Shared, make_app
-from hermes.auth import ApiKeys, Authenticator
+from hermes.auth.api_keys import ApiKeys
+from hermes.auth.tokens import Authenticator
 from hermes.config import Settings
 from hermes.delivery.hub import Hub
 from hermes.delivery.messages import now_ms

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from hermes.auth import SECRET_MIN_BYTES, unusable_secret
+from hermes.auth.tokens import SECRET_MIN_BYTES, unusable_secret
 from hermes.mqtt_options import CLIENT_ID_MAX_BYTES, TlsOptions
 from hermes.mqtt_url import parse_mqtt_url
 from hermes.topics.topic_map import TopicMap

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hermes.auth import Principal
+from hermes.auth.principal import Principal
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.session import Session
 from hermes.ids import TenantId, UserId

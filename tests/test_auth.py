@@ -5,15 +5,9 @@ import time
 import jwt
 import pytest
 
-from hermes.auth import (
-    ApiKeys,
-    Authenticator,
-    Principal,
-    TokenMint,
-    check_requested_tenant,
-    check_tenant,
-    device_tenant,
-)
+from hermes.auth.api_keys import ApiKeys
+from hermes.auth.principal import Principal, check_requested_tenant, check_tenant, device_tenant
+from hermes.auth.tokens import Authenticator, TokenMint
 from hermes.errors import FORBIDDEN, TOKEN_EXPIRED, TOKEN_INVALID, Refused
 from hermes.ids import TenantId, UserId
 from tests.conftest import SECRET, token

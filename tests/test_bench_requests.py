@@ -11,7 +11,7 @@ from bench.contenders.bare_tornado import BareTornado, bare_tornado
 from bench.contenders.hermes import Hermes, hermes
 from bench.load.requests import Asked, post, upgrade
 from bench.processes import BenchError
-from hermes.auth import TokenMint
+from hermes.auth.tokens import TokenMint
 from tests.conftest import needs
 
 WRONG_SECRET = "not the one that Hermes was started with"

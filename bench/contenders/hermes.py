@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from bench.contenders import DATA, TENANT, Broadcaster
 from bench.load.swarm import HttpDoor
 from bench.processes import Child, running
-from hermes.auth import TokenMint
+from hermes.auth.tokens import TokenMint
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from hermes.auth import Principal
+from hermes.auth.principal import Principal
 from hermes.delivery.frames import Batch, Frame
 from hermes.delivery.outbox import Outbox, OutboxLimits
 from hermes.delivery.retry import retry_ms

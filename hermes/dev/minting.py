@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints, ValidationError
 
-from hermes.auth import TokenMint
+from hermes.auth.tokens import TokenMint
 from hermes.delivery.messages import ADDRESSEE_MAX_CHARS, invalid_fields
 from hermes.errors import InvalidRequest
 

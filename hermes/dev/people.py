@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hermes.auth import TokenMint
+from hermes.auth.tokens import TokenMint
 
 TTL_S = 30 * 24 * 3600  # a month: a page left open over a holiday still works
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hermes.auth import TokenMint
+from hermes.auth.tokens import TokenMint
 from hermes.dev.people import ANA, PEOPLE
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from hermes.auth import ApiKeys
+from hermes.auth.api_keys import ApiKeys
 from hermes.errors import InvalidRequest
 from hermes.web.json_door import JsonDoor, check_caller, check_type
 

@@ -6,7 +6,7 @@ import orjson
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from hermes.auth import ApiKeys
+from hermes.auth.api_keys import ApiKeys
 from hermes.errors import InvalidRequest
 from hermes.setting_values import is_loopback
 from hermes.web import credentials

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes import __version__
-from hermes.auth import ApiKeys
+from hermes.auth.api_keys import ApiKeys
 from hermes.delivery.messages import now_ms
 from hermes.errors import InvalidRequest
 from hermes.link import Link

@@ -15,7 +15,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import PathMatches
 from tornado.web import stream_request_body
 
-from hermes.auth import ApiKeys
+from hermes.auth.api_keys import ApiKeys
 from hermes.delivery import verbatim
 from hermes.delivery.hub import Hub, Receipt
 from hermes.delivery.messages import parse_notice

@@ -19,7 +19,8 @@ import orjson
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
-from hermes.auth import Authenticator, Principal
+from hermes.auth.principal import Principal
+from hermes.auth.tokens import Authenticator
 from hermes.delivery import channels
 from hermes.delivery.actions import Ack, Action, Ping, Refresh, parse_action
 from hermes.delivery.channels import Channel

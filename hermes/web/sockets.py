@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from hermes.auth import Principal, check_requested_tenant, check_tenant, device_tenant
+from hermes.auth.principal import Principal, check_requested_tenant, check_tenant, device_tenant
 from hermes.delivery import channels
 from hermes.delivery.actions import Action, Subscribe, Unsubscribe
 from hermes.delivery.channels import Channel

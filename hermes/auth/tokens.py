@@ -1,24 +1,23 @@
-"""Floor 1: who is asking, and what their claims allow.
+"""Verify and sign JSON Web Tokens (RFC 7519, HS256 only).
 
-A JWT (RFC 7519, HS256 only) becomes a `Principal`; an API key is compared in constant time. PyJWT checks form and
-signature (RFC 7515). The claims are checked here, so that fractions of a second count, tests can hand in a clock, and
-nothing is checked that the contract ignores.
+PyJWT checks form and signature (RFC 7515). The claims are checked here, so that fractions of a second count, tests can
+pass a clock, and nothing is checked that the contract ignores.
 """
 
 import hashlib
-import hmac
 import json
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
 from jwt.algorithms import HMACAlgorithm
 
-from hermes.errors import FORBIDDEN, TOKEN_EXPIRED, TOKEN_INVALID, Refused
+from hermes.auth.principal import Principal
+from hermes.errors import TOKEN_EXPIRED, TOKEN_INVALID, Refused
 from hermes.ids import TenantId, UserId, id_text
 
 ALGORITHM = "HS256"
@@ -26,17 +25,6 @@ SECRET_MIN_BYTES = 32  # RFC 7518 §3.2: a key of at least the hash's size
 DATE_MAX_S = 2**53 / 1_000  # the last date whose milliseconds every JSON reader has exactly; as good as never
 TOKEN_MAX_CHARS = 8192  # more is no token: do not spend a signature check on rubbish
 REMEMBERED_MAX = 20_000  # more than the sockets of most sites; about 1 KiB each
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Whose socket it is: the validated claims of one token. ``expires_at`` is Unix seconds, None is never."""
-
-    user_id: UserId
-    username: str
-    tenant_id: TenantId | None = None
-    is_superuser: bool = False
-    expires_at: float | None = None
 
 
 class _Prepared(HMACAlgorithm):
@@ -215,44 +203,3 @@ class TokenMint:
         if self.audience is not None:
             claims["aud"] = self.audience
         return jwt.encode(claims, self.secret, algorithm=ALGORITHM)
-
-
-def check_requested_tenant(principal: Principal, requested: str | None) -> None:
-    """``?tenant_id=`` from anyone but a superuser must be their own tenant; raises `Refused`."""
-    if requested is not None and requested != principal.tenant_id and not principal.is_superuser:
-        raise Refused(FORBIDDEN, "tenant_id is not the token's tenant")
-
-
-def check_tenant(principal: Principal, tenant_id: str) -> None:
-    """A tenant's data is for tokens of that tenant and for superusers; raises `Refused`."""
-    if tenant_id != principal.tenant_id and not principal.is_superuser:
-        raise Refused(FORBIDDEN, "another tenant")
-
-
-def device_tenant(principal: Principal, requested: str | None) -> TenantId | None:
-    """The tenant in which this principal means a device id; None means in every tenant (superusers).
-
-    Raises `Refused` where the token has no tenant, or asks for one that is not its own.
-    """
-    check_requested_tenant(principal, requested)
-    if principal.is_superuser:
-        return None if requested is None else TenantId(requested)
-    if principal.tenant_id is None:
-        raise Refused(FORBIDDEN, "the token has no tenant")
-    return principal.tenant_id
-
-
-class ApiKeys:
-    """The keys that may call ``/notify``; several at once, so that one can be rotated out."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._keys = tuple(key.encode() for key in keys)
-
-    def __bool__(self) -> bool:
-        return bool(self._keys)
-
-    def accepts(self, offered: str) -> bool:
-        """Whether this is one of the keys; every key is compared, each in constant time."""
-        raw = offered.encode("utf-8", "replace")
-        matches = [hmac.compare_digest(raw, key) for key in self._keys]
-        return any(matches)
