@@ -6,7 +6,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from hermes.config import Settings
 from hermes.delivery.snapshot import Snapshot, SnapshotLimits
 from hermes.errors import BrokerUnavailable, HermesError
 from hermes.feed import feed_faults
@@ -20,8 +19,9 @@ from hermes.mqtt.device_door import DeviceDoor
 from hermes.mqtt.intake import Arrival, Intake
 from hermes.mqtt.losses import Losses
 from hermes.mqtt.mosquitto import find_mosquitto
-from hermes.mqtt_url import parse_mqtt_url
 from hermes.server import listen
+from hermes.settings.model import Settings
+from hermes.settings.mqtt_url import parse_mqtt_url
 from hermes.topics.topic_map import TopicMap
 
 BROKER_TIMEOUT_S = 5.0

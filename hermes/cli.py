@@ -18,13 +18,15 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from hermes import __version__, cli_flags, device_command, explain, log
 from hermes.check import check, topic_faults
 from hermes.cli_flags import given
-from hermes.config import ClientSettings, DeviceSettings, Settings, TokenSettings, TopicSettings, load, state_folder
 from hermes.dev.people import ROOT
 from hermes.dev.state import DevState
 from hermes.dev.welcome import Running, welcome
 from hermes.errors import ConfigError, HermesError
 from hermes.listen import listen, socket_url
 from hermes.server import Server
+from hermes.settings.folders import state_folder
+from hermes.settings.load import load
+from hermes.settings.model import ClientSettings, DeviceSettings, Settings, TokenSettings, TopicSettings
 
 REQUEST_TIMEOUT_S = 10.0
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from typing import Any
 
-from hermes.config import Settings
 from hermes.delivery.hub import Hub
 from hermes.delivery.snapshot import Snapshot
 from hermes.errors import ConfigError
@@ -16,7 +15,8 @@ from hermes.mqtt.client import MqttClient
 from hermes.mqtt.demand import Demand
 from hermes.mqtt.intake import Intake
 from hermes.mqtt.losses import Losses
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.model import Settings
+from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ from tornado.netutil import bind_sockets
 from hermes.app import DevRoom, Shared, make_app
 from hermes.auth.api_keys import ApiKeys
 from hermes.auth.tokens import Authenticator
-from hermes.config import Settings
 from hermes.delivery.hub import Hub
 from hermes.delivery.messages import now_ms
 from hermes.delivery.outbox import OutboxLimits
@@ -35,7 +34,8 @@ from hermes.metrics import Metrics
 from hermes.mqtt.broker import EmbeddedBroker
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.device_door import DeviceDoor
-from hermes.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.model import Settings
+from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.accept import Acceptor
 from hermes.web.node_status import NodeContext
 from hermes.web.notify import NotifyContext

@@ -19,8 +19,9 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from hermes.config import Settings, load
 from hermes.server import Server
+from hermes.settings.load import load
+from hermes.settings.model import Settings
 from tests.consoles import Console, chromium
 from tests.programs import Program, needs
 from tests.programs import hermes as hermes_program

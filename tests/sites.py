@@ -10,8 +10,8 @@ from hermes.metrics import Metrics
 from hermes.mqtt.backoff import Backoff
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt_options import LinkOptions
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.brokers import Heard
 from tests.intakes import make_intake

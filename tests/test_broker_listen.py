@@ -19,7 +19,6 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tornado.websocket import websocket_connect
 
-from hermes.broker_listen import BrokerListen, parse_listen
 from hermes.check import check
 from hermes.errors import BrokerUnavailable, ConfigError
 from hermes.metrics import Metrics
@@ -29,6 +28,7 @@ from hermes.mqtt.accounts import AccountsFile, parse_account
 from hermes.mqtt.broker import EmbeddedBroker
 from hermes.mqtt.device_door import NOTE_NAME, DeviceDoor
 from hermes.mqtt.mosquitto import UNREADABLE
+from hermes.settings.broker import BrokerListen, parse_listen
 from tests.conftest import SECRET, make_settings, needs, token
 from tests.programs import free_port, hermes, wait_until
 

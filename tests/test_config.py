@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from hermes.config import ClientSettings, Settings, TokenSettings, load, state_folder
 from hermes.errors import ConfigError
-from hermes.mqtt_options import LinkOptions, TlsOptions
-from hermes.setting_values import is_loopback
+from hermes.settings.fields import is_loopback
+from hermes.settings.folders import state_folder
+from hermes.settings.load import load
+from hermes.settings.model import ClientSettings, Settings, TokenSettings
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.tls import TlsOptions
 from tests.certificates import Authority
 from tests.conftest import SECRET
 

@@ -23,12 +23,6 @@ LAYERS = (
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 # Modules that have not moved yet, with the folder they will move to.
 MOVING = {
-    "config": "settings",
-    "setting_values": "settings",
-    "setting_faults": "settings",
-    "mqtt_options": "settings",
-    "mqtt_url": "settings",
-    "broker_listen": "settings",
     "delivery.actions": "delivery",
     "delivery.retry": "delivery",
     "delivery.snapshot": "delivery",
@@ -161,8 +155,8 @@ def test_delivery_knows_neither_the_web_nor_mqtt() -> None:
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    """``os.environ`` and ``os.getenv`` stand in config alone."""
+    """``os.environ`` and ``os.getenv`` stand in `hermes.settings` alone."""
     readers = {
         module_name(path) for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()
     }
-    assert readers == {"hermes.config"}
+    assert readers == {"hermes.settings.load", "hermes.settings.folders"}

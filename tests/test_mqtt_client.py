@@ -12,7 +12,7 @@ from hermes.mqtt import client as clients
 from hermes.mqtt.backoff import Backoff
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.connection import Connection
-from hermes.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from tests.brokers import Peer, mosquitto, scripted
 from tests.conftest import needs
 from tests.programs import free_port, wait_until

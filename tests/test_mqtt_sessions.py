@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes.mqtt_options import LinkOptions
+from hermes.settings.mqtt import LinkOptions
 from tests.brokers import CONNECT, Peer, mosquitto, scripted
 from tests.programs import wait_until
 from tests.proxies import proxy

@@ -12,7 +12,7 @@ import pytest
 from hermes.link import LinkState
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.mqtt_url import MqttUrl
 from tests.brokers import UNSUBSCRIBE, Broker, Peer, mosquitto, scripted
 from tests.programs import wait_until
 from tests.sites import FILTER, OVERLAPPING, TOPIC, Site, site, wanting

@@ -17,8 +17,9 @@ from hermes.metrics import Metrics
 from hermes.mqtt import dial as dialling
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.endings import reason
-from hermes.mqtt_options import LinkOptions, TlsOptions
-from hermes.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.tls import TlsOptions
 from tests.brokers import Peer, mosquitto, scripted
 from tests.certificates import LOOPBACK, Authority, Signed
 from tests.programs import free_port, wait_until

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from hermes.link import LinkState
 from hermes.mqtt import connection as connections
 from hermes.mqtt import endings
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt_options import LinkOptions
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt_url import MqttUrl
 from tests.brokers import Peer, mosquitto, scripted
 from tests.conftest import needs
 from tests.programs import wait_until

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from hermes.cli import make_parser
-from hermes.config import Settings, load
 from hermes.metrics import Metrics
 from hermes.mqtt.losses import REASONS
+from hermes.settings.load import load
+from hermes.settings.model import Settings
 from tests.conftest import SECRET, needs
 from tests.programs import Program
 

@@ -15,7 +15,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.payload import decode
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.brokers import Heard, mosquitto
 from tests.intakes import make_intake

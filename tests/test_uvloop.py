@@ -9,8 +9,9 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
-from hermes.config import Settings, load
 from hermes.errors import ConfigError
+from hermes.settings.load import load
+from hermes.settings.model import Settings
 from tests.brokers import mosquitto
 from tests.conftest import SECRET, eventually, token
 from tests.programs import hermes

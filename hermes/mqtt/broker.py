@@ -21,7 +21,7 @@ from hermes.mqtt.backoff import Backoff
 from hermes.mqtt.device_door import HERMES, SIMULATOR, DeviceDoor, bind_once
 from hermes.mqtt.memory_file import MemoryFile
 from hermes.mqtt.mosquitto import RELOADING, UNREADABLE, DoorFiles, child_user, configuration, find_mosquitto
-from hermes.mqtt_url import PLAIN_PORT, MqttUrl
+from hermes.settings.mqtt_url import PLAIN_PORT, MqttUrl
 
 logger = logging.getLogger(__name__)
 

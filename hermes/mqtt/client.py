@@ -25,8 +25,8 @@ from hermes.mqtt.endings import BrokerRefused
 from hermes.mqtt.outage import Outage
 from hermes.mqtt.versions import Versions
 from hermes.mqtt.waker import Waker
-from hermes.mqtt_options import LinkOptions
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)

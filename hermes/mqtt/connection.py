@@ -30,8 +30,8 @@ from hermes.mqtt.read_ahead import OversizedPacket
 from hermes.mqtt.subscriptions import Subscriptions
 from hermes.mqtt.versions import MqttVersion
 from hermes.mqtt.waker import Waker
-from hermes.mqtt_options import LinkOptions
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)

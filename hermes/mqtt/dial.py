@@ -13,8 +13,8 @@ from typing import Any
 from hermes.mqtt.endings import CLOSED_IN_TLS, BrokerRefused, Lost
 from hermes.mqtt.patience import READ, WRITE, Patience
 from hermes.mqtt.websocket import WebSocket
-from hermes.mqtt_options import TlsOptions
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.tls import TlsOptions
 
 TCP_TIMEOUT_S = 5.0  # for all addresses of a name together
 HANDSHAKES_TIMEOUT_S = 5.0  # for TLS and WebSocket together; a small broker under load needs a second or two

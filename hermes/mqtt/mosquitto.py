@@ -8,8 +8,8 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from hermes.broker_listen import BrokerListen
 from hermes.errors import BrokerUnavailable
+from hermes.settings.broker import BrokerListen
 
 # Debian installs it where a plain user's PATH does not look.
 EXTRA_PATH = "/usr/local/sbin:/usr/sbin:/sbin"

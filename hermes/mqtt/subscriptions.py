@@ -12,7 +12,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from hermes.mqtt.endings import BrokerRefused, Lost
 from hermes.mqtt.quick_paho import QuickPaho
 from hermes.mqtt.versions import MqttVersion
-from hermes.mqtt_options import Qos
+from hermes.settings.mqtt import Qos
 from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)

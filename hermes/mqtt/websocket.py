@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from hermes.mqtt.endings import BrokerRefused, Lost
 from hermes.mqtt.patience import READ, WRITE, Patience
-from hermes.mqtt_url import MqttUrl
+from hermes.settings.mqtt_url import MqttUrl
 
 ANSWER_MAX_BYTES = 16_384
 CONTROL_MAX_BYTES = 125  # RFC 6455 §5.5

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from tornado.web import RequestHandler, StaticFileHandler
 
 from hermes import __version__
-from hermes.setting_values import is_loopback
+from hermes.settings.fields import is_loopback
 from hermes.web.languages import NAMES, Language, Languages
 
 TYPES_ONLY = "hermes-client-types.js"

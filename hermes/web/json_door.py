@@ -8,7 +8,7 @@ from tornado.web import RequestHandler
 
 from hermes.auth.api_keys import ApiKeys
 from hermes.errors import InvalidRequest
-from hermes.setting_values import is_loopback
+from hermes.settings.fields import is_loopback
 from hermes.web import credentials
 
 JSON = "application/json"

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from hermes.auth.tokens import SECRET_MIN_BYTES, unusable_secret
-from hermes.mqtt_options import CLIENT_ID_MAX_BYTES, TlsOptions
-from hermes.mqtt_url import parse_mqtt_url
+from hermes.settings.mqtt import CLIENT_ID_MAX_BYTES
+from hermes.settings.mqtt_url import parse_mqtt_url
+from hermes.settings.tls import TlsOptions
 from hermes.topics.topic_map import TopicMap
 
 DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"

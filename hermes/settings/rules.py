@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hermes.broker_listen import listen_faults
-from hermes.mqtt_options import link_faults
-from hermes.setting_values import DEFAULT_MQTT_URL, DEFAULT_TOPICS, is_loopback, split_commas
+from hermes.settings.broker import listen_faults
+from hermes.settings.fields import DEFAULT_MQTT_URL, DEFAULT_TOPICS, is_loopback, split_commas
+from hermes.settings.mqtt import link_faults
 
 NO_SECRET = (
     "no JWT secret: write one to a file (openssl rand -hex 32 > jwt-secret) and give "

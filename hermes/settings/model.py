@@ -1,16 +1,12 @@
-"""Floor 1: the settings, built once, validated whole, passed by constructor.
+"""The settings: built once, validated whole, passed by constructor.
 
-Flags win over the environment (``HERMES_…``), that over the TOML file, that over the defaults. Flags and variables
-arrive as strings and are read by pydantic; a TOML key is the variable's name without ``HERMES_`` in lower case.
-Nobody else reads the environment.
+`hermes.settings.load` merges flags, environment (``HERMES_…``) and the TOML file; pydantic reads the strings.
 """
 
-import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
 from pydantic import (
@@ -24,14 +20,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hermes import setting_faults, setting_values
 from hermes.auth.tokens import TokenMint
-from hermes.broker_listen import BrokerListen, listen_text, parse_listen
 from hermes.errors import ConfigError
-from hermes.mqtt_options import KEEPALIVE_S, LinkOptions, Qos, TlsOptions
-from hermes.mqtt_url import parse_mqtt_url
-from hermes.setting_faults import NO_SECRET, shown_faults
-from hermes.setting_values import (
+from hermes.settings import fields, rules
+from hermes.settings.broker import BrokerListen, listen_text, parse_listen
+from hermes.settings.fields import (
     DEFAULT_MQTT_URL,
     DEFAULT_TOPICS,
     CaFile,
@@ -44,26 +37,18 @@ from hermes.setting_values import (
     key_lines,
     secret_text,
 )
+from hermes.settings.folders import broker_folder
+from hermes.settings.mqtt import KEEPALIVE_S, LinkOptions, Qos
+from hermes.settings.mqtt_url import parse_mqtt_url
+from hermes.settings.rules import NO_SECRET
+from hermes.settings.tls import TlsOptions
 
 ENVIRONMENT_PREFIX = "HERMES_"
-CONFIG_VARIABLE = "HERMES_CONFIG"
 
 DEFAULT_PORT = 8080
 
 
-def state_folder() -> Path:
-    """Where ``--dev`` keeps what must outlive a restart (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "hermes"
-
-
-def broker_folder() -> Path:
-    """Where device accounts are kept unless told otherwise: below the service's own folder, if systemd gave one."""
-    service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
-    return (Path(service) if service else state_folder()) / "broker"
-
-
-class _Faults(Exception):
+class Faults(Exception):
     """Carries the fault lines past pydantic, which would wrap a ValueError."""
 
     def __init__(self, lines: list[str]) -> None:
@@ -71,7 +56,7 @@ class _Faults(Exception):
         self.lines = lines
 
 
-class _Sourced(BaseSettings):
+class SourcedSettings(BaseSettings):
     """Settings whose faults, of one field or of several together, are all told at once."""
 
     model_config = SettingsConfigDict(
@@ -94,13 +79,13 @@ class _Sourced(BaseSettings):
         try:
             settings = handler(given)
         except ValidationError as error:
-            raise _Faults(faults + _explain(error)) from None
+            raise Faults(faults + _explain(error)) from None
         if faults:
-            raise _Faults(faults)
+            raise Faults(faults)
         return settings
 
 
-class TokenSettings(_Sourced):
+class TokenSettings(SourcedSettings):
     """How tokens are signed and read: what both ``hermes serve`` and ``hermes token`` need."""
 
     jwt_secret: Secret | None = None
@@ -136,10 +121,10 @@ class TokenSettings(_Sourced):
         return []
 
 
-class DeviceSettings(_Sourced):
+class DeviceSettings(SourcedSettings):
     """What ``hermes device`` needs: where the accounts are."""
 
-    broker_state_dir: Annotated[Path, AfterValidator(setting_values.absolute)] | None = None
+    broker_state_dir: Annotated[Path, AfterValidator(fields.absolute)] | None = None
 
     @property
     def folder(self) -> Path:
@@ -147,18 +132,18 @@ class DeviceSettings(_Sourced):
         return self.broker_state_dir or broker_folder()
 
 
-class TopicSettings(_Sourced):
+class TopicSettings(SourcedSettings):
     """What ``hermes topics`` needs: how topics are mapped."""
 
     topics: Topics = DEFAULT_TOPICS
 
 
-class ClientSettings(_Sourced):
+class ClientSettings(SourcedSettings):
     """What ``hermes notify`` and ``hermes listen`` need to reach a running Hermes."""
 
-    api_url: Annotated[str, AfterValidator(setting_values.http_url)] = f"http://127.0.0.1:{DEFAULT_PORT}"
+    api_url: Annotated[str, AfterValidator(fields.http_url)] = f"http://127.0.0.1:{DEFAULT_PORT}"
     token: SecretStr | None = None
-    token_file: Annotated[Path, AfterValidator(setting_values.readable)] | None = None
+    token_file: Annotated[Path, AfterValidator(fields.readable)] | None = None
     api_key_file: KeyFile | None = None
 
     @property
@@ -183,27 +168,27 @@ class Settings(TokenSettings):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
     api_key_file: KeyFile | None = None
-    mqtt_url: Annotated[str, AfterValidator(setting_values.mqtt_url)] | None = Field(None, repr=False)
+    mqtt_url: Annotated[str, AfterValidator(fields.mqtt_url)] | None = Field(None, repr=False)
     mqtt_username: Annotated[str, Field(min_length=1)] | None = None
     mqtt_password_file: PasswordFile | None = None
     mqtt_ca_file: CaFile | None = None
     mqtt_cert_file: Path | None = None
     mqtt_key_file: Path | None = None
-    mqtt_alpn: Annotated[CommaList, AfterValidator(setting_values.alpn)] = ()
-    mqtt_client_id: Annotated[str, AfterValidator(setting_values.client_id)] | None = None
+    mqtt_alpn: Annotated[CommaList, AfterValidator(fields.alpn)] = ()
+    mqtt_client_id: Annotated[str, AfterValidator(fields.client_id)] | None = None
     mqtt_keepalive_s: Annotated[int, Field(ge=1, le=65_535)] = KEEPALIVE_S
     mqtt_clean_start: bool = True
     mqtt_session_expiry_s: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0
     mqtt_receive_maximum: Annotated[int, Field(ge=1, le=65_535)] | None = None
     mqtt_on_demand: bool = False
     mqtt_linger_s: Annotated[float, Field(ge=0, le=86_400)] = 30
-    mqtt_qos: Annotated[Qos, BeforeValidator(setting_values.number)] = 0
+    mqtt_qos: Annotated[Qos, BeforeValidator(fields.number)] = 0
     broker_listen: Annotated[str, AfterValidator(listen_text)] | None = None
     broker_cert_file: Path | None = None
     broker_key_file: Path | None = None
-    broker_state_dir: Annotated[Path, AfterValidator(setting_values.absolute)] | None = None
+    broker_state_dir: Annotated[Path, AfterValidator(fields.absolute)] | None = None
     topics: Topics = DEFAULT_TOPICS
-    origins: Annotated[CommaList, AfterValidator(lambda values: tuple(map(setting_values.origin, values)))] = ()
+    origins: Annotated[CommaList, AfterValidator(lambda values: tuple(map(fields.origin, values)))] = ()
     ping_interval_s: Annotated[float, Field(ge=1, le=3_600)] = 25
     ping_timeout_s: Annotated[float, Field(ge=1, le=3_600)] = 20
     drain_timeout_s: Annotated[float, Field(ge=0, le=600)] = 10
@@ -214,7 +199,7 @@ class Settings(TokenSettings):
     snapshot_max_age_s: Annotated[float, Field(ge=1)] = 604_800
     max_sockets: Annotated[int, Field(ge=1)] | None = None
     compress: bool = True
-    uvloop: Annotated[bool, AfterValidator(setting_values.uvloop)] = False
+    uvloop: Annotated[bool, AfterValidator(fields.uvloop)] = False
     dev: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -226,7 +211,7 @@ class Settings(TokenSettings):
     @property
     def broker_name(self) -> str:
         """The same, to be shown: without its password."""
-        own = self.broker_url in setting_values.NO_BROKER_URLS
+        own = self.broker_url in fields.NO_BROKER_URLS
         return self.broker_url if own else str(parse_mqtt_url(self.broker_url))
 
     @property
@@ -267,10 +252,11 @@ class Settings(TokenSettings):
     @classmethod
     def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
         """Listening beyond this machine needs a key; only ``--dev`` can do without a secret; and more of the kind."""
-        return super().cross_faults(given) + setting_faults.cross_faults(given)
+        return super().cross_faults(given) + rules.cross_faults(given)
 
 
-def _variable(name: str) -> str:
+def variable(name: str) -> str:
+    """Return the name of the environment variable for a setting."""
     return f"{ENVIRONMENT_PREFIX}{name.upper()}"
 
 
@@ -278,8 +264,8 @@ def _flag(name: str) -> str:
     """The flag and variable that a field is known by, to name it in a fault."""
     flag = {"topics": "topic", "origins": "origin", "api_url": "url"}.get(name, name).replace("_", "-")
     if name in ("jwt_secret", "token"):
-        return _variable(name)
-    return f"--{flag} ({_variable(name)})"
+        return variable(name)
+    return f"--{flag} ({variable(name)})"
 
 
 def _explain(error: ValidationError) -> list[str]:
@@ -292,49 +278,3 @@ def _explain(error: ValidationError) -> list[str]:
         else:
             lines.append(f"{_flag(name)}: {text}" if name else text)
     return lines
-
-
-def _toml(path: str | None) -> dict[str, Any]:
-    if not path:
-        return {}
-    try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"--config: {path} is not TOML: {error}"]) from None
-
-
-def _known(model: type[_Sourced], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in model.model_fields}
-
-
-S = TypeVar("S", bound=_Sourced)
-
-
-def load(model: type[S], flags: Mapping[str, Any]) -> S:
-    """The settings of this model from flags, environment and file; raises `ConfigError` with every fault.
-
-    ``flags`` maps field names to the strings given on the command line, ``config`` to the TOML file's path. The
-    commands that need only a few settings read the same file and pass over the keys of the others.
-    """
-    given = {name: value for name, value in flags.items() if value is not None}
-    faults = shown_faults(given)
-    try:
-        settings = _merged(model, given)
-    except ConfigError as error:
-        raise ConfigError(faults + error.faults) from None
-    if faults:
-        raise ConfigError(faults)
-    return settings
-
-
-def _merged(model: type[S], given: dict[str, Any]) -> S:
-    values = _toml(given.pop("config", None) or os.environ.get(CONFIG_VARIABLE))
-    from_file = {name: value for name, value in values.items() if not os.environ.get(_variable(name))}
-    if model is not Settings:
-        given, from_file = _known(model, given), _known(model, from_file)
-    try:
-        return model(**(from_file | given))
-    except _Faults as faults:
-        raise ConfigError(faults.lines) from None
