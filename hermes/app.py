@@ -11,7 +11,7 @@ from tornado.web import Application, RequestHandler
 
 import hermes
 from hermes.auth.api_keys import ApiKeys
-from hermes.link import Link
+from hermes.delivery.link_state import Link
 from hermes.log import masked
 from hermes.metrics import Metrics
 from hermes.web.console import ConsoleHandler, ConsolePage, DevFacts, StaticHandler, page_modules

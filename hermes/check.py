@@ -6,10 +6,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from hermes.delivery.snapshot import Snapshot, SnapshotLimits
+from hermes.delivery.last_values import Snapshot, SnapshotLimits
+from hermes.delivery.link_state import Link, LinkState
 from hermes.errors import BrokerUnavailable, HermesError
 from hermes.feed import feed_faults
-from hermes.link import Link, LinkState
 from hermes.metrics import Metrics
 from hermes.mqtt.accounts import FILE_NAME
 from hermes.mqtt.bridge import Bridge

@@ -5,9 +5,9 @@ import logging
 from typing import Any
 
 from hermes.delivery.hub import Hub
-from hermes.delivery.snapshot import Snapshot
+from hermes.delivery.last_values import Snapshot
+from hermes.delivery.link_state import Link
 from hermes.errors import ConfigError
-from hermes.link import Link
 from hermes.metrics import Metrics
 from hermes.mqtt import decoders
 from hermes.mqtt.bridge import Bridge

@@ -17,19 +17,19 @@ from tornado.netutil import bind_sockets
 from hermes.app import DevRoom, Shared, make_app
 from hermes.auth.api_keys import ApiKeys
 from hermes.auth.tokens import Authenticator
+from hermes.delivery.housekeeping import Sweep
 from hermes.delivery.hub import Hub
+from hermes.delivery.last_values import Snapshot, SnapshotLimits
+from hermes.delivery.link_state import Link
 from hermes.delivery.messages import now_ms
 from hermes.delivery.outbox import OutboxLimits
-from hermes.delivery.retry import retry_ms
-from hermes.delivery.snapshot import Snapshot, SnapshotLimits
-from hermes.delivery.sweep import Sweep
+from hermes.delivery.reconnect_delay import retry_ms
 from hermes.dev.devices import SimulatedDevices
 from hermes.dev.drills import Drills
 from hermes.dev.minting import mint_token
 from hermes.dev.people import console_facts
 from hermes.errors import STOPPING, BrokerUnavailable, HermesError
 from hermes.feed import Feed
-from hermes.link import Link
 from hermes.metrics import Metrics
 from hermes.mqtt.broker import EmbeddedBroker
 from hermes.mqtt.client import MqttClient

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from hermes.delivery.last_values import Snapshot, SnapshotLimits
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
-from hermes.delivery.snapshot import Snapshot, SnapshotLimits
 from hermes.metrics import Metrics
 from hermes.mqtt.intake import Intake
 from hermes.mqtt.losses import Losses

@@ -5,7 +5,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from hermes.link import Link, LinkState
+from hermes.delivery.link_state import Link, LinkState
 from hermes.metrics import Metrics
 from hermes.mqtt.backoff import Backoff
 from hermes.mqtt.bridge import Bridge

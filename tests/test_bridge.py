@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from hermes.delivery.link_state import Link, LinkState
 from hermes.delivery.messages import DeviceMessage
-from hermes.link import Link, LinkState
 from hermes.metrics import Metrics
 from hermes.mqtt import bridge as bridges
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES, Bridge

@@ -23,11 +23,6 @@ LAYERS = (
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 # Modules that have not moved yet, with the folder they will move to.
 MOVING = {
-    "delivery.actions": "delivery",
-    "delivery.retry": "delivery",
-    "delivery.snapshot": "delivery",
-    "delivery.sweep": "delivery",
-    "link": "delivery",
     "mqtt.intake": "ingest",
     "mqtt.payload": "ingest",
     "mqtt.cbor": "ingest",

@@ -1,6 +1,6 @@
 """The state of the MQTT link, as operators and sockets are told it."""
 
-from hermes.link import Link, LinkState
+from hermes.delivery.link_state import Link, LinkState
 from tests.fakes import FakeClock
 
 

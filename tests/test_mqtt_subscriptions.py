@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes.link import LinkState
+from hermes.delivery.link_state import LinkState
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt_url import MqttUrl

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hermes.link import LinkState
+from hermes.delivery.link_state import LinkState
 from hermes.mqtt import connection as connections
 from hermes.mqtt import endings
 from hermes.mqtt.client import MqttClient

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.delivery.frames import Frame
+from hermes.delivery.last_values import Remembered
 from hermes.delivery.messages import DeviceMessage
 from hermes.delivery.outbox import Outbox, OutboxLimits
-from hermes.delivery.snapshot import Remembered
 from hermes.ids import DeviceId, TenantId
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from hermes.delivery.link_state import Link
 from hermes.dev.devices import SimulatedDevices
-from hermes.link import Link
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient

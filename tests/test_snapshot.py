@@ -7,8 +7,8 @@ import pytest
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
+from hermes.delivery.last_values import OVERHEAD_BYTES, Snapshot, SnapshotLimits
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
-from hermes.delivery.snapshot import OVERHEAD_BYTES, Snapshot, SnapshotLimits
 from hermes.ids import DeviceId, TenantId
 from hermes.metrics import Metrics
 from tests.fakes import FakeClock

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from hermes.delivery import channels
-from hermes.delivery import sweep as sweep_module
+from hermes.delivery import housekeeping as sweep_module
+from hermes.delivery.housekeeping import Sweep
 from hermes.delivery.hub import Hub
-from hermes.delivery.snapshot import Snapshot, SnapshotLimits
-from hermes.delivery.sweep import Sweep
+from hermes.delivery.last_values import Snapshot, SnapshotLimits
 from hermes.ids import UserId
 from hermes.metrics import Metrics
 from tests.conftest import eventually

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hermes.delivery.frames import Frame
+from hermes.delivery.last_values import Remembered
 from hermes.delivery.messages import Series
-from hermes.delivery.snapshot import Remembered
 
 REPLAYED_BYTES = 1_024  # of room for each, several times a usual frame
 

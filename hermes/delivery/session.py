@@ -10,9 +10,9 @@ from typing import Protocol
 
 from hermes.auth.principal import Principal
 from hermes.delivery.frames import Batch, Frame
+from hermes.delivery.last_values import Remembered
 from hermes.delivery.outbox import Outbox, OutboxLimits
-from hermes.delivery.retry import retry_ms
-from hermes.delivery.snapshot import Remembered
+from hermes.delivery.reconnect_delay import retry_ms
 from hermes.errors import SLOW_CONSUMER, STOPPING, TOKEN_EXPIRED, Close
 from hermes.metrics import Metrics
 

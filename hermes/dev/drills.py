@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from hermes.delivery.hub import Hub
 from hermes.delivery.messages import ADDRESSEE_MAX_CHARS, invalid_fields
-from hermes.delivery.retry import retry_ms
+from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
 from hermes.errors import INTERNAL_ERROR, STOPPING, InvalidRequest
 

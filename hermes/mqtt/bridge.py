@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from hermes.delivery.link_state import Link
 from hermes.delivery.messages import LinkStatus
-from hermes.link import Link
 from hermes.metrics import Metrics
 from hermes.mqtt.intake import Arrival, Intake
 

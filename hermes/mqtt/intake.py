@@ -6,8 +6,8 @@ This is the straight part of the walk, on the event loop, one arrival at a time.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from hermes.delivery.last_values import Snapshot
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus, now_ms
-from hermes.delivery.snapshot import Snapshot
 from hermes.errors import PayloadFault, Unaddressed
 from hermes.ids import DeviceId, TenantId
 from hermes.mqtt import payload as payloads

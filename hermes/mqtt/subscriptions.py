@@ -25,7 +25,7 @@ class Subscriptions:
 
     All are asked for without *retain as published*: then ``retain`` means that the broker had kept a message. And with
     its retained messages each time, also where the session was kept: what was published with QoS 0 meanwhile waits in
-    no session's queue, and what is known already goes no further than `hermes.delivery.snapshot`.
+    no session's queue, and what is known already goes no further than `hermes.delivery.last_values`.
     """
 
     def __init__(self, client: QuickPaho, *, version: MqttVersion, qos: Qos) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from hermes import __version__
 from hermes.auth.api_keys import ApiKeys
+from hermes.delivery.link_state import Link
 from hermes.delivery.messages import now_ms
 from hermes.errors import InvalidRequest
-from hermes.link import Link
 from hermes.metrics import Counter, Gauge, Metrics, by_label, observed, total
 from hermes.web.json_door import JsonDoor, check_caller
 

@@ -22,15 +22,16 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProt
 from hermes.auth.principal import Principal
 from hermes.auth.tokens import Authenticator
 from hermes.delivery import channels
-from hermes.delivery.actions import Ack, Action, Ping, Refresh, parse_action
 from hermes.delivery.channels import Channel
+from hermes.delivery.client_actions import Ack, Action, Ping, Refresh, parse_action
 from hermes.delivery.frames import reply
 from hermes.delivery.hub import Hub
+from hermes.delivery.last_values import Remembered, Snapshot
+from hermes.delivery.link_state import Link
 from hermes.delivery.messages import LinkStatus
 from hermes.delivery.outbox import OutboxLimits
-from hermes.delivery.retry import retry_ms
+from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
-from hermes.delivery.snapshot import Remembered, Snapshot
 from hermes.errors import (
     BINARY_NOT_SUPPORTED,
     CODES,
@@ -44,7 +45,6 @@ from hermes.errors import (
     Close,
     Refused,
 )
-from hermes.link import Link
 from hermes.metrics import Metrics
 from hermes.web import credentials
 from hermes.web.deflate import SharedDeflateProtocol, acceptable_offer

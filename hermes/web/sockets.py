@@ -6,8 +6,8 @@ import orjson
 
 from hermes.auth.principal import Principal, check_requested_tenant, check_tenant, device_tenant
 from hermes.delivery import channels
-from hermes.delivery.actions import Action, Subscribe, Unsubscribe
 from hermes.delivery.channels import Channel
+from hermes.delivery.client_actions import Action, Subscribe, Unsubscribe
 from hermes.delivery.session import Session
 from hermes.errors import ClientFault
 from hermes.ids import DeviceId, TenantId

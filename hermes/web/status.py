@@ -3,7 +3,7 @@
 import orjson
 from tornado.web import RequestHandler
 
-from hermes.link import Link
+from hermes.delivery.link_state import Link
 from hermes.metrics import CONTENT_TYPE, Metrics
 
 

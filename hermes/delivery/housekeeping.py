@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from hermes.delivery.hub import Hub
-from hermes.delivery.snapshot import Snapshot
+from hermes.delivery.last_values import Snapshot
 from hermes.metrics import Metrics
 
 log = logging.getLogger(__name__)
