@@ -38,9 +38,9 @@ bench: packages-bench $(VENV)/.bench
 plots: $(VENV)/.bench
 	$(BIN)/python -m bench.plots
 
-# after a change of hermes/mqtt/sparkplug_b.proto
+# after a change of hermes/ingest/sparkplug/sparkplug_b.proto
 proto: packages-proto
-	cd hermes/mqtt && protoc --descriptor_set_out=sparkplug_b.desc --pyi_out=. sparkplug_b.proto
+	cd hermes/ingest/sparkplug && protoc --descriptor_set_out=sparkplug_b.desc --pyi_out=. sparkplug_b.proto
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts tests/js/node_modules \

@@ -15,12 +15,12 @@ import orjson
 from hermes.cli_flags import add_config_flag, add_topic_flag
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.errors import ConfigError, PayloadFault, Unaddressed
+from hermes.ingest import extras
+from hermes.ingest import payload as payloads
+from hermes.ingest.payload import Payload
+from hermes.ingest.presence import is_presence, presence
 from hermes.metrics import Metrics
-from hermes.mqtt import decoders
-from hermes.mqtt import payload as payloads
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES
-from hermes.mqtt.payload import Payload
-from hermes.mqtt.presence import is_presence, presence
 from hermes.topics import filters as topic_filters
 from hermes.topics.exclusion import Exclusion
 from hermes.topics.json_pointer import pointed_at
@@ -149,7 +149,7 @@ class Told:
         if self._raw is None or (template.payload == "cbor" and self._why_not(template)):
             return None
         if template.payload == "cbor" and self._raw:
-            from hermes.mqtt import cbor  # an extra
+            from hermes.ingest import cbor  # an extra
 
             return cbor.decode(self._raw)
         return payloads.decode(self._raw)
@@ -158,7 +158,7 @@ class Told:
         """Why a payload that is no text is not decoded here."""
         if not self._is_bytes:
             return f"{template.payload}: give its bytes as @FILE, or - for standard input, to see what is in it"
-        return "; ".join(decoders.missing([template]))
+        return "; ".join(extras.missing([template]))
 
     def _value(self, match: TopicMatch, payload: Payload | None) -> Iterator[str]:
         template = match.template
@@ -185,7 +185,7 @@ class Told:
         if why_not:
             yield _line("payload", why_not)
             return
-        from hermes.mqtt.sparkplug import Sparkplug  # an extra
+        from hermes.ingest.sparkplug.reader import Sparkplug  # an extra
 
         reader = Sparkplug(publish=lambda topic, payload: False, metrics=Metrics())
         told = reader.read(

@@ -8,13 +8,13 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import Snapshot
 from hermes.delivery.link_state import Link
 from hermes.errors import ConfigError
+from hermes.ingest import extras as decoders
+from hermes.ingest.drops import Losses
+from hermes.ingest.ingest import Intake
 from hermes.metrics import Metrics
-from hermes.mqtt import decoders
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.demand import Demand
-from hermes.mqtt.intake import Intake
-from hermes.mqtt.losses import Losses
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
@@ -81,11 +81,11 @@ class Feed:
         kinds = {template.payload for template in topics.templates}
         readers: dict[str, Any] = {}  # modules of extras: imported where a template asks for them
         if "sparkplug" in kinds:
-            from hermes.mqtt.sparkplug import Sparkplug
+            from hermes.ingest.sparkplug.reader import Sparkplug
 
             readers["sparkplug"] = Sparkplug(publish=self._publish, metrics=self._metrics)
         if "cbor" in kinds:
-            from hermes.mqtt import cbor
+            from hermes.ingest import cbor
 
             readers["decode_cbor"] = cbor.decode
         return Intake(

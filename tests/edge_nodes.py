@@ -7,11 +7,11 @@ from typing import Any
 
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.ids import DeviceId, TenantId
+from hermes.ingest.sparkplug.metrics import TYPES
+from hermes.ingest.sparkplug.nodes import MEMORY_MAX_BYTES
+from hermes.ingest.sparkplug.reader import Sparkplug
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from hermes.metrics import Metrics
-from hermes.mqtt.sparkplug import Sparkplug
-from hermes.mqtt.sparkplug_b_pb2 import Payload
-from hermes.mqtt.sparkplug_nodes import MEMORY_MAX_BYTES
-from hermes.mqtt.sparkplug_payload import TYPES
 
 NOW_MS = 1_763_836_800_000
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from hermes.delivery.last_values import Snapshot, SnapshotLimits
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
+from hermes.ingest.drops import Losses
+from hermes.ingest.ingest import Intake
 from hermes.metrics import Metrics
-from hermes.mqtt.intake import Intake
-from hermes.mqtt.losses import Losses
 from hermes.topics.topic_map import TopicMap
 
 Status = DeviceStatus | LinkStatus

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hermes.errors import PayloadFault
-from hermes.mqtt.cbor import ANY_KEYS_MAX_BYTES, BIGNUM_MAX_BYTES, PAYLOAD_MAX_BYTES, decode
-from hermes.mqtt.payload import MAX_DEPTH
+from hermes.ingest.cbor import ANY_KEYS_MAX_BYTES, BIGNUM_MAX_BYTES, PAYLOAD_MAX_BYTES, decode
+from hermes.ingest.payload import MAX_DEPTH
 
 
 def text_of(payload: str | bytes) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hermes.cli import main
-from hermes.mqtt import decoders
-from hermes.mqtt.sparkplug_b_pb2 import Payload
+from hermes.ingest import extras
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 
 UPLINK = '{"deviceInfo":{"tenantId":"acme"},"data":"qg=="}'
 UP = "application/17/device/0102/event/up"
@@ -150,7 +150,7 @@ def test_a_missing_extra_is_told(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the line to run, and what the topic says all the same."""
-    monkeypatch.setattr(decoders, "_importable", lambda name: False)
+    monkeypatch.setattr(extras, "_importable", lambda name: False)
     (tmp_path / "raw").write_bytes(b"\x01")
     for words in (["{tenant_id}/{device_id};payload=cbor", "a/b"], ["sparkplug", "spBv1.0/g/NDATA/e"]):
         code, lines = explain(capsys, "--topic", *words, f"@{tmp_path / 'raw'}")

@@ -23,18 +23,6 @@ LAYERS = (
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 # Modules that have not moved yet, with the folder they will move to.
 MOVING = {
-    "mqtt.intake": "ingest",
-    "mqtt.payload": "ingest",
-    "mqtt.cbor": "ingest",
-    "mqtt.presence": "ingest",
-    "mqtt.losses": "ingest",
-    "mqtt.decoders": "ingest",
-    "mqtt.sparkplug": "ingest",
-    "mqtt.sparkplug_payload": "ingest",
-    "mqtt.sparkplug_nodes": "ingest",
-    "mqtt.sparkplug_rebirths": "ingest",
-    "mqtt.sparkplug_topic": "ingest",
-    "mqtt.sparkplug_b_pb2": "ingest",
     "mqtt.broker": "broker",
     "mqtt.mosquitto": "broker",
     "mqtt.leash": "broker",
@@ -131,8 +119,8 @@ def test_a_module_imports_only_from_lower_layers_or_its_own_folder(path: Path) -
     ("library", "only_in"),
     [
         ("paho", {"hermes.mqtt.connection", "hermes.mqtt.quick_paho", "hermes.mqtt.subscriptions"}),
-        ("cbor2", {"hermes.mqtt.cbor"}),
-        ("google", {"hermes.mqtt.sparkplug_b_pb2", "hermes.mqtt.sparkplug_payload"}),
+        ("cbor2", {"hermes.ingest.cbor"}),
+        ("google", {"hermes.ingest.sparkplug.sparkplug_b_pb2", "hermes.ingest.sparkplug.metrics"}),
         ("jwt", {"hermes.auth.tokens"}),
         ("jinja2", {"hermes.app", "hermes.web.console"}),
     ],

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from hermes.cli import make_parser
+from hermes.ingest.drops import REASONS
 from hermes.metrics import Metrics
-from hermes.mqtt.losses import REASONS
 from hermes.settings.load import load
 from hermes.settings.model import Settings
 from tests.conftest import SECRET, needs

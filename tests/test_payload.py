@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hermes.mqtt.payload import MAX_DEPTH, decode
+from hermes.ingest.payload import MAX_DEPTH, decode
 
 SAMPLES = Path(__file__).parent.parent.parent / "shared" / "samples"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hermes.mqtt.payload import decode
-from hermes.mqtt.presence import is_presence, presence
+from hermes.ingest.payload import decode
+from hermes.ingest.presence import is_presence, presence
 from hermes.topics.topic_map import parse_template
 
 PLAIN = parse_template("t/{tenant_id}/{device_id}/{series...}")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hermes.errors import TemplateError, Unaddressed
-from hermes.mqtt.payload import decode
-from hermes.mqtt.presence import is_presence, presence
+from hermes.ingest.payload import decode
+from hermes.ingest.presence import is_presence, presence
 from hermes.topics.topic_map import PRESETS, TopicMap
 
 SAMPLES = Path(__file__).parent.parent.parent / "shared" / "samples"

@@ -11,10 +11,10 @@ import pytest
 
 from hermes.delivery.link_state import Link
 from hermes.dev.devices import SimulatedDevices
+from hermes.ingest.payload import decode
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.payload import decode
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.brokers import Heard, mosquitto

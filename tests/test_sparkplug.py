@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.errors import PayloadFault
-from hermes.mqtt.sparkplug import SILENT_S
-from hermes.mqtt.sparkplug_b_pb2 import Payload
+from hermes.ingest.sparkplug.reader import SILENT_S
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from tests.edge_nodes import NOW_MS, Reader, bd_seq, message, metric
 
 SAMPLES = Path(__file__).parent.parent.parent / "shared" / "samples" / "sparkplug_b.jsonl"

@@ -10,7 +10,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from hermes.mqtt.sparkplug_b_pb2 import Payload
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from tests.brokers import TIMEOUT_S, mosquitto
 from tests.conftest import MakeHermes, eventually, token
 from tests.edge_nodes import bd_seq, message, metric

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.errors import PayloadFault
-from hermes.mqtt.sparkplug_b_pb2 import DESCRIPTOR, Payload
-from hermes.mqtt.sparkplug_payload import DEPTH_MAX, METRICS_MAX, TYPES, VALUES_MAX, MetricReader, parse
+from hermes.ingest.sparkplug.metrics import DEPTH_MAX, METRICS_MAX, TYPES, VALUES_MAX, MetricReader, parse
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from tests.edge_nodes import message, metric
 
 PROTO = Path(__file__).parent.parent / "hermes" / "mqtt" / "sparkplug_b.proto"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hermes.cli import main
-from hermes.mqtt.payload import decode
-from hermes.mqtt.presence import WORDS
+from hermes.ingest.payload import decode
+from hermes.ingest.presence import WORDS
 from hermes.topics.parser import KEYS, PAYLOADS
 from hermes.topics.topic_map import PRESETS, TopicMap
 

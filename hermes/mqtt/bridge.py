@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from hermes.delivery.link_state import Link
 from hermes.delivery.messages import LinkStatus
+from hermes.ingest.ingest import Arrival, Intake
 from hermes.metrics import Metrics
-from hermes.mqtt.intake import Arrival, Intake
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import orjson
 from google.protobuf.message import DecodeError
 
 from hermes.errors import PayloadFault
-from hermes.mqtt.sparkplug_b_pb2 import DESCRIPTOR, Payload
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 
 METRICS_MAX = 5_000  # of one payload: half of the series that a slow socket may have waiting
 VALUES_MAX = 250_000  # elements, cells, properties of one payload: an array of booleans needs a bit of it each

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.ids import DeviceId, TenantId
-from hermes.metrics import Metrics
-from hermes.mqtt.sparkplug_b_pb2 import Payload
-from hermes.mqtt.sparkplug_nodes import (
+from hermes.ingest.sparkplug.metrics import BOOLEAN, MetricReader, parse
+from hermes.ingest.sparkplug.nodes import (
     MEMORY_MAX_BYTES,
     NO_VOCABULARY,
     EdgeNodes,
@@ -21,9 +20,10 @@ from hermes.mqtt.sparkplug_nodes import (
     Vocabulary,
     vocabulary_of,
 )
-from hermes.mqtt.sparkplug_payload import BOOLEAN, MetricReader, parse
-from hermes.mqtt.sparkplug_rebirths import Rebirths
-from hermes.mqtt.sparkplug_topic import SparkplugTopic, read_topic
+from hermes.ingest.sparkplug.rebirth import Rebirths
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
+from hermes.ingest.sparkplug.topic import SparkplugTopic, read_topic
+from hermes.metrics import Metrics
 
 BD_SEQ = "bdSeq"
 # Booleans of these names are orders that a node takes: false in each birth, and never data

@@ -28,7 +28,7 @@ import cbor2
 import orjson
 
 from hermes.errors import PayloadFault
-from hermes.mqtt.payload import MAX_DEPTH, Payload
+from hermes.ingest.payload import MAX_DEPTH, Payload
 
 # Telemetry is small. A million dates of two bytes would hold the loop for seconds, and become twelve times as large.
 PAYLOAD_MAX_BYTES = 131_072

@@ -4,11 +4,11 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
+from hermes.ingest.sparkplug.metrics import BOOLEAN
+from hermes.ingest.sparkplug.nodes import NodeKey
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
+from hermes.ingest.sparkplug.topic import rebirth_topic
 from hermes.metrics import Metrics
-from hermes.mqtt.sparkplug_b_pb2 import Payload
-from hermes.mqtt.sparkplug_nodes import NodeKey
-from hermes.mqtt.sparkplug_payload import BOOLEAN
-from hermes.mqtt.sparkplug_topic import rebirth_topic
 
 PATIENCE_MIN_S = 10.0
 PATIENCE_MAX_S = 600.0  # for a node that does not do it, or whose births do not help

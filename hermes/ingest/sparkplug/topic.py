@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hermes.errors import PayloadFault
-from hermes.mqtt.sparkplug_nodes import NodeKey
+from hermes.ingest.sparkplug.nodes import NodeKey
 from hermes.topics.template import ID_MAX_CHARS
 
 NAMESPACE = "spBv1.0"

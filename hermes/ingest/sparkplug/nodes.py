@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hermes.ids import DeviceId, TenantId
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from hermes.metrics import Metrics
-from hermes.mqtt.sparkplug_b_pb2 import Payload
 
 MEMORY_MAX_BYTES = 64 * 1_048_576  # about 200,000 metrics
 METRIC_BYTES = 250  # beside its name; 165 to 210 measured with it, in births of 10 to 15,000 metrics with aliases

@@ -5,7 +5,7 @@ There is no standard; these are the words of the schemes that Hermes has presets
 
 import orjson
 
-from hermes.mqtt.payload import Payload
+from hermes.ingest.payload import Payload
 from hermes.topics.json_pointer import pointed_at
 from hermes.topics.topic_map import Template
 

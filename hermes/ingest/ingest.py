@@ -10,10 +10,10 @@ from hermes.delivery.last_values import Snapshot
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus, now_ms
 from hermes.errors import PayloadFault, Unaddressed
 from hermes.ids import DeviceId, TenantId
-from hermes.mqtt import payload as payloads
-from hermes.mqtt.losses import Losses
-from hermes.mqtt.payload import Payload
-from hermes.mqtt.presence import is_presence, presence
+from hermes.ingest import payload as payloads
+from hermes.ingest.drops import Losses
+from hermes.ingest.payload import Payload
+from hermes.ingest.presence import is_presence, presence
 from hermes.topics.topic_map import TopicMap, TopicMatch
 
 
@@ -33,7 +33,7 @@ class Arrival(NamedTuple):
 
 
 class SparkplugReader(Protocol):
-    """What `hermes.mqtt.sparkplug` has; it is an extra."""
+    """What `hermes.ingest.sparkplug.reader` has; it is an extra."""
 
     def read(
         self,

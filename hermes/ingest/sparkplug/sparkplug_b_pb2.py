@@ -10,7 +10,7 @@ from importlib import resources
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _files = descriptor_pb2.FileDescriptorSet.FromString(
-    resources.files("hermes.mqtt").joinpath("sparkplug_b.desc").read_bytes()
+    resources.files("hermes.ingest.sparkplug").joinpath("sparkplug_b.desc").read_bytes()
 )
 # a pool of its own: another package of the same process may bring the same names
 _pool = descriptor_pool.DescriptorPool()
