@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from hermes import __version__
+from hermes.broker.mosquitto import find_mosquitto
 from hermes.errors import HermesError
-from hermes.mqtt.mosquitto import find_mosquitto
 
 LIBRARIES = ("tornado", "paho-mqtt", "orjson", "pydantic", "PyJWT", "prometheus-client")
 PEER_LIBRARIES = ("websockets", "picows", "uvloop")

@@ -1,4 +1,4 @@
-"""The programs that are measured: started on a leash, watched through ``/proc``, and ended."""
+"""The programs that are measured: started on a child_exec, watched through ``/proc``, and ended."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from hermes.mqtt import leash
+from hermes.broker import child_exec
 
 CHECKOUT = Path(__file__).parent.parent
 START_TIMEOUT_S = 20.0
@@ -125,7 +125,7 @@ def running(command: Sequence[str], *, output: Path, user: str = "", listens: bo
     it: what is measured is what the command line says.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
-    leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), user, *command]
+    leashed = [sys.executable, "-I", "-S", child_exec.__file__, str(os.getpid()), user, *command]
     with output.open("wb") as log:
         process = subprocess.Popen(
             leashed,

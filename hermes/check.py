@@ -6,6 +6,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from hermes.broker.accounts import FILE_NAME
+from hermes.broker.device_listener import DeviceDoor
+from hermes.broker.mosquitto import find_mosquitto
+from hermes.broker.supervisor import CLEAR_TEXT
 from hermes.delivery.last_values import Snapshot, SnapshotLimits
 from hermes.delivery.link_state import Link, LinkState
 from hermes.errors import BrokerUnavailable, HermesError
@@ -13,12 +17,8 @@ from hermes.feed import feed_faults
 from hermes.ingest.drops import Losses
 from hermes.ingest.ingest import Arrival, Intake
 from hermes.metrics import Metrics
-from hermes.mqtt.accounts import FILE_NAME
 from hermes.mqtt.bridge import Bridge
-from hermes.mqtt.broker import CLEAR_TEXT
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.device_door import DeviceDoor
-from hermes.mqtt.mosquitto import find_mosquitto
 from hermes.server import listen
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import parse_mqtt_url

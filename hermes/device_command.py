@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hermes.broker.accounts import Account, AccountsFile, advice, parse_account
+from hermes.broker.acl import Access
+from hermes.broker.device_listener import NOTE_NAME
 from hermes.errors import AccountFault, TemplateError
-from hermes.mqtt.access import Access
-from hermes.mqtt.accounts import Account, AccountsFile, advice, parse_account
-from hermes.mqtt.device_door import NOTE_NAME
 from hermes.topics.topic_map import TopicMap
 
 EXAMPLES = """examples:

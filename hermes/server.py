@@ -17,6 +17,8 @@ from tornado.netutil import bind_sockets
 from hermes.app import DevRoom, Shared, make_app
 from hermes.auth.api_keys import ApiKeys
 from hermes.auth.tokens import Authenticator
+from hermes.broker.device_listener import DeviceDoor
+from hermes.broker.supervisor import EmbeddedBroker
 from hermes.delivery.housekeeping import Sweep
 from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import Snapshot, SnapshotLimits
@@ -31,9 +33,7 @@ from hermes.dev.people import console_facts
 from hermes.errors import STOPPING, BrokerUnavailable, HermesError
 from hermes.feed import Feed
 from hermes.metrics import Metrics
-from hermes.mqtt.broker import EmbeddedBroker
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.device_door import DeviceDoor
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.accept import Acceptor

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 import hermes
+from hermes.broker import child_exec
+from hermes.broker import mosquitto as programs
+from hermes.broker import supervisor as brokers
+from hermes.broker.mosquitto import configuration, find_mosquitto
+from hermes.broker.supervisor import EmbeddedBroker
 from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
-from hermes.mqtt import broker as brokers
-from hermes.mqtt import leash
-from hermes.mqtt import mosquitto as programs
-from hermes.mqtt.broker import EmbeddedBroker
-from hermes.mqtt.mosquitto import configuration, find_mosquitto
 from tests.conftest import needs
 from tests.programs import free_port, wait_until
 
@@ -401,12 +401,12 @@ def test_the_leash_runs_nothing_without_the_kernels_promise(monkeypatch: pytest.
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Libc())
     monkeypatch.setattr(os, "execv", lambda _, arguments: ran.append(arguments))
     with pytest.raises(OSError, match="PR_SET_PDEATHSIG"):
-        leash.main([str(os.getppid()), "", "/bin/echo", "ran"])
+        child_exec.main([str(os.getppid()), "", "/bin/echo", "ran"])
     Libc.answer = 0
     with pytest.raises(SystemExit, match="the parent is gone"):
-        leash.main(["1", "", "/bin/echo", "ran"])
+        child_exec.main(["1", "", "/bin/echo", "ran"])
     assert ran == []
-    leash.main([str(os.getppid()), "", "/bin/echo", "ran"])
+    child_exec.main([str(os.getppid()), "", "/bin/echo", "ran"])
     assert ran == [["/bin/echo", "ran"]]
     assert asked == [(1, signal.SIGKILL, 0, 0, 0)] * 3
 

@@ -19,15 +19,15 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tornado.websocket import websocket_connect
 
+from hermes.broker import mosquitto
+from hermes.broker import supervisor as brokers
+from hermes.broker.accounts import AccountsFile, parse_account
+from hermes.broker.device_listener import NOTE_NAME, DeviceDoor
+from hermes.broker.mosquitto import UNREADABLE
+from hermes.broker.supervisor import EmbeddedBroker
 from hermes.check import check
 from hermes.errors import BrokerUnavailable, ConfigError
 from hermes.metrics import Metrics
-from hermes.mqtt import broker as brokers
-from hermes.mqtt import mosquitto
-from hermes.mqtt.accounts import AccountsFile, parse_account
-from hermes.mqtt.broker import EmbeddedBroker
-from hermes.mqtt.device_door import NOTE_NAME, DeviceDoor
-from hermes.mqtt.mosquitto import UNREADABLE
 from hermes.settings.broker import BrokerListen, parse_listen
 from tests.conftest import SECRET, make_settings, needs, token
 from tests.programs import free_port, hermes, wait_until

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hermes.broker.accounts import AccountsFile, parse_account
 from hermes.check import PRIVATE_FILES, check
-from hermes.mqtt.accounts import AccountsFile, parse_account
 from tests.brokers import Peer, mosquitto, scripted
 from tests.certificates import LOOPBACK, Authority
 from tests.conftest import make_settings
@@ -190,7 +190,7 @@ def test_a_missing_mosquitto_is_a_fault_where_it_would_be_embedded(
 ) -> None:
     """With the one line to run."""
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("hermes.mqtt.mosquitto.EXTRA_PATH", "/nowhere")
+    monkeypatch.setattr("hermes.broker.mosquitto.EXTRA_PATH", "/nowhere")
     code, lines = checked(capsys, mqtt_url="embedded")
     assert code == 1
     assert any("apt-get install mosquitto" in line for line in lines)

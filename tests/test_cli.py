@@ -288,7 +288,7 @@ def test_topics_that_cannot_be_fed_are_wrong_settings(
     """Exit code 2 and what to write, also where ``--dev`` would go on without devices."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("hermes.mqtt.mosquitto.EXTRA_PATH", "/nowhere")
+    monkeypatch.setattr("hermes.broker.mosquitto.EXTRA_PATH", "/nowhere")
     monkeypatch.setattr("hermes.ingest.extras.EXTRAS", {"cbor": "no_such_package"})
     words = ("serve", "--port", "0", *dev, "--topic", "a/{tenant_id}/{device_id};payload=cbor")
     overlapping = ("--topic", "a/x/{device_id...};tenant_id=q", "--mqtt-on-demand", "true")

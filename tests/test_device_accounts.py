@@ -13,12 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hermes.cli import main
-from hermes.errors import AccountFault
-from hermes.ids import DeviceId, TenantId
-from hermes.mqtt import accounts as module
-from hermes.mqtt.access import Access
-from hermes.mqtt.accounts import (
+from hermes.broker import accounts as module
+from hermes.broker.accounts import (
     FILE_NAME,
     Account,
     AccountsFile,
@@ -29,6 +25,10 @@ from hermes.mqtt.accounts import (
     parse_account,
     parse_lines,
 )
+from hermes.broker.acl import Access
+from hermes.cli import main
+from hermes.errors import AccountFault
+from hermes.ids import DeviceId, TenantId
 from hermes.topics.topic_map import TopicMap
 from tests.conftest import needs
 from tests.programs import hermes

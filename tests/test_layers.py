@@ -23,13 +23,6 @@ LAYERS = (
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 # Modules that have not moved yet, with the folder they will move to.
 MOVING = {
-    "mqtt.broker": "broker",
-    "mqtt.mosquitto": "broker",
-    "mqtt.leash": "broker",
-    "mqtt.memory_file": "broker",
-    "mqtt.device_door": "broker",
-    "mqtt.accounts": "broker",
-    "mqtt.access": "broker",
     "feed": "mqtt",
     "mqtt.quick_paho": "mqtt",
     "mqtt.endings": "mqtt",

@@ -153,7 +153,7 @@ async def test_without_dev_a_missing_mosquitto_is_a_fault(
 ) -> None:
     """Who asked for the embedded broker gets it or a refusal, and the port is free again."""
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("hermes.mqtt.mosquitto.EXTRA_PATH", "/nowhere")
+    monkeypatch.setattr("hermes.broker.mosquitto.EXTRA_PATH", "/nowhere")
     with pytest.raises(BrokerUnavailable):
         await make_hermes(mqtt_url="embedded", port="0")
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.processes import Child, NotInstalledError, accepts, free_port, running
+from hermes.broker.mosquitto import child_user, configuration, find_mosquitto
 from hermes.errors import BrokerUnavailable
-from hermes.mqtt.mosquitto import child_user, configuration, find_mosquitto
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from hermes.broker.accounts import Account, AccountsFile, hashed, lines_of
+from hermes.broker.acl import Access
 from hermes.errors import AccountFault, BrokerUnavailable
 from hermes.metrics import Metrics
-from hermes.mqtt.access import Access
-from hermes.mqtt.accounts import Account, AccountsFile, hashed, lines_of
 from hermes.settings.broker import BrokerListen
 from hermes.topics.topic_map import TopicMap
 

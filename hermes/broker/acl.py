@@ -2,14 +2,15 @@
 
 A device may write the topics that the templates give to it, and read nothing. mosquitto takes every SUBSCRIBE and
 then keeps back what the client may not read. **Where it cannot read this file at a reload it lets everyone do
-everything**, so each line is checked here, and `hermes.mqtt.broker` ends it at once should it complain all the same.
+everything**, so each line is checked here, and `hermes.broker.supervisor` ends it at once should it complain all the
+same.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
+from hermes.broker.accounts import Account
 from hermes.errors import AccountFault
-from hermes.mqtt.accounts import Account
 from hermes.topics import filters as topic_filters
 from hermes.topics.template import DEVICE, TENANT, Template, level_pattern
 from hermes.topics.topic_map import TopicMap

@@ -1,7 +1,8 @@
 """The embedded broker: mosquitto as a supervised child, on loopback only unless there is a door for devices.
 
-It ends with Hermes however Hermes ends (see `hermes.mqtt.leash`), and comes back on the same port when it dies. With
-a `hermes.mqtt.device_door` nobody is let in without a password, and what changes there is read without a restart.
+It ends with Hermes however Hermes ends (see `hermes.broker.child_exec`), and comes back on the same port when it dies.
+With a `hermes.broker.device_listener` nobody is let in without a password, and what changes there is read without a
+restart.
 """
 
 import asyncio
@@ -15,12 +16,12 @@ import threading
 from collections import deque
 from pathlib import Path
 
+from hermes.broker.device_listener import HERMES, SIMULATOR, DeviceDoor, bind_once
+from hermes.broker.memfd import MemoryFile
+from hermes.broker.mosquitto import RELOADING, UNREADABLE, DoorFiles, child_user, configuration, find_mosquitto
 from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
 from hermes.mqtt.backoff import Backoff
-from hermes.mqtt.device_door import HERMES, SIMULATOR, DeviceDoor, bind_once
-from hermes.mqtt.memory_file import MemoryFile
-from hermes.mqtt.mosquitto import RELOADING, UNREADABLE, DoorFiles, child_user, configuration, find_mosquitto
 from hermes.settings.mqtt_url import PLAIN_PORT, MqttUrl
 
 logger = logging.getLogger(__name__)
