@@ -13,12 +13,12 @@ from hermes.broker.supervisor import CLEAR_TEXT
 from hermes.delivery.last_values import Snapshot, SnapshotLimits
 from hermes.delivery.link_state import Link, LinkState
 from hermes.errors import BrokerUnavailable, HermesError
-from hermes.feed import feed_faults
 from hermes.ingest.drops import Losses
 from hermes.ingest.ingest import Arrival, Intake
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
+from hermes.mqtt.feed import feed_faults
 from hermes.server import listen
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import parse_mqtt_url

@@ -31,9 +31,9 @@ from hermes.dev.drills import Drills
 from hermes.dev.minting import mint_token
 from hermes.dev.people import console_facts
 from hermes.errors import STOPPING, BrokerUnavailable, HermesError
-from hermes.feed import Feed
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
+from hermes.mqtt.feed import Feed
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.accept import Acceptor

@@ -5,9 +5,9 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from hermes.backoff import Backoff
 from hermes.delivery.link_state import Link, LinkState
 from hermes.metrics import Metrics
-from hermes.mqtt.backoff import Backoff
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt import LinkOptions

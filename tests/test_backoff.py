@@ -1,7 +1,7 @@
 """How often the link tries, and how often it says so."""
 
-from hermes.mqtt.backoff import Backoff
-from hermes.mqtt.complaints import Complaints
+from hermes.backoff import Backoff
+from hermes.mqtt.log_throttle import Complaints
 
 
 def test_repeated_failures_are_logged_every_ten_minutes() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.ids import DeviceId, TenantId
-from hermes.mqtt.demand import Demand
+from hermes.mqtt.on_demand import Demand
 from hermes.topics.topic_map import TopicMap
 from tests.conftest import eventually
 

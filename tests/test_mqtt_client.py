@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hermes.backoff import Backoff
 from hermes.metrics import Metrics
 from hermes.mqtt import client as clients
-from hermes.mqtt.backoff import Backoff
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.connection import Connection
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url

@@ -14,9 +14,9 @@ import pytest
 from cryptography import x509
 
 from hermes.metrics import Metrics
-from hermes.mqtt import dial as dialling
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.endings import reason
+from hermes.mqtt.failures import reason
+from hermes.mqtt.net import dial as dialling
 from hermes.settings.mqtt import LinkOptions
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.settings.tls import TlsOptions

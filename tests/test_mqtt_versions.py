@@ -2,8 +2,8 @@
 
 import pytest
 
-from hermes.mqtt.endings import BrokerRefused, NoAnswer, WrongVersion
-from hermes.mqtt.versions import MqttVersion, Versions
+from hermes.mqtt.failures import BrokerRefused, NoAnswer, WrongVersion
+from hermes.mqtt.reconnect import MqttVersion, Versions
 from tests.brokers import Peer, scripted
 from tests.programs import wait_until
 from tests.sites import TOPIC, site

@@ -14,7 +14,7 @@ import pytest
 
 from hermes.delivery.link_state import LinkState
 from hermes.mqtt import connection as connections
-from hermes.mqtt import endings
+from hermes.mqtt import failures
 from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt import LinkOptions
 from hermes.settings.mqtt_url import MqttUrl
@@ -162,7 +162,7 @@ def test_an_error_before_the_connection_never_ends_the_thread(
 )
 def test_every_end_of_a_connection_has_words(error: Exception | None, words: str) -> None:
     """For the console and the log."""
-    assert endings.reason(error) == words
+    assert failures.reason(error) == words
 
 
 def test_a_lack_of_files_never_ends_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

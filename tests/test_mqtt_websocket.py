@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes.mqtt.websocket import WebSocket
+from hermes.mqtt.net.websocket import WebSocket
 from hermes.settings.mqtt_url import parse_mqtt_url
 from tests.brokers import Peer, scripted
 from tests.sites import TOPIC, site

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from hermes.mqtt.net.buffered_socket import PACKET_MAX_BYTES
 from hermes.mqtt.publish_properties import encoded, subscription_ids, variable_byte_integer
-from hermes.mqtt.read_ahead import PACKET_MAX_BYTES
 from tests.brokers import CONNECT, PUBLISH, Peer, mosquitto, scripted
 from tests.sites import site
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from hermes.mqtt.quick_paho import QuickPaho
-from hermes.mqtt.read_ahead import READ_BYTES, ReadAhead
+from hermes.mqtt.net.buffered_socket import READ_BYTES, ReadAhead
+from hermes.mqtt.paho_client import QuickPaho
 from tests.brokers import mosquitto
 from tests.programs import wait_until
 

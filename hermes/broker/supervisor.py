@@ -16,12 +16,12 @@ import threading
 from collections import deque
 from pathlib import Path
 
+from hermes.backoff import Backoff
 from hermes.broker.device_listener import HERMES, SIMULATOR, DeviceDoor, bind_once
 from hermes.broker.memfd import MemoryFile
 from hermes.broker.mosquitto import RELOADING, UNREADABLE, DoorFiles, child_user, configuration, find_mosquitto
 from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
-from hermes.mqtt.backoff import Backoff
 from hermes.settings.mqtt_url import PLAIN_PORT, MqttUrl
 
 logger = logging.getLogger(__name__)

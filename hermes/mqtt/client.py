@@ -15,16 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from hermes.backoff import Backoff
 from hermes.metrics import Metrics
-from hermes.mqtt import endings
-from hermes.mqtt.backoff import Backoff
+from hermes.mqtt import failures
 from hermes.mqtt.bridge import Bridge
-from hermes.mqtt.complaints import Complaints
 from hermes.mqtt.connection import Connection, Publication
-from hermes.mqtt.endings import BrokerRefused
-from hermes.mqtt.outage import Outage
-from hermes.mqtt.versions import Versions
-from hermes.mqtt.waker import Waker
+from hermes.mqtt.failures import BrokerRefused
+from hermes.mqtt.log_throttle import Complaints
+from hermes.mqtt.net.waker import Waker
+from hermes.mqtt.reconnect import Outage, Versions
 from hermes.settings.mqtt import LinkOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
@@ -138,9 +137,9 @@ class MqttClient:
                 break
             if self._bridge is not None:
                 heard_s = self._clock() if self._connection is None else self._connection.heard_s
-                self._bridge.down(endings.reason(lost), silent_s=self._clock() - heard_s)
+                self._bridge.down(failures.reason(lost), silent_s=self._clock() - heard_s)
             if not self._versions.retry_at_once:
-                self._stopping.wait(self._backoff.wait_s(cheap=self._flaps > 0 or endings.is_cheap(lost)))
+                self._stopping.wait(self._backoff.wait_s(cheap=self._flaps > 0 or failures.is_cheap(lost)))
 
     def _attempt(self) -> Exception | None:
         """One connection, from its beginning to its end. Returns why it ended."""
@@ -202,7 +201,7 @@ class MqttClient:
             self._outage.go_on()
         else:
             self._note_outage(lost, worked)
-        reason = endings.reason(lost)
+        reason = failures.reason(lost)
         flapping = self._flaps >= FLAPS_TOLD
         if flapping and self._options.client_id is not None:
             reason += "; does another client use the same --mqtt-client-id?"
@@ -220,7 +219,7 @@ class MqttClient:
             self._outage.begin(worked.heard_s)
 
     def _complain(self, lost: Exception, reason: str, what: str, tries: int) -> None:
-        ours = None if endings.is_known(lost) else lost  # only our own errors are worth a traceback
-        level = logging.ERROR if ours or endings.needs_a_person(lost) else logging.WARNING
+        ours = None if failures.is_known(lost) else lost  # only our own errors are worth a traceback
+        level = logging.ERROR if ours or failures.needs_a_person(lost) else logging.WARNING
         again = f" ({tries} times since the last such line)" if tries > 1 else ""
         logger.log(level, "%s %s %s: %s%s", self._thread.name, what, self._url, reason, again, exc_info=ours)

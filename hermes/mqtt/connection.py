@@ -22,14 +22,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from hermes.mqtt.bridge import Bridge
-from hermes.mqtt.dial import dial
-from hermes.mqtt.endings import CLOSED_UNANSWERED, BrokerRefused, Lost, NoAnswer, WrongVersion
-from hermes.mqtt.patience import Patience
-from hermes.mqtt.quick_paho import QuickPaho
-from hermes.mqtt.read_ahead import OversizedPacket
+from hermes.mqtt.failures import CLOSED_UNANSWERED, BrokerRefused, Lost, NoAnswer, WrongVersion
+from hermes.mqtt.net.buffered_socket import OversizedPacket
+from hermes.mqtt.net.deadline import Patience
+from hermes.mqtt.net.dial import dial
+from hermes.mqtt.net.waker import Waker
+from hermes.mqtt.paho_client import QuickPaho
+from hermes.mqtt.reconnect import MqttVersion
 from hermes.mqtt.subscriptions import Subscriptions
-from hermes.mqtt.versions import MqttVersion
-from hermes.mqtt.waker import Waker
 from hermes.settings.mqtt import LinkOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap

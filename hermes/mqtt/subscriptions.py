@@ -9,9 +9,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from hermes.mqtt.endings import BrokerRefused, Lost
-from hermes.mqtt.quick_paho import QuickPaho
-from hermes.mqtt.versions import MqttVersion
+from hermes.mqtt.failures import BrokerRefused, Lost
+from hermes.mqtt.paho_client import QuickPaho
+from hermes.mqtt.reconnect import MqttVersion
 from hermes.settings.mqtt import Qos
 from hermes.topics.topic_map import TopicMap
 

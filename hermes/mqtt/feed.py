@@ -14,7 +14,7 @@ from hermes.ingest.ingest import Intake
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.demand import Demand
+from hermes.mqtt.on_demand import Demand
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from hermes.mqtt.endings import Stopped
-from hermes.mqtt.waker import Waker
+from hermes.mqtt.failures import Stopped
+from hermes.mqtt.net.waker import Waker
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 

@@ -1,10 +1,10 @@
 """The devices' door: paho, with two of its private methods replaced, because they cost most of its thread's time.
 
-``_create_socket`` gives it a socket that `hermes.mqtt.dial` opened and that reads ahead. ``_handle_publish`` takes what
-nearly all packets are, QoS 0, straight to the callback: paho makes a condition variable for each message and, with MQTT
-5, two dozen lists for each packet's properties, and reads many of them in quadratic time. Of QoS 1 it gets the packet
-without all properties but the subscription identifiers. All else is left to paho. This is why setup.cfg has an upper
-bound on paho, and why tests look whether both are still asked and agree with what they replace.
+``_create_socket`` gives it a socket that `hermes.mqtt.net.dial` opened and that reads ahead. ``_handle_publish`` takes
+what nearly all packets are, QoS 0, straight to the callback: paho makes a condition variable for each message and, with
+MQTT 5, two dozen lists for each packet's properties, and reads many of them in quadratic time. Of QoS 1 it gets the
+packet without all properties but the subscription identifiers. All else is left to paho. This is why setup.cfg has an
+upper bound on paho, and why tests look whether both are still asked and agree with what they replace.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
+from hermes.mqtt.net.buffered_socket import ReadAhead
 from hermes.mqtt.publish_properties import BLOCK_MAX_BYTES, encoded, subscription_ids, variable_byte_integer
-from hermes.mqtt.read_ahead import ReadAhead
 
 _RETAIN_BIT = 0b0001  # of a PUBLISH packet's first byte; MQTT 3.1.1 §3.3.1, MQTT 5 §3.3.1
 

@@ -11,8 +11,8 @@ import ssl
 from email.parser import BytesParser
 from typing import Any, NamedTuple, Self
 
-from hermes.mqtt.endings import BrokerRefused, Lost
-from hermes.mqtt.patience import READ, WRITE, Patience
+from hermes.mqtt.failures import BrokerRefused, Lost
+from hermes.mqtt.net.deadline import READ, WRITE, Patience
 from hermes.settings.mqtt_url import MqttUrl
 
 ANSWER_MAX_BYTES = 16_384

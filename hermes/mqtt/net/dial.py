@@ -10,9 +10,9 @@ import socket
 import ssl
 from typing import Any
 
-from hermes.mqtt.endings import CLOSED_IN_TLS, BrokerRefused, Lost
-from hermes.mqtt.patience import READ, WRITE, Patience
-from hermes.mqtt.websocket import WebSocket
+from hermes.mqtt.failures import CLOSED_IN_TLS, BrokerRefused, Lost
+from hermes.mqtt.net.deadline import READ, WRITE, Patience
+from hermes.mqtt.net.websocket import WebSocket
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.settings.tls import TlsOptions
 
