@@ -14,14 +14,13 @@ from hermes.auth.api_keys import ApiKeys
 from hermes.delivery.link_state import Link
 from hermes.log import masked
 from hermes.metrics import Metrics
-from hermes.web.console import ConsoleHandler, ConsolePage, DevFacts, StaticHandler, page_modules
-from hermes.web.dev_doors import Act, DevDoor
-from hermes.web.languages import Languages
-from hermes.web.node_status import NodeContext, NodeStatusHandler
+from hermes.web.console.i18n import Languages
+from hermes.web.console.page import ConsoleHandler, ConsolePage, DevFacts, StaticHandler, page_modules
+from hermes.web.dev_api import Act, DevDoor
 from hermes.web.notify import LargeNotifyHandler, NotifyContext, NotifyHandler, SmallJson
-from hermes.web.socket_handler import SocketContext
-from hermes.web.sockets import DeviceSocket, LegacySocket, NotificationsSocket, TenantSocket
-from hermes.web.status import HealthHandler, MetricsHandler, ReadyHandler
+from hermes.web.sockets.handler import SocketContext
+from hermes.web.sockets.routes import DeviceSocket, LegacySocket, NotificationsSocket, TenantSocket
+from hermes.web.status import HealthHandler, MetricsHandler, NodeContext, NodeStatusHandler, ReadyHandler
 
 Route = tuple[str, type[RequestHandler], dict[str, Any]]
 

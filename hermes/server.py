@@ -36,10 +36,10 @@ from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import Feed
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
-from hermes.web.accept import Acceptor
-from hermes.web.node_status import NodeContext
+from hermes.web.listener import Acceptor
 from hermes.web.notify import NotifyContext
-from hermes.web.socket_handler import Occupancy, SocketContext
+from hermes.web.sockets.handler import Occupancy, SocketContext
+from hermes.web.status import NodeContext
 
 log = logging.getLogger(__name__)
 

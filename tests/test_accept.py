@@ -16,8 +16,8 @@ import pytest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.metrics import Metrics
-from hermes.web import accept
-from hermes.web.accept import ACCEPTED_PER_TURN, Acceptor
+from hermes.web import listener
+from hermes.web.listener import ACCEPTED_PER_TURN, Acceptor
 from tests.conftest import SECRET, eventually, token
 from tests.programs import Program
 
@@ -92,7 +92,7 @@ async def turns(number: int) -> None:
 @pytest.fixture
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rest that a test can wait for."""
-    monkeypatch.setattr(accept, "PAUSE_S", 0.05)
+    monkeypatch.setattr(listener, "PAUSE_S", 0.05)
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -155,7 +155,7 @@ def test_what_to_mend_is_said_again_after_a_minute(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For who looks only now."""
-    monkeypatch.setattr(accept, "COMPLAINT_INTERVAL_S", 0.01)
+    monkeypatch.setattr(listener, "COMPLAINT_INTERVAL_S", 0.01)
 
     async def scenario() -> None:
         door = Door(*[OSError(errno.EMFILE, "")] * 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermes.app import resource_dir
-from hermes.web.languages import Language, Languages
+from hermes.web.console.i18n import Language, Languages
 from tests.conftest import Hermes
 
 STATIC = resource_dir("static")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from hermes.log import MaskingFormatter
-from hermes.web.socket_handler import SocketHandler
+from hermes.web.sockets.handler import SocketHandler
 from tests.conftest import Hermes, MakeHermes, eventually, token
 from tests.raw_socket import CLOSE, FIN, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes.delivery import verbatim
+from hermes.web import raw_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(),
@@ -19,7 +19,7 @@ LAYOUTS = st.sampled_from([None, 0, 2, "\t"])
 def test_members_are_the_texts_of_an_objects_values(value: dict[str, object], layout: None, ascii_only: bool) -> None:
     """Whatever they hold and however they are laid out."""
     text = f" \n{json.dumps(value, indent=layout, ensure_ascii=ascii_only)}\r\n"
-    found = verbatim.members(text)
+    found = raw_json.members(text)
     assert {name: json.loads(part) for name, part in found.items()} == value
     assert all(part in text and part == part.strip() for part in found.values())
 
@@ -27,21 +27,21 @@ def test_members_are_the_texts_of_an_objects_values(value: dict[str, object], la
 @given(st.lists(VALUES, max_size=6), LAYOUTS)
 def test_elements_are_the_texts_of_an_arrays_values(value: list[object], layout: None) -> None:
     """In order."""
-    assert [json.loads(part) for part in verbatim.elements(json.dumps(value, indent=layout))] == value
+    assert [json.loads(part) for part in raw_json.elements(json.dumps(value, indent=layout))] == value
 
 
 def test_nothing_is_written_anew() -> None:
     """Digits, exponents, spaces and escapes stay."""
     text = '{"a":1.0e2,"data": {"n" : 123456789012345678901234567890, "s":"\\u00e9\\"}{"} ,"b":[ ]}'
-    assert verbatim.members(text)["data"] == '{"n" : 123456789012345678901234567890, "s":"\\u00e9\\"}{"}'
+    assert raw_json.members(text)["data"] == '{"n" : 123456789012345678901234567890, "s":"\\u00e9\\"}{"}'
 
 
 def test_the_last_of_a_repeated_name_counts() -> None:
     """As in the parsed value."""
-    assert verbatim.members('{"data":1,"data":2}') == {"data": "2"}
+    assert raw_json.members('{"data":1,"data":2}') == {"data": "2"}
 
 
 def test_depth_costs_no_recursion() -> None:
     """A hundred thousand brackets."""
     deep = "[" * 100_000 + "]" * 100_000
-    assert verbatim.members(f'{{"data":{deep}}}') == {"data": deep}
+    assert raw_json.members(f'{{"data":{deep}}}') == {"data": deep}

@@ -1,7 +1,7 @@
 """Floor 2: one connected client: its principal, its outbox, and what happens when it is slow or silent.
 
 The session is the only writer of its socket. It knows the socket as a `Transport`, so that tests can hand it a
-fake; the real one stands in ``web/transport.py``.
+fake; the real one stands in ``web/sockets/transport.py``.
 """
 
 import logging

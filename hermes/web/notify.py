@@ -16,13 +16,13 @@ from tornado.routing import PathMatches
 from tornado.web import stream_request_body
 
 from hermes.auth.api_keys import ApiKeys
-from hermes.delivery import verbatim
 from hermes.delivery.hub import Hub, Receipt
 from hermes.delivery.messages import parse_notice
 from hermes.errors import InvalidRequest
 from hermes.metrics import Metrics
-from hermes.web.body import BoundedBody
-from hermes.web.json_door import JSON, JsonDoor, check_caller, check_type, fault_answer
+from hermes.web import raw_json
+from hermes.web.api_handler import JSON, JsonDoor, check_caller, check_type, fault_answer
+from hermes.web.request_body import BoundedBody
 
 SINGLE_MAX_BYTES = 65_536
 ARRAY_MAX_BYTES = 1_048_576
@@ -185,7 +185,7 @@ def _why_not_json(error: orjson.JSONDecodeError) -> str:
 def _elements(values: list[object], body: bytes) -> list[tuple[object, bytes | None]]:
     if not any(map(_needs_its_text, values)):
         return [(value, None) for value in values]
-    texts = verbatim.elements(body.decode())
+    texts = raw_json.elements(body.decode())
     return [_as_written(value, text.encode()) for value, text in zip(values, texts, strict=True)]
 
 
@@ -199,6 +199,6 @@ def _as_written(value: object, raw: bytes) -> tuple[object, bytes | None]:
     """The value with ids of any number of digits, which orjson makes floats past 64 bits, and its ``data``'s text."""
     if not isinstance(value, dict) or not _needs_its_text(value):
         return value, None
-    texts = verbatim.members(raw.decode())
+    texts = raw_json.members(raw.decode())
     ids = {name: texts[name] for name in _IDS if name in texts and _INTEGER.fullmatch(texts[name])}
     return value | ids, texts["data"].encode() if "data" in texts else None

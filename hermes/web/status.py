@@ -1,10 +1,23 @@
-"""Floor 3: what probes and monitors ask: ``/health``, ``/ready``, ``/metrics``."""
+"""Handlers for probes and monitors: ``/health``, ``/ready``, ``/metrics`` and ``/status``."""
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import orjson
 from tornado.web import RequestHandler
 
+from hermes import __version__
+from hermes.auth.api_keys import ApiKeys
 from hermes.delivery.link_state import Link
-from hermes.metrics import CONTENT_TYPE, Metrics
+from hermes.delivery.messages import now_ms
+from hermes.errors import InvalidRequest
+from hermes.metrics import CONTENT_TYPE, Counter, Gauge, Metrics, by_label, observed, total
+from hermes.web.api_handler import JsonDoor, check_caller
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class HealthHandler(RequestHandler):
@@ -45,3 +58,111 @@ class MetricsHandler(RequestHandler):
         """Answer."""
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self._metrics.exposition())
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """What the figures are taken from. ``broker`` is ``embedded``, ``external`` or ``off``."""
+
+    keys: ApiKeys
+    metrics: Metrics
+    link: Link
+    sockets_limit: int
+    broker: str
+    dev: bool
+    started_ms: int
+
+
+class NodeStatusHandler(JsonDoor):
+    """Answers whoever has a key of ``/notify``. Counts are since the start; readers ignore keys they do not know."""
+
+    method = "GET"
+
+    def initialize(self, context: NodeContext) -> None:
+        """Take the shared objects."""
+        self._context = context
+
+    def get(self) -> None:
+        """Answer."""
+        try:
+            check_caller(self.request, self._context.keys)
+        except InvalidRequest as fault:
+            return self.answer_fault(fault)
+        self.set_header("Cache-Control", "no-store")
+        return self.answer(200, figures(self._context))
+
+    post = JsonDoor.other_method
+
+
+def figures(context: NodeContext) -> dict[str, Any]:
+    """The answer: times in Unix ms, durations in seconds, sizes in bytes."""
+    metrics = context.metrics
+    return {
+        "version": __version__,
+        "now": now_ms(),
+        "started": context.started_ms,
+        "dev": context.dev,
+        "ready": context.link.ready,
+        "mqtt": _mqtt(context),
+        "sockets": {
+            "open": _counts(metrics.sockets_open),
+            "limit": context.sockets_limit,
+            "blocked": _count(metrics.sockets_blocked),
+            "closed": _counts(metrics.sockets_closed),
+            "refused": _counts(metrics.sockets_refused),
+            "lost_pongs": _count(metrics.lost_pongs),
+            "slow_consumers": _count(metrics.slow_consumers),
+        },
+        "delivery": {
+            "published": _counts(metrics.published),
+            "deliveries": _count(metrics.deliveries),
+            "skipped": _count(metrics.skipped),
+            "flushes": _count(metrics.flushes),
+            "client_frames": _counts(metrics.client_frames),
+        },
+        "notify": {"answers": _counts(metrics.notify_requests)},
+        "snapshot": {
+            "values": _count(metrics.snapshot_values),
+            "bytes": _count(metrics.snapshot_bytes),
+            "evicted": _counts(metrics.snapshot_evicted),
+        },
+        "process": _process(metrics),
+    }
+
+
+def _mqtt(context: NodeContext) -> dict[str, Any]:
+    link, metrics = context.link, context.metrics
+    return {
+        "state": link.state,
+        "since": link.since_ms,
+        "missing": link.missing,
+        "broker": context.broker,
+        "received": _count(metrics.mqtt_received),
+        "batches": _count(metrics.mqtt_batches),
+        "queued": _count(metrics.mqtt_queued),
+        "dropped": _counts(metrics.mqtt_dropped),
+        "connects": _count(metrics.mqtt_connects),
+        "outages": _count(metrics.mqtt_outages),
+        "outage_s": total(metrics.mqtt_outage_s),
+        "broker_restarts": _count(metrics.broker_restarts),
+    }
+
+
+def _process(metrics: Metrics) -> dict[str, Any]:
+    loop_lag = observed(metrics.loop_lag_s)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "pid": os.getpid(),
+        "rss_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "loop_lag_s": loop_lag.sum_s,
+        "loop_looks": loop_lag.times,
+    }
+
+
+def _count(metric: Counter | Gauge) -> int:
+    return int(total(metric))
+
+
+def _counts(metric: Counter | Gauge) -> dict[str, int]:
+    return {label: int(value) for label, value in by_label(metric).items()}

@@ -14,7 +14,7 @@ from tornado.web import RequestHandler, StaticFileHandler
 
 from hermes import __version__
 from hermes.settings.fields import is_loopback
-from hermes.web.languages import NAMES, Language, Languages
+from hermes.web.console.i18n import NAMES, Language, Languages
 
 TYPES_ONLY = "hermes-client-types.js"
 CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})

@@ -11,7 +11,7 @@ from hermes.delivery.client_actions import Action, Subscribe, Unsubscribe
 from hermes.delivery.session import Session
 from hermes.errors import ClientFault
 from hermes.ids import DeviceId, TenantId
-from hermes.web.socket_handler import SocketContext, SocketHandler
+from hermes.web.sockets.handler import SocketContext, SocketHandler
 
 DEVICES_MAX = 1_000  # named devices of one /ws socket
 DEVICES_MAX_BYTES = 65_536  # of all their names: each subscribe is answered with the whole list

@@ -12,7 +12,7 @@ import orjson
 
 from hermes.auth.api_keys import ApiKeys
 from hermes.errors import InvalidRequest
-from hermes.web.json_door import JsonDoor, check_caller, check_type
+from hermes.web.api_handler import JsonDoor, check_caller, check_type
 
 Act = Callable[[object], dict[str, Any]]
 

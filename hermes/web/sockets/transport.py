@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
-from hermes.web.deflate import SharedDeflateProtocol
+from hermes.web.sockets.deflate import SharedDeflateProtocol
 
 # Else the kernel holds megabytes of stale telemetry for each frozen socket. Notifications do not go stale: there the
 # kernel's buffer (4 MiB by default) lets a burst of ten thousand pass a client that is busy for a moment.

@@ -47,8 +47,8 @@ from hermes.errors import (
 )
 from hermes.metrics import Metrics
 from hermes.web import credentials
-from hermes.web.deflate import SharedDeflateProtocol, acceptable_offer
-from hermes.web.transport import WebSocketTransport
+from hermes.web.sockets.deflate import SharedDeflateProtocol, acceptable_offer
+from hermes.web.sockets.transport import WebSocketTransport
 
 log = logging.getLogger(__name__)
 
