@@ -18,9 +18,9 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from hermes import __version__, cli_flags, device_command, explain, log
 from hermes.check import check, topic_faults
 from hermes.cli_flags import given
-from hermes.dev.people import ROOT
-from hermes.dev.state import DevState
-from hermes.dev.welcome import Running, welcome
+from hermes.dev.banner import Running, welcome
+from hermes.dev.demo_users import ROOT
+from hermes.dev.secrets import DevState
 from hermes.errors import ConfigError, HermesError
 from hermes.listen import listen, socket_url
 from hermes.server import Server

@@ -26,10 +26,10 @@ from hermes.delivery.link_state import Link
 from hermes.delivery.messages import now_ms
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.reconnect_delay import retry_ms
-from hermes.dev.devices import SimulatedDevices
-from hermes.dev.drills import Drills
-from hermes.dev.minting import mint_token
-from hermes.dev.people import console_facts
+from hermes.dev.demo_users import console_facts
+from hermes.dev.fault_injection import Drills
+from hermes.dev.simulator import SimulatedDevices
+from hermes.dev.token_api import mint_token
 from hermes.errors import STOPPING, BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient

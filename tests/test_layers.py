@@ -23,12 +23,6 @@ LAYERS = (
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 # Modules that have not moved yet, with the folder they will move to.
 MOVING = {
-    "dev.devices": "dev",
-    "dev.people": "dev",
-    "dev.minting": "dev",
-    "dev.drills": "dev",
-    "dev.state": "dev",
-    "dev.welcome": "dev",
     "cli": "cli",
     "cli_flags": "cli",
     "listen": "cli",

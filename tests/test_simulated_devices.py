@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hermes.delivery.link_state import Link
-from hermes.dev.devices import SimulatedDevices
+from hermes.dev.simulator import SimulatedDevices
 from hermes.ingest.payload import decode
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hermes.auth.tokens import TokenMint
-from hermes.dev.people import ANA, PEOPLE
+from hermes.dev.demo_users import ANA, PEOPLE
 
 
 @dataclass(frozen=True, slots=True)
