@@ -63,7 +63,7 @@ class Program:
         arguments: list[str],
         environment: dict[str, str],
         *,
-        launcher: tuple[str, ...] = (sys.executable, "-m", "hermes.cli"),
+        launcher: tuple[str, ...] = (sys.executable, "-m", "hermes"),
         **options: Any,
     ) -> None:
         self.process = subprocess.Popen(

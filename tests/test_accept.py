@@ -23,7 +23,7 @@ from tests.programs import Program
 
 FILES = 170
 IDLE = 260
-LAUNCHER = ("/bin/sh", "-c", f'ulimit -n {FILES}; exec "$@"', "sh", sys.executable, "-m", "hermes.cli")
+LAUNCHER = ("/bin/sh", "-c", f'ulimit -n {FILES}; exec "$@"', "sh", sys.executable, "-m", "hermes")
 
 
 class Scripted(socket.socket):

@@ -25,7 +25,7 @@ from hermes.broker.accounts import AccountsFile, parse_account
 from hermes.broker.device_listener import NOTE_NAME, DeviceDoor
 from hermes.broker.mosquitto import UNREADABLE
 from hermes.broker.supervisor import EmbeddedBroker
-from hermes.check import check
+from hermes.cli.check import check
 from hermes.errors import BrokerUnavailable, ConfigError
 from hermes.metrics import Metrics
 from hermes.settings.broker import BrokerListen, parse_listen

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermes.broker.accounts import AccountsFile, parse_account
-from hermes.check import PRIVATE_FILES, check
+from hermes.cli.check import PRIVATE_FILES, check
 from tests.brokers import Peer, mosquitto, scripted
 from tests.certificates import LOOPBACK, Authority
 from tests.conftest import make_settings
@@ -103,7 +103,7 @@ def test_a_secret_file_that_others_can_read_is_a_fault(name: str, tmp_path: Path
         path.write_text("thirty-two bytes at least make a secret")
     path.chmod(0o644)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hermes.check.BROKER_TIMEOUT_S", 0.1)
+        patch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.1)
         _, lines = checked(capsys, **{name: path}, **given)
         assert f"mend    {path} can be read by every user of this machine: chmod 600 {path}" in lines
         path.chmod(0o640)
@@ -144,7 +144,7 @@ def refusing(peer: Peer) -> None:
 
 def test_a_refused_subscription_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its topic; on demand none is tried, and the line says so."""
-    monkeypatch.setattr("hermes.check.BROKER_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 2.0)
     with scripted(refusing) as broker:
         url = f"mqtt://127.0.0.1:{broker.port}"
         code, lines = checked(capsys, mqtt_url=url)
@@ -157,7 +157,7 @@ def test_a_refused_subscription_is_named(capsys: Captured, monkeypatch: pytest.M
 
 def test_a_broker_that_says_nothing_is_a_fault(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the wait has an end."""
-    monkeypatch.setattr("hermes.check.BROKER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.2)
     with scripted(Peer.until_closed) as broker:
         url = f"mqtt://127.0.0.1:{broker.port}"
         code, lines = checked(capsys, mqtt_url=url)

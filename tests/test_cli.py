@@ -17,8 +17,8 @@ import jwt
 import pytest
 
 from hermes import __version__
-from hermes.cli import main
-from hermes.cli_flags import duration_s
+from hermes.cli.arguments import duration_s
+from hermes.cli.main import main
 from tests.brokers import mosquitto
 from tests.conftest import SECRET, token
 from tests.programs import Program, free_port, hermes, wait_until
@@ -269,7 +269,7 @@ def test_check_says_everything_that_must_be_mended(
 ) -> None:
     """Files that others can read, a taken port, a broker that is not there."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
-    monkeypatch.setattr("hermes.check.BROKER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.5)
     key_file.chmod(0o644)
     port = running.url.rpartition(":")[2]
     words = ("check", "--port", port, "--api-key-file", str(key_file), "--mqtt-url", f"mqtt://127.0.0.1:{free_port()}")
@@ -358,7 +358,7 @@ def test_the_welcomes_commands_work_as_printed(tmp_path: Path) -> None:
 def test_listening_into_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     """As with ``| head``."""
     with hermes("serve", "--dev", "--port", "0") as program:
-        command = f"{sys.executable} -m hermes.cli listen all --url {program.url} | head -n 2"
+        command = f"{sys.executable} -m hermes listen all --url {program.url} | head -n 2"
         done = subprocess.run(command, shell=True, timeout=20, capture_output=True, text=True, check=True)
         assert len(done.stdout.splitlines()) == 2
         assert "Traceback" not in done.stderr

@@ -26,7 +26,7 @@ from hermes.broker.accounts import (
     parse_lines,
 )
 from hermes.broker.acl import Access
-from hermes.cli import main
+from hermes.cli.main import main
 from hermes.errors import AccountFault
 from hermes.ids import DeviceId, TenantId
 from hermes.topics.topic_map import TopicMap

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes.cli import main
+from hermes.cli.main import main
 from hermes.ingest import extras
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 
@@ -183,7 +183,7 @@ def test_what_is_no_topic_ends_with_exit_code_2(
 def test_the_templates_come_from_where_serve_has_them(tmp_path: Path) -> None:
     """Variable and file; the payload from standard input."""
     (tmp_path / "hermes.toml").write_text('host = "0.0.0.0"\ntopics = ["tasmota;tenant_id=home"]\n')
-    command = [sys.executable, "-m", "hermes.cli", "topics", "explain", "tele/plug/LWT", "-"]
+    command = [sys.executable, "-m", "hermes", "topics", "explain", "tele/plug/LWT", "-"]
     for given in ({"HERMES_TOPICS": "hermes,tasmota;tenant_id=home"}, {"HERMES_CONFIG": str(tmp_path / "hermes.toml")}):
         done = subprocess.run(
             command, env=os.environ | given, input=b"Online", capture_output=True, timeout=30, check=True

@@ -19,23 +19,15 @@ LAYERS = (
     ("app",),
     ("server",),
     ("cli",),
+    ("__main__",),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
-# Modules that have not moved yet, with the folder they will move to.
-MOVING = {
-    "cli": "cli",
-    "cli_flags": "cli",
-    "listen": "cli",
-    "check": "cli",
-    "explain": "cli",
-    "device_command": "cli",
-}
+FOLDER_MAX_FILES = 12
 
 
 def folder_of(name: str) -> str:
     """Return the folder, or the module at the top, of ``hermes.…``."""
-    inner = name.removeprefix("hermes").removeprefix(".")
-    return MOVING.get(inner, inner.partition(".")[0])
+    return name.removeprefix("hermes").removeprefix(".").partition(".")[0]
 
 
 def imports_of(path: Path) -> set[str]:
@@ -105,3 +97,10 @@ def test_only_the_settings_read_the_environment() -> None:
         module_name(path) for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()
     }
     assert readers == {"hermes.settings.load", "hermes.settings.folders"}
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)
+def test_a_folder_is_small_enough_to_read(folder: Path) -> None:
+    """A folder holds at most twelve modules besides its ``__init__``."""
+    if folder.name != "cli":  # a file for each command
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= FOLDER_MAX_FILES

@@ -10,7 +10,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from hermes import listen
+from hermes.cli import listen
 from hermes.errors import TABLE, Close, HermesError, may_return
 from tests.conftest import Hermes, MakeHermes, eventually, token
 

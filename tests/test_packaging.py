@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes.cli import make_parser
+from hermes.cli.main import make_parser
 from hermes.ingest.drops import REASONS
 from hermes.metrics import Metrics
 from hermes.settings.load import load

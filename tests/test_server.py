@@ -111,7 +111,7 @@ def _for_nobody(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
         launcher = (*AS_NOBODY, interpreter)
         probe = [*launcher, "-c", "import os, sys, hermes.server; assert os.access(sys.executable, os.X_OK)"]
         if subprocess.run(probe, capture_output=True, cwd="/", env=environment, check=False).returncode == 0:
-            return (*launcher, "-m", "hermes.cli"), environment
+            return (*launcher, "-m", "hermes"), environment
     pytest.skip(f"no {version} here that a plain user may run")
 
 

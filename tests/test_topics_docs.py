@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes.cli import main
+from hermes.cli.main import main
 from hermes.ingest.payload import decode
 from hermes.ingest.presence import WORDS
 from hermes.topics.parser import KEYS, PAYLOADS

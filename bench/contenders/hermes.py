@@ -76,7 +76,7 @@ def hermes(*options: str, mqtt_url: str = "off", port: int = 0, secret: str = ""
         secret, api_key = secret or secrets.token_urlsafe(48), secrets.token_urlsafe(24)
         secret_file = _private(Path(folder, "jwt-secret"), secret)
         key_file = _private(Path(folder, "api-keys"), api_key)
-        command = [sys.executable, "-m", "hermes.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        command = [sys.executable, "-m", "hermes", "serve", "--host", "127.0.0.1", "--port", str(port)]
         command += [
             "--jwt-secret-file",
             str(secret_file),

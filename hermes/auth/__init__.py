@@ -1,1 +1,1 @@
-"""Package auth."""
+"""Tokens, principals and API keys."""

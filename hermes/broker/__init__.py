@@ -1,1 +1,1 @@
-"""Package broker."""
+"""The embedded mosquitto broker."""

@@ -1,1 +1,1 @@
-"""Floor 2: from a validated message to the bytes on each socket that wants it."""
+"""Delivery from a message to the sockets."""

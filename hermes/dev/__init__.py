@@ -1,1 +1,1 @@
-"""Floor 3, what only ``--dev`` has: kept secrets, ready tokens, simulated devices."""
+"""What only ``--dev`` has."""

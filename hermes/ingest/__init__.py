@@ -1,1 +1,1 @@
-"""Package ingest."""
+"""MQTT messages become device messages."""

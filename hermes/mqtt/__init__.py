@@ -1,1 +1,1 @@
-"""Floor 3, the devices' door: MQTT in, device messages out."""
+"""The link to the MQTT broker."""

@@ -1,1 +1,1 @@
-"""Package settings."""
+"""Settings: model, sources and rules."""

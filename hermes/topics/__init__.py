@@ -1,1 +1,1 @@
-"""Package topics."""
+"""Topic templates and presets."""

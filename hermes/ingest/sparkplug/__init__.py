@@ -1,1 +1,1 @@
-"""Package sparkplug."""
+"""Sparkplug B payloads."""

@@ -1,1 +1,1 @@
-"""Package net."""
+"""Sockets of the link to the broker."""

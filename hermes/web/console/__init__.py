@@ -1,1 +1,1 @@
-"""Package console."""
+"""The served console page."""

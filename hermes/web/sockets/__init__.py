@@ -1,1 +1,1 @@
-"""Package sockets."""
+"""The WebSocket routes."""

@@ -15,14 +15,17 @@ from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-from hermes import __version__, cli_flags, device_command, explain, log
-from hermes.check import check, topic_faults
-from hermes.cli_flags import given
+from hermes import __version__, log
+from hermes.cli import arguments as cli_flags
+from hermes.cli import device as device_command
+from hermes.cli import topics as explain
+from hermes.cli.arguments import given
+from hermes.cli.check import check, topic_faults
+from hermes.cli.listen import listen, socket_url
 from hermes.dev.banner import Running, welcome
 from hermes.dev.demo_users import ROOT
 from hermes.dev.secrets import DevState
 from hermes.errors import ConfigError, HermesError
-from hermes.listen import listen, socket_url
 from hermes.server import Server
 from hermes.settings.folders import state_folder
 from hermes.settings.load import load
@@ -211,7 +214,8 @@ def _check(options: argparse.Namespace) -> int:
     return asyncio.run(check(settings))
 
 
-# -- their words, of which `hermes.cli_flags` has the most ------------------------------------------------------------
+# -- their words, of which `hermes.cli.arguments` has the most
+# ------------------------------------------------------------
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -248,7 +252,3 @@ def _command(commands: Any, name: str, run: Command, summary: str, add_words: Wo
     )
     command.set_defaults(command=run)
     add_words(command)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -164,7 +164,7 @@ def add_listen_flags(command: argparse.ArgumentParser) -> None:
 
 
 def add_device_flags(command: argparse.ArgumentParser) -> None:
-    """Of ``hermes device``; what follows them is in `hermes.device_command`."""
+    """Of ``hermes device``; what follows them is in `hermes.cli.device`."""
     add_config_flag(command)
     setting(command, "--broker-state-dir", "folder of the accounts, as hermes serve has it")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from hermes.cli_flags import add_config_flag, add_topic_flag
+from hermes.cli.arguments import add_config_flag, add_topic_flag
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.errors import ConfigError, PayloadFault, Unaddressed
 from hermes.ingest import extras

@@ -1,0 +1,1 @@
+"""The ``hermes`` command, a module for each verb."""
