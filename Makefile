@@ -21,15 +21,15 @@ check: $(VENV)/.test
 	$(BIN)/ruff check hermes tests bench
 	$(BIN)/ruff format --check hermes tests bench
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/test_layers.py
+	$(BIN)/pytest -q tests/unit/test_layers.py
 
 # faults at random for a quarter of an hour; ARGS="--seconds 3600 --seed 7"
 soak: packages-test $(VENV)/.test
-	$(BIN)/python -m tests.soaks $(ARGS)
+	$(BIN)/python -m tests.soak.run $(ARGS)
 
 # the README's picture
 screenshots: packages-test $(VENV)/.test
-	$(BIN)/python -m tests.screenshots
+	$(BIN)/python -m tests.support.screenshots
 
 bench: packages-bench $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)

@@ -15,7 +15,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.conftest import KEY, SECRET, Hermes, Socket
+from tests.support.gateways import KEY, SECRET, Hermes, Socket
 
 # -- what an integrator writes ------------------------------------------------------------------------------------
 

@@ -1,0 +1,310 @@
+"""The load client's claims are right: what it says was delivered, lost, displaced or skipped is what happened."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from bench.contenders import TENANT
+from bench.contenders.broker import broker
+from bench.contenders.floor import floor
+from bench.contenders.hermes import hermes, hermes_broadcasts
+from bench.contenders.mosquitto_websockets import mosquitto_websockets
+from bench.load.swarm import HttpDoor, LineDoor, MqttDoor, Seen, Swarm
+from bench.processes import BenchError
+from hermes.delivery.frames import Frame
+from tests.support.programs import needs
+
+MESSAGES = 10
+BODY = '{"n":%n,"t":%t}'
+Answer = Callable[[int, int, bytes], bytes]  # message, socket, line → what the server sends
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler() -> None:
+    """The client is compiled when it is first needed."""
+    needs("cc")
+
+
+def text(line: bytes) -> bytes:
+    """A whole frame."""
+    return Frame(line).plain
+
+
+def faithful(_message: int, _socket: int, line: bytes) -> bytes:
+    """What a good server sends."""
+    return text(line)
+
+
+@dataclass
+class Scripted:
+    """A server whose faults are known: it sends to each socket what ``answer`` says, in pieces of ``piece`` bytes."""
+
+    sockets: int
+    answer: Answer
+    piece: int = 65_536
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Swarm]:
+        """Serve in a thread; yields a load for it."""
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as door:
+            for end in (listener, door):
+                end.settimeout(10)
+            thread = threading.Thread(target=self._serve, args=(listener, door), name="scripted server")
+            thread.start()
+            yield Swarm(
+                port=listener.getsockname()[1],
+                paths=["/ws"],
+                sockets=self.sockets,
+                door=LineDoor(door.getsockname()[1], BODY),
+                messages=MESSAGES,
+                rate_per_s=200,
+                grace_s=0.3,
+            )
+            thread.join()
+
+    def _serve(self, listener: socket.socket, door: socket.socket) -> None:
+        with contextlib.ExitStack() as stack:
+            members = [stack.enter_context(self._member(listener)) for _ in range(self.sockets)]
+            publisher = stack.enter_context(door.accept()[0])
+            publisher.settimeout(10)
+            with publisher.makefile("rb") as lines:
+                for message, line in enumerate(lines):
+                    for number, member in enumerate(members):
+                        self._send(member, self.answer(message, number, line[:-1]))
+
+    def _member(self, listener: socket.socket) -> socket.socket:
+        member, _ = listener.accept()
+        member.settimeout(10)
+        member.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += member.recv(4_096)
+        member.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        return member
+
+    def _send(self, member: socket.socket, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # a socket that was told to close
+            for at in range(0, len(data), self.piece):
+                member.sendall(data[at : at + self.piece])
+                if at == 0 and len(data) > self.piece:
+                    time.sleep(0.005)  # for the client to read it before the rest comes
+
+
+def seen_of(answer: Answer, *, sockets: int = 3, piece: int = 65_536) -> Seen:
+    """What the client says of this server."""
+    with Scripted(sockets, answer, piece).running() as swarm:
+        return swarm.run()
+
+
+# -- a server without fault -------------------------------------------------------------------------------------
+
+
+def test_every_frame_of_the_floor_is_counted() -> None:
+    """One at a time to twenty sockets, with the time of each."""
+    with floor() as server:
+        seen = Swarm(port=server.port, paths=["/"], sockets=20, door=server.door, messages=50).run().complete()
+    assert (seen.messages, seen.delivered, seen.least, seen.most, seen.timed) == (50, 1_000, 50, 50, 1_000)
+    assert (seen.lost, seen.surplus, seen.out_of_order, seen.other, seen.frozen) == (0, 0, 0, 0, 0)
+    assert 0 < seen.p50_ns <= seen.p99_ns <= seen.longest_ns < seen.wall_ns
+    assert seen.bytes_received > 50 * 20 * 150
+    assert seen.cpu_ns > 0
+
+
+@pytest.mark.parametrize("piece", [1, 3, 7])
+def test_frames_are_counted_wherever_reads_are_cut(piece: int) -> None:
+    """A header, a number, a key in two."""
+    seen = seen_of(faithful, sockets=1, piece=piece).complete()
+    assert (seen.delivered, seen.timed) == (MESSAGES, MESSAGES)
+    assert seen.reads > MESSAGES
+
+
+@pytest.mark.parametrize("size", [100, 125, 126, 60_000, 65_535, 65_536, 300_000])
+def test_frames_of_every_length_are_walked(size: int) -> None:
+    """All three forms of the length; beyond 64 KiB a frame is only counted."""
+    seen = seen_of(lambda _message, _socket, line: text(line.ljust(size))).complete()
+    assert (seen.delivered, seen.lost) == (3 * MESSAGES, 0)
+    assert seen.timed == (3 * MESSAGES if size <= 65_536 else 0)
+
+
+def test_spaces_after_the_keys_do_no_harm() -> None:
+    """As json.dumps writes them."""
+    seen = seen_of(lambda _message, _socket, line: text(line.replace(b":", b": ").replace(b",", b", "))).complete()
+    assert (seen.delivered, seen.timed) == (3 * MESSAGES, 3 * MESSAGES)
+
+
+def test_latency_is_from_the_publishers_stamp() -> None:
+    """A server that waits 50 ms is at least that late, at every percentile."""
+
+    def late(message: int, number: int, line: bytes) -> bytes:
+        time.sleep(0.05)
+        return faithful(message, number, line)
+
+    seen = seen_of(late, sockets=1)
+    assert 50_000_000 * 0.996 <= seen.p50_ns <= seen.p99_ns <= seen.longest_ns < 10**10
+
+
+def test_the_rate_is_kept() -> None:
+    """The last of ten messages at 200/s is written 45 ms after the first, or later."""
+    assert seen_of(faithful).sending_ns >= 45_000_000
+
+
+def test_a_frame_without_a_number_is_no_delivery() -> None:
+    """What a server says beside the messages."""
+    seen = seen_of(lambda _message, _socket, line: text(b'{"channel":"status"}') + text(line)).complete()
+    assert (seen.delivered, seen.other) == (3 * MESSAGES, 3 * MESSAGES)
+
+
+def test_deflated_frames_are_counted() -> None:
+    """And not looked into."""
+    seen = seen_of(lambda _message, _socket, line: b"\xc1" + text(line)[1:]).complete()
+    assert (seen.delivered, seen.deflated, seen.timed) == (3 * MESSAGES, 3 * MESSAGES, 0)
+
+
+@pytest.mark.parametrize("deflate", [True, False])
+def test_compression_is_offered_only_where_it_is_asked_for(deflate: bool) -> None:
+    """And it is said how many sockets have it."""
+    with hermes_broadcasts() as server:
+        seen = Swarm(
+            port=server.port, paths=server.paths(3), sockets=3, door=server.door, messages=2, deflate=deflate
+        ).run()
+    assert (seen.delivered, seen.compressed_sockets) == (6, 3 if deflate else 0)
+
+
+# -- faults -----------------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_frame_is_reported_as_lost() -> None:
+    """On one of three sockets."""
+    seen = seen_of(lambda message, number, line: b"" if (message, number) == (3, 1) else text(line))
+    assert (seen.delivered, seen.lost, seen.least, seen.most) == (3 * MESSAGES - 1, 1, MESSAGES - 1, MESSAGES)
+    assert (seen.surplus, seen.out_of_order) == (0, 0)
+    with pytest.raises(BenchError, match="1 lost"):
+        seen.complete()
+
+
+def test_a_doubled_frame_is_reported() -> None:
+    """As one too many, and out of order."""
+    seen = seen_of(lambda message, number, line: text(line) * (2 if (message, number) == (3, 1) else 1))
+    assert (seen.lost, seen.surplus, seen.out_of_order) == (0, 1, 1)
+    with pytest.raises(BenchError, match="1 too many, 1 out of order"):
+        seen.complete()
+
+
+def test_a_displaced_frame_is_reported() -> None:
+    """One is kept back until after the next."""
+    kept: list[bytes] = []
+
+    def displaced(message: int, number: int, line: bytes) -> bytes:
+        if number == 2 and message == 4:
+            kept.append(text(line))
+            return b""
+        return text(line) + (kept.pop() if number == 2 and kept else b"")
+
+    seen = seen_of(displaced)
+    assert (seen.delivered, seen.lost, seen.out_of_order) == (3 * MESSAGES, 0, 1)
+
+
+def test_a_close_frame_is_reported_with_its_code() -> None:
+    """What the socket then lacks is lost."""
+    close = b"\x88\x0f\x03\xf5slow_consumer"
+    seen = seen_of(lambda message, number, line: close if (message, number) == (6, 0) else text(line))
+    assert (seen.closed, seen.close_code, seen.cut) == (1, 1013, 0)
+    assert (seen.lost, seen.least) == (MESSAGES - 6, 6)
+
+
+def test_one_at_a_time_ends_where_a_message_does_not_come() -> None:
+    """And says that it was lost, instead of waiting for ever."""
+    server = Scripted(3, lambda message, number, line: b"" if (message, number) == (3, 1) else text(line))
+    with server.running() as swarm:
+        seen = replace(swarm, rate_per_s=0).run()
+    assert (seen.messages, seen.lost, seen.delivered) == (4, 1, 11)
+
+
+def test_a_refused_request_is_reported() -> None:
+    """A wrong key at the HTTP door."""
+    with hermes_broadcasts() as server:
+        door = HttpDoor(server.port, "/notify", "{}", ("X-API-Key: wrong", "Content-Type: application/json"))
+        paths = server.paths(1)
+        seen = Swarm(port=server.port, paths=paths, sockets=1, door=door, messages=3, grace_s=0.2).run()
+    assert (seen.refused, seen.delivered, seen.lost) == (1, 0, 1)
+
+
+def test_a_refused_upgrade_stops_the_run() -> None:
+    """With what the server said."""
+    with hermes() as server, pytest.raises(BenchError, match=r"refused a WebSocket: HTTP/1\.1 404"):
+        Swarm(port=server.port, paths=["/nowhere"], sockets=2).run()
+
+
+def test_a_socket_closed_at_once_is_reported() -> None:
+    """As Hermes does it with a token that is not valid."""
+    with hermes() as server:
+        seen = Swarm(port=server.port, paths=["/ws?token=wrong"], sockets=2, for_s=0.2).run()
+    assert (seen.closed, seen.close_code, seen.lost) == (2, 1008, 2)
+
+
+# -- MQTT -------------------------------------------------------------------------------------------------------
+
+
+def test_mqtt_within_websockets_is_counted() -> None:
+    """Packets in binary frames, five messages under way at a time."""
+    needs("mosquitto")
+    with mosquitto_websockets() as server:
+        swarm = Swarm(
+            port=server.port,
+            paths=["/"],
+            sockets=3,
+            door=server.door,
+            subscription=server.subscription,
+            messages=100,
+            window=5,
+        )
+        seen = swarm.run().complete()
+    assert (seen.delivered, seen.timed) == (300, 300)
+
+
+# -- sockets that do not read -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("skipped", "exact"), [(8, 1), (7, 0), (9, 0)])
+def test_what_a_frozen_socket_was_told_to_have_missed_must_add_up(skipped: int, exact: int) -> None:
+    """It got the first and the last of ten, so that eight were skipped."""
+
+    def collapsing(message: int, number: int, line: bytes) -> bytes:
+        if number == 0:
+            return text(line)
+        if message == MESSAGES - 1:
+            return text(line[:-1] + b',"skipped":%d}' % skipped)
+        return text(line) if message == 0 else b""
+
+    with Scripted(2, collapsing).running() as swarm:
+        seen = replace(swarm, frozen=1, thaw_after_s=0.1).run()
+    assert (seen.frozen, seen.frozen_received, seen.frozen_skipped) == (1, 2, skipped)
+    assert (seen.frozen_exact, seen.frozen_latest, seen.frozen_gone) == (exact, 1, 0)
+    assert (seen.delivered, seen.lost) == (MESSAGES, 0)
+
+
+def test_a_frozen_socket_reads_nothing_until_it_is_thawed() -> None:
+    """Hermes collapses what a frozen one does not take, and it ends with the latest of each device."""
+    needs("mosquitto")
+    topics = [f"tenants/{TENANT}/devices/d{device}/t" for device in range(3)]
+    body = f'{{"n":%n,"t":%t,"padding":"{"x" * 1_500}"}}'
+    with broker() as mosquitto, hermes(mqtt_url=mosquitto.url) as server:
+        seen = Swarm(
+            port=server.port,
+            paths=[server.tenant_socket(TENANT)],
+            sockets=4,
+            door=MqttDoor(mosquitto.port, topics, body),
+            messages=3_000,
+            rate_per_s=3_000,
+            frozen=2,
+            thaw_after_s=1.2,
+        ).run()
+    assert (seen.delivered, seen.lost, seen.out_of_order) == (6_000, 0, 0)
+    assert (seen.frozen_exact, seen.frozen_latest, seen.frozen_gone) == (2, 2, 0)
+    assert seen.frozen_skipped > 0
+    assert seen.frozen_received + seen.frozen_skipped == 6_000

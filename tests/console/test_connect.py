@@ -1,0 +1,226 @@
+"""The four sockets side by side, in a real Chromium against a real Hermes that is stopped, killed and full."""
+
+import base64
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, WebSocketRoute, expect
+
+from tests.support.consoles import SOCKETS, Console, metric, notify
+from tests.support.gateways import token
+from tests.support.programs import Program, free_port, hermes, wait_until
+
+RESTART_TIMEOUT_MS = 40_000  # a back-off may have reached its 30 s
+
+
+def test_dev_opens_all_four_sockets_and_their_figures_move(console: Console) -> None:
+    """A newcomer sees frames counted without a click."""
+    console.open("connect")
+    console.expect_all_open()
+    figures = [console.page.locator(f"[data-socket=tenant] .{name}") for name in ("frames", "bytes")]
+    before = [each.inner_text() for each in figures]
+    for each, text in zip(figures, before, strict=True):
+        expect(each).not_to_have_text(text)
+        expect(each).to_have_text(re.compile(r"^[\d,]+ / [\d,]+$"))
+    for name in SOCKETS:
+        expect(console.page.locator(f"[data-socket={name}] .rtt")).to_have_text(re.compile(r"^[\d.]+ ms$"))
+        expect(console.page.locator(f"[data-socket={name}] .tries")).to_have_text("1")
+
+
+def test_a_ping_is_answered_and_drawn(console: Console) -> None:
+    """Besides the heartbeat's own, whenever the operator likes."""
+    console.open("connect")
+    console.expect_all_open()
+    line = console.page.locator("[data-socket=legacy] .rtt-chart .line")
+    points = "path => (path.getAttribute('d') ?? '').split(/[ML]/).length - 1"
+    wait_until(lambda: line.evaluate(points) == 1)
+    for count in (2, 3):
+        console.page.locator("[data-socket=legacy] .ping").click()
+        wait_until(lambda count=count: line.evaluate(points) == count)  # type: ignore[misc]
+
+
+KEEP_CLOSES = """
+window.closes = [];
+const close = document.querySelector('[data-socket=tenant] .close');
+new MutationObserver(() => closes.push(close.textContent)).observe(close, { childList: true });
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_reconnects_every_socket_without_a_reload(
+    context: BrowserContext, tmp_path: Path, number: signal.Signals
+) -> None:
+    """With a countdown and the attempt meanwhile; after an orderly stop and after a crash."""
+    words = ("serve", "--dev", "--port", str(free_port()))
+    page = context.new_page()
+    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as first:
+        console = Console(page, f"{first.url}/")
+        console.open("connect")
+        console.expect_all_open()
+        page.evaluate(KEEP_CLOSES)
+        page.evaluate("window.untouched = true")
+        first.end(number)
+        countdown = re.compile(r"next try in [\d.]+ s, attempt [1-9]")
+        for name in SOCKETS:
+            expect(page.locator(f"[data-socket={name}] .note")).to_have_text(countdown)
+        first_close = page.evaluate("closes[0]")
+        assert ("1001" if number is signal.SIGTERM else "1006") in first_close, first_close
+        expect(page.locator("#hermes-lamp .word")).to_have_text("not reachable", timeout=10_000)
+    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as second:
+        assert second.url
+        console.expect_all_open(RESTART_TIMEOUT_MS)
+        expect(page.locator("[data-socket=tenant] .tries")).to_have_text("2")
+        assert page.evaluate("window.untouched") is True
+        notify(second, title="After the restart")
+        expect(page.locator("#toasts > *", has_text="After the restart")).to_be_visible()
+
+
+def test_a_full_server_is_waited_for_and_tried_at_once_on_a_click(console: Console) -> None:
+    """The server's own hint is honoured and shown; the close is explained; the same error counts its times."""
+
+    def refuse(socket: WebSocketRoute) -> None:
+        socket.close(code=1013, reason="server_full;retry_ms=20000")
+
+    console.page.route_web_socket(re.compile(r"/ws/tenant/[^/]*$"), refuse)
+    console.open("connect")
+    page = console.page
+    note = page.locator("[data-socket=tenant] .note")
+    expect(note).to_have_text(re.compile(r"next try in (1\d|20)\.\d s, attempt 1"))
+    expect(page.locator("[data-socket=tenant] .close")).to_contain_text("Hermes has all the sockets")
+    page.locator("[data-socket=tenant] .now").click()
+    expect(note).to_contain_text("attempt 2")
+    expect(page.locator("#errors li").first).to_contain_text("Tenant: 1013 server_full: Hermes has all the sockets")
+    expect(page.locator("#errors li").first).to_contain_text("(2 times)")
+
+
+def test_a_refused_token_is_asked_for_anew_and_never_looped_with(
+    production_console: Console, production: Program
+) -> None:
+    """1008 stops the socket and says why; a good token pasted after it opens all."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    page.fill("[data-socket=tenant] input", "acme")
+    page.fill("[data-socket=device] input", "d1")
+    page.fill("#token-value", token(secret="another secret, also longer than thirty-two bytes"))
+    page.get_by_role("button", name="Connect all", exact=True).click()
+    for name in SOCKETS:
+        console.card(name).expect_state("refused")
+        assert "token" in console.card(name).part(".note")
+    refused = 'hermes_sockets_refused_total{reason="token_invalid"}'
+    count = metric(production, refused)
+    assert 4 <= count <= 8
+    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 2500))")  # longer than the first back-offs
+    assert metric(production, refused) == count
+    page.fill("#token-value", token(tenant_id="acme"))
+    page.get_by_role("button", name="Connect all", exact=True).click()
+    console.expect_all_open()
+
+
+def test_a_socket_without_its_id_asks_for_it(production_console: Console) -> None:
+    """The field gets the focus; nothing is opened."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    page.fill("#token-value", token(tenant_id="acme"))
+    page.locator("[data-socket=device] .toggle").click()
+    expect(page.locator("[data-socket=device] .note")).to_have_text("enter a device id first")
+    expect(page.locator("[data-socket=device] input")).to_be_focused()
+    assert page.get_attribute("form[data-socket=device]", "data-state") is None
+
+
+def test_disconnecting_keeps_the_figures_and_connecting_goes_on_counting(console: Console) -> None:
+    """One socket alone; the others stay."""
+    console.open("connect")
+    console.expect_all_open()
+    page = console.page
+    frames = page.locator("[data-socket=legacy] .frames")
+    expect(frames).to_have_text(re.compile(r"^\d\d+ /"), timeout=10_000)
+    page.locator("[data-socket=legacy] .toggle").click()
+    console.card("legacy").expect_state("closed")
+    kept = int(frames.inner_text().split()[0])
+    assert kept >= 10
+    page.locator("[data-socket=legacy] .toggle").click()
+    console.card("legacy").expect_state("open")
+    wait_until(lambda: int(frames.inner_text().replace(",", "").split()[0]) > kept)
+    console.expect_all_open()
+
+
+def test_token_and_key_are_hidden_until_asked_for(console: Console) -> None:
+    """Over somebody's shoulder."""
+    console.open("connect")
+    page = console.page
+    assert page.get_attribute("#token-value", "type") == "password"
+    page.click("#token-show")
+    for field in ("#token-value", "#key-value"):
+        assert page.get_attribute(field, "type") == "text"
+    expect(page.locator("#token-show")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#token-words")).to_have_text(re.compile("user 123 \\(ana\\), tenant acme, expires"))
+
+
+def test_an_id_stays_for_the_tab(production_console: Console) -> None:
+    """Over a reload, which a change of the language is too; a new token's tenant takes its place."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    fields = {name: page.locator(f"form[data-socket={name}] input") for name in ("tenant", "device")}
+    for name, field in fields.items():
+        field.fill(f"my-{name}")
+        field.press("Enter")
+    page.reload()
+    for name, field in fields.items():
+        expect(field).to_have_value(f"my-{name}")
+    page.fill("#token-value", token(tenant_id="acme"))
+    page.locator("#token-value").blur()
+    expect(fields["tenant"]).to_have_value("acme")
+    expect(fields["device"]).to_have_value("my-device")
+
+
+def test_a_button_that_goes_leaves_the_focus_in_its_card(console: Console) -> None:
+    """Or a keyboard would begin again at the top of the page."""
+    console.open("connect")
+    console.expect_all_open()
+    page = console.page
+    page.locator("form[data-socket=tenant] .ping").focus()
+    page.evaluate("document.querySelector('#disconnect-all').click()")
+    expect(page.locator("form[data-socket=tenant] .ping")).to_be_hidden()
+    expect(page.locator("form[data-socket=tenant] .toggle")).to_be_focused()
+
+
+def test_a_token_is_put_into_words(production_console: Console) -> None:
+    """Whose it is and until when, as it says itself, before Hermes is asked."""
+    console = production_console
+    console.open("connect")
+    field, words = console.page.locator("#token-value"), console.page.locator("#token-words")
+    for given, said in {
+        token(): "It says: user 123 (ana), no tenant, never expires.",
+        token(tenant_id="acme", is_superuser=True): "tenant acme, superuser",
+        token(exp=1_700_000_000): "EXPIRED",
+        token(exp=32_503_680_000): "expires",
+        unsigned(exp="soon"): "its expiry is no number",
+        "rubbish": "This does not look like a JWT.",
+    }.items():
+        field.fill(given)
+        field.blur()
+        expect(words).to_contain_text(said)
+
+
+def unsigned(**claims: object) -> str:
+    """What no library would sign."""
+    parts = ({"alg": "HS256"}, {"user_id": "123", "username": "ana"} | claims)
+    head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    return f"{head}.{body}.c2lnbmF0dXJl"
+
+
+def test_another_ready_token_moves_all_sockets(console: Console) -> None:
+    """They are opened anew with it, and the fields follow its owner."""
+    console.open("connect")
+    console.expect_all_open()
+    page = console.page
+    page.select_option("#token-picker", label="luis (user 456, tenant globex)")
+    expect(page.locator("[data-socket=tenant] input")).to_have_value("globex")
+    expect(page.locator("[data-socket=tenant] .tries")).to_have_text("2")
+    console.expect_all_open()

@@ -1,0 +1,431 @@
+"""The Devices panel in a real Chromium: its table of thousands, its filter, and the page of one device; the test plays
+the sockets.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, expect
+
+from tests.console.test_staleness import Played, device, presence
+from tests.support.consoles import Console
+from tests.support.programs import Program, hermes
+
+NOON_S = 1_763_812_800
+MANY = 5_000
+ROWS_IN_PAGE_MAX = 60  # of a window 900 pixels high
+SERIES_MAX = 20_000
+FILL_TIMEOUT_MS = 60_000
+TABS = 40  # more than a window has rows
+STRIP = "region => [...region.querySelectorAll('#devices-rows tr')].map(row => Number(row.ariaRowIndex))"
+IN_VIEW = """region => {
+  const box = region.getBoundingClientRect();
+  const head = region.querySelector('thead').getBoundingClientRect().height;
+  return [...region.querySelectorAll('#devices-rows tr')].filter((row) => {
+    const { top, bottom } = row.getBoundingClientRect();
+    return bottom > box.top + head && top < box.bottom;
+  }).map((row) => row.querySelector('a').textContent);
+}"""
+
+BELOW_THE_HEAD = """link => link.getBoundingClientRect().top
+  >= document.querySelector('#devices-scroll thead').getBoundingClientRect().bottom"""
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A Hermes in --dev without MQTT: it serves the page and says nothing of itself."""
+    words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
+    with hermes(*words, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
+        program.wait_for("Ctrl-C stops it")
+        yield program
+
+
+@pytest.fixture
+def played(context: BrowserContext, quiet: Program, request: pytest.FixtureRequest) -> Iterator[Played]:
+    """The panel, with its tenant and legacy sockets open; its clock in the hands of a test that asks for it."""
+    page = context.new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    console = Console(page, f"{quiet.url}/")
+    console.watch()
+    if getattr(request, "param", "") == "clock":
+        page.clock.install(time=NOON_S)
+    made = Played(page)
+    made.play("tenant", "legacy")
+    console.open("devices")
+    for name in ("tenant", "legacy"):
+        console.card(name).expect_state("open")
+    yield made
+    assert console.unexpected == []
+
+
+def fill(played: Played, count: int = MANY) -> None:
+    """So many devices, one series each."""
+    frames = [device("temp", number, device_id=name(number)) for number in range(count)]
+    played.say(*frames)
+    expect(played.page.locator("#devices-count")).to_have_text(f"{count:,}", timeout=FILL_TIMEOUT_MS)
+
+
+def name(number: int) -> str:
+    """Of a device; they sort as their numbers."""
+    return f"d{number:05}"
+
+
+def rows(played: Played) -> Locator:
+    """Those in the page."""
+    return played.page.locator("#devices-rows tr")
+
+
+def region(played: Played) -> Locator:
+    """What scrolls."""
+    return played.page.locator("#devices-scroll")
+
+
+def scroll(played: Played, top: int) -> None:
+    """So far from the top; until the rows there stand in the page."""
+    region(played).evaluate("(region, top) => { region.scrollTop = top; }", top)
+    played.page.wait_for_function("""() => {
+      const region = document.querySelector('#devices-scroll');
+      const { top, bottom } = region.getBoundingClientRect();
+      const rows = [...region.querySelectorAll('#devices-rows tr')].map((row) => row.getBoundingClientRect());
+      return rows[0].top <= top + 40 && rows.at(-1).bottom >= bottom - 40;
+    }""")
+
+
+def points(played: Played, series: str) -> list[tuple[float, float]]:
+    """Of a sparkline."""
+    line = played.row(series).locator(".sparkline polyline").get_attribute("points") or ""
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in line.split())]
+
+
+def test_only_the_rows_in_view_are_in_the_page(played: Played) -> None:
+    """Of 5,000; a screen reader is told how many there are, and which these are."""
+    fill(played)
+    expect(rows(played).first).to_contain_text(name(0))
+    assert rows(played).count() < ROWS_IN_PAGE_MAX
+    expect(played.page.locator("#devices-scroll table")).to_have_attribute("aria-rowcount", f"{MANY + 1}")
+    for top in (0, 50_000, 10_000_000):
+        scroll(played, top)
+        assert rows(played).count() < ROWS_IN_PAGE_MAX
+        indices = region(played).evaluate(STRIP)
+        assert indices == list(range(indices[0], indices[0] + len(indices)))
+        names = [link.text_content() for link in rows(played).locator("a").all()]
+        assert names == [name(index - 2) for index in indices]
+    assert region(played).evaluate(IN_VIEW)[-1] == name(MANY - 1)
+
+
+@pytest.mark.parametrize("words", ["globex", "PUMP", "volt", "hall/7", "  pump "])
+def test_the_filter_looks_into_tenant_device_series_and_topic(played: Played, words: str) -> None:
+    """Whatever the case; it says how many of how many, and without words all are there again."""
+    played.say(device("temp", 1), device("humidity", 2))
+    played.say(device("volt", 3, tenant_id="globex", device_id="pump-1", topic="hall/7/x"))
+    expect(rows(played)).to_have_count(3)
+    played.page.fill("#devices-filter", words)
+    expect(rows(played)).to_have_count(1)
+    expect(rows(played)).to_contain_text("pump-1")
+    expect(played.page.locator("#devices-shown")).to_have_text("1 of 3 series")
+    played.say(device("temp", 9, device_id="pump-2", tenant_id="globex", topic="hall/7/volt"), device("late", 1))
+    expect(rows(played)).to_have_count(2)
+    played.page.fill("#devices-filter", "")
+    expect(rows(played)).to_have_count(5)
+
+
+def test_the_choice_is_of_stale_values_or_of_offline_devices(played: Played) -> None:
+    """And follows what becomes of them."""
+    played.say(device("temp", 1), device("power", 5, device_id="d2"), presence(online=False, since=None))
+    played.say(device("temp", 1), on="legacy")
+    expect(rows(played)).to_have_count(2)
+    played.page.select_option("#devices-choice", "offline")
+    expect(rows(played)).to_have_count(1)
+    expect(rows(played)).to_contain_text("d1")
+    played.page.select_option("#devices-choice", "stale")
+    expect(rows(played)).to_have_count(0)
+    played.sockets["tenant"][-1].close(code=1001, reason="stopping;retry_ms=60000")
+    expect(rows(played)).to_have_count(1)
+    expect(rows(played)).to_contain_text("d2")
+    played.say(device("power", 6, device_id="d2"), on="legacy")
+    expect(rows(played)).to_have_count(0)
+
+
+def test_the_sparkline_follows_the_numbers_in_the_data(played: Played) -> None:
+    """A number, a ``value``, else the first number; what has none adds no point, and 60 are kept."""
+    played.say(device("temp", 1), device("temp", {"value": 3, "min": 0}), device("temp", {"unit": "x", "level": 2}))
+    played.say(device("temp", "warm"), device("temp", {"on": True}))
+    expect(played.row("temp").locator(".value")).to_have_text('{"on":true}')
+    low, high, middle = (y for _, y in points(played, "temp"))
+    assert low > middle > high
+    played.say(*(device("temp", number) for number in range(70)))
+    expect(played.row("temp").locator(".value")).to_have_text("69")
+    assert len(points(played, "temp")) == 60
+
+
+@pytest.mark.parametrize("played", ["clock"], indirect=True)
+def test_the_rate_is_that_of_the_last_minute(played: Played) -> None:
+    """Per second if it is one at the least, else per minute; replayed values are none, and skipped ones count."""
+    page = played.page
+    played.say(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
+    played.say(device("slow", 1), device("once", 1), device("kept", 1, snapshot=True))
+    played.say(device("slow", 2))
+    expect(played.row("slow")).to_be_visible()
+    page.clock.run_for(29_000)
+    for series, words in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "once": "–", "kept": "–"}.items():
+        expect(played.row(series).locator(".rate")).to_have_text(re.compile(f"^{words}$"))
+    page.clock.run_for(75_000)
+    expect(played.row("fast").locator(".rate")).to_have_text("0/min")
+
+
+def test_what_two_sockets_bring_counts_once(played: Played) -> None:
+    """Also if the second lags behind: what it brings again does not stand in the sparkline twice."""
+    frames = [device("temp", number, timestamp=NOON_S * 1_000 + number) for number in range(5)]
+    played.say(*frames)
+    expect(played.row("temp").locator(".value")).to_have_text("4")
+    played.say(*frames, device("last", 1), on="legacy")
+    expect(played.row("last")).to_be_visible()
+    expect(played.row("temp").locator(".value")).to_have_text("4")
+    assert len(points(played, "temp")) == 5
+
+
+def test_equal_values_of_one_socket_each_count(played: Played) -> None:
+    """A device may say the same twice within a millisecond."""
+    played.say(device("temp", 7), device("temp", 7), device("temp", 7))
+    expect(played.row("temp").locator(".sparkline polyline")).to_have_attribute("points", re.compile(r"^\S+ \S+ \S+$"))
+
+
+def test_nothing_jumps_when_values_change_or_series_come(played: Played) -> None:
+    """Neither the order nor the scroll position, whether above the view, in it or below."""
+    fill(played, 500)
+    scroll(played, 9_000)
+    before = region(played).evaluate(IN_VIEW)
+    top = region(played).evaluate("region => region.scrollTop")
+    middle = int(before[5].removeprefix("d"))
+    played.say(*(device("temp", "changed", device_id=name(number)) for number in (0, middle, 499)))
+    played.say(device("temp", 1, device_id="d99999"))
+    expect(rows(played).filter(has_text=name(middle)).locator(".value")).to_have_text("changed")
+    expect(played.page.locator("#devices-count")).to_have_text("501")
+    assert region(played).evaluate(IN_VIEW) == before
+    assert region(played).evaluate("region => region.scrollTop") == top
+
+
+def test_the_table_is_bounded_and_says_so(played: Played) -> None:
+    """20,000 series; known ones still change."""
+    played.say(*(device("", number, device_id=name(number)) for number in range(SERIES_MAX + 100)))
+    full = played.page.locator("#devices-full")
+    expect(full).to_contain_text("20,000 series: 100 further ones", timeout=FILL_TIMEOUT_MS)
+    played.say(device("", "changed", device_id=name(SERIES_MAX - 1)))
+    scroll(played, 10_000_000)
+    expect(rows(played).last.locator(".value")).to_have_text("changed")
+    assert rows(played).count() < ROWS_IN_PAGE_MAX
+
+
+def test_since_when_is_never_cut_off(played: Played) -> None:
+    """Of all that a row says, this is what one looks for in trouble."""
+    played.say(device("temp", 1), device("kept", 1, snapshot=True, retained=True, timestamp=None))
+    midnight = played.page.evaluate("new Date().setHours(0, 0, 0, 0)")
+    played.say(presence(online=False, since=midnight), {"channel": "status", "mqtt": "down", "since": midnight})
+    expect(played.row("temp").locator(".age")).to_have_text(re.compile(r"^stale: \d s ago \([\d:]+\)$"))
+    expect(played.row("kept").locator(".age")).to_have_text("stale: kept by the broker, age unknown")
+    for part in played.page.locator("#devices-rows :is(.age, .offline)").all():
+        assert part.evaluate("part => part.scrollWidth <= part.clientWidth"), part.text_content()
+
+
+def test_markup_in_data_stays_text(played: Played) -> None:
+    """In the table, in its filter and on the device's page."""
+    evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
+    played.say(device(evil, evil, device_id=evil, tenant_id=evil, topic=evil))
+    for part in ("tenant", "device", "series", "value", "topic"):
+        expect(rows(played).locator(f".{part}")).to_have_text(evil)
+    rows(played).locator("a").click()
+    expect(played.page.locator("#device-name")).to_have_text(evil)
+    expect(played.page.locator("#device-series h3")).to_have_text(evil)
+    played.say(device(evil, 2, device_id=evil, tenant_id=evil, topic=evil))
+    expect(played.page.locator("#device-frames li")).to_contain_text(json.dumps(evil))
+    assert played.page.evaluate("window.owned") is None
+
+
+def test_a_hidden_panel_is_not_painted(played: Played) -> None:
+    """It catches up when it is shown."""
+    page = played.page
+    played.say(device("temp", "old"))
+    expect(played.row("temp").locator(".value")).to_have_text("old")
+    Console(page, page.url).show("log")
+    played.say(device("temp", "new"), device("humidity", 1), device("pressure", 2, device_id="d2"))
+    expect(page.locator("#devices-shown")).to_have_text("3 series")
+    expect(page.locator("#devices-count")).to_have_text("2")
+    assert played.row("temp").locator(".value").text_content() == "old"
+    Console(page, page.url).show("devices")
+    expect(played.row("temp").locator(".value")).to_have_text("new")
+
+
+# -- by keyboard ----------------------------------------------------------------------------------------------------
+
+
+def test_the_keyboard_scrolls_the_table(played: Played) -> None:
+    """Its region takes the focus."""
+    fill(played, 500)
+    region(played).focus()
+    played.page.keyboard.press("End")
+    expect(rows(played).last).to_contain_text(name(499))
+
+
+def test_tab_visits_each_device_in_order(played: Played) -> None:
+    """Also those that were not in the page at first; each once, and each in view."""
+    fill(played, 500)
+    region(played).focus()
+    for number in range(TABS):
+        played.page.keyboard.press("Tab")
+        focused = played.page.locator("#devices-rows a:focus")
+        expect(focused).to_have_text(name(number))
+        expect(focused).to_be_in_viewport()
+
+
+def test_tab_goes_back_up_without_the_head_in_the_way(played: Played) -> None:
+    """Each focused link stands below the head, which sticks."""
+    fill(played, 500)
+    scroll(played, 9_000)
+    links = rows(played).locator("a")
+    last = links.last.text_content() or ""
+    links.last.focus()
+    for number in range(int(last.removeprefix("d")) - 1, int(last.removeprefix("d")) - TABS, -1):
+        played.page.keyboard.press("Shift+Tab")
+        focused = played.page.locator("#devices-rows a:focus")
+        expect(focused).to_have_text(name(number))
+        expect(focused).to_be_in_viewport()
+        assert focused.evaluate(BELOW_THE_HEAD)
+
+
+def test_the_focused_link_never_leads_elsewhere(played: Played) -> None:
+    """It goes along when rows move; once its row has left, the region has the focus, so that nothing is lost."""
+    fill(played, 500)
+    page = played.page
+    rows(played).locator("a", has_text=name(10)).focus()
+    played.say(device("temp", 1, device_id="a1"))
+    expect(rows(played).first).to_contain_text("a1")
+    expect(page.locator("#devices-rows a:focus")).to_have_text(name(10))
+    scroll(played, 300)
+    expect(page.locator("#devices-rows a:focus")).to_have_text(name(10))
+    scroll(played, 9_000)
+    expect(region(played)).to_be_focused()
+
+
+# -- one device -----------------------------------------------------------------------------------------------------
+
+
+def test_a_devices_page_shows_all_of_it(played: Played) -> None:
+    """By its link: presence, each series with value, age and chart, its socket's address; no other device's."""
+    odd = "plant 1/ü%"
+    page = played.page
+    played.say(*(device("temp", {"value": 20 + number, "unit": "°C"}, device_id=odd) for number in range(5)))
+    played.say(device("state", "open", device_id=odd), device("temp", 5))
+    played.say(presence(online=False, since=None, device_id=odd))
+    expect(rows(played)).to_have_count(3)  # they move no more
+    rows(played).locator("a", has_text=odd).first.click()
+    expect(page).to_have_url(re.compile(r"#devices/acme/plant%201%2F%C3%BC%25$"))
+    expect(page.locator("#device-name")).to_have_text(odd)
+    expect(page.locator("#device-presence")).to_have_text("offline")
+    expect(page.locator("#device-url")).to_have_text(
+        re.compile(r"^ws://127.0.0.1:\d+/ws/device/plant%201%2F%C3%BC%25$")
+    )
+    cards = page.locator("#device-series > *")
+    expect(cards).to_have_count(2)
+    temp = cards.filter(has_text="temp")
+    expect(temp).to_contain_text('{"value":24,"unit":"°C"}')
+    expect(temp).to_contain_text(re.compile(r"\d s · "))
+    expect(temp.locator("path.line")).to_have_attribute("d", re.compile(r"^M.*(L.*){4}$"))
+    expect(temp.get_by_role("img", name=f"{odd} temp")).to_be_visible()
+    expect(cards.filter(has_text="open").locator("svg")).to_have_count(0)
+    expect(page.locator("#device-unknown")).to_be_hidden()
+    played.say(device("temp", {"value": 25, "unit": "°C"}, device_id=odd))
+    expect(temp).to_contain_text('{"value":25,"unit":"°C"}')
+
+
+def test_a_series_that_turns_numeric_gets_its_chart(played: Played) -> None:
+    """And a frame without a number adds no point to it."""
+    page = played.page
+    Console(page, page.url).show("devices/acme/d1")
+    played.say(device("temp", "starting"))
+    expect(page.locator("#device-series")).to_contain_text("starting")
+    played.say(device("temp", 1), device("temp", 2), device("temp", "pause"), device("temp", None))
+    expect(page.locator("#device-series")).to_contain_text("(cleared)")
+    expect(page.locator("#device-series path.line")).to_have_attribute("d", re.compile(r"^M[^ML]*L[^ML]*$"))
+
+
+def test_an_unknown_device_says_so_and_waits(played: Played) -> None:
+    """A bookmark may be older than the page's first value."""
+    page = played.page
+    Console(page, page.url).show("devices/acme/d1")
+    expect(page.locator("#device-unknown")).to_be_visible()
+    played.say(device("temp", 21))
+    expect(page.locator("#device-series")).to_contain_text("21")
+    expect(page.locator("#device-unknown")).to_be_hidden()
+
+
+def test_an_unknown_device_can_be_offline(played: Played) -> None:
+    """Its presence may be all that is known of it."""
+    page = played.page
+    played.say(presence(online=False, since=None, device_id="d1"))
+    Console(page, page.url).show("devices/acme/d1")
+    expect(page.locator("#device-presence")).to_have_text("offline")
+
+
+def test_the_newest_hundred_frames_can_be_paused_and_copied(played: Played, context: BrowserContext) -> None:
+    """The newest first, whole; while paused what is shown stays and is what is copied, and nothing is lost after it."""
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = played.page
+    Console(page, page.url).show("devices/acme/d1")
+    played.say(*(device("temp", number) for number in range(120)), device("temp", 1, device_id="d2"))
+    frames = page.locator("#device-frames li")
+    expect(frames.first).to_contain_text(re.compile(r'^[\d:]+ Tenant \{.*"data":119'))
+    expect(frames).to_have_count(100)
+    expect(frames.last).to_contain_text('"data":20')
+    page.click("#device-pause")
+    expect(page.locator("#device-pause")).to_have_attribute("aria-pressed", "true")
+    played.say(device("temp", 120))
+    expect(page.locator("#device-series")).to_contain_text("120")
+    expect(frames.first).to_contain_text('"data":119')
+    page.click("#device-copy")
+    expect(page.locator("#device-copied")).to_have_text("Copied.")
+    copied = [json.loads(line)["data"] for line in page.evaluate("navigator.clipboard.readText()").splitlines()]
+    assert sorted(copied) == list(range(20, 120))
+    page.click("#device-pause")
+    expect(frames.first).to_contain_text('"data":120')
+    expect(frames).to_have_count(100)
+
+
+def test_its_sockets_address_can_be_copied(played: Played, context: BrowserContext) -> None:
+    """With one press."""
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = played.page
+    Console(page, page.url).show("devices/acme/d1")
+    page.click("#device-url-copy")
+    expect(page.locator("#device-url-copied")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("#device-url").text_content()
+
+
+def test_the_way_back_leads_to_the_same_place(played: Played) -> None:
+    """The focus goes to the device's name and back to its link, and the table stands where it stood."""
+    fill(played, 500)
+    page = played.page
+    scroll(played, 9_000)
+    top = region(played).evaluate("region => region.scrollTop")
+    before = region(played).evaluate(IN_VIEW)
+    rows(played).locator("a", has_text=before[5]).click()
+    expect(page.locator("#device-name")).to_be_focused()
+    page.get_by_role("link", name="All devices").click()
+    expect(page.locator("#devices-rows a:focus")).to_have_text(before[5])
+    assert region(played).evaluate("region => region.scrollTop") == top
+    assert region(played).evaluate(IN_VIEW) == before
+
+
+# -- with a real Hermes ---------------------------------------------------------------------------------------------
+
+
+def test_rows_update_in_place(console: Console) -> None:
+    """A newcomer sees data move without a click."""
+    console.open("devices")
+    table = console.page.locator("#devices-rows tr")
+    expect(table.nth(12)).to_be_visible(timeout=15_000)
+    first = table.first
+    named, whole = first.locator("a").inner_text(), first.inner_text()
+    expect(first).not_to_have_text(whole, use_inner_text=True, timeout=5_000)
+    assert first.locator("a").inner_text() == named

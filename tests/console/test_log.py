@@ -1,0 +1,286 @@
+"""The log in a real Chromium: every frame in and out, tokens masked, and cheap."""
+
+import re
+
+import pytest
+from playwright.sync_api import WebSocketRoute, expect
+
+from tests.support.consoles import Console, notify
+from tests.support.gateways import token
+from tests.support.programs import Program, wait_until
+
+COUNT_PAINTS = """
+window.paints = 0;
+new MutationObserver(() => { paints += 1; }).observe(document.querySelector('#log-lines'), { childList: true });
+"""
+
+CLOCKS = """
+window.clocks = new Map();
+const { setInterval: start, clearInterval: stop } = window;
+window.setInterval = (run, ms) => {
+  const id = start(run, ms);
+  clocks.set(id, ms);
+  return id;
+};
+window.clearInterval = (id) => {
+  clocks.delete(id);
+  stop(id);
+};
+"""
+
+
+@pytest.fixture
+def log(console: Console) -> Console:
+    """The panel, with all sockets open."""
+    console.open("log")
+    console.expect_all_open()
+    return console
+
+
+def serve_lines(console: Console) -> list[WebSocketRoute]:
+    """The notifications socket, in the test's hand once it is open."""
+    sockets: list[WebSocketRoute] = []
+
+    def play(socket: WebSocketRoute) -> None:
+        socket.on_message(lambda _: socket.send('{"action":"pong"}'))
+        sockets.append(socket)
+
+    console.page.route_web_socket(re.compile(r"/ws/notifications$"), play)
+    return sockets
+
+
+def say_lines(socket: WebSocketRoute, first: int, end: int) -> None:
+    """Frames with the numbers from ``first`` to before ``end``."""
+    for number in range(first, end):
+        socket.send(f'{{"action":"note","n":{number}}}')
+
+
+def choose(console: Console, *, text: str = "", socket: str = "", kind: str = "") -> None:
+    """Set the three filters."""
+    console.page.fill("#log-filter", text)
+    console.page.select_option("#log-socket", socket)
+    console.page.select_option("#log-kind", kind)
+
+
+def test_frames_in_and_out_and_notes_stand_there_with_their_time(log: Console, dev: Program) -> None:
+    """Each with its socket."""
+    notify(dev, title="Seen in the log")
+    page = log.page
+    choose(log, text="Seen in the log", socket="notifications")
+    line = page.locator("#log-lines > li")
+    expect(line).to_have_count(1)
+    expect(line).to_contain_text(re.compile(r"^\d\d:\d\d:\d\d\.\d{3}Notificationsin\{"))
+    choose(log, kind="out", socket="tenant")
+    expect(page.locator("#log-lines > li").first).to_contain_text('{"action":"ping"}')
+    choose(log, kind="note", socket="legacy")
+    expect(page.locator("#log-lines > li").first).to_contain_text("connecting")
+
+
+def test_no_token_stands_in_the_log(log: Console) -> None:
+    """Neither the one in use, nor one that a frame brings along, nor one that is pasted; nor in what is copied."""
+    stray = token(user_id="stray")
+    sockets: list[WebSocketRoute] = []
+
+    def answer(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        socket.on_message(lambda _: socket.send(f'{{"action":"pong","note":"{stray}"}}'))
+
+    page = log.page
+    page.route_web_socket(re.compile(r"/ws/notifications$"), answer)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    log.show("connect")
+    page.fill("#token-value", token(tenant_id="acme"))
+    page.locator("#token-value").blur()
+    log.show("log")
+    choose(log, text="note")
+    expect(page.locator("#log-lines > li", has_text='"note":"…"').first).to_be_visible()
+    choose(log)
+    page.click("#log-copy")
+    expect(page.locator("#log-said")).to_contain_text("lines copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert len(copied.splitlines()) > 20
+    assert "eyJ" not in copied
+    told = page.locator("#log-words").inner_text()
+    sockets[-1].send('{"action":"pong"}')
+    expect(page.locator("#log-words")).not_to_have_text(told)
+    expect(page.locator("#log-said")).to_have_text(re.compile(r"^\d+ lines copied\.$"))
+    assert "eyJ" not in page.locator("#log-lines").inner_text()
+
+
+def test_a_pause_holds_the_lines_and_counts_what_comes(log: Console) -> None:
+    """What came meanwhile is there afterwards."""
+    page = log.page
+    lines = page.locator("#log-lines > li")
+    expect(lines.nth(20)).to_be_attached()
+    page.click("#log-pause")
+    count = lines.count()
+    expect(page.locator("#log-words")).to_have_text(re.compile(r"Paused; [1-9]\d* lines have come meanwhile"))
+    assert lines.count() == count
+    last = lines.last.inner_text()
+    choose(log, text="a")
+    choose(log)
+    expect(lines).to_have_count(count)
+    assert lines.last.inner_text() == last  # a filter brings nothing in that came meanwhile
+    page.click("#log-pause")
+    wait_until(lambda: lines.count() > count)
+
+
+def at_end(console: Console) -> bool:
+    """Whether the newest line is in sight."""
+    rest = "list => list.scrollHeight - list.scrollTop - list.clientHeight"
+    left: float = console.page.locator("#log-lines").evaluate(rest)
+    return left < 40
+
+
+def test_it_follows_the_newest_unless_its_reader_has_scrolled_away(console: Console) -> None:
+    """Then nothing moves below their eyes, however much comes; older lines come to them, and at the end it goes on."""
+    sockets = serve_lines(console)
+    page = console.page
+    page.route_web_socket(re.compile(r"/ws(/tenant/|/device/|$)"), lambda _: None)  # silent
+    console.open("log")
+    console.card("notifications").expect_state("open")
+    lines = page.locator("#log-lines > li")
+    say_lines(sockets[0], 0, 800)
+    expect(lines.last).to_contain_text('"n":799')
+    wait_until(lambda: at_end(console))
+    page.locator("#log-lines").evaluate("list => { list.scrollTop = list.scrollHeight / 2; }")
+    first, count = lines.first.inner_text(), lines.count()
+    say_lines(sockets[0], 800, 1_400)
+    expect(page.locator("#log-words")).to_have_text(re.compile(r"^600 newer lines"))
+    assert (lines.first.inner_text(), lines.count()) == (first, count)
+    page.locator("#log-lines").press("Home")
+    expect(lines).to_have_count(2 * count)
+    assert lines.nth(count).inner_text() == first
+    page.locator("#log-lines").evaluate("list => { list.scrollTop = list.scrollHeight; }")
+    expect(lines.last).to_contain_text('"n":1399')
+    expect(lines).to_have_count(300)
+    wait_until(lambda: at_end(console))
+
+
+def test_a_long_frame_is_cut_and_shown_whole_on_demand(log: Console, dev: Program) -> None:
+    """And saved whole."""
+    page = log.page
+    notify(dev, title="Long", message="x" * 5_000 + " the end")
+    choose(log, text="the end", socket="notifications")
+    line = page.locator("#log-lines > li")
+    assert "the end" not in line.locator("summary").inner_text()
+    line.locator("summary").press("Enter")
+    expect(line.locator("details > code")).to_be_visible()
+    assert "the end" in line.locator("details > code").inner_text()
+    with page.expect_download() as download:
+        page.click("#log-save")
+    (saved,) = download.value.path().read_text().splitlines()
+    assert "x" * 5_000 in saved
+
+
+def test_clearing_empties_it(log: Console) -> None:
+    """New lines come."""
+    page = log.page
+    expect(page.locator("#log-lines > li").nth(30)).to_be_attached(timeout=10_000)
+    page.click("#log-clear")
+    assert page.locator("#log-lines > li").count() < 25
+
+
+def test_showing_it_again_starts_no_second_clock(console: Console) -> None:
+    """A fragment with more behind the slash shows the panel anew; and hidden it has none."""
+    console.page.add_init_script(CLOCKS)
+    console.open("overview")
+    page = console.page
+    without = page.evaluate("clocks.size")
+    for fragment in ("log", "log/a", "log/b"):
+        console.show(fragment)
+        expect(page.locator("#log-words")).not_to_be_empty()
+    assert page.evaluate("[...clocks.values()].filter((ms) => ms === 200).length") == 1
+    console.show("overview")
+    wait_until(lambda: page.evaluate("clocks.size") == without)
+
+
+def test_it_is_bounded(console: Console) -> None:
+    """2,000 lines are kept, 300 of them in the page; a burst of thousands holds up nothing."""
+
+    def play(socket: WebSocketRoute) -> None:
+        def burst(_: object) -> None:
+            for number in range(3_000):
+                socket.send(f'{{"action":"pong","n":{number}}}')
+
+        socket.on_message(burst)
+
+    console.page.route_web_socket(re.compile(r"/ws/notifications$"), play)
+    console.open("log")
+    page = console.page
+    words = page.locator("#log-words")
+    expect(words).to_have_text(re.compile(r"The newest 300 of 2,000 lines are shown; 2,000 are kept\."), timeout=15_000)
+    assert page.locator("#log-lines > li").count() == 300
+
+
+def test_many_lines_are_painted_at_once(console: Console) -> None:
+    """Not each for itself, or 500 messages a second would hold up the page."""
+    sockets = serve_lines(console)
+    console.open("log")
+    page = console.page
+    console.card("notifications").expect_state("open")
+    page.evaluate(COUNT_PAINTS)
+    for _ in range(10):
+        say_lines(sockets[0], 0, 150)
+        page.evaluate("() => new Promise(resolve => setTimeout(resolve, 50))")
+    expect(page.locator("#log-words")).to_contain_text("300")
+    assert 0 < page.evaluate("paints") < 1_500 / 10
+
+
+WRITE_TO_A_LOG_OF_ITS_OWN = """
+async (text) => {
+  const { LogLines } = await import('/static/console/log/log-lines.js');
+  const lines = new LogLines();
+  const start = performance.now();
+  lines.add({ at: 0, socket: 'legacy', kind: 'in', text });
+  return [lines.chosen[0].text, performance.now() - start];
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("say eyJh.eyJi.sig-_1!", "say …!"),
+        ("Bearer_eyJh.eyJi.sig", "Bearer_…"),
+        ("host.example.eyJh.eyJi.sig.more", "host.example.….more"),
+        ("eyJh.eyJi.", "…"),
+        ("eyJa.b.c,eyJd.e.f", "…,…"),
+        ("eyJa.b", "eyJa.b"),
+        ("1.2.3 a.b.c", "1.2.3 a.b.c"),
+    ],
+)
+def test_whatever_looks_like_a_token_is_masked(console: Console, text: str, masked: str) -> None:
+    """Wherever it stands; and nothing else is."""
+    console.open()
+    assert console.page.evaluate(WRITE_TO_A_LOG_OF_ITS_OWN, text)[0] == masked
+
+
+@pytest.mark.parametrize("text", ["eyJ" * 60_000, "eyJ." * 60_000, "eyJ.a.b." * 30_000, "." * 200_000])
+def test_masking_takes_no_longer_the_nearer_a_text_comes_to_a_token(console: Console, text: str) -> None:
+    """A frame that somebody made for it must not hold up the page."""
+    console.open()
+    assert console.page.evaluate(WRITE_TO_A_LOG_OF_ITS_OWN, text)[1] < 500
+
+
+def test_no_token_that_is_pasted_in_production_stands_in_the_log(production_console: Console) -> None:
+    """Neither while it opens sockets nor when it is refused."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    page.fill("#token-value", token(user_id="7", tenant_id="acme"))
+    page.locator("[data-socket=notifications] .toggle").click()
+    console.card("notifications").expect_state("open")
+    page.fill("#token-value", token(user_id="7", secret="another secret, longer than thirty-two bytes"))
+    page.locator("[data-socket=legacy] .toggle").click()
+    console.card("legacy").expect_state("refused")
+    console.show("log")
+    choose(console, socket="legacy", kind="note")
+    expect(page.locator("#log-lines > li", has_text="refused").first).to_be_visible()
+    choose(console)
+    with page.expect_download() as download:
+        page.click("#log-save")
+    saved = download.value.path().read_text()
+    assert "notifications out" in saved
+    assert "eyJ" not in saved
+    assert "eyJ" not in page.locator("#log-lines").inner_text()

@@ -1,0 +1,197 @@
+"""The console's panels as they look: WCAG by axe-core, and nothing beyond the window's edges."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+
+from tests.support.axe import axe_script, violations
+from tests.support.consoles import DEVICE_PAGE, PANELS, Console, notify
+from tests.support.gateways import token
+from tests.support.page_layout import overhanging
+from tests.support.paths import CHECKOUT
+from tests.support.programs import Program
+
+VIEWS = (*PANELS, DEVICE_PAGE)
+PICTURES = CHECKOUT / "artifacts"
+HEIGHT = 900
+# Each pair of a theme, a language and a width comes up: contrast hangs on the first, names on the second, targets and
+# scrolling on the third, and hardly anything on all three.
+LOOKS = [("light", "en", 1280), ("light", "es", 390), ("dark", "es", 1280), ("dark", "en", 390)]
+
+
+def make_console(browser: Browser, dev: Program, *, theme: str, language: str = "en", width: int = 1280) -> Console:
+    """A page in this theme and language; without movement, which a picture would catch halfway."""
+    context = browser.new_context(viewport={"width": width, "height": HEIGHT}, reduced_motion="reduce", locale="en-GB")
+    chosen = {"hermes_theme": theme, "hermes_language": language}
+    context.add_cookies([{"name": name, "value": value, "url": dev.url} for name, value in chosen.items()])
+    console = Console(context.new_page(), f"{dev.url}/")
+    console.watch()
+    return console
+
+
+def settle(page: Page) -> None:
+    """Let what moves for a moment only come to its end."""
+    page.evaluate(
+        "() => document.getAnimations().forEach(each => each.effect.getTiming().iterations < Infinity && each.finish())"
+    )
+
+
+def expect_data(console: Console) -> None:
+    """All sockets are open and the devices have told most of their values."""
+    console.expect_all_open(10_000)
+    expect(console.page.locator("#devices-shown")).to_have_text(re.compile(r"[3-9]\d"), timeout=15_000)
+
+
+@pytest.mark.parametrize(("theme", "language", "width"), LOOKS)
+def test_every_panel_keeps_to_wcag_and_to_its_window(
+    browser: Browser, dev: Program, theme: str, language: str, width: int
+) -> None:
+    """WCAG 2.2 A and AA and axe-core's best practices, without exception."""
+    console = make_console(browser, dev, theme=theme, language=language, width=width)
+    console.page.add_init_script(axe_script())
+    console.open()
+    expect_data(console)
+    for type in ("info", "warning", "error", "success"):
+        notify(dev, title=f"Of type {type}", type=type)
+    expect(console.page.locator("#history > li")).to_have_count(4)
+    found = {}
+    for view in VIEWS:
+        console.show(view)
+        settle(console.page)
+        found[view] = violations(console.page) + overhanging(console.page)
+    console.page.context.close()
+    assert {view: faults for view, faults in found.items() if faults} == {}
+    assert console.unexpected == []
+
+
+def device_frame(number: int) -> str:
+    """A value of device ``number``."""
+    known = {"channel": "device", "tenant_id": "acme", "series": "temp", "topic": "t"}
+    return json.dumps(
+        {**known, "device_id": f"d{number}", "data": {"value": number}, "timestamp": int(time.time() * 1000)}
+    )
+
+
+def go_down(socket: WebSocketRoute) -> None:
+    """Some values, then no link to the broker."""
+    socket.on_message(lambda message: socket.send('{"action":"pong"}'))
+    for number in range(5):
+        socket.send(device_frame(number))
+    socket.send(json.dumps({"channel": "status", "mqtt": "down", "since": int(time.time() * 1000) - 60_000}))
+
+
+def bring_trouble(console: Console) -> None:
+    """A refused socket, one that waits, stale values, a broken drill."""
+    page = console.page
+    page.route_web_socket(re.compile("/ws/device/"), lambda socket: socket.close(code=1008, reason="token_invalid"))
+    page.route_web_socket(re.compile("/ws/tenant/"), go_down)
+    page.route_web_socket(
+        re.compile("/ws$"), lambda socket: socket.close(code=1013, reason="server_full;retry_ms=60000")
+    )
+    fault = {"status": "error", "error": {"code": "internal_error", "message": "of the test"}}
+    page.route("**/dev/drill", lambda route: route.fulfill(status=500, json=fault))
+    console.expected = ("500",)
+
+
+def act_out(console: Console, dev: Program) -> Iterator[str]:
+    """Brings each panel into its worst state, and names it."""
+    page = console.page
+    console.card("device").expect_state("refused")
+    console.card("legacy").expect_state("waiting")
+    expect(page.locator("#feed")).to_be_visible(timeout=10_000)
+    console.show("connect")
+    expect(page.locator("#errors li")).not_to_have_count(0)
+    yield "connect"
+    console.show("overview")
+    yield "overview"
+    console.show("devices")
+    yield "devices"
+    console.show("notifications")
+    for type in ("info", "warning", "error", "success"):
+        notify(dev, title=f"Of type {type}", type=type)
+    expect(page.locator("#toasts > *")).not_to_have_count(0)
+    yield "notifications"
+    console.show("clinic")
+    page.fill("#clinic-token", token(exp=int(time.time()) - 60))
+    page.click("#clinic-ask")
+    expect(page.locator("#clinic-routes [data-verdict=bad]")).not_to_have_count(0)
+    yield "clinic"
+    console.show("drills")
+    for drill, verdict in (("burst", "good"), ("drop", "bad")):
+        page.locator(f"[data-drill={drill}] button").press("Enter")  # toasts may lie over it
+        expect(page.locator(f"[data-drill={drill}] [data-verdict={verdict}]")).to_be_visible(timeout=15_000)
+    yield "drills"
+    console.show("log")
+    yield "log"
+
+
+@pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 390), ("dark", "es", 1280)])
+def test_a_console_in_trouble_keeps_to_wcag_too(
+    browser: Browser, dev: Program, theme: str, language: str, width: int
+) -> None:
+    """With toasts, errors, a refused socket, a countdown, stale values and verdicts of both kinds on the screen."""
+    console = make_console(browser, dev, theme=theme, language=language, width=width)
+    console.page.add_init_script(axe_script())
+    bring_trouble(console)
+    console.open()
+    found = {}
+    for view in act_out(console, dev):
+        settle(console.page)
+        found[view] = violations(console.page) + overhanging(console.page)
+        console.page.evaluate("scrollTo(0, 0)")  # or the header, which sticks, stands in the picture's middle
+        console.page.screenshot(path=picture(f"trouble-{view}", theme, width), full_page=True)
+    console.page.context.close()
+    assert {view: faults for view, faults in found.items() if faults} == {}
+    assert console.unexpected == []
+
+
+def picture(view: str, theme: str, width: int) -> Path:
+    """Where it is kept."""
+    PICTURES.mkdir(exist_ok=True)
+    return PICTURES / f"console-{view.replace('/', '-')}-{theme}-{width}.png"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_panel_scrolls_sideways_or_leaves_its_window(browser: Browser, dev: Program, theme: str) -> None:
+    """From a phone to a wall; a picture of each stays in artifacts/."""
+    console = make_console(browser, dev, theme=theme)
+    console.open()
+    expect_data(console)
+    notify(dev)
+    expect(console.page.locator("#history > li")).to_have_count(1)
+    found = {}
+    for width in (390, 1280, 2560):
+        console.page.set_viewport_size({"width": width, "height": HEIGHT})
+        for view in VIEWS:
+            console.show(view)
+            settle(console.page)
+            found[view, width] = overhanging(console.page)
+            console.page.screenshot(path=picture(view, theme, width))
+    console.page.context.close()
+    assert {view: faults for view, faults in found.items() if faults} == {}
+    assert console.unexpected == []
+
+
+def test_what_the_csp_forbids_counts_as_a_fault_of_the_page(console: Console) -> None:
+    """So that no other test can pass over it: a script and a style in the markup, and a foreign picture."""
+    console.open()
+    console.page.evaluate("""() => {
+      document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.owned = 1' }));
+      document.body.setAttribute('style', 'color: red');
+      document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/' }));
+    }""")
+    for directive in ("script-src-elem", "style-src-attr", "img-src"):
+        wait_for_fault(console, f"CSP report: {directive}")
+    console.expected = ("CSP", "Content Security Policy", "left the origin: http://127.0.0.1:9/")
+    assert console.page.evaluate("window.owned") is None
+
+
+def wait_for_fault(console: Console, words: str) -> None:
+    """Faults come as events of their own."""
+    if not any(words in fault for fault in console.faults):
+        console.page.wait_for_event("console", lambda line: words in line.text, timeout=5_000)

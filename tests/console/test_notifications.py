@@ -1,0 +1,420 @@
+"""Notifications in a real Chromium: toasts, the browser's own, the history, the form and its command."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.support.consoles import Console, api_key, metric, notify
+from tests.support.gateways import KEY, token
+from tests.support.programs import Program, needs, wait_until
+
+TYPES = ("info", "warning", "error", "success")
+NOTIFICATION_SPY = """
+window.shown = []; window.asked = 0;
+window.Notification = class {
+  static permission = 'default';
+  static async requestPermission() { window.asked += 1; return this.permission = 'granted'; }
+  constructor(title, options) { window.shown.push({title, ...options}); }
+};
+"""
+
+SHORT_PATIENCE = """
+() => {
+  window.untouched = AbortSignal.timeout;
+  AbortSignal.timeout = () => untouched.call(AbortSignal, 100);
+}
+"""
+
+
+@pytest.fixture(autouse=True)
+def panel(console: Console) -> Console:
+    """The panel, with all sockets open."""
+    console.page.add_init_script(NOTIFICATION_SPY)
+    console.open("notifications")
+    console.expect_all_open()
+    return console
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_notification_pops_up_in_under_a_second_with_its_types_icon(
+    console: Console, dev: Program, kind: str
+) -> None:
+    """On any panel; and stands in the history, once, although two sockets carry it."""
+    console.show("devices")
+    notify(dev, title=f"A {kind}", type=kind)
+    toast = console.page.locator("#toasts > *", has_text=f"A {kind}")
+    expect(toast).to_be_visible(timeout=1_000)
+    icon = toast.locator("img").get_attribute("src") or ""
+    assert icon.endswith(f"/icons/{kind}.svg")
+    assert console.page.request.get(f"{dev.url}{icon}").ok
+    expect(console.page.locator("#history > li", has_text=f"A {kind}")).to_have_count(1)
+    expect(console.page.locator("#notifications-badge")).to_have_text("1")
+
+
+def test_acknowledging_tells_the_server(console: Console, dev: Program) -> None:
+    """With ``ack``; the toast goes, the history and the badge say so."""
+    before = metric(dev, 'hermes_client_frames_total{action="ack"}')
+    notify(dev)
+    console.page.locator("#toasts").get_by_role("button", name="Acknowledge").click()
+    wait_until(lambda: metric(dev, 'hermes_client_frames_total{action="ack"}') == before + 1)
+    expect(console.page.locator("#history > li").first).to_contain_text("acknowledged")
+    expect(console.page.locator("#toasts > *")).to_have_count(0)
+    expect(console.page.locator("#notifications-badge")).to_be_hidden()
+
+
+def test_all_are_acknowledged_by_one_button(console: Console, dev: Program) -> None:
+    """Each of those that are shown and not acknowledged yet."""
+    before = metric(dev, 'hermes_client_frames_total{action="ack"}')
+    for title in ("First", "Second", "Third"):
+        notify(dev, title=title)
+    expect(console.page.locator("#history button")).to_have_count(3)
+    console.page.click("#history-ack-all")
+    expect(console.page.locator("#history button")).to_have_count(0)
+    wait_until(lambda: metric(dev, 'hermes_client_frames_total{action="ack"}') == before + 3)
+
+
+def test_acknowledging_by_keyboard_goes_on_with_the_next(console: Console, dev: Program) -> None:
+    """The focus is never lost in the history."""
+    page = console.page
+    for title in ("First", "Second"):
+        notify(dev, title=title)
+    expect(page.locator("#history button")).to_have_count(2)
+    page.locator("#history").get_by_role("button", name="Acknowledge Second").press("Enter")
+    expect(page.locator("#history").get_by_role("button", name="Acknowledge First")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#history-clear")).to_be_focused()
+
+
+def test_what_arrives_takes_no_focus_from_another_one(console: Console, dev: Program) -> None:
+    """Or Enter would acknowledge what nobody has read."""
+    page = console.page
+    notify(dev, title="Read")
+    page.locator("#history").get_by_role("button", name="Acknowledge Read").focus()
+    notify(dev, title="Unread")
+    expect(page.locator("#history > li")).to_have_count(2)
+    expect(page.locator("#history").get_by_role("button", name="Acknowledge Read")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#history > li", has_text="acknowledged").locator("strong")).to_have_text(["Read"])
+
+
+def test_the_last_toast_gives_the_focus_back_to_the_page(console: Console, dev: Program) -> None:
+    """The others pass it on among them."""
+    for title in ("First", "Second"):
+        notify(dev, title=title)
+    toasts = console.page.locator("#toasts")
+    toasts.get_by_role("button", name="Acknowledge First").press("Enter")
+    expect(toasts.get_by_role("button", name="Acknowledge Second")).to_be_focused()
+    console.page.keyboard.press("Enter")
+    expect(console.page.locator("#main")).to_be_focused()
+
+
+def test_what_could_not_be_sent_stays_open(console: Console, dev: Program) -> None:
+    """Without a socket for it; and the page says why, beside it too."""
+    notify(dev)
+    expect(console.page.locator("#history > li")).to_have_count(1)
+    console.page.evaluate("document.querySelector('#disconnect-all').click()")
+    console.page.locator("#history button").click()
+    expect(console.page.locator("#errors li").first).to_contain_text("not sent, for neither")
+    expect(console.page.locator("#history-fault")).to_contain_text("not sent, for neither")
+    assert "acknowledged" not in console.page.locator("#history > li").inner_text()
+
+
+def test_the_history_survives_a_reload_until_it_is_cleared(console: Console, dev: Program) -> None:
+    """It is this browser's own; clearing asks first, in the page."""
+    page = console.page
+    notify(dev, title="Remember me")
+    entry = page.locator("#history > li", has_text="Remember me")
+    expect(entry).to_have_count(1)
+    page.reload()
+    expect(entry).to_have_count(1)
+    page.click("#history-clear")
+    expect(page.locator("#history-keep")).to_be_focused()
+    page.click("#history-keep")
+    expect(entry).to_have_count(1)
+    page.click("#history-clear")
+    page.click("#history-really")
+    expect(entry).to_have_count(0)
+    page.reload()
+    expect(page.locator("#history-empty")).to_be_visible()
+    expect(entry).to_have_count(0)
+
+
+def test_another_tab_sees_the_same_history(console: Console, dev: Program) -> None:
+    """As it grows."""
+    other = console.page.context.new_page()
+    other.goto(f"{dev.url}/#notifications")
+    notify(dev, title="For both")
+    for page in (console.page, other):
+        expect(page.locator("#history > li", has_text="For both")).to_have_count(1)
+    console.page.click("#history-clear")
+    console.page.click("#history-really")
+    expect(other.locator("#history > li")).to_have_count(0)
+
+
+def test_the_history_is_searched_and_filtered(console: Console, dev: Program) -> None:
+    """By words, by type, by acknowledgement."""
+    page = console.page
+    for kind in TYPES:
+        notify(dev, title=f"Title of {kind}", message=f"body {kind.upper()}", type=kind)
+    shown = page.locator("#history > li strong")
+    expect(shown).to_have_count(4)
+    page.fill("#history-filter", "WARN")
+    expect(shown).to_have_text(["Title of warning"])
+    expect(page.locator("#history-shown")).to_have_text("1 of 4")
+    page.fill("#history-filter", "")
+    page.select_option("#history-type", "error")
+    expect(shown).to_have_text(["Title of error"])
+    page.select_option("#history-type", "")
+    page.locator("#history").get_by_role("button", name="Acknowledge Title of info").click()
+    page.check("#history-open")
+    expect(shown).to_have_text(["Title of success", "Title of error", "Title of warning"])
+
+
+def test_the_history_is_exported_as_it_is_shown(console: Console, dev: Program) -> None:
+    """As JSON, each with all that came."""
+    page = console.page
+    for kind in ("info", "error"):
+        notify(dev, title=f"Ünï {kind}", type=kind)
+    expect(page.locator("#history > li")).to_have_count(2)
+    page.select_option("#history-type", "error")
+    with page.expect_download() as download:
+        page.click("#history-export")
+    assert download.value.suggested_filename == "hermes-notifications.json"
+    (item,) = json.loads(download.value.path().read_text())
+    assert (item["title"], item["type"], item["channel"]) == ("Ünï error", "error", "notifications")
+
+
+def test_the_browsers_own_notifications_are_asked_for_by_a_click_only(console: Console, dev: Program) -> None:
+    """Then each notification is handed to the Notification API with the customer's tag."""
+    page = console.page
+    notify(dev, title="Before")
+    expect(page.locator("#history > li", has_text="Before")).to_have_count(1)
+    assert page.evaluate("[shown, asked]") == [[], 0]
+    page.click("#notices-allow")
+    expect(page.locator("#notices-words")).to_contain_text("on")
+    expect(page.locator("#history-ack-all")).to_be_focused()  # for the button that was is gone
+    notify(dev, title="After")
+    expect(page.locator("#history > li", has_text="After")).to_have_count(1)
+    (shown,) = page.evaluate("shown")
+    assert (shown["title"], shown["body"], shown["tag"]) == ("After", "Sensor X is hot", "hermes-notification")
+    assert shown["icon"].endswith("/icons/warning.svg")
+    assert page.evaluate("asked") == 1
+
+
+def test_warnings_and_errors_stay_and_four_toasts_are_the_most(console: Console, dev: Program) -> None:
+    """The others leave after ten seconds; what had no room comes back as there is some."""
+    page = console.page
+    page.clock.install()
+    for number in range(5):
+        notify(dev, title=f"Warning {number}", type="warning")
+    titles = page.locator("#toasts > :visible strong")
+    expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
+    notify(dev, title="Only told", type="info")
+    expect(titles).to_have_text(["Warning 2", "Warning 3", "Warning 4", "Only told"])
+    page.clock.run_for(11_000)
+    expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
+    page.locator("#toasts").get_by_role("button", name="Acknowledge Warning 4").click()
+    expect(titles).to_have_text(["Warning 0", "Warning 1", "Warning 2", "Warning 3"])
+
+
+def test_the_history_keeps_its_rows(console: Console, dev: Program) -> None:
+    """A new notification makes one row, whatever is there; so a reader's selection and place stay."""
+    page = console.page
+    notify(dev, title="Kept")
+    expect(page.locator("#history > li")).to_have_count(1)
+    page.evaluate("window.row = document.querySelector('#history > li')")
+    notify(dev, title="Fresh")
+    expect(page.locator("#history > li strong")).to_have_text(["Fresh", "Kept"])
+    assert page.evaluate("document.querySelector('#history > li:nth-child(2)') === row")
+
+
+def test_the_history_keeps_two_hundred(console: Console, dev: Program) -> None:
+    """The oldest give way."""
+    page = console.page
+    kept = [{"id": f"n{number}", "title": f"Number {number}", "type": "info"} for number in range(200)]
+    page.add_init_script(f"localStorage.setItem('hermes.history.123', JSON.stringify({json.dumps(kept)}))")
+    page.reload()
+    console.expect_all_open()
+    expect(page.locator("#history-count")).to_have_text("200")
+    notify(dev, title="One more")
+    expect(page.locator("#history > li strong").first).to_have_text("One more")
+    expect(page.locator("#history > li")).to_have_count(200)
+    expect(page.locator("#history > li strong").last).to_have_text("Number 198")
+
+
+def test_each_user_has_a_history_of_their_own(console: Console, dev: Program) -> None:
+    """Nobody finds another's on a screen that is shared, nor clears it; and it is there when its owner is back."""
+    page = console.page
+    titles = page.locator("#history > li strong")
+    notify(dev, title="For Ana")
+    expect(titles).to_have_text(["For Ana"])
+    change_user(console, "luis (user 456, tenant globex)")
+    expect(titles).to_have_count(0)
+    notify(dev, user_id="456", title="For Luis")
+    expect(titles).to_have_text(["For Luis"])
+    page.click("#history-clear")
+    page.click("#history-really")
+    expect(titles).to_have_count(0)
+    change_user(console, "ana (user 123, tenant acme)")
+    expect(titles).to_have_text(["For Ana"])
+
+
+def change_user(console: Console, label: str) -> None:
+    """By one of the ready tokens."""
+    console.show("connect")
+    console.page.select_option("#token-picker", label=label)
+    console.card("notifications").expect_state("open")
+    console.show("notifications")
+
+
+def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
+    """Sent, not sent, and what is wrong with each field."""
+    page = console.page
+    answer = page.locator("#notify-answer")
+    page.fill("#notify [name=title]", "From the form")
+    page.fill("#notify [name=data]", '{"n": 1}')
+    page.click("#notify [type=submit]")
+    expect(answer).to_contain_text(re.compile(r'200 \{"status":"success","sent":true,"id":"\w+"\}'))
+    expect(page.locator("#toasts > *", has_text="From the form")).to_be_visible()
+    page.fill("#notify [name=addressee]", "nobody-there")
+    page.click("#notify [type=submit]")
+    expect(answer).to_contain_text('"sent":false')
+    console.expected = ("422", "401")
+    page.fill("#notify [name=title]", "")
+    page.click("#notify [type=submit]")
+    expect(answer).to_contain_text("title:")
+    expect(answer.locator("code")).to_contain_text(re.compile(r'^422 \{.*"fields":\{"title":'))
+    expect(page.locator("#notify [aria-invalid=true]")).to_have_attribute("name", "title")
+    console.show("connect")
+    page.fill("#key-value", "wrong")
+    page.locator("#key-value").blur()
+    console.show("notifications")
+    page.click("#notify [type=submit]")
+    expect(answer).to_contain_text("unauthorized")
+
+
+def test_sending_leaves_the_focus_where_it_is(console: Console) -> None:
+    """And a second press while the first is under way sends nothing twice."""
+    page = console.page
+    held: list[Route] = []
+    page.route("**/notify", lambda route: held.append(route))
+    button = page.locator("#notify [type=submit]")
+    button.press("Enter")
+    expect(page.locator("#notify-answer")).to_have_text("sending…")
+    expect(button).to_have_attribute("aria-disabled", "true")
+    button.press("Enter")
+    expect(button).to_be_focused()
+    wait_until(lambda: len(held) > 0)
+    held[0].continue_()
+    expect(page.locator("#notify-answer")).to_contain_text('"sent":true')
+    expect(button).to_be_focused()
+    assert len(held) == 1
+
+
+def test_an_answer_that_is_none_is_told(console: Console) -> None:
+    """A proxy's page, with its status; and no answer at all, after a while. The form can be sent again."""
+    page = console.page
+    console.expected = ("502",)
+    page.route("**/notify", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    page.click("#notify [type=submit]")
+    expect(page.locator("#notify-answer")).to_contain_text("No answer that could be read: 502")
+    page.unroute("**/notify")
+    page.route("**/notify", lambda route: None)
+    page.evaluate(SHORT_PATIENCE)
+    page.click("#notify [type=submit]")
+    expect(page.locator("#notify-answer")).to_contain_text("timed out")
+    page.unroute("**/notify")
+    page.evaluate("() => { AbortSignal.timeout = untouched; }")
+    page.click("#notify [type=submit]")
+    expect(page.locator("#notify-answer")).to_contain_text('"status":"success"')
+
+
+def test_a_broadcast_goes_to_the_tenant(console: Console) -> None:
+    """And says in the history to whom it went."""
+    page = console.page
+    page.select_option("#notify [name=kind]", "tenant_id")
+    page.fill("#notify [name=addressee]", "acme")
+    page.fill("#notify [name=title]", "Everybody")
+    page.click("#notify [type=submit]")
+    expect(page.locator("#history > li", has_text="Everybody")).to_contain_text("to all of acme")
+
+
+@pytest.mark.parametrize("data", ["{", "[1]", "7", "null", '"text"'])
+def test_data_that_is_no_object_is_not_sent(console: Console, data: str) -> None:
+    """The field is marked, and gets the focus."""
+    page = console.page
+    page.fill("#notify [name=data]", data)
+    expect(page.locator("#notify-curl")).to_have_text("The data is no JSON object; mend it first.")
+    page.click("#notify [type=submit]")
+    expect(page.locator("#notify-answer")).to_contain_text("no JSON object")
+    expect(page.locator("#notify [name=data]")).to_be_focused()
+    expect(page.locator("#notify [name=data]")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#history > li")).to_have_count(0)
+
+
+def test_the_command_does_what_the_form_does(console: Console, dev: Program) -> None:
+    """Pasted into a shell with the key in a variable; whatever the text. The key itself is never in it."""
+    page = console.page
+    title = """It's "hot" $HOME `id` \\n ✓"""
+    page.fill("#notify [name=title]", title)
+    page.fill("#notify [name=message]", "two\nlines & 'quotes'")
+    page.fill("#notify [name=data]", '{"key": "o\'clock"}')
+    command = page.locator("#notify-curl").inner_text()
+    assert api_key(dev) not in command
+    needs("curl")
+    environment = os.environ | {"HERMES_API_KEY": api_key(dev)}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, check=True, timeout=10)
+    assert json.loads(done.stdout)["sent"] is True
+    entry = page.locator("#history > li")
+    expect(entry.locator("strong")).to_have_text(title)
+    assert entry.locator("p").inner_text() == "two\nlines & 'quotes'"
+
+
+def test_the_command_is_copied(console: Console) -> None:
+    """Into the clipboard."""
+    console.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    console.page.click("#notify-copy")
+    expect(console.page.locator("#notify-copied")).to_have_text("Copied.")
+    assert console.page.evaluate("navigator.clipboard.readText()").startswith("curl -sS 'http://127.0.0.1")
+
+
+def test_markup_in_notifications_stays_text(console: Console, dev: Program) -> None:
+    """In the toast and in the history."""
+    evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
+    notify(dev, title=evil, message=evil)
+    expect(console.page.locator("#history > li").first).to_contain_text(evil)
+    assert console.page.evaluate("window.owned") is None
+
+
+def test_in_production_the_users_own_key_sends(production_console: Console) -> None:
+    """To the user of the token that they brought."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    page.fill("#token-value", token(user_id="7", tenant_id="acme"))
+    page.fill("#key-value", KEY)
+    page.locator("#key-value").blur()
+    page.locator("[data-socket=notifications] .toggle").click()
+    console.card("notifications").expect_state("open")
+    console.show("notifications")
+    expect(page.locator("#notify [name=addressee]")).to_have_value("7")
+    page.click("#notify [type=submit]")
+    expect(page.locator("#notify-answer")).to_contain_text('"sent":true')
+
+
+def test_an_addressee_that_was_typed_stays(production_console: Console) -> None:
+    """Although the key comes later; only an empty field is filled in."""
+    console = production_console
+    console.open("notifications")
+    page = console.page
+    page.fill("#notify [name=addressee]", "42")
+    console.show("connect")
+    page.fill("#token-value", token(user_id="7", tenant_id="acme"))
+    page.fill("#key-value", KEY)
+    page.locator("#key-value").blur()
+    console.show("notifications")
+    expect(page.locator("#notify [name=addressee]")).to_have_value("42")

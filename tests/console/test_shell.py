@@ -1,0 +1,186 @@
+"""What holds the console's panels together: navigation, language, theme, what it weighs; in a real Chromium."""
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.consoles import PANELS, Console
+from tests.support.programs import Program
+
+WEIGHT_MAX_BYTES = 150 * 1_024
+WEIGHT = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+  .filter(({ initiatorType }) => initiatorType !== 'fetch').reduce((sum, each) => sum + each.transferSize, 0)"""
+LATE_SCRIPTS = """performance.getEntriesByType('resource')
+  .filter(({ name, initiatorType }) => name.endsWith('.js') && initiatorType === 'script')
+  .map(({ name }) => new URL(name).pathname).filter((path) => path !== '/static/console/main.js')"""
+TABS_MAX = 200
+
+
+def test_each_panel_is_a_link_that_shows_it_alone(console: Console) -> None:
+    """The focus goes to its heading, the tab's title names it, and the way back works."""
+    console.open()
+    page = console.page
+    for panel in PANELS[1:]:
+        page.click(f"nav a[href='#{panel}']")
+        expect(page.locator(f"#{panel}")).to_be_visible()
+        assert page.locator("main > section:visible").count() == 1
+        expect(page.locator(f"#{panel}-title")).to_be_focused()
+        expect(page.locator("nav [aria-current]")).to_have_attribute("href", f"#{panel}")
+        assert page.title().endswith("Hermes console")
+    page.go_back()
+    expect(page.locator("#drills")).to_be_visible()
+    page.reload()
+    expect(page.locator("#drills")).to_be_visible()
+
+
+def test_a_fragment_that_is_no_panel_shows_the_first(console: Console) -> None:
+    """A stale bookmark is no blank page."""
+    console.open("nothing/here")
+    expect(console.page.locator("#overview")).to_be_visible()
+
+
+def test_the_skip_link_leads_to_the_panel_and_changes_nothing(console: Console) -> None:
+    """By keyboard alone."""
+    console.open("log")
+    page = console.page
+    page.locator(".skip").focus()
+    expect(page.locator(".skip")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    expect(page.locator("#log")).to_be_visible()
+
+
+def test_every_panel_can_be_reached_and_left_by_keyboard(console: Console) -> None:
+    """Tab goes on through a panel to the end of the page, and round again; nothing holds it."""
+    console.open()
+    page = console.page
+    for panel in PANELS:
+        page.locator(f"nav a[href='#{panel}']").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(f"#{panel}")).to_be_visible()
+        for _ in range(TABS_MAX):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.matches('.skip')"):
+                break
+        else:
+            pytest.fail(f"{panel}: Tab never comes round")
+
+
+def test_the_language_is_chosen_and_remembered(console: Console) -> None:
+    """In a cookie; the server makes the page with it, so that nothing flashes."""
+    console.open("connect")
+    page = console.page
+    expect(page.locator("#connect-title")).to_have_text("Connect")
+    with page.expect_navigation():
+        page.select_option("#language", "es")
+    expect(page.locator("#connect-title")).to_have_text("Conexión")
+    assert page.get_attribute("html", "lang") == "es"
+    console.expect_all_open()
+    expect(page.locator("[data-socket=tenant] .word")).to_have_text("abierto")
+    page.reload()
+    expect(page.locator("#connect-title")).to_have_text("Conexión")
+
+
+def test_the_browsers_language_is_taken_at_first(browser: Browser, dev: Program) -> None:
+    """Without any choice."""
+    context = browser.new_context(locale="es-ES")
+    page = context.new_page()
+    page.goto(dev.url)
+    expect(page.locator("#overview-title")).to_have_text("Resumen")
+    context.close()
+
+
+def test_the_theme_is_chosen_and_remembered(console: Console) -> None:
+    """Against the system's, at once and after a reload."""
+    console.page.emulate_media(color_scheme="light")
+    console.open()
+    page = console.page
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    console.dress("dark")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert dark != light
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+    console.dress("auto")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
+
+
+def test_the_whole_page_is_light(console: Console) -> None:
+    """As it comes over the wire, headers included, with every script that it will ever load."""
+    console.open()
+    console.expect_all_open()
+    console.page.wait_for_load_state("networkidle")
+    assert 40_000 < console.page.evaluate(WEIGHT) < WEIGHT_MAX_BYTES
+
+
+def test_every_script_is_asked_for_by_the_page_itself(console: Console) -> None:
+    """So that no import is found only after another has arrived."""
+    console.open()
+    console.page.wait_for_load_state("networkidle")
+    assert console.page.evaluate(LATE_SCRIPTS) == []
+
+
+def test_in_production_the_page_holds_no_secret_and_no_power(production_console: Console) -> None:
+    """Neither token nor key; nothing connects by itself, no drill of the server's can be run, nothing can be minted."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    expect(page.locator("#hermes-lamp .word")).to_have_text("reachable")
+    assert "eyJ" not in page.content()
+    for selector in ("#token-value", "#key-value"):
+        assert page.input_value(selector) == ""
+    for name in ("notifications", "tenant", "device", "legacy"):
+        assert page.locator(f"form[data-socket={name}] .word").inner_text() == "closed"
+    assert page.locator("#dev-badge").is_hidden()
+    console.show("clinic")
+    assert page.locator("#clinic-mint").is_hidden()
+    console.show("drills")
+    assert page.locator("#drills button:enabled").count() == 0
+    console.show("overview")
+    expect(page.locator("#overview-hint")).to_contain_text("need the operator’s API key")
+    assert page.locator("#node-charts").is_hidden()
+
+
+def test_what_the_user_brings_is_kept_for_this_tab_only(production_console: Console) -> None:
+    """It outlives a reload, and neither a cookie nor another tab has it."""
+    console = production_console
+    console.open("connect")
+    page = console.page
+    page.fill("#key-value", "a key of the user's")
+    page.locator("#key-value").blur()
+    page.reload()
+    expect(page.locator("#key-value")).to_have_value("a key of the user's")
+    assert page.evaluate("JSON.stringify({...localStorage}) + document.cookie").find("a key") == -1
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator("#key-value")).to_have_value("")
+    console.expected = ("401",)
+    console.show("overview")
+    expect(page.locator("#overview-hint")).to_contain_text("refuses this API key")
+
+
+@pytest.mark.parametrize("width", [390, 1280, 2560])
+def test_no_panel_scrolls_sideways(browser: Browser, dev: Program, width: int) -> None:
+    """From a phone to a wall, with data on it."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, locale="es-ES")
+    page = context.new_page()
+    console = Console(page, f"{dev.url}/")
+    console.watch()
+    console.open("devices")
+    console.expect_all_open()
+    expect(page.locator("#devices-rows > *").nth(5)).to_be_visible(timeout=10_000)
+    for panel in PANELS:
+        console.show(panel)
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width, panel
+    context.close()
+    assert console.unexpected == []
+
+
+def test_the_page_says_that_it_needs_scripts_where_there_are_none(browser: Browser, dev: Program) -> None:
+    """Rather than asking for ever."""
+    context = browser.new_context(java_script_enabled=False, locale="en-GB")
+    page = context.new_page()
+    page.goto(dev.url)
+    expect(page.locator("noscript p")).to_have_text(re.compile("needs JavaScript"))
+    context.close()

@@ -1,0 +1,482 @@
+"""The embedded broker: started, supervised, and ended with Hermes however Hermes ends."""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hermes
+from hermes.broker import child_exec
+from hermes.broker import mosquitto as programs
+from hermes.broker import supervisor as brokers
+from hermes.broker.mosquitto import configuration, find_mosquitto
+from hermes.broker.supervisor import EmbeddedBroker
+from hermes.errors import BrokerUnavailable
+from hermes.metrics import Metrics
+from tests.support.programs import free_port, needs, wait_until
+
+PACKAGE = Path(hermes.__file__).parent
+LEASH = PACKAGE / "mqtt" / "leash.py"
+ROOT = os.geteuid() == 0
+
+PARENT = """
+import asyncio, sys
+from hermes.metrics import Metrics
+from hermes.mqtt.broker import EmbeddedBroker
+
+async def main():
+    broker = EmbeddedBroker(metrics=Metrics(), port=int(sys.argv[1]))
+    await broker.start()
+    print(broker.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it on a loop of its own, on the main thread as Hermes does."""
+    asyncio.run(asyncio.wait_for(scenario(), 40))
+
+
+@contextlib.asynccontextmanager
+async def embedded(**options: Any) -> AsyncIterator[EmbeddedBroker]:
+    """A running embedded broker."""
+    needs("mosquitto")
+    broker = EmbeddedBroker(metrics=Metrics(), **({"port": free_port()} | options))
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.stop()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait on the loop until this is true, with a bound."""
+    async with asyncio.timeout(15):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def restarted(broker: EmbeddedBroker, pid: int, restarts: int) -> bool:
+    """Whether another child than this one runs after so many restarts."""
+    return broker._metrics.broker_restarts._value.get() >= restarts and broker.pid not in (None, pid)
+
+
+def user_of(pid: int) -> int:
+    """The effective user id of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Uid:")).split()[2])
+
+
+def program(directory: Path, text: str) -> str:
+    """An executable script."""
+    path = directory / "mosquitto"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_it_accepts_messages_on_loopback_only() -> None:
+    """With mosquitto's own tools, without credentials."""
+
+    async def scenario() -> None:
+        async with embedded() as broker:
+            assert str(broker.url) == f"mqtt://127.0.0.1:{broker.port}"
+            listener = await asyncio.create_subprocess_exec(
+                needs("mosquitto_sub"), "-p", str(broker.port), "-t", "a/#", "-C", "1", "-W", "10", stdout=-1
+            )
+            while listener.returncode is None:
+                sender = await asyncio.create_subprocess_exec(
+                    needs("mosquitto_pub"), "-p", str(broker.port), "-t", "a/b", "-m", "hello"
+                )
+                assert await sender.wait() == 0
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(listener.wait(), 0.05)
+            assert listener.stdout is not None
+            assert await listener.stdout.read() == b"hello\n"
+            listening = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
+            assert f" 0100007F:{broker.port:04X} 00000000:0000 0A" in listening
+            assert f" 00000000:{broker.port:04X} " not in listening
+
+    run(scenario)
+
+
+def open_files() -> int:
+    """How many file descriptors this process has."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_stopping_ends_the_child_and_closes_its_files(caplog: pytest.LogCaptureFixture) -> None:
+    """And can be repeated."""
+
+    async def scenario() -> None:
+        async with embedded():  # asyncio's own for watching children stay open from the first on
+            pass
+        before = open_files()
+        async with embedded() as broker:
+            pid = broker.pid
+            assert pid is not None
+            assert alive(pid)
+            assert user_of(pid) != 0
+        assert not alive(pid)
+        assert open_files() == before
+        assert broker.pid is None
+        await broker.stop()
+
+    run(scenario)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_without_a_wish_it_takes_1883_or_any_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A taken 1883 is no obstacle."""
+    port = free_port()
+    monkeypatch.setattr(brokers, "PLAIN_PORT", port)  # while the tests run, 1883 itself is taken
+
+    async def scenario() -> None:
+        async with embedded(port=None) as broker:
+            assert broker.port == port
+        with socket.create_server(("127.0.0.1", port)):
+            async with embedded(port=None) as broker:
+                assert broker.port != port
+
+    run(scenario)
+
+
+def test_a_taken_port_is_named() -> None:
+    """With what to do."""
+
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(BrokerUnavailable, match=f"port {port} of 127.0.0.1 is taken; choose another"):
+                await EmbeddedBroker(metrics=Metrics(), port=port).start()
+
+    needs("mosquitto")
+    run(scenario)
+
+
+def test_a_killed_child_comes_back_on_the_same_port(caplog: pytest.LogCaptureFixture) -> None:
+    """Within a second, counted and said."""
+
+    async def scenario() -> None:
+        async with embedded() as broker:
+            first, port = broker.pid, broker.port
+            assert first is not None
+            begun_s = asyncio.get_running_loop().time()
+            os.kill(first, signal.SIGKILL)
+            await until(lambda: broker.pid not in (None, first) and not brokers._is_free(port))
+            assert asyncio.get_running_loop().time() - begun_s < 3
+            assert broker.port == port
+            restarts = broker._metrics.registry.get_sample_value("hermes_broker_restarts_total")
+            assert restarts == 1
+
+    run(scenario)
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        "the embedded broker ended with status -9; restarting it in 0.5 s"
+    ]
+
+
+def test_a_child_that_keeps_dying_is_restarted_ever_more_slowly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is waited for as long as it takes."""
+    monkeypatch.setattr(brokers, "FIRST_RESTART_S", 0.01)
+    real = needs("mosquitto")
+
+    async def scenario() -> None:
+        async with embedded() as broker:
+            broker._path = program(tmp_path, "echo 'Error: made to fail' >&2; exit 3")
+            (tmp_path / "mosquitto").parent.chmod(0o755)
+            assert broker.pid is not None
+            os.kill(broker.pid, signal.SIGKILL)
+            restarts = broker._metrics.broker_restarts
+            await until(lambda: restarts._value.get() >= 4)
+            broker._path = real
+            await until(lambda: broker.pid is not None and not brokers._is_free(broker.port))
+
+    run(scenario)
+    waits = [record.args[1] for record in caplog.records if "restarting" in record.message and record.args]  # type: ignore[index]
+    assert waits[:4] == [0.01, 0.02, 0.04, 0.08]
+    failures = [record.message for record in caplog.records if "did not come back" in record.message]
+    assert failures
+
+
+def test_a_child_that_lived_long_is_restarted_quickly_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits begin anew."""
+    monkeypatch.setattr(brokers, "FIRST_RESTART_S", 0.01)
+    monkeypatch.setattr(brokers, "HEALTHY_S", 0.0)
+
+    async def scenario() -> None:
+        async with embedded() as broker:
+            for restart in (1, 2, 3):
+                await until(lambda: broker.pid is not None)
+                pid = broker.pid
+                assert pid is not None
+                os.kill(pid, signal.SIGKILL)
+                await until(partial(restarted, broker, pid, restart))
+            assert broker._backoff._bound_s == 0.02
+
+    run(scenario)
+
+
+def test_a_child_that_does_not_heed_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hermes' own end does not wait for it."""
+    monkeypatch.setattr(brokers, "STOP_TIMEOUT_S", 0.2)
+
+    async def scenario() -> None:
+        async with embedded() as broker:
+            pid = broker.pid
+            assert pid is not None
+            os.kill(pid, signal.SIGSTOP)
+        assert not alive(pid)
+
+    run(scenario)
+
+
+def test_a_child_that_fails_at_once_is_quoted(tmp_path: Path) -> None:
+    """Its own error line is in the exception, and nothing is left behind."""
+    text = 'if [ "$1" = -h ]; then echo "mosquitto version 2.0.11"; exit; fi; echo "Error: made to fail"; exit 3'
+    broker = EmbeddedBroker(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
+    _let_everyone_in(tmp_path)
+
+    async def scenario() -> None:
+        with pytest.raises(BrokerUnavailable, match="ended with status 3: Error: made to fail"):
+            await broker.start()
+
+    run(scenario)
+    assert broker._files == {}
+
+
+def test_a_child_that_never_accepts_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a bound."""
+    monkeypatch.setattr(brokers, "START_TIMEOUT_S", 0.3)
+    text = 'if [ "$1" = -h ]; then echo "mosquitto version 2.0.11"; exit; fi; exec sleep 60'
+    broker = EmbeddedBroker(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
+    _let_everyone_in(tmp_path)
+
+    async def scenario() -> None:
+        with pytest.raises(BrokerUnavailable, match=f"does not answer on mqtt://127.0.0.1:{broker.port or ''}"):
+            await broker.start()
+
+    run(scenario)
+    assert broker.pid is None
+
+
+def test_a_line_beyond_all_bounds_does_no_harm(tmp_path: Path) -> None:
+    """It is thrown away, the next one is read."""
+    text = (
+        'if [ "$1" = -h ]; then echo "mosquitto version 2.0.11"; exit; fi;'
+        " head -c 200000 /dev/zero | tr '\\0' x; echo; echo last words; exit 3"
+    )
+    broker = EmbeddedBroker(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
+    _let_everyone_in(tmp_path)
+
+    async def scenario() -> None:
+        with pytest.raises(BrokerUnavailable, match="last words"):
+            await broker.start()
+
+    run(scenario)
+
+
+def test_it_must_be_started_on_the_main_thread() -> None:
+    """The kernel ends the child with the thread that started it."""
+
+    async def scenario() -> None:
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="main thread"):
+                asyncio.run(EmbeddedBroker(metrics=Metrics()).start())
+
+        await asyncio.to_thread(elsewhere)
+
+    run(scenario)
+
+
+def test_a_missing_mosquitto_is_the_one_line_to_run(tmp_path: Path) -> None:
+    """Nothing else is needed."""
+    with pytest.raises(BrokerUnavailable, match=r"not installed; run: apt-get install mosquitto$"):
+        find_mosquitto("no-such-mosquitto")
+
+
+def test_version_2_0_19_is_refused(tmp_path: Path) -> None:
+    """With the reason and what to do."""
+    path = program(tmp_path, 'echo "mosquitto version 2.0.19"; exit 3')
+    with pytest.raises(BrokerUnavailable, match=r"mosquitto 2\.0\.19 .* nobody listens; install another version"):
+        find_mosquitto(path)
+
+
+@pytest.mark.parametrize("text", ["echo something else", "exit 1"])
+def test_a_program_that_is_no_mosquitto_is_refused(tmp_path: Path, text: str) -> None:
+    """It must say its version."""
+    with pytest.raises(BrokerUnavailable, match="does not say its version"):
+        find_mosquitto(program(tmp_path, text))
+
+
+def test_a_program_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    """For instance one built for another machine."""
+    path = tmp_path / "mosquitto"
+    path.write_bytes(b"\x7fELF not really")
+    path.chmod(0o755)
+    with pytest.raises(BrokerUnavailable, match="cannot be run"):
+        find_mosquitto(str(path))
+
+
+def test_the_installed_mosquitto_is_found() -> None:
+    """Also where it is not on a plain user's PATH."""
+    needs("mosquitto")
+    found = find_mosquitto()
+    assert found.version.startswith(("1.", "2."))
+    assert Path(found.path).is_file()
+
+
+def test_the_child_becomes_a_user_of_its_own_only_under_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And then it must find one."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1_000)
+    assert programs.child_user() is None
+    assert "user" not in configuration(port=1, user=None).split()
+    assert "user nobody\n" in configuration(port=1, user="nobody")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(programs, "USERS", ("no-such-user", "nobody"))
+    user = programs.child_user()
+    assert user is not None
+    assert user.pw_name == "nobody"
+    monkeypatch.setattr(programs, "USERS", ("no-such-user",))
+    with pytest.raises(BrokerUnavailable, match="none of the users no-such-user exists"):
+        programs.child_user()
+
+
+def test_the_leash_runs_nothing_once_the_parent_is_gone(tmp_path: Path) -> None:
+    """It died before the signal could be asked for."""
+    command = [sys.executable, "-I", "-S", str(LEASH), "1", "", "/bin/echo", "ran"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "the parent is gone" in result.stderr
+
+
+def test_the_leash_runs_the_program_with_its_arguments() -> None:
+    """As the same process."""
+    command = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), "", "/bin/echo", "a b", "c"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    assert result.stdout == "a b c\n"
+
+
+def test_the_leash_runs_nothing_without_the_kernels_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that would outlive Hermes is worse than none."""
+    asked: list[tuple[int, ...]] = []
+
+    class Libc:
+        """Answers as told."""
+
+        answer = -1
+
+        def prctl(self, *arguments: int) -> int:
+            """Set nothing."""
+            asked.append(arguments)
+            return self.answer
+
+    ran: list[list[str]] = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Libc())
+    monkeypatch.setattr(os, "execv", lambda _, arguments: ran.append(arguments))
+    with pytest.raises(OSError, match="PR_SET_PDEATHSIG"):
+        child_exec.main([str(os.getppid()), "", "/bin/echo", "ran"])
+    Libc.answer = 0
+    with pytest.raises(SystemExit, match="the parent is gone"):
+        child_exec.main(["1", "", "/bin/echo", "ran"])
+    assert ran == []
+    child_exec.main([str(os.getppid()), "", "/bin/echo", "ran"])
+    assert ran == [["/bin/echo", "ran"]]
+    assert asked == [(1, signal.SIGKILL, 0, 0, 0)] * 3
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become another user")
+def test_the_leash_gives_up_root_and_its_groups() -> None:
+    """Before the program begins."""
+    command = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), "nobody", "/usr/bin/id", "-un"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, cwd="/")
+    assert result.stdout == "nobody\n"
+    command[-1] = "-Gn"
+    result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, cwd="/")
+    assert "root" not in result.stdout.split()
+
+
+def test_the_broker_ends_when_hermes_is_killed(tmp_path: Path) -> None:
+    """SIGKILL leaves Hermes no time for a goodbye; under root the child has changed its user. No file is left."""
+    _kill_the_parent([sys.executable, "-c", PARENT], {"PYTHONPATH": str(PACKAGE.parent), "TMPDIR": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not ROOT, reason="the test before this one has run as a plain user")
+def test_the_broker_ends_when_a_plain_users_hermes_is_killed(tmp_path: Path) -> None:
+    """From a copy that the user can read."""
+    setpriv = needs("setpriv")
+    home = Path("/tmp") / f"hermes-test-{os.getpid()}"
+    home.mkdir(mode=0o755)
+    try:
+        shutil.copytree(PACKAGE, home / "hermes", ignore=shutil.ignore_patterns("__pycache__"))
+        become = [setpriv, "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        python, path = _python_for_everyone(home, become)
+        _kill_the_parent([*become, python, "-c", PARENT], {"PYTHONPATH": path, "HOME": str(home)})
+    finally:
+        shutil.rmtree(home)
+
+
+def _python_for_everyone(home: Path, become: list[str]) -> tuple[str, str]:
+    """An interpreter that the plain user can run, and the path on which it finds a copy of Hermes' parts."""
+    import prometheus_client
+
+    shutil.copytree(Path(prometheus_client.__file__).parent, home / "prometheus_client")
+    for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        program = "import os, sys; assert sys.version_info >= (3, 11); os.execv(sys.executable, ['python', '-V'])"
+        found = subprocess.run([*become, candidate, "-c", program], capture_output=True, cwd="/", check=False)
+        if found.returncode == 0:
+            return candidate, str(home)
+    pytest.skip("no Python 3.11 that a plain user can run")
+
+
+def _kill_the_parent(command: list[str], environment: dict[str, str]) -> None:
+    needs("mosquitto")
+    given = {"PATH": os.environ["PATH"]} | environment
+    command = [*command, str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=given, cwd="/", text=True) as parent:
+        assert parent.stdout is not None
+        line = parent.stdout.readline()
+        assert line, "the parent did not start its broker"
+        pid = int(line)
+        try:
+            assert alive(pid)
+            assert user_of(pid) != 0
+            parent.kill()
+            parent.wait(10)
+            wait_until(lambda: not alive(pid), timeout_s=5)
+        finally:
+            parent.kill()
+
+
+def _let_everyone_in(path: Path) -> None:
+    """pytest's directories are private, and under root the child is another user."""
+    for directory in (path, *path.parents):
+        if directory == Path("/tmp") or directory.stat().st_uid != os.getuid():
+            return
+        directory.chmod(directory.stat().st_mode | 0o055)

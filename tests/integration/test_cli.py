@@ -1,0 +1,401 @@
+"""The ``hermes`` command, as its user types it."""
+
+import json
+import logging
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+
+from hermes import __version__
+from hermes.cli.arguments import duration_s
+from hermes.cli.main import main
+from tests.support.brokers import mosquitto
+from tests.support.gateways import SECRET, token
+from tests.support.programs import Program, free_port, hermes, wait_until
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is kept outside the test's folder, nothing taken from the user's environment; the log is as it was."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("HERMES_TOKEN", "HERMES_API_URL", "HERMES_CONFIG", "HERMES_JWT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    yield
+    root.handlers[:], root.level = before
+
+
+@pytest.fixture
+def running(key_file: Path) -> Iterator[Program]:
+    """A Hermes without MQTT."""
+    words = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file))
+    with hermes(*words, HERMES_JWT_SECRET=SECRET) as program:
+        assert program.url
+        yield program
+
+
+def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command that ends by itself."""
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = int(str(end.code))
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """Name and number."""
+    assert run("--version", capsys=capsys) == (0, f"hermes {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["serve", "token", "notify", "listen", "device", "topics", "check"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what it does, and examples where there is something to show."""
+    code, shown, _ = run(command, "--help", capsys=capsys)
+    assert code == 0
+    assert f"usage: hermes {command}" in shown
+    assert "examples:" in shown or command == "check"
+    assert command in run("--help", capsys=capsys)[1]
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("fly",), ("serve", "--fly"), ("token",), ("notify", "--user", "1"), ("listen",)]
+)
+def test_wrong_words_exit_with_2(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """And say how it is used."""
+    code, _, errors = run(*words, capsys=capsys)
+    assert code == 2
+    assert "usage:" in errors
+
+
+def test_wrong_settings_exit_with_2_and_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a traceback."""
+    code, _, errors = run("serve", "--port", "many", "--host", "0.0.0.0", "--topic", "a/#", capsys=capsys)
+    assert code == 2
+    assert len([line for line in errors.splitlines() if line.startswith("hermes: ")]) == 4
+    assert "Traceback" not in errors
+
+
+def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would show in ps."""
+    assert run("serve", "--jwt-secret", SECRET, capsys=capsys)[0] == 2
+    code, _, errors = run("serve", "--mqtt-url", "mqtt://user:secret-pass@broker", capsys=capsys)
+    assert code == 2
+    assert "HERMES_MQTT_URL" in errors
+    assert "secret-pass" not in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("30s", 30), ("15m", 900), ("1h", 3_600), ("1.5h", 5_400), ("7d", 604_800), ("never", None)],
+)
+def test_a_time_has_a_unit(text: str, seconds: float | None) -> None:
+    """Or is in seconds."""
+    assert duration_s(text) == seconds
+
+
+def test_token_prints_a_jwt_that_the_secret_verifies(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the claims asked for."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    words = ("token", "--user", "123", "--username", "ana", "--tenant", "acme", "--ttl", "1h", "--superuser")
+    code, shown, _ = run(*words, capsys=capsys)
+    claims = jwt.decode(shown.strip(), SECRET, ["HS256"])
+    assert code == 0
+    assert {name: claims[name] for name in ("user_id", "username", "tenant_id", "is_superuser")} == {
+        "user_id": "123",
+        "username": "ana",
+        "tenant_id": "acme",
+        "is_superuser": True,
+    }
+    assert 3_500 < claims["exp"] - time.time() <= 3_600
+    assert run("token", "--user", "1", "--ttl", "soon", capsys=capsys)[0] == 2
+
+
+@pytest.mark.parametrize("flag", ["--user", "--username", "--tenant"])
+@pytest.mark.parametrize(("value", "why"), [("", "must not be empty"), ("\udcff", "must be UTF-8 text")])
+def test_token_refuses_claims_that_hermes_would_refuse(
+    flag: str, value: str, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than print a token that opens nothing."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    code, shown, errors = run("token", "--user", "1", flag, value, capsys=capsys)
+    assert (code, shown) == (2, "")
+    assert f"argument {flag}: {why}" in errors
+
+
+@pytest.mark.parametrize("ttl", ["9" * 400, "9" * 400 + "d", "36526d", "9" * 20])
+def test_a_time_beyond_all_sense_is_refused(
+    ttl: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a traceback, and with the word for what was meant."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    code, shown, errors = run("token", "--user", "1", "--ttl", ttl, capsys=capsys)
+    assert (code, shown) == (2, "")
+    assert "more than 36525 days; write never instead" in errors
+
+
+def test_token_without_a_secret_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2."""
+    code, _, errors = run("token", "--user", "123", capsys=capsys)
+    assert code == 2
+    assert "--jwt-secret-file" in errors
+
+
+def test_notify_prints_the_answer(running: Program, key_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """To a user or a tenant; a refusal exits with 1."""
+    words = ("notify", "--url", running.url, "--title", "t", "--message", "m", "--api-key-file", str(key_file))
+    for addressee in (("--user", "123"), ("--tenant", "acme")):
+        code, shown, _ = run(*words, *addressee, capsys=capsys)
+        answer = json.loads(shown)
+        assert (code, answer["status"], answer["sent"]) == (0, "success", False)
+    code, shown, _ = run(*words[:-2], "--user", "123", capsys=capsys)
+    assert code == 1
+    assert json.loads(shown)["error"]["code"] == "unauthorized"
+
+
+def test_notify_says_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the address it tried."""
+    where = f"http://127.0.0.1:{free_port()}"
+    words = ("notify", "--url", where, "--user", "1", "--title", "t", "--message", "m")
+    code, _, errors = run(*words, capsys=capsys)
+    assert code == 1
+    assert where in errors
+
+
+def test_listen_prints_frames_and_comes_back_after_a_restart(key_file: Path, tmp_path: Path) -> None:
+    """One frame a line on standard output, the connection's fate on standard error."""
+    port = str(free_port())
+    words = ("serve", "--port", port, "--mqtt-url", "off", "--api-key-file", str(key_file))
+    url = f"http://127.0.0.1:{port}"
+    send = ("notify", "--url", url, "--user", "123", "--message", "m", "--api-key-file", str(key_file))
+    token_file = tmp_path / "token"
+    token_file.write_text(token() + "\n")
+    with hermes(*words, HERMES_JWT_SECRET=SECRET) as server:
+        assert server.url
+        with hermes("listen", "notifications", "--url", url, "--token-file", str(token_file)) as listening:
+            server.wait_for(r"/ws/notifications: open")
+            assert main([*send, "--title", "first"]) == 0
+            assert json.loads(listening.wait_for(r"\{.*first.*\}")[0])["channel"] == "notifications"
+            assert server.end() == 0
+            listening.wait_for(r"1001 stopping;retry_ms=\d+; next try in")
+            with hermes(*words, HERMES_JWT_SECRET=SECRET) as again:
+                again.wait_for(r"/ws/notifications: open")
+                assert main([*send, "--title", "second"]) == 0
+                listening.wait_for(r"\{.*second.*\}")
+                assert listening.end(signal.SIGINT) == 0
+
+
+def test_listen_stops_where_the_token_is_refused(running: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asking again would not help."""
+    with hermes("listen", "tenant/acme", "--url", running.url, HERMES_TOKEN=token(tenant_id="globex")) as listening:
+        listening.wait_for("refused: forbidden")
+        assert listening.process.wait(5) == 1
+    code, _, errors = run("listen", "all", "--url", running.url, capsys=capsys)
+    assert code == 2
+    assert "no token" in errors
+
+
+@pytest.mark.parametrize("target", ["everything", "tenant", "tenant/", "notifications/5", "all/5"])
+def test_listen_names_what_it_can_listen_to(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2."""
+    code, _, errors = run("listen", target, capsys=capsys)
+    assert code == 2
+    assert "tenant/ID" in errors
+
+
+@pytest.mark.parametrize("url", ["nonsense", "127.0.0.1:8080", "http://h:99999"])
+@pytest.mark.parametrize(
+    "words", [("listen", "all"), ("notify", "--user", "1", "--title", "t", "--message", "m")], ids=["listen", "notify"]
+)
+def test_a_wrong_address_is_a_fault_at_once(
+    words: tuple[str, ...], url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 and how it should look, rather than trying for ever."""
+    monkeypatch.setenv("HERMES_TOKEN", token())
+    code, _, errors = run(*words, "--url", url, capsys=capsys)
+    assert code == 2
+    assert "must look like http://127.0.0.1:8080" in errors
+
+
+def test_a_taken_port_says_which_and_what_to_do(running: Program) -> None:
+    """Exit code 1, without a traceback."""
+    port = running.url.rpartition(":")[2]
+    with hermes("serve", "--port", port, "--mqtt-url", "off", HERMES_JWT_SECRET=SECRET) as second:
+        second.wait_for(f"port {port} on 127.0.0.1 is taken")
+        assert second.process.wait(10) == 1
+        assert f"--port {int(port) + 1}" in "".join(second.errors)
+        assert "Traceback" not in "".join(second.errors)
+
+
+def test_check_is_content_with_a_good_set_up(
+    tmp_path: Path, key_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names what it looked at."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    key_file.chmod(0o600)
+    with mosquitto(tmp_path) as broker:
+        words = (
+            "check",
+            "--port",
+            "0",
+            "--api-key-file",
+            str(key_file),
+            "--mqtt-url",
+            f"mqtt://127.0.0.1:{broker.port}",
+        )
+        code, shown, _ = run(*words, capsys=capsys)
+    assert code == 0, shown
+    assert "takes every subscription" in shown
+    assert "ready to serve" in shown
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado forgets its socket
+def test_check_says_everything_that_must_be_mended(
+    running: Program, key_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that others can read, a taken port, a broker that is not there."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.5)
+    key_file.chmod(0o644)
+    port = running.url.rpartition(":")[2]
+    words = ("check", "--port", port, "--api-key-file", str(key_file), "--mqtt-url", f"mqtt://127.0.0.1:{free_port()}")
+    code, shown, _ = run(*words, capsys=capsys)
+    assert code == 1
+    assert "chmod 600" in shown
+    assert f"port {port} on 127.0.0.1 is taken" in shown
+    assert "mend    broker" in shown
+    assert "3 to mend" in shown
+
+
+@pytest.mark.parametrize("dev", [(), ("--dev",)], ids=["plain", "dev"])
+def test_topics_that_cannot_be_fed_are_wrong_settings(
+    dev: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 and what to write, also where ``--dev`` would go on without devices."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("hermes.broker.mosquitto.EXTRA_PATH", "/nowhere")
+    monkeypatch.setattr("hermes.ingest.extras.EXTRAS", {"cbor": "no_such_package"})
+    words = ("serve", "--port", "0", *dev, "--topic", "a/{tenant_id}/{device_id};payload=cbor")
+    overlapping = ("--topic", "a/x/{device_id...};tenant_id=q", "--mqtt-on-demand", "true")
+    code, _, errors = run(*words, *overlapping, capsys=capsys)
+    assert code == 2
+    assert "hermes: topics with payload=cbor need another package: pip install 'hermes-gateway[cbor]'" in errors
+    assert "hermes: --mqtt-on-demand needs topics that do not overlap" in errors
+    assert len(errors.splitlines()) == 2
+
+
+def test_dev_keeps_its_secrets_private_and_the_other_commands_find_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tokens outlive a restart."""
+    words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
+    with hermes(*words) as first:
+        url = first.url
+        kept = {path.name: path.read_text() for path in (tmp_path / "state/hermes").iterdir()}
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state/hermes").iterdir()}
+        assert (set(kept), modes) == ({"jwt-secret", "api-key"}, {0o600})
+        with hermes("listen", "notifications", "--url", url) as listening:
+            first.wait_for("/ws/notifications: open for user 123")
+            code, shown, _ = run(
+                "notify", "--url", url, "--user", "123", "--title", "t", "--message", "m", capsys=capsys
+            )
+            assert (code, json.loads(shown)["sent"]) == (0, True)
+            listening.wait_for(r'\{"channel":"notifications"')
+    old = run("token", "--user", "123", "--ttl", "1h", capsys=capsys)[1].strip()
+    with hermes(*words) as second, hermes("listen", "all", "--url", second.url, HERMES_TOKEN=old):
+        second.wait_for("/ws: open for user 123")
+        assert {path.name: path.read_text() for path in (tmp_path / "state/hermes").iterdir()} == kept
+
+
+def test_dev_says_where_it_cannot_keep_its_secrets(tmp_path: Path) -> None:
+    """And what to set."""
+    (tmp_path / "file").write_text("")
+    with hermes("serve", "--dev", "--port", "0", XDG_STATE_HOME=str(tmp_path / "file")) as program:
+        program.wait_for("set XDG_STATE_HOME")
+        assert program.process.wait(5) == 1
+
+
+def test_the_welcomes_commands_work_as_printed(tmp_path: Path) -> None:
+    """The curl for a notification, the device's message, the listener: pasted into a shell."""
+    with hermes("serve", "--dev", "--port", "0") as program:
+        program.wait_for("Ctrl-C stops it")
+        shown = "".join(program.output)
+        assert re.search(r"2\d simulated devices", shown)
+        listener = re.search(r"^ +hermes (listen .*)$", shown, re.MULTILINE)
+        device = re.search(r"^ +(mosquitto_pub .*)$", shown, re.MULTILINE)
+        curl = re.search(r"^ +(curl .*)$", shown, re.MULTILINE)
+        assert listener
+        assert device
+        assert curl
+        with hermes(*listener[1].split()) as tenant, hermes("listen", "notifications", "--url", program.url) as notes:
+            program.wait_for("/ws/tenant: open")
+            program.wait_for("/ws/notifications: open")
+            subprocess.run(device[1], shell=True, check=True, timeout=10)
+            tenant.wait_for(r'"device_id":"mine".*"value":21.4')
+            tenant.wait_for(r'"device_id":"\w+-\d+"')
+            answer = subprocess.run(curl[1], shell=True, check=True, timeout=10, capture_output=True)
+            assert json.loads(answer.stdout)["sent"] is True
+            notes.wait_for("New alert")
+        tokens = re.findall(r"^ +(eyJ\S+)$", shown, re.MULTILINE)
+        assert len(tokens) == 3
+
+
+def test_listening_into_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    """As with ``| head``."""
+    with hermes("serve", "--dev", "--port", "0") as program:
+        command = f"{sys.executable} -m hermes listen all --url {program.url} | head -n 2"
+        done = subprocess.run(command, shell=True, timeout=20, capture_output=True, text=True, check=True)
+        assert len(done.stdout.splitlines()) == 2
+        assert "Traceback" not in done.stderr
+        wait_until(lambda: "/ws: closed" in "".join(program.errors))
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "two words", "é"])
+def test_a_token_with_stray_characters_is_refused_without_showing_it(
+    bad: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2."""
+    monkeypatch.setenv("HERMES_TOKEN", bad)
+    code, _, errors = run("listen", "all", capsys=capsys)
+    assert code == 2
+    assert "stray characters" in errors
+    assert bad not in errors
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n123"],
+)
+def test_notify_says_when_what_answers_is_not_hermes(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cut answer, or one that is none."""
+
+    def serve_once(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve_once, args=(listening,), daemon=True)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        words = ("notify", "--url", url, "--user", "1", "--title", "t", "--message", "m")
+        code, _, errors = run(*words, capsys=capsys)
+        server.join(5)
+    assert code == 1
+    assert url in errors

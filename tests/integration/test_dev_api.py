@@ -1,0 +1,293 @@
+"""``POST /dev/token`` and ``POST /dev/drill``: what they do in --dev, and that they do not exist otherwise."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from tornado.httpclient import HTTPResponse
+
+from hermes.delivery.messages import DeviceMessage
+from hermes.ids import DeviceId, TenantId
+from tests.support.gateways import KEY, Hermes, MakeHermes, Socket, eventually
+
+pytestmark = pytest.mark.usefixtures("complaints")
+
+HOLD_S = 0.6
+
+
+@pytest.fixture
+def dev(io_loop: Any, make_hermes: MakeHermes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hermes:
+    """A Hermes in --dev without MQTT."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "key").write_text(f"{KEY}\n")
+
+    async def start() -> Hermes:
+        return await make_hermes(dev="true", api_key_file=tmp_path / "key")
+
+    made: Hermes = io_loop.run_sync(start)
+    return made
+
+
+async def post(hermes: Hermes, path: str, body: object, **headers: str) -> HTTPResponse:
+    """With the right key, unless told otherwise."""
+    content = body if isinstance(body, str) else json.dumps(body)
+    given = {"Content-Type": "application/json", "X-API-Key": KEY} | headers
+    return await hermes.request(path, method="POST", body=content, headers=given)
+
+
+async def asked(hermes: Hermes, path: str, **body: object) -> dict[str, Any]:
+    """The answer of a request that succeeds."""
+    response = await post(hermes, path, body)
+    assert response.code == 200, response.body
+    answer = json.loads(response.body)
+    assert answer["status"] == "success"
+    assert isinstance(answer, dict)
+    return answer
+
+
+async def opened(hermes: Hermes, user_id: str, path: str = "/ws/notifications", **claims: object) -> Socket:
+    """A socket of this user, with a minted token."""
+    answer = await asked(hermes, "/dev/token", user_id=user_id, **claims)
+    return await hermes.open(path, answer["token"])
+
+
+# -- access -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/dev/token", "/dev/drill"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.gen_test
+async def test_in_production_they_do_not_exist(hermes: Hermes, path: str, method: str) -> None:
+    """404, with or without the key, like any path that is not there."""
+    body = '{"user_id":"1"}' if method == "POST" else None
+    for headers in ({}, {"X-API-Key": KEY, "Content-Type": "application/json"}):
+        response = await hermes.request(path, method=method, body=body, headers=headers)
+        other = await hermes.request("/dev/nothing", method=method, body=body, headers=headers)
+        assert (response.code, response.body) == (404, other.body)
+
+
+@pytest.mark.parametrize("path", ["/dev/token", "/dev/drill"])
+@pytest.mark.gen_test
+async def test_without_the_key_nothing_is_done(dev: Hermes, path: str) -> None:
+    """Whoever asks from this machine; so neither a web page nor a proxy's visitor can."""
+    for headers in ({"X-API-Key": ""}, {"X-API-Key": "wrong"}):
+        response = await post(dev, path, {"user_id": "1", "fault": "drop"}, **headers)
+        assert response.code == 401
+
+
+@pytest.mark.parametrize("path", ["/dev/token", "/dev/drill"])
+@pytest.mark.gen_test
+async def test_a_bad_request_says_what_to_mend(dev: Hermes, path: str) -> None:
+    """In the form of /notify's faults."""
+    assert (await dev.request(path, headers={"X-API-Key": KEY})).code == 405
+    assert (await post(dev, path, {}, **{"Content-Type": "text/plain"})).code == 415
+    for body, code, name in (("{", 400, "invalid_json"), ("[]", 422, "invalid"), ("null", 422, "invalid")):
+        response = await post(dev, path, body)
+        assert (response.code, json.loads(response.body)["error"]["code"]) == (code, name)
+    response = await post(dev, path, {"nonsense": 1})
+    assert json.loads(response.body)["error"]["fields"]["nonsense"] == "unknown key"
+
+
+# -- tokens -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_a_token_has_the_claims_that_were_asked_for(dev: Hermes) -> None:
+    """And opens what they allow."""
+    answer = await asked(dev, "/dev/token", user_id=7, username="zoë", tenant_id="acme", is_superuser=True, ttl_s=30)
+    claims = jwt.decode(answer["token"], options={"verify_signature": False})
+    assert {name: claims[name] for name in ("user_id", "username", "tenant_id", "is_superuser")} == {
+        "user_id": "7",
+        "username": "zoë",
+        "tenant_id": "acme",
+        "is_superuser": True,
+    }
+    assert answer["expires"] == claims["exp"] * 1_000
+    assert 28 <= claims["exp"] - time.time() <= 31
+    await (await dev.open("/ws/tenant/globex", answer["token"])).silence()
+
+
+@pytest.mark.gen_test
+async def test_the_least_token_is_a_users_without_tenant_for_ever(dev: Hermes) -> None:
+    """Named dev."""
+    answer = await asked(dev, "/dev/token", user_id="9")
+    claims = jwt.decode(answer["token"], options={"verify_signature": False})
+    assert answer["expires"] is None
+    assert set(claims) == {"user_id", "username", "iat"}
+    assert claims["username"] == "dev"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"user_id": ""},
+        {"user_id": 1.5},
+        {"user_id": True},
+        {"user_id": "1", "ttl_s": 0},
+        {"user_id": "1", "ttl_s": 1.5},
+        {"user_id": "1", "ttl_s": 10**9},
+        {"user_id": "1", "is_superuser": "yes"},
+        {"user_id": "1", "username": ""},
+    ],
+)
+@pytest.mark.gen_test
+async def test_a_token_that_cannot_be_is_not_made(dev: Hermes, body: dict[str, object]) -> None:
+    """422, naming the field."""
+    response = await post(dev, "/dev/token", body)
+    assert response.code == 422
+    (name,) = json.loads(response.body)["error"]["fields"]
+    assert name == next((key for key in body if key != "user_id"), "user_id")
+
+
+# -- drills -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "reason"),
+    [("drop", None, None), ("internal_error", 1011, "internal_error"), ("restart", 1001, "stopping;retry_ms=")],
+)
+@pytest.mark.gen_test
+async def test_a_fault_ends_the_sockets_of_that_user_only(
+    dev: Hermes, fault: str, code: int | None, reason: str | None
+) -> None:
+    """With its code and reason; a drop has neither."""
+    hit = [await opened(dev, "hit") for _ in range(2)]
+    other = await opened(dev, "other")
+    answer = await asked(dev, "/dev/drill", fault=fault, user_id="hit")
+    assert answer == {"status": "success", "fault": fault, "sockets": 2}
+    for socket in hit:
+        seen_code, seen_reason = await socket.closed()
+        assert seen_code == code
+        assert (seen_reason or "").startswith(reason or "")
+    await other.silence()
+
+
+@pytest.mark.gen_test
+async def test_held_sockets_get_nothing_for_a_while_and_then_everything(dev: Hermes) -> None:
+    """Notifications all of them and in order, the pong behind them; other users' are not held."""
+    held, other = await opened(dev, "held"), await opened(dev, "other")
+    await asked(dev, "/dev/drill", fault="hold", user_id="held", seconds=HOLD_S)
+    began_s = time.monotonic()
+    await held.say({"action": "ping"})
+    for number in range(3):
+        assert (await dev.notify({"user_id": "held", "id": str(number), "title": "t", "message": ""}))["sent"] is True
+    await other.silence()
+    assert time.monotonic() - began_s < HOLD_S
+    heard = [await held.hear() for _ in range(4)]
+    assert time.monotonic() - began_s >= HOLD_S * 0.9
+    assert [frame.get("id", frame.get("action")) for frame in heard] == ["pong", "0", "1", "2"]
+
+
+def value(number: int) -> DeviceMessage:
+    """A device's value."""
+    return DeviceMessage(
+        tenant_id=TenantId("acme"),
+        device_id=DeviceId("d1"),
+        series="t",
+        topic="t",
+        data=str(number).encode(),
+        timestamp_ms=number,
+    )
+
+
+@pytest.mark.gen_test
+async def test_a_held_socket_is_told_what_it_missed(dev: Hermes) -> None:
+    """Telemetry beyond the outbox collapses; received plus skipped is what was published, the last value comes."""
+    held = await opened(dev, "held", "/ws/tenant/acme", tenant_id="acme")
+    await asked(dev, "/dev/drill", fault="hold", user_id="held", seconds=HOLD_S)
+    published = 3_000
+    for number in range(published):
+        dev.server.hub.publish(value(number))
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    count, last = 0, -1
+    while last != published - 1:
+        frame = await held.hear()
+        count += 1 + frame.get("skipped", 0)
+        last = frame["data"]
+    assert count == published
+
+
+@pytest.mark.gen_test
+async def test_a_second_hold_counts_from_its_own_beginning(dev: Hermes) -> None:
+    """In place of the first."""
+    held = await opened(dev, "held")
+    for seconds in (30, HOLD_S):
+        await asked(dev, "/dev/drill", fault="hold", user_id="held", seconds=seconds)
+    began_s = time.monotonic()
+    await held.say({"action": "ping"})
+    assert (await held.hear())["action"] == "pong"
+    assert HOLD_S * 0.9 <= time.monotonic() - began_s < 5
+
+
+@pytest.mark.gen_test
+async def test_a_held_socket_can_be_closed_and_a_held_server_can_be_stopped(dev: Hermes) -> None:
+    """What it was owed at a stop arrives."""
+    first, second = await opened(dev, "first"), await opened(dev, "second")
+    for user_id in ("first", "second"):
+        await asked(dev, "/dev/drill", fault="hold", user_id=user_id, seconds=30)
+    await asked(dev, "/dev/drill", fault="internal_error", user_id="first")
+    assert (await first.closed())[0] == 1011
+    await dev.notify({"user_id": "second", "id": "owed", "title": "t", "message": ""})
+    stopping = asyncio.ensure_future(dev.server.stop())
+    assert (await second.hear())["id"] == "owed"
+    assert (await second.closed())[0] == 1001
+    await asyncio.wait_for(stopping, 10)
+    assert dev.server.hub.sessions == set()
+
+
+@pytest.mark.gen_test
+async def test_nobody_to_hit_is_no_fault(dev: Hermes) -> None:
+    """The answer says so."""
+    assert (await asked(dev, "/dev/drill", fault="drop", user_id="nobody"))["sockets"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"fault": "earthquake", "user_id": "1"}, "fault"),
+        ({"user_id": "1"}, "fault"),
+        ({"fault": "drop"}, "user_id"),
+        ({"fault": "hold", "user_id": "1"}, "seconds"),
+        ({"fault": "hold", "user_id": "1", "seconds": 0}, "seconds"),
+        ({"fault": "hold", "user_id": "1", "seconds": 61}, "seconds"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_a_drill_that_cannot_be_names_the_field(dev: Hermes, body: dict[str, object], field: str) -> None:
+    """422."""
+    response = await post(dev, "/dev/drill", body)
+    assert response.code == 422
+    assert list(json.loads(response.body)["error"]["fields"]) == [field]
+
+
+@pytest.mark.gen_test
+async def test_without_an_embedded_broker_none_is_killed(dev: Hermes) -> None:
+    """409, with what would help."""
+    response = await post(dev, "/dev/drill", {"fault": "broker"})
+    assert response.code == 409
+    assert json.loads(response.body)["error"]["code"] == "no_broker"
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_embedded_broker_is_killed_and_comes_back(
+    make_hermes: MakeHermes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaints: list[object]
+) -> None:
+    """The figures tell both."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    hermes = await make_hermes(dev="true", api_key_file=tmp_path / "key", mqtt_url="embedded")
+    await eventually(lambda: hermes.server.link.ready)
+    assert await asked(hermes, "/dev/drill", fault="broker") == {"status": "success", "fault": "broker", "sockets": 0}
+    await eventually(lambda: hermes.server.link.is_down)
+    await eventually(lambda: hermes.server.link.ready, 20)
+    response = await hermes.request("/status", headers={"X-API-Key": KEY})
+    figures = json.loads(response.body)
+    assert (figures["mqtt"]["broker_restarts"], figures["mqtt"]["outages"]) == (1, 1)
+    assert figures["dev"] is True
+    complaints.clear()

@@ -1,0 +1,228 @@
+"""Last values and presence, from devices over a real broker to sockets that open later."""
+
+import asyncio
+import itertools
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.brokers import Broker, mosquitto
+from tests.support.gateways import Hermes, MakeHermes, Socket, eventually, token
+from tests.support.programs import needs
+from tests.support.proxies import proxy
+
+ACME = token(tenant_id="acme")
+TOPIC = "tenants/acme/devices/d1"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A real broker."""
+    with mosquitto(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def mortal(broker: Broker) -> Iterator[subprocess.Popen[bytes]]:
+    """A connected device whose will says that it is not online."""
+    broker.publish("hello", "1", "-r")
+    will = ["--will-topic", f"{TOPIC}/online", "--will-payload", "false", "--will-retain"]
+    command = [needs("mosquitto_sub"), "-p", str(broker.port), "-t", "hello", *will]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as device:
+        assert device.stdout is not None
+        assert device.stdout.readline() == b"1\n", "it is not connected"
+        yield device
+        device.kill()
+
+
+async def connected(make_hermes: MakeHermes, port: int, *topics: str) -> Hermes:
+    """A server that is subscribed."""
+    given = {"topics": list(topics)} if topics else {}
+    hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{port}", **given)
+    await eventually(lambda: hermes.server.link.ready)
+    return hermes
+
+
+def brief(frame: dict[str, Any]) -> dict[str, Any]:
+    """What says how a value is known."""
+    return {key: frame[key] for key in ("data", "retained", "snapshot") if key in frame}
+
+
+async def known(hermes: Hermes, number: int) -> None:
+    """So many values are remembered."""
+    await eventually(lambda: len(hermes.server.snapshot) == number)
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_a_page_that_opens_late_has_the_last_value_at_once(make_hermes: MakeHermes, broker: Broker) -> None:
+    """With the time at which Hermes received it."""
+    hermes = await connected(make_hermes, broker.port)
+    early = await hermes.open("/ws/tenant/acme", ACME)
+    broker.publish_lines(f"{TOPIC}/temp", ["21", "22"])
+    assert (await early.hear())["data"] == 21
+    live = await early.hear()
+    frame = await (await hermes.open("/ws/device/d1", ACME)).hear()
+    assert brief(frame) == {"data": 22, "snapshot": True}
+    assert frame["timestamp"] == live["timestamp"]
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_what_the_broker_keeps_warms_the_memory(make_hermes: MakeHermes, broker: Broker) -> None:
+    """It is told as kept, without a time."""
+    broker.publish(f"{TOPIC}/temp", "21", "-r")
+    hermes = await connected(make_hermes, broker.port)
+    await known(hermes, 1)
+    frame = await (await hermes.open("/ws/tenant/acme", ACME)).hear()
+    assert brief(frame) == {"data": 21, "retained": True, "snapshot": True}
+    assert frame["timestamp"] is None
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_reconnect_tells_only_what_changed_meanwhile(make_hermes: MakeHermes, broker: Broker) -> None:
+    """Of three kept values one is another now; the others are no news, nor is the one that was followed by others."""
+    for series in ("same", "other", "followed"):
+        broker.publish(f"{TOPIC}/{series}", "1", "-r")
+    with proxy(broker.port) as between:
+        hermes = await connected(make_hermes, between.port)
+        await known(hermes, 3)
+        socket = await hermes.open("/ws/tenant/acme?snapshot=0", ACME)
+        broker.publish(f"{TOPIC}/followed", "2")
+        assert (await socket.hear())["data"] == 2
+        between.refuse()
+        between.cut()
+        assert (await socket.hear())["mqtt"] == "down"
+        broker.publish(f"{TOPIC}/other", "5", "-r")
+        between.accept()
+        up = await socket.hear()
+        frame = await socket.hear()
+        if "mqtt" in frame:  # the broker may send what it keeps before it grants the subscription (MQTT 5 §3.8.4)
+            up, frame = frame, up
+        assert up["mqtt"] == "up"
+        assert (frame["series"], brief(frame), frame["timestamp"]) == ("other", {"data": 5, "retained": True}, None)
+        await eventually(lambda: hermes.server.metrics.registry.get_sample_value("hermes_mqtt_received_total") == 7)
+        await socket.silence()
+        late = await hermes.open("/ws/tenant/acme", ACME)
+        values = {frame["series"]: frame["data"] for frame in [await late.hear() for _ in range(3)]}
+        assert values == {"same": 1, "other": 5, "followed": 2}
+
+
+@pytest.mark.gen_test(timeout=15)
+@pytest.mark.parametrize("retain", [True, False])
+async def test_an_empty_payload_clears(make_hermes: MakeHermes, broker: Broker, retain: bool) -> None:
+    """Those who listen get null; those who come later get nothing."""
+    hermes = await connected(make_hermes, broker.port)
+    broker.publish(f"{TOPIC}/temp", "21", "-r")
+    await known(hermes, 1)
+    socket = await hermes.open("/ws/tenant/acme", ACME)
+    assert (await socket.hear())["data"] == 21
+    broker.publish(f"{TOPIC}/temp", "", *(["-r"] if retain else []))
+    frame = await socket.hear()
+    assert brief(frame) == {"data": None}
+    assert len(hermes.server.snapshot) == 0
+    await (await hermes.open("/ws/tenant/acme", ACME)).silence()
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_a_last_will_says_that_a_device_is_gone(
+    make_hermes: MakeHermes, broker: Broker, mortal: subprocess.Popen[bytes]
+) -> None:
+    """A device that is cut off: its will arrives as data and as a status."""
+    hermes = await connected(make_hermes, broker.port)
+    socket = await hermes.open("/ws/device/d1", ACME)
+    broker.publish(f"{TOPIC}/online", "true", "-r")
+    assert (await socket.hear())["data"] is True
+    there = await socket.hear()
+    assert (there["channel"], there["online"], there["device_id"]) == ("status", True, "d1")
+    mortal.kill()
+    assert (await socket.hear())["data"] is False
+    gone = await socket.hear()
+    assert (gone["online"], gone["since"] >= there["since"]) == (False, True)
+    late = await hermes.open("/ws/device/d1", ACME)
+    assert brief(await late.hear()) == {"data": False, "snapshot": True}
+    assert await late.hear() == gone
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_presence_that_the_broker_kept_has_no_time(make_hermes: MakeHermes, broker: Broker) -> None:
+    """Nobody knows since when. When the device speaks and nothing changed, it is no news."""
+    broker.publish("zigbee2mqtt/kitchen/lamp/availability", '{"state":"online"}', "-r")
+    hermes = await connected(make_hermes, broker.port, "zigbee2mqtt;tenant_id=acme")
+    await known(hermes, 1)
+    socket = await hermes.open("/ws/device/kitchen%2Flamp", ACME)
+    assert brief(await socket.hear()) == {"data": {"state": "online"}, "retained": True, "snapshot": True}
+    assert await socket.hear() == {
+        "channel": "status",
+        "tenant_id": "acme",
+        "device_id": "kitchen/lamp",
+        "online": True,
+        "since": None,
+    }
+    broker.publish("zigbee2mqtt/kitchen/lamp/availability", "online")
+    assert (await socket.hear())["data"] == "online"
+    broker.publish("zigbee2mqtt/kitchen/lamp/availability", "", "-r")
+    assert (await socket.hear())["data"] is None
+    assert (await socket.hear())["online"] is False, "who takes its presence back is gone"
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_a_payload_of_another_tenant_than_its_topic_is_refused(
+    make_hermes: MakeHermes, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted, and logged once."""
+    hermes = await connected(make_hermes, broker.port, "t/{tenant_id}/{device_id};tenant_id=/owner")
+    socket = await hermes.open("/ws/tenant/acme", ACME)
+    other = await hermes.open("/ws/tenant/globex", token(tenant_id="globex"))
+    for owner in ("globex", "globex", "acme"):
+        broker.publish("t/acme/d1", json.dumps({"owner": owner}))
+    broker.publish("t/acme/d2", "7")
+    heard = [await socket.hear(), await socket.hear()]
+    assert [frame["data"] for frame in heard] == [{"owner": "acme"}, 7]
+    await other.silence()
+    sample = hermes.server.metrics.registry.get_sample_value
+    assert sample("hermes_mqtt_dropped_total", {"reason": "mismatch"}) == 2
+    (line,) = [record.getMessage() for record in caplog.records if "mismatch" in record.getMessage()]
+    assert "'globex'" in line
+    caplog.clear()
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_a_device_that_changes_its_tenant_is_the_new_ones(make_hermes: MakeHermes, broker: Broker) -> None:
+    """The old tenant keeps what it was told, with its time, and hears no more."""
+    hermes = await connected(make_hermes, broker.port, "up/{device_id};tenant_id=/tenant")
+    broker.publish("up/d1", '{"tenant":"acme","n":1}')
+    await known(hermes, 1)
+    old = await hermes.open("/ws/device/d1", ACME)
+    assert (await old.hear())["data"]["n"] == 1
+    broker.publish("up/d1", '{"tenant":"globex","n":2}')
+    await known(hermes, 2)
+    new = await hermes.open("/ws/device/d1", token(tenant_id="globex"))
+    assert (await new.hear())["data"]["n"] == 2
+    await old.silence()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_nothing_is_lost_or_doubled_while_sockets_open_under_load(
+    make_hermes: MakeHermes, broker: Broker
+) -> None:
+    """Each gets one value of the snapshot, if there was one, and every later one once."""
+    hermes = await connected(make_hermes, broker.port)
+    publishing = asyncio.create_task(
+        asyncio.to_thread(broker.publish_lines, f"{TOPIC}/n", list(map(str, range(3_000))))
+    )
+    sockets: list[Socket] = []
+    while len(sockets) < 12 and not publishing.done():
+        sockets.append(await hermes.open("/ws/tenant/acme", ACME))
+    await publishing
+    assert len(sockets) > 3
+    for socket in sockets:
+        frames = [await socket.hear()]
+        while frames[-1]["data"] != 2_999:
+            frames.append(await socket.hear())
+        for before, frame in itertools.pairwise(frames):  # a socket that waits to be read here may skip, and says so
+            assert frame["data"] == before["data"] + 1 + frame.get("skipped", 0)
+        assert not any("snapshot" in frame for frame in frames[1:])
+        await socket.silence()

@@ -1,0 +1,358 @@
+"""Bad weather: however the broker, the network or we ourselves fail, the link says why, and comes back."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes.delivery.link_state import LinkState
+from hermes.mqtt import connection as connections
+from hermes.mqtt import failures
+from hermes.mqtt.client import MqttClient
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt_url import MqttUrl
+from tests.support.brokers import Peer, mosquitto, scripted
+from tests.support.programs import needs, wait_until
+from tests.support.proxies import proxy
+from tests.support.sites import TOPIC, site
+
+
+def test_the_link_comes_back_after_the_broker_died(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And asks again for what it wants; one line on the loss, one for all the tries that fail alike."""
+    with mosquitto(tmp_path) as broker, site(broker.port) as here:
+        here.up()
+        broker.stop()
+        here.down("Connection refused")
+        assert not here.client.online
+        assert not here.link.ready
+        down_since_ms = here.link.since_ms
+        tries = here.client._backoff
+        wait_until(lambda: tries._bound_s == 0.05)
+        assert here.link.since_ms == down_since_ms
+        broker.start()
+        here.up()
+        broker.publish(TOPIC, "1")
+        here.hears(b"1")
+        assert here.metrics.registry.get_sample_value("hermes_mqtt_connects_total") == 2
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2
+    assert "lost mqtt://" in lines[0]
+    assert "Connection refused" in lines[1]
+
+
+def test_a_broker_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts the connection, and that is all; or it answers CONNECT and never SUBSCRIBE."""
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connections, "MISC_INTERVAL_S", 0.05)
+    reasons: list[str] = []
+
+    def silent(peer: Peer) -> None:
+        peer.until_closed()
+
+    def half(peer: Peer) -> None:
+        peer.accept()
+        peer.until_closed()
+
+    def speak(peer: Peer) -> None:
+        reasons.extend(here.link.missing)
+        peer.grant(peer.accept())
+        peer.until_closed()
+
+    with scripted(silent, half, speak) as broker, site(broker.port) as here:
+        here.up()
+    assert reasons == ["the broker did not grant the subscription in 0 s: tenants/+/devices/+/#"]
+
+
+def test_a_broker_that_ends_the_connection_is_quoted() -> None:
+    """MQTT 5 §3.14: DISCONNECT with a reason."""
+
+    def script(peer: Peer) -> None:
+        peer.grant(peer.accept())
+        peer.send(14, b"\x8e\0")
+        peer.until_closed()
+
+    with scripted(script) as broker, site(broker.port) as here:
+        here.down("the broker ended the connection: Session taken over")
+
+
+def test_rubbish_from_the_broker_ends_the_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Not the thread."""
+
+    def rubbish(peer: Peer) -> None:
+        peer.grant(peer.accept())
+        peer.socket.sendall(b"\xf0\xff\xff\xff\xff\xff\xff")
+        peer.until_closed()
+
+    def short(peer: Peer) -> None:
+        peer.grant(peer.accept())
+        peer.send(3, b"\0\x50a")
+        peer.until_closed()
+
+    def few(peer: Peer) -> None:
+        version = peer.accept()
+        packet_id, _, _ = peer.read_subscribe(version)
+        peer.send(9, packet_id + b"\0")
+        peer.until_closed()
+
+    def speak(peer: Peer) -> None:
+        peer.grant(peer.accept())
+        peer.deliver(5, TOPIC.encode(), b"1")
+        peer.until_closed()
+
+    with scripted(rubbish, short, few, speak) as broker, site(broker.port) as here:
+        here.hears(b"1")
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_an_error_of_ours_never_ends_the_thread(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The traceback is logged, the connection is made anew."""
+    with mosquitto(tmp_path) as broker, site(broker.port) as here:
+        here.up()
+        put = here.bridge.put
+        failed = threading.Event()
+
+        def fail_once(*arguments: Any, **options: Any) -> None:
+            if failed.is_set():
+                put(*arguments, **options)
+            else:
+                failed.set()
+                raise RuntimeError("made to fail")
+
+        monkeypatch.setattr(here.bridge, "put", fail_once)
+        broker.publish(TOPIC, "1")
+        assert failed.wait(10)
+        wait_until(lambda: here.metrics.registry.get_sample_value("hermes_mqtt_connects_total") == 2)
+        here.up()
+        broker.publish(TOPIC, "2")
+        here.hears(b"2")
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "made to fail" in str(record.exc_info[1])
+
+
+def test_an_error_before_the_connection_never_ends_the_thread(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For instance a host name that cannot be encoded."""
+    with site(MqttUrl("x" * 70 + ".example")) as here:
+        here.down("label")
+    assert caplog.records[0].exc_info is not None
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (None, "stopped"),
+        (TimeoutError("timed out"), "the broker cannot be reached: timed out"),
+        (OSError(24, "Too many open files"), "the broker cannot be reached: Too many open files"),
+        (OSError("odd"), "the broker cannot be reached: odd"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_every_end_of_a_connection_has_words(error: Exception | None, words: str) -> None:
+    """For the console and the log."""
+    assert failures.reason(error) == words
+
+
+def test_a_lack_of_files_never_ends_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even before there is a connection."""
+    connection = MqttClient._new_connection
+    calls = 0
+
+    def fail_once(client: MqttClient) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError(24, "Too many open files")
+        return connection(client)
+
+    monkeypatch.setattr(MqttClient, "_new_connection", fail_once)
+    with mosquitto(tmp_path) as broker, site(broker.port) as here:
+        here.up()
+    assert calls == 2
+
+
+SHORT = LinkOptions(keepalive_s=1)
+NOTICED_S = 2 * 1 + 1.0  # twice the keepalive, and something for a busy machine
+
+
+def test_a_frozen_broker_is_noticed_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP leaves its socket open, and nothing comes any more, until SIGCONT."""
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.3)
+    with mosquitto(tmp_path) as broker, site(broker.port, options=SHORT) as here:
+        here.up()
+        broker.freeze()
+        began_s = time.monotonic()
+        wait_until(lambda: here.link.state is LinkState.DOWN)
+        assert time.monotonic() - began_s < NOTICED_S
+        here.down("did not answer in 0 s")
+        broker.thaw()
+        here.up()
+        broker.publish(TOPIC, "1")
+        here.hears(b"1")
+
+
+def test_a_half_open_connection_is_noticed(tmp_path: Path) -> None:
+    """The network swallows everything, and neither side hears of it."""
+    with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=SHORT) as here:
+        here.up()
+        between.hold()
+        began_s, held_ms = time.monotonic(), time.time() * 1_000
+        here.down("fell silent")
+        assert time.monotonic() - began_s < NOTICED_S
+        assert here.link.changed_ms <= held_ms + 100, "stale since it was last heard of, not since that was noticed"
+        assert here.count("hermes_mqtt_outage_seconds_total") > 0.9  # it began when the broker was last heard of
+        between.forward()
+        here.up()
+        broker.publish(TOPIC, "1")
+        here.hears(b"1")
+
+
+def test_a_name_that_does_not_resolve_yet_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A gateway boots before its name server does."""
+    resolves = threading.Event()
+    real = socket.getaddrinfo
+
+    def resolve(host: str, *more: Any, **options: Any) -> Any:
+        if host == "broker.site" and not resolves.is_set():
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real("127.0.0.1" if host == "broker.site" else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with mosquitto(tmp_path) as broker, site(MqttUrl("broker.site", broker.port)) as here:
+        here.down("the broker's name cannot be resolved: Name or service not known")
+        resolves.set()
+        here.up()
+    assert len(caplog.records) == 1
+
+
+def test_refused_credentials_are_one_error_and_are_tried_until_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says what to mend; when the broker's side is mended, nobody has to restart Hermes."""
+    passwords = tmp_path / "passwords"
+    passwords.touch(mode=0o600)
+    options = LinkOptions(username="hermes", password="a password")
+    with (
+        mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker,
+        site(broker.port, options=options) as here,
+    ):
+        here.down("refused the connection: Not authorized; look at user and password (--mqtt-username")
+        tried = here.client._backoff
+        wait_until(lambda: tried._bound_s == 0.05)
+        command = [needs("mosquitto_passwd"), "-b", str(passwords), "hermes", "a password"]
+        subprocess.run(command, check=True, capture_output=True, timeout=10)
+        broker.reload()
+        here.up()
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "a password" not in record.message
+
+
+MANY_FILES = """
+import os, resource, sys
+from tests.support.programs import wait_until
+from tests.support.sites import site
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4_096), hard))
+files = [os.open(os.devnull, os.O_RDONLY) for _ in range(2_100)]
+with site(int(sys.argv[1])) as here:
+    here.up()
+    print("up", flush=True)
+    wait_until(lambda: here.count("hermes_mqtt_connects_total") == 2, 30)
+    print("up again", flush=True)
+    wait_until(lambda: here.heard.data == [b"1"], 30)
+    print("heard", flush=True)
+"""
+
+
+def test_it_works_with_more_than_2000_open_files(tmp_path: Path) -> None:
+    """``select()`` would fail on such descriptors, paho's own thread in silence."""
+    with mosquitto(tmp_path) as broker:
+        command = [sys.executable, "-c", MANY_FILES, str(broker.port)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            try:
+                assert program.stdout.readline() == "up\n"
+                broker.stop()
+                broker.start()
+                assert program.stdout.readline() == "up again\n"
+                broker.publish(TOPIC, "1")
+                assert program.stdout.readline() == "heard\n"
+                assert program.wait(10) == 0
+            finally:
+                program.kill()
+
+
+def test_a_flood_does_not_cost_the_link(tmp_path: Path) -> None:
+    """The keepalive is served meanwhile, and all of it arrives."""
+    with mosquitto(tmp_path) as broker, site(broker.port, options=LinkOptions(keepalive_s=3)) as here:
+        here.up()
+        for _ in range(3):
+            broker.publish_lines(TOPIC, [f"{number}" for number in range(20_000)])
+        wait_until(lambda: len(here.heard.messages) == 60_000, 20)
+        assert here.count("hermes_mqtt_connects_total") == 1
+
+
+def test_a_hundred_cuts_in_a_row_cost_nothing_but_time(tmp_path: Path) -> None:
+    """No file, no thread, no subscription."""
+    with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port) as here:
+        here.up()
+        files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+        for cut in range(1, 101):
+            between.cut()
+            wait_until(lambda cut=cut: here.count("hermes_mqtt_connects_total") == cut + 1)  # type: ignore[misc]
+        here.up()
+        broker.publish(TOPIC, "1")
+        here.hears(b"1")
+        assert here.count("hermes_mqtt_outages_total") == 100
+        wait_until(lambda: between.connections == 1)
+        assert len(os.listdir("/proc/self/fd")) <= files
+        assert threading.active_count() <= threads
+
+
+def test_an_outage_is_counted_while_it_lasts_and_told_at_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what it has cost."""
+    caplog.set_level(logging.INFO)
+    with mosquitto(tmp_path) as broker, site(broker.port) as here:
+        here.up()
+        assert here.count("hermes_mqtt_outages_total") == 0
+        assert here.count("hermes_mqtt_outage_seconds_total") == 0
+        broker.stop()
+        wait_until(lambda: here.count("hermes_mqtt_outage_seconds_total") > 0.2)
+        assert here.count("hermes_mqtt_outages_total") == 1
+        assert not here.client.publish(TOPIC, b"lost")
+        assert here.count("hermes_mqtt_publish_lost_total") == 1
+        broker.start()
+        here.up()
+        seconds = here.count("hermes_mqtt_outage_seconds_total")
+    last = caplog.records[-1].message
+    assert last.endswith(f"MQTT 5: back after {seconds:.1f} s; what devices published meanwhile without retain is lost")
+
+
+def test_two_links_of_one_client_id_are_one_complaint_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They send each other away, ever more slowly, and the log is not filled with it."""
+    options = LinkOptions(client_id="hermes-1")
+    with mosquitto(tmp_path) as broker, site(broker.port, options=options) as first:
+        first.up()
+        with site(broker.port, options=options) as second:
+            wait_until(lambda: min(each.count("hermes_mqtt_outages_total") for each in (first, second)) >= 6)
+            assert first.client._backoff._bound_s == second.client._backoff._bound_s == 0.05
+    lines = [record.message for record in caplog.records]
+    hints = [line for line in lines if "does another client use the same --mqtt-client-id?" in line]
+    assert len(hints) == 2
+    assert len(lines) == 6

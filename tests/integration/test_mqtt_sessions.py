@@ -1,0 +1,157 @@
+"""Sessions that the broker keeps: what is not lost during an outage, and what Hermes says of itself in CONNECT."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from hermes.settings.mqtt import LinkOptions
+from tests.support.brokers import CONNECT, Peer, mosquitto, scripted
+from tests.support.programs import wait_until
+from tests.support.proxies import proxy
+from tests.support.sites import TOPIC, site
+
+KEPT = LinkOptions(client_id="gateway1", clean_start=False, session_expiry_s=600, qos=1)
+
+
+def test_a_kept_session_brings_what_was_published_meanwhile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once each, in order, and the log says so."""
+    caplog.set_level(logging.INFO)
+    with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=KEPT) as here:
+        here.up()
+        broker.publish(TOPIC, "0", "-q", "1")
+        here.hears(b"0")
+        between.refuse()
+        between.cut()
+        here.down("")
+        broker.publish_lines(TOPIC, [f"{number}" for number in range(1, 101)], "-q", "1")
+        between.accept()
+        here.up()
+        broker.publish(TOPIC, "101", "-q", "1")
+        here.hears(*(b"%d" % number for number in range(102)))
+    lines = [record.message for record in caplog.records if "back after" in record.message]
+    assert lines[-1].endswith("the broker kept what devices published meanwhile with QoS 1, as far as its queue goes")
+
+
+def test_a_kept_session_outlives_hermes(tmp_path: Path) -> None:
+    """A restart of Hermes loses nothing that was published with QoS 1; a trial with the same settings takes nothing."""
+    with mosquitto(tmp_path) as broker:
+        with site(broker.port, options=KEPT) as here:
+            here.up()
+        broker.publish(TOPIC, "1", "-q", "1")
+        with site(broker.port, options=KEPT.for_a_trial()) as here:
+            here.up()
+        with site(broker.port, options=KEPT) as here:
+            here.hears(b"1")
+
+
+def test_a_retained_value_that_changed_meanwhile_arrives_with_a_kept_session_too(tmp_path: Path) -> None:
+    """With QoS 0 it waits in no queue; what did not change is told to nobody again."""
+    with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=KEPT) as here:
+        here.up()
+        broker.publish(TOPIC, "old", "-r")
+        broker.publish(f"{TOPIC}/2", "same", "-r")
+        here.hears(b'"old"', b'"same"')
+        between.refuse()
+        between.cut()
+        here.down("")
+        broker.publish(TOPIC, "new", "-r")
+        between.accept()
+        here.up()
+        broker.publish(f"{TOPIC}/3", "last")
+        wait_until(lambda: here.heard.data[-1] == b'"last"')
+        assert here.heard.data == [b'"old"', b'"same"', b'"new"', b'"last"']
+
+
+def test_a_session_that_the_broker_lost_is_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is told that something was kept."""
+    caplog.set_level(logging.INFO)
+    with mosquitto(tmp_path) as broker, site(broker.port, options=KEPT) as here:
+        here.up()
+        wait_until(lambda: here.count("hermes_mqtt_connects_total") == 1)
+        broker.stop()
+        here.down("")
+        broker.start()
+        here.up()
+    lines = [record.message for record in caplog.records if "back after" in record.message]
+    assert "the broker had not kept the session" in lines[-1]
+
+
+def test_a_message_of_qos_1_is_acknowledged() -> None:
+    """By paho, when the bridge has it."""
+    acknowledged: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.accept()
+        packet_id, filters, _ = peer.read_subscribe(5, qos=1)
+        assert filters
+        peer.send(9, packet_id + b"\0\1")
+        topic = TOPIC.encode()
+        peer.send(3, len(topic).to_bytes(2, "big") + topic + b"\0\x07" + b"\0" + b"1", flags=0b0010)
+        kind, body = peer.read()
+        assert kind == 4
+        acknowledged.append(body[:2])
+        peer.until_closed()
+
+    with scripted(script) as broker, site(broker.port, options=KEPT) as here:
+        here.hears(b"1")
+        wait_until(lambda: acknowledged)
+    assert acknowledged == [b"\0\x07"]
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "properties"),
+    [
+        (LinkOptions(), 0b10, b"\x27\0\x20\0\0"),
+        (LinkOptions(receive_maximum=20, keepalive_s=7), 0b10, b"\x21\0\x14\x27\0\x20\0\0"),
+        (KEPT, 0b00, b"\x11\0\0\x02\x58\x27\0\x20\0\0"),
+    ],
+)
+def test_the_options_are_in_connect(options: LinkOptions, flags: int, properties: bytes) -> None:
+    """MQTT 5 §3.1.2: clean start, keepalive, session expiry, receive maximum, maximum packet size."""
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        kind, body = peer.read()
+        assert kind == CONNECT
+        seen.append(body)
+        peer.until_closed()
+
+    with scripted(script) as broker, site(broker.port, options=options):
+        wait_until(lambda: seen)
+    body = seen[0]
+    assert body[7] == flags
+    assert int.from_bytes(body[8:10], "big") == options.keepalive_s
+    sent = body[11 : 11 + body[10]]
+    assert sorted(_properties(sent)) == sorted(_properties(properties))
+    if options.client_id is not None:
+        assert body.endswith(options.client_id.encode())
+
+
+def test_with_3_1_1_a_kept_session_is_no_clean_session() -> None:
+    """MQTT 3.1.1 §3.1.2.4; for how long it is kept, is the broker's affair."""
+    seen: list[bytes] = []
+
+    def refuse(peer: Peer) -> None:
+        peer.read_connect()
+        peer.send(2, b"\0\1")
+        peer.until_closed()
+
+    def script(peer: Peer) -> None:
+        seen.append(peer.read()[1])
+        peer.until_closed()
+
+    with scripted(refuse, script) as broker, site(broker.port, options=KEPT):
+        wait_until(lambda: seen)
+    assert (seen[0][6], seen[0][7]) == (4, 0)
+
+
+def _properties(raw: bytes) -> list[bytes]:
+    """The properties of a CONNECT, as far as Hermes sends them, one by one."""
+    sizes = {0x11: 5, 0x21: 3, 0x27: 5}
+    found = []
+    while raw:
+        size = sizes[raw[0]]
+        found.append(raw[:size])
+        raw = raw[size:]
+    return found

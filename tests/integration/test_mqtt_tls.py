@@ -1,0 +1,328 @@
+"""TLS to the broker, and the other ways to reach it: what is trusted, what is shown, and words for what fails."""
+
+import gc
+import ipaddress
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from hermes.metrics import Metrics
+from hermes.mqtt.client import MqttClient
+from hermes.mqtt.failures import reason
+from hermes.mqtt.net import dial as dialling
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.tls import TlsOptions
+from tests.support.brokers import Peer, mosquitto, scripted
+from tests.support.certificates import LOOPBACK, Authority, Signed
+from tests.support.programs import free_port, wait_until
+from tests.support.sites import TOPIC, Site, quick, site
+
+BURST = 3_000
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Whom the tests trust."""
+    return Authority(tmp_path)
+
+
+def tls_lines(signed: Signed) -> tuple[str, str]:
+    """A listener's lines for this certificate."""
+    return f"certfile {signed.certificate}", f"keyfile {signed.key}"
+
+
+def tls_url(port: int) -> MqttUrl:
+    """The broker at this port, over TLS."""
+    return MqttUrl("127.0.0.1", port, tls=True)
+
+
+def trusting(authority: Authority, shown: Signed | None = None, *alpn: str) -> LinkOptions:
+    """Options with this authority and, where given, a certificate to show."""
+    if shown is None:
+        return LinkOptions(tls=TlsOptions(authority.certificate, alpn=alpn))
+    return LinkOptions(tls=TlsOptions(authority.certificate, shown.certificate, shown.key, alpn))
+
+
+def carries_a_burst(here: Site, url: MqttUrl, options: LinkOptions, large_bytes: int = 300_000) -> None:
+    """Whatever the layers below have read ahead, nothing is left lying; a large payload goes through both ways."""
+    publisher = MqttClient(url, metrics=Metrics(), options=options, backoff=quick())
+    publisher.start()
+    here.up()
+    wait_until(lambda: publisher.online)
+    large = b"x" * large_bytes
+    wait_until(partial(publisher.publish, TOPIC, large))
+    for number in range(BURST):
+        wait_until(partial(publisher.publish, TOPIC, b"%d" % number))
+    here.hears(b'"' + large + b'"', *(b"%d" % number for number in range(BURST)))
+    publisher.stop()
+
+
+def test_mqtts_carries_a_burst(tmp_path: Path, authority: Authority) -> None:
+    """With the certificate of an authority that a file names."""
+    with mosquitto(tmp_path, *tls_lines(authority.sign("broker", LOOPBACK))) as broker:
+        url, options = tls_url(broker.port), trusting(authority)
+        with site(url, options=options) as here:
+            carries_a_burst(here, url, options)
+
+
+def test_what_the_system_trusts_is_trusted_without_a_file(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE is how a test changes that."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with (
+        mosquitto(tmp_path, *tls_lines(authority.sign("broker", LOOPBACK))) as broker,
+        site(tls_url(broker.port)) as here,
+    ):
+        here.up()
+
+
+def test_an_unknown_authority_is_refused_in_words(
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error, once; and no socket stays open."""
+    signed = Authority(tmp_path, "another authority").sign("broker", LOOPBACK)
+    with mosquitto(tmp_path, *tls_lines(signed)) as broker:
+        with site(tls_url(broker.port), options=trusting(authority)) as here:
+            here.down("certificate is not trusted: unable to get local issuer certificate; give the certificate of")
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, ssl.SSLSocket) and thing.fileno() != -1]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_an_expired_certificate_is_refused_in_words(tmp_path: Path, authority: Authority) -> None:
+    """Whoever reads it knows what to renew."""
+    signed = authority.sign("broker", LOOPBACK, days=-1)
+    with (
+        mosquitto(tmp_path, *tls_lines(signed)) as broker,
+        site(tls_url(broker.port), options=trusting(authority)) as here,
+    ):
+        here.down("certificate has expired; renew the broker's certificate")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (x509.DNSName("elsewhere.example"), "IP address mismatch"),
+        (x509.IPAddress(ipaddress.ip_address("127.0.0.2")), "IP address mismatch"),
+    ],
+)
+def test_a_certificate_for_another_host_is_refused_in_words(
+    tmp_path: Path, authority: Authority, name: x509.GeneralName, words: str
+) -> None:
+    """The host's name is always checked."""
+    with (
+        mosquitto(tmp_path, *tls_lines(authority.sign("broker", name))) as broker,
+        site(tls_url(broker.port), options=trusting(authority)) as here,
+    ):
+        here.down(words)
+        assert "write an address or name into --mqtt-url that the certificate has" in here.link.missing[0]
+
+
+def test_a_host_name_that_the_certificate_lacks_is_refused_in_words(tmp_path: Path, authority: Authority) -> None:
+    """By name as by address."""
+    signed = authority.sign("broker", x509.DNSName("elsewhere.example"))
+    with (
+        mosquitto(tmp_path, *tls_lines(signed)) as broker,
+        site(MqttUrl("localhost", broker.port, tls=True), options=trusting(authority)) as here,
+    ):
+        here.down("Hostname mismatch, certificate is not valid for 'localhost'; write a name into --mqtt-url")
+
+
+def test_a_broker_that_wants_a_certificate_gets_ours(tmp_path: Path, authority: Authority) -> None:
+    """And says so where it does not, or does not accept it: with TLS 1.3 after the handshake, with 1.2 in it."""
+    lines = (
+        *tls_lines(authority.sign("broker", LOOPBACK)),
+        f"cafile {authority.certificate}",
+        "require_certificate true",
+    )
+    stranger = Authority(tmp_path, "strange authority").sign("stranger")
+    for version in ("tlsv1.3", "tlsv1.2"):
+        with mosquitto(tmp_path, *lines, f"tls_version {version}") as broker:
+            url = tls_url(broker.port)
+            with site(url, options=trusting(authority, authority.sign("hermes"))) as here:
+                here.up()
+            with site(url, options=trusting(authority)) as here:
+                here.down("--mqtt-cert-file")
+            with site(url, options=trusting(authority, stranger)) as here:
+                here.down("the broker does not accept our certificate: look at --mqtt-cert-file")
+
+
+def test_a_renewed_certificate_holds_from_the_next_connection_on(tmp_path: Path, authority: Authority) -> None:
+    """Without a restart."""
+    lines = tls_lines(authority.sign("broker", LOOPBACK))
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(Authority(tmp_path, "old authority").certificate.read_bytes())
+    with (
+        mosquitto(tmp_path, *lines) as broker,
+        site(tls_url(broker.port), options=LinkOptions(tls=TlsOptions(trusted))) as here,
+    ):
+        here.down("not trusted")
+        trusted.write_bytes(authority.certificate.read_bytes())
+        here.up()
+        trusted.unlink()
+        broker.stop()
+        broker.start()
+        here.down("cannot read")
+
+
+def test_plain_mqtt_to_a_tls_port_is_said_so(tmp_path: Path, authority: Authority) -> None:
+    """Rather than *closed without an answer*."""
+
+    def alert(peer: Peer) -> None:
+        peer.read_connect()
+        peer.socket.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # what OpenSSL says to a stranger (RFC 8446 §6)
+        peer.until_closed()
+
+    with scripted(alert) as broker, site(broker.port) as here:
+        here.down("what answers there speaks TLS: write mqtts:// for mqtt://")
+
+
+def test_tls_to_a_plain_port_is_said_so(tmp_path: Path) -> None:
+    """mosquitto closes; others answer in their own protocol."""
+
+    def answer(peer: Peer) -> None:
+        peer.socket.recv(10_000)
+        peer.socket.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with mosquitto(tmp_path) as broker, site(tls_url(broker.port)) as here:
+        here.down("closed the connection during the TLS handshake: does this port speak TLS?")
+    with scripted(answer) as other, site(tls_url(other.port)) as here:
+        here.down("does not speak TLS: write mqtt:// for mqtts://")
+
+
+def test_mqtt_to_an_http_port_is_said_so() -> None:
+    """As where ws:// was meant."""
+
+    def answer(peer: Peer) -> None:
+        peer.read_connect()
+        peer.socket.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        peer.until_closed()
+
+    with scripted(answer) as broker, site(broker.port) as here:
+        here.down("what answers there speaks HTTP: write ws:// for mqtt://")
+
+
+def test_an_alpn_protocol_is_asked_for(authority: Authority) -> None:
+    """Some brokers have MQTT on port 443 by its name; a name that they lack is an error in words."""
+    signed = authority.sign("broker", LOOPBACK)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(signed.certificate, signed.key)
+    context.set_alpn_protocols(["mqtt"])
+    chosen: list[str | None] = []
+
+    def script(peer: Peer) -> None:
+        with context.wrap_socket(peer.socket, server_side=True) as secured:
+            chosen.append(secured.selected_alpn_protocol())
+            encrypted = Peer(secured)
+            encrypted.grant(encrypted.accept())
+            encrypted.until_closed()
+
+    with scripted(script) as broker, site(tls_url(broker.port), options=trusting(authority, None, "x", "mqtt")) as here:
+        here.up()
+    assert chosen == ["mqtt"]
+
+
+def test_tls_is_1_2_or_later_and_names_are_checked(authority: Authority) -> None:
+    """Nothing turns that off."""
+    context = TlsOptions(authority.certificate).context()
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port where connections are accepted, and that is all."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["mqtts", "ws", "wss"])
+def test_a_handshake_that_is_not_answered_is_given_up(
+    scheme: str, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after as long as the other side likes."""
+    monkeypatch.setattr(dialling, "HANDSHAKES_TIMEOUT_S", 0.3)
+    with site(parse_mqtt_url(f"{scheme}://127.0.0.1:{silent_port}")) as here:
+        here.down("timed out", timeout_s=3)
+
+
+@pytest.mark.parametrize("scheme", ["mqtt", "mqtts", "wss"])
+def test_stopping_interrupts_a_handshake(scheme: str, silent_port: int) -> None:
+    """Hermes is not held up by a broker that says nothing."""
+    client = MqttClient(parse_mqtt_url(f"{scheme}://127.0.0.1:{silent_port}"), metrics=Metrics())
+    client.start()
+    wait_until(lambda: client._connection is not None and client._connection._client.dial is not None)
+    began_s = time.monotonic()
+    client.stop()
+    assert time.monotonic() - began_s < 1
+    assert not client._thread.is_alive()
+
+
+def test_a_dead_address_does_not_take_the_time_of_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with two addresses, of which the first swallows everything."""
+    monkeypatch.setattr(dialling, "TCP_TIMEOUT_S", 0.6)
+    with socket.socket() as full, mosquitto(tmp_path) as broker:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname()), socket.socket() as waiting:
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())  # its queue is full now: the next is not answered
+            addresses = [full.getsockname(), ("127.0.0.1", broker.port)]
+            found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            with site(MqttUrl("two.example", broker.port)) as here:
+                here.up()
+
+
+def test_a_unix_socket_is_a_broker_too(tmp_path: Path) -> None:
+    """With the same reading ahead; one that is not there says so."""
+    path = tmp_path / "mosquitto.sock"
+    with mosquitto(tmp_path, f"listener 0 {path}") as broker:
+        url = parse_mqtt_url(f"unix://{path}")
+        wait_until(path.exists)
+        with site(url) as here:
+            carries_a_burst(here, url, LinkOptions())
+            broker.stop()
+            path.unlink(missing_ok=True)
+            here.down("the broker cannot be reached: No such file or directory")
+
+
+def test_websockets_carry_a_burst(tmp_path: Path) -> None:
+    """Through a real broker's listener."""
+    port = free_port()
+    with mosquitto(tmp_path, f"listener {port} 127.0.0.1", "protocol websockets"):
+        url = parse_mqtt_url(f"ws://127.0.0.1:{port}/mqtt")
+        with site(url) as here:
+            carries_a_burst(here, url, LinkOptions(), 1_000)  # mosquitto 2.0.11 gets stuck in larger ones, without TLS
+
+
+def test_websockets_over_tls_carry_a_burst(tmp_path: Path, authority: Authority) -> None:
+    """All three layers below MQTT."""
+    port = free_port()
+    lines = tls_lines(authority.sign("broker", LOOPBACK))
+    with mosquitto(tmp_path, f"listener {port} 127.0.0.1", "protocol websockets", *lines):
+        url, options = parse_mqtt_url(f"wss://127.0.0.1:{port}"), trusting(authority)
+        with site(url, options=options) as here:
+            carries_a_burst(here, url, options)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ssl.SSLError(1, "[SSL: ODD] odd"), "the TLS connection failed"),
+        (ssl.SSLEOFError(8, "EOF"), "does this port speak TLS?"),
+        (socket.gaierror(-2, "Name or service not known"), "name cannot be resolved"),
+    ],
+)
+def test_tls_and_names_fail_in_words(error: OSError, words: str) -> None:
+    """Also in ways that nobody foresaw."""
+    assert words in reason(error)

@@ -1,0 +1,190 @@
+"""The walk of device data, from mosquitto_pub to an open socket."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.brokers import Broker, mosquitto
+from tests.support.gateways import Hermes, MakeHermes, eventually, token
+
+TENANT = "52f14cd4-0000-4fbd-8f87-4025e1d49242"
+DEV_EUI = "a81758fffe0345bc"
+UPLINK_TOPIC = f"application/17c82e96-0000-4f38-aef3-f83d48582d97/device/{DEV_EUI}/event/up"
+UPLINK = {
+    "deduplicationId": "3ac7e3c4-0000-4b8d-9386-a5c902f9202d",
+    "time": "2026-07-18T09:34:15.775023242+00:00",
+    "deviceInfo": {
+        "tenantId": TENANT,
+        "tenantName": "Test site",
+        "applicationName": "Cold rooms",
+        "deviceName": "Room 4",
+        "devEui": DEV_EUI,
+    },
+    "fCnt": 17,
+    "fPort": 2,
+    "data": "AQDi",
+    "object": {"temperature": 22.6},
+    "rxInfo": [{"gatewayId": "0016c001f1530000", "rssi": -36, "snr": 10.5}],
+}
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A real broker."""
+    with mosquitto(tmp_path) as running:
+        yield running
+
+
+async def connected(make_hermes: MakeHermes, broker: Broker, *topics: str) -> Hermes:
+    """A server that is subscribed."""
+    given = {"topics": list(topics)} if topics else {}
+    hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}", **given)
+    await eventually(lambda: hermes.server.link.ready)
+    return hermes
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_a_chirpstack_uplink_reaches_its_tenant_and_its_device_only(
+    make_hermes: MakeHermes, broker: Broker
+) -> None:
+    """The tenant is in the payload; another tenant's token gets 1008 there, and silence on the device."""
+    hermes = await connected(make_hermes, broker, "chirpstack")
+    tenant = await hermes.open(f"/ws/tenant/{TENANT}", token(tenant_id=TENANT))
+    device = await hermes.open(f"/ws/device/{DEV_EUI}", token(tenant_id=TENANT))
+    foreign_device = await hermes.open(f"/ws/device/{DEV_EUI}", token("456", "luis", tenant_id="globex"))
+    foreign_tenant = await hermes.open(f"/ws/tenant/{TENANT}", token("456", "luis", tenant_id="globex"))
+    assert await foreign_tenant.closed() == (1008, "forbidden")
+    broker.publish(UPLINK_TOPIC, json.dumps(UPLINK))
+    for socket in (tenant, device):
+        frame = await socket.hear()
+        assert (frame["tenant_id"], frame["device_id"], frame["series"]) == (TENANT, DEV_EUI, "up")
+        assert (frame["topic"], frame["data"]) == (UPLINK_TOPIC, UPLINK)
+        assert set(frame) == {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp"}
+        await socket.silence()
+    await foreign_device.silence()
+
+
+PAYLOADS = [
+    (b'{"value": 21.40, "unit":"\xc2\xb0C"}', {"value": 21.4, "unit": "°C"}, None),
+    (b"21.5", 21.5, None),
+    (b"null", None, None),
+    (b"ON", "ON", "text"),
+    (b'1},"x":{', '1},"x":{', "text"),
+    (b"NaN", "NaN", "text"),
+    (b'{"a":NaN}', '{"a":NaN}', "text"),
+    (b'"\\ud800"', '"\\ud800"', "text"),
+    (b"\xff\xfe\x00", base64.b64encode(b"\xff\xfe\x00").decode(), "base64"),
+    (b"", None, None),
+    (b"x" * 1_048_576, "x" * 1_048_576, "text"),
+]
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_no_payload_breaks_its_frame_or_loses_the_next(make_hermes: MakeHermes, broker: Broker) -> None:
+    """JSON, text, bytes, nothing, a megabyte; in order."""
+    hermes = await connected(make_hermes, broker)
+    socket = await hermes.open("/ws/tenant/acme", token(tenant_id="acme"))
+    for payload, data, encoding in PAYLOADS:
+        broker.publish("tenants/acme/devices/d1/odd", payload)
+        frame = await socket.hear()
+        assert frame["data"] == data
+        assert frame.get("encoding") == encoding
+        assert set(frame) <= {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp", "encoding"}
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_what_maps_to_no_device_is_counted_and_harms_nobody(
+    make_hermes: MakeHermes, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Topics without a device, payloads without a tenant, payloads over the limit."""
+    hermes = await connected(make_hermes, broker, "hermes", "chirpstack")
+    socket = await hermes.open("/ws", token(tenant_id="acme"))
+    broker.publish("tenants//devices/d1/temp", "1")
+    broker.publish(UPLINK_TOPIC, '{"deviceInfo":{}}')
+    broker.publish(UPLINK_TOPIC, "not JSON")
+    broker.publish("tenants/acme/devices/d1/big", b"x" * 1_048_577)
+    broker.publish("tenants/acme/devices/d1/temp", "21")
+    assert (await socket.hear())["data"] == 21
+    dropped = {
+        reason: hermes.server.metrics.registry.get_sample_value("hermes_mqtt_dropped_total", {"reason": reason})
+        for reason in ("unmatched", "pointer", "too_large")
+    }
+    assert dropped == {"unmatched": 1, "pointer": 2, "too_large": 1}
+    assert "tenants//devices/d1/temp" in caplog.text
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_a_retained_value_is_marked_and_has_no_time(make_hermes: MakeHermes, broker: Broker) -> None:
+    """Only where the broker had kept it; the same topic live has its time."""
+    hermes = await connected(make_hermes, broker)
+    socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
+    broker.publish("tenants/acme/devices/d1/temp", "20", "-r")
+    frame = await socket.hear()
+    assert "retained" not in frame
+    assert isinstance(frame["timestamp"], int)
+    later = await connected(make_hermes, broker)
+    late_socket = await later.open("/ws/device/d1", token(tenant_id="acme"))
+    broker.publish("tenants/acme/devices/d1/temp", "21")
+    frame = await late_socket.hear()
+    while frame.get("retained"):  # it may have come just before the socket opened, or just after
+        assert frame["timestamp"] is None
+        frame = await late_socket.hear()
+    assert frame["data"] == 21
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_overlapping_templates_deliver_each_message_once(make_hermes: MakeHermes, broker: Broker) -> None:
+    """Although the broker sends two copies; the first matching template wins."""
+    hermes = await connected(
+        make_hermes, broker, "o/{device_id}/x;tenant_id=first", "o/b/{series...};tenant_id=second;device_id=d"
+    )
+    first = await hermes.open("/ws/tenant/first", token(tenant_id="first"))
+    second = await hermes.open("/ws/tenant/second", token(tenant_id="second"))
+    broker.publish("o/b/x", "1")
+    broker.publish("o/b/y", "2")
+    assert (await first.hear())["device_id"] == "b"
+    assert (await second.hear())["data"] == 2
+    await first.silence()
+    await second.silence()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_hermes: MakeHermes, broker: Broker) -> None:
+    """503 with what is missing while it is away, 200 and data again when it is back."""
+    hermes = await connected(make_hermes, broker)
+    assert (await hermes.request("/ready")).code == 200
+    broker.stop()
+    await eventually(lambda: not hermes.server.link.ready)
+    response = await hermes.request("/ready")
+    assert response.code == 503
+    answer = json.loads(response.body)
+    assert (answer["ready"], answer["mqtt"]) == (False, "down")
+    assert answer["missing"][0]
+    socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
+    assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": answer["since"]}
+    broker.start()
+    await eventually(lambda: hermes.server.link.ready, timeout_s=15)
+    assert (await hermes.request("/ready")).code == 200
+    up = await socket.hear()
+    assert (up["mqtt"], up["since"] > answer["since"]) == ("up", True)
+    broker.publish("tenants/acme/devices/d1/temp", "21")
+    assert (await socket.hear())["data"] == 21
+
+
+@pytest.mark.gen_test(timeout=15)
+async def test_a_narrowed_legacy_socket_hears_only_the_named_devices(make_hermes: MakeHermes, broker: Broker) -> None:
+    """And all again when none is left."""
+    hermes = await connected(make_hermes, broker)
+    socket = await hermes.open("/ws", token(tenant_id="acme"))
+    await socket.say({"action": "subscribe", "device": "d2"})
+    assert await socket.hear() == {"action": "subscribed", "devices": ["d2"]}
+    for device in ("d1", "d2"):
+        broker.publish(f"tenants/acme/devices/{device}/temp", "1")
+    assert (await socket.hear())["device_id"] == "d2"
+    await socket.say({"action": "unsubscribe", "device": "d2"})
+    assert await socket.hear() == {"action": "subscribed", "devices": []}
+    broker.publish("tenants/acme/devices/d1/temp", "1")
+    assert (await socket.hear())["device_id"] == "d1"

@@ -1,0 +1,149 @@
+"""``POST /notify``: who may call it, with a key and without any."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateways import KEY, Hermes, MakeHermes, token
+from tests.support.raw_request import JSON, code_of
+
+pytestmark = pytest.mark.usefixtures("complaints")
+
+# -- the key ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-API-Key": KEY},
+        {"x-api-key": "an older key"},
+        {"Authorization": f"Bearer {KEY}"},
+        {"Authorization": "bearer an older key"},
+        {"X-API-Key": KEY, "Host": "hermes.example", "X-Forwarded-For": "203.0.113.5", "Via": "1.1 proxy"},
+    ],
+    ids=str,
+)
+async def test_every_key_of_the_file_is_good(hermes: Hermes, headers: dict[str, str]) -> None:
+    """In either header, so that keys can be rotated; with a key a proxy may stand between."""
+    assert await code_of(hermes, headers | JSON) == (200, "")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-API-Key": ""},
+        {"X-API-Key": "wrong"},
+        {"X-API-Key": KEY[:-1]},
+        {"X-API-Key": KEY + "x"},
+        {"X-API-Key": KEY.upper()},
+        {"X-API-Key": f"{KEY}\nan older key".replace("\n", ", ")},
+        {"X-API-Key": "k\xe4y \xff"},
+        {"X-API-Key": "x" * 10_240},
+        {"Authorization": KEY},
+        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Bearer {token(is_superuser=True)}"},
+        {"Cookie": f"X-API-Key={KEY}"},
+    ],
+    ids=lambda headers: str(headers)[:40],
+)
+async def test_without_a_good_key_nothing_is_sent(hermes: Hermes, headers: dict[str, str]) -> None:
+    """Not even from this machine; a browser's token is no key."""
+    socket = await hermes.open("/ws/notifications", token())
+    assert await code_of(hermes, headers | JSON) == (401, "unauthorized")
+    await socket.silence()
+
+
+# -- without any key ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keyless(make_hermes: MakeHermes) -> Callable[[], Awaitable[Hermes]]:
+    """Starts a server without keys."""
+    return lambda: make_hermes(api_key_file=None)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Host": "localhost"},
+        {"Host": "localhost:8080"},
+        {"Host": "127.0.0.1"},
+        {"Host": "127.8.9.1:80"},
+        {"Host": "[::1]"},
+        {"Host": "[::1]:8080"},
+        {"Host": "localhost:8080", "Origin": "http://localhost:8080"},
+        {"Host": "127.0.0.1:8080", "Origin": "http://127.0.0.1:8080"},
+        {"X-API-Key": "whatever"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("local", ["127.0.0.1", "127.0.0.2"])
+async def test_without_keys_this_machine_may_notify(
+    keyless: Callable[[], Awaitable[Hermes]], headers: dict[str, str], local: str
+) -> None:
+    """From any loopback address, with a loopback host, and from the console's own page."""
+    assert await code_of(await keyless(), headers | JSON, local=local) == (200, "")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *[
+            {"Host": host}
+            for host in (
+                "evil.example",
+                "evil.example:8080",
+                "127.0.0.1.evil.example",
+                "localhost.evil.example",
+                "192.168.1.5",
+                "[2001:db8::1]",
+                "evil.example:127.0.0.1",
+            )
+        ],
+        *[
+            {"Origin": origin}
+            for origin in ("https://evil.example", "null", "http://localhost:1", "file://", "rubbish", "http://[::1")
+        ],
+        {"Host": "localhost", "Origin": "http://127.0.0.1"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+        {"Forwarded": "for=203.0.113.5"},
+        {"X-Forwarded-For": "203.0.113.5"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"x-forwarded-host": "localhost"},
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Anything": ""},
+        {"X-Real-IP": "127.0.0.1"},
+        {"x-real-ip": "127.0.0.1"},
+        {"Via": "1.1 localhost"},
+        {"Forwarded": ""},
+    ],
+    ids=str,
+)
+async def test_without_keys_pages_and_proxies_may_not_notify(
+    keyless: Callable[[], Awaitable[Hermes]], headers: dict[str, str]
+) -> None:
+    """No other name for this machine, no foreign page, and nothing that a proxy has passed on."""
+    hermes = await keyless()
+    socket = await hermes.open("/ws/notifications", token())
+    assert await code_of(hermes, headers | JSON) == (401, "unauthorized")
+    await socket.silence()
+
+
+@pytest.mark.gen_test
+async def test_a_key_file_ends_the_keyless_mode(make_hermes: MakeHermes, tmp_path: Path) -> None:
+    """One key is enough, blank lines are none."""
+    path = tmp_path / "one-key"
+    path.write_text("\n  only \n\n")
+    hermes = await make_hermes(api_key_file=path)
+    assert await code_of(hermes, JSON) == (401, "unauthorized")
+    assert await code_of(hermes, JSON | {"X-API-Key": ""}) == (401, "unauthorized")
+    assert await code_of(hermes, JSON | {"X-API-Key": "only"}) == (200, "")

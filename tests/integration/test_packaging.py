@@ -1,0 +1,179 @@
+"""What is shipped: the wheel, the unit file, the documents."""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hermes.cli.main import make_parser
+from hermes.ingest.drops import REASONS
+from hermes.metrics import Metrics
+from hermes.settings.load import load
+from hermes.settings.model import Settings
+from tests.support.gateways import SECRET
+from tests.support.paths import CHECKOUT
+from tests.support.programs import Program, needs
+
+DOCS = CHECKOUT / "docs"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy so that the checkout stays clean."""
+    folder = tmp_path_factory.mktemp("wheel")
+    names = ("hermes", "templates", "static", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+    subprocess.run(["cp", "-r", *(str(CHECKOUT / name) for name in names), str(folder)], check=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", "."]
+    subprocess.run(command, check=True, cwd=folder, timeout=120)
+    (built,) = (folder / "dist").glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_page_and_its_files(wheel: Path) -> None:
+    """Every template and static file of the checkout."""
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ("templates", "static"):
+        for path in (CHECKOUT / folder).rglob("*.*"):
+            assert f"hermes/{path.relative_to(CHECKOUT)}" in inside
+    assert "hermes/py.typed" in inside
+    assert not [name for name in inside if name.startswith(("tests", "bench", "templates", "static"))]
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of a clean environment that has the wheel and what it asks for."""
+    folder = tmp_path_factory.mktemp("clean")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=60)
+    subprocess.run([str(folder / "bin/pip"), "install", "--quiet", str(wheel)], check=True, timeout=300)
+    return folder / "bin/hermes"
+
+
+def test_the_wheel_serves_far_from_the_checkout(installed: Path, tmp_path: Path) -> None:
+    """The page and the client module come from inside the package."""
+    arguments = ["serve", "--port", "0", "--mqtt-url", "off"]
+    program = Program(arguments, {"HERMES_JWT_SECRET": SECRET}, launcher=(str(installed),), cwd=tmp_path)
+    try:
+        for path in ("/", "/static/hermes-client.js", "/static/console/console.css"):
+            with urllib.request.urlopen(program.url + path, timeout=5) as response:
+                assert response.status == 200
+                assert response.read()
+    finally:
+        assert program.end() == 0
+
+
+def test_the_unit_file_is_clean(tmp_path: Path) -> None:
+    """systemd finds nothing to say about it."""
+    verify = [needs("systemd-analyze"), "verify", str(CHECKOUT / "hermes.service")]
+    done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def drop_ins() -> list[str]:
+    """What the documents and the unit's own comments would have one write into `systemctl edit hermes`."""
+    comments = re.findall(r"^#   (.*)$", (CHECKOUT / "hermes.service").read_text(), re.MULTILINE)
+    pages = [page.read_text() for page in DOCS.glob("*.md")]
+    blocks = [text for page in pages for text in re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
+    return ["\n".join(comments[comments.index("[Service]") :]), *(text for text in blocks if "[Service]" in text)]
+
+
+@pytest.mark.parametrize("drop_in", drop_ins())
+def test_the_documented_drop_ins_suit_the_unit(drop_in: str, tmp_path: Path) -> None:
+    """systemd takes them, each credential that a variable names is loaded, and each variable is a setting's."""
+    shutil.copy(CHECKOUT / "hermes.service", tmp_path)
+    (tmp_path / "hermes.service.d").mkdir()
+    (tmp_path / "hermes.service.d" / "override.conf").write_text(drop_in + "\n")
+    verify = [needs("systemd-analyze"), "verify", str(tmp_path / "hermes.service")]
+    done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    variables = dict(re.findall(r"HERMES_(\w+)=(\S+)", drop_in))
+    assert variables
+    assert {name.lower() for name in variables} <= set(Settings.model_fields)
+    named = [value.removeprefix("%d/") for value in variables.values() if value.startswith("%d/")]
+    assert sorted(named) == sorted(re.findall(r"^LoadCredential=([\w.-]+):/etc/hermes/\1$", drop_in, re.MULTILINE))
+
+
+def test_the_units_state_is_where_the_documents_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device accounts of the service, which `hermes device` must be told of."""
+    (name,) = re.findall(r"^StateDirectory=(\w+)$", (CHECKOUT / "hermes.service").read_text(), re.MULTILINE)
+    monkeypatch.setenv("STATE_DIRECTORY", f"/var/lib/{name}")
+    folder = load(Settings, {"dev": "true", "broker_listen": "127.0.0.1:1883"}).device_listener
+    assert folder is not None
+    assert f"--broker-state-dir {folder.folder} add" in (DOCS / "devices.md").read_text()
+
+
+def test_every_setting_is_documented() -> None:
+    """Flag and variable, in docs/configuration.md; and every flag there exists."""
+    text = (DOCS / "configuration.md").read_text()
+    for name in Settings.model_fields:
+        assert f"`HERMES_{name.upper()}`" in text, name
+    (commands,) = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    actions = [action for parser in commands.choices.values() for action in parser._actions]
+    flags = {flag for action in actions for flag in action.option_strings}
+    for flag in re.findall(r"`(--[a-z-]+)", text):
+        assert flag in flags, flag
+
+
+def test_the_documented_file_suits_the_unit(tmp_path: Path) -> None:
+    """The service's own user cannot read root's secret files: the example leaves them to the unit's credentials."""
+    (example,) = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
+    assert not [name for name in tomllib.loads(example) if name.endswith("_file")]
+    unit = re.sub(r"^#.*\n", "", (CHECKOUT / "hermes.service").read_text(), flags=re.MULTILINE)
+    credentials = dict(re.findall(r"HERMES_(\w+)=%d/([\w-]+)", unit))
+    assert sorted(credentials.values()) == sorted(re.findall(r"^LoadCredential=([\w-]+):", unit, re.MULTILINE))
+    (tmp_path / "hermes.toml").write_text(example)
+    (tmp_path / "credential").write_text(SECRET)
+    given = {name.lower(): str(tmp_path / "credential") for name in credentials}
+    settings = load(Settings, given | {"config": str(tmp_path / "hermes.toml")})
+    assert (settings.host, settings.secret, settings.api_keys) == ("0.0.0.0", SECRET, (SECRET,))
+
+
+def anchors(document: Path) -> set[str]:
+    """What a link can point at within it: its headings, as GitHub and GitLab name them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_documents_links_lead_somewhere() -> None:
+    """Every relative link of the README and the docs, and the heading in it that is meant."""
+    for document in (CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *DOCS.glob("*.md")):
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text()):
+            page = document.parent / target if target else document
+            assert page.exists(), f"{document.name} links to {target}"
+            assert not anchor or anchor in anchors(page), f"{document.name} links to {target}#{anchor}"
+
+
+def test_every_metric_is_documented() -> None:
+    """Each name on /metrics stands in a table of docs/operations.md, and each name there exists."""
+    names = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()
+    }
+    text = (DOCS / "operations.md").read_text()
+    assert len(names) > 25
+    assert names - set(re.findall(r"`(hermes_\w+)", text)) == set()
+    rows = "\n".join(re.findall(r"^\|.*$", text, re.MULTILINE))
+    assert set(re.findall(r"`(hermes_\w+)", rows)) - names == set()
+
+
+def test_every_reason_for_a_loss_is_documented() -> None:
+    """In the table of docs/operations.md, and no other."""
+    text = (DOCS / "operations.md").read_text()
+    table = text[text.index("| `reason` | the message |") :].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) - {"reason"} == set(REASONS)
+
+
+def test_close_codes_and_errors_are_documented() -> None:
+    """Every machine word that a client can get stands in docs/protocol.md."""
+    text = (DOCS / "protocol.md").read_text()
+    source = "".join(path.read_text() for path in (CHECKOUT / "hermes").rglob("*.py"))
+    words = set(re.findall(r'Close\(\d+, "(\w+)"', source))
+    words |= set(re.findall(r'ClientFault\("(\w+)"', source))
+    words |= set(re.findall(r'InvalidRequest\([^"]{0,20}"(\w+)"', source))
+    assert len(words) > 15
+    assert not [word for word in words if f"`{word}" not in text]

@@ -1,0 +1,340 @@
+"""How sockets end: by the client, by its silence or slowness, by what it sends, and by the server."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from hermes.log import MaskingFormatter
+from tests.support.gateways import Hermes, MakeHermes, eventually, token
+from tests.support.raw_socket import CLOSE, FIN, OPCODE, PING, PONG, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
+
+pytestmark = pytest.mark.usefixtures("complaints")
+
+ROUTES = ["/ws/notifications", "/ws/tenant/acme", "/ws/device/d1", "/ws"]
+ACME = token(tenant_id="acme")
+MIB = 1024 * 1024
+TOO_BIG = (1009, "message_too_big")
+Attack = Callable[[RawSocket], Awaitable[None]]
+DEFLATE = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+
+
+async def nobody_listens(hermes: Hermes) -> bool:
+    """Whether a notification to user 123 finds no socket."""
+    return (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"] is False
+
+
+def retry_ms(reason: str | None, word: str) -> int:
+    """The hint after the machine word."""
+    match = re.fullmatch(rf"{word};retry_ms=(\d+)", reason or "")
+    assert match, reason
+    return int(match[1])
+
+
+# -- by the client ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x03\xe9going away", b"\x0f\xa0", b"\x03\xe8\xff"]
+)
+async def test_a_clients_close_ends_the_connection(hermes: Hermes, payload: bytes) -> None:
+    """Whatever its code and reason, and nobody is there afterwards."""
+    raw = await open_raw(hermes, "/ws/notifications", ACME)
+    await raw.send(CLOSE, payload)
+    await raw.ended()
+    assert await nobody_listens(hermes)
+
+
+@pytest.mark.gen_test
+async def test_a_normal_close_is_answered_with_the_same_code(hermes: Hermes) -> None:
+    """As RFC 6455 §5.5.1 has it."""
+    raw = await open_raw(hermes, "/ws/notifications", ACME)
+    await raw.send(CLOSE, b"\x03\xe8bye")
+    frame = await raw.frame()
+    assert frame is not None
+    assert frame[0] & OPCODE == CLOSE
+    assert frame[1][:2] == b"\x03\xe8"
+    await raw.ended()
+
+
+@pytest.mark.gen_test
+async def test_a_client_cannot_forge_log_lines(hermes: Hermes, caplog: pytest.LogCaptureFixture) -> None:
+    """Line feeds in its close reason or in its name do not begin a new line in the log."""
+    caplog.set_level(logging.INFO)
+    raw = await open_raw(hermes, "/ws", token("1\nforged", "ana\nforged"))
+    await raw.send(CLOSE, b"\x03\xe8bye\r\nforged")
+    await raw.ended()
+    await (await hermes.open("/ws?tenant_id=a%0Aforged", token())).closed()
+    lines = [MaskingFormatter().format(record) for record in caplog.records if record.name.startswith("hermes")]
+    assert any("forged" in line for line in lines), "what was said is logged"
+    assert not [line for line in lines if "\n" in line]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ROUTES)
+async def test_a_vanished_client_is_forgotten(hermes: Hermes, path: str) -> None:
+    """A reset and an end without a close frame leave nothing behind."""
+    reset, ended = [await open_raw(hermes, path, ACME) for _ in range(2)]
+    reset.reset()
+    ended.writer.close()
+    await eventually(lambda: not hermes.server.hub.sessions)
+    metrics = (await hermes.request("/metrics")).body.decode()
+    route = "/".join(path.split("/")[:3])
+    assert f'hermes_sockets_open{{route="{route}"}} 0.0' in metrics
+
+
+# -- by what it sends ---------------------------------------------------------------------------------------------
+
+
+async def too_long(raw: RawSocket) -> None:
+    """The start of a frame of 2 MiB and some of it."""
+    await raw.send_bytes(bytes([FIN | TEXT, 0x80 | 127]) + (2 * MIB).to_bytes(8, "big") + b"mask" + b"x" * 4096)
+
+
+async def absurdly_long(raw: RawSocket) -> None:
+    """A frame that claims to hold 2^63 - 1 bytes."""
+    await raw.send_bytes(bytes([FIN | TEXT, 0x80 | 127]) + (2**63 - 1).to_bytes(8, "big") + b"mask")
+
+
+async def bomb(raw: RawSocket) -> None:
+    """A few kilobytes that inflate to 20 MiB."""
+    await raw.send(TEXT, deflated(b"x" * 20 * MIB), flags=FIN | RSV1)
+
+
+async def small_bomb(raw: RawSocket) -> None:
+    """A few hundred bytes that inflate to 900 KiB."""
+    await raw.send(TEXT, deflated(b"x" * 900 * 1024), flags=FIN | RSV1)
+
+
+async def not_deflate(raw: RawSocket) -> None:
+    """A compressed frame that is not."""
+    await raw.send(TEXT, b"\xff\xff\xff\xff", flags=FIN | RSV1)
+
+
+async def not_utf8(raw: RawSocket) -> None:
+    """A text frame that is not text."""
+    await raw.send(TEXT, b'{"action":"ping","s":"\xff"}')
+
+
+async def surrogate(raw: RawSocket) -> None:
+    """A lone surrogate written as bytes, which is not UTF-8."""
+    await raw.send(TEXT, b'{"action":"ping","s":"\xed\xa0\x80"}')
+
+
+async def reserved_bits(raw: RawSocket) -> None:
+    """A frame of an extension that nobody agreed on."""
+    await raw.send(TEXT, b"{}", flags=FIN | 0x20)
+
+
+async def unknown_opcode(raw: RawSocket) -> None:
+    """An opcode that does not exist."""
+    await raw.send(0x5, b"{}")
+    await raw.send(CLOSE, b"")
+
+
+async def stray_continuation(raw: RawSocket) -> None:
+    """The rest of a message that never began."""
+    await raw.send(0, b"{}")
+
+
+async def fragmented_ping(raw: RawSocket) -> None:
+    """A control frame in pieces."""
+    await raw.send(PING, b"", flags=0)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "attack",
+    [
+        too_long,
+        absurdly_long,
+        bomb,
+        small_bomb,
+        not_deflate,
+        not_utf8,
+        surrogate,
+        reserved_bits,
+        unknown_opcode,
+        stray_continuation,
+        fragmented_ping,
+    ],
+)
+async def test_what_breaks_the_protocol_ends_its_own_socket_only(hermes: Hermes, attack: Attack) -> None:
+    """It may be cut; where a close frame comes its reason is one of the table; nobody else notices."""
+    other = await hermes.open("/ws/notifications", token("456"))
+    raw = await open_raw(hermes, "/ws/notifications", ACME, headers=DEFLATE)
+    await attack(raw)
+    frame = await raw.close_frame()
+    if attack in (too_long, absurdly_long, bomb):
+        assert frame in (None, TOO_BIG)
+    elif attack is small_bomb:
+        assert frame == TOO_BIG
+    await raw.send(CLOSE, b"")
+    await raw.ended()
+    assert await nobody_listens(hermes)
+    await other.silence()
+
+
+@pytest.mark.gen_test
+async def test_a_message_of_many_mebibytes_harms_nobody_else(hermes: Hermes) -> None:
+    """Its own connection is cut; a notification to another user arrives as ever."""
+    other = await hermes.open("/ws/notifications", token("456"))
+    raw = await open_raw(hermes, "/ws/notifications", ACME)
+    await raw.send(TEXT, b"x" * 4 * MIB)
+    assert await raw.close_frame() in (None, TOO_BIG)
+    assert (await hermes.notify({"user_id": 456, "title": "n", "message": ""}))["sent"]
+    assert (await other.hear())["title"] == "n"
+
+
+@pytest.mark.gen_test
+async def test_what_comes_after_the_servers_close_is_ignored(hermes: Hermes) -> None:
+    """Frames that were under way get no answer, also not those that are faults."""
+    raw = await open_raw(hermes, "/ws/notifications", ACME)
+    await raw.send(2, b"x")
+    for text in (b'{"action":"ping"}', b"{", b'{"action":"refresh","token":"x"}'):
+        await raw.send(TEXT, text)
+    frame = await raw.frame()
+    assert frame is not None
+    assert frame[0] & OPCODE == CLOSE
+    assert frame[1][2:] == b"binary_not_supported"
+    assert await nobody_listens(hermes)
+    await raw.send(CLOSE, b"\x03\xeb")
+    assert await raw.frame() is None
+
+
+# -- by its silence -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test(timeout=12)
+async def test_a_silent_socket_is_dropped_without_a_close_frame(make_hermes: MakeHermes) -> None:
+    """Protocol pings go out; who answers them stays, whose pong is missing is cut, and sees 1006."""
+    hermes = await make_hermes(ping_interval_s="1", ping_timeout_s="1")
+    answering, silent = [await open_raw(hermes, "/ws/notifications", ACME) for _ in range(2)]
+    started_s = time.monotonic()
+
+    async def answer_pings() -> int:
+        pongs = 0
+        while (frame := await answering.frame()) is not None and frame[0] == FIN | PING:
+            await answering.send(PONG, frame[1])
+            pongs += 1
+        assert frame is not None, "who answers was dropped"
+        return pongs
+
+    answers = asyncio.ensure_future(answer_pings())
+    frames = []
+    while (frame := await silent.frame()) is not None:
+        frames.append(frame[0])
+    assert frames
+    assert set(frames) == {FIN | PING}, "pings only, no close frame"
+    assert 1 < time.monotonic() - started_s < 7
+    assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"]
+    assert await answers >= 1
+
+
+@pytest.mark.gen_test
+async def test_a_clients_own_ping_is_answered(hermes: Hermes) -> None:
+    """With its payload, as RFC 6455 §5.5.3 has it."""
+    raw = await open_raw(hermes, "/ws/notifications", ACME)
+    await raw.send(PING, b"are you there")
+    assert await raw.frame() == (FIN | PONG, b"are you there")
+
+
+# -- by its slowness ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test(timeout=10)
+@pytest.mark.parametrize(
+    "limits", [{"outbox_max_messages": "20"}, {"outbox_max_bytes": "65536"}], ids=["messages", "bytes"]
+)
+async def test_a_slow_consumer_is_closed_with_1013_and_nobody_waits(
+    make_hermes: MakeHermes, limits: dict[str, str]
+) -> None:
+    """Its outbox is bounded: ``sent`` turns false, ``/notify`` stays quick, another window gets everything."""
+    hermes = await make_hermes(**limits)
+    slow = await open_raw(hermes, "/ws/notifications", token("9"), receive_buffer_bytes=4096)
+    quick = await hermes.open("/ws/notifications", token("123"))
+    sent = 0
+    while (await hermes.notify({"user_id": "9", "title": str(sent), "message": "x" * 16_000}))["sent"]:
+        sent += 1
+        assert sent < 2_000, "the outbox has no bound"
+        assert (await hermes.notify({"user_id": 123, "title": str(sent), "message": ""}))["sent"]
+        assert (await quick.hear())["title"] == str(sent)
+    assert sent > 2, "the kernel and the outbox hold some"
+    closed = await slow.close_frame()
+    assert closed is not None, "the close frame arrives when the client reads again"
+    assert closed[0] == 1013
+    assert retry_ms(closed[1], "slow_consumer") > 0
+    await quick.silence()
+
+
+@pytest.mark.gen_test(timeout=10)
+async def test_what_a_slow_socket_was_promised_arrives_in_order(hermes: Hermes) -> None:
+    """As long as its outbox did not overflow, everything that was ``sent`` comes when it reads on."""
+    slow = await open_raw(hermes, "/ws/notifications", ACME, receive_buffer_bytes=4096)
+    message = "é" * 8_000
+    for n in range(40):
+        assert (await hermes.notify({"user_id": "123", "title": str(n), "message": message}))["sent"]
+    titles = [re.search(r'"title":"(\d+)"', await slow.text()) for _ in range(40)]
+    assert [title and int(title[1]) for title in titles] == list(range(40))
+
+
+# -- by the server ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_stopping_closes_every_route_with_1001(make_hermes: MakeHermes) -> None:
+    """With a hint when to return that spreads the clients; the port no longer answers."""
+    hermes = await make_hermes()
+    sockets = [await hermes.open(path, ACME) for path in ROUTES * 5]
+    port = port_of(hermes)
+    await hermes.server.stop()
+    hints = set()
+    for socket in sockets:
+        code, reason = await socket.closed()
+        assert code == 1001
+        hints.add(retry_ms(reason, "stopping"))
+    assert min(hints) > 0
+    assert len(hints) > 1
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ROUTES)
+async def test_an_internal_error_at_open_closes_with_1011(
+    hermes: Hermes, path: str, monkeypatch: pytest.MonkeyPatch, complaints: list[logging.LogRecord]
+) -> None:
+    """The client is told no more; the log has the traceback; the next socket opens as ever."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("injected")
+
+    with monkeypatch.context() as injected:
+        injected.setattr(hermes.server.authenticator, "principal", fail)
+        assert await (await hermes.open(path, ACME)).closed() == (1011, "internal_error")
+    assert [record.exc_info and record.exc_info[0] for record in complaints] == [ZeroDivisionError]
+    complaints.clear()
+    await (await hermes.open(path, ACME)).silence()
+
+
+@pytest.mark.gen_test
+async def test_an_internal_error_at_a_frame_closes_with_1011(
+    hermes: Hermes, monkeypatch: pytest.MonkeyPatch, complaints: list[logging.LogRecord]
+) -> None:
+    """Only the socket whose frame it was."""
+    victim, other = [await hermes.open("/ws", ACME) for _ in range(2)]
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("injected")
+
+    with monkeypatch.context() as injected:
+        injected.setattr(hermes.server.authenticator, "principal", fail)
+        await victim.say({"action": "refresh", "token": ACME})
+        assert await victim.closed() == (1011, "internal_error")
+    assert [record.exc_info and record.exc_info[0] for record in complaints] == [ZeroDivisionError]
+    complaints.clear()
+    await other.silence()

@@ -1,0 +1,301 @@
+"""The four routes: who may open each, and what each hears and does not hear."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from hermes.delivery.messages import DeviceMessage
+from hermes.ids import DeviceId, TenantId
+from tests.support.gateways import Hermes, Socket, token
+
+pytestmark = pytest.mark.usefixtures("complaints")
+
+ROUTES = ["/ws/notifications", "/ws/tenant/acme", "/ws/device/d1", "/ws"]
+NO_TENANT = token()
+ACME = token(tenant_id="acme")
+GLOBEX = token("456", "luis", tenant_id="globex")
+ROOT = token("1", "root", is_superuser=True)
+ROOT_OF_ACME = token("1", "root", is_superuser=True, tenant_id="acme")
+FORBIDDEN = (1008, "forbidden")
+
+
+def publish(hermes: Hermes, tenant_id: str, device_id: str, data: object = 21.5, **options: Any) -> None:
+    """A device's value, as the MQTT side gives it to the hub."""
+    given: dict[str, Any] = {
+        "series": "temp",
+        "topic": f"tenants/{tenant_id}/devices/{device_id}/temp",
+        "timestamp_ms": 1_763_836_800_123,
+    }
+    hermes.server.hub.publish(
+        DeviceMessage(TenantId(tenant_id), DeviceId(device_id), data=json.dumps(data).encode(), **given | options)
+    )
+
+
+async def heard(socket: Socket) -> list[tuple[str, str]]:
+    """Tenant and device of every device frame that came before the answer to a ping."""
+    await socket.say({"action": "ping"})
+    frames = []
+    while (frame := await socket.hear()) != {"action": "pong"}:
+        frames.append((frame["tenant_id"], frame["device_id"]))
+    return frames
+
+
+# -- who may open -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        *[("/ws/notifications", given) for given in (NO_TENANT, ACME, ROOT)],
+        *[("/ws/tenant/acme", given) for given in (ACME, ROOT, ROOT_OF_ACME)],
+        ("/ws/tenant/globex", ROOT_OF_ACME),
+        ("/ws/tenant/7", token(tenant_id=7)),
+        ("/ws/tenant/-7", token(tenant_id=-7)),
+        *[("/ws/device/d1", given) for given in (ACME, GLOBEX, ROOT)],
+        *[("/ws", given) for given in (NO_TENANT, ACME, ROOT, ROOT_OF_ACME)],
+        *[(f"{path}?tenant_id=acme", ACME) for path in ROUTES],
+        *[(f"{path}?tenant_id=acme", ROOT) for path in ROUTES],
+        *[(f"{path}?tenant_id=other", ROOT_OF_ACME) for path in ROUTES],
+    ],
+)
+async def test_who_may_open_a_route_stays_open(hermes: Hermes, path: str, given: str) -> None:
+    """The table of routes, read by its permissions."""
+    await (await hermes.open(path, given)).silence()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("/ws/tenant/acme", GLOBEX),
+        ("/ws/tenant/acme", NO_TENANT),
+        ("/ws/tenant/ACME", ACME),
+        ("/ws/tenant/acme%20", ACME),
+        ("/ws/device/d1", NO_TENANT),
+        *[(f"{path}?tenant_id=globex", ACME) for path in ROUTES],
+        *[(f"{path}?tenant_id=globex", NO_TENANT) for path in ROUTES],
+        *[(f"{path}?tenant_id=", ACME) for path in ROUTES],
+        *[(f"{path}?tenant_id=%20acme", ACME) for path in ROUTES],
+        *[(f"{path}?tenant_id=%ff", ACME) for path in ROUTES],
+    ],
+)
+async def test_who_may_not_open_a_route_gets_forbidden(hermes: Hermes, path: str, given: str) -> None:
+    """1008 after an accepted handshake, and no text frame before it."""
+    assert await (await hermes.open(path, given)).closed() == FORBIDDEN
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("claim", ["true", "True", 1, 1.0, "1", [True], {"is": True}, False, None])
+@pytest.mark.parametrize("path", ["/ws/tenant/acme", "/ws/device/d1", "/ws?tenant_id=acme"])
+async def test_only_json_true_makes_a_superuser(hermes: Hermes, path: str, claim: object) -> None:
+    """Anything that merely looks like it gets what a token without a tenant gets."""
+    assert await (await hermes.open(path, token(is_superuser=claim))).closed() == FORBIDDEN
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/ws/tenant/", "/ws/device/", "/ws/", "/ws/tenant/a/b", "/ws/other", "/dev/token"])
+async def test_what_is_no_route_is_not_found(hermes: Hermes, path: str) -> None:
+    """An empty id, or one level too many, is HTTP 404."""
+    assert (await hermes.request(path)).code == 404
+
+
+# -- what each hears ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_each_route_hears_what_it_is_for(hermes: Hermes) -> None:
+    """One device value, one notification and one broadcast, and each socket gets its own kinds only."""
+    sockets = {path: await hermes.open(path, ACME) for path in ROUTES}
+    publish(hermes, "acme", "d1")
+    assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"]
+    assert (await hermes.notify({"tenant_id": "acme", "title": "b", "message": ""}))["sent"]
+    expected = {
+        "/ws/notifications": ["notifications"],
+        "/ws/tenant/acme": ["device"],
+        "/ws/device/d1": ["device"],
+        "/ws": ["device", "notifications", "tenant"],
+    }
+    for path, channels in expected.items():
+        assert sorted([(await sockets[path].hear())["channel"] for _ in channels]) == channels
+        await sockets[path].silence()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/ws/tenant/acme", "/ws/device/d1", "/ws"])
+async def test_a_device_frame_has_the_documented_fields(hermes: Hermes, path: str) -> None:
+    """And optional ones only where they mean something."""
+    socket = await hermes.open(path, ACME)
+    publish(hermes, "acme", "d1", {"t": [1, None, "ä"]})
+    plain = {
+        "channel": "device",
+        "tenant_id": "acme",
+        "device_id": "d1",
+        "series": "temp",
+        "topic": "tenants/acme/devices/d1/temp",
+        "data": {"t": [1, None, "ä"]},
+        "timestamp": 1_763_836_800_123,
+    }
+    assert await socket.hear() == plain
+    publish(hermes, "acme", "d1", "on", encoding="text", retained=True, timestamp_ms=None)
+    assert await socket.hear() == plain | {"data": "on", "encoding": "text", "retained": True, "timestamp": None}
+    publish(hermes, "acme", "d1", None, series="")
+    assert await socket.hear() == plain | {"data": None, "series": ""}
+
+
+@pytest.mark.gen_test
+async def test_a_notification_on_ws_has_the_same_fields_as_on_its_own_route(hermes: Hermes) -> None:
+    """The very same frame."""
+    own, legacy = [await hermes.open(path, NO_TENANT) for path in ("/ws/notifications", "/ws")]
+    await hermes.notify({"user_id": 123, "title": "t", "message": "m", "data": {"k": 1}})
+    frame = await own.hear()
+    assert set(frame) == {"channel", "id", "title", "message", "type", "timestamp", "data"}
+    assert await legacy.hear() == frame
+
+
+@pytest.mark.gen_test
+async def test_a_foreign_device_is_open_and_silent(hermes: Hermes) -> None:
+    """Two tenants' devices of one id are two devices, and an unknown id is no fault."""
+    acme, globex = [await hermes.open("/ws/device/d1", given) for given in (ACME, GLOBEX)]
+    unknown = await hermes.open("/ws/device/nobody", ACME)
+    publish(hermes, "acme", "d1")
+    publish(hermes, "acme", "d2")
+    assert await heard(acme) == [("acme", "d1")]
+    assert await heard(globex) == []
+    assert await heard(unknown) == []
+    publish(hermes, "globex", "d1")
+    assert await heard(globex) == [("globex", "d1")]
+    assert await heard(acme) == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("path", "given", "expected"),
+    [
+        ("/ws/device/d1", ROOT, [("acme", "d1"), ("globex", "d1")]),
+        ("/ws/device/d1", ROOT_OF_ACME, [("acme", "d1"), ("globex", "d1")]),
+        ("/ws/device/d1?tenant_id=globex", ROOT_OF_ACME, [("globex", "d1")]),
+        ("/ws/tenant/globex", ROOT_OF_ACME, [("globex", "d1"), ("globex", "d2")]),
+        ("/ws", ROOT_OF_ACME, [("acme", "d1"), ("acme", "d2")]),
+        ("/ws?tenant_id=globex", ROOT_OF_ACME, [("acme", "d1"), ("acme", "d2")]),
+        ("/ws", ROOT, []),
+        ("/ws/notifications?tenant_id=globex", ROOT_OF_ACME, []),
+    ],
+)
+async def test_what_a_superuser_hears(
+    hermes: Hermes, path: str, given: str, expected: list[tuple[str, str]]
+) -> None:  # fmt: skip
+    """A device in every tenant or in the asked one, any tenant, and on ``/ws`` their own."""
+    socket = await hermes.open(path, given)
+    for tenant_id in ("acme", "globex"):
+        for device_id in ("d1", "d2"):
+            publish(hermes, tenant_id, device_id)
+    assert sorted(await heard(socket)) == expected
+
+
+@pytest.mark.gen_test
+async def test_without_a_tenant_ws_hears_only_notifications(hermes: Hermes) -> None:
+    """Neither devices nor broadcasts of any tenant, not even of one that is called like nothing."""
+    socket = await hermes.open("/ws", NO_TENANT)
+    for tenant_id in ("acme", "None", "null", " "):
+        publish(hermes, tenant_id, "d1")
+        await hermes.notify({"tenant_id": tenant_id, "title": "b", "message": ""})
+    await socket.silence()
+    await hermes.notify({"user_id": "123", "title": "n", "message": ""})
+    assert (await socket.hear())["channel"] == "notifications"
+
+
+@pytest.mark.gen_test
+async def test_a_broadcast_reaches_the_tenants_ws_sockets_only(hermes: Hermes) -> None:
+    """With the tenant's id in the frame; integer and string ids are the same tenant."""
+    seven, seven_text = [await hermes.open("/ws", token(tenant_id=given)) for given in (7, "7")]
+    other = await hermes.open("/ws", ACME)
+    answer = await hermes.notify({"tenant_id": 7, "title": "b", "message": "m", "data": {"a": 1}})
+    for socket in (seven, seven_text):
+        frame = await socket.hear()
+        assert isinstance(frame.pop("timestamp"), int)
+        assert frame == {
+            "channel": "tenant",
+            "tenant_id": "7",
+            "id": answer["id"],
+            "title": "b",
+            "message": "m",
+            "type": "info",
+            "data": {"a": 1},
+        }
+    await other.silence()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("claimed", [123, "123"])
+@pytest.mark.parametrize("notified", [123, "123"])
+async def test_integer_and_string_user_ids_are_the_same(hermes: Hermes, claimed: object, notified: object) -> None:
+    """They are compared as strings."""
+    socket = await hermes.open("/ws/notifications", token(claimed))
+    assert (await hermes.notify({"user_id": notified, "title": "n", "message": ""}))["sent"] is True
+    assert (await socket.hear())["title"] == "n"
+
+
+# -- ids in paths -------------------------------------------------------------------------------------------------
+
+STRANGE_IDS = [
+    "a/b",
+    "a%2Fb",
+    "%2F",
+    "%",
+    "%252F",
+    "a+b",
+    "a b",
+    "#",
+    "+",
+    "..",
+    ".",
+    "a?b=c&d",
+    "🌡️",
+    "ä",
+    "é",
+    "x" * 1024,
+    "🔥" * 256,
+    '"}',
+    "a\\b",
+    "<script>",
+    "d;1",
+    "\u2028",
+]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("name", STRANGE_IDS, ids=lambda name: ascii(name[:12]))
+async def test_path_ids_are_percent_decoded_once(hermes: Hermes, name: str) -> None:
+    """Every id can be written into a path, as a device's and as a tenant's, and arrives as it was."""
+    encoded = quote(name, safe="").replace(".", "%2E")
+    given = token(tenant_id=name)
+    tenant = await hermes.open(f"/ws/tenant/{encoded}", given)
+    device = await hermes.open(f"/ws/device/{encoded}?tenant_id={encoded}", given)
+    publish(hermes, name, name)
+    for socket in (tenant, device):
+        frame = await socket.hear()
+        assert (frame["tenant_id"], frame["device_id"]) == (name, name)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("written", "name"), [("a+b", "a+b"), ("..", ".."), ("%2e%2e", ".."), ("a%252fb", "a%2fb"), ("a:@!$,b", "a:@!$,b")]
+)
+async def test_what_needs_no_encoding_stays_as_it_is(hermes: Hermes, written: str, name: str) -> None:
+    """A plus sign in a path is a plus sign, dots are not resolved, and nothing is decoded twice."""
+    socket = await hermes.open(f"/ws/device/{written}", ACME)
+    for device_id in (name, "a b", "a/b", "."):
+        publish(hermes, "acme", device_id)
+    assert await heard(socket) == [("acme", name)]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/ws/device/%ff", "/ws/tenant/%ff", "/ws/device/%c3%28"])
+async def test_a_path_that_is_not_utf8_is_a_bad_request(hermes: Hermes, path: str) -> None:
+    """It names no id; the answer is HTTP 400 and nothing breaks."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    response = await hermes.request(f"{path}?token={ACME}", headers=headers | {"Sec-WebSocket-Key": "A" * 22 + "=="})
+    assert response.code == 400

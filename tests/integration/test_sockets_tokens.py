@@ -1,0 +1,397 @@
+"""Tokens: the three places they come from, the claims, the refusals, expiry and refresh."""
+
+import base64
+import hmac
+import json
+import time
+from typing import Any
+
+import pytest
+
+from hermes.delivery.messages import DeviceMessage
+from hermes.ids import DeviceId, TenantId
+from tests.support.gateways import SECRET, Hermes, MakeHermes, token
+from tests.support.raw_socket import open_raw
+
+pytestmark = pytest.mark.usefixtures("complaints")
+
+ROUTES = ["/ws/notifications", "/ws/tenant/acme", "/ws/device/d1", "/ws"]
+INVALID = (1008, "token_invalid")
+MISSING = (1008, "token_missing")
+EXPIRED = (1008, "token_expired")
+FORBIDDEN = (1008, "forbidden")
+GOOD = token(tenant_id="acme")
+PAIR = f"hermes.v1, {GOOD}"
+
+
+def part(value: bytes) -> str:
+    """Base64url without padding (RFC 7515 §2)."""
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def signed(payload: bytes, header: bytes = b'{"alg":"HS256","typ":"JWT"}', hash_name: str = "sha256") -> str:
+    """A token that is rightly signed with our key, whatever is in it."""
+    text = f"{part(header)}.{part(payload)}"
+    return f"{text}.{part(hmac.digest(SECRET.encode(), text.encode(), hash_name))}"
+
+
+def bearer(given: str) -> dict[str, str]:
+    """The header that carries it."""
+    return {"Authorization": f"Bearer {given}"}
+
+
+def offer(protocols: str) -> dict[str, str]:
+    """The header that offers these subprotocols."""
+    return {"Sec-WebSocket-Protocol": protocols}
+
+
+# -- where a token comes from -------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(
+    ("query", "headers", "selected"),
+    [
+        (f"?token={GOOD}", {}, None),
+        ("", bearer(GOOD), None),
+        ("", {"Authorization": f"bearer {GOOD}"}, None),
+        ("", offer(PAIR), "hermes.v1"),
+        ("", offer(f"hermes.v1,{GOOD}"), "hermes.v1"),
+        ("", offer(f"{GOOD}, hermes.v1"), "hermes.v1"),
+        (f"?token={GOOD}", offer("hermes.v1"), "hermes.v1"),
+        ("", bearer(GOOD) | offer("hermes.v1"), "hermes.v1"),
+        (f"?token={GOOD}", offer("chat"), None),
+        (f"?token={GOOD}", {"Authorization": "Basic YTpi"}, None),
+    ],
+)
+async def test_a_token_is_taken_from_each_of_its_places(
+    hermes: Hermes, path: str, query: str, headers: dict[str, str], selected: str | None
+) -> None:
+    """Query, bearer or subprotocol; ``hermes.v1`` is selected wherever it is offered, and nothing else ever is."""
+    raw = await open_raw(hermes, path + query, headers=headers)
+    assert raw.status == 101
+    assert raw.headers.get("Sec-WebSocket-Protocol") == selected
+    await raw.send(1, b'{"action":"ping"}')
+    assert await raw.text() == '{"action":"pong"}'
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("query", "headers", "expected"),
+    [
+        ("", {}, MISSING),
+        ("?token=", {}, MISSING),
+        ("?Token=" + GOOD, {}, MISSING),
+        ("", {"Authorization": f"Basic {GOOD}"}, MISSING),
+        ("", {"Authorization": GOOD}, MISSING),
+        ("", offer("hermes.v1"), MISSING),
+        ("", offer(GOOD), MISSING),
+        ("", offer(f"hermes.v2, {GOOD}"), MISSING),
+        ("", {"Cookie": f"token={GOOD}"}, MISSING),
+        (f"?token={GOOD}", bearer(GOOD), INVALID),
+        (f"?token={GOOD}", offer(PAIR), INVALID),
+        ("", bearer(GOOD) | offer(PAIR), INVALID),
+        (f"?token={GOOD}&token={GOOD}", {}, INVALID),
+        ("", offer(f"{PAIR}, {GOOD}"), INVALID),
+        (f"?token={GOOD}", bearer("rubbish"), INVALID),
+        ("?token=%ff", {}, INVALID),
+        ("?token=%00", {}, INVALID),
+        ("?token=" + "x" * 10_240, {}, INVALID),
+        ("", bearer("x" * 10_240), INVALID),
+        ("", offer("hermes.v1, " + "x" * 10_240), INVALID),
+    ],
+)
+async def test_no_source_or_more_than_one_is_refused(
+    hermes: Hermes, query: str, headers: dict[str, str], expected: tuple[int, str]
+) -> None:
+    """After an accepted handshake that selects ``hermes.v1`` where offered; the close frame is the first frame."""
+    raw = await open_raw(hermes, "/ws/notifications" + query, headers=headers)
+    assert raw.status == 101
+    offered = "hermes.v1" in headers.get("Sec-WebSocket-Protocol", "")
+    assert raw.headers.get("Sec-WebSocket-Protocol") == ("hermes.v1" if offered else None)
+    assert await raw.first_close() == expected
+
+
+# -- what is in it ------------------------------------------------------------------------------------------------
+
+DEEP = b"[" * 2_900 + b"]" * 2_900
+NOT_TOKENS = {
+    "rubbish": "rubbish",
+    "two parts": "eyJ.eyJ",
+    "dots": "..",
+    "four parts": GOOD + ".x",
+    "no signature": GOOD.rpartition(".")[0] + ".",
+    "wrong key": token(secret="another secret that is longer than thirty-two bytes"),
+    "alg none": part(b'{"alg":"none"}') + "." + part(b'{"user_id":"1","username":"a"}') + ".",
+    "alg none, our signature": signed(b'{"user_id":"1","username":"a"}', b'{"alg":"none"}'),
+    "HS512": signed(b'{"user_id":"1","username":"a"}', b'{"alg":"HS512"}', "sha512"),
+    "HS384": signed(b'{"user_id":"1","username":"a"}', b'{"alg":"HS384"}', "sha384"),
+    "lower-case algorithm": signed(b'{"user_id":"1","username":"a"}', b'{"alg":"hs256"}'),
+    "no alg": signed(b'{"user_id":"1","username":"a"}', b"{}"),
+    "header not JSON": signed(b'{"user_id":"1","username":"a"}', b"{"),
+    "header deep": signed(b'{"user_id":"1","username":"a"}', DEEP[:2000]),
+    "payload not JSON": signed(b"user_id"),
+    "payload an array": signed(b"[]"),
+    "payload null": signed(b"null"),
+    "payload not UTF-8": signed(b'{"user_id":"1","username":"\xff"}'),
+    "payload deep": signed(b'{"user_id":"1","username":"a","x":' + DEEP + b"}"),
+    "payload of open brackets": signed(b"[" * 5_800),
+    "payload objects deep": signed(b'{"a":' * 1_100 + b"1" + b"}" * 1_100),
+    "number of 5,000 digits": signed(b'{"user_id":' + b"9" * 5_000 + b',"username":"a"}'),
+}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("given", NOT_TOKENS.values(), ids=NOT_TOKENS)
+async def test_what_is_not_our_token_is_invalid(hermes: Hermes, given: str) -> None:
+    """Whatever is wrong with it, the client learns no more than ``token_invalid``."""
+    assert await (await hermes.open("/ws/notifications", given)).closed() == INVALID
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"user_id": None},
+        {"username": None},
+        {"user_id": ""},
+        {"user_id": True},
+        {"user_id": False},
+        {"user_id": 1.0},
+        {"user_id": 1.5},
+        {"user_id": ["123"]},
+        {"user_id": {"id": 1}},
+        {"username": ""},
+        {"username": 5},
+        {"username": ["ana"]},
+        {"exp": "9999999999"},
+        {"exp": True},
+        {"exp": []},
+        {"nbf": "0"},
+    ],
+    ids=json.dumps,
+)
+async def test_claims_of_the_wrong_kind_are_invalid(hermes: Hermes, claims: dict[str, Any]) -> None:
+    """Both required claims, ids that are ids, times that are numbers, and not before ``nbf``."""
+    assert await (await hermes.open("/ws/notifications", token(**claims))).closed() == INVALID
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("claim", ["user_id", "username", "exp", "nbf"])
+async def test_a_claim_that_is_null_is_invalid(hermes: Hermes, claim: str) -> None:
+    """Null is neither an id, nor a name, nor a time."""
+    claims = {"user_id": "1", "username": "a"} | {claim: None}
+    assert await (await hermes.open("/ws/notifications", signed(json.dumps(claims).encode()))).closed() == INVALID
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("tenant_id", [True, 1.0, "", [], {}])
+@pytest.mark.parametrize("path", ["/ws/tenant/1", "/ws/tenant/True", "/ws/device/d1"])
+async def test_a_tenant_that_is_no_id_opens_nothing(hermes: Hermes, tenant_id: object, path: str) -> None:
+    """It is certainly not compared by its looks."""
+    code, reason = await (await hermes.open(path, token(tenant_id=tenant_id))).closed()
+    assert code == 1008
+    assert reason in ("token_invalid", "forbidden")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "age_s", [0, 0.1, 1, 3_600, int(time.time()), 1e12], ids=["0", "0.1", "1", "hour", "1970", "1e12"]
+)
+async def test_an_expired_token_is_told_apart(hermes: Hermes, age_s: float) -> None:
+    """There is no leeway, not even for the ping that was under way."""
+    raw = await open_raw(hermes, "/ws/notifications", token(exp=time.time() - age_s))
+    await raw.send(1, b'{"action":"ping"}')
+    assert await raw.first_close() == EXPIRED
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("early_s", [1, 60.5, 3_600])
+async def test_a_token_is_not_good_before_its_time(hermes: Hermes, early_s: float) -> None:
+    """Nor is there any here."""
+    assert await (await hermes.open("/ws/notifications", token(nbf=time.time() + early_s))).closed() == INVALID
+
+
+@pytest.mark.gen_test
+async def test_an_expired_token_with_a_wrong_key_is_only_invalid(hermes: Hermes) -> None:
+    """What it says is nobody's word."""
+    given = token(exp=1, secret="another secret that is longer than thirty-two bytes")
+    assert await (await hermes.open("/ws/notifications", given)).closed() == INVALID
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": time.time() + 3_600.5, "nbf": time.time() - 1},
+        {"exp": 1e18},
+        {"sub": 5, "iat": "never", "jti": 7},
+        {"iat": int(time.time()) + 3_600},
+        {"iss": "somebody", "aud": "else"},
+        {"aud": ["a", "b"], "roles": ["x"]},
+        {"user_id": "0"},
+        {"user_id": 0},
+        {"user_id": 2**70},
+        {"user_id": "💥"},
+        {"user_id": " "},
+    ],
+    ids=lambda claims: " ".join(claims),  # without their values: of some it is the time
+)
+async def test_good_and_ignored_claims_open(hermes: Hermes, claims: dict[str, Any]) -> None:
+    """``sub`` and ``iat`` are ignored, issuer and audience too where the settings name none."""
+    await (await hermes.open("/ws/notifications", token(**claims))).silence()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("claims", "good"),
+    [
+        ({"iss": "idp", "aud": "hermes"}, True),
+        ({"iss": "idp", "aud": ["other", "hermes"]}, True),
+        ({"iss": "idp"}, False),
+        ({"aud": "hermes"}, False),
+        ({"iss": "idp", "aud": "other"}, False),
+        ({"iss": "idp", "aud": []}, False),
+        ({"iss": "idp", "aud": 5}, False),
+        ({"iss": "other", "aud": "hermes"}, False),
+        ({"iss": ["idp"], "aud": "hermes"}, False),
+        ({}, False),
+    ],
+    ids=json.dumps,
+)
+async def test_issuer_and_audience_are_checked_when_set(
+    make_hermes: MakeHermes, claims: dict[str, Any], good: bool
+) -> None:
+    """Both must be there and right."""
+    hermes = await make_hermes(jwt_issuer="idp", jwt_audience="hermes")
+    given = signed(json.dumps({"user_id": "123", "username": "ana"} | claims).encode())
+    socket = await hermes.open("/ws/notifications", given)
+    if good:
+        await socket.silence()
+    else:
+        assert await socket.closed() == INVALID
+
+
+@pytest.mark.gen_test
+async def test_the_name_of_the_tenants_claim_is_a_setting(make_hermes: MakeHermes) -> None:
+    """Then ``tenant_id`` means nothing."""
+    hermes = await make_hermes(claim_tenant="org")
+    await (await hermes.open("/ws/tenant/acme", token(org="acme", tenant_id="globex"))).silence()
+    assert await (await hermes.open("/ws/tenant/globex", token(org="acme", tenant_id="globex"))).closed() == FORBIDDEN
+    assert await (await hermes.open("/ws/tenant/acme", token(tenant_id="acme"))).closed() == FORBIDDEN
+
+
+# -- expiry and refresh -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test(timeout=8)
+async def test_expiry_closes_every_route_within_a_second(hermes: Hermes) -> None:
+    """1008 after ``exp`` and not before, by the wall clock; a socket whose token lives on stays."""
+    exp = time.time() + 1.3
+    sockets = [await hermes.open(path, token(tenant_id="acme", exp=exp)) for path in ROUTES]
+    lasting = await hermes.open("/ws", token(tenant_id="acme", exp=exp + 60))
+    for socket in sockets:
+        assert await socket.closed() == EXPIRED
+    assert exp <= time.time() < exp + 1.2
+    await lasting.silence()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("exp", [None, int(time.time()) + 3_600, time.time() + 3_600.25], ids=["never", "int", "float"])
+async def test_refresh_answers_with_the_new_expiry(hermes: Hermes, path: str, exp: float | None) -> None:
+    """In Unix milliseconds; null where the new token never expires."""
+    socket = await hermes.open(path, token(tenant_id="acme", exp=int(time.time()) + 60))
+    await socket.say({"action": "refresh", "token": token(tenant_id="acme", exp=exp)})
+    answer = await socket.hear()
+    assert answer["expires"] == (None if exp is None else pytest.approx(exp * 1000, abs=1))
+    assert answer == {"action": "refreshed", "expires": answer["expires"]}
+    await socket.silence()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("exp", [1e15, 1e17, 1e18, 1e308])
+async def test_refresh_answers_to_an_expiry_in_the_far_future(hermes: Hermes, exp: float) -> None:
+    """A good token is good, although nobody will live to see the end of it."""
+    socket = await hermes.open("/ws/notifications", token())
+    await socket.say({"action": "refresh", "token": token(exp=exp)})
+    answer = await socket.hear()
+    assert answer["action"] == "refreshed"
+    assert answer["expires"] is None or answer["expires"] >= 1e15
+    await socket.silence()
+
+
+@pytest.mark.gen_test(timeout=8)
+async def test_a_refreshed_socket_outlives_its_first_token(hermes: Hermes) -> None:
+    """And a refresh may also shorten its life."""
+    exp = time.time() + 1.0
+    lengthened = await hermes.open("/ws/notifications", token(exp=exp))
+    shortened = await hermes.open("/ws/notifications", token())
+    await lengthened.say({"action": "refresh", "token": token(exp=exp + 60)})
+    await shortened.say({"action": "refresh", "token": token(exp=exp)})
+    assert (await lengthened.hear())["action"] == (await shortened.hear())["action"] == "refreshed"
+    assert await shortened.closed() == EXPIRED
+    assert exp <= time.time() < exp + 1.2
+    await lengthened.silence()
+    assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"]
+    assert (await lengthened.hear())["title"] == "n"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("path", "given", "expected"),
+    [
+        *[(path, "rubbish", "token_invalid") for path in ROUTES],
+        ("/ws", token(tenant_id="acme", secret="another secret that is longer than thirty-two bytes"), "token_invalid"),
+        ("/ws", token(tenant_id="acme", exp=1), "token_expired"),
+        ("/ws", "x" * 10_240, "token_invalid"),
+        *[(path, token("456", tenant_id="acme"), None) for path in ROUTES],
+        ("/ws/tenant/acme", token(tenant_id="globex"), "forbidden"),
+        ("/ws/tenant/acme", token(), "forbidden"),
+        ("/ws/device/d1", token(), "forbidden"),
+        ("/ws?tenant_id=acme", token(tenant_id="globex"), "forbidden"),
+        ("/ws/notifications?tenant_id=acme", token(), "forbidden"),
+    ],
+)
+async def test_a_refresh_that_fails_closes(hermes: Hermes, path: str, given: str, expected: str | None) -> None:
+    """Bad, another user's, or no longer permitted here: 1008, and never an answer before it."""
+    socket = await hermes.open(path, GOOD)
+    await socket.say({"action": "refresh", "token": given})
+    code, reason = await socket.closed()
+    assert code == 1008
+    assert reason in ((expected,) if expected else ("token_invalid", "forbidden"))
+    assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"] is False
+
+
+def publish(hermes: Hermes, *tenants: str) -> None:
+    """One value of device d1 of each tenant."""
+    for tenant_id in tenants:
+        hermes.server.hub.publish(
+            DeviceMessage(TenantId(tenant_id), DeviceId("d1"), series="", topic="t", data=b"1", timestamp_ms=1)
+        )
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/ws", "/ws/device/d1"])
+async def test_a_refresh_that_changes_the_tenant_moves_the_socket(hermes: Hermes, path: str) -> None:
+    """From then on it hears the new token's tenant and nothing more of the old one's."""
+    socket = await hermes.open(path, token(tenant_id="acme"))
+    await socket.say({"action": "refresh", "token": token(tenant_id="globex")})
+    assert (await socket.hear())["action"] == "refreshed"
+    publish(hermes, "acme", "globex")
+    assert (await socket.hear())["tenant_id"] == "globex"
+    assert (await hermes.notify({"tenant_id": "acme", "title": "b", "message": ""}))["sent"] is False
+    await socket.silence()
+
+
+@pytest.mark.gen_test
+async def test_a_refresh_can_take_the_superuser_away(hermes: Hermes) -> None:
+    """The permission is the newest token's."""
+    socket = await hermes.open("/ws/device/d1", token(is_superuser=True))
+    await socket.say({"action": "refresh", "token": token(tenant_id="acme")})
+    assert (await socket.hear())["action"] == "refreshed"
+    publish(hermes, "globex", "acme")
+    assert (await socket.hear())["tenant_id"] == "acme"
+    await socket.say({"action": "refresh", "token": token()})
+    assert await socket.closed() == FORBIDDEN

@@ -1,0 +1,47 @@
+"""axe-core on a page: what it finds against WCAG, in words."""
+
+import json
+import os
+import subprocess
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.support.paths import CHECKOUT
+from tests.support.programs import needs
+
+FOLDER = CHECKOUT / "tests" / "js"
+SCRIPT = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice")
+# target-size is of WCAG 2.2 AA and off by default
+OPTIONS = {
+    "runOnly": {"type": "tag", "values": TAGS},
+    "rules": {"target-size": {"enabled": True}},
+    "resultTypes": ["violations"],
+    "reporter": "v1",
+}
+
+
+def axe_script() -> str:
+    """The pinned axe-core, fetched by npm where it is not there yet."""
+    if not SCRIPT.is_file():
+        done = subprocess.run([needs("npm"), "ci", "--silent"], cwd=FOLDER, timeout=300, check=False)
+        if done.returncode != 0 and os.environ.get("CI") != "true":
+            pytest.skip("npm ci cannot fetch axe-core here")
+        assert done.returncode == 0
+    return SCRIPT.read_text()
+
+
+def violations(page: Page) -> list[str]:
+    """One line for each element that breaks a rule. The page needs :func:`axe_script` as an init script, to which its
+    CSP does not apply."""
+    found = page.evaluate("options => axe.run(document, options)", OPTIONS)
+    return [line for rule in found["violations"] for line in _lines(rule)]
+
+
+def _lines(rule: dict[str, Any]) -> list[str]:
+    def summary(node: dict[str, Any]) -> str:
+        return " ".join(node["failureSummary"].split("\n")[1:]).strip()
+
+    return [f"{rule['id']} ({rule['impact']}): {json.dumps(node['target'])}: {summary(node)}" for node in rule["nodes"]]

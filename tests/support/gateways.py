@@ -1,0 +1,137 @@
+"""A real Hermes in the test's own event loop, and clients for it."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from hermes.server import Server
+from hermes.settings.load import load
+from hermes.settings.model import Settings
+
+SECRET = "a secret of the tests, longer than thirty-two bytes"
+KEY = "a key of the tests"
+TIMEOUT_S = 5.0
+
+
+def token(
+    user_id: object = "123",
+    username: object = "ana",
+    *,
+    secret: str = SECRET,
+    algorithm: str = "HS256",
+    **claims: object,
+) -> str:
+    """A token with these claims; a claim of None is left out."""
+    given = {"user_id": user_id, "username": username} | claims
+    return jwt.encode({name: value for name, value in given.items() if value is not None}, secret, algorithm)
+
+
+@dataclass
+class Socket:
+    """A client's end of a WebSocket."""
+
+    connection: WebSocketClientConnection
+
+    async def say(self, message: object) -> None:
+        """Send JSON, or a string or bytes as they are."""
+        if isinstance(message, str | bytes):
+            await self.connection.write_message(message, binary=isinstance(message, bytes))
+        else:
+            await self.connection.write_message(json.dumps(message))
+
+    async def raw(self) -> str | None:
+        """The next text frame; None when closed."""
+        frame = await asyncio.wait_for(self.connection.read_message(), TIMEOUT_S)
+        assert not isinstance(frame, bytes)
+        return frame
+
+    async def hear(self) -> dict[str, Any]:
+        """The next frame."""
+        frame = await self.raw()
+        assert frame is not None, f"closed: {self.connection.close_code} {self.connection.close_reason}"
+        value = json.loads(frame)
+        assert isinstance(value, dict)
+        return value
+
+    async def silence(self) -> None:
+        """Nothing has come before the answer to a ping."""
+        await self.say({"action": "ping", "silence": True})
+        assert await self.hear() == {"action": "pong", "silence": True}
+
+    async def closed(self) -> tuple[int | None, str | None]:
+        """The close code and reason; no frame may come before."""
+        frame = await self.raw()
+        assert frame is None, f"a frame came before the close: {frame}"
+        return self.connection.close_code, self.connection.close_reason
+
+    async def close(self) -> None:
+        """Close, and wait until the server has answered."""
+        self.connection.close(1000, "done")
+        while await self.raw() is not None:
+            pass
+
+
+@dataclass
+class Hermes:
+    """A running server and what speaks to it."""
+
+    server: Server
+    sockets: list[Socket] = field(default_factory=list)
+    at_end: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self.server.url
+
+    async def open(
+        self, path: str, token: str | None = None, *, headers: dict[str, str] | None = None, **options: Any
+    ) -> Socket:
+        """Open a socket; the token goes into the query."""
+        if token is not None:
+            path += f"{'&' if '?' in path else '?'}token={token}"
+        request = HTTPRequest(self.url.replace("http", "ws", 1) + path, headers=headers or {})
+        socket = Socket(await websocket_connect(request, **options))
+        self.sockets.append(socket)
+        return socket
+
+    async def request(self, path: str, *, method: str = "GET", **options: Any) -> HTTPResponse:
+        """Any request; no status raises."""
+        request = HTTPRequest(self.url + path, method=method, allow_nonstandard_methods=True, **options)
+        return await AsyncHTTPClient().fetch(request, raise_error=False)
+
+    async def notify(self, body: object, **headers: str) -> dict[str, Any]:
+        """The parsed answer of ``POST /notify`` with the right key."""
+        response = await self.post(body, {"X-API-Key": KEY} | headers)
+        value = json.loads(response.body)
+        assert isinstance(value, dict)
+        return value
+
+    async def post(self, body: object, headers: dict[str, str] | None = None) -> HTTPResponse:
+        """``POST /notify`` with exactly these headers beside the content type."""
+        content = body if isinstance(body, bytes | str) else json.dumps(body)
+        given = {"Content-Type": "application/json"} | (headers or {})
+        return await self.request("/notify", method="POST", body=content, headers=given)
+
+
+MakeHermes = Callable[..., Awaitable[Hermes]]
+
+
+def make_settings(**given: object) -> Settings:
+    """Settings of a server on a free port without MQTT, unless told otherwise."""
+    return load(Settings, {"jwt_secret": SECRET, "port": "0", "mqtt_url": "off"} | given)
+
+
+async def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until this is true, with a bound."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "did not come true in time"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,118 @@
+"""A site for tests: a link with its bridge, and the loop that the bridge leads to, running in a thread."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from hermes.backoff import Backoff
+from hermes.delivery.link_state import Link, LinkState
+from hermes.metrics import Metrics
+from hermes.mqtt.bridge import Bridge
+from hermes.mqtt.client import MqttClient
+from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt_url import MqttUrl
+from hermes.topics.topic_map import TopicMap
+from tests.support.brokers import Heard
+from tests.support.ingests import make_intake
+from tests.support.programs import wait_until
+
+TOPIC = "tenants/acme/devices/d1/temp"
+FILTER = "tenants/+/devices/+/#"
+OVERLAPPING = ("a/{tenant_id};device_id=first", "{tenant_id}/b;device_id=second")
+
+
+def quick() -> Backoff:
+    """Waits of some milliseconds, always the longest."""
+    return Backoff(first_s=0.01, max_s=0.05, draw=lambda: 1.0)
+
+
+class Site:
+    """What `site` gives."""
+
+    def __init__(
+        self, url: MqttUrl, templates: tuple[str, ...], options: LinkOptions, *, subscribes: bool = True
+    ) -> None:
+        self.heard = Heard()
+        self.link = Link()
+        self.metrics = Metrics()
+        self.loop = asyncio.new_event_loop()
+        self.topics = TopicMap(templates)
+        self.bridge = Bridge(
+            intake=make_intake(self.topics, metrics=self.metrics, publish=self.heard),
+            flush=lambda: None,
+            link=self.link,
+            metrics=self.metrics,
+            loop=self.loop,
+        )
+        self.client = MqttClient(
+            url,
+            metrics=self.metrics,
+            options=options,
+            bridge=self.bridge,
+            topics=self.topics if subscribes else None,
+            backoff=quick(),
+        )
+        self._thread = threading.Thread(target=self.loop.run_forever, name="test-loop")
+
+    def start(self) -> None:
+        """Start both threads."""
+        self._thread.start()
+        self.client.start()
+
+    def stop(self) -> None:
+        """Stop both threads."""
+        self.client.stop()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
+
+    def up(self, timeout_s: float = 10.0) -> None:
+        """Wait until the link is up."""
+        wait_until(lambda: self.link.state is LinkState.UP, timeout_s)
+
+    def down(self, words: str, timeout_s: float = 10.0) -> None:
+        """Wait until the link is down for this reason."""
+        seen: list[str] = []
+
+        def is_down() -> bool:
+            seen[:] = self.link.missing
+            return self.link.state is LinkState.DOWN and words in self.link.missing[0]
+
+        try:
+            wait_until(is_down, timeout_s)
+        except AssertionError:
+            raise AssertionError(f"not down because of {words!r}: {seen}") from None
+
+    def hears(self, *data: bytes) -> None:
+        """Wait for exactly these values."""
+        wait_until(lambda: len(self.heard.messages) >= len(data))
+        assert self.heard.data == list(data)
+
+    def count(self, name: str, **labels: str) -> float:
+        """A metric's value."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@contextlib.contextmanager
+def site(url: MqttUrl | int, *templates: str, options: LinkOptions | None = None) -> Iterator[Site]:
+    """A running link to the broker at this URL, or at this port."""
+    where = url if isinstance(url, MqttUrl) else MqttUrl("127.0.0.1", url)
+    with _running(Site(where, templates or ("hermes",), options or LinkOptions())) as here:
+        yield here
+
+
+@contextlib.contextmanager
+def wanting(port: int) -> Iterator[Site]:
+    """One that subscribes only to what is wanted."""
+    with _running(Site(MqttUrl("127.0.0.1", port), ("hermes",), LinkOptions(), subscribes=False)) as here:
+        yield here
+
+
+@contextlib.contextmanager
+def _running(here: Site) -> Iterator[Site]:
+    here.start()
+    try:
+        yield here
+    finally:
+        here.stop()

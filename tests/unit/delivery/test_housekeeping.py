@@ -1,0 +1,69 @@
+"""The one timer of all sessions."""
+
+import asyncio
+import time
+
+import pytest
+
+from hermes.delivery import channels
+from hermes.delivery import housekeeping as sweep_module
+from hermes.delivery.housekeeping import Sweep
+from hermes.delivery.hub import Hub
+from hermes.delivery.last_values import Snapshot, SnapshotLimits
+from hermes.ids import UserId
+from hermes.metrics import Metrics
+from tests.support.fakes import FakeTransport, make_session
+from tests.support.gateways import eventually
+
+
+def make_sweep(hub: Hub) -> Sweep:
+    """A sweep by the real clock."""
+    metrics = Metrics()
+    snapshot = Snapshot(limits=SnapshotLimits(), metrics=metrics)
+    return Sweep(hub=hub, snapshot=snapshot, metrics=metrics, ping_interval_s=25, ping_timeout_s=20)
+
+
+def test_an_expired_session_is_closed_within_a_second_of_its_expiry() -> None:
+    """By the wall clock."""
+
+    async def walk() -> float:
+        hub = Hub(metrics=Metrics())
+        transport = FakeTransport()
+        expires_at = float(int(time.time()) + 1)
+        hub.subscribe(make_session(transport, expires_at=expires_at), [channels.user(UserId("123"))])
+        sweep = make_sweep(hub)
+        sweep.start()
+        await eventually(lambda: transport.closed)
+        await sweep.stop()
+        return time.time() - expires_at
+
+    assert 0 <= asyncio.run(walk()) < 1
+
+
+def test_a_failing_session_does_not_stop_the_sweep(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The fault is logged with its traceback and the next second comes."""
+    monkeypatch.setattr(sweep_module, "PERIOD_S", 0.05)
+
+    async def walk() -> int:
+        hub = Hub(metrics=Metrics())
+        session = make_session(FakeTransport())
+        hub.subscribe(session, [channels.user(UserId("123"))])
+        calls = 0
+
+        def fail(**_: object) -> None:
+            nonlocal calls
+            calls += 1
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(type(session), "sweep", lambda self, **given: fail(**given))
+        sweep = make_sweep(hub)
+        sweep.start()
+        await eventually(lambda: calls >= 2)
+        await sweep.stop()
+        await sweep.stop()
+        return calls
+
+    assert asyncio.run(walk()) >= 2
+    assert "ZeroDivisionError" in caplog.text

@@ -1,0 +1,188 @@
+"""Who hears what, in how many writes."""
+
+import asyncio
+
+import pytest
+
+from hermes.delivery import channels
+from hermes.delivery import hub as hub_module
+from hermes.delivery.frames import Frame, encode
+from hermes.delivery.hub import Hub
+from hermes.delivery.messages import DeviceMessage, Notification
+from hermes.delivery.outbox import OutboxLimits
+from hermes.delivery.session import Session
+from hermes.ids import DeviceId, TenantId, UserId
+from hermes.metrics import Metrics
+from tests.support.fakes import FakeTransport, make_session
+
+ACME = TenantId("acme")
+
+
+def note(user: str = "123", title: str = "t") -> Notification:
+    """A notification."""
+    return Notification(UserId(user), "n1", title, "m", "info", 17)
+
+
+def value(device: str, data: bytes = b"1", tenant: TenantId = ACME) -> DeviceMessage:
+    """A device's value."""
+    return DeviceMessage(tenant, DeviceId(device), "temp", "topic", data, 17)
+
+
+class Bench:
+    """A hub whose turns end when told to."""
+
+    def __init__(self) -> None:
+        self.scheduled = 0
+        self.metrics = Metrics()
+        self.hub = Hub(metrics=self.metrics, call_soon=self._schedule)
+
+    def _schedule(self, callback: object) -> None:
+        assert callback == self.hub.flush
+        self.scheduled += 1
+
+    def join(self, *heard: channels.Channel, transport: FakeTransport | None = None) -> tuple[Session, FakeTransport]:
+        """A session that hears these channels."""
+        transport = transport or FakeTransport()
+        session = make_session(transport)
+        self.hub.subscribe(session, heard)
+        return session, transport
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A fresh hub."""
+    return Bench()
+
+
+USER = channels.user(UserId("123"))
+TENANT = channels.tenant(ACME)
+
+
+def test_a_message_reaches_the_sessions_of_its_channels_only(bench: Bench) -> None:
+    """The tenant's, the device's, and who asked for the device anywhere."""
+    heard = {
+        "tenant": bench.join(TENANT)[1],
+        "device": bench.join(channels.device(ACME, DeviceId("d1")))[1],
+        "anywhere": bench.join(channels.device_anywhere(DeviceId("d1")))[1],
+        "other device": bench.join(channels.device(ACME, DeviceId("d2")))[1],
+        "other tenant": bench.join(channels.tenant(TenantId("globex")))[1],
+        "user": bench.join(USER)[1],
+    }
+    bench.hub.publish(value("d1"))
+    bench.hub.flush()
+    assert {name for name, transport in heard.items() if transport.written} == {"tenant", "device", "anywhere"}
+
+
+def test_one_turns_frames_leave_in_one_write_for_each_socket(bench: Bench) -> None:
+    """And the loop is woken once."""
+    transports = [bench.join(TENANT)[1] for _ in range(3)]
+    messages = [value("d1", str(number).encode()) for number in range(50)]
+    for message in messages:
+        bench.hub.publish(message)
+    assert bench.scheduled == 1
+    bench.hub.flush()
+    expected = b"".join(encode(message).plain for message in messages)
+    assert [transport.written for transport in transports] == [[expected]] * 3
+
+
+def test_a_message_that_nobody_hears_is_never_encoded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it wake the loop."""
+
+    def encode_nothing(message: object) -> Frame:
+        raise AssertionError("encoded for nobody")
+
+    monkeypatch.setattr(hub_module, "encode", encode_nothing)
+    assert bench.hub.publish(value("d1")).sockets == 0
+    assert bench.scheduled == 0
+
+
+def test_a_receipt_counts_the_sockets_that_took_the_message(bench: Bench) -> None:
+    """A closed or dead one does not count, one with room in its outbox does."""
+    bench.join(USER)
+    bench.join(USER, transport=FakeTransport(broken=True))
+    waiting, _ = bench.join(USER, transport=FakeTransport(blocked=True))
+    waiting.send(Frame(b"first"))
+    receipts = [bench.hub.publish(note()), bench.hub.publish(note("456"))]
+    bench.hub.flush()
+    assert [receipt.sockets for receipt in receipts] == [2, 0]
+    assert bench.metrics.registry.get_sample_value("hermes_deliveries_total") == 2
+
+
+def test_a_slow_session_never_keeps_others_from_their_messages(bench: Bench) -> None:
+    """The overflowing one is closed, the rest get everything."""
+    slow = FakeTransport(blocked=True)
+    session = make_session(slow, limits=OutboxLimits(max_messages=1))
+    bench.hub.subscribe(session, [USER])
+    healthy = [bench.join(USER)[1] for _ in range(3)]
+    for _ in range(4):
+        bench.hub.publish(note())
+        bench.hub.flush()
+    assert slow.closed is not None
+    assert slow.closed[0] == 1013
+    assert [len(transport.written) for transport in healthy] == [4, 4, 4]
+
+
+def test_a_change_of_channels_falls_between_two_messages(bench: Bench) -> None:
+    """What was published before it still arrives, once; what comes after follows the new channels."""
+    session, transport = bench.join(TENANT)
+    bench.hub.publish(value("d1", b"1"))
+    bench.hub.subscribe(session, [channels.device(ACME, DeviceId("d1"))])
+    bench.hub.publish(value("d1", b"2"))
+    bench.hub.publish(value("d2", b"3"))
+    bench.hub.flush()
+    assert transport.written == [encode(value("d1", b"1")).plain, encode(value("d1", b"2")).plain]
+
+
+def test_an_unsubscribed_session_hears_nothing_and_leaves_nothing_behind(bench: Bench) -> None:
+    """Unsubscribing twice is harmless."""
+    session, transport = bench.join(USER, TENANT)
+    bench.hub.unsubscribe(session)
+    bench.hub.unsubscribe(session)
+    assert bench.hub.publish(note()).sockets == 0
+    bench.hub.flush()
+    assert transport.written == []
+    assert not bench.hub.sessions
+    assert not bench.hub._sessions
+
+
+def test_a_large_turn_is_flushed_before_it_ends(bench: Bench) -> None:
+    """So that a turn's memory is bounded."""
+    _, transport = bench.join(TENANT)
+    data = b'"' + b"x" * 300_000 + b'"'
+    for _ in range(4):
+        bench.hub.publish(value("d1", data))
+    assert len(transport.written) == 1
+    assert len(transport.written[0]) > 1_048_576
+
+
+def test_flushed_waits_for_this_turns_flush_only() -> None:
+    """And returns at once where nothing is pending."""
+
+    async def walk() -> None:
+        hub = Hub(metrics=Metrics())
+        await hub.flushed()
+        transport = FakeTransport()
+        hub.subscribe(make_session(transport), [USER])
+        receipts = [hub.publish(note()) for _ in range(3)]
+        assert not transport.written
+        await asyncio.gather(hub.flushed(), hub.flushed())
+        assert [receipt.sockets for receipt in receipts] == [1, 1, 1]
+        assert len(transport.written) == 1
+
+    asyncio.run(walk())
+
+
+def test_who_waits_for_a_flush_may_give_up() -> None:
+    """The others still learn of it."""
+
+    async def walk() -> None:
+        hub = Hub(metrics=Metrics())
+        hub.subscribe(make_session(FakeTransport()), [USER])
+        hub.publish(note())
+        impatient = asyncio.ensure_future(hub.flushed())
+        patient = asyncio.ensure_future(hub.flushed())
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.wait_for(patient, 1)
+
+    asyncio.run(walk())

@@ -1,0 +1,495 @@
+"""Sparkplug B: births teach, aliases are resolved, presence is told, what was missed is asked for."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes.delivery.messages import DeviceMessage, DeviceStatus
+from hermes.errors import PayloadFault
+from hermes.ingest.sparkplug.reader import SILENT_S
+from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
+from tests.support.edge_nodes import NOW_MS, Reader, bd_seq, message, metric
+from tests.support.paths import SAMPLES
+
+RECORDED = SAMPLES / "sparkplug_b.jsonl"
+
+NBIRTH, NDATA, NDEATH, NCMD = (f"spBv1.0/plant/{kind}/edge1" for kind in ("NBIRTH", "NDATA", "NDEATH", "NCMD"))
+DBIRTH, DDATA, DDEATH = (f"spBv1.0/plant/{kind}/edge1/pump" for kind in ("DBIRTH", "DDATA", "DDEATH"))
+FAN_BIRTH = "spBv1.0/plant/DBIRTH/edge1/fan"
+
+NODE_BIRTH = message(bd_seq(7), metric("uptime", "Int64", alias=1, long_value=5), seq=0)
+PUMP_BIRTH = message(metric("speed", "Int16", alias=2, int_value=1_450), seq=1)
+
+
+@pytest.fixture
+def reader() -> Reader:
+    """One that knows no edge node."""
+    return Reader()
+
+
+@pytest.fixture
+def born(reader: Reader) -> Reader:
+    """One that saw an edge node and its pump being born."""
+    reader.read(NBIRTH, NODE_BIRTH)
+    reader.read(DBIRTH, PUMP_BIRTH)
+    assert reader.asked == []
+    return reader
+
+
+# -- data -------------------------------------------------------------------------------------------------------------
+
+
+def test_each_metric_becomes_a_message_of_its_own(born: Reader) -> None:
+    """Its name is the series; Hermes' time is the message's, the device's time stands in the data."""
+    assert born.read(DDATA, message(metric("speed", "Int16", int_value=7, timestamp=1_234), seq=2)) == [
+        DeviceMessage(
+            tenant_id="acme",  # type: ignore[arg-type]
+            device_id="edge1/pump",  # type: ignore[arg-type]
+            series="speed",
+            topic=DDATA,
+            data=b'{"value":7,"type":"Int16","timestamp":1234}',
+            timestamp_ms=NOW_MS,
+        )
+    ]
+
+
+def test_aliases_and_types_come_from_the_birth(born: Reader) -> None:
+    """Data may have nothing but a number and a value."""
+    assert born.values(DDATA, message(metric(alias=2, int_value=2**32 - 3), seq=2)) == {"speed": -3}
+    assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=3)) == {"uptime": 6}
+    assert born.values(NDATA, message(metric("uptime", long_value=2**64 - 6), seq=4)) == {"uptime": -6}
+    assert born.asked == []
+
+
+def test_an_alias_belongs_to_its_own_source(born: Reader) -> None:
+    """The node's number 1 is not the pump's."""
+    assert born.values(DDATA, message(metric(alias=1, int_value=3), seq=2)) == {}
+    assert born.asked == [NCMD]
+
+
+def test_a_metric_without_a_time_has_its_payloads(born: Reader) -> None:
+    """And none where neither has one."""
+    (told,) = born.read(DDATA, message(metric(alias=2, int_value=1), seq=2, timestamp=99))
+    assert isinstance(told, DeviceMessage)
+    assert json.loads(told.data)["timestamp"] == 99
+    (told,) = born.read(DDATA, message(metric(alias=2, int_value=1), seq=3, timestamp=None))
+    assert isinstance(told, DeviceMessage)
+    assert "timestamp" not in json.loads(told.data)
+
+
+def test_a_historical_metric_says_so(born: Reader) -> None:
+    """It is no last value."""
+    late, now = born.read(
+        DDATA, message(metric(alias=2, int_value=1, is_historical=True), metric(alias=2, int_value=2), seq=2)
+    )
+    assert isinstance(late, DeviceMessage)
+    assert isinstance(now, DeviceMessage)
+    assert (late.historical, now.historical) == (True, False)
+
+
+def test_session_numbers_and_orders_are_no_data(reader: Reader) -> None:
+    """An order is false in every birth; other settings of a node are values."""
+    birth = message(
+        bd_seq(1),
+        metric("Node Control/Rebirth", "Boolean", boolean_value=False),
+        metric("Node Control/Scan Rate", "Int64", long_value=1_000),
+        seq=0,
+    )
+    assert reader.values(NBIRTH, birth) == {"Node Control/Scan Rate": 1_000}
+
+
+def test_an_alias_that_two_metrics_claim_is_withheld(reader: Reader) -> None:
+    """Nobody can say which is meant, and the same birth again would not help."""
+    reader.read(
+        NBIRTH, message(metric("a", "Int8", alias=1, int_value=1), metric("b", "Int8", alias=1, int_value=2), seq=0)
+    )
+    assert reader.values(NDATA, message(metric(alias=1, int_value=3), metric("b", int_value=4), seq=1)) == {"b": 4}
+    assert reader.count("withheld_total") == 1
+    assert reader.asked == []
+
+
+def test_a_new_birth_forgets_the_aliases_before_it(born: Reader) -> None:
+    """The node's and its devices'."""
+    born.read(NBIRTH, message(bd_seq(7), metric("voltage", "Float", alias=2, float_value=1), seq=0))
+    assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=1)) == {}
+    assert born.values(DDATA, message(metric(alias=2, int_value=6), seq=2)) == {}
+    assert born.count("withheld_total") == 2
+
+
+@pytest.mark.parametrize(("value", "values"), [(127, {"x": 127}), (128, {})])
+def test_an_integer_that_may_be_negative_waits_for_its_type(reader: Reader, value: int, values: dict[str, int]) -> None:
+    """255 may be -1; what is the same in every type is told at once."""
+    assert reader.values(NDATA, message(metric("x", int_value=value), seq=9)) == values
+    assert reader.asked == [NCMD]
+    reader.read(NBIRTH, message(metric("x", "Int8", int_value=value), seq=0))
+    assert reader.values(NDATA, message(metric("x", int_value=255), seq=1)) == {"x": -1}
+
+
+def test_a_metric_without_name_and_alias_is_withheld(born: Reader) -> None:
+    """The others of its payload are not."""
+    assert born.values(DDATA, message(metric(int_value=1), metric(alias=2, int_value=2), seq=2)) == {"speed": 2}
+
+
+# -- presence ---------------------------------------------------------------------------------------------------------
+
+
+def test_births_and_deaths_tell_who_is_there(reader: Reader) -> None:
+    """A node's death takes its devices along."""
+    assert reader.presence(NBIRTH, NODE_BIRTH) == [("edge1", True)]
+    assert reader.presence(DBIRTH, PUMP_BIRTH) == [("edge1/pump", True)]
+    assert reader.presence(DDEATH, message(seq=2)) == [("edge1/pump", False)]
+    assert reader.presence(DBIRTH, message(seq=3)) == [("edge1/pump", True)]
+    assert reader.presence(NDEATH, message(bd_seq(7))) == [("edge1", False), ("edge1/pump", False)]
+    assert reader.asked == []
+
+
+def test_a_change_of_presence_is_told_before_the_values(reader: Reader) -> None:
+    """With the time of its arrival."""
+    first, second = reader.read(DBIRTH, PUMP_BIRTH)
+    assert isinstance(first, DeviceStatus)
+    assert first.since_ms == NOW_MS
+    assert isinstance(second, DeviceMessage)
+
+
+def test_the_last_will_of_an_earlier_session_is_ignored(born: Reader) -> None:
+    """The broker may send it after the node has come back."""
+    assert born.presence(NDEATH, message(bd_seq(6))) == []
+    assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=2)) == {"uptime": 6}
+
+
+def test_a_death_without_a_number_is_believed(born: Reader) -> None:
+    """Better a device that is offline too early than one that never is."""
+    assert born.presence(NDEATH, message()) == [("edge1", False), ("edge1/pump", False)]
+
+
+def test_the_death_of_an_unknown_node_is_told(reader: Reader) -> None:
+    """It was born before Hermes listened."""
+    assert reader.presence(NDEATH, message(bd_seq(6))) == [("edge1", False)]
+    assert reader.count("nodes") == 0
+
+
+def test_data_after_a_death_is_asked_about(born: Reader) -> None:
+    """The aliases died too, for device and node."""
+    born.read(DDEATH, message(seq=2))
+    assert born.values(DDATA, message(metric(alias=2, int_value=1), seq=3)) == {}
+    assert born.asked == [NCMD]
+    born.now_s = 100
+    born.read(NDEATH, message(bd_seq(7)))
+    assert born.values(NDATA, message(metric(alias=1, long_value=1), seq=4)) == {}
+    assert born.asked == [NCMD, NCMD]
+
+
+def test_in_another_session_devices_are_offline_until_their_birth(born: Reader) -> None:
+    """Their node's death was missed."""
+    assert born.presence(NBIRTH, message(bd_seq(8), seq=0)) == [("edge1", True), ("edge1/pump", False)]
+    assert born.presence(DBIRTH, PUMP_BIRTH) == [("edge1/pump", True)]
+
+
+def test_a_rebirth_does_not_make_devices_flicker(born: Reader) -> None:
+    """Their births follow at once; one that has not come when data does is not there any more."""
+    born.read(FAN_BIRTH, message(seq=2))
+    assert born.presence(NBIRTH, NODE_BIRTH) == [("edge1", True)]
+    assert born.presence(DBIRTH, PUMP_BIRTH) == [("edge1/pump", True)]
+    assert born.presence(DDATA, message(metric(alias=2, int_value=1), seq=2)) == [("edge1/fan", False)]
+    assert born.presence(DDATA, message(metric(alias=2, int_value=1), seq=3)) == []
+
+
+def test_a_node_that_is_known_only_by_its_devices_keeps_them_at_its_birth(reader: Reader) -> None:
+    """Hermes began to listen in the middle of its births."""
+    reader.read(DBIRTH, PUMP_BIRTH)
+    assert reader.presence(NBIRTH, NODE_BIRTH) == [("edge1", True)]
+    assert reader.presence(NDEATH, message(bd_seq(7))) == [("edge1", False), ("edge1/pump", False)]
+
+
+def test_nodes_of_one_name_in_two_groups_are_two(born: Reader) -> None:
+    """An edge node's id belongs to its group."""
+    assert born.values("spBv1.0/office/NDATA/edge1", message(metric(alias=1, long_value=6), seq=2)) == {}
+    assert born.asked == ["spBv1.0/office/NCMD/edge1"]
+
+
+# -- what was missed --------------------------------------------------------------------------------------------------
+
+
+def test_the_request_is_an_order_to_the_edge_node(reader: Reader) -> None:
+    """As the specification has it: a Boolean that is true."""
+    assert reader.values(DDATA, message(metric(alias=5, int_value=1), seq=1)) == {}
+    assert reader.asked == [NCMD]
+    request = Payload.FromString(reader.requests[0])
+    assert request.timestamp == NOW_MS
+    assert request.metrics == [metric("Node Control/Rebirth", "Boolean", boolean_value=True, timestamp=NOW_MS)]
+
+
+@pytest.mark.parametrize("topic", [NDATA, DDATA, DBIRTH, DDEATH])
+def test_a_node_without_a_birth_is_asked_for_one(reader: Reader, topic: str) -> None:
+    """Whatever it says first; what has a name is told nevertheless."""
+    payload = message(metric("on", "Boolean", boolean_value=True), seq=1)
+    assert reader.values(topic, payload) == ({} if topic == DDEATH else {"on": True})
+    assert reader.asked == [NCMD]
+    assert reader.count("rebirth_requests_total") == 1
+
+
+def test_sequence_numbers_go_round(reader: Reader) -> None:
+    """After 255 comes 0, and no gap."""
+    reader.read(NBIRTH, message(bd_seq(1), metric("a", "Int8", alias=1, int_value=0), seq=0))
+    for number in range(1, 600):
+        reader.read(NDATA, message(metric(alias=1, int_value=1), seq=number % 256))
+    assert reader.count("gaps_total") == 0
+    assert reader.asked == []
+
+
+def test_a_gap_is_counted_and_asked_about_until_a_birth_comes(born: Reader) -> None:
+    """The value is told; a lost request is repeated."""
+    assert born.values(DDATA, message(metric(alias=2, int_value=1), seq=3)) == {"speed": 1}
+    assert born.count("gaps_total") == 1
+    assert born.asked == [NCMD]
+    born.now_s = 10
+    born.read(DDATA, message(metric(alias=2, int_value=1), seq=4))
+    assert born.count("gaps_total") == 1
+    assert born.asked == [NCMD, NCMD]
+    born.read(NBIRTH, NODE_BIRTH)
+    born.read(DBIRTH, PUMP_BIRTH)
+    born.now_s = 1_000
+    born.read(DDATA, message(metric(alias=2, int_value=1), seq=2))
+    assert born.asked == [NCMD, NCMD]
+
+
+def test_messages_without_sequence_numbers_have_no_gaps(born: Reader) -> None:
+    """Some devices leave them out."""
+    born.read(DDATA, message(metric(alias=2, int_value=1)))
+    born.read(DDATA, message(metric(alias=2, int_value=1), seq=2))
+    assert born.count("gaps_total") == 0
+
+
+def test_a_node_is_asked_ever_more_seldom(reader: Reader) -> None:
+    """Ten seconds between the first two, ten minutes at last; one that was well for long is asked at once."""
+    asked_s: list[int] = []
+    for second in range(3_000):
+        reader.now_s = second
+        reader.read(NDATA, message(metric(alias=1, int_value=1)))
+        if len(reader.asked) > len(asked_s):
+            asked_s.append(second)
+    assert asked_s == [0, 10, 30, 70, 150, 310, 630, 1_230, 1_830, 2_430]
+    reader.now_s = 10_000
+    reader.read(NDATA, message(metric(alias=1, int_value=1)))
+    reader.now_s = 10_010
+    reader.read(NDATA, message(metric(alias=1, int_value=1)))
+    assert len(reader.asked) == len(asked_s) + 2
+
+
+def test_a_request_that_could_not_leave_is_made_again(reader: Reader) -> None:
+    """At the next occasion, and only what left is counted."""
+    reader.offline = True
+    reader.read(NDATA, message(metric(alias=1, int_value=1)))
+    assert reader.count("rebirth_requests_total") == 0
+    reader.offline = False
+    reader.read(NDATA, message(metric(alias=1, int_value=1)))
+    assert reader.asked == [NCMD]
+
+
+def test_a_whole_fleet_is_asked_little_by_little(reader: Reader) -> None:
+    """Each answers with all it has."""
+    for second in range(3):
+        reader.now_s = second
+        for node in range(120):
+            reader.read(f"spBv1.0/plant/NDATA/edge{node}", message(metric(alias=1, int_value=1)))
+        assert len(reader.asked) == min(120, 50 * (second + 1))
+    assert len(set(reader.asked)) == 120
+
+
+# -- what is no message of an edge node -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["STATE/scada", "spBv1.0/STATE/scada", NCMD, "spBv1.0/plant/DCMD/edge1/pump"],
+)
+@pytest.mark.parametrize("payload", [b"OFFLINE", b"", message(metric("a", int_value=1))])
+def test_commands_and_states_of_hosts_are_no_data(reader: Reader, topic: str, payload: bytes) -> None:
+    """Hermes' own requests come back to it, too."""
+    assert reader.read(topic, payload) == ()
+    assert reader.count("nodes") == 0
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "spBv1.0/plant/NBIRTH",
+        "spBv1.0/plant/NBIRTH/edge1/pump",
+        "spBv1.0/plant/DDATA/edge1",
+        "spBv1.0/plant/DDATA/edge1/",
+        "spBv1.0//NDATA/edge1",
+        "spBv1.0/plant/ndata/edge1",
+        "spBv1.0/plant/DDATA/edge1/pump/more",
+        "spAv1.0/plant/NDATA/edge1",
+        "plant",
+    ],
+)
+def test_other_topics_are_a_fault(reader: Reader, topic: str) -> None:
+    """A template sent them here by mistake."""
+    with pytest.raises(PayloadFault, match="no topic of Sparkplug B"):
+        reader.read(topic, NODE_BIRTH)
+
+
+def test_an_empty_payload_says_nothing(born: Reader) -> None:
+    """It takes back what a broker had kept."""
+    for topic in (NBIRTH, NDEATH, DDATA):
+        assert born.read(topic, b"") == ()
+    assert born.values(DDATA, message(metric(alias=2, int_value=1), seq=2)) == {"speed": 1}
+
+
+def test_what_the_broker_had_kept_teaches_nothing(reader: Reader) -> None:
+    """Births must not be kept; the aliases of such a one may be another's today, and nobody knows who is there."""
+    (told,) = reader.read(NBIRTH, NODE_BIRTH, retained=True)
+    assert isinstance(told, DeviceMessage)
+    assert (told.series, told.retained, told.timestamp_ms) == ("uptime", True, None)
+    assert reader.read(NDEATH, message(bd_seq(7)), retained=True) == []
+    assert reader.values(NDATA, message(metric(alias=1, long_value=6), seq=1)) == {}
+    assert reader.asked == [NCMD]
+
+
+# -- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fault_teaches_nothing(born: Reader) -> None:
+    """What was known stays."""
+    broken = Payload.FromString(NODE_BIRTH)
+    broken.metrics.add(name="x", datatype=12, alias=1).string_value = "\x01\x02"
+    with pytest.raises(PayloadFault, match="not UTF-8"):
+        born.read(NBIRTH, broken.SerializeToString().replace(b"\x01\x02", b"\xff\xfe"))
+    assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=2)) == {"uptime": 6}
+
+
+def test_the_most_silent_nodes_are_forgotten_first() -> None:
+    """What is remembered has a bound, and what is forgotten is asked for again."""
+    reader = Reader(memory_max_bytes=500_000)
+    names = [f"edge{number}" for number in range(10)]
+    metrics = [metric(f"sensor {number}", "Int8", alias=number, int_value=0) for number in range(400)]
+    for name in names:
+        reader.read(f"spBv1.0/plant/NBIRTH/{name}", message(*metrics, seq=0))
+    assert reader.count("forgotten_total") + reader.count("nodes") == 10
+    assert reader.count("nodes") == 4
+    assert reader.values("spBv1.0/plant/NDATA/edge9", message(metric(alias=3, int_value=1), seq=1)) == {"sensor 3": 1}
+    assert reader.values("spBv1.0/plant/NDATA/edge0", message(metric(alias=3, int_value=1), seq=1)) == {}
+    assert reader.asked == ["spBv1.0/plant/NCMD/edge0"]
+
+
+def test_a_flood_of_names_does_not_grow_the_memory() -> None:
+    """Neither edge nodes nor one node's devices, whoever invents them."""
+    reader = Reader(memory_max_bytes=200_000)
+    for number in range(2_000):
+        reader.read(f"spBv1.0/plant/NDATA/edge{number}", message())
+    assert reader.count("nodes") <= 250
+    for number in range(2_000):
+        reader.read(f"spBv1.0/plant/DBIRTH/edge/device{number}", message())
+    assert len(reader.presence("spBv1.0/plant/NDEATH/edge", message())) <= 250
+
+
+KINDS = ["NBIRTH", "DBIRTH", "NDATA", "DDATA", "NDEATH", "DDEATH", "NCMD"]
+VALUES = st.one_of(
+    st.builds(lambda value: {"int_value": value}, st.integers(0, 2**32 - 1)),
+    st.builds(lambda value: {"long_value": value}, st.integers(0, 2**64 - 1)),
+    st.builds(lambda value: {"float_value": value}, st.floats(width=32)),
+    st.builds(lambda value: {"double_value": value}, st.floats()),
+    st.builds(lambda value: {"bytes_value": value}, st.binary(max_size=20)),
+    st.builds(lambda value: {"string_value": value}, st.text(max_size=5)),
+)
+METRICS = st.builds(
+    lambda head, value: Payload.Metric(**head, **value),
+    st.fixed_dictionaries(
+        {}, optional={"name": st.sampled_from("ab"), "alias": st.integers(0, 3), "datatype": st.integers(0, 40)}
+    ),
+    VALUES,
+)
+SAID = st.tuples(
+    st.sampled_from(KINDS),
+    st.booleans(),
+    st.binary(max_size=40)
+    | st.builds(lambda metrics, seq: message(*metrics, seq=seq), st.lists(METRICS), st.integers(0, 3)),
+)
+
+
+@given(st.lists(SAID, max_size=12))
+def test_whatever_is_said_becomes_messages_or_a_fault(said: list[tuple[str, bool, bytes]]) -> None:
+    """And what is told is JSON that says no NaN."""
+    reader = Reader()
+    for kind, retained, payload in said:
+        topic = f"spBv1.0/g/{kind}/edge" + ("/device" if kind.startswith("D") else "")
+        try:
+            told = reader.read(topic, payload, retained=retained)
+        except PayloadFault:
+            continue
+        for each in told:
+            if isinstance(each, DeviceMessage):
+                assert "value" in json.loads(each.data, parse_constant=pytest.fail)
+
+
+def test_real_messages_are_understood(reader: Reader) -> None:
+    """The collected ones, where they are at hand."""
+    if not RECORDED.exists():
+        pytest.skip("the collected messages are not here")
+    series: set[str] = set()
+    for line in RECORDED.read_text().splitlines():
+        sample = json.loads(line)
+        raw = sample.get("payload_base64")
+        payload = base64.b64decode(raw) if raw is not None else sample["payload"].encode()
+        told = reader.read(sample["topic"], payload, retained=sample.get("retain", False))
+        assert bool(told) == sample["topic"].startswith("spBv1.0")
+        series.update(each.series for each in told if isinstance(each, DeviceMessage))
+    assert {"counter_group1/counter1_run", "blob", "Node Metric2", "My_Custom_Motor", "input/Device Metric1"} <= series
+    assert reader.count("withheld_total") == 0
+
+
+# -- after an outage ------------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_died_during_an_outage_is_told_gone(born: Reader) -> None:
+    """Its death was missed: it is asked, and does not answer."""
+    born.sparkplug.link_is_back()
+    asked = len(born.asked)
+    born.now_s += 1_000
+    assert born.sparkplug.tick(NOW_MS) == []
+    assert len(born.asked) == asked + 1
+    born.now_s += SILENT_S - 1
+    assert born.sparkplug.tick(NOW_MS) == []
+    born.now_s += 1
+    gone = born.sparkplug.tick(NOW_MS + 9)
+    assert gone
+    assert {each.online for each in gone} == {False}
+    assert {each.since_ms for each in gone} == {NOW_MS + 9}
+    assert "edge1" in {each.device_id for each in gone}
+    born.now_s += 100
+    assert born.sparkplug.tick(NOW_MS) == []
+
+
+def test_a_node_that_speaks_after_an_outage_is_there(born: Reader) -> None:
+    """Whatever it says."""
+    born.sparkplug.link_is_back()
+    born.read("spBv1.0/plant/NDATA/edge1", message(seq=200))
+    for _ in range(5):
+        born.now_s += SILENT_S
+        assert born.sparkplug.tick(NOW_MS) == []
+
+
+def test_a_node_that_could_not_be_asked_is_not_told_gone(born: Reader) -> None:
+    """The link is away again."""
+    born.sparkplug.link_is_back()
+    born.offline = True
+    for _ in range(5):
+        born.now_s += SILENT_S
+        assert born.sparkplug.tick(NOW_MS) == []
+
+
+def test_a_node_that_was_forgotten_is_asked_no_sooner() -> None:
+    """Where more nodes speak than there is room for, they push each other out; each is asked as seldom as before."""
+    reader = Reader(memory_max_bytes=10_000)
+    names = [f"edge{number}" for number in range(40)]
+    for _ in range(100):
+        reader.now_s += 1
+        for name in names:
+            reader.read(f"spBv1.0/plant/NDATA/{name}", message(metric("m", "Int32", int_value=1), seq=1))
+    assert reader.count("forgotten_total") > 100
+    per_node = [reader.asked.count(f"spBv1.0/plant/NCMD/{name}") for name in names]
+    assert max(per_node) <= 5, "at 0, 10, 30, 70 seconds"

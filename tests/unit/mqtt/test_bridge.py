@@ -1,0 +1,510 @@
+"""The crossing from paho's thread to the loop: batches, bounds, reasons, order."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from hermes.delivery.link_state import Link, LinkState
+from hermes.delivery.messages import DeviceMessage
+from hermes.metrics import Metrics
+from hermes.mqtt import bridge as bridges
+from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES, Bridge
+from hermes.topics.topic_map import TopicMap
+from tests.support.brokers import Heard
+from tests.support.ingests import Status, make_intake
+
+TOPIC = "tenants/acme/devices/d1/temp"
+NOW_S = 1_763_836_800.123
+
+
+class Crossing:
+    """A bridge on a running loop, and all that stands around it."""
+
+    def __init__(
+        self,
+        *,
+        templates: Sequence[str] = ("hermes",),
+        publish: Callable[[DeviceMessage], object] | None = None,
+        flush: Callable[[], None] = lambda: None,
+        **bounds: int,
+    ) -> None:
+        self.heard = Heard()
+        self.statuses: list[Status] = []
+        self.metrics = Metrics()
+        self.link = Link()
+        self.wakes = 0
+        self.loop = asyncio.get_running_loop()
+        self._call_soon_threadsafe: Callable[..., asyncio.Handle] = self.loop.call_soon_threadsafe
+        setattr(self.loop, "call_soon_threadsafe", self._counted)  # noqa: B010 - mypy knows that it is a method
+        self.waits = 0
+        self._call_at: Callable[..., asyncio.TimerHandle] = self.loop.call_at
+        setattr(self.loop, "call_at", self._counted_wait)  # noqa: B010
+        self.bridge = Bridge(
+            intake=make_intake(
+                TopicMap(templates), metrics=self.metrics, publish=publish or self.heard, tell=self.statuses.append
+            ),
+            flush=flush,
+            link=self.link,
+            metrics=self.metrics,
+            loop=self.loop,
+            clock=lambda: NOW_S,
+            **bounds,
+        )
+
+    def _counted(self, *arguments: Any, **options: Any) -> asyncio.Handle:
+        self.wakes += 1
+        return self._call_soon_threadsafe(*arguments, **options)
+
+    def _counted_wait(self, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        self.waits += 1
+        return self._call_at(*arguments, **options)
+
+    def put(self, payload: bytes, topic: str = TOPIC, *, retained: bool = False, ids: Sequence[int] = ()) -> None:
+        """As the thread does it."""
+        self.bridge.put(topic, payload, retained=retained, subscription_ids=ids)
+
+    async def drained(self) -> None:
+        """Hand over what was put, and let the loop take all of it."""
+        self.bridge.wake()
+        while self.bridge._queue or self.bridge._drain_pending:
+            await asyncio.sleep(0)
+
+    def dropped(self, reason: str) -> float:
+        """The counter of this reason."""
+        value = self.metrics.registry.get_sample_value("hermes_mqtt_dropped_total", {"reason": reason})
+        assert value is not None
+        return value
+
+    def count(self, name: str) -> float | None:
+        """Another counter or gauge."""
+        return self.metrics.registry.get_sample_value(name)
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it on a loop of its own."""
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_message_becomes_a_device_message() -> None:
+    """Topic, payload and the time of its arrival."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        crossing.put(b' {"v": 21.50} ')
+        await crossing.drained()
+        assert crossing.heard.messages == [
+            DeviceMessage(
+                tenant_id="acme",  # type: ignore[arg-type]
+                device_id="d1",  # type: ignore[arg-type]
+                series="temp",
+                topic=TOPIC,
+                data=b'{"v": 21.50}',
+                timestamp_ms=1_763_836_800_123,
+            )
+        ]
+        assert crossing.count("hermes_mqtt_received_total") == 1
+
+    run(scenario)
+
+
+def test_a_retained_message_has_no_time() -> None:
+    """Nobody knows how old it is."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        crossing.put(b"1", retained=True)
+        await crossing.drained()
+        (message,) = crossing.heard.messages
+        assert message.retained
+        assert message.timestamp_ms is None
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("payload", "data", "encoding"),
+    [(b"", b"null", ""), (b"ON", b'"ON"', "text"), (b"\xff", b'"/w=="', "base64"), (b"NaN", b'"NaN"', "text")],
+)
+def test_every_payload_is_published(payload: bytes, data: bytes, encoding: str) -> None:
+    """As JSON, text, base64 or null."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        crossing.put(payload)
+        await crossing.drained()
+        (message,) = crossing.heard.messages
+        assert (message.data, message.encoding) == (data, encoding)
+
+    run(scenario)
+
+
+def test_the_loop_is_woken_once_per_batch() -> None:
+    """However many messages it holds, and not again while the last wake-up is still under way."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        for _ in range(3):
+            for number in range(100):
+                crossing.put(b"%d" % number)
+            crossing.bridge.wake()
+        crossing.bridge.wake()
+        assert crossing.wakes == 1
+        await crossing.drained()
+        assert len(crossing.heard.messages) == 300
+        assert crossing.count("hermes_mqtt_batches_total") == 1
+        crossing.bridge.wake()
+        assert crossing.wakes == 1
+        crossing.put(b"1")
+        crossing.bridge.wake()
+        assert crossing.wakes == 2
+        await crossing.drained()
+
+    run(scenario)
+
+
+def test_a_large_batch_leaves_the_loop_responsive() -> None:
+    """Others get their turn between its parts."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        for number in range(2 * bridges.TURN_MAX_MESSAGES + 1):
+            crossing.put(b"%d" % number)
+        crossing.bridge.wake()
+        seen: list[int] = []
+        while not seen or seen[-1] < 2 * bridges.TURN_MAX_MESSAGES + 1:
+            await asyncio.sleep(0)
+            seen.append(len(crossing.heard.messages))
+        assert bridges.TURN_MAX_MESSAGES in seen
+        assert 2 * bridges.TURN_MAX_MESSAGES in seen
+        assert crossing.heard.data == [b"%d" % number for number in range(seen[-1])]
+        assert crossing.count("hermes_mqtt_queued") == 0
+
+    run(scenario)
+
+
+def test_large_payloads_share_turns_by_their_bytes() -> None:
+    """Few messages may be much work."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        for _ in range(9):
+            crossing.put(b"x" * PAYLOAD_MAX_BYTES)
+        crossing.bridge.wake()
+        seen: list[int] = []
+        while not seen or seen[-1] < 9:
+            await asyncio.sleep(0)
+            seen.append(len(crossing.heard.messages))
+        assert 4 in seen
+        assert 8 in seen
+
+    run(scenario)
+
+
+def test_past_its_bound_the_queue_loses_its_oldest_messages(caplog: pytest.LogCaptureFixture) -> None:
+    """Counted, and said once."""
+
+    async def scenario() -> None:
+        crossing = Crossing(queue_max_messages=10)
+        for _ in range(2):
+            for number in range(25):
+                crossing.put(b"%d" % number)
+            await crossing.drained()
+        assert crossing.heard.data == [b"%d" % number for number in range(15, 25)] * 2
+        assert crossing.dropped("overrun") == 30
+        assert crossing.count("hermes_mqtt_received_total") == 50
+
+    run(scenario)
+    assert [record.message for record in caplog.records] == [
+        "the event loop is too slow: the oldest messages are dropped; counted as overrun, not logged again"
+    ]
+
+
+def test_the_queue_is_bounded_in_bytes_too() -> None:
+    """Topics count as well as payloads."""
+
+    async def scenario() -> None:
+        crossing = Crossing(queue_max_bytes=10 * (1_000 + len(TOPIC)))
+        for _ in range(12):
+            crossing.put(b"x" * 1_000)
+        await crossing.drained()
+        assert len(crossing.heard.messages) == 10
+        assert crossing.dropped("overrun") == 2
+
+    run(scenario)
+
+
+def test_link_changes_keep_their_place_between_the_messages() -> None:
+    """What came before a loss is published before the loss is shown."""
+
+    async def scenario() -> None:
+        states: list[tuple[bytes, LinkState]] = []
+        crossing = Crossing(publish=lambda message: states.append((message.data, crossing.link.state)))
+        crossing.bridge.connecting("waiting")
+        crossing.put(b"1")
+        crossing.bridge.up()
+        crossing.put(b"2")
+        crossing.bridge.down("gone")
+        crossing.put(b"3")
+        await crossing.drained()
+        assert states == [(b"1", LinkState.CONNECTING), (b"2", LinkState.UP), (b"3", LinkState.DOWN)]
+        assert crossing.link.missing == ("gone",)
+        assert crossing.count("hermes_mqtt_connected") == 0
+        crossing.bridge.up()
+        await crossing.drained()
+        assert crossing.link.ready
+        assert crossing.count("hermes_mqtt_connected") == 1
+
+    run(scenario)
+
+
+def test_link_changes_survive_an_overrun_and_stay_bounded() -> None:
+    """The last one counts, however many fell together."""
+
+    async def scenario() -> None:
+        crossing = Crossing(queue_max_messages=1)
+        for number in range(50):
+            crossing.bridge.up()
+            crossing.bridge.down(f"{number}")
+            crossing.put(b"%d" % number)
+        crossing.bridge.wake()
+        assert len(crossing.bridge._queue) <= 3
+        await crossing.drained()
+        assert crossing.link.missing == ("49",)
+        assert crossing.heard.data == [b"49"]
+
+    run(scenario)
+
+
+def test_each_kind_of_loss_is_counted_and_its_first_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """One line per reason and template, never one per topic."""
+
+    async def scenario() -> None:
+        crossing = Crossing(templates=["hermes", "up/{device_id};tenant_id=/t", "gw/{device_id};tenant_id=/t"])
+        for number in range(20):
+            crossing.put(b"1", f"nothing/{number}")
+            crossing.put(b"{}", f"up/{number}")
+            crossing.put(b'{"t":7}'[:-1], f"gw/{number}")
+            crossing.put(b"x" * (PAYLOAD_MAX_BYTES + 1), f"tenants/acme/devices/{number}")
+            crossing.bridge.put_bad_topic(b"\xff%d" % number)
+        crossing.put(b"x" * PAYLOAD_MAX_BYTES)
+        crossing.put(b'{"t":7}', "up/d")
+        await crossing.drained()
+        assert [message.tenant_id for message in crossing.heard.messages] == ["acme", "7"]
+        for reason, count in {"unmatched": 20, "pointer": 40, "too_large": 20, "bad_topic": 20}.items():
+            assert crossing.dropped(reason) == count
+        assert crossing.count("hermes_mqtt_received_total") == 102
+
+    run(scenario)
+    lines = sorted(record.message for record in caplog.records)
+    assert len(lines) == 5
+    assert any("'nothing/0'" in line for line in lines)
+    assert any("up/{device_id};tenant_id=/t" in line for line in lines)
+    assert any("gw/{device_id};tenant_id=/t" in line for line in lines)
+    assert any("over 1 MiB" in line for line in lines)
+    assert any("not UTF-8" in line for line in lines)
+
+
+def test_a_hostile_topic_stays_one_short_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Line breaks are escaped and length is cut."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        crossing.put(b"1", "x\nERROR forged" + "y" * 60_000)
+        await crossing.drained()
+
+    run(scenario)
+    (record,) = caplog.records
+    assert "\n" not in record.message
+    assert len(record.message) < 400
+
+
+def test_copies_through_overlapping_filters_are_delivered_once() -> None:
+    """The other copies are counted."""
+
+    async def scenario() -> None:
+        crossing = Crossing(templates=["a/{tenant_id};device_id=first", "{tenant_id}/b;device_id=second"])
+        crossing.put(b"1", "a/b", ids=[2])
+        crossing.put(b"1", "a/b", ids=[1])
+        crossing.put(b"2", "c/b", ids=[2])
+        await crossing.drained()
+        assert [(m.device_id, m.data) for m in crossing.heard.messages] == [("first", b"1"), ("second", b"2")]
+        assert crossing.dropped("duplicate_copy") == 1
+
+    run(scenario)
+
+
+def test_one_bad_message_never_takes_its_batch_along(caplog: pytest.LogCaptureFixture) -> None:
+    """The error's traceback is logged, the rest is delivered."""
+
+    async def scenario() -> None:
+        heard = Heard()
+
+        def publish(message: DeviceMessage) -> None:
+            if message.data in (b"2", b"3"):
+                raise RuntimeError("made to fail")
+            heard(message)
+
+        crossing = Crossing(publish=publish)
+        for number in range(5):
+            crossing.put(b"%d" % number)
+        await crossing.drained()
+        assert heard.data == [b"0", b"1", b"4"]
+        assert crossing.dropped("error") == 2
+
+    run(scenario)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "made to fail" in str(record.exc_info[1])
+
+
+def test_a_closed_loop_does_not_break_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """The thread may read for a moment longer than the loop runs; what it reads stays bounded."""
+    kept: list[Crossing] = []
+
+    async def scenario() -> None:
+        kept.append(Crossing(queue_max_messages=10))
+
+    run(scenario)
+    faults: list[BaseException] = []
+
+    def read_on() -> None:
+        try:
+            for _ in range(100):
+                kept[0].put(b"1")
+                kept[0].bridge.wake()
+            kept[0].bridge.down("stopped")
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            faults.append(error)
+
+    thread = threading.Thread(target=read_on)
+    thread.start()
+    thread.join(10)
+    assert faults == []
+    assert len(kept[0].bridge._queue) <= 11
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_messages_cross_from_a_real_thread_in_order() -> None:
+    """Nothing is lost or doubled while both sides work at once."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+
+        def produce() -> None:
+            for number in range(20_000):
+                crossing.put(b"%d" % number)
+                if number % 37 == 0:
+                    crossing.bridge.wake()
+            crossing.bridge.wake()
+
+        await asyncio.to_thread(produce)
+        await crossing.drained()
+        assert crossing.heard.data == [b"%d" % number for number in range(20_000)]
+
+    run(scenario)
+
+
+def test_after_a_turn_the_loop_rests_from_mqtt_as_long_as_that_took() -> None:
+    """So that what arrives meanwhile shares one turn, and other work is done; the flush is part of the turn."""
+
+    async def scenario() -> None:
+        turns: list[tuple[float, int]] = []
+
+        def flush() -> None:
+            turns.append((crossing.loop.time(), len(crossing.heard.messages)))
+            time.sleep(0.01)
+
+        crossing = Crossing(flush=flush)
+        crossing.put(b"0")
+        await crossing.drained()
+        for number in range(5):
+            crossing.put(str(number).encode())
+            crossing.bridge.wake()
+            await asyncio.sleep(0)
+        await crossing.drained()
+        assert [messages for _, messages in turns] == [1, 6]
+        assert turns[1][0] - turns[0][0] >= 0.018, "the turn of 10 ms, and as long again"
+        assert (crossing.wakes, crossing.waits) == (2, 1)
+
+    run(scenario)
+
+
+def test_an_idle_loop_takes_a_message_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short turn is followed by no rest."""
+    monkeypatch.setattr(bridges, "REST_MIN_S", 1.0)  # a busy machine makes long turns
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        for number in range(1, 4):
+            crossing.put(b"0")
+            crossing.bridge.wake()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(crossing.heard.messages) == number
+
+    run(scenario)
+
+
+def test_a_backlog_leaves_no_time_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next part of it follows in the next turn of the loop."""
+
+    async def scenario() -> None:
+        turns: list[int] = []
+
+        def flush() -> None:
+            time.sleep(0.001)
+            turns.append(len(crossing.heard.messages))
+
+        monkeypatch.setattr(bridges, "TURN_MAX_MESSAGES", 10)
+        crossing = Crossing(flush=flush)
+        for number in range(50):
+            crossing.put(str(number).encode())
+        await crossing.drained()
+        assert turns == [10, 20, 30, 40, 50]
+        assert crossing.waits == 0
+
+    run(scenario)
+
+
+def test_a_turn_that_fails_is_followed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted and logged; what was left, and what comes later, is delivered."""
+
+    async def scenario() -> None:
+        faults = [MemoryError("no room")]
+
+        def flush() -> None:
+            if faults:
+                raise faults.pop()
+
+        monkeypatch.setattr(bridges, "TURN_MAX_MESSAGES", 10)
+        crossing = Crossing(flush=flush)
+        for number in range(25):
+            crossing.put(str(number).encode())
+        await crossing.drained()
+        crossing.put(b"25")
+        await crossing.drained()
+        assert [message.data for message in crossing.heard.messages] == [str(n).encode() for n in range(26)]
+        assert crossing.dropped("error") == 1
+
+    run(scenario)
+    assert "a turn's messages could not be written" in caplog.text
+
+
+def test_a_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a turn took."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(bridges, "REST_MAX_S", 0.002)
+        crossing = Crossing(flush=lambda: time.sleep(0.05))
+        crossing.put(b"0")
+        await crossing.drained()
+        assert crossing.bridge._resting_until_s - crossing.loop.time() <= 0.002
+
+    run(scenario)

@@ -1,0 +1,151 @@
+"""No token, key or password is ever logged, nor shown elsewhere."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hermes import log
+from tests.support.brokers import mosquitto
+from tests.support.gateways import KEY, SECRET, token
+from tests.support.programs import hermes
+
+JWT = token()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET /ws?token={JWT} from 127.0.0.1",
+        f"GET /ws?a=1&token={JWT}&b=2",
+        f"Authorization: Bearer {JWT}",
+        f"Sec-WebSocket-Protocol: hermes.v1, {JWT}",
+        "GET /ws?token=not-even-a-jwt",
+        "mqtt://user:secret-pass@broker:1883 lost",
+        "the key is known-secret",
+    ],
+)
+def test_secrets_are_masked_wherever_they_stand(text: str) -> None:
+    """The rest of the line stays."""
+    shown = log.masked(text, ["known-secret"])
+    assert log.MASK in shown
+    assert not any(secret in shown for secret in (JWT, "not-even-a-jwt", "secret-pass", "known-secret"))
+
+
+def test_ordinary_lines_stay_as_they_are() -> None:
+    """Names with dots are no tokens."""
+    for text in ("hermes.mqtt.client: up", "mqtt://broker:1883", "a@b", "http://127.0.0.1:8080/ws/tenant/acme"):
+        assert log.masked(text) == text
+
+
+def test_tracebacks_are_masked_too() -> None:
+    """A secret in an exception's text."""
+    formatter = log.MaskingFormatter(["", "known-secret"])
+    try:
+        raise ValueError(f"bad known-secret {JWT}")
+    except ValueError:
+        record = logging.LogRecord("hermes", logging.ERROR, __file__, 1, "failed %s", (JWT,), sys.exc_info())
+    shown = formatter.format(record)
+    assert "ValueError" in shown
+    assert JWT not in shown
+    assert "known-secret" not in shown
+
+
+@pytest.mark.parametrize("message", ["a\tsecret", "hush and hush-hush", "the secret hush-hush"])
+def test_secrets_are_masked_whole_and_in_the_form_that_is_shown(message: str) -> None:
+    """One that begins like another, and one with what the log writes as an escape."""
+    formatter = log.MaskingFormatter(["hush", "a\tsecret", "hush-hush"])
+    shown = formatter.format(logging.LogRecord("hermes", logging.INFO, __file__, 1, message, None, None))
+    assert log.MASK in shown
+    assert not any(part in shown for part in ("hush", "a\tsecret", "a\\tsecret", "***-"))
+
+
+def test_set_up_logs_to_standard_error_at_the_level(capsys: pytest.CaptureFixture[str]) -> None:
+    """And replaces what was there."""
+    log.set_up("info", ["known-secret"])
+    logging.getLogger("hermes.test").info("opened with known-secret")
+    logging.getLogger("hermes.test").debug("not shown")
+    shown = capsys.readouterr().err
+    assert "opened with ***" in shown
+    assert "not shown" not in shown
+
+
+def test_secrets_show_neither_in_ps_nor_in_the_log(tmp_path: Path, key_file: Path) -> None:
+    """Whatever is asked of it."""
+    secret_file = tmp_path / "secret"
+    secret_file.write_text(SECRET)
+    words = ("serve", "--port", "0", "--mqtt-url", "off", "--log-level", "debug")
+    given = token()
+    with hermes(*words, "--jwt-secret-file", str(secret_file), "--api-key-file", str(key_file)) as program:
+        url = program.url
+        command = Path(f"/proc/{program.process.pid}/cmdline").read_text()
+        curl = [sys.executable, "-c", _TWO_REQUESTS, url, given, KEY]
+        subprocess.run(curl, check=True, timeout=10)
+        program.wait_for(r"GET /ws\?token=\*\*\*")
+        assert program.end() == 0
+    shown = command + "".join(program.output + program.errors)
+    assert not any(secret in shown for secret in (SECRET, KEY, given))
+
+
+@pytest.mark.parametrize("words", [("--dev",), ("--api-key-file", "KEYS")], ids=["dev", "plain"])
+@pytest.mark.parametrize("given", ["url", "file"])
+def test_the_brokers_password_shows_nowhere(given: str, words: tuple[str, ...], tmp_path: Path, key_file: Path) -> None:
+    """Neither in ps nor in the log, the welcome, /ready or /metrics, while the broker refuses it."""
+    broker_lines = (f"password_file {tmp_path / 'nobody'}", "allow_anonymous false")
+    (tmp_path / "nobody").write_text("")
+    (tmp_path / "password").write_text("hush@hush\n")
+    with mosquitto(tmp_path, *broker_lines) as broker:
+        where = f"127.0.0.1:{broker.port}"
+        environment = {
+            "url": {"HERMES_MQTT_URL": f"mqtt://ana:hush%40hush@{where}"},
+            "file": {
+                "HERMES_MQTT_URL": f"mqtt://{where}",
+                "HERMES_MQTT_USERNAME": "ana",
+                "HERMES_MQTT_PASSWORD_FILE": str(tmp_path / "password"),
+            },
+        }[given] | {"HERMES_JWT_SECRET": SECRET, "XDG_STATE_HOME": str(tmp_path)}
+        flags = ["--port", "0", "--log-level", "debug", *(str(key_file) if word == "KEYS" else word for word in words)]
+        with hermes("serve", *flags, **environment) as program:
+            url = program.url
+            program.wait_for("the broker refused the connection: .*--mqtt-password-file")
+            shown = Path(f"/proc/{program.process.pid}/cmdline").read_text()
+            shown += subprocess.run(
+                [sys.executable, "-c", _TWO_PAGES, url], check=True, timeout=10, capture_output=True, text=True
+            ).stdout
+            assert "refused" in shown
+            assert "hermes_mqtt_connects_total 0.0" in shown
+            assert program.end() == 0
+        with hermes("check", *flags, **environment) as checking:
+            checking.wait_for("mend    broker mqtt://.*refused the connection")
+            assert checking.process.wait(10) == 1
+    for done in (program, checking):
+        shown += "".join(done.output + done.errors)
+    assert "Hermes" in shown
+    assert "hush" not in shown
+
+
+_TWO_PAGES = """
+import sys, urllib.request, urllib.error
+for page in ("/ready", "/metrics"):
+    try:
+        answer = urllib.request.urlopen(sys.argv[1] + page, timeout=5)
+    except urllib.error.HTTPError as error:
+        answer = error
+    print(answer.read().decode())
+"""
+
+
+_TWO_REQUESTS = """
+import sys, urllib.request, urllib.error
+url, token, key = sys.argv[1:]
+for request in (
+    urllib.request.Request(f"{url}/ws?token={token}"),
+    urllib.request.Request(f"{url}/notify", data=b"{}", headers={"X-API-Key": key, "Content-Type": "application/json"}),
+):
+    try:
+        urllib.request.urlopen(request, timeout=5)
+    except urllib.error.HTTPError:
+        pass
+"""

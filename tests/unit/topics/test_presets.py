@@ -1,0 +1,385 @@
+"""The presets: messages in the shape that each family has, made up, and the collected ones where they are at hand."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from hermes.errors import TemplateError, Unaddressed
+from hermes.ingest.payload import decode
+from hermes.ingest.presence import is_presence, presence
+from hermes.topics.topic_map import PRESETS, TopicMap
+from tests.support.paths import SAMPLES
+
+ALL = TopicMap(list(PRESETS))
+
+Read = tuple[str, str, str] | str
+
+
+def read(topics: TopicMap, topic: str, payload: bytes) -> Read:
+    """Tenant, device and series; or why it is dropped."""
+    match = topics.match(topic)
+    if match is None:
+        return "excluded" if topics.excluded(topic) else "unmatched"
+    try:
+        return match.resolve(decode(payload).value)
+    except Unaddressed as fault:
+        return fault.reason
+
+
+CHIRPSTACK = b'{"deviceInfo":{"tenantId":"acme","devEui":"0102030405060708"},"fPort":1,"data":"qg=="}'
+
+MESSAGES = [
+    ("hermes", "tenants/acme/devices/d1/temp", b"21.4", ("acme", "d1", "temp")),
+    ("hermes", "tenants/acme/devices/d1", b"{}", ("acme", "d1", "")),
+    ("chirpstack", "application/17c8/device/0102/event/up", CHIRPSTACK, ("acme", "0102", "up")),
+    ("chirpstack", "application/17c8/device/0102/event/join", CHIRPSTACK, ("acme", "0102", "join")),
+    ("chirpstack", "application/17c8/device/0102/event/up", b'{"deviceInfo":{}}', "pointer"),
+    ("chirpstack", "application/17c8/device/0102/event/up", b"", "pointer"),
+    ("chirpstack", "application/17c8/device/0102/command/down", b'{"devEui":"0102"}', "unmatched"),
+    ("ttn", "v3/farm@acme/devices/soil-1/up", b"{}", ("acme", "soil-1", "up")),
+    ("ttn", "v3/farm@acme/devices/soil-1/join", b"{}", ("acme", "soil-1", "join")),
+    ("ttn", "v3/farm@acme/devices/soil-1/down/queued", b"{}", ("acme", "soil-1", "down/queued")),
+    ("ttn", "v3/farm@acme/devices/soil-1/down/push", b"{}", "excluded"),
+    ("ttn", "v3/farm@acme/devices/soil-1/down/replace", b"{}", "excluded"),
+    ("ttn", "v3/farm/devices/soil-1/up", b"{}", ("default", "soil-1", "up")),
+    ("ttn", "v3/farm/devices/soil-1/down/push", b"{}", "excluded"),
+    ("ttn", "v3/farm@/devices/soil-1/up", b"{}", "unmatched"),
+    ("zigbee2mqtt", "zigbee2mqtt/lamp", b'{"state":"ON"}', ("default", "lamp", "")),
+    ("zigbee2mqtt", "zigbee2mqtt/floor 1/hall/lamp", b'{"state":"ON"}', ("default", "floor 1/hall/lamp", "")),
+    ("zigbee2mqtt", "zigbee2mqtt/hall/lamp/availability", b"online", ("default", "hall/lamp", "availability")),
+    ("zigbee2mqtt", "zigbee2mqtt/availability", b"{}", ("default", "availability", "")),
+    ("zigbee2mqtt", "zigbee2mqtt/bridge/state", b'{"state":"online"}', "excluded"),
+    ("zigbee2mqtt", "zigbee2mqtt/bridge/devices", b"[]", "excluded"),
+    ("zigbee2mqtt", "zigbee2mqtt/bridges/1", b"{}", ("default", "bridges/1", "")),
+    ("zigbee2mqtt", "zigbee2mqtt/hall/lamp/set", b'{"state":"ON"}', "excluded"),
+    ("zigbee2mqtt", "zigbee2mqtt/hall/lamp/left/set", b"TOGGLE", "excluded"),
+    ("zigbee2mqtt", "zigbee2mqtt/lamp/set/state", b"ON", "excluded"),
+    ("zigbee2mqtt", "zigbee2mqtt/lamp/get", b'{"state":""}', "excluded"),
+    ("zigbee2mqtt", "zigbee2mqtt/lamp/set", b"", "excluded"),
+    ("zigbee2mqtt", "zigbee2mqtt/set", b"{}", ("default", "set", "")),
+    ("zigbee2mqtt", "zigbee2mqtt/lamp", b"", ("default", "lamp", "")),
+    ("tasmota", "tele/plug/STATE", b'{"POWER":"ON"}', ("default", "plug", "STATE")),
+    ("tasmota", "tele/plug/LWT", b"Online", ("default", "plug", "LWT")),
+    ("tasmota", "stat/plug/POWER1", b"OFF", ("default", "plug", "POWER1")),
+    ("tasmota", "tele/hall/plug/SENSOR", b"{}", ("default", "hall/plug", "SENSOR")),
+    ("tasmota", "tele/STATE", b"{}", "unmatched"),
+    ("tasmota", "cmnd/plug/POWER", b"", "unmatched"),
+    ("shelly", "shellies/shelly1-A4CF12/relay/0", b"on", ("default", "shelly1-A4CF12", "relay/0")),
+    ("shelly", "shellies/shelly1-A4CF12/online", b"true", ("default", "shelly1-A4CF12", "online")),
+    ("shelly", "shellies/shelly1-A4CF12/relay/0/command", b"on", "excluded"),
+    ("shelly", "shellies/shellyswitch25-A4/roller/0/command/pos", b"50", "excluded"),
+    ("shelly", "shellies/shellydimmer-A4/light/0/set", b'{"turn":"on"}', "excluded"),
+    ("shelly", "shellies/shelly1-A4CF12/command", b"update", "excluded"),
+    ("shelly", "shellies/command", b"announce", "excluded"),
+    ("shelly", "shellies/announce", b'{"id":"shelly1-A4CF12"}', ("default", "shelly1-A4CF12", "announce")),
+    ("shelly", "shellies/announce", b"{}", "pointer"),
+    ("shelly", "shellyplus1-44179/online", b"true", ("default", "shellyplus1-44179", "online")),
+    ("shelly", "shellyplus1-44179/events/rpc", b'{"src":"x"}', ("default", "shellyplus1-44179", "events/rpc")),
+    ("shelly", "shellyplus1-44179/status/switch:0", b"{}", ("default", "shellyplus1-44179", "switch:0")),
+    ("shelly", "shellyplus1-44179/rpc", b"{}", "unmatched"),
+    ("shelly", "kitchen-plug/online", b"true", "unmatched"),
+    ("homie", "homie/5/car/$state", b"ready", ("default", "car", "$state")),
+    ("homie", "homie/5/car/engine/temperature", b"21.5", ("default", "car", "engine/temperature")),
+    ("homie", "homie/5/car/engine/speed/$target", b"80", ("default", "car", "engine/speed/$target")),
+    ("homie", "homie/5/car/engine/speed/set", b"80", "excluded"),
+    ("homie", "homie/5/car/engine/set", b"1", ("default", "car", "engine/set")),
+    ("homie", "homie/5/$broadcast/alert", b"fire", "excluded"),
+    ("homie", "homie/car/$state", b"ready", ("default", "car", "$state")),
+    ("homie", "homie/car/engine/temperature", b"21.5", ("default", "car", "engine/temperature")),
+    ("homie", "homie/car/engine/speed/set", b"80", "excluded"),
+    ("homie", "homie/$broadcast/alert", b"fire", "excluded"),
+    ("homie", "homie/5/car/$state", b"", ("default", "car", "$state")),
+    ("homie", "/homie/5/car/$alert/battery", b"low", "unmatched"),
+    ("sparkplug", "spBv1.0/plant 1/NBIRTH/edge 1", b"\x08\x01", ("plant 1", "edge 1", "")),
+    ("sparkplug", "spBv1.0/plant 1/DDATA/edge 1/pump", b"\x08\x01", ("plant 1", "pump", "")),
+    ("sparkplug", "spBv1.0/plant 1/NBIRTH/edge 1/pump", b"\x08\x01", "unmatched"),
+    ("sparkplug", "spBv1.0/plant 1/DCMD/edge 1/pump", b"\x08\x01", "unmatched"),
+    ("sparkplug", "spBv1.0/STATE/scada", b'{"online":true}', "unmatched"),
+    ("sparkplug", "STATE/scada", b"ONLINE", "unmatched"),
+    ("owntracks", "owntracks/jane/phone", b'{"_type":"location"}', ("jane", "phone", "")),
+    ("owntracks", "owntracks/jane/phone/event", b'{"_type":"transition"}', ("jane", "phone", "event")),
+    ("owntracks", "owntracks/jane/phone/cmd", b'{"_type":"cmd"}', "excluded"),
+    ("owntracks", "owntracks/jane", b"{}", "unmatched"),
+]
+
+
+@pytest.mark.parametrize(("preset", "topic", "payload", "expected"), MESSAGES)
+def test_a_preset_reads_its_familys_messages(preset: str, topic: str, payload: bytes, expected: Read) -> None:
+    """Alone, and beside the others, that do not take its topics from it."""
+    assert read(TopicMap([preset]), topic, payload) == expected
+    assert read(ALL, topic, payload) == expected
+
+
+def test_every_preset_has_its_messages_here() -> None:
+    """A new one needs some."""
+    assert {preset for preset, *_ in MESSAGES} == set(PRESETS)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_works_alone_and_behind_any_other(preset: str) -> None:
+    """None makes another unreachable."""
+    for other in PRESETS:
+        names = list(dict.fromkeys([other, preset]))
+        assert len(TopicMap(names).templates) == sum(len(TopicMap([name]).templates) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("preset", "topic", "payload", "online"),
+    [
+        ("hermes", "tenants/acme/devices/d1/online", b"true", True),
+        ("hermes", "tenants/acme/devices/d1/online", b"false", False),
+        ("hermes", "tenants/acme/devices/d1/plug/LWT", b"Offline", False),
+        ("hermes", "tenants/acme/devices/d1/temp", b"1", "no presence"),
+        ("tasmota", "tele/plug/LWT", b"Online", True),
+        ("tasmota", "tele/plug/LWT", b"Offline", False),
+        ("tasmota", "tele/plug/STATE", b'{"POWER":"ON"}', "no presence"),
+        ("zigbee2mqtt", "zigbee2mqtt/hall/lamp/availability", b'{"state":"online"}', True),
+        ("zigbee2mqtt", "zigbee2mqtt/hall/lamp/availability", b'{"state":"offline"}', False),
+        ("zigbee2mqtt", "zigbee2mqtt/lamp/availability", b"online", True),
+        ("zigbee2mqtt", "zigbee2mqtt/lamp/availability", b"offline", False),
+        ("zigbee2mqtt", "zigbee2mqtt/lamp", b'{"state":"OFF"}', "no presence"),
+        ("shelly", "shellies/shelly1-A4CF12/online", b"true", True),
+        ("shelly", "shellies/shelly1-A4CF12/online", b"false", False),
+        ("shelly", "shellies/shelly1-A4CF12/relay/0", b"off", "no presence"),
+        ("shelly", "shellyplus1-44179/online", b"true", True),
+        ("shelly", "shellyplus1-44179/online", b"false", False),
+        ("shelly", "shellyplus1-44179/status/switch:0", b'{"output":false}', "no presence"),
+        ("homie", "homie/5/car/$state", b"init", True),
+        ("homie", "homie/5/car/$state", b"ready", True),
+        ("homie", "homie/5/car/$state", b"sleeping", True),
+        ("homie", "homie/5/car/$state", b"disconnected", False),
+        ("homie", "homie/5/car/$state", b"lost", False),
+        ("homie", "homie/car/$state", b"alert", True),
+        ("homie", "homie/car/$state", b"lost", False),
+        ("homie", "homie/car/engine/on", b"true", "no presence"),
+        ("owntracks", "owntracks/jane/phone", b'{"_type":"lwt","tst":1}', False),
+        ("owntracks", "owntracks/jane/phone", b'{"_type":"location"}', True),
+        ("owntracks", "owntracks/jane/phone/event", b'{"_type":"transition"}', True),
+        ("owntracks", "owntracks/jane/phone/info", b'{"_type":"card"}', None),
+        ("chirpstack", "application/17c8/device/0102/event/status", CHIRPSTACK, "no presence"),
+        ("ttn", "v3/farm@acme/devices/soil-1/up", b"{}", "no presence"),
+    ],
+)
+def test_a_preset_knows_what_tells_presence(preset: str, topic: str, payload: bytes, online: bool | str | None) -> None:
+    """Last wills and availability; what only looks like them is data."""
+    match = TopicMap([preset]).match(topic)
+    assert match is not None
+    value = decode(payload)
+    if not is_presence(match.template, match.resolve(value.value)[2]):
+        assert online == "no presence"
+    else:
+        assert presence(match.template, value) is online
+
+
+@pytest.mark.parametrize(
+    ("entry", "topic", "payload", "expected"),
+    [
+        ("zigbee2mqtt;tenant_id=home", "zigbee2mqtt/lamp", b"{}", ("home", "lamp", "")),
+        ("zigbee2mqtt;tenant_id=home", "zigbee2mqtt/lamp/availability", b"{}", ("home", "lamp", "availability")),
+        ("zigbee2mqtt;tenant_id=home", "zigbee2mqtt/bridge/state", b"{}", "excluded"),
+        ("tasmota;tenant_id=home", "tele/plug/STATE", b"{}", ("home", "plug", "STATE")),
+        ("shelly;tenant_id=home", "shellies/announce", b'{"id":"s"}', ("home", "s", "announce")),
+        ("shelly;tenant_id=home", "shellyplus1/online", b"true", ("home", "shellyplus1", "online")),
+        ("homie;tenant_id=home", "homie/5/car/$state", b"ready", ("home", "car", "$state")),
+        ("homie;tenant_id=home", "homie/car/$state", b"ready", ("home", "car", "$state")),
+        ("ttn;tenant_id=home", "v3/farm/devices/soil/up", b"{}", ("home", "soil", "up")),
+        ("ttn;tenant_id=home", "v3/farm@acme/devices/soil/up", b"{}", ("acme", "soil", "up")),
+        ("chirpstack;tenant_id=home", "application/1/device/2/event/up", b"{}", ("home", "2", "up")),
+        ("zigbee2mqtt;tenant_id=/site", "zigbee2mqtt/lamp", b'{"site":"s1"}', ("s1", "lamp", "")),
+        ("hermes;tenant_id=/site", "tenants/acme/devices/d1/t", b'{"site":"evil"}', "mismatch"),
+    ],
+)
+def test_settings_behind_a_presets_name_hold_for_its_templates(
+    entry: str, topic: str, payload: bytes, expected: Read
+) -> None:
+    """In place of the preset's own; what stands in a topic stays."""
+    assert read(TopicMap([entry]), topic, payload) == expected
+
+
+def test_other_settings_of_a_preset_can_be_given_too() -> None:
+    """How payloads are read, and which series tell presence."""
+    (template,) = TopicMap(["hermes;payload=cbor;online=alive"]).templates
+    assert (template.payload, template.online) == ("cbor", frozenset({"alive"}))
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("hermes;tenant_id=home", ["preset 'hermes'", "its topics say the tenant_id", "'home'", "write a template"]),
+        ("owntracks;tenant_id=home", ["preset 'owntracks'", "its topics say the tenant_id"]),
+        ("sparkplug;tenant_id=home", ["preset 'sparkplug'", "its topics say the tenant_id"]),
+        ("zigbee2mqtt;device_id=x", ["preset 'zigbee2mqtt'", "its topics say the device_id"]),
+        ("sparkplug;tenant_id=/x", ["no JSON to point into"]),
+        ("zigbee2mqtt;tenant_id=", ["tenant_id has no value"]),
+        ("zigbee2mqtt;tenant_id=a;tenant_id=b", ["set twice"]),
+        ("zigbee2mqtt;", ["'' after ;"]),
+        ("zigbee2mqtt;color=red", ["'color' after ;"]),
+        ("zigbee2mqtt@home", ["is no preset"]),
+    ],
+)
+def test_settings_that_a_preset_cannot_take_are_refused(entry: str, words: list[str]) -> None:
+    """With what to write."""
+    with pytest.raises(TemplateError) as caught:
+        TopicMap([entry])
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+# The collected messages
+
+
+def samples(name: str) -> list[dict[str, Any]]:
+    """All lines of a file; the test is skipped where it is absent."""
+    path = SAMPLES / f"{name}.jsonl"
+    if not path.exists():
+        pytest.skip("the collected messages are not here")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def body(sample: dict[str, Any]) -> bytes:
+    """The payload's bytes."""
+    if "payload_base64" in sample:
+        return base64.b64decode(sample["payload_base64"])
+    return str(sample["payload"]).encode()
+
+
+def sampled(preset: str, name: str) -> list[Read]:
+    """What a preset makes of each line."""
+    topics = TopicMap([preset])
+    return [read(topics, sample["topic"], body(sample)) for sample in samples(name)]
+
+
+def test_the_collected_messages_of_chirpstack() -> None:
+    """Each event has its tenant in the payload."""
+    kinds = ("up", "status", "ack", "txack", "location", "integration")
+    found = sampled("chirpstack", "chirpstack")
+    tenants = {json.loads(body(sample))["deviceInfo"]["tenantId"] for sample in samples("chirpstack")}
+    devices = ["0101010101010101"] * 5 + ["0016c001f000175a"]
+    assert len(tenants) == 1
+    assert found == [(*tenants, device, kind) for device, kind in zip(devices, kinds, strict=True)]
+
+
+def test_the_collected_messages_of_the_things_stack() -> None:
+    """Commands are left out, and the one that came by another integration."""
+    series = ["join", "up", "excluded", "down/ack", "down/ack", "down/failed", "unmatched", "excluded", "up"]
+    dropped = ("excluded", "unmatched")
+    assert sampled("ttn", "ttn_v3") == [each if each in dropped else ("tenant1", "dev1", each) for each in series]
+
+
+def test_the_collected_messages_of_zigbee2mqtt() -> None:
+    """The bridge's own and commands are left out; groups are devices."""
+    out = "excluded"
+    series = {"bulb_color": "availability"}
+    devices = [out, "bulb", "group_1", "bulb", out, out, "weather_sensor", "bulb_color", out, out, out, out]
+    devices.append("QS-Zigbee-D02-TRIAC-2C-LN")
+    expected = [each if each == out else ("default", each, series.get(each, "")) for each in devices]
+    assert sampled("zigbee2mqtt", "zigbee2mqtt") == expected
+
+
+def test_the_collected_messages_of_tasmota() -> None:
+    """Device and series stand in the topic, all of them."""
+    for sample, found in zip(samples("tasmota"), sampled("tasmota", "tasmota"), strict=True):
+        _, device, series = sample["topic"].split("/")
+        assert found == ("default", device, series)
+
+
+def test_the_collected_messages_of_shelly() -> None:
+    """Second generation; two of the first are among the plain values."""
+    assert sampled("shelly", "shelly") == [("default", "shellyplus1pm-4417939a5610", "events/rpc")] * 2
+    first = [found for found in sampled("shelly", "plain") if found != "unmatched"]
+    device = "shellyswitch25-485519032A7E"
+    assert first == [("default", device, "temperature"), ("default", device, "roller/0/pos")]
+
+
+def test_the_collected_messages_of_homie() -> None:
+    """Both versions; the convention's misprints that begin with a slash match nothing."""
+    assert sampled("homie", "homie") == [
+        ("default", "super-car", "$state"),
+        ("default", "super-car", "engine/temperature"),
+        "excluded",
+        ("default", "kitchen-light", "light/brightness/$target"),
+        "unmatched",
+        "unmatched",
+        ("default", "my-device", "$log/warn"),
+        ("default", "super-car", "$stats/uptime"),
+        ("default", "super-car", "$mac"),
+        ("default", "super-car", "$fw/name"),
+    ]
+
+
+def test_the_collected_messages_of_sparkplug() -> None:
+    """Group, and node or device; host applications' STATE is not theirs."""
+    group, node, device = "Sparkplug B Devices", "Python Edge Node 1", "Emulated Device"
+    assert sampled("sparkplug", "sparkplug_b") == [
+        *[("flnc246", "Inverter", "")] * 2,
+        *["unmatched"] * 2,
+        (group, node, ""),
+        *[(group, device, "")] * 3,
+    ]
+
+
+def test_the_collected_messages_of_owntracks() -> None:
+    """User, device, kind; commands are left out."""
+    assert sampled("owntracks", "owntracks") == [
+        ("jane", "phone", "waypoint"),
+        ("jane", "phone", "event"),
+        ("jane", "iphone", ""),
+        ("jane", "phone", ""),
+        ("jjolie", "phone", "info"),
+        ("jjolie", "4s", ""),
+        "excluded",
+        "excluded",
+    ]
+
+
+@pytest.mark.parametrize("name", ["thingsboard_gateway", "homeassistant_discovery", "frigate", "aws_iot_shadow"])
+def test_no_preset_takes_messages_of_other_families(name: str) -> None:
+    """Nor fails at them."""
+    found = [read(ALL, sample["topic"], body(sample)) for sample in samples(name)]
+    assert found
+    assert set(found) == {"unmatched"}
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [
+        ("ttn", "ttn_v3"),
+        ("sparkplug", "sparkplug_b"),
+        *[(name, name) for name in ("chirpstack", "zigbee2mqtt", "tasmota", "shelly", "homie", "owntracks")],
+    ],
+)
+def test_all_presets_at_once_read_the_collected_messages_as_the_familys_own_does(preset: str, name: str) -> None:
+    """None takes another's."""
+    assert [read(ALL, sample["topic"], body(sample)) for sample in samples(name)] == sampled(preset, name)
+
+
+ODD: dict[str, list[Read]] = {
+    "plain": [
+        *[("default", f"bulb/{name}", "") for name in ("state", "brightness", "color", "dummy-1")],
+        ("default", "shellyswitch25-485519032A7E", "temperature"),
+        ("default", "shellyswitch25-485519032A7E", "roller/0/pos"),
+        *["unmatched"] * 2,
+    ],
+    "empty": [
+        ("default", "bulb/test", ""),
+        ("default", "bulb_color", "availability"),
+        ("default", "foo", ""),
+        "excluded",
+        *["unmatched"] * 2,
+        ("default", "super-car", "$state"),
+        "unmatched",
+    ],
+    "invalid": [
+        ("tenant1", "dev1", "up"),
+        "excluded",
+        ("default", "sonoffIRBridge_1", "RESULT"),
+        *["unmatched"] * 5,
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_payloads_are_no_matter_of_topics(name: str) -> None:
+    """What carries nothing, or no JSON, is read by its topic."""
+    assert [read(ALL, sample["topic"], body(sample)) for sample in samples(name)] == ODD[name]

@@ -1,0 +1,331 @@
+"""One topic template: what it matches, what to subscribe for it, which others it makes unreachable."""
+
+import contextlib
+import re
+import time
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from paho.mqtt.client import topic_matches_sub
+
+from hermes.errors import TemplateError
+from hermes.ids import DeviceId, TenantId
+from hermes.topics import filters as topic_filters
+from hermes.topics.parser import parse_exclusion
+from hermes.topics.pattern import FieldPattern
+from hermes.topics.topic_map import TopicMap, parse_template
+from tests.support.template_oracle import ACROSS, ONE_LEVEL, TOPICS, WORDS, Shape, shapes, shapes_and_topics, topics_of
+
+
+def ids(template: str, topic: str) -> tuple[str | None, str | None, str | None] | None:
+    """What one template makes of a topic."""
+    match = TopicMap([template]).match(topic)
+    return None if match is None else (match.tenant_id, match.device_id, match.series)
+
+
+# Matching
+
+
+@settings(max_examples=600, deadline=None)
+@given(shapes_and_topics())
+def test_a_template_matches_as_the_slow_matcher_does(case: tuple[Shape, str]) -> None:
+    """Whatever the fields, patterns, rest and optional level."""
+    shape, topic = case
+    assert ids(shape.text, topic) == shape.ids(topic), shape.text
+    template = parse_template(shape.text)
+    match = re.match(template.pattern, topic)
+    found = None if match is None else {name: match[index] or "" for index, name in enumerate(template.fields, start=1)}
+    assert found == shape.read(topic), shape.text
+
+
+@settings(deadline=None)
+@given(shapes(), shapes(), TOPICS, st.data())
+def test_an_exclusion_leaves_out_what_its_template_matches(
+    excluded: Shape, shape: Shape, topic: str, data: st.DataObject
+) -> None:
+    """An exclusion with fields is as exact as a template."""
+    topic = data.draw(st.one_of(topics_of(excluded), topics_of(shape), st.just(topic)))
+    assume("{" in excluded.topic)
+    if parse_exclusion(excluded.topic).covers(parse_template(shape.text)):
+        assert shape.read(topic) is None or excluded.read(topic) is not None
+        return
+    topics = TopicMap([f"!{excluded.topic}", shape.text])
+    assert topics.excluded(topic) == (excluded.read(topic) is not None)
+    match = topics.match(topic)
+    found = None if match is None else (match.tenant_id, match.device_id, match.series)
+    assert found == (None if topics.excluded(topic) else shape.ids(topic))
+
+
+@pytest.mark.parametrize(
+    ("template", "topic", "expected"),
+    [
+        ("hermes", "tenants/acme/devices/d1/temp", ("acme", "d1", "temp")),
+        ("hermes", "tenants/acme/devices/d1/a/b", ("acme", "d1", "a/b")),
+        ("hermes", "tenants/acme/devices/d1", ("acme", "d1", "")),
+        ("hermes", "tenants/acme/devices/d1/", ("acme", "d1", "")),
+        ("hermes", "tenants/acme/devices/d1//x", ("acme", "d1", "/x")),
+        ("hermes", "tenants//devices/d1/temp", None),
+        ("hermes", "tenants/acme/devices//temp", None),
+        ("hermes", "tenants/acme/devices", None),
+        ("hermes", "Tenants/acme/devices/d1", None),
+        ("hermes", "/tenants/acme/devices/d1", None),
+        ("hermes", "tenants/a b\n\U0001f600/devices/../x", ("a b\n\U0001f600", "..", "x")),
+        ("{tenant_id}/{device_id}", "a/b", ("a", "b", "")),
+        ("{tenant_id}/{device_id}", "a/b/c", None),
+        ("{tenant_id}/{device_id}", "$SYS/b", None),
+        ("{tenant_id}.{device_id}/{series}", "a.b.c/s", ("a", "b.c", "s")),
+        ("{tenant_id}--{device_id}", "a---b", ("a", "-b", "")),
+        ("{tenant_id}--{device_id}", "--b", None),
+        ("x{tenant_id}y/{device_id}", "xyy/d", ("y", "d", "")),
+        ("x{tenant_id}y/{device_id}", "xy/d", None),
+        ("x{tenant_id}-{device_id}y", "xa-byy", ("a", "by", "")),
+        ("/{tenant_id}/{device_id}/", "/a/b/", ("a", "b", "")),
+        ("/{tenant_id}/{device_id}/", "/a/b", None),
+        ("v3/{app}@{tenant_id}/devices/{device_id}/{series...}", "v3/a@ttn/devices/d/up", ("ttn", "d", "up")),
+        ("v3/{app}@{tenant_id}/devices/{device_id}/{series...}", "v3/app/devices/d/up", None),
+        ("z/{device_id...};tenant_id=home", "z/living room/lamp", ("home", "living room/lamp", "")),
+        ("z/{device_id...};tenant_id=home", "z", None),
+        ("z/{device_id...};tenant_id=home", "z/", None),
+        ("{device_id...};tenant_id=home;series=all", "a/b", ("home", "a/b", "all")),
+        ("{device_id...};tenant_id=home", "$SYS/a", None),
+        ("{series...};tenant_id=t;device_id=d", "a/b", ("t", "d", "a/b")),
+        ("$aws/things/{device_id}/shadow/{series...};tenant_id=t", "$aws/things/d/shadow/get", ("t", "d", "get")),
+        ("a.b/{tenant_id}/{device_id}", "axb/t/d", None),
+        ("only;tenant_id=t;device_id=d", "only", ("t", "d", "")),
+    ],
+)
+def test_a_topic_is_read_by_its_template(template: str, topic: str, expected: tuple[str, str, str] | None) -> None:
+    """Fields take non-empty levels or parts of levels, the rest takes any number of levels."""
+    assert ids(template, topic) == expected
+
+
+@settings(deadline=None)
+@given(st.sampled_from(ACROSS), st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map("/".join))
+def test_a_pattern_takes_what_a_shell_would(text: str, value: str) -> None:
+    """Python's `fnmatch` is the judge."""
+    taken = any(fnmatchcase(value, each) for each in text.removeprefix("!").split("|"))
+    expected = taken != text.startswith("!") and value != ""
+    assert FieldPattern(text).matches(value, across=True) is expected
+    if "/" not in value and text in ONE_LEVEL:
+        assert FieldPattern(text).matches(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("template", "topic", "expected"),
+    [
+        ("a/{tenant_id}/{device_id:*}", "a/t/", None),
+        ("a/{tenant_id}/{device_id...:*}", "a/t/", None),
+        ("a/{tenant_id}/{device_id...:*}", "a/t/x/", ("t", "x/", "")),
+        ("a/{tenant_id}/{device_id:[,-9][,-9][,-9]}", "a/t/1/2", None),
+        ("a/{tenant_id}/{device_id:[,-9]*}", "a/t/1.2", ("t", "1.2", "")),
+        ("a/{tenant_id}/{device_id:[]-a]}", "a/t/]", ("t", "]", "")),
+        ("a/{tenant_id}/{device_id:[!]]}", "a/t/]", None),
+        ("a/{tenant_id}/{device_id:a.b}", "a/t/axb", None),
+        ("z/{device_id...}/{series:availability};tenant_id=h", "z/a/b/availability", ("h", "a/b", "availability")),
+        ("z/{device_id...}/{series:availability};tenant_id=h", "z/availability", None),
+        ("z/{device_id...}/{series:availability};tenant_id=h", "z//availability", None),
+        ("z/{device_id...}/x/{series};tenant_id=h", "z/x/x/x/s", ("h", "x/x", "s")),
+        ("z/{device_id...:!bridge|bridge/*};tenant_id=h", "z/bridge/state", None),
+        ("z/{device_id...:!bridge|bridge/*};tenant_id=h", "z/bridges/one", ("h", "bridges/one", "")),
+        ("o/{tenant_id}/{device_id}/{series?}", "o/t/d", ("t", "d", "")),
+        ("o/{tenant_id}/{device_id}/{series?}", "o/t/d/event", ("t", "d", "event")),
+        ("o/{tenant_id}/{device_id}/{series?}", "o/t/d/", None),
+        ("o/{tenant_id}/{device_id}/{series?}", "o/t/d/e/f", None),
+        ("o/{tenant_id}/{device_id}/{series?:a|b}", "o/t/d/c", None),
+        ("{device_id...}/{series};tenant_id=h", "$SYS/a/b", None),
+        ("{device_id:!x};tenant_id=h", "$SYS", None),
+    ],
+)
+def test_patterns_rests_and_optional_levels(template: str, topic: str, expected: tuple[str, str, str] | None) -> None:
+    """Cases that are worth a name of their own."""
+    assert ids(template, topic) == expected
+
+
+HOSTILE_TEMPLATES = (
+    "{a}-{b}-{c}-{tenant_id}x/{device_id}",
+    "{tenant_id}.{a}.{b}.{device_id}/end",
+    "{device_id...}/{series:*a*b*c*};tenant_id=t",
+    "{device_id...}/{a}-{b}-x/{series:!*a*b|*a*c};tenant_id=t",
+    "{device_id...}/set/set/set;tenant_id=t",
+    "{device_id...:*a*b*a*c};tenant_id=t",
+    "{device_id...:!*/set|*/get|*/set/*|*a*b*c*d*};tenant_id=t;series=x",
+    "{device_id:*[ab]*[ab]*[!a]};tenant_id=t",
+    "{device_id:?*?*?*x};tenant_id=t",
+    "{device_id:a*a*a*a*a|b*b*b|*-*-*};tenant_id=t;series=y",
+    "{tenant_id}/{device_id}/{x:*a*}/{series?:*b*a}",
+    "x{a}aa{b}aab{tenant_id}aaab/{device_id}",
+)
+HOSTILE_LEVELS = ("a", "-", ".", "/", "a/", "a-", "/set", "ab", "aab", "a/b-", "xaa", "?", "\U0001f600")
+
+
+def test_hostile_topics_of_64_kib_are_matched_in_linear_time() -> None:
+    """All kinds of fields and patterns: milliseconds where each place is looked at once, else hours."""
+    maps = [TopicMap([text]) for text in HOSTILE_TEMPLATES]
+    for level in HOSTILE_LEVELS:
+        topic = level * (65_535 // len(level.encode()))
+        for ending in ("", "!", "/!"):
+            for topics in maps:
+                begun_s = time.perf_counter()
+                topics.match(topic + ending)
+                assert time.perf_counter() - begun_s < 0.5, (topics.templates[0].text, level, ending)
+
+
+def test_a_hundred_templates_read_a_hostile_topic_in_linear_time() -> None:
+    """Each looks once."""
+    topics = TopicMap([f"{{device_id...}}/{number}/{{series:*a*b}};tenant_id=t" for number in range(100)])
+    begun_s = time.perf_counter()
+    assert topics.match("a/" * 32_000) is None
+    assert time.perf_counter() - begun_s < 2
+
+
+def test_a_hostile_template_is_parsed_in_linear_time() -> None:
+    """Levels are found without looking ahead from each."""
+    begun_s = time.perf_counter()
+    for text in ("/" * 60_000, "{a/" * 20_000, "{" * 60_000, "{x:/" * 15_000):
+        with contextlib.suppress(TemplateError):
+            parse_template(text + "{tenant_id}/{device_id}")
+    assert time.perf_counter() - begun_s < 2
+
+
+# Covering
+
+
+@settings(max_examples=600, deadline=None)
+@given(shapes(), shapes(), st.data())
+def test_a_template_that_covers_another_matches_all_its_topics(one: Shape, other: Shape, data: st.DataObject) -> None:
+    """So nothing that could be reached is refused."""
+    if parse_template(one.text).covers(parse_template(other.text)):
+        for topic in data.draw(st.lists(topics_of(other), min_size=5, max_size=5)):
+            assert other.read(topic) is None or one.read(topic) is not None, (one.text, other.text, topic)
+
+
+@settings(deadline=None)
+@given(shapes(patterns=False))
+def test_a_template_covers_itself(shape: Shape) -> None:
+    """And what is written with other names."""
+    template = parse_template(shape.text)
+    assert template.covers(template)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("z/{d}", "z/{d...:a*}"),
+        ("z/{d}/{series...}", "z/{d...:*x}"),
+        ("{d...}/{x}", "z/{d...:a*}"),
+        ("z/{d...:a*}", "z/{d...}"),
+        ("z/{d:a*}", "z/{d:a*b|c}"),
+        ("z/{d...}/{x}/{y}", "z/a/{d...:b*}"),
+        ("z/\ue000", "z/{d}"),
+        ("z/{d:*}", "z/{d...}"),
+    ],
+)
+def test_a_template_does_not_cover_what_goes_further(one: str, other: str) -> None:
+    """A pattern over several levels is more than one level."""
+    ends = ";tenant_id=t;device_id=d"
+    assert len(TopicMap([one + ends, other + ends]).templates) == 2
+
+
+# Filters
+
+
+@settings(max_examples=300, deadline=None)
+@given(shapes_and_topics())
+def test_the_filters_bring_every_topic_that_matches(case: tuple[Shape, str]) -> None:
+    """And are such as a broker takes, none covered by another."""
+    shape, topic = case
+    filters = parse_template(shape.text).filters
+    assert not any(topic_filters.fault(each) for each in filters)
+    assert topic_filters.uncovered(filters) == filters
+    if shape.read(topic) is not None:
+        assert any(topic_matches_sub(each, topic) for each in filters)
+
+
+@settings(max_examples=300, deadline=None)
+@given(shapes_and_topics(), st.data())
+def test_filled_filters_bring_a_tenants_topics_and_a_devices(case: tuple[Shape, str], data: st.DataObject) -> None:
+    """All of them; and nobody else's where the template confines both."""
+    shape, topic = case
+    found = shape.ids(topic)
+    assume(found is not None)
+    assert found is not None
+    template = parse_template(shape.text)
+    tenant_id, device_id = TenantId(found[0]), DeviceId(found[1])
+    of_device = template.filled(tenant_id, device_id)
+    assert any(topic_matches_sub(each, topic) for each in template.filled(tenant_id))
+    assert any(topic_matches_sub(each, topic) for each in of_device)
+    assert not any(topic_filters.fault(each) for each in of_device)
+    if template.confines("tenant_id") and template.confines("device_id"):
+        other = data.draw(st.one_of(topics_of(shape), TOPICS))
+        if any(topic_matches_sub(each, other) for each in of_device):
+            assert shape.read(other) is None or shape.ids(other) == (*found[:2], shape.ids(other)[2])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("template", "tenant_id", "device_id", "expected"),
+    [
+        ("t/{tenant_id}/{device_id}/{series...}", "a", None, ("t/a/+/#",)),
+        ("t/{tenant_id}/{device_id}/{series...}", "a", "d", ("t/a/d/#",)),
+        ("t/{tenant_id}/{device_id}/{series...}", "a/b", None, ()),
+        ("t/{tenant_id}/{device_id}", "a", "d+", ()),
+        ("t/{tenant_id}/{device_id}", "#", None, ()),
+        ("t/{tenant_id}/{device_id}", "", None, ()),
+        ("t/{tenant_id}/{device_id}", "a\0", None, ()),
+        ("t/{tenant_id}/{device_id}", "a\ud800", None, ()),
+        ("t/{tenant_id}/{device_id}", "a" * 1_024, None, (f"t/{'a' * 1_024}/+",)),
+        ("t/{tenant_id}/{device_id}", "a" * 1_025, None, ()),
+        ("x" * 65_000 + "/{tenant_id}/{device_id}", "a" * 1_024, None, ()),
+        ("t/{device_id};tenant_id=a", "a", "d", ("t/d",)),
+        ("t/{device_id};tenant_id=a", "b", "d", ()),
+        ("t/{tenant_id};device_id=/id", "a", "d", ("t/a",)),
+        ("t/{x};tenant_id=/t;device_id=/d", "a", "d", ("t/+",)),
+        ("z/{device_id...}/{series:set|get};tenant_id=h", "h", "a/b", ("z/a/b/set", "z/a/b/get")),
+        ("z/{device_id...}/{series};tenant_id=h", "h", None, ("z/#",)),
+        ("{device_id...};tenant_id=h", "h", "$SYS/x", ()),
+        ("{tenant_id}/{device_id}", "$SYS", None, ()),
+        ("t/{tenant_id:a*}/{device_id}", "b", None, ()),
+        ("t/{tenant_id:a*}/{device_id}", "ab", None, ("t/ab/+",)),
+        ("{app}@{tenant_id}/{device_id}", "a", None, ("+/+",)),
+        ("{tenant_id}-{device_id}", "a", "b-c", ("a-b-c",)),
+        ("{tenant_id}-{device_id}", "a-b", "c", ()),
+        ("{tenant_id}-{device_id}-", "a", "b-c", ("a-b-c-",)),
+        ("o/{tenant_id}/{device_id}/{series?}", "a", "d", ("o/a/d", "o/a/d/+")),
+        ("$aws/{tenant_id}/{device_id}", "a", "d", ("$aws/a/d",)),
+    ],
+)
+def test_a_template_is_filled_with_ids(
+    template: str, tenant_id: str, device_id: str | None, expected: tuple[str, ...]
+) -> None:
+    """Or there is nothing to subscribe to."""
+    device = None if device_id is None else DeviceId(device_id)
+    assert parse_template(template).filled(TenantId(tenant_id), device) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "confined"),
+    [
+        ("t/{tenant_id}/{device_id}", (True, True)),
+        ("t/{tenant_id}-{device_id}", (True, True)),
+        ("t/{app}@{tenant_id}/{device_id}", (False, True)),
+        ("t/{device_id};tenant_id=a", (True, True)),
+        ("t/{device_id};tenant_id=/a", (False, True)),
+        ("t/{tenant_id}/{device_id};tenant_id=/a", (True, True)),
+        ("{device_id...}/{tenant_id}", (True, True)),
+        ("{series...}/{tenant_id}/{device_id}", (False, False)),
+        ("t/{tenant_id}/{series...}/{device_id}", (True, False)),
+    ],
+)
+def test_a_template_says_which_ids_its_filters_confine(template: str, confined: tuple[bool, bool]) -> None:
+    """An account may write only what cannot be another's."""
+    parsed = parse_template(template)
+    assert (parsed.confines("tenant_id"), parsed.confines("device_id")) == confined
+
+
+def test_patterns_that_list_too_much_are_subscribed_to_with_a_wildcard() -> None:
+    """Not with thousands of filters."""
+    ten = "|".join("abcdefghij")
+    template = f"{{x:{ten}}}/{{y:{ten}}}/{{z:{ten}}}/{{tenant_id}}/{{device_id}}"
+    assert parse_template(template).filters == tuple(f"{each}/+/+/+/+" for each in "abcdefghij")
+    assert len(TopicMap([template, f"k/{template}"]).templates) == 2

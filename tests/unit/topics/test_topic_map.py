@@ -1,0 +1,365 @@
+"""The map of topics: several templates at once, ids from payloads, what is subscribed, what is refused."""
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paho.mqtt.client import topic_matches_sub
+
+from hermes.errors import TemplateError, Unaddressed
+from hermes.topics.topic_map import TopicMap
+from tests.support.template_oracle import TOPICS, Shape, shapes, topics_of
+
+TEN_TEMPLATES = (
+    "hermes",
+    "chirpstack",
+    "v3/{app}@{tenant_id}/devices/{device_id}/{series...}",
+    "zigbee2mqtt/{device_id...};tenant_id=home",
+    "tele/{device_id}/{series};tenant_id=home",
+    "stat/{device_id}/{series};tenant_id=home",
+    "shellies/{device_id}/{series...};tenant_id=home",
+    "homie/5/{device_id}/{series...};tenant_id=home",
+    "owntracks/{tenant_id}/{device_id}/{series...}",
+    "spBv1.0/{tenant_id}/{series}/{edge}/{device_id}",
+)
+
+
+def ids(topics: TopicMap, topic: str, value: object = None) -> tuple[str, str, str] | None:
+    """What the map makes of a topic and a payload."""
+    match = topics.match(topic)
+    try:
+        return None if match is None else match.resolve(value)
+    except Unaddressed:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value", "tenant"),
+    [
+        ("/deviceInfo/tenantId", {"deviceInfo": {"tenantId": "acme"}}, "acme"),
+        ("/t", {"t": 7}, "7"),
+        ("/t", {"t": -7}, "-7"),
+        ("/list/1", {"list": ["a", "b"]}, "b"),
+        ("/list/01", {"list": ["a", "b"]}, None),
+        ("/list/-", {"list": ["a", "b"]}, None),
+        ("/list/2", {"list": ["a", "b"]}, None),
+        ("/list/99999999999999999999", {"list": ["a"]}, None),
+        ("/a~1b/m~0n", {"a/b": {"m~n": "x"}}, "x"),
+        ("/~01", {"~1": "x"}, "x"),
+        ("/", {"": "x"}, "x"),
+        ("/t", {"t": ""}, None),
+        ("/t", {"t": None}, None),
+        ("/t", {"t": True}, None),
+        ("/t", {"t": 1.0}, None),
+        ("/t", {"t": {}}, None),
+        ("/t", {"t": ["a"]}, None),
+        ("/t/x", {"t": "text"}, None),
+        ("/t", {}, None),
+        ("/t", [], None),
+        ("/t", None, None),
+    ],
+)
+def test_a_pointer_finds_strings_and_integers_only(pointer: str, value: object, tenant: str | None) -> None:
+    """RFC 6901: what is no id, or is not there, gives no message."""
+    topics = TopicMap([f"up/{{device_id}};tenant_id={pointer}"])
+    match = topics.match("up/d1")
+    assert match is not None
+    assert match.needs_payload
+    if tenant is not None:
+        assert match.resolve(value) == (tenant, "d1", "")
+        return
+    with pytest.raises(Unaddressed) as fault:
+        match.resolve(value)
+    assert fault.value.reason == "pointer"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"tenant": "acme"}, ("acme", "d1", "")),
+        ({"tenant": "acme", "device": "d1", "kind": "temp"}, ("acme", "d1", "temp")),
+        ({"tenant": 7}, ("acme", "d1", "")),
+        ({"tenant": ["acme"]}, ("acme", "d1", "")),
+        (None, ("acme", "d1", "")),
+        ({"tenant": "evil"}, "mismatch"),
+        ({"device": "d2"}, "mismatch"),
+        ({"tenant": "a" * 1_025}, "too_long"),
+    ],
+)
+def test_topic_and_payload_must_agree_where_both_are_asked(value: object, expected: tuple[str, str, str] | str) -> None:
+    """What the payload lacks, or what is no id there, is the topic's alone; it may add the series."""
+    text = "v1/{tenant_id:acme|7}/{device_id}/{series?};tenant_id=/tenant;device_id=/device;series=/kind"
+    topic = "v1/7/d1" if value == {"tenant": 7} else "v1/acme/d1"
+    match = TopicMap([text]).match(topic)
+    assert match is not None
+    if isinstance(expected, tuple):
+        assert match.resolve(value) == (topic.split("/")[1], *expected[1:])
+        return
+    with pytest.raises(Unaddressed) as fault:
+        match.resolve(value)
+    assert fault.value.reason == expected
+
+
+def test_a_series_of_topic_and_payload_must_agree_too() -> None:
+    """A constant of the same name stays refused."""
+    topics = TopicMap(["v1/{tenant_id}/{device_id}/{series?};series=/kind"])
+    assert ids(topics, "v1/t/d/temp", {"kind": "temp"}) == ("t", "d", "temp")
+    assert ids(topics, "v1/t/d/temp", {"kind": "hum"}) is None
+    assert ids(topics, "v1/t/d/temp", {}) == ("t", "d", "temp")
+    assert ids(topics, "v1/t/d", {}) == ("t", "d", "")
+
+
+@pytest.mark.parametrize(
+    ("template", "topic", "value", "too_long"),
+    [
+        ("{tenant_id}/{device_id}", "t/" + "d" * 1_024, None, False),
+        ("{tenant_id}/{device_id}", "t/" + "d" * 1_025, None, True),
+        ("{tenant_id}/{device_id}", "t" * 1_025 + "/d", None, True),
+        ("{tenant_id}/{device_id...}", "t" + "/d" * 513, None, True),
+        ("{device_id};tenant_id=/t", "d", {"t": "t" * 1_024}, False),
+        ("{device_id};tenant_id=/t", "d", {"t": "t" * 1_048_576}, True),
+        ("{device_id};tenant_id=/t", "d", {"t": 10**1_100}, True),
+    ],
+)
+def test_ids_of_more_than_1024_characters_are_refused(template: str, topic: str, value: object, too_long: bool) -> None:
+    """From the topic and from the payload."""
+    match = TopicMap([template]).match(topic)
+    assert match is not None
+    if not too_long:
+        assert all(match.resolve(value)[:2])
+        return
+    with pytest.raises(Unaddressed) as fault:
+        match.resolve(value)
+    assert fault.value.reason == "too_long"
+
+
+def test_device_and_series_can_come_from_the_payload_too() -> None:
+    """Several settings stand behind one topic."""
+    topics = TopicMap(["gw/{tenant_id};device_id=/device;series=/kind"])
+    assert ids(topics, "gw/acme", {"device": "d1", "kind": "temp"}) == ("acme", "d1", "temp")
+    assert ids(topics, "gw/acme", {"device": "d1"}) is None
+
+
+def test_a_template_without_pointers_needs_no_payload() -> None:
+    """What the topic says is enough."""
+    match = TopicMap(["hermes"]).match("tenants/acme/devices/d1/temp")
+    assert match is not None
+    assert not match.needs_payload
+
+
+def test_the_first_matching_template_wins() -> None:
+    """Order decides, and an id that would be empty leaves the topic to the next template."""
+    topics = TopicMap(["a/{tenant_id}/{device_id...}", "a/{tenant_id}/{series...};device_id=gateway"])
+    assert ids(topics, "a/t/d") == ("t", "d", "")
+    assert ids(topics, "a/t") == ("t", "gateway", "")
+
+
+def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
+    """The combined expression keeps their groups apart."""
+    topics = TopicMap(TEN_TEMPLATES)
+    assert ids(topics, "v3/app@ttn/devices/dev/up") == ("ttn", "dev", "up")
+    assert ids(topics, "zigbee2mqtt/kitchen/lamp") == ("home", "kitchen/lamp", "")
+    assert ids(topics, "spBv1.0/plant 1/DDATA/edge/pump") == ("plant 1", "pump", "DDATA")
+    assert ids(topics, "nothing/of/this") is None
+
+
+@pytest.mark.parametrize(
+    ("templates", "words"),
+    [
+        ([], ["no topic template", "hermes, chirpstack"]),
+        ([""], ["empty", "tenants/"]),
+        ([";tenant_id=a;device_id=b"], ["empty"]),
+        (["hermse"], ["'hermse' is no preset", "hermes, chirpstack"]),
+        (["a/+/{tenant_id}/{device_id}"], ["wildcards", "{name}"]),
+        (["{tenant_id}/{device_id}/#"], ["wildcards", "{name...}"]),
+        (["a{tenant_id}+/{device_id}"], ["wildcards"]),
+        (["{tenant_id}/{tenant_id}/{device_id}"], ["tenant_id comes from two places"]),
+        (["{x}/{x}/{tenant_id}/{device_id}"], ["x comes from two places"]),
+        (["{tenant_id}/{device_id};tenant_id=a"], ["tenant_id comes from two places"]),
+        (["{tenant_id}/a{device_id...}"], ["must be the whole of a level", "{device_id}"]),
+        (["{tenant_id...}/{device_id...}"], ["two fields", "only one"]),
+        (["{tenant_id}/{device_id}/{a...}/{b?}"], ["two fields", "only one"]),
+        (["{tenant_id}/{device_id?}"], ["{device_id?} may not be absent"]),
+        (["{a?}/{tenant_id}/{device_id}"], ["{a?} must be the whole of the last level", "{a}"]),
+        (["{tenant_id}/{device_id}/x{a?}"], ["{a?} must be the whole of the last level"]),
+        (["{tenant_id}/{device_id:}"], ["empty alternative", "{name:one|other}"]),
+        (["{tenant_id}/{device_id:a||b}"], ["empty alternative"]),
+        (["{tenant_id}/{device_id:[a-}"], ["bracket", "[a-z0-9]"]),
+        (["{tenant_id}/{device_id:[]}"], ["bracket"]),
+        (["{tenant_id}/{device_id:[z-a]}"], ["[z-a]", "no set of characters"]),
+        (["{tenant_id}/{device_id:a/b}"], ["holds a /", "{device_id...}"]),
+        (["{tenant_id}/x{device_id:a*}"], ["has not the level for itself"]),
+        (["{tenant_id}/{device_id...:a*}/{series}"], ["has a pattern and levels after it", "!filter"]),
+        (["{tenant_id}/{device_id};payload=xml"], ["payload=xml", "payload=cbor"]),
+        (["{tenant_id}/{device_id};online="], ["online has no value", "online=SERIES"]),
+        (["{tenant_id}/{device_id};online=a||b"], ["empty name"]),
+        (["{tenant_id}/{device_id};online=/a~3"], ["no JSON pointer"]),
+        (["{device_id};tenant_id=/t;payload=sparkplug"], ["sparkplug has no JSON to point into"]),
+        (["{tenant_id:$x|y}/{device_id}"], ["no field takes", "begins with $"]),
+        (["{tenant_id}/{device_id:a+}"], ["holds a +", "write * for any text"]),
+        (["{device_id};tenant_id=" + "a" * 1_025], ["tenant_id has more than 1,024 characters"]),
+        (["{device_id};tenant_id=\udc80"], ["not valid UTF-8"]),
+        (["{tenant_id}/{device_id};payload=sparkplug;online=/x"], ["sparkplug has no JSON to point into"]),
+        (["hermes", "!a/{b};tenant_id=c"], ["exclusion '!a/{b};tenant_id=c'", "nothing is set"]),
+        (["hermes", "!a/+/{b}"], ["exclusion '!a/+/{b}'", "write {name}"]),
+        (["a/{tenant_id}/{device_id}", "!a/{x}/{y}"], ["never reached", "!a/{x}/{y} leaves out"]),
+        (["a/{tenant_id}/{device_id}/{s:x|y}", "!a/{x...}/{y:x|y|z}"], ["never reached"]),
+        (["hermes", "!a/b#"], ["exclusion '!a/b#'", "# must be"]),
+        (["hermes", "!a/#/b"], ["# must be"]),
+        (["hermes", "!a+/b"], ["+ must be"]),
+        (["hermes", "!"], ["it is empty"]),
+        (["!a/#"], ["no topic template"]),
+        (["hermes", "!tenants/#"], ["never reached", "!tenants/# leaves out"]),
+        (["z/{device_id...};tenant_id=t", "!z/+/#"], ["never reached", "!z/+/# leaves out"]),
+        (["a/{tenant_id}/{device_id:x|y}/{s?}", "!a/+/+/#"], ["never reached"]),
+        (["hermes", "!a/#", "!b/#", "!a/#"], ["exclusion '!a/#' is given twice"]),
+        (["hermes", "!{a}/x", "!{a}/x"], ["exclusion '!{a}/x' is given twice"]),
+        (["a/{tenant_id}/{device_id:x*}", "a/{tenant_id}/{d:xy};device_id=z"], ["never reached"]),
+        (["a/{tenant_id}/{device_id:x*}", "a/{tenant_id}/{d:x*};device_id=z"], ["never reached"]),
+        (["a/{tenant_id}/{device_id:!b}", "a/{tenant_id}/{d:c|d};device_id=z"], ["never reached"]),
+        (["a/{tenant_id...}/{device_id}", "a/{tenant_id}/{b}/{c}/{device_id}"], ["never reached"]),
+        (["{tenant_id/{device_id}"], ["braces", "'{tenant_id'"]),
+        (["{tenant_id}/{device_id:[", "-9]}"], ["braces in '{device_id:['", "HERMES_TOPICS ends an entry"]),
+        (["{tenant_id}/{device_id...:a/b", "c}"], ["braces in '{device_id...:a'", "HERMES_TOPICS"]),
+        (["tenant_id}/{device_id}"], ["braces"]),
+        (["{{tenant_id}}/{device_id}"], ["braces"]),
+        (["{}/{tenant_id}/{device_id}"], ["no name"]),
+        (["{tenant_id}/{device_id}/{...}"], ["no name"]),
+        (["{tenant id}/{device_id}"], ["'tenant id' is no field name"]),
+        (["{1}/{tenant_id}/{device_id}"], ["'1' is no field name"]),
+        (["{tenant_id}{device_id}"], ["two fields touch"]),
+        (["{tenant_id}/{device_id};color=red"], ["'color' after ;", "tenant_id=…"]),
+        (["{tenant_id}/{device_id};"], ["'' after ;"]),
+        (["{device_id};tenant_id"], ["tenant_id has no value"]),
+        (["{device_id};tenant_id="], ["tenant_id has no value"]),
+        (["{device_id};tenant_id=a;tenant_id=b"], ["set twice"]),
+        (["{device_id};tenant_id=/a~2"], ["no JSON pointer", "~0"]),
+        (["a/{device_id}"], ["tenant_id is missing", ";tenant_id=constant"]),
+        (["a/{tenant_id}"], ["device_id is missing", "{device_id}"]),
+        (["a\0/{tenant_id}/{device_id}"], ["NUL"]),
+        (["\udc80/{tenant_id}/{device_id}"], ["not valid UTF-8"]),
+        (["é" * 32_768 + "/{tenant_id}/{device_id}"], ["65,535 bytes", "…"]),
+        (["$a{tenant_id}/{device_id}"], ["begins with $"]),
+        (["$share/group/{tenant_id}/{device_id}"], ["$share"]),
+        (["hermes", "hermes"], ["given twice"]),
+        (["{tenant_id}/{device_id}", "{device_id}/{tenant_id}"], ["never reached", "put it first"]),
+        (["a/{tenant_id}/{device_id...}", "a/{tenant_id}/b/{device_id}"], ["never reached"]),
+        (["{tenant_id}-{device_id}", "a{x}-{tenant_id}-{device_id}b"], ["never reached"]),
+        (["{series...};tenant_id=t;device_id=d", "hermes"], ["never reached"]),
+    ],
+)
+def test_a_template_that_cannot_work_is_refused_with_what_to_write(templates: list[str], words: list[str]) -> None:
+    """The error names the template, the fault and the remedy."""
+    with pytest.raises(TemplateError) as caught:
+        TopicMap(templates)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_all_faults_come_in_one_error() -> None:
+    """Nobody should mend one template to learn of the next."""
+    with pytest.raises(TemplateError) as caught:
+        TopicMap(["a/+", "nope", "a/{tenant_id}", "hermes", "hermes"])
+    for word in ("wildcards", "'nope'", "device_id is missing", "given twice"):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [
+        ["a/{tenant_id}/{device_id}", "a/{tenant_id}/{device_id...}"],
+        ["a/{tenant_id}/{device_id...}", "a/{tenant_id}/{series...};device_id=d"],
+        ["{tenant_id}-{device_id}", "{tenant_id}/{device_id}"],
+        ["a{tenant_id}b/{device_id}", "a{tenant_id}/{device_id}"],
+        ["{tenant_id}/{device_id}", "/{tenant_id}/{device_id}"],
+        ["{tenant_id}/{device_id}", "$x/{device_id};tenant_id=t"],
+        ["{a}/{tenant_id}/{device_id}", "{a}//{device_id};tenant_id=t"],
+        ["a/{x}/{series...};tenant_id=t;device_id=d", "a/{device_id...};tenant_id=t"],
+        list(TEN_TEMPLATES),
+    ],
+)
+def test_templates_of_which_each_can_be_reached_are_accepted(templates: list[str]) -> None:
+    """Overlap alone is no fault."""
+    assert len(TopicMap(templates).templates) == len(templates)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        ["z/{device_id...};tenant_id=t", "!z/+"],
+        ["z/{device_id...};tenant_id=t", "!z/+/+/#"],
+        ["z/{series...};tenant_id=t;device_id=d", "!z/+/#"],
+        ["a/{tenant_id}/{device_id}/{s?}", "!a/+/+"],
+        ["a/{tenant_id}/{device_id:x|y}", "!a/+/x"],
+        ["a/{tenant_id}/{device_id:x*}", "!a/+/x"],
+        ["$a/{tenant_id}/{device_id}", "!+/+/+"],
+        ["zigbee2mqtt", "!zigbee2mqtt/bridge/#"],
+    ],
+)
+def test_exclusions_that_leave_something_of_each_template_are_accepted(entries: list[str]) -> None:
+    """Also one that a preset has already."""
+    assert TopicMap(entries).exclusions
+
+
+def test_filters_covered_by_another_are_not_subscribed() -> None:
+    """One subscription brings each message once."""
+    topics = TopicMap(["o/{device_id}@{tenant_id}/x", "o/{tenant_id}/{device_id}", "o/{tenant_id}/{device_id...}"])
+    assert topics.filters == ("o/+/#",)
+    assert not topics.overlapping
+    assert topics.wanted_copy("o/a/b", [2])
+
+
+def test_partly_overlapping_filters_are_told_apart_by_identifiers() -> None:
+    """The copy with the lowest identifier among the matching filters is the one to deliver."""
+    topics = TopicMap(["a/{tenant_id};device_id=1", "{tenant_id}/b;device_id=2", "$x/{tenant_id}/{device_id}"])
+    assert topics.filters == ("a/+", "+/b", "$x/+/+")
+    assert topics.overlapping
+    assert topics.disjoint_filters == ("+/+", "$x/+/+")
+    assert topics.wanted_copy("a/b", [1])
+    assert not topics.wanted_copy("a/b", [2])
+    assert topics.wanted_copy("a/b", [1, 2])
+    assert topics.wanted_copy("c/b", [2])
+    assert topics.wanted_copy("a/b", [])
+    assert topics.wanted_copy("$x/t/d", [3])
+    assert topics.wanted_copy("matched/by/none", [1])
+
+
+def test_exclusions_hold_for_all_templates() -> None:
+    """Wherever they stand in the list; a topic that no template matches may be left out as well."""
+    topics = TopicMap(
+        ["a/{tenant_id}/{device_id}", "b/{tenant_id}/{device_id}", "!+/secret/#", "!{x:a|b}/{y}/{z:cmd|set}"]
+    )
+    assert ids(topics, "a/t/d") == ("t", "d", "")
+    for topic in ("a/secret/d", "b/t/cmd", "c/secret"):
+        assert topics.match(topic) is None
+        assert topics.excluded(topic)
+    assert not topics.excluded("c/t/cmd")
+
+
+@settings(deadline=None)
+@given(shapes(), st.lists(shapes(), max_size=3), st.data())
+def test_what_is_subscribed_brings_what_the_templates_match(
+    first: Shape, more: list[Shape], data: st.DataObject
+) -> None:
+    """The first template that matches reads the topic, no filter is missing, and disjoint ones bring nothing twice."""
+    every = [first, *more]
+    try:
+        topics = TopicMap([shape.text for shape in every])
+    except TemplateError:
+        return  # one cannot be reached
+    topic = data.draw(st.one_of(TOPICS, *map(topics_of, every)))
+    expected = next((found for found in (shape.ids(topic) for shape in every) if found is not None), None)
+    match = topics.match(topic)
+    assert (None if match is None else (match.tenant_id, match.device_id, match.series)) == expected
+    if match is not None:
+        assert any(topic_matches_sub(each, topic) for each in topics.filters)
+        assert sum(topic_matches_sub(each, topic) for each in topics.disjoint_filters) == 1
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60), st.text(alphabet="{}/.?:;=!*[]|ab$+#\0,tenant_id", max_size=40))
+def test_any_text_is_a_template_or_refused(text: str, likely: str) -> None:
+    """Parsing raises nothing else."""
+    for entry in (text, likely, f"{likely}/{{tenant_id}}/{{device_id}}", f"a/{{tenant_id}}/{{device_id:{likely}}}"):
+        with contextlib.suppress(TemplateError):
+            assert TopicMap([entry]).templates
