@@ -11,15 +11,15 @@ from tornado.web import Application, RequestHandler
 
 import hermes
 from hermes.auth.api_keys import ApiKeys
-from hermes.delivery.link_state import Link
+from hermes.delivery.link_state import MqttLinkState
 from hermes.log import masked
 from hermes.metrics import Metrics
 from hermes.web.console.i18n import Languages
 from hermes.web.console.page import ConsoleHandler, ConsolePage, DevFacts, StaticHandler, page_modules
-from hermes.web.dev_api import Act, DevDoor
+from hermes.web.dev_api import DevAction, DevHandler
 from hermes.web.notify import LargeNotifyHandler, NotifyContext, NotifyHandler, SmallJson
 from hermes.web.sockets.handler import SocketContext
-from hermes.web.sockets.routes import DeviceSocket, LegacySocket, NotificationsSocket, TenantSocket
+from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeContext, NodeStatusHandler, ReadyHandler
 
 Route = tuple[str, type[RequestHandler], dict[str, Any]]
@@ -32,8 +32,8 @@ class DevRoom:
     """What only ``--dev`` has: what the console is filled in with, and what two doors do."""
 
     facts: DevFacts
-    mint_token: Act
-    cause_fault: Act
+    mint_token: DevAction
+    cause_fault: DevAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Shared:
     sockets: SocketContext
     notify: NotifyContext
     node: NodeContext
-    link: Link
+    link: MqttLinkState
     metrics: Metrics
     dev: DevRoom | None = None
 
@@ -58,7 +58,7 @@ def make_app(shared: Shared) -> Application:
             (r"/ws/notifications", NotificationsSocket, sockets),
             (r"/ws/tenant/([^/]+)", TenantSocket, sockets),
             (r"/ws/device/([^/]+)", DeviceSocket, sockets),
-            (r"/ws", LegacySocket, sockets),
+            (r"/ws", CombinedSocket, sockets),
             (r"/health", HealthHandler),
             (r"/ready", ReadyHandler, {"link": shared.link}),
             (r"/metrics", MetricsHandler, {"metrics": shared.metrics}),
@@ -75,8 +75,8 @@ def _dev_routes(dev: DevRoom | None, keys: ApiKeys) -> list[Route]:
     if dev is None:
         return []
     return [
-        (r"/dev/token", DevDoor, {"keys": keys, "act": dev.mint_token}),
-        (r"/dev/drill", DevDoor, {"keys": keys, "act": dev.cause_fault}),
+        (r"/dev/token", DevHandler, {"keys": keys, "act": dev.mint_token}),
+        (r"/dev/drill", DevHandler, {"keys": keys, "act": dev.cause_fault}),
     ]
 
 

@@ -5,13 +5,13 @@ The exceptions, as a tree::
     HermesError
     ├── ConfigError        settings that cannot work: every fault at once, exit code 2
     ├── TemplateError      a topic template that cannot be used, and what to mend
-    ├── Refused            a socket must be closed: carries its row of the table below
-    ├── ClientFault        a client's frame is wrong, the socket stays open: code and message
-    ├── InvalidRequest     a ``POST /notify`` body is wrong: status, code, message, fields
+    ├── SocketRejected            a socket must be closed: carries its row of the table below
+    ├── ClientError        a client's frame is wrong, the socket stays open: code and message
+    ├── RequestError     a ``POST /notify`` body is wrong: status, code, message, fields
     ├── BrokerUnavailable  the embedded broker cannot be had, and the line to run
-    ├── AccountFault       a device's account of the embedded broker cannot be had, and what to mend
-    ├── Unaddressed        a device's message is nobody's: the reason to count it under
-    └── PayloadFault       a device's payload is not what its template says
+    ├── AccountError       a device's account of the embedded broker cannot be had, and what to mend
+    ├── AddressNotFound        a device's message is nobody's: the reason to count it under
+    └── PayloadError       a device's payload is not what its template says
 
 The close codes, one row each (RFC 6455 §7.4; 1013 from IANA's registry): the number, the machine word that
 begins the reason, and whether a client may come back without its user doing something first. 1006 is not
@@ -85,7 +85,7 @@ class TemplateError(HermesError, ValueError):
     """A topic template cannot be used; the text says why and what to write instead."""
 
 
-class Refused(HermesError):
+class SocketRejected(HermesError):
     """This socket must be closed, with this row of the table."""
 
     def __init__(self, close: Close, detail: str = "") -> None:
@@ -93,7 +93,7 @@ class Refused(HermesError):
         self.close = close
 
 
-class ClientFault(HermesError):
+class ClientError(HermesError):
     """A client's frame is wrong; the socket stays open and gets an error frame with this code."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -102,7 +102,7 @@ class ClientFault(HermesError):
         self.message = message
 
 
-class InvalidRequest(HermesError):
+class RequestError(HermesError):
     """An HTTP request is wrong: the status, a machine code, a sentence, and a sentence per faulty field."""
 
     def __init__(self, status: int, code: str, message: str, fields: dict[str, str] | None = None) -> None:
@@ -117,11 +117,11 @@ class BrokerUnavailable(HermesError):
     """The embedded broker cannot be started; the text says the one line to run."""
 
 
-class AccountFault(HermesError):
+class AccountError(HermesError):
     """A device's account of the embedded broker cannot be made, read or used; the text says why and what to mend."""
 
 
-class Unaddressed(HermesError):
+class AddressNotFound(HermesError):
     """A message's payload does not say whose it is. ``reason`` is what it is counted as: ``pointer`` where it lacks
     what is pointed at, ``mismatch`` where it says otherwise than its topic.
     """
@@ -131,5 +131,5 @@ class Unaddressed(HermesError):
         self.reason = reason
 
 
-class PayloadFault(HermesError):
+class PayloadError(HermesError):
     """A payload cannot be decoded as its template says; the text says why."""

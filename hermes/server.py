@@ -16,32 +16,32 @@ from tornado.netutil import bind_sockets
 
 from hermes.app import DevRoom, Shared, make_app
 from hermes.auth.api_keys import ApiKeys
-from hermes.auth.tokens import Authenticator
-from hermes.broker.device_listener import DeviceDoor
-from hermes.broker.supervisor import EmbeddedBroker
+from hermes.auth.tokens import TokenVerifier
+from hermes.broker.device_listener import DeviceListener
+from hermes.broker.supervisor import MosquittoProcess
 from hermes.delivery.housekeeping import Sweep
 from hermes.delivery.hub import Hub
-from hermes.delivery.last_values import Snapshot, SnapshotLimits
-from hermes.delivery.link_state import Link
+from hermes.delivery.last_values import LastValues, LastValuesLimits
+from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.messages import now_ms
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.dev.demo_users import console_facts
-from hermes.dev.fault_injection import Drills
+from hermes.dev.fault_injection import FaultInjector
 from hermes.dev.simulator import SimulatedDevices
 from hermes.dev.token_api import mint_token
 from hermes.errors import STOPPING, BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.feed import Feed
+from hermes.mqtt.feed import MqttFeed
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
-from hermes.web.listener import Acceptor
+from hermes.web.listener import Listener
 from hermes.web.notify import NotifyContext
-from hermes.web.sockets.handler import Occupancy, SocketContext
+from hermes.web.sockets.handler import SocketContext, SocketLimit
 from hermes.web.status import NodeContext
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LISTEN_BACKLOG = 4_096  # thousands come back at once after a restart; the kernel caps it at somaxconn
 FILES_RESERVED = 128  # of the file limit: listening, logs, the broker, HTTP requests
@@ -57,25 +57,27 @@ class Server:
         self.settings = settings
         self.metrics = Metrics()
         self.hub = Hub(metrics=self.metrics)
-        self.snapshot = Snapshot(limits=snapshot_limits(settings), metrics=self.metrics)
-        self.link = Link(off=settings.broker_url == "off")
-        self.authenticator = Authenticator(
+        self.snapshot = LastValues(limits=snapshot_limits(settings), metrics=self.metrics)
+        self.link = MqttLinkState(off=settings.broker_url == "off")
+        self.authenticator = TokenVerifier(
             secret=settings.mint.secret,
             claim_tenant=settings.claim_tenant,
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
         )
         self.url = ""  # the address to open in a browser, once started
-        self.broker: EmbeddedBroker | None = None
+        self.broker: MosquittoProcess | None = None
         self.simulated: SimulatedDevices | None = None
         self._listening: list[socket.socket] = []
-        self._acceptor: Acceptor | None = None
+        self._acceptor: Listener | None = None
         self._http: HTTPServer | None = None
-        self._feed = Feed(settings=settings, hub=self.hub, snapshot=self.snapshot, link=self.link, metrics=self.metrics)
+        self._feed = MqttFeed(
+            settings=settings, hub=self.hub, snapshot=self.snapshot, link=self.link, metrics=self.metrics
+        )
         self._simulator_mqtt: MqttClient | None = None
         self._started_ms = now_ms()
-        self._drills = Drills(hub=self.hub, kill_broker=self._kill_broker)
-        self._occupancy = Occupancy(limit=settings.max_sockets or sockets_by_file_limit())
+        self._drills = FaultInjector(hub=self.hub, kill_broker=self._kill_broker)
+        self._occupancy = SocketLimit(limit=settings.max_sockets or sockets_by_file_limit())
         self._sweep = Sweep(
             hub=self.hub,
             snapshot=self.snapshot,
@@ -99,7 +101,7 @@ class Server:
         except BaseException:
             await self.stop()
             raise
-        log.info("listening on %s", self.url)
+        logger.info("listening on %s", self.url)
 
     async def _find_broker(self) -> MqttUrl | None:
         """Where the broker is, started first if it is ours; None without MQTT."""
@@ -108,23 +110,23 @@ class Server:
             return None
         if url != "embedded":
             return parse_mqtt_url(url)
-        broker = EmbeddedBroker(metrics=self.metrics, door=self._device_door())
+        broker = MosquittoProcess(metrics=self.metrics, door=self._device_door())
         try:
             await broker.start()
         except BrokerUnavailable as error:
             if not self.settings.dev or self.settings.broker_listen is not None:
                 raise
-            log.warning("going on without devices: %s", error)
+            logger.warning("going on without devices: %s", error)
             self.link.down(str(error))
             return None
         self.broker = broker
         return broker.url
 
-    def _device_door(self) -> DeviceDoor | None:
+    def _device_door(self) -> DeviceListener | None:
         listener = self.settings.device_listener
         if listener is None:
             return None
-        return DeviceDoor(listener, topics=self.settings.topics, metrics=self.metrics)
+        return DeviceListener(listener, topics=self.settings.topics, metrics=self.metrics)
 
     def _start_http(self) -> None:
         http = self._http = HTTPServer(
@@ -137,7 +139,7 @@ class Server:
         def take(connection: socket.socket, address: Any) -> None:
             http.handle_stream(IOStream(connection), address)
 
-        self._acceptor = Acceptor(listening=self._listening, take=take, metrics=self.metrics)
+        self._acceptor = Listener(listening=self._listening, take=take, metrics=self.metrics)
         self._acceptor.start()
 
     def _shared(self) -> Shared:
@@ -211,7 +213,7 @@ class Server:
             loop.add_signal_handler(number, stopping.set)
         try:
             await stopping.wait()
-            log.info("stopping")
+            logger.info("stopping")
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
@@ -249,12 +251,12 @@ class Server:
         while self.hub.sessions and asyncio.get_running_loop().time() < deadline_s:
             await asyncio.sleep(0.02)
         if self.hub.sessions:
-            log.warning("%d sockets did not close in time", len(self.hub.sessions))
+            logger.warning("%d sockets did not close in time", len(self.hub.sessions))
 
 
-def snapshot_limits(settings: Settings) -> SnapshotLimits:
+def snapshot_limits(settings: Settings) -> LastValuesLimits:
     """How much is remembered."""
-    return SnapshotLimits(settings.snapshot_max_values, settings.snapshot_max_bytes, settings.snapshot_max_age_s)
+    return LastValuesLimits(settings.snapshot_max_values, settings.snapshot_max_bytes, settings.snapshot_max_age_s)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from bench.contenders import DATA, TENANT, Broadcaster
 from bench.load.swarm import HttpDoor
 from bench.processes import Child, running
-from hermes.auth.tokens import TokenMint
+from hermes.auth.tokens import TokenSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Hermes:
 
     child: Child
     port: int
-    mint: TokenMint
+    mint: TokenSigner
     api_key: str
     name: str = "Hermes"
 
@@ -88,7 +88,7 @@ def hermes(*options: str, mqtt_url: str = "off", port: int = 0, secret: str = ""
         ]
         with running(command, output=Path(folder, "output")) as child:
             url = child.wait_for(r"Hermes \S+ on (http://\S+)")[1]
-            program = Hermes(child, urlsplit(url).port or 80, TokenMint(secret), api_key)
+            program = Hermes(child, urlsplit(url).port or 80, TokenSigner(secret), api_key)
             child.wait_until(program.is_ready, "Hermes does not become ready")
             yield program
 

@@ -15,7 +15,7 @@ from bench.processes import BenchError, running
 
 SOURCE = Path(__file__).with_name("requests.c")
 TIME_LIMIT_S = 20.0  # after it no request is begun
-END_S = 30.0  # more than the program's own patience at start and end
+END_S = 30.0  # more than the program's own deadline at start and end
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from bench.scenarios.notify_arrays import NotifyArrays
 from bench.scenarios.notify_rate import NotifyRate
 from bench.scenarios.paho_receive import PahoReceive
 from bench.scenarios.reconnect import Reconnect
-from bench.scenarios.snapshot import Snapshot
+from bench.scenarios.snapshot import LastValues
 from bench.scenarios.storm import Storm
 from bench.scenarios.sweep import Sweep
 from bench.scenarios.templates import Templates
@@ -45,7 +45,7 @@ FULL: Mapping[str, Scenario] = {
     "mqtt-fan-out": MqttFanOut(),
     "mqtt-latency": MqttLatency(),
     "fleet": Fleet(),
-    "snapshot": Snapshot(),
+    "snapshot": LastValues(),
     "templates": Templates(),
     "paho-receive": PahoReceive(),
     "reconnect": Reconnect(),
@@ -74,7 +74,7 @@ QUICK: Mapping[str, Scenario] = {
     "mqtt-fan-out": MqttFanOut(rates_per_s=(200, 400), marked_per_s=400, sockets=5, for_s=0.2, window_s=0.05),
     "mqtt-latency": MqttLatency(rate_per_s=500, messages=100),
     "fleet": Fleet(devices=50, watched=2, rate_per_s=100, for_s=0.5),
-    "snapshot": Snapshot(devices=20, sockets=2),
+    "snapshot": LastValues(devices=20, sockets=2),
     "templates": Templates(rounds=2),
     "paho-receive": PahoReceive(messages=2_000, rounds=1),
     "reconnect": Reconnect(restarts=2, away_s=(0.0,), settle_s=0.1),

@@ -24,7 +24,7 @@ PUBLISH = 0x30  # MQTT 3.1.1 §3.3: the packet's kind, in the upper half of its 
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class LastValues:
     """``devices`` of one series each, all kept by the broker; then ``sockets`` ask one after the other."""
 
     summary: ClassVar[str] = "the last values of 5,000 devices to a socket that opens"

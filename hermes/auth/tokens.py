@@ -17,7 +17,7 @@ import jwt
 from jwt.algorithms import HMACAlgorithm
 
 from hermes.auth.principal import Principal
-from hermes.errors import TOKEN_EXPIRED, TOKEN_INVALID, Refused
+from hermes.errors import TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
 from hermes.ids import TenantId, UserId, id_text
 
 ALGORITHM = "HS256"
@@ -48,7 +48,7 @@ def unusable_secret(secret: str) -> str | None:
     return None
 
 
-class Authenticator:
+class TokenVerifier:
     """Checks tokens against one secret and one set of rules."""
 
     def __init__(
@@ -74,8 +74,8 @@ class Authenticator:
         """The principal of a good token.
 
         A good one is remembered by its digest, because after a restart thousands come back with theirs at once; the
-        least recently used is forgotten first. ``nbf`` is checked when a token is first seen. Raises `Refused` with
-        ``token_expired`` past ``exp``, with ``token_invalid`` for every other fault. There is no leeway.
+        least recently used is forgotten first. ``nbf`` is checked when a token is first seen. Raises `SocketRejected`
+        with ``token_expired`` past ``exp``, with ``token_invalid`` for every other fault. There is no leeway.
         """
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         principal = self._remembered.get(digest)
@@ -85,7 +85,7 @@ class Authenticator:
                 self._remembered.popitem(last=False)
         elif principal.expires_at is not None and principal.expires_at <= self._clock():
             del self._remembered[digest]
-            raise Refused(TOKEN_EXPIRED)
+            raise SocketRejected(TOKEN_EXPIRED)
         else:
             self._remembered.move_to_end(digest)
         return principal
@@ -96,46 +96,46 @@ class Authenticator:
         not_before = _numeric_date(claims, "nbf")
         now = self._clock()
         if expires_at is not None and expires_at <= now:
-            raise Refused(TOKEN_EXPIRED)
+            raise SocketRejected(TOKEN_EXPIRED)
         if not_before is not None and not_before > now:
-            raise Refused(TOKEN_INVALID, "not valid yet")
+            raise SocketRejected(TOKEN_INVALID, "not valid yet")
         return self._principal_of(claims, expires_at)
 
     def _verified_claims(self, token: str) -> Mapping[str, Any]:
         if len(token) > TOKEN_MAX_CHARS:
-            raise Refused(TOKEN_INVALID, "too long")
+            raise SocketRejected(TOKEN_INVALID, "too long")
         # Beside its own errors PyJWT lets some of its parts' through: RecursionError on deep JSON, and the
         # ValueErrors of surrogates and of numbers with thousands of digits.
         try:
             claims = json.loads(self._jws.decode(token, algorithms=[ALGORITHM]))
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise Refused(TOKEN_INVALID, type(error).__name__) from None
+            raise SocketRejected(TOKEN_INVALID, type(error).__name__) from None
         if not isinstance(claims, dict):
-            raise Refused(TOKEN_INVALID, "the claims are no object")
+            raise SocketRejected(TOKEN_INVALID, "the claims are no object")
         self._check_parties(claims)
         return claims
 
     def _check_parties(self, claims: Mapping[str, Any]) -> None:
         """``iss`` and ``aud`` (RFC 7519 §4.1.1, §4.1.3), where they were configured."""
         if self._issuer is not None and claims.get("iss") != self._issuer:
-            raise Refused(TOKEN_INVALID, "another issuer")
+            raise SocketRejected(TOKEN_INVALID, "another issuer")
         if self._audience is not None:
             given = claims.get("aud")
             named = given if isinstance(given, list) else [given]
             if self._audience not in named or not all(isinstance(name, str) for name in named):
-                raise Refused(TOKEN_INVALID, "another audience")
+                raise SocketRejected(TOKEN_INVALID, "another audience")
 
     def _principal_of(self, claims: Mapping[str, Any], expires_at: float | None) -> Principal:
         user_id = id_text(claims.get("user_id"))
         username = claims.get("username")
         if user_id is None or not isinstance(username, str) or not username:
-            raise Refused(TOKEN_INVALID, "user_id and username are required")
+            raise SocketRejected(TOKEN_INVALID, "user_id and username are required")
         if not all(map(_is_unicode, (user_id, username, id_text(claims.get(self._claim_tenant)) or ""))):
-            raise Refused(TOKEN_INVALID, "a lone surrogate")
+            raise SocketRejected(TOKEN_INVALID, "a lone surrogate")
         tenant = claims.get(self._claim_tenant)
         tenant_id = id_text(tenant)
         if tenant is not None and tenant_id is None:
-            raise Refused(TOKEN_INVALID, f"{self._claim_tenant} is not an id")
+            raise SocketRejected(TOKEN_INVALID, f"{self._claim_tenant} is not an id")
         return Principal(
             user_id=UserId(user_id),
             username=username,
@@ -159,22 +159,22 @@ def _numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         if name in claims:
-            raise Refused(TOKEN_INVALID, f"{name} is null")
+            raise SocketRejected(TOKEN_INVALID, f"{name} is null")
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused(TOKEN_INVALID, f"{name} is not a number")
+        raise SocketRejected(TOKEN_INVALID, f"{name} is not a number")
     try:
         seconds = float(value)
     except OverflowError:
-        raise Refused(TOKEN_INVALID, f"{name} is out of range") from None
+        raise SocketRejected(TOKEN_INVALID, f"{name} is out of range") from None
     if not math.isfinite(seconds):
-        raise Refused(TOKEN_INVALID, f"{name} is not finite")
+        raise SocketRejected(TOKEN_INVALID, f"{name} is not finite")
     return max(-DATE_MAX_S, min(seconds, DATE_MAX_S))
 
 
 @dataclass(frozen=True, slots=True)
-class TokenMint:
-    """Signs tokens by the rules that an `Authenticator` of the same settings checks."""
+class TokenSigner:
+    """Signs tokens by the rules that an `TokenVerifier` of the same settings checks."""
 
     secret: str
     claim_tenant: str = "tenant_id"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from hermes.errors import AccountFault
+from hermes.errors import AccountError
 from hermes.ids import DeviceId, TenantId
 
 FILE_NAME = "device-passwords"
@@ -55,31 +55,31 @@ class Account(NamedTuple):
 def parse_account(text: str) -> Account:
     """The account that ``TENANT/DEVICE`` means; the device's id may hold further slashes.
 
-    Raises `AccountFault`: what is not allowed in ids here, and why.
+    Raises `AccountError`: what is not allowed in ids here, and why.
     """
     tenant_id, _, device_id = text.partition("/")
     if not tenant_id or not device_id:
-        raise AccountFault(f"{text!r} is no device: write TENANT/DEVICE, as in acme/climate-01")
+        raise AccountError(f"{text!r} is no device: write TENANT/DEVICE, as in acme/climate-01")
     for name, value in (("tenant", tenant_id), ("device", device_id)):
         if re.search(r"[+#]", value):
-            raise AccountFault(f"the {name} {value!r} holds + or #, the wildcards of MQTT: it cannot be in a topic")
+            raise AccountError(f"the {name} {value!r} holds + or #, the wildcards of MQTT: it cannot be in a topic")
         if not value.isprintable() or value != value.strip():
-            raise AccountFault(f"the {name} {value!r} begins or ends with a space, or holds what cannot be printed")
+            raise AccountError(f"the {name} {value!r} begins or ends with a space, or holds what cannot be printed")
     account = Account(TenantId(tenant_id), DeviceId(device_id))
     if len(account.user) > USER_MAX_BYTES:
-        raise AccountFault(f"the ids take {len(account.user)} bytes as a user name; {USER_MAX_BYTES} are allowed")
+        raise AccountError(f"the ids take {len(account.user)} bytes as a user name; {USER_MAX_BYTES} are allowed")
     return account
 
 
 def account_of(user: str) -> Account:
-    """The account of an MQTT user name. Raises `AccountFault` where it is none."""
+    """The account of an MQTT user name. Raises `AccountError` where it is none."""
     tenant_id, _, device_id = user.partition("/")
     try:
         account = parse_account(f"{unquote(tenant_id, errors='strict')}/{unquote(device_id, errors='strict')}")
-    except (UnicodeDecodeError, AccountFault):
+    except (UnicodeDecodeError, AccountError):
         account = None
     if account is None or account.user != user:
-        raise AccountFault(f"{user!r} is no device's user name")
+        raise AccountError(f"{user!r} is no device's user name")
     return account
 
 
@@ -96,7 +96,7 @@ def new_password() -> str:
 
 
 def parse_lines(text: str) -> dict[Account, str]:
-    """The accounts and their hashes; blank lines and ``# comments`` do not count. Raises `AccountFault`."""
+    """The accounts and their hashes; blank lines and ``# comments`` do not count. Raises `AccountError`."""
     found: dict[Account, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line or line.startswith("#"):
@@ -104,9 +104,9 @@ def parse_lines(text: str) -> dict[Account, str]:
         user, _, kept = line.partition(":")
         account = _account_in(number, user)
         if not _HASH.fullmatch(kept):
-            raise AccountFault(f"line {number}: no password hash as mosquitto_passwd writes it")
+            raise AccountError(f"line {number}: no password hash as mosquitto_passwd writes it")
         if account in found:
-            raise AccountFault(f"line {number}: {user} a second time")
+            raise AccountError(f"line {number}: {user} a second time")
         found[account] = kept
     return found
 
@@ -124,35 +124,35 @@ class AccountsFile:
         self.path = folder / FILE_NAME
 
     def read(self) -> dict[Account, str]:
-        """All accounts and their hashes; none where there is no file. Raises `AccountFault`."""
+        """All accounts and their hashes; none where there is no file. Raises `AccountError`."""
         try:
             return parse_lines(self.path.read_bytes().decode())
         except FileNotFoundError:
             return {}
-        except AccountFault as fault:
-            raise AccountFault(f"{self.path}, {fault}; mend or delete it") from None
+        except AccountError as fault:
+            raise AccountError(f"{self.path}, {fault}; mend or delete it") from None
         except UnicodeDecodeError:
-            raise AccountFault(f"{self.path} is not UTF-8 text; mend or delete it") from None
+            raise AccountError(f"{self.path} is not UTF-8 text; mend or delete it") from None
         except OSError as error:
-            raise AccountFault(f"cannot read {self.path}: {error.strerror}; {advice(error)}") from None
+            raise AccountError(f"cannot read {self.path}: {error.strerror}; {advice(error)}") from None
 
     def add(self, account: Account) -> str:
-        """A new account; its password, which nobody can tell again. Raises `AccountFault` where it exists."""
+        """A new account; its password, which nobody can tell again. Raises `AccountError` where it exists."""
         password = new_password()
         with self._changing() as accounts:
             if account in accounts:
-                raise AccountFault(f"{account} has an account; for a new password remove it and add it again")
+                raise AccountError(f"{account} has an account; for a new password remove it and add it again")
             accounts[account] = hashed(password)
         return password
 
     def remove(self, account: Account) -> None:
-        """End an account. Raises `AccountFault` where there is none."""
+        """End an account. Raises `AccountError` where there is none."""
         with self._changing() as accounts:
             if accounts.pop(account, None) is None:
-                raise AccountFault(f"{account} has no account in {self.path}")
+                raise AccountError(f"{account} has no account in {self.path}")
 
     def ensure_folder(self) -> None:
-        """Make the folder if it is missing; it belongs to whom the folder above it belongs. Raises `AccountFault`."""
+        """Make the folder if it is missing; it belongs to whom the folder above it belongs. Raises `AccountError`."""
         try:
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
@@ -161,7 +161,7 @@ class AccountsFile:
                     owner = self.folder.parent.stat()
                     os.chown(self.folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
         except OSError as error:
-            raise AccountFault(f"cannot make {self.folder}: {error.strerror}; {advice(error)}") from None
+            raise AccountError(f"cannot make {self.folder}: {error.strerror}; {advice(error)}") from None
 
     def write(self, name: str, text: str) -> None:
         """Replace a file of the folder: whole or not at all, mode 0600, of the folder's owner. Raises OSError."""
@@ -194,7 +194,7 @@ class AccountsFile:
                 users = {account.user: kept for account, kept in sorted(accounts.items())}
                 self.write(FILE_NAME, lines_of(users))
         except OSError as error:
-            raise AccountFault(f"cannot write {self.path}: {error.strerror}; {advice(error)}") from None
+            raise AccountError(f"cannot write {self.path}: {error.strerror}; {advice(error)}") from None
 
     def _remove_drafts(self) -> None:
         """What killed writers left; to be called with the lock, when nobody is writing."""
@@ -228,5 +228,5 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 def _account_in(number: int, user: str) -> Account:
     try:
         return account_of(user)
-    except AccountFault as fault:
-        raise AccountFault(f"line {number}: {fault}") from None
+    except AccountError as fault:
+        raise AccountError(f"line {number}: {fault}") from None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from hermes.broker.accounts import Account
-from hermes.errors import AccountFault
+from hermes.errors import AccountError
 from hermes.topics import filters as topic_filters
 from hermes.topics.template import DEVICE, TENANT, Template, level_pattern
 from hermes.topics.topic_map import TopicMap
@@ -20,19 +20,19 @@ FILTER_MAX_BYTES = 65_535
 FILLER = "x"  # for a level that may be anything
 
 
-class Access:
+class AclBuilder:
     """What these templates let a device do. Remembers its answers: thousands of accounts are asked for again."""
 
     def __init__(self, topics: TopicMap) -> None:
         self._topics = topics
-        self._known: dict[Account, tuple[str, ...] | AccountFault] = {}
+        self._known: dict[Account, tuple[str, ...] | AccountError] = {}
 
     def filters(self, account: Account) -> tuple[str, ...]:
-        """The topic filters that it may publish to. Raises `AccountFault`: why there are none."""
+        """The topic filters that it may publish to. Raises `AccountError`: why there are none."""
         known = self._known.get(account)
         if known is None:
             known = self._known[account] = self._derived(account)
-        if isinstance(known, AccountFault):
+        if isinstance(known, AccountError):
             raise known
         return known
 
@@ -42,7 +42,7 @@ class Access:
         for account in accounts:
             try:
                 filters = self.filters(account)
-            except AccountFault:
+            except AccountError:
                 continue
             lines += [f"user {account.user}", *(f"topic write {text}" for text in filters)]
         return "\n".join([*lines, ""])
@@ -54,13 +54,13 @@ class Access:
             if text.startswith("$"):  # which # does not match
                 yield f"topic readwrite {text}"
 
-    def _derived(self, account: Account) -> tuple[str, ...] | AccountFault:
+    def _derived(self, account: Account) -> tuple[str, ...] | AccountError:
         try:
             found = [text for template in self._topics.templates for text in self._own(template, account)]
-        except AccountFault as fault:
+        except AccountError as fault:
             return fault
         if not found:
-            return AccountFault(f"no template has a topic for {account}: look at --topic, and at the ids' / and length")
+            return AccountError(f"no template has a topic for {account}: look at --topic, and at the ids' / and length")
         return topic_filters.uncovered(found)
 
     def _own(self, template: Template, account: Account) -> Iterator[str]:
@@ -70,7 +70,7 @@ class Access:
                 continue
             for other in self._topics.templates:
                 if self._speaks_for_others(text, other, account):
-                    raise AccountFault(
+                    raise AccountError(
                         f"{account} could speak for other devices: {text} of template {template.text!r} is also in "
                         f"{other.text!r}, which finds other ids there; change one of the two, or the id"
                     )

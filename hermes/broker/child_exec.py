@@ -1,4 +1,4 @@
-"""A child's first steps: become the given user, ask to die with the parent, then become the given program.
+"""Start a program as another user, tied to the life of its parent: drop privileges, set the death signal, exec.
 
 Started as its own process, ``python -I -S leash.py PARENT_PID USER PROGRAM ARGUMENT…``; an empty USER keeps the user.
 It stands between Hermes and the embedded broker because nothing else works: the parent-death signal is lost when
@@ -19,12 +19,12 @@ def main(arguments: list[str]) -> None:
     """Become the program; does not return. Raises OSError where it cannot, SystemExit if the parent is gone."""
     parent_pid, user, program, *rest = arguments
     if user:
-        become(user)
-    die_with_parent(int(parent_pid))
+        drop_privileges(user)
+    set_parent_death_signal(int(parent_pid))
     os.execv(program, [program, *rest])  # noqa: S606 - that is its purpose
 
 
-def become(user: str) -> None:
+def drop_privileges(user: str) -> None:
     """Give up root for this user and its groups."""
     entry = pwd.getpwnam(user)
     os.initgroups(user, entry.pw_gid)
@@ -32,7 +32,7 @@ def become(user: str) -> None:
     os.setuid(entry.pw_uid)
 
 
-def die_with_parent(parent_pid: int) -> None:
+def set_parent_death_signal(parent_pid: int) -> None:
     """Ask the kernel for a SIGKILL when the thread that started this process ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hermes.broker.accounts import Account, AccountsFile, hashed, lines_of
-from hermes.broker.acl import Access
-from hermes.errors import AccountFault, BrokerUnavailable
+from hermes.broker.acl import AclBuilder
+from hermes.errors import AccountError, BrokerUnavailable
 from hermes.metrics import Metrics
 from hermes.settings.broker import BrokerListen
 from hermes.topics.topic_map import TopicMap
@@ -25,7 +25,7 @@ NOTE_NAME = "broker.json"
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
-class DeviceDoor:
+class DeviceListener:
     """Passwords, access rules and certificate as mosquitto is to read them. `look` brings them up to date."""
 
     def __init__(self, listen: BrokerListen, *, topics: Sequence[str], metrics: Metrics) -> None:
@@ -38,7 +38,7 @@ class DeviceDoor:
         self._topics = tuple(topics)
         self._metrics = metrics
         self._file = AccountsFile(listen.folder)
-        self._access = Access(TopicMap(topics))
+        self._access = AclBuilder(TopicMap(topics))
         self._own = {user: hashed(self.password) for user in (HERMES, SIMULATOR)}
         self._stamp: Stamp = ()
         self._complained: set[str] = set()
@@ -53,7 +53,7 @@ class DeviceDoor:
         try:
             self._file.ensure_folder()
             self._file.write(NOTE_NAME, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
-        except AccountFault as fault:
+        except AccountError as fault:
             raise BrokerUnavailable(str(fault)) from None
         except OSError as error:
             logger.warning(
@@ -73,7 +73,7 @@ class DeviceDoor:
         try:
             self._read_certificate()
             return self._read_accounts()
-        except (AccountFault, ValueError) as fault:
+        except (AccountError, ValueError) as fault:
             raise BrokerUnavailable(str(fault)) from None
 
     def look(self) -> bool:
@@ -86,7 +86,7 @@ class DeviceDoor:
         for read in (self._read_accounts, self._read_certificate):
             try:
                 read()
-            except (AccountFault, ValueError) as fault:
+            except (AccountError, ValueError) as fault:
                 logger.warning("what devices may do stays as it was: %s", fault)
         return before != (self.passwords, self.rules, self.certificate, self.key)
 
@@ -109,7 +109,7 @@ class DeviceDoor:
         """Once of each account that may publish nothing."""
         try:
             self._access.filters(account)
-        except AccountFault as fault:
+        except AccountError as fault:
             if account.user not in self._complained:
                 self._complained.add(account.user)
                 logger.warning("a device may publish nothing: %s", fault)

@@ -17,7 +17,7 @@ from collections import deque
 from pathlib import Path
 
 from hermes.backoff import Backoff
-from hermes.broker.device_listener import HERMES, SIMULATOR, DeviceDoor, bind_once
+from hermes.broker.device_listener import HERMES, SIMULATOR, DeviceListener, bind_once
 from hermes.broker.memfd import MemoryFile
 from hermes.broker.mosquitto import RELOADING, UNREADABLE, DoorFiles, child_user, configuration, find_mosquitto
 from hermes.errors import BrokerUnavailable
@@ -50,14 +50,19 @@ FAULT = re.compile(r"(\d+: )?Error\b")
 LEASH = Path(__file__).with_name("leash.py")
 
 
-class EmbeddedBroker:
+class MosquittoProcess:
     """A mosquitto child. ``port`` None takes 1883 if that is free, else any free one.
 
     ``start`` must be called on the process's main thread: the child dies with the thread that started it.
     """
 
     def __init__(
-        self, *, metrics: Metrics, port: int | None = None, door: DeviceDoor | None = None, program: str = "mosquitto"
+        self,
+        *,
+        metrics: Metrics,
+        port: int | None = None,
+        door: DeviceListener | None = None,
+        program: str = "mosquitto",
     ) -> None:
         self._metrics = metrics
         self._wanted_port = port
@@ -180,7 +185,7 @@ class EmbeddedBroker:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await self._accepting(self._process)
         except TimeoutError:
-            raise BrokerUnavailable(f"mosquitto does not answer on {self.url}{self._last_words()}") from None
+            raise BrokerUnavailable(f"mosquitto does not answer on {self.url}{self._recent_output()}") from None
         self._reload_after_s = 0.0  # it read everything before it listened
 
     async def _accepting(self, process: asyncio.subprocess.Process) -> None:
@@ -195,9 +200,9 @@ class EmbeddedBroker:
                 return
         assert self._reader is not None
         await asyncio.wait([self._reader])
-        raise BrokerUnavailable(f"mosquitto ended with status {process.returncode}{self._last_words()}")
+        raise BrokerUnavailable(f"mosquitto ended with status {process.returncode}{self._recent_output()}")
 
-    def _last_words(self) -> str:
+    def _recent_output(self) -> str:
         return ": " + " | ".join(self._lines) if self._lines else ""
 
     async def _read_lines(self, stream: asyncio.StreamReader) -> None:
@@ -215,7 +220,7 @@ class EmbeddedBroker:
             if text == RELOADING:
                 self._reload_after_s = asyncio.get_running_loop().time() + RELOAD_INTERVAL_S
             elif self._door is not None and UNREADABLE.match(text):
-                self._kill_unruly()
+                self._fail_closed()
 
     def kill(self) -> bool:
         """End the child without a goodbye; it comes back as after any other end. False where there is none."""
@@ -225,12 +230,12 @@ class EmbeddedBroker:
         self._process.kill()
         return True
 
-    def _kill_unruly(self) -> None:
+    def _fail_closed(self) -> None:
         """No broker is better than one that has lost its rules."""
         if self.kill():
             logger.error("mosquitto could not read its access rules, so it was ended at once")
 
-    async def _watch(self, door: DeviceDoor) -> None:
+    async def _watch(self, door: DeviceListener) -> None:
         """Look for changed accounts and certificates, and have the child read them."""
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
@@ -241,7 +246,7 @@ class EmbeddedBroker:
                     except Exception:
                         logger.exception("device accounts could not be looked at")
 
-    async def _look(self, door: DeviceDoor) -> None:
+    async def _look(self, door: DeviceListener) -> None:
         if not await asyncio.to_thread(door.look):
             return
         self._hand_over()
@@ -290,7 +295,7 @@ class EmbeddedBroker:
             await asyncio.wait([self._reader])
 
 
-def _announce(door: DeviceDoor) -> None:
+def _announce(door: DeviceListener) -> None:
     listen = door.listen
     logger.info("devices connect to %s, %s", listen, "over TLS" if listen.encrypted else "without TLS")
     if listen.reveals_passwords:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hermes.broker.accounts import FILE_NAME
-from hermes.broker.device_listener import DeviceDoor
+from hermes.broker.device_listener import DeviceListener
 from hermes.broker.mosquitto import find_mosquitto
 from hermes.broker.supervisor import CLEAR_TEXT
-from hermes.delivery.last_values import Snapshot, SnapshotLimits
-from hermes.delivery.link_state import Link, LinkState
+from hermes.delivery.last_values import LastValues, LastValuesLimits
+from hermes.delivery.link_state import LinkState, MqttLinkState
 from hermes.errors import BrokerUnavailable, HermesError
-from hermes.ingest.drops import Losses
-from hermes.ingest.ingest import Arrival, Intake
+from hermes.ingest.drops import DropCounter
+from hermes.ingest.ingest import InboundMessage, Ingest
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
@@ -99,7 +99,7 @@ async def _broker_faults(settings: Settings) -> list[str]:
         return []
     if url == "embedded":
         return [*_embedded_faults(), *_device_faults(settings)]
-    for line in _manners(settings):
+    for line in _connection_summary(settings):
         print(f"with    {line}")
     link = await _try_broker(settings)
     if link.state is LinkState.CONNECTING:
@@ -113,7 +113,7 @@ async def _broker_faults(settings: Settings) -> list[str]:
     return []
 
 
-def _manners(settings: Settings) -> Iterator[str]:
+def _connection_summary(settings: Settings) -> Iterator[str]:
     """What the broker is tried with: each MQTT setting, given or not."""
     url, options = parse_mqtt_url(settings.broker_url), settings.link_options
     user = options.username or url.username
@@ -145,7 +145,7 @@ def _device_faults(settings: Settings) -> Iterator[str]:
     if listener is None:
         return
     try:
-        accounts = DeviceDoor(listener, topics=settings.topics, metrics=Metrics()).check()
+        accounts = DeviceListener(listener, topics=settings.topics, metrics=Metrics()).check()
     except BrokerUnavailable as error:
         yield str(error)
     else:
@@ -154,23 +154,23 @@ def _device_faults(settings: Settings) -> Iterator[str]:
         print(f"warn    {CLEAR_TEXT % listener}")
 
 
-class _Deaf(Intake):
+class DiscardingIngest(Ingest):
     """For a trial: what arrives is nobody's business."""
 
-    def take(self, arrival: Arrival) -> None:
+    def take(self, arrival: InboundMessage) -> None:
         """Let it go."""
 
 
-async def _try_broker(settings: Settings) -> Link:
+async def _try_broker(settings: Settings) -> MqttLinkState:
     """Connect and subscribe as the server would, for a few seconds at most."""
     metrics = Metrics()
-    link = Link()
+    link = MqttLinkState()
     topics = TopicMap(settings.topics)
-    intake = _Deaf(
+    intake = DiscardingIngest(
         topics=topics,
-        snapshot=Snapshot(limits=SnapshotLimits(), metrics=metrics),
+        snapshot=LastValues(limits=LastValuesLimits(), metrics=metrics),
         publish=lambda message: None,
-        losses=Losses(metrics),
+        losses=DropCounter(metrics),
     )
     bridge = Bridge(intake=intake, flush=lambda: None, link=link, metrics=metrics, loop=asyncio.get_running_loop())
     client = MqttClient(

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hermes.broker.accounts import Account, AccountsFile, advice, parse_account
-from hermes.broker.acl import Access
+from hermes.broker.acl import AclBuilder
 from hermes.broker.device_listener import NOTE_NAME
-from hermes.errors import AccountFault, TemplateError
+from hermes.errors import AccountError, TemplateError
 from hermes.topics.topic_map import TopicMap
 
 EXAMPLES = """examples:
@@ -45,7 +45,7 @@ def add_words(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
-    """Do what was asked for; the exit code. Raises `AccountFault`."""
+    """Do what was asked for; the exit code. Raises `AccountError`."""
     accounts = AccountsFile(folder)
     if options.verb == "list":
         return _list(accounts)
@@ -107,12 +107,12 @@ def _topic(filters: tuple[str, ...]) -> str:
 
 
 def _filters(note: Mapping[str, Any] | None, account: Account) -> tuple[str, ...]:
-    """Where this device may publish, as far as the running Hermes' templates are known. Raises `AccountFault`."""
+    """Where this device may publish, as far as the running Hermes' templates are known. Raises `AccountError`."""
     try:
         topics = TopicMap([str(text) for text in note["topics"]]) if note else None
     except (KeyError, TypeError, TemplateError):
         topics = None  # of another version
-    return () if topics is None else Access(topics).filters(account)
+    return () if topics is None else AclBuilder(topics).filters(account)
 
 
 def _note(folder: Path) -> Mapping[str, Any] | None:
@@ -122,7 +122,7 @@ def _note(folder: Path) -> Mapping[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise AccountFault(f"cannot read {folder / NOTE_NAME}: {error.strerror}; {advice(error)}") from None
+        raise AccountError(f"cannot read {folder / NOTE_NAME}: {error.strerror}; {advice(error)}") from None
     except ValueError:
         return None
     return note if isinstance(note, dict) else None

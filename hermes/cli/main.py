@@ -24,7 +24,7 @@ from hermes.cli.check import check, topic_faults
 from hermes.cli.listen import listen, socket_url
 from hermes.dev.banner import Running, welcome
 from hermes.dev.demo_users import ROOT
-from hermes.dev.secrets import DevState
+from hermes.dev.secrets import DevSecrets
 from hermes.errors import ConfigError, HermesError
 from hermes.server import Server
 from hermes.settings.folders import state_folder
@@ -80,12 +80,12 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 async def _serve_until_stopped(settings: Settings) -> None:
     server = Server(settings)
     await server.start()
-    _spare_the_collector()
+    tune_gc()
     print(f"{_greeting(server)}\n", end="", flush=True)  # in one write: the log's lines may be on the same terminal
     await server.run()
 
 
-def _spare_the_collector() -> None:
+def tune_gc() -> None:
     """What is loaded stays: it need not be looked through each time. And look less often than every 700 objects, which
     is seven sockets: it took 6 % of the time of a reconnect storm, and is most of its 99th percentile.
     """
@@ -118,7 +118,7 @@ def serve_settings(flags: dict[str, Any]) -> Settings:
     if not settings.dev:
         return settings
     kept: dict[str, Any] = {}
-    state = DevState(state_folder())
+    state = DevSecrets(state_folder())
     if settings.secret is None:
         kept["jwt_secret_file"] = state.secret_file
     if not settings.api_keys:
@@ -146,7 +146,7 @@ def _token(options: argparse.Namespace) -> int:
 
 def _token_settings(options: argparse.Namespace) -> TokenSettings:
     settings = load(TokenSettings, given(options))
-    state = DevState(state_folder())
+    state = DevSecrets(state_folder())
     if settings.secret is None and state.exists:
         return settings.model_copy(update={"jwt_secret_file": state.secret_file})
     return settings
@@ -163,7 +163,7 @@ def _notify(options: argparse.Namespace) -> int:
 
 async def _post_notice(settings: ClientSettings, notice: dict[str, Any]) -> dict[str, Any]:
     headers = {"Content-Type": "application/json"}
-    state = DevState(state_folder())
+    state = DevSecrets(state_folder())
     key = settings.api_key or (state.key_file.read_text().strip() if state.exists else None)
     if key is not None:
         headers["X-API-Key"] = key

@@ -14,7 +14,7 @@ import orjson
 
 from hermes.cli.arguments import add_config_flag, add_topic_flag
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
-from hermes.errors import ConfigError, PayloadFault, Unaddressed
+from hermes.errors import AddressNotFound, ConfigError, PayloadError
 from hermes.ingest import extras
 from hermes.ingest import payload as payloads
 from hermes.ingest.payload import Payload
@@ -135,9 +135,9 @@ class Told:
                 yield from self._sparkplug(match)
             else:
                 yield from self._value(match, self._decoded(match.template))
-        except Unaddressed as fault:
+        except AddressNotFound as fault:
             yield self._dropped(fault.reason, str(fault))
-        except PayloadFault as fault:
+        except PayloadError as fault:
             yield self._dropped("undecodable", str(fault))
 
     def _dropped(self, reason: str, text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from hermes.errors import ClientFault
+from hermes.errors import ClientError
 from hermes.ids import DeviceId
 
 DEVICE_MAX_CHARS = 1_024  # a socket remembers up to a thousand of them
@@ -52,14 +52,14 @@ Action = Ping | Ack | Refresh | Subscribe | Unsubscribe
 def parse_action(text: str) -> Action:
     """The action that a client's text frame asks for.
 
-    Raises `ClientFault` with ``bad_json``, ``not_object``, ``unknown_action`` or ``invalid``.
+    Raises `ClientError` with ``bad_json``, ``not_object``, ``unknown_action`` or ``invalid``.
     """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise ClientFault("bad_json", "the frame is not JSON") from None
+        raise ClientError("bad_json", "the frame is not JSON") from None
     if not isinstance(value, dict):
-        raise ClientFault("not_object", 'expected a JSON object such as {"action":"ping"}')
+        raise ClientError("not_object", 'expected a JSON object such as {"action":"ping"}')
     match value.get("action"):
         case "ping":
             return Ping({name: item for name, item in value.items() if name != "action"})
@@ -72,25 +72,25 @@ def parse_action(text: str) -> Action:
         case "unsubscribe":
             return Unsubscribe(_device(value))
         case _:
-            raise ClientFault("unknown_action", "action must be ping, ack, refresh, subscribe or unsubscribe")
+            raise ClientError("unknown_action", "action must be ping, ack, refresh, subscribe or unsubscribe")
 
 
 def _device(value: dict[str, Any]) -> DeviceId:
     device = _text(value, "device")
     if len(device) > DEVICE_MAX_CHARS:
-        raise ClientFault("invalid", f"device must have at most {DEVICE_MAX_CHARS} characters")
+        raise ClientError("invalid", f"device must have at most {DEVICE_MAX_CHARS} characters")
     return DeviceId(device)
 
 
 def _text(value: dict[str, Any], name: str) -> str:
     text = _optional_text(value, name)
     if not text:
-        raise ClientFault("invalid", f"{name} must be a non-empty string")
+        raise ClientError("invalid", f"{name} must be a non-empty string")
     return text
 
 
 def _optional_text(value: dict[str, Any], name: str) -> str | None:
     text = value.get(name)
     if text is not None and not isinstance(text, str):
-        raise ClientFault("invalid", f"{name} must be a string")
+        raise ClientError("invalid", f"{name} must be a string")
     return text

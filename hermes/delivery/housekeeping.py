@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 from hermes.delivery.hub import Hub
-from hermes.delivery.last_values import Snapshot
+from hermes.delivery.last_values import LastValues
 from hermes.metrics import Metrics
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
 
@@ -23,7 +23,7 @@ class Sweep:
         self,
         *,
         hub: Hub,
-        snapshot: Snapshot,
+        snapshot: LastValues,
         metrics: Metrics,
         ping_interval_s: float,
         ping_timeout_s: float,
@@ -71,4 +71,4 @@ class Sweep:
                     ping_timeout_s=self._ping_timeout_s,
                 )
             except Exception:  # a task's top: one bad session must not stop expiry for all the others
-                log.exception("sweep failed")
+                logger.exception("sweep failed")

@@ -23,7 +23,7 @@ OVERHEAD_BYTES = 1_000  # what a value costs beside its texts: message, frame, a
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotLimits:
+class LastValuesLimits:
     """How much is remembered. ``max_age_s`` counts from when a value was learned; presence does not age."""
 
     max_values: int = 100_000
@@ -31,7 +31,7 @@ class SnapshotLimits:
     max_age_s: float = 7 * 86_400
 
 
-class Remembered:
+class LastValue:
     """One last value, or one device's presence, and its frame for those who come later."""
 
     __slots__ = ("_frame", "kept", "learned_s", "message")
@@ -58,18 +58,18 @@ class _Device:
     __slots__ = ("status", "values")
 
     def __init__(self) -> None:
-        self.values: dict[str, Remembered] = {}
-        self.status: Remembered | None = None
+        self.values: dict[str, LastValue] = {}
+        self.status: LastValue | None = None
 
 
 _Key = tuple[TenantId, DeviceId, str]
 
 
-class Snapshot:
+class LastValues:
     """The memory of one Hermes. ``clock`` gives monotonic seconds."""
 
     def __init__(
-        self, *, limits: SnapshotLimits, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+        self, *, limits: LastValuesLimits, metrics: Metrics, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._limits = limits
         self._metrics = metrics
@@ -108,13 +108,13 @@ class Snapshot:
             self._remember(message, kept)
         return True
 
-    def _value(self, message: DeviceMessage) -> Remembered | None:
+    def _value(self, message: DeviceMessage) -> LastValue | None:
         device = self._tenants.get(message.tenant_id, {}).get(message.device_id)
         return None if device is None else device.values.get(message.series)
 
     def _remember(self, message: DeviceMessage, kept: int | None) -> None:
         device = self._device(message.tenant_id, message.device_id)
-        device.values[message.series] = Remembered(message, learned_s=self._clock(), kept=kept)
+        device.values[message.series] = LastValue(message, learned_s=self._clock(), kept=kept)
         key = (message.tenant_id, message.device_id, message.series)
         size = OVERHEAD_BYTES + 2 * (len(message.data) + len(message.topic))  # as it is, and as a frame
         self._bytes += size - self._oldest.get(key, 0)
@@ -131,7 +131,7 @@ class Snapshot:
         before = device.status
         if before is not None and isinstance(before.message, DeviceStatus) and before.message.online == status.online:
             return False
-        device.status = Remembered(status)
+        device.status = LastValue(status)
         key = (status.tenant_id, status.device_id)
         self._oldest_statuses[key] = None
         self._oldest_statuses.move_to_end(key)
@@ -207,7 +207,7 @@ class Snapshot:
 
     # -- telling --------------------------------------------------------------------------------------------------
 
-    def of(self, channels: Iterable[Channel]) -> list[Remembered]:
+    def of(self, channels: Iterable[Channel]) -> list[LastValue]:
         """A copy of what those who begin to hear these channels should know: values first, then presence."""
         devices = [device for channel in channels for device in self._devices_of(channel)]
         values = [value for device in devices for value in device.values.values()]

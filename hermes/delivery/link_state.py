@@ -14,7 +14,7 @@ class LinkState(StrEnum):
     DOWN = "down"
 
 
-class Link:
+class MqttLinkState:
     """Whether devices' data arrives, since when, and what is missing where it does not."""
 
     def __init__(self, *, off: bool = False, clock: Callable[[], float] = time.time) -> None:

@@ -20,16 +20,16 @@ from pydantic import (
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
-from hermes.errors import InvalidRequest
+from hermes.errors import RequestError
 from hermes.ids import DeviceId, TenantId, UserId
 
 Series = tuple[TenantId, DeviceId, str] | tuple[TenantId, DeviceId] | tuple[()]
 
-NoticeType = Literal["info", "warning", "error", "success"]
+Severity = Literal["info", "warning", "error", "success"]
 
 TITLE_MAX_CHARS = 256
 MESSAGE_MAX_CHARS = 16_384
-NOTICE_ID_MAX_CHARS = 64
+NOTIFICATION_ID_MAX_CHARS = 64
 ADDRESSEE_MAX_CHARS = 256
 DATA_MAX_BYTES = 65_536  # as much as a single request may hold, so that an array's elements are no larger
 
@@ -47,7 +47,7 @@ class Notification:
     id: str
     title: str
     message: str
-    type: NoticeType
+    type: Severity
     timestamp_ms: int
     data: bytes | None = None
 
@@ -67,7 +67,7 @@ class Broadcast:
     id: str
     title: str
     message: str
-    type: NoticeType
+    type: Severity
     timestamp_ms: int
     data: bytes | None = None
 
@@ -170,7 +170,7 @@ Message = Notification | Broadcast | DeviceMessage | DeviceStatus | LinkStatus
 _Addressee = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ADDRESSEE_MAX_CHARS)]
 
 
-class NoticeRequest(BaseModel):
+class NotificationRequest(BaseModel):
     """The body of ``POST /notify``, or one element of its array, before it becomes a message."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -179,35 +179,35 @@ class NoticeRequest(BaseModel):
     tenant_id: _Addressee | StrictInt | None = None
     title: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TITLE_MAX_CHARS)]
     message: Annotated[str, StringConstraints(strict=True, max_length=MESSAGE_MAX_CHARS)]
-    type: NoticeType = "info"
-    id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=NOTICE_ID_MAX_CHARS)] = Field(
+    type: Severity = "info"
+    id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=NOTIFICATION_ID_MAX_CHARS)] = Field(
         default_factory=lambda: os.urandom(16).hex()  # half of what a UUID costs, and as unique
     )
     data: dict[str, Any] | None = None
 
 
-def parse_notice(value: object, *, data: bytes | None) -> Notification | Broadcast:
+def parse_notification(value: object, *, data: bytes | None) -> Notification | Broadcast:
     """The message that a parsed JSON value asks for.
 
     ``data`` is the verbatim text of the value's own ``data`` member, None where it has none.
-    Raises `InvalidRequest` 422 ``invalid`` that names each faulty field.
+    Raises `RequestError` 422 ``invalid`` that names each faulty field.
     """
     if not isinstance(value, dict):
-        raise InvalidRequest(422, "invalid", "expected a JSON object, or an array of 1 to 1,000 of them")
+        raise RequestError(422, "invalid", "expected a JSON object, or an array of 1 to 1,000 of them")
     if data is not None and len(data) > DATA_MAX_BYTES:
         fields = {"data": f"at most {DATA_MAX_BYTES} bytes"}
-        raise InvalidRequest(422, "invalid", "invalid fields: data", fields)
+        raise RequestError(422, "invalid", "invalid fields: data", fields)
     try:
-        request = NoticeRequest.model_validate(value)
+        request = NotificationRequest.model_validate(value)
     except ValidationError as error:
         raise invalid_fields(error) from None
     if (request.user_id is None) == (request.tenant_id is None):
         fields = {"user_id": "give exactly one of user_id and tenant_id"}
-        raise InvalidRequest(422, "invalid", "invalid fields: user_id", fields)
+        raise RequestError(422, "invalid", "invalid fields: user_id", fields)
     return _message(request, data if request.data is not None else None)
 
 
-def _message(request: NoticeRequest, data: bytes | None) -> Notification | Broadcast:
+def _message(request: NotificationRequest, data: bytes | None) -> Notification | Broadcast:
     timestamp_ms = now_ms()
     if request.user_id is not None:
         return Notification(
@@ -230,11 +230,11 @@ def _message(request: NoticeRequest, data: bytes | None) -> Notification | Broad
     )
 
 
-def invalid_fields(error: ValidationError) -> InvalidRequest:
+def invalid_fields(error: ValidationError) -> RequestError:
     """The fault of a request whose fields pydantic refuses: 422 ``invalid``, a sentence per field."""
     fields: dict[str, str] = {}
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         name = str(fault["loc"][0])
         text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"]
         fields[name] = f"{fields[name]}; or {text}" if name in fields else text
-    return InvalidRequest(422, "invalid", f"invalid fields: {', '.join(fields)}", fields)
+    return RequestError(422, "invalid", f"invalid fields: {', '.join(fields)}", fields)

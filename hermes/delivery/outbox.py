@@ -9,9 +9,9 @@ A snapshot that is under way goes before live telemetry, because that is newer; 
 it and what came meanwhile have left, as many more series may collapse as it had: else a slow client of a large fleet
 would be sent away each time, and never get in.
 
-Refused: to collapse in place, so that a value keeps the turn of the one it replaces: values would leave in another
-order than they came in. Refused too: one queue in which each new value goes to the end: on a slow line a series that
-changes often would never leave.
+Refused: to collapse in place, so that a value keeps the turn of the one it replaces: values would leave in
+another order than they came in. Refused too: one queue in which each new value goes to the end: on a slow line a
+series that changes often would never leave.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hermes.delivery.frames import Frame
-from hermes.delivery.last_values import Remembered
+from hermes.delivery.last_values import LastValue
 from hermes.delivery.messages import Series
 
 REPLAYED_BYTES = 1_024  # of room for each, several times a usual frame
@@ -59,7 +59,7 @@ class Outbox:
         self._limits = limits
         self._notices: deque[Frame] | None = None  # made when first needed, as the others: an empty one is 760 bytes
         self._notice_bytes = 0
-        self._replay: deque[Remembered] | None = None  # references to shared values
+        self._replay: deque[LastValue] | None = None  # references to shared values
         self._replayed = 0  # how many there were
         self._telemetry: deque[tuple[Frame, int]] | None = None  # in order; a frame and how many it stands for
         self._telemetry_bytes = 0
@@ -83,7 +83,7 @@ class Outbox:
         """
         return all(self._keep(frame) if frame.series is None else self._keep_value(frame) for frame in frames)
 
-    def replay(self, values: Sequence[Remembered]) -> bool:
+    def replay(self, values: Sequence[LastValue]) -> bool:
         """Let a snapshot wait. It goes before the telemetry that comes later, and after that which waits already, for
         this is older; then it is kept in the same way, and False means that the socket must be closed.
         """

@@ -10,13 +10,13 @@ from typing import Protocol
 
 from hermes.auth.principal import Principal
 from hermes.delivery.frames import Batch, Frame
-from hermes.delivery.last_values import Remembered
+from hermes.delivery.last_values import LastValue
 from hermes.delivery.outbox import Outbox, OutboxLimits
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.errors import SLOW_CONSUMER, STOPPING, TOKEN_EXPIRED, Close
 from hermes.metrics import Metrics
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DRAIN_BYTES = 32_768  # about a hundred and fifty device frames: half a millisecond, where each says what it skipped
 
@@ -107,7 +107,7 @@ class Session:
             self.close(SLOW_CONSUMER, retry_ms(1))  # alone: the others are not told to leave
         return kept
 
-    def replay(self, values: Sequence[Remembered]) -> None:
+    def replay(self, values: Sequence[LastValue]) -> None:
         """Send a snapshot, piece by piece as the socket takes it; what is sent meanwhile comes after it."""
         if not values or self.closed:
             return
@@ -170,7 +170,7 @@ class Session:
         if expires_at is not None and expires_at <= wall_s:
             self.close(TOKEN_EXPIRED)
         elif self._pong_until is not None and self._pong_until <= monotonic_s:
-            log.info("no pong within %g s from user %s", ping_timeout_s, self.principal.user_id)
+            logger.info("no pong within %g s from user %s", ping_timeout_s, self.principal.user_id)
             self._metrics.lost_pongs.inc()
             self.drop()
         elif self._ping_at is None:

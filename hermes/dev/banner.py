@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from hermes.auth.tokens import TokenMint
-from hermes.dev.demo_users import ANA, PEOPLE
+from hermes.auth.tokens import TokenSigner
+from hermes.dev.demo_users import ANA, DEMO_USERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class Running:
 
     url: str
     api_key: str
-    mint: TokenMint
+    mint: TokenSigner
     broker_port: int | None
     devices: int
     command: str = "hermes"
@@ -30,7 +30,7 @@ def welcome(running: Running) -> str:
     else:
         lines += _device_lines(running)
     lines.append("Tokens, good for 30 days, on this machine only:\n")
-    lines += [f"  {person.label}\n  {person.token(running.mint)}\n" for person in PEOPLE]
+    lines += [f"  {person.label}\n  {person.token(running.mint)}\n" for person in DEMO_USERS]
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hermes.auth.tokens import TokenMint
+from hermes.auth.tokens import TokenSigner
 
 TTL_S = 30 * 24 * 3600  # a month: a page left open over a holiday still works
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class DemoUser:
     """Somebody to be."""
 
     user_id: str
@@ -24,7 +24,7 @@ class Person:
         kind = ", superuser" if self.is_superuser else ""
         return f"{self.username} (user {self.user_id}, tenant {self.tenant_id}{kind})"
 
-    def token(self, mint: TokenMint) -> str:
+    def token(self, mint: TokenSigner) -> str:
         """A token of theirs."""
         return mint.token(
             user_id=self.user_id,
@@ -35,13 +35,13 @@ class Person:
         )
 
 
-ANA = Person("123", "ana", "acme")
-LUIS = Person("456", "luis", "globex")
-ROOT = Person("1", "root", "acme", is_superuser=True)
-PEOPLE = (ANA, LUIS, ROOT)
+ANA = DemoUser("123", "ana", "acme")
+LUIS = DemoUser("456", "luis", "globex")
+ROOT = DemoUser("1", "root", "acme", is_superuser=True)
+DEMO_USERS = (ANA, LUIS, ROOT)
 
 
-def console_facts(mint: TokenMint, *, api_keys: Sequence[str], devices: Sequence[str]) -> Mapping[str, Any]:
+def console_facts(mint: TokenSigner, *, api_keys: Sequence[str], devices: Sequence[str]) -> Mapping[str, Any]:
     """What the console is filled in with."""
     tokens = [
         {
@@ -50,6 +50,6 @@ def console_facts(mint: TokenMint, *, api_keys: Sequence[str], devices: Sequence
             "user_id": person.user_id,
             "tenant_id": person.tenant_id,
         }
-        for person in PEOPLE
+        for person in DEMO_USERS
     ]
     return {"tokens": tokens, "api_key": api_keys[0] if api_keys else "", "devices": list(devices)}

@@ -14,16 +14,16 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.messages import ADDRESSEE_MAX_CHARS, invalid_fields
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
-from hermes.errors import INTERNAL_ERROR, STOPPING, InvalidRequest
+from hermes.errors import INTERNAL_ERROR, STOPPING, RequestError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 HOLD_MAX_S = 60.0
 
 _UserId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ADDRESSEE_MAX_CHARS)]
 
 
-class DrillRequest(BaseModel):
+class FaultRequest(BaseModel):
     """The body of ``POST /dev/drill``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,7 +33,7 @@ class DrillRequest(BaseModel):
     seconds: Annotated[float, Field(ge=0.1, le=HOLD_MAX_S)] | None = None
 
 
-class Drills:
+class FaultInjector:
     """Causes faults. ``kill_broker`` kills the embedded broker's process and answers False where there is none."""
 
     def __init__(self, *, hub: Hub, kill_broker: Callable[[], bool]) -> None:
@@ -44,21 +44,19 @@ class Drills:
     def cause(self, value: object) -> dict[str, Any]:
         """Do what this parsed JSON asks for: ``{"status","fault","sockets"}``, the number of sockets that it hit.
 
-        Raises `InvalidRequest`: 422 ``invalid`` that names each faulty field, 409 ``no_broker``.
+        Raises `RequestError`: 422 ``invalid`` that names each faulty field, 409 ``no_broker``.
         """
         request = _parsed(value)
-        log.warning("drill: %s, user %s", request.fault, request.user_id or "-")
+        logger.warning("drill: %s, user %s", request.fault, request.user_id or "-")
         sockets = self._break_broker() if request.fault == "broker" else self._hit(request)
         return {"status": "success", "fault": request.fault, "sockets": sockets}
 
     def _break_broker(self) -> int:
         if not self._kill_broker():
-            raise InvalidRequest(
-                409, "no_broker", "there is no embedded broker to kill: start with --mqtt-url embedded"
-            )
+            raise RequestError(409, "no_broker", "there is no embedded broker to kill: start with --mqtt-url embedded")
         return 0
 
-    def _hit(self, request: DrillRequest) -> int:
+    def _hit(self, request: FaultRequest) -> int:
         sessions = [session for session in self._hub.sessions if session.principal.user_id == request.user_id]
         for session in sessions:
             match request.fault:
@@ -90,11 +88,11 @@ class Drills:
             self._release(session)
 
 
-def _parsed(value: object) -> DrillRequest:
+def _parsed(value: object) -> FaultRequest:
     if not isinstance(value, dict):
-        raise InvalidRequest(422, "invalid", "expected a JSON object")
+        raise RequestError(422, "invalid", "expected a JSON object")
     try:
-        request = DrillRequest.model_validate(value)
+        request = FaultRequest.model_validate(value)
     except ValidationError as error:
         raise invalid_fields(error) from None
     if request.fault != "broker" and request.user_id is None:
@@ -104,5 +102,5 @@ def _parsed(value: object) -> DrillRequest:
     return request
 
 
-def _missing(field: str, words: str) -> InvalidRequest:
-    return InvalidRequest(422, "invalid", f"invalid fields: {field}", {field: words})
+def _missing(field: str, words: str) -> RequestError:
+    return RequestError(422, "invalid", f"invalid fields: {field}", {field: words})

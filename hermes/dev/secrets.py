@@ -11,7 +11,7 @@ PRIVATE_MODE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
-class DevState:
+class DevSecrets:
     """The two files, in a folder of the user's own."""
 
     folder: Path

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints, ValidationError
 
-from hermes.auth.tokens import TokenMint
+from hermes.auth.tokens import TokenSigner
 from hermes.delivery.messages import ADDRESSEE_MAX_CHARS, invalid_fields
-from hermes.errors import InvalidRequest
+from hermes.errors import RequestError
 
 TTL_MAX_S = 30 * 24 * 3600  # as long as the ready ones
 
@@ -26,13 +26,13 @@ class TokenRequest(BaseModel):
     ttl_s: Annotated[StrictInt, Field(ge=1, le=TTL_MAX_S)] | None = None
 
 
-def mint_token(mint: TokenMint, value: object) -> dict[str, Any]:
+def mint_token(mint: TokenSigner, value: object) -> dict[str, Any]:
     """The token that this parsed JSON asks for: ``{"status","token","expires"}``, in Unix ms or None.
 
-    Raises `InvalidRequest` 422 ``invalid`` that names each faulty field.
+    Raises `RequestError` 422 ``invalid`` that names each faulty field.
     """
     if not isinstance(value, dict):
-        raise InvalidRequest(422, "invalid", "expected a JSON object")
+        raise RequestError(422, "invalid", "expected a JSON object")
     try:
         request = TokenRequest.model_validate(value)
     except ValidationError as error:

@@ -27,7 +27,7 @@ from typing import Final
 import cbor2
 import orjson
 
-from hermes.errors import PayloadFault
+from hermes.errors import PayloadError
 from hermes.ingest.payload import MAX_DEPTH, Payload
 
 # Telemetry is small. A million dates of two bytes would hold the loop for seconds, and become twelve times as large.
@@ -54,11 +54,11 @@ class _Tagged:
 
 
 def decode(payload: bytes) -> Payload:
-    """The JSON value that stands for a payload of one CBOR item. Raises `PayloadFault`, also for more than
+    """The JSON value that stands for a payload of one CBOR item. Raises `PayloadError`, also for more than
     `PAYLOAD_MAX_BYTES`.
     """
     if len(payload) > PAYLOAD_MAX_BYTES:
-        raise PayloadFault(f"{len(payload):,} bytes of CBOR are over {PAYLOAD_MAX_BYTES:,}")
+        raise PayloadError(f"{len(payload):,} bytes of CBOR are over {PAYLOAD_MAX_BYTES:,}")
     value = _parse(payload)
     if isinstance(value, bytes):
         return Payload(orjson.dumps(_base64(value)), "base64", None)
@@ -79,12 +79,12 @@ def _parse(payload: bytes) -> object:
         value: object = decoder.decode()
     except cbor2.CBORError as error:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
-        raise PayloadFault(f"no CBOR that can be read: {error}{cause}") from None
+        raise PayloadError(f"no CBOR that can be read: {error}{cause}") from None
     try:
         decoder.read(1)
     except cbor2.CBORDecodeEOF:
         return value
-    raise PayloadFault("bytes follow after the CBOR item")
+    raise PayloadError("bytes follow after the CBOR item")
 
 
 def _kept(tag: int) -> Callable[[object, bool], _Tagged]:
@@ -124,7 +124,7 @@ def _json(value: object) -> object:
 def _object(value: dict[object, object]) -> dict[str, object]:
     members = {_key(key): _json(member) for key, member in value.items()}
     if len(members) < len(value):
-        raise PayloadFault("two keys of a CBOR map become the same text")
+        raise PayloadError("two keys of a CBOR map become the same text")
     return members
 
 
@@ -139,7 +139,7 @@ def _key(key: object) -> str:
         case cbor2.undefined | cbor2.CBORSimpleValue():
             return "null"
         case _:
-            raise PayloadFault("a key of a CBOR map is an array or a map")
+            raise PayloadError("a key of a CBOR map is an array or a map")
 
 
 def _integer(value: int) -> object:
@@ -194,7 +194,7 @@ def _big(value: object) -> int | None:
     if not isinstance(value, bytes):
         return None
     if len(value) > BIGNUM_MAX_BYTES:
-        raise PayloadFault(f"a CBOR bignum of {len(value)} bytes is over {BIGNUM_MAX_BYTES}")
+        raise PayloadError(f"a CBOR bignum of {len(value)} bytes is over {BIGNUM_MAX_BYTES}")
     return int.from_bytes(value, "big")
 
 

@@ -22,7 +22,7 @@ REASONS = (
 )
 
 
-class Losses:
+class DropCounter:
     """Used by the bridge's two threads: a counter locks itself, and a line that two threads log twice does no harm."""
 
     def __init__(self, metrics: Metrics) -> None:

@@ -6,18 +6,18 @@ This is the straight part of the walk, on the event loop, one arrival at a time.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from hermes.delivery.last_values import Snapshot
+from hermes.delivery.last_values import LastValues
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus, now_ms
-from hermes.errors import PayloadFault, Unaddressed
+from hermes.errors import AddressNotFound, PayloadError
 from hermes.ids import DeviceId, TenantId
 from hermes.ingest import payload as payloads
-from hermes.ingest.drops import Losses
+from hermes.ingest.drops import DropCounter
 from hermes.ingest.payload import Payload
 from hermes.ingest.presence import is_presence, presence
 from hermes.topics.topic_map import TopicMap, TopicMatch
 
 
-class Arrival(NamedTuple):
+class InboundMessage(NamedTuple):
     """A message as the thread read it. ``payload`` is None where it was too large to keep."""
 
     topic: str
@@ -45,7 +45,7 @@ class SparkplugReader(Protocol):
         retained: bool,
         timestamp_ms: int,
     ) -> Sequence[DeviceMessage | DeviceStatus]:
-        """What one Sparkplug message says; raises `PayloadFault`."""
+        """What one Sparkplug message says; raises `PayloadError`."""
 
     def link_is_back(self) -> None:
         """Something may have been missed."""
@@ -54,7 +54,7 @@ class SparkplugReader(Protocol):
         """Once a second: who is gone."""
 
 
-class Intake:
+class Ingest:
     """Makes messages of arrivals. ``publish`` gets those that are news.
 
     ``sparkplug`` and ``decode_cbor`` are there where a template asks for them.
@@ -64,9 +64,9 @@ class Intake:
         self,
         *,
         topics: TopicMap,
-        snapshot: Snapshot,
+        snapshot: LastValues,
         publish: Callable[[DeviceMessage | DeviceStatus | LinkStatus], object],
-        losses: Losses,
+        losses: DropCounter,
         sparkplug: SparkplugReader | None = None,
         decode_cbor: Callable[[bytes], Payload] | None = None,
     ) -> None:
@@ -77,7 +77,7 @@ class Intake:
         self._decode_cbor = decode_cbor
         self.losses = losses
 
-    def take(self, arrival: Arrival) -> None:
+    def take(self, arrival: InboundMessage) -> None:
         """Publish what it says; whatever is wrong with it is counted."""
         try:
             self._take(arrival)
@@ -85,7 +85,7 @@ class Intake:
             text = "topic %.200r could not be delivered"
             self.losses.drop("error", type(error).__name__, text, arrival.topic, error=error)
 
-    def _take(self, arrival: Arrival) -> None:
+    def _take(self, arrival: InboundMessage) -> None:
         topic = arrival.topic
         if not self._topics.wanted_copy(topic, arrival.subscription_ids):
             self.losses.expected("duplicate_copy")  # where filters overlap
@@ -98,9 +98,9 @@ class Intake:
         else:
             try:
                 self._read(arrival, arrival.payload, match)
-            except Unaddressed as fault:
+            except AddressNotFound as fault:
                 self.losses.drop(fault.reason, match.template.text, "payload of topic %.200r: %s", topic, fault)
-            except PayloadFault as fault:
+            except PayloadError as fault:
                 self.losses.drop("undecodable", match.template.text, "payload of topic %.200r: %s", topic, fault)
 
     def _unmatched(self, topic: str) -> None:
@@ -111,7 +111,7 @@ class Intake:
                 "unmatched", "", "topic %.200r maps to no tenant and device: no template matches it", topic
             )
 
-    def _read(self, arrival: Arrival, raw: bytes, match: TopicMatch) -> None:
+    def _read(self, arrival: InboundMessage, raw: bytes, match: TopicMatch) -> None:
         kind = match.template.payload
         if kind == "sparkplug":
             self._read_sparkplug(arrival, raw, match)
@@ -133,7 +133,7 @@ class Intake:
         if is_presence(match.template, series):
             self._tell_presence(message, match, payload)
 
-    def _read_sparkplug(self, arrival: Arrival, raw: bytes, match: TopicMatch) -> None:
+    def _read_sparkplug(self, arrival: InboundMessage, raw: bytes, match: TopicMatch) -> None:
         assert self._sparkplug is not None
         tenant_id, device_id, _ = match.resolve(None)
         for message in self._sparkplug.read(
@@ -146,7 +146,7 @@ class Intake:
         ):
             self._tell(message)
 
-    def tell_link(self, status: LinkStatus) -> None:
+    def publish_link_status(self, status: LinkStatus) -> None:
         """Tell every socket that carries device data that the link came or went."""
         self._publish(status)
         if status.up and self._sparkplug is not None:

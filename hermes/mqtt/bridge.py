@@ -1,7 +1,7 @@
 """The devices' door: the one crossing from paho's thread to the event loop.
 
 The thread puts what it read into a bounded queue and wakes the loop once per batch; the loop hands the batch to the
-`Intake`, which publishes it. Changes of the link cross in the same queue, so that they keep their place
+`Ingest`, which publishes it. Changes of the link cross in the same queue, so that they keep their place
 between the messages. Past its bound the queue loses its oldest messages, counted: the newest values are what a
 dashboard wants.
 """
@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from hermes.delivery.link_state import Link
+from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.messages import LinkStatus
-from hermes.ingest.ingest import Arrival, Intake
+from hermes.ingest.ingest import InboundMessage, Ingest
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -48,9 +48,9 @@ class Bridge:
     def __init__(
         self,
         *,
-        intake: Intake,
+        intake: Ingest,
         flush: Callable[[], None],
-        link: Link,
+        link: MqttLinkState,
         metrics: Metrics,
         loop: asyncio.AbstractEventLoop,
         queue_max_messages: int = QUEUE_MAX_MESSAGES,
@@ -66,9 +66,9 @@ class Bridge:
         self._queue_max_bytes = queue_max_bytes
         self._clock = clock
         self._resting_until_s = 0.0  # the loop's clock
-        self._batch: list[Arrival] = []  # the thread's own, until wake()
+        self._batch: list[InboundMessage] = []  # the thread's own, until wake()
         self._lock = threading.Lock()  # guards all that follows
-        self._queue: deque[Arrival | _LinkChange] = deque()
+        self._queue: deque[InboundMessage | _LinkChange] = deque()
         self._queued_messages = 0
         self._queued_bytes = 0
         self._overrun = 0
@@ -79,7 +79,7 @@ class Bridge:
     def put(self, topic: str, payload: bytes, *, retained: bool, subscription_ids: Sequence[int]) -> None:
         """Take a message; the loop sees it after the next `wake`."""
         kept = payload if len(payload) <= PAYLOAD_MAX_BYTES else None
-        self._batch.append(Arrival(topic, kept, retained, subscription_ids, int(self._clock() * 1000)))
+        self._batch.append(InboundMessage(topic, kept, retained, subscription_ids, int(self._clock() * 1000)))
 
     def put_bad_topic(self, topic: bytes) -> None:
         """Count a message whose topic is not UTF-8 (MQTT-1.5.4-1) and drop it."""
@@ -133,7 +133,7 @@ class Bridge:
         if change is not None:
             self._queue.appendleft(change)
 
-    def _forget(self, arrival: Arrival) -> None:
+    def _forget(self, arrival: InboundMessage) -> None:
         self._queued_messages -= 1
         self._queued_bytes -= arrival.size
 
@@ -178,10 +178,10 @@ class Bridge:
                 "overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun
             )
 
-    def _publish_items(self, items: Sequence[Arrival | _LinkChange]) -> None:
+    def _publish_items(self, items: Sequence[InboundMessage | _LinkChange]) -> None:
         received = 0
         for item in items:
-            if isinstance(item, Arrival):
+            if isinstance(item, InboundMessage):
                 received += 1
                 self._intake.take(item)
             else:
@@ -194,20 +194,20 @@ class Bridge:
         change.tell()
         self._metrics.mqtt_connected.set(change.connected)
         if self._link.is_down != was_down:
-            self._intake.tell_link(LinkStatus(up=not self._link.is_down, since_ms=self._link.changed_ms))
+            self._intake.publish_link_status(LinkStatus(up=not self._link.is_down, since_ms=self._link.changed_ms))
 
     def _rest(self, worked_s: float) -> None:
         if worked_s >= REST_MIN_S:
             self._resting_until_s = self._loop.time() + min(worked_s, REST_MAX_S)
 
-    def _take(self) -> tuple[list[Arrival | _LinkChange], int, int]:
+    def _take(self) -> tuple[list[InboundMessage | _LinkChange], int, int]:
         """The items of this turn, the number of those left, and the number lost before it."""
-        items: list[Arrival | _LinkChange] = []
+        items: list[InboundMessage | _LinkChange] = []
         size = 0
         with self._lock:
             while self._queue and len(items) < TURN_MAX_MESSAGES and size < TURN_MAX_BYTES:
                 item = self._queue.popleft()
-                if isinstance(item, Arrival):
+                if isinstance(item, InboundMessage):
                     self._forget(item)
                     size += item.size
                 items.append(item)

@@ -20,11 +20,11 @@ from hermes.metrics import Metrics
 from hermes.mqtt import failures
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.connection import Connection, Publication
-from hermes.mqtt.failures import BrokerRefused
-from hermes.mqtt.log_throttle import Complaints
+from hermes.mqtt.failures import RefusedByBroker
+from hermes.mqtt.log_throttle import LogThrottle
 from hermes.mqtt.net.waker import Waker
-from hermes.mqtt.reconnect import Outage, Versions
-from hermes.settings.mqtt import LinkOptions
+from hermes.mqtt.reconnect import Downtime, VersionNegotiator
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
@@ -50,7 +50,7 @@ class MqttClient:
         url: MqttUrl,
         *,
         metrics: Metrics,
-        options: LinkOptions | None = None,
+        options: MqttOptions | None = None,
         bridge: Bridge | None = None,
         topics: TopicMap | None = None,
         thread_name: str = "hermes-mqtt",
@@ -58,7 +58,7 @@ class MqttClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
-        self._options = options or LinkOptions()
+        self._options = options or MqttOptions()
         self._metrics = metrics
         self._bridge = bridge
         self._topics = topics
@@ -66,9 +66,9 @@ class MqttClient:
         self._client_id = self._options.client_id or f"hermes{secrets.token_hex(6)}"
         self._backoff = backoff or Backoff()
         self._clock = clock
-        self._versions = Versions()
-        self._complaints = Complaints(clock)
-        self._outage = Outage(metrics, clock)
+        self._versions = VersionNegotiator()
+        self._complaints = LogThrottle(clock)
+        self._outage = Downtime(metrics, clock)
         self._outbox: deque[Publication] = deque()
         self._wanted: frozenset[str] = frozenset()
         self._connection: Connection | None = None
@@ -139,7 +139,7 @@ class MqttClient:
                 heard_s = self._clock() if self._connection is None else self._connection.heard_s
                 self._bridge.down(failures.reason(lost), silent_s=self._clock() - heard_s)
             if not self._versions.retry_at_once:
-                self._stopping.wait(self._backoff.wait_s(cheap=self._flaps > 0 or failures.is_cheap(lost)))
+                self._stopping.wait(self._backoff.wait_s(cheap=self._flaps > 0 or failures.is_local(lost)))
 
     def _attempt(self) -> Exception | None:
         """One connection, from its beginning to its end. Returns why it ended."""
@@ -210,7 +210,7 @@ class MqttClient:
             self._complain(lost, reason, "cannot connect to" if worked is None else "lost", tries or 1)
 
     def _note_outage(self, lost: Exception, worked: Connection) -> None:
-        if self._clock() - self._ready_s >= SETTLED_S and not isinstance(lost, BrokerRefused):
+        if self._clock() - self._ready_s >= SETTLED_S and not isinstance(lost, RefusedByBroker):
             self._flaps = 0
             self._backoff.reset()
         else:
@@ -219,7 +219,7 @@ class MqttClient:
             self._outage.begin(worked.heard_s)
 
     def _complain(self, lost: Exception, reason: str, what: str, tries: int) -> None:
-        ours = None if failures.is_known(lost) else lost  # only our own errors are worth a traceback
-        level = logging.ERROR if ours or failures.needs_a_person(lost) else logging.WARNING
+        ours = None if failures.is_expected(lost) else lost  # only our own errors are worth a traceback
+        level = logging.ERROR if ours or failures.is_permanent(lost) else logging.WARNING
         again = f" ({tries} times since the last such line)" if tries > 1 else ""
         logger.log(level, "%s %s %s: %s%s", self._thread.name, what, self._url, reason, again, exc_info=ours)

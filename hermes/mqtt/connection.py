@@ -22,15 +22,15 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from hermes.mqtt.bridge import Bridge
-from hermes.mqtt.failures import CLOSED_UNANSWERED, BrokerRefused, Lost, NoAnswer, WrongVersion
+from hermes.mqtt.failures import CLOSED_UNANSWERED, ConnectionFailure, NoConnack, RefusedByBroker, WrongVersion
 from hermes.mqtt.net.buffered_socket import OversizedPacket
-from hermes.mqtt.net.deadline import Patience
+from hermes.mqtt.net.deadline import Deadline
 from hermes.mqtt.net.dial import dial
 from hermes.mqtt.net.waker import Waker
-from hermes.mqtt.paho_client import QuickPaho
+from hermes.mqtt.paho_client import FastPathClient
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.mqtt.subscriptions import Subscriptions
-from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
@@ -74,7 +74,7 @@ class Connection:
         self,
         url: MqttUrl,
         *,
-        options: LinkOptions,
+        options: MqttOptions,
         version: MqttVersion,
         client_id: str,
         topics: TopicMap | None,
@@ -96,7 +96,7 @@ class Connection:
         self._wanted = wanted
         self._waker = waker
         self._clock = clock
-        self._lost: Lost | None = None
+        self._lost: ConnectionFailure | None = None
         self._deadline_s = 0.0
         self._misc_s = clock()
         self._misc_interval_s = min(MISC_INTERVAL_S, options.keepalive_s / 10)
@@ -106,9 +106,9 @@ class Connection:
         self._client = self._paho_client(client_id)
         self._subscriptions = Subscriptions(self._client, version=version, qos=options.qos)
 
-    def _paho_client(self, client_id: str) -> QuickPaho:
+    def _paho_client(self, client_id: str) -> FastPathClient:
         v5 = self._version == MqttVersion.V5
-        client = QuickPaho(
+        client = FastPathClient(
             CallbackAPIVersion.VERSION2,
             client_id,
             clean_session=None if v5 else self._options.clean_start,
@@ -123,15 +123,15 @@ class Connection:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         if self._bridge is not None:
-            client.on_plain_message = self._take
+            client.on_qos0_publish = self._take
             client.on_fault = self._on_fault
             client.on_message = self._on_message
         return client
 
     def open(self, stopping: threading.Event) -> None:
-        """Dial, and send CONNECT. Raises OSError, or `Lost`."""
-        patience = Patience(waker=self._waker, stopping=stopping, clock=self._clock)
-        self._client.dial = lambda: dial(self._url, self._options.tls, patience)
+        """Dial, and send CONNECT. Raises OSError, or `ConnectionFailure`."""
+        deadline = Deadline(waker=self._waker, stopping=stopping, clock=self._clock)
+        self._client.dial = lambda: dial(self._url, self._options.tls, deadline)
         address = self._url.host or "unix", self._url.port or 1  # paho looks at them, and no further
         if self._version == MqttVersion.V5:
             self._client.connect(
@@ -154,7 +154,7 @@ class Connection:
         return properties
 
     def serve(self, stopping: threading.Event, on_ready: Callable[[], None]) -> None:
-        """Read and write until stopped. Raises `Lost`, or OSError, when the connection ends otherwise.
+        """Read and write until stopped. Raises `ConnectionFailure`, or OSError, when the connection ends otherwise.
 
         ``on_ready`` is called once, when everything that the templates need has been granted.
         """
@@ -190,7 +190,7 @@ class Connection:
             sock.close()
 
     def _live_socket(self) -> Any:
-        """Paho's socket. Raises `Lost`, or what the socket raised, where it is of no use any more."""
+        """Paho's socket. Raises `ConnectionFailure`, or what the socket raised, where it is of no use any more."""
         if not self.connected:
             self._check_language()
         sock = self._client.socket()
@@ -198,20 +198,20 @@ class Connection:
             return sock
         wire = self._client.wire
         if wire is not None and isinstance(wire.fault, OversizedPacket):
-            raise Lost(str(wire.fault))
+            raise ConnectionFailure(str(wire.fault))
         if wire is not None and isinstance(wire.fault, ssl.SSLError):
             raise wire.fault
         if self._lost is not None:
             raise self._lost
-        raise Lost("the connection was lost") if self.connected else NoAnswer(CLOSED_UNANSWERED)
+        raise ConnectionFailure("the connection was lost") if self.connected else NoConnack(CLOSED_UNANSWERED)
 
     def _check_language(self) -> None:
-        """Raises `BrokerRefused` where something else than MQTT was answered; paho would wait for the rest of it."""
+        """Raises `RefusedByBroker` where something else than MQTT was answered; paho would wait for the rest of it."""
         beginning = b"" if self._client.wire is None else self._client.wire.beginning
         if beginning.startswith(_TLS_ALERT):
-            raise BrokerRefused("what answers there speaks TLS: write mqtts:// for mqtt://, or wss:// for ws://")
+            raise RefusedByBroker("what answers there speaks TLS: write mqtts:// for mqtt://, or wss:// for ws://")
         if beginning.startswith(_HTTP):
-            raise BrokerRefused("what answers there speaks HTTP: write ws:// for mqtt://, or another port")
+            raise RefusedByBroker("what answers there speaks HTTP: write ws:// for mqtt://, or another port")
 
     def _wait(self, sock: Any, timeout_s: float) -> None:
         for key, events in self._selector.select(timeout_s):
@@ -250,7 +250,7 @@ class Connection:
             self._misc_s = now_s
             self._client.loop_misc()
         if not ready and now_s >= self._deadline_s:
-            raise Lost(self._unanswered())
+            raise ConnectionFailure(self._unanswered())
 
     def _unanswered(self) -> str:
         if not self.connected:
@@ -288,15 +288,15 @@ class Connection:
             self._lost = _refusal("the broker ended the connection", code)
         elif self.connected:
             silent = code.getName() == "Keep alive timeout"
-            self._lost = Lost("the broker fell silent" if silent else "the connection was lost")
+            self._lost = ConnectionFailure("the broker fell silent" if silent else "the connection was lost")
         else:
-            self._lost = NoAnswer(CLOSED_UNANSWERED)
+            self._lost = NoConnack(CLOSED_UNANSWERED)
 
     def _on_fault(self, words: str) -> None:
-        self._lost = self._lost or Lost(f"the broker sent {words}")
+        self._lost = self._lost or ConnectionFailure(f"the broker sent {words}")
 
     def _on_message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
-        """One of those that `QuickPaho` left to paho, which acknowledges it when this returns, if it has QoS 1."""
+        """One of those that `FastPathClient` left to paho, which acknowledges it when this returns, if it has QoS 1."""
         try:
             topic = message.topic
         except UnicodeDecodeError as error:
@@ -316,7 +316,11 @@ class Connection:
             self._bridge.put_bad_topic(topic)
 
 
-def _refusal(what: str, code: ReasonCode) -> Lost:
+def _refusal(what: str, code: ReasonCode) -> ConnectionFailure:
     """A broker's word: about something to be mended, or about itself."""
     mend = _MEND.get(code.value)
-    return Lost(f"{what}: {code.getName()}") if mend is None else BrokerRefused(f"{what}: {code.getName()}; {mend}")
+    return (
+        ConnectionFailure(f"{what}: {code.getName()}")
+        if mend is None
+        else RefusedByBroker(f"{what}: {code.getName()}; {mend}")
+    )

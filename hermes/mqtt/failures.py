@@ -36,23 +36,23 @@ _TLS_FAULTS = {  # OpenSSL's names for the other side's alerts (RFC 8446 §6.2) 
 }
 
 
-class Lost(Exception):
+class ConnectionFailure(Exception):
     """The connection ended; the text says why."""
 
 
-class BrokerRefused(Lost):
+class RefusedByBroker(ConnectionFailure):
     """The broker refused something that a person has to mend; the text says what."""
 
 
-class WrongVersion(Lost):
+class WrongVersion(ConnectionFailure):
     """The broker does not speak this version of MQTT."""
 
 
-class NoAnswer(Lost):
+class NoConnack(ConnectionFailure):
     """The broker closed before it had answered CONNECT."""
 
 
-class Stopped(Lost):
+class Cancelled(ConnectionFailure):
     """The link is no longer wanted."""
 
 
@@ -71,21 +71,21 @@ def reason(lost: Exception | None) -> str:
     return str(lost) or type(lost).__name__
 
 
-def needs_a_person(lost: Exception) -> bool:
+def is_permanent(lost: Exception) -> bool:
     """Whether trying again will not mend it."""
-    return isinstance(lost, BrokerRefused | ssl.SSLCertVerificationError) or (
+    return isinstance(lost, RefusedByBroker | ssl.SSLCertVerificationError) or (
         isinstance(lost, ssl.SSLError) and _tls_name(lost) in _TLS_FAULTS
     )
 
 
-def is_cheap(lost: Exception | None) -> bool:
+def is_local(lost: Exception | None) -> bool:
     """Whether the try cost nobody anything: the kernel or the name server said no, and no broker was asked."""
     return isinstance(lost, ConnectionRefusedError | FileNotFoundError | socket.gaierror)
 
 
-def is_known(lost: Exception) -> bool:
+def is_expected(lost: Exception) -> bool:
     """Whether it is one of the ways in which connections end, so that a traceback tells nothing."""
-    return isinstance(lost, Lost | OSError)
+    return isinstance(lost, ConnectionFailure | OSError)
 
 
 def _tls_name(error: ssl.SSLError) -> str:

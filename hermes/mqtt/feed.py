@@ -5,21 +5,21 @@ import logging
 from typing import Any
 
 from hermes.delivery.hub import Hub
-from hermes.delivery.last_values import Snapshot
-from hermes.delivery.link_state import Link
+from hermes.delivery.last_values import LastValues
+from hermes.delivery.link_state import MqttLinkState
 from hermes.errors import ConfigError
 from hermes.ingest import extras as decoders
-from hermes.ingest.drops import Losses
-from hermes.ingest.ingest import Intake
+from hermes.ingest.drops import DropCounter
+from hermes.ingest.ingest import Ingest
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.on_demand import Demand
+from hermes.mqtt.on_demand import OnDemandSubscriptions
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
 
@@ -37,17 +37,19 @@ def feed_faults(settings: Settings) -> list[str]:
     return faults
 
 
-class Feed:
+class MqttFeed:
     """Brings devices' messages to the hub. ``start`` once, on the running loop; then ``stop``."""
 
-    def __init__(self, *, settings: Settings, hub: Hub, snapshot: Snapshot, link: Link, metrics: Metrics) -> None:
+    def __init__(
+        self, *, settings: Settings, hub: Hub, snapshot: LastValues, link: MqttLinkState, metrics: Metrics
+    ) -> None:
         self._settings = settings
         self._hub = hub
         self._snapshot = snapshot
         self._link = link
         self._metrics = metrics
         self._client: MqttClient | None = None
-        self._demand: Demand | None = None
+        self._demand: OnDemandSubscriptions | None = None
         self._ticking: asyncio.Task[None] | None = None
 
     def start(self, url: MqttUrl) -> None:
@@ -77,7 +79,7 @@ class Feed:
             self._follow_demand(topics, self._client)
         self._client.start()
 
-    def _intake(self, topics: TopicMap) -> Intake:
+    def _intake(self, topics: TopicMap) -> Ingest:
         kinds = {template.payload for template in topics.templates}
         readers: dict[str, Any] = {}  # modules of extras: imported where a template asks for them
         if "sparkplug" in kinds:
@@ -88,11 +90,11 @@ class Feed:
             from hermes.ingest import cbor
 
             readers["decode_cbor"] = cbor.decode
-        return Intake(
+        return Ingest(
             topics=topics,
             snapshot=self._snapshot,
             publish=self._hub.publish,
-            losses=Losses(self._metrics),
+            losses=DropCounter(self._metrics),
             **readers,
         )
 
@@ -100,7 +102,7 @@ class Feed:
         return self._client is not None and self._client.publish(topic, payload)
 
     def _follow_demand(self, topics: TopicMap, client: MqttClient) -> None:
-        self._demand = Demand(
+        self._demand = OnDemandSubscriptions(
             topics=topics,
             want=client.want,
             keep=self._snapshot.keep,
@@ -121,10 +123,10 @@ class Feed:
             await asyncio.to_thread(self._client.stop)
 
 
-async def _tick(intake: Intake) -> None:
+async def _tick(intake: Ingest) -> None:
     while True:
         await asyncio.sleep(TICK_S)
         try:
             intake.tick()
         except Exception:  # a task's top: what failed now may work in a second
-            log.exception("telling who is gone failed")
+            logger.exception("telling who is gone failed")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 LOG_INTERVAL_S = 600.0  # often enough to be among the last lines of a log, seldom enough not to fill it
 
 
-class Complaints:
+class LogThrottle:
     """Says when a repeated failure is worth a line in the log: when it is new, then every ten minutes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

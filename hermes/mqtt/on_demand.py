@@ -20,7 +20,7 @@ from hermes.topics.topic_map import TopicMap
 GATHER_S = 0.02  # sockets that open within this time are asked for together
 
 
-class Demand:
+class OnDemandSubscriptions:
     """``want`` gets all filters to be subscribed to, whenever that changes. ``keep`` is told, when some are taken back,
     which devices are still watched, so that the others' last values are forgotten. ``linger_s`` is for how long a
     channel without sessions is still subscribed to. Used on the event loop.

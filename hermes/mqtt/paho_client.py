@@ -13,29 +13,29 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
-from hermes.mqtt.net.buffered_socket import ReadAhead
+from hermes.mqtt.net.buffered_socket import BufferedSocket
 from hermes.mqtt.publish_properties import BLOCK_MAX_BYTES, encoded, subscription_ids, variable_byte_integer
 
 _RETAIN_BIT = 0b0001  # of a PUBLISH packet's first byte; MQTT 3.1.1 §3.3.1, MQTT 5 §3.3.1
 
 
-class QuickPaho(paho.Client):
-    """``on_plain_message`` gets the bytes of topic and payload, whether it was retained, and the subscription
+class FastPathClient(paho.Client):
+    """``on_qos0_publish`` gets the bytes of topic and payload, whether it was retained, and the subscription
     identifiers, of each message of QoS 0; ``on_message`` gets those of QoS 1. ``on_fault`` gets words for what ends the
     connection. ``dial`` opens its sockets; without it, paho does.
     """
 
-    on_plain_message: Callable[[bytes, bytes, bool, Sequence[int]], None] | None = None
+    on_qos0_publish: Callable[[bytes, bytes, bool, Sequence[int]], None] | None = None
     on_fault: Callable[[str], None] | None = None
     dial: Callable[[], Any] | None = None
-    wire: ReadAhead | None = None  # the last socket, also after paho has forgotten it
+    wire: BufferedSocket | None = None  # the last socket, also after paho has forgotten it
 
     def _create_socket(self) -> Any:
-        self.wire = ReadAhead(super()._create_socket() if self.dial is None else self.dial())
+        self.wire = BufferedSocket(super()._create_socket() if self.dial is None else self.dial())
         return self.wire
 
     def _handle_publish(self) -> MQTTErrorCode:
-        if self.on_plain_message is None:
+        if self.on_qos0_publish is None:
             return super()._handle_publish()
         packet: bytearray = self._in_packet["packet"]
         first_byte: int = self._in_packet["command"]
@@ -61,10 +61,10 @@ class QuickPaho(paho.Client):
         return super()._handle_publish()
 
     def _hand_over(self, topic_end: int, payload_begin: int, identifiers: Sequence[int]) -> MQTTErrorCode:
-        assert self.on_plain_message is not None
+        assert self.on_qos0_publish is not None
         packet: bytearray = self._in_packet["packet"]
         retained = bool(self._in_packet["command"] & _RETAIN_BIT)
-        self.on_plain_message(bytes(packet[2:topic_end]), bytes(packet[payload_begin:]), retained, identifiers)
+        self.on_qos0_publish(bytes(packet[2:topic_end]), bytes(packet[payload_begin:]), retained, identifiers)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _fault(self, words: str) -> MQTTErrorCode:

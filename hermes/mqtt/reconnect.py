@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from hermes.metrics import Metrics
-from hermes.mqtt.failures import NoAnswer, WrongVersion
+from hermes.mqtt.failures import NoConnack, WrongVersion
 
 # A 3.1.1 broker may close on a CONNECT that it cannot read (MQTT-3.1.2-2). One that has spoken this version before
 # is more likely to be restarting.
@@ -22,7 +22,7 @@ class MqttVersion(IntEnum):
         return "5" if self is MqttVersion.V5 else "3.1.1"
 
 
-class Versions:
+class VersionNegotiator:
     """Which version of MQTT to try: 5 first, 3.1.1 where the broker does not know 5, and what worked again."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Versions:
             self._worked = self.current
             self._silent_closes = 0
             return
-        self._silent_closes += isinstance(lost, NoAnswer)
+        self._silent_closes += isinstance(lost, NoConnack)
         limit = SILENT_CLOSES_MAX_WORKED if self._worked is self.current else SILENT_CLOSES_MAX
         if not isinstance(lost, WrongVersion) and self._silent_closes < limit:
             return
@@ -50,7 +50,7 @@ class Versions:
             self.current = MqttVersion.V5
 
 
-class Outage:
+class Downtime:
     """The time between a link's loss and its return. Used by one thread; ``clock`` gives monotonic seconds."""
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:

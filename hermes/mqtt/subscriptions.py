@@ -9,8 +9,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from hermes.mqtt.failures import BrokerRefused, Lost
-from hermes.mqtt.paho_client import QuickPaho
+from hermes.mqtt.failures import ConnectionFailure, RefusedByBroker
+from hermes.mqtt.paho_client import FastPathClient
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.settings.mqtt import Qos
 from hermes.topics.topic_map import TopicMap
@@ -28,7 +28,7 @@ class Subscriptions:
     no session's queue, and what is known already goes no further than `hermes.delivery.last_values`.
     """
 
-    def __init__(self, client: QuickPaho, *, version: MqttVersion, qos: Qos) -> None:
+    def __init__(self, client: FastPathClient, *, version: MqttVersion, qos: Qos) -> None:
         self._client = client
         self._version = version
         self._qos = qos
@@ -61,17 +61,17 @@ class Subscriptions:
             self._client.unsubscribe(list(filters))
         self._extra |= self._subscribe(sorted(wanted - before))
 
-    def answered(self, packet_id: int, codes: Sequence[ReasonCode]) -> Lost | None:
+    def answered(self, packet_id: int, codes: Sequence[ReasonCode]) -> ConnectionFailure | None:
         """Take a SUBACK. The answer is why the connection is of no use, if so."""
         extra = self._extra.pop(packet_id, ())
         filters = self._awaited.pop(packet_id, ()) or extra
         refused = ", ".join(text for text, code in zip(filters, codes, strict=False) if code.is_failure)
         if len(codes) < len(filters):
-            return Lost("the broker's SUBACK is too short")
+            return ConnectionFailure("the broker's SUBACK is too short")
         if refused and extra:
             logger.error("subscription refused by the broker: %s; its access rules must allow it", refused)
         elif refused:
-            return BrokerRefused(f"subscription refused by the broker: {refused}; its access rules must allow it")
+            return RefusedByBroker(f"subscription refused by the broker: {refused}; its access rules must allow it")
         return None
 
     def _subscribe(self, filters: Sequence[str], identifier: int | None = None) -> dict[int, tuple[str, ...]]:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hermes.auth.tokens import TokenMint
+from hermes.auth.tokens import TokenSigner
 from hermes.errors import ConfigError
 from hermes.settings import fields, rules
 from hermes.settings.broker import BrokerListen, listen_text, parse_listen
@@ -38,7 +38,7 @@ from hermes.settings.fields import (
     secret_text,
 )
 from hermes.settings.folders import broker_folder
-from hermes.settings.mqtt import KEEPALIVE_S, LinkOptions, Qos
+from hermes.settings.mqtt import KEEPALIVE_S, MqttOptions, Qos
 from hermes.settings.mqtt_url import parse_mqtt_url
 from hermes.settings.rules import NO_SECRET
 from hermes.settings.tls import TlsOptions
@@ -102,11 +102,11 @@ class TokenSettings(SourcedSettings):
         return None if self.jwt_secret_file is None else secret_text(self.jwt_secret_file)
 
     @property
-    def mint(self) -> TokenMint:
+    def mint(self) -> TokenSigner:
         """Signs tokens by these settings; raises `ConfigError` without a secret."""
         if self.secret is None:
             raise ConfigError([NO_SECRET])
-        return TokenMint(
+        return TokenSigner(
             secret=self.secret,
             claim_tenant=self.claim_tenant,
             issuer=self.jwt_issuer,
@@ -223,9 +223,9 @@ class Settings(TokenSettings):
         return BrokerListen(*parse_listen(self.broker_listen), folder, self.broker_cert_file, self.broker_key_file)
 
     @property
-    def link_options(self) -> LinkOptions:
+    def link_options(self) -> MqttOptions:
         """How to present oneself to the broker."""
-        return LinkOptions(
+        return MqttOptions(
             username=self.mqtt_username,
             password=None if self.mqtt_password_file is None else secret_text(self.mqtt_password_file),
             tls=TlsOptions(self.mqtt_ca_file, self.mqtt_cert_file, self.mqtt_key_file, self.mqtt_alpn),

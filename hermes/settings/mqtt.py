@@ -14,7 +14,7 @@ CLIENT_ID_MAX_BYTES = 65_535  # MQTT 5 §1.5.4
 
 
 @dataclass(frozen=True, slots=True)
-class LinkOptions:
+class MqttOptions:
     """How to present oneself to a broker. ``username`` and ``password`` win over those of the URL."""
 
     username: str | None = None
@@ -27,7 +27,7 @@ class LinkOptions:
     receive_maximum: int | None = None
     qos: Qos = 0
 
-    def for_a_trial(self) -> "LinkOptions":
+    def for_a_trial(self) -> "MqttOptions":
         """The same, without a hand on the session of a Hermes that runs with these."""
         client_id = None if self.client_id is None else f"{self.client_id}-check"
         return replace(self, client_id=client_id, clean_start=True, session_expiry_s=0)

@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from hermes.errors import TemplateError, Unaddressed
+from hermes.errors import AddressNotFound, TemplateError
 from hermes.ids import DeviceId, TenantId, id_text
 from hermes.topics import filters as topic_filters
 from hermes.topics.exclusion import Exclusion, parse_entry
@@ -51,8 +51,9 @@ class TopicMatch(NamedTuple):
     def resolve(self, value: object) -> tuple[TenantId, DeviceId, str]:
         """Tenant, device and series, with the payload's parsed JSON at hand.
 
-        Raises `Unaddressed`: ``pointer`` where a pointer finds neither a non-empty string nor an integer, ``mismatch``
-        where it finds something else than the topic says, ``too_long`` for ids of more than 1,024 characters.
+        Raises `AddressNotFound`: ``pointer`` where a pointer finds neither a non-empty string nor an integer,
+        ``mismatch`` where it finds something else than the topic says, ``too_long`` for ids of more than 1,024
+        characters.
         """
         tenant_id, device_id, series = self.tenant_id, self.device_id, self.series
         if self.template.pointers:
@@ -63,7 +64,7 @@ class TopicMatch(NamedTuple):
         assert device_id is not None
         assert series is not None
         if len(tenant_id) > ID_MAX_CHARS or len(device_id) > ID_MAX_CHARS:
-            raise Unaddressed("too_long", f"an id has more than {ID_MAX_CHARS:,} characters")
+            raise AddressNotFound("too_long", f"an id has more than {ID_MAX_CHARS:,} characters")
         return TenantId(tenant_id), DeviceId(device_id), series
 
     def _agreed(self, name: str, known: str | None, value: object) -> str | None:
@@ -72,11 +73,11 @@ class TopicMatch(NamedTuple):
             return known
         found = id_text(pointed_at(pointer, value))
         if found is None and known is None:
-            raise Unaddressed("pointer", f"{name} is neither text nor an integer at /{'/'.join(pointer)}")
+            raise AddressNotFound("pointer", f"{name} is neither text nor an integer at /{'/'.join(pointer)}")
         if found is not None and len(found) > ID_MAX_CHARS:
-            raise Unaddressed("too_long", f"{name} has more than {ID_MAX_CHARS:,} characters")
+            raise AddressNotFound("too_long", f"{name} has more than {ID_MAX_CHARS:,} characters")
         if found is not None and known and found != known:  # a series that the topic lacks may be said here
-            raise Unaddressed("mismatch", f"it says {name} {found!r}, and its topic {known!r}")
+            raise AddressNotFound("mismatch", f"it says {name} {found!r}, and its topic {known!r}")
         return known if found is None else found
 
 

@@ -7,7 +7,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from hermes.auth.api_keys import ApiKeys
-from hermes.errors import InvalidRequest
+from hermes.errors import RequestError
 from hermes.settings.fields import is_loopback
 from hermes.web import credentials
 
@@ -15,7 +15,7 @@ JSON = "application/json"
 _FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
 
 
-class JsonDoor(RequestHandler):
+class ApiHandler(RequestHandler):
     """Takes one method and answers JSON, faults too. A door for GET says so by ``method``, and leaves `other_method`
     to POST.
     """
@@ -23,16 +23,16 @@ class JsonDoor(RequestHandler):
     method = "POST"
 
     def check_method(self) -> None:
-        """Raise `InvalidRequest` 405 for any other."""
+        """Raise `RequestError` 405 for any other."""
         if self.request.method != self.method:
             raise self._wrong_method()
 
-    def _wrong_method(self) -> InvalidRequest:
-        return InvalidRequest(405, "method_not_allowed", f"use {self.method}")
+    def _wrong_method(self) -> RequestError:
+        return RequestError(405, "method_not_allowed", f"use {self.method}")
 
     async def other_method(self) -> None:
         """Answer 405."""
-        self.answer_fault(self._wrong_method())
+        self.write_fault(self._wrong_method())
 
     head = put = delete = patch = options = other_method
 
@@ -42,7 +42,7 @@ class JsonDoor(RequestHandler):
         self.set_header("Content-Type", JSON)
         self.finish(orjson.dumps(answer))
 
-    def answer_fault(self, fault: InvalidRequest) -> None:
+    def write_fault(self, fault: RequestError) -> None:
         """Finish with a fault."""
         self.count_fault(fault)
         if fault.status == 405:
@@ -51,18 +51,18 @@ class JsonDoor(RequestHandler):
             self.set_header("WWW-Authenticate", "Bearer")
         self.answer(fault.status, fault_answer(fault))
 
-    def count_fault(self, fault: InvalidRequest) -> None:
+    def count_fault(self, fault: RequestError) -> None:
         """For doors that count their answers."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """What nobody foresaw, in the same form."""
         if status_code == 405:  # a method that Tornado does not know
-            self.answer_fault(self._wrong_method())
+            self.write_fault(self._wrong_method())
         else:
-            self.answer_fault(InvalidRequest(status_code, "internal_error", "Hermes failed; its log says why"))
+            self.write_fault(RequestError(status_code, "internal_error", "Hermes failed; its log says why"))
 
 
-def fault_answer(fault: InvalidRequest) -> dict[str, Any]:
+def fault_answer(fault: RequestError) -> dict[str, Any]:
     """The JSON form of a fault."""
     error: dict[str, Any] = {"code": fault.code, "message": fault.message}
     if fault.fields:
@@ -78,22 +78,22 @@ def check_type(request: HTTPServerRequest) -> None:
     media_type, *parameters = [part.strip().lower() for part in given.split(";")]
     charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
     if media_type != JSON or any(charset not in ("utf-8", "utf8") for charset in charsets):
-        raise InvalidRequest(415, "unsupported_type", "send Content-Type: application/json in UTF-8")
+        raise RequestError(415, "unsupported_type", "send Content-Type: application/json in UTF-8")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise InvalidRequest(415, "unsupported_type", "send the body without Content-Encoding")
+        raise RequestError(415, "unsupported_type", "send the body without Content-Encoding")
 
 
-def check_caller(request: HTTPServerRequest, keys: ApiKeys) -> None:
+def authorize(request: HTTPServerRequest, keys: ApiKeys) -> None:
     """A right key; or, where none is configured, a caller on this machine that no web page and no proxy stands for.
 
-    Raises `InvalidRequest` 401.
+    Raises `RequestError` 401.
     """
     if keys:
         offered = request.headers.get("X-API-Key") or credentials.bearer(request)
         if offered is None or not keys.accepts(offered):
-            raise InvalidRequest(401, "unauthorized", "send a valid key in X-API-Key or Authorization: Bearer")
+            raise RequestError(401, "unauthorized", "send a valid key in X-API-Key or Authorization: Bearer")
     elif (reason := _why_not_local(request)) is not None:
-        raise InvalidRequest(401, "unauthorized", f"{reason}; configure --api-key-file and send a key")
+        raise RequestError(401, "unauthorized", f"{reason}; configure --api-key-file and send a key")
 
 
 def _why_not_local(request: HTTPServerRequest) -> str | None:

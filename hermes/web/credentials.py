@@ -2,7 +2,7 @@
 
 from tornado.httputil import HTTPServerRequest
 
-from hermes.errors import TOKEN_INVALID, TOKEN_MISSING, Refused
+from hermes.errors import TOKEN_INVALID, TOKEN_MISSING, SocketRejected
 
 SUBPROTOCOL = "hermes.v1"
 
@@ -22,7 +22,7 @@ def bearer(request: HTTPServerRequest) -> str | None:
 def token(request: HTTPServerRequest) -> str:
     """The one token of a WebSocket request: ``?token=``, bearer, or the subprotocol beside ``hermes.v1``.
 
-    Raises `Refused` with ``token_missing`` where there is none, ``token_invalid`` where there are several.
+    Raises `SocketRejected` with ``token_missing`` where there is none, ``token_invalid`` where there are several.
     """
     tokens = [value.decode("utf-8", "replace") for value in request.query_arguments.get("token", ())]
     if (authorization := bearer(request)) is not None:
@@ -32,7 +32,7 @@ def token(request: HTTPServerRequest) -> str:
         tokens += [entry for entry in offered if entry != SUBPROTOCOL]
     given = [value for value in tokens if value]
     if not given:
-        raise Refused(TOKEN_MISSING)
+        raise SocketRejected(TOKEN_MISSING)
     if len(given) > 1:
-        raise Refused(TOKEN_INVALID, "more than one token was given")
+        raise SocketRejected(TOKEN_INVALID, "more than one token was given")
     return given[0]

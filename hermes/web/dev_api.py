@@ -11,16 +11,16 @@ from typing import Any
 import orjson
 
 from hermes.auth.api_keys import ApiKeys
-from hermes.errors import InvalidRequest
-from hermes.web.api_handler import JsonDoor, check_caller, check_type
+from hermes.errors import RequestError
+from hermes.web.api_handler import ApiHandler, authorize, check_type
 
-Act = Callable[[object], dict[str, Any]]
+DevAction = Callable[[object], dict[str, Any]]
 
 
-class DevDoor(JsonDoor):
-    """Hands the parsed body to ``act``, whose answer it is; ``act`` raises `InvalidRequest`."""
+class DevHandler(ApiHandler):
+    """Hands the parsed body to ``act``, whose answer it is; ``act`` raises `RequestError`."""
 
-    def initialize(self, keys: ApiKeys, act: Act) -> None:
+    def initialize(self, keys: ApiKeys, act: DevAction) -> None:
         """Take what it guards."""
         self._keys = keys
         self._act = act
@@ -28,17 +28,17 @@ class DevDoor(JsonDoor):
     def post(self) -> None:
         """Answer."""
         try:
-            check_caller(self.request, self._keys)
+            authorize(self.request, self._keys)
             check_type(self.request)
             self.answer(200, self._act(_parsed(self.request.body)))
-        except InvalidRequest as fault:
-            self.answer_fault(fault)
+        except RequestError as fault:
+            self.write_fault(fault)
 
-    get = JsonDoor.other_method
+    get = ApiHandler.other_method
 
 
 def _parsed(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(400, "invalid_json", f"the body is not JSON: {error}") from None
+        raise RequestError(400, "invalid_json", f"the body is not JSON: {error}") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 from hermes.metrics import Metrics
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # 3,000 handshakes at once take 1.3 s with 4 as with 128, but a notification meanwhile 130 ms (p95) instead of 700.
 ACCEPTED_PER_TURN = 4
@@ -28,7 +28,7 @@ _REASONS = {
 Take = Callable[[socket.socket, Any], None]
 
 
-class Acceptor:
+class Listener:
     """Hands each new connection of the listening sockets, and its address, to ``take``.
 
     Works on the event loop on which it was started. The listening sockets are its own from then on.
@@ -87,4 +87,4 @@ class Acceptor:
         if self._complained_s is None or now_s - self._complained_s >= COMPLAINT_INTERVAL_S:
             self._complained_s = now_s
             reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-            log.warning("cannot accept connections just now: %s; open sockets are served meanwhile", reason)
+            logger.warning("cannot accept connections just now: %s; open sockets are served meanwhile", reason)

@@ -17,11 +17,11 @@ from tornado.web import stream_request_body
 
 from hermes.auth.api_keys import ApiKeys
 from hermes.delivery.hub import Hub, Receipt
-from hermes.delivery.messages import parse_notice
-from hermes.errors import InvalidRequest
+from hermes.delivery.messages import parse_notification
+from hermes.errors import RequestError
 from hermes.metrics import Metrics
 from hermes.web import raw_json
-from hermes.web.api_handler import JSON, JsonDoor, check_caller, check_type, fault_answer
+from hermes.web.api_handler import JSON, ApiHandler, authorize, check_type, fault_answer
 from hermes.web.request_body import BoundedBody
 
 SINGLE_MAX_BYTES = 65_536
@@ -63,24 +63,24 @@ class SmallJson(PathMatches):
         return super().match(request)
 
 
-class NotifyHandler(JsonDoor):
+class NotifyHandler(ApiHandler):
     """Takes one notice or an array of them and says whether an open socket took each."""
 
     def initialize(self, context: NotifyContext) -> None:
         """Take the shared objects."""
         self._context = context
-        self._fault: InvalidRequest | None = None
+        self._fault: RequestError | None = None
 
     def prepare(self) -> None:
         """Look at the headers."""
         try:
             self._check_headers()
-        except InvalidRequest as fault:
+        except RequestError as fault:
             self._fault = fault
 
     def _check_headers(self) -> None:
         self.check_method()
-        check_caller(self.request, self._context.keys)
+        authorize(self.request, self._context.keys)
         check_type(self.request)
 
     async def post(self) -> None:
@@ -89,13 +89,13 @@ class NotifyHandler(JsonDoor):
             if self._fault is not None:
                 raise self._fault
             answer = await self._deliver(self._checked_body())
-        except InvalidRequest as fault:
-            self.answer_fault(fault)
+        except RequestError as fault:
+            self.write_fault(fault)
         else:
             self._context.metrics.notify_accepted.inc()
             self.answer(200, answer)
 
-    get = JsonDoor.other_method
+    get = ApiHandler.other_method
 
     def _checked_body(self) -> bytes:
         return self.request.body
@@ -111,16 +111,16 @@ class NotifyHandler(JsonDoor):
         return _answer_to(outcome)
 
     def _publish(self, value: object, data: bytes | None) -> "_Accepted":
-        message = parse_notice(value, data=data)
+        message = parse_notification(value, data=data)
         return message.id, self._context.hub.publish(message)
 
-    def _attempt(self, value: object, data: bytes | None) -> "_Accepted | InvalidRequest":
+    def _attempt(self, value: object, data: bytes | None) -> "_Accepted | RequestError":
         try:
             return self._publish(value, data)
-        except InvalidRequest as fault:
+        except RequestError as fault:
             return fault
 
-    def count_fault(self, fault: InvalidRequest) -> None:
+    def count_fault(self, fault: RequestError) -> None:
         """By its status."""
         self._context.metrics.notify_requests.labels(str(fault.status)).inc()
 
@@ -151,17 +151,15 @@ class LargeNotifyHandler(NotifyHandler):
         body = self._body.content()
         single = not body.lstrip(b" \t\r\n").startswith(b"[")
         if self._body.too_large or (single and len(body) > SINGLE_MAX_BYTES):
-            raise InvalidRequest(
-                413, "too_large", f"at most {SINGLE_MAX_BYTES} bytes, or {ARRAY_MAX_BYTES} for an array"
-            )
+            raise RequestError(413, "too_large", f"at most {SINGLE_MAX_BYTES} bytes, or {ARRAY_MAX_BYTES} for an array")
         return body
 
 
 _Accepted = tuple[str, Receipt]
 
 
-def _answer_to(outcome: _Accepted | InvalidRequest) -> dict[str, Any]:
-    if isinstance(outcome, InvalidRequest):
+def _answer_to(outcome: _Accepted | RequestError) -> dict[str, Any]:
+    if isinstance(outcome, RequestError):
         return fault_answer(outcome)
     notice_id, receipt = outcome
     return {"status": "success", "sent": receipt.sockets > 0, "id": notice_id}
@@ -171,9 +169,9 @@ def _parsed(body: bytes) -> object:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(400, "invalid_json", _why_not_json(error)) from None
+        raise RequestError(400, "invalid_json", _why_not_json(error)) from None
     if isinstance(value, list) and not 1 <= len(value) <= ARRAY_MAX_ELEMENTS:
-        raise InvalidRequest(422, "invalid", f"an array holds 1 to {ARRAY_MAX_ELEMENTS} notices, not {len(value)}")
+        raise RequestError(422, "invalid", f"an array holds 1 to {ARRAY_MAX_ELEMENTS} notices, not {len(value)}")
     return value
 
 

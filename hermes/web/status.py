@@ -11,11 +11,11 @@ from tornado.web import RequestHandler
 
 from hermes import __version__
 from hermes.auth.api_keys import ApiKeys
-from hermes.delivery.link_state import Link
+from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.messages import now_ms
-from hermes.errors import InvalidRequest
+from hermes.errors import RequestError
 from hermes.metrics import CONTENT_TYPE, Counter, Gauge, Metrics, by_label, observed, total
-from hermes.web.api_handler import JsonDoor, check_caller
+from hermes.web.api_handler import ApiHandler, authorize
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -32,7 +32,7 @@ class HealthHandler(RequestHandler):
 class ReadyHandler(RequestHandler):
     """``GET /ready``: 200 when devices' data can arrive, or MQTT is off; else 503 with what is missing."""
 
-    def initialize(self, link: Link) -> None:
+    def initialize(self, link: MqttLinkState) -> None:
         """Take the link's state."""
         self._link = link
 
@@ -66,14 +66,14 @@ class NodeContext:
 
     keys: ApiKeys
     metrics: Metrics
-    link: Link
+    link: MqttLinkState
     sockets_limit: int
     broker: str
     dev: bool
     started_ms: int
 
 
-class NodeStatusHandler(JsonDoor):
+class NodeStatusHandler(ApiHandler):
     """Answers whoever has a key of ``/notify``. Counts are since the start; readers ignore keys they do not know."""
 
     method = "GET"
@@ -85,13 +85,13 @@ class NodeStatusHandler(JsonDoor):
     def get(self) -> None:
         """Answer."""
         try:
-            check_caller(self.request, self._context.keys)
-        except InvalidRequest as fault:
-            return self.answer_fault(fault)
+            authorize(self.request, self._context.keys)
+        except RequestError as fault:
+            return self.write_fault(fault)
         self.set_header("Cache-Control", "no-store")
         return self.answer(200, figures(self._context))
 
-    post = JsonDoor.other_method
+    post = ApiHandler.other_method
 
 
 def figures(context: NodeContext) -> dict[str, Any]:

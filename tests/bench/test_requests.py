@@ -11,7 +11,7 @@ from bench.contenders.bare_tornado import BareTornado, bare_tornado
 from bench.contenders.hermes import Hermes, hermes
 from bench.load.requests import Asked, post, upgrade
 from bench.processes import BenchError
-from hermes.auth.tokens import TokenMint
+from hermes.auth.tokens import TokenSigner
 from tests.support.programs import needs
 
 WRONG_SECRET = "not the one that Hermes was started with"
@@ -147,7 +147,7 @@ def test_accepted_handshakes_are_counted(gateway: Hermes, bare: BareTornado, kep
 @pytest.mark.parametrize("kept", [1, 100])
 def test_a_refusal_after_the_handshake_is_counted(gateway: Hermes, kept: int) -> None:
     """Hermes accepts a bad token's handshake, only to close it with 1008."""
-    bad = TokenMint(WRONG_SECRET).token(user_id="1", username="ana")
+    bad = TokenSigner(WRONG_SECRET).token(user_id="1", username="ana")
     paths = [gateway.user_socket("1"), f"/ws/notifications?token={bad}", "/ws/notifications"]
     asked = upgrade(gateway.port, paths, connections=1, count=30, kept=kept)
     assert (asked.statuses, asked.refused) == ({"101": 30}, 20)

@@ -22,7 +22,7 @@ from hermes.broker import child_exec
 from hermes.broker import mosquitto as programs
 from hermes.broker import supervisor as brokers
 from hermes.broker.mosquitto import configuration, find_mosquitto
-from hermes.broker.supervisor import EmbeddedBroker
+from hermes.broker.supervisor import MosquittoProcess
 from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
 from tests.support.programs import free_port, needs, wait_until
@@ -34,10 +34,10 @@ ROOT = os.geteuid() == 0
 PARENT = """
 import asyncio, sys
 from hermes.metrics import Metrics
-from hermes.mqtt.broker import EmbeddedBroker
+from hermes.mqtt.broker import MosquittoProcess
 
 async def main():
-    broker = EmbeddedBroker(metrics=Metrics(), port=int(sys.argv[1]))
+    broker = MosquittoProcess(metrics=Metrics(), port=int(sys.argv[1]))
     await broker.start()
     print(broker.pid, flush=True)
     await asyncio.sleep(60)
@@ -52,10 +52,10 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def embedded(**options: Any) -> AsyncIterator[EmbeddedBroker]:
+async def embedded(**options: Any) -> AsyncIterator[MosquittoProcess]:
     """A running embedded broker."""
     needs("mosquitto")
-    broker = EmbeddedBroker(metrics=Metrics(), **({"port": free_port()} | options))
+    broker = MosquittoProcess(metrics=Metrics(), **({"port": free_port()} | options))
     await broker.start()
     try:
         yield broker
@@ -79,7 +79,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def restarted(broker: EmbeddedBroker, pid: int, restarts: int) -> bool:
+def restarted(broker: MosquittoProcess, pid: int, restarts: int) -> bool:
     """Whether another child than this one runs after so many restarts."""
     return broker._metrics.broker_restarts._value.get() >= restarts and broker.pid not in (None, pid)
 
@@ -171,7 +171,7 @@ def test_a_taken_port_is_named() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             with pytest.raises(BrokerUnavailable, match=f"port {port} of 127.0.0.1 is taken; choose another"):
-                await EmbeddedBroker(metrics=Metrics(), port=port).start()
+                await MosquittoProcess(metrics=Metrics(), port=port).start()
 
     needs("mosquitto")
     run(scenario)
@@ -258,7 +258,7 @@ def test_a_child_that_does_not_heed_sigterm_is_killed(tmp_path: Path, monkeypatc
 def test_a_child_that_fails_at_once_is_quoted(tmp_path: Path) -> None:
     """Its own error line is in the exception, and nothing is left behind."""
     text = 'if [ "$1" = -h ]; then echo "mosquitto version 2.0.11"; exit; fi; echo "Error: made to fail"; exit 3'
-    broker = EmbeddedBroker(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
+    broker = MosquittoProcess(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
     _let_everyone_in(tmp_path)
 
     async def scenario() -> None:
@@ -273,7 +273,7 @@ def test_a_child_that_never_accepts_is_given_up(tmp_path: Path, monkeypatch: pyt
     """With a bound."""
     monkeypatch.setattr(brokers, "START_TIMEOUT_S", 0.3)
     text = 'if [ "$1" = -h ]; then echo "mosquitto version 2.0.11"; exit; fi; exec sleep 60'
-    broker = EmbeddedBroker(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
+    broker = MosquittoProcess(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
     _let_everyone_in(tmp_path)
 
     async def scenario() -> None:
@@ -290,7 +290,7 @@ def test_a_line_beyond_all_bounds_does_no_harm(tmp_path: Path) -> None:
         'if [ "$1" = -h ]; then echo "mosquitto version 2.0.11"; exit; fi;'
         " head -c 200000 /dev/zero | tr '\\0' x; echo; echo last words; exit 3"
     )
-    broker = EmbeddedBroker(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
+    broker = MosquittoProcess(metrics=Metrics(), port=free_port(), program=program(tmp_path, text))
     _let_everyone_in(tmp_path)
 
     async def scenario() -> None:
@@ -306,7 +306,7 @@ def test_it_must_be_started_on_the_main_thread() -> None:
     async def scenario() -> None:
         def elsewhere() -> None:
             with pytest.raises(RuntimeError, match="main thread"):
-                asyncio.run(EmbeddedBroker(metrics=Metrics()).start())
+                asyncio.run(MosquittoProcess(metrics=Metrics()).start())
 
         await asyncio.to_thread(elsewhere)
 
@@ -410,7 +410,7 @@ def test_the_leash_runs_nothing_without_the_kernels_promise(monkeypatch: pytest.
     assert asked == [(1, signal.SIGKILL, 0, 0, 0)] * 3
 
 
-@pytest.mark.skipif(not ROOT, reason="only root can become another user")
+@pytest.mark.skipif(not ROOT, reason="only root can drop_privileges another user")
 def test_the_leash_gives_up_root_and_its_groups() -> None:
     """Before the program begins."""
     command = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), "nobody", "/usr/bin/id", "-un"]
@@ -435,21 +435,21 @@ def test_the_broker_ends_when_a_plain_users_hermes_is_killed(tmp_path: Path) -> 
     home.mkdir(mode=0o755)
     try:
         shutil.copytree(PACKAGE, home / "hermes", ignore=shutil.ignore_patterns("__pycache__"))
-        become = [setpriv, "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        python, path = _python_for_everyone(home, become)
-        _kill_the_parent([*become, python, "-c", PARENT], {"PYTHONPATH": path, "HOME": str(home)})
+        drop_privileges = [setpriv, "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        python, path = _python_for_everyone(home, drop_privileges)
+        _kill_the_parent([*drop_privileges, python, "-c", PARENT], {"PYTHONPATH": path, "HOME": str(home)})
     finally:
         shutil.rmtree(home)
 
 
-def _python_for_everyone(home: Path, become: list[str]) -> tuple[str, str]:
+def _python_for_everyone(home: Path, drop_privileges: list[str]) -> tuple[str, str]:
     """An interpreter that the plain user can run, and the path on which it finds a copy of Hermes' parts."""
     import prometheus_client
 
     shutil.copytree(Path(prometheus_client.__file__).parent, home / "prometheus_client")
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         program = "import os, sys; assert sys.version_info >= (3, 11); os.execv(sys.executable, ['python', '-V'])"
-        found = subprocess.run([*become, candidate, "-c", program], capture_output=True, cwd="/", check=False)
+        found = subprocess.run([*drop_privileges, candidate, "-c", program], capture_output=True, cwd="/", check=False)
         if found.returncode == 0:
             return candidate, str(home)
     pytest.skip("no Python 3.11 that a plain user can run")

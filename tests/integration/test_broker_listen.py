@@ -22,9 +22,9 @@ from tornado.websocket import websocket_connect
 from hermes.broker import mosquitto
 from hermes.broker import supervisor as brokers
 from hermes.broker.accounts import AccountsFile, parse_account
-from hermes.broker.device_listener import NOTE_NAME, DeviceDoor
+from hermes.broker.device_listener import NOTE_NAME, DeviceListener
 from hermes.broker.mosquitto import UNREADABLE
-from hermes.broker.supervisor import EmbeddedBroker
+from hermes.broker.supervisor import MosquittoProcess
 from hermes.cli.check import check
 from hermes.errors import BrokerUnavailable, ConfigError
 from hermes.metrics import Metrics
@@ -113,7 +113,7 @@ def cut(one: Client) -> None:
 class Gateway:
     """A broker with a door, and its accounts."""
 
-    broker: EmbeddedBroker
+    broker: MosquittoProcess
     accounts: AccountsFile
     port: int
 
@@ -150,8 +150,8 @@ async def gateway(folder: Path, *, topics: tuple[str, ...] = ("hermes",), **opti
     """A running one."""
     needs("mosquitto")
     listen = BrokerListen("127.0.0.1", free_port(), folder, **options)
-    door = DeviceDoor(listen, topics=topics, metrics=Metrics())
-    broker = EmbeddedBroker(metrics=Metrics(), port=free_port(), door=door)
+    door = DeviceListener(listen, topics=topics, metrics=Metrics())
+    broker = MosquittoProcess(metrics=Metrics(), port=free_port(), door=door)
     await broker.start()
     try:
         yield Gateway(broker, AccountsFile(folder), listen.port)
@@ -630,9 +630,9 @@ def test_an_address_that_is_taken_or_not_here_is_named(tmp_path: Path) -> None:
     async def scenario() -> None:
         for address in ("192.0.2.1", "2001:db8::1"):
             listen = BrokerListen(address, free_port(), tmp_path)
-            door = DeviceDoor(listen, topics=("hermes",), metrics=Metrics())
+            door = DeviceListener(listen, topics=("hermes",), metrics=Metrics())
             with pytest.raises(BrokerUnavailable, match=r"cannot listen on .*; see --broker-listen"):
-                await EmbeddedBroker(metrics=Metrics(), port=free_port(), door=door).start()
+                await MosquittoProcess(metrics=Metrics(), port=free_port(), door=door).start()
 
     needs("mosquitto")
     run(scenario)
@@ -676,7 +676,7 @@ def test_without_tls_beyond_loopback_it_is_warned_about(tmp_path: Path, caplog: 
     far = BrokerListen("0.0.0.0", 1883, tmp_path)
     assert far.reveals_passwords
     assert not BrokerListen("0.0.0.0", 1883, tmp_path, tmp_path, tmp_path).reveals_passwords
-    brokers._announce(DeviceDoor(far, topics=("hermes",), metrics=Metrics()))
+    brokers._announce(DeviceListener(far, topics=("hermes",), metrics=Metrics()))
     assert "cross the network of 0.0.0.0:1883 as clear text" in caplog.text
 
 

@@ -25,9 +25,9 @@ from hermes.broker.accounts import (
     parse_account,
     parse_lines,
 )
-from hermes.broker.acl import Access
+from hermes.broker.acl import AclBuilder
 from hermes.cli.main import main
-from hermes.errors import AccountFault
+from hermes.errors import AccountError
 from hermes.ids import DeviceId, TenantId
 from hermes.topics.topic_map import TopicMap
 from tests.support.programs import hermes, needs
@@ -46,7 +46,7 @@ def test_every_account_that_is_allowed_reads_back_from_its_line(tenant: str, dev
     """And its line holds nothing that the file's form means something by."""
     try:
         account = parse_account(f"{tenant}/{device}")
-    except AccountFault:
+    except AccountError:
         return
     assert re.fullmatch(r"[A-Za-z0-9._~%/-]+", account.user)
     assert account_of(account.user) == account
@@ -59,11 +59,11 @@ def test_every_account_that_is_allowed_reads_back_from_its_line(tenant: str, dev
 @settings(max_examples=300)
 def test_no_id_adds_a_rule(tenant: str, device: str) -> None:
     """Each account is one user line and its topics, whose ids stand where the template has them."""
-    access = Access(TopicMap(["t/{tenant_id}/{device_id...}"]))
+    access = AclBuilder(TopicMap(["t/{tenant_id}/{device_id...}"]))
     try:
         account = parse_account(f"{tenant}/{device}")
         access.filters(account)
-    except AccountFault:
+    except AccountError:
         return
     text = access.text([account], free=[])
     assert text == f"user {account.user}\ntopic write t/{account.tenant_id}/{account.device_id}\n"
@@ -88,7 +88,7 @@ def test_no_id_adds_a_rule(tenant: str, device: str) -> None:
 )
 def test_ids_that_cannot_be_held_are_refused_with_the_reason(text: str, reason: str) -> None:
     """Before anything is written."""
-    with pytest.raises(AccountFault, match=reason):
+    with pytest.raises(AccountError, match=reason):
         parse_account(text)
 
 
@@ -115,14 +115,14 @@ def test_other_ids_are_percent_encoded() -> None:
 def test_a_line_that_is_no_account_is_named(tmp_path: Path, line: str, reason: str) -> None:
     """With the file, and what to do."""
     (tmp_path / FILE_NAME).write_text(f"# of the hall\n\n{line}\n")
-    with pytest.raises(AccountFault, match=rf"{FILE_NAME}, line \d: .*{reason}.*; mend or delete it"):
+    with pytest.raises(AccountError, match=rf"{FILE_NAME}, line \d: .*{reason}.*; mend or delete it"):
         AccountsFile(tmp_path).read()
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     """As after a disk's fault."""
     (tmp_path / FILE_NAME).write_bytes(b"\xff\xfe")
-    with pytest.raises(AccountFault, match="is not UTF-8 text"):
+    with pytest.raises(AccountError, match="is not UTF-8 text"):
         AccountsFile(tmp_path).read()
 
 
@@ -164,7 +164,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(AccountFault, match=r"cannot write .*: No space left on device; mend that"):
+    with pytest.raises(AccountError, match=r"cannot write .*: No space left on device; mend that"):
         accounts.add(parse_account("acme/d2"))
     assert list(accounts.read()) == [D1]
     assert sorted(os.listdir(tmp_path)) == [module.LOCK_NAME, FILE_NAME]
@@ -212,7 +212,7 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "broker"
     folder.mkdir()
     (folder / module.LOCK_NAME).symlink_to(victim)
-    with pytest.raises(AccountFault, match="cannot write"):
+    with pytest.raises(AccountError, match="cannot write"):
         AccountsFile(folder).add(D1)
     assert not victim.exists()
 
@@ -241,9 +241,9 @@ def test_a_plain_user_gives_nothing_away(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_folder_that_cannot_be_made_says_what_to_mend(tmp_path: Path) -> None:
     """Not a traceback."""
     (tmp_path / "file").touch()
-    with pytest.raises(AccountFault, match=r"cannot make .*/file/broker: .*; mend that, .*--broker-state-dir"):
+    with pytest.raises(AccountError, match=r"cannot make .*/file/broker: .*; mend that, .*--broker-state-dir"):
         AccountsFile(tmp_path / "file" / "broker").add(D1)
-    with pytest.raises(AccountFault, match=r"cannot read .*--broker-state-dir"):
+    with pytest.raises(AccountError, match=r"cannot read .*--broker-state-dir"):
         AccountsFile(tmp_path / "file").read()
 
 
@@ -271,7 +271,7 @@ def test_a_device_gets_its_own_topics_of_each_template(
     topics: list[str], account: str, filters: tuple[str, ...]
 ) -> None:
     """No more."""
-    assert Access(TopicMap(topics)).filters(parse_account(account)) == filters
+    assert AclBuilder(TopicMap(topics)).filters(parse_account(account)) == filters
 
 
 @pytest.mark.parametrize(
@@ -287,8 +287,8 @@ def test_a_device_gets_its_own_topics_of_each_template(
 )
 def test_a_device_that_no_template_can_hold_has_no_topics(topics: list[str], account: str) -> None:
     """And is told so."""
-    with pytest.raises(AccountFault, match="no template has a topic for"):
-        Access(TopicMap(topics)).filters(parse_account(account))
+    with pytest.raises(AccountError, match="no template has a topic for"):
+        AclBuilder(TopicMap(topics)).filters(parse_account(account))
 
 
 @pytest.mark.parametrize(
@@ -301,13 +301,13 @@ def test_a_device_that_no_template_can_hold_has_no_topics(topics: list[str], acc
 )
 def test_a_device_whose_topics_another_template_gives_to_others_is_refused(topics: list[str], account: str) -> None:
     """However cleverly its ids are chosen."""
-    with pytest.raises(AccountFault, match="could speak for other devices"):
-        Access(TopicMap(topics)).filters(parse_account(account))
+    with pytest.raises(AccountError, match="could speak for other devices"):
+        AclBuilder(TopicMap(topics)).filters(parse_account(account))
 
 
 def test_such_an_account_is_left_out_of_the_rules() -> None:
     """The others keep theirs."""
-    access = Access(TopicMap(["site/{tenant_id}/{device_id}", "{tenant_id}/{device_id}/{series...}"]))
+    access = AclBuilder(TopicMap(["site/{tenant_id}/{device_id}", "{tenant_id}/{device_id}/{series...}"]))
     text = access.text([Account(TenantId("site"), DeviceId("acme")), D1], free=["hermes"])
     assert text.splitlines() == [
         *("user hermes", "topic readwrite #"),
@@ -317,16 +317,16 @@ def test_such_an_account_is_left_out_of_the_rules() -> None:
 
 def test_hermes_may_read_topics_that_begin_with_a_dollar() -> None:
     """Which # does not match."""
-    text = Access(TopicMap(["$aws/{tenant_id}/{device_id}"])).text([], free=["hermes"])
+    text = AclBuilder(TopicMap(["$aws/{tenant_id}/{device_id}"])).text([], free=["hermes"])
     assert text.splitlines() == ["user hermes", "topic readwrite #", "topic readwrite $aws/+/+"]
 
 
 def test_no_rule_is_longer_than_a_topic_can_be() -> None:
     """The file must be readable to the broker whatever the template."""
     level = "a" * 65_000
-    access = Access(TopicMap([f"{level}/{{tenant_id}}/{{device_id}}"]))
+    access = AclBuilder(TopicMap([f"{level}/{{tenant_id}}/{{device_id}}"]))
     assert access.filters(D1)
-    with pytest.raises(AccountFault, match="no template has a topic"):
+    with pytest.raises(AccountError, match="no template has a topic"):
         access.filters(parse_account("acme/" + "d" * 900))
 
 

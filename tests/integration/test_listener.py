@@ -17,7 +17,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.metrics import Metrics
 from hermes.web import listener
-from hermes.web.listener import ACCEPTED_PER_TURN, Acceptor
+from hermes.web.listener import ACCEPTED_PER_TURN, Listener
 from tests.support.gateways import SECRET, eventually, token
 from tests.support.programs import Program
 
@@ -53,7 +53,7 @@ class Door:
         self.metrics = Metrics()
         self.taken: list[socket.socket] = []
         self.peers: list[Any] = []
-        self.acceptor = Acceptor(listening=[self.listening], take=self._take, metrics=self.metrics)
+        self.acceptor = Listener(listening=[self.listening], take=self._take, metrics=self.metrics)
 
     def _take(self, connection: socket.socket, address: Any) -> None:
         self.taken.append(connection)

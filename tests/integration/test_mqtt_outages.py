@@ -16,7 +16,7 @@ from hermes.delivery.link_state import LinkState
 from hermes.mqtt import connection as connections
 from hermes.mqtt import failures
 from hermes.mqtt.client import MqttClient
-from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
 from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.programs import needs, wait_until
@@ -182,7 +182,7 @@ def test_a_lack_of_files_never_ends_the_thread(tmp_path: Path, monkeypatch: pyte
     assert calls == 2
 
 
-SHORT = LinkOptions(keepalive_s=1)
+SHORT = MqttOptions(keepalive_s=1)
 NOTICED_S = 2 * 1 + 1.0  # twice the keepalive, and something for a busy machine
 
 
@@ -244,7 +244,7 @@ def test_refused_credentials_are_one_error_and_are_tried_until_mended(
     """It says what to mend; when the broker's side is mended, nobody has to restart Hermes."""
     passwords = tmp_path / "passwords"
     passwords.touch(mode=0o600)
-    options = LinkOptions(username="hermes", password="a password")
+    options = MqttOptions(username="hermes", password="a password")
     with (
         mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker,
         site(broker.port, options=options) as here,
@@ -298,7 +298,7 @@ def test_it_works_with_more_than_2000_open_files(tmp_path: Path) -> None:
 
 def test_a_flood_does_not_cost_the_link(tmp_path: Path) -> None:
     """The keepalive is served meanwhile, and all of it arrives."""
-    with mosquitto(tmp_path) as broker, site(broker.port, options=LinkOptions(keepalive_s=3)) as here:
+    with mosquitto(tmp_path) as broker, site(broker.port, options=MqttOptions(keepalive_s=3)) as here:
         here.up()
         for _ in range(3):
             broker.publish_lines(TOPIC, [f"{number}" for number in range(20_000)])
@@ -346,7 +346,7 @@ def test_an_outage_is_counted_while_it_lasts_and_told_at_its_end(
 
 def test_two_links_of_one_client_id_are_one_complaint_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """They send each other away, ever more slowly, and the log is not filled with it."""
-    options = LinkOptions(client_id="hermes-1")
+    options = MqttOptions(client_id="hermes-1")
     with mosquitto(tmp_path) as broker, site(broker.port, options=options) as first:
         first.up()
         with site(broker.port, options=options) as second:

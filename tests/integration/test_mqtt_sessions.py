@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt import MqttOptions
 from tests.support.brokers import CONNECT, Peer, mosquitto, scripted
 from tests.support.programs import wait_until
 from tests.support.proxies import proxy
 from tests.support.sites import TOPIC, site
 
-KEPT = LinkOptions(client_id="gateway1", clean_start=False, session_expiry_s=600, qos=1)
+KEPT = MqttOptions(client_id="gateway1", clean_start=False, session_expiry_s=600, qos=1)
 
 
 def test_a_kept_session_brings_what_was_published_meanwhile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -102,12 +102,12 @@ def test_a_message_of_qos_1_is_acknowledged() -> None:
 @pytest.mark.parametrize(
     ("options", "flags", "properties"),
     [
-        (LinkOptions(), 0b10, b"\x27\0\x20\0\0"),
-        (LinkOptions(receive_maximum=20, keepalive_s=7), 0b10, b"\x21\0\x14\x27\0\x20\0\0"),
+        (MqttOptions(), 0b10, b"\x27\0\x20\0\0"),
+        (MqttOptions(receive_maximum=20, keepalive_s=7), 0b10, b"\x21\0\x14\x27\0\x20\0\0"),
         (KEPT, 0b00, b"\x11\0\0\x02\x58\x27\0\x20\0\0"),
     ],
 )
-def test_the_options_are_in_connect(options: LinkOptions, flags: int, properties: bytes) -> None:
+def test_the_options_are_in_connect(options: MqttOptions, flags: int, properties: bytes) -> None:
     """MQTT 5 §3.1.2: clean start, keepalive, session expiry, receive maximum, maximum packet size."""
     seen: list[bytes] = []
 

@@ -17,7 +17,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.failures import reason
 from hermes.mqtt.net import dial as dialling
-from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.settings.tls import TlsOptions
 from tests.support.brokers import Peer, mosquitto, scripted
@@ -44,14 +44,14 @@ def tls_url(port: int) -> MqttUrl:
     return MqttUrl("127.0.0.1", port, tls=True)
 
 
-def trusting(authority: Authority, shown: Signed | None = None, *alpn: str) -> LinkOptions:
+def trusting(authority: Authority, shown: Signed | None = None, *alpn: str) -> MqttOptions:
     """Options with this authority and, where given, a certificate to show."""
     if shown is None:
-        return LinkOptions(tls=TlsOptions(authority.certificate, alpn=alpn))
-    return LinkOptions(tls=TlsOptions(authority.certificate, shown.certificate, shown.key, alpn))
+        return MqttOptions(tls=TlsOptions(authority.certificate, alpn=alpn))
+    return MqttOptions(tls=TlsOptions(authority.certificate, shown.certificate, shown.key, alpn))
 
 
-def carries_a_burst(here: Site, url: MqttUrl, options: LinkOptions, large_bytes: int = 300_000) -> None:
+def carries_a_burst(here: Site, url: MqttUrl, options: MqttOptions, large_bytes: int = 300_000) -> None:
     """Whatever the layers below have read ahead, nothing is left lying; a large payload goes through both ways."""
     publisher = MqttClient(url, metrics=Metrics(), options=options, backoff=quick())
     publisher.start()
@@ -162,7 +162,7 @@ def test_a_renewed_certificate_holds_from_the_next_connection_on(tmp_path: Path,
     trusted.write_bytes(Authority(tmp_path, "old authority").certificate.read_bytes())
     with (
         mosquitto(tmp_path, *lines) as broker,
-        site(tls_url(broker.port), options=LinkOptions(tls=TlsOptions(trusted))) as here,
+        site(tls_url(broker.port), options=MqttOptions(tls=TlsOptions(trusted))) as here,
     ):
         here.down("not trusted")
         trusted.write_bytes(authority.certificate.read_bytes())
@@ -290,7 +290,7 @@ def test_a_unix_socket_is_a_broker_too(tmp_path: Path) -> None:
         url = parse_mqtt_url(f"unix://{path}")
         wait_until(path.exists)
         with site(url) as here:
-            carries_a_burst(here, url, LinkOptions())
+            carries_a_burst(here, url, MqttOptions())
             broker.stop()
             path.unlink(missing_ok=True)
             here.down("the broker cannot be reached: No such file or directory")
@@ -302,7 +302,7 @@ def test_websockets_carry_a_burst(tmp_path: Path) -> None:
     with mosquitto(tmp_path, f"listener {port} 127.0.0.1", "protocol websockets"):
         url = parse_mqtt_url(f"ws://127.0.0.1:{port}/mqtt")
         with site(url) as here:
-            carries_a_burst(here, url, LinkOptions(), 1_000)  # mosquitto 2.0.11 gets stuck in larger ones, without TLS
+            carries_a_burst(here, url, MqttOptions(), 1_000)  # mosquitto 2.0.11 gets stuck in larger ones, without TLS
 
 
 def test_websockets_over_tls_carry_a_burst(tmp_path: Path, authority: Authority) -> None:

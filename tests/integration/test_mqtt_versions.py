@@ -2,8 +2,8 @@
 
 import pytest
 
-from hermes.mqtt.failures import BrokerRefused, NoAnswer, WrongVersion
-from hermes.mqtt.reconnect import MqttVersion, Versions
+from hermes.mqtt.failures import NoConnack, RefusedByBroker, WrongVersion
+from hermes.mqtt.reconnect import MqttVersion, VersionNegotiator
 from tests.support.brokers import Peer, scripted
 from tests.support.programs import wait_until
 from tests.support.sites import TOPIC, site
@@ -49,12 +49,12 @@ def test_a_broker_that_closes_twice_without_an_answer_is_spoken_to_in_3_1_1() ->
 
 def test_versions_are_remembered() -> None:
     """What has worked is not given up for a broker that restarts, but for one that says no."""
-    versions = Versions()
+    versions = VersionNegotiator()
     versions.learn(None, connected=True)
     for _ in range(5):
-        versions.learn(NoAnswer("closed"), connected=False)
+        versions.learn(NoConnack("closed"), connected=False)
     versions.learn(ConnectionRefusedError(), connected=False)
-    versions.learn(BrokerRefused("credentials"), connected=False)
+    versions.learn(RefusedByBroker("credentials"), connected=False)
     seen = [(versions.current, versions.retry_at_once)]
     for _ in range(2):
         versions.learn(WrongVersion("no"), connected=False)

@@ -173,7 +173,7 @@ def test_close_codes_and_errors_are_documented() -> None:
     text = (DOCS / "protocol.md").read_text()
     source = "".join(path.read_text() for path in (CHECKOUT / "hermes").rglob("*.py"))
     words = set(re.findall(r'Close\(\d+, "(\w+)"', source))
-    words |= set(re.findall(r'ClientFault\("(\w+)"', source))
-    words |= set(re.findall(r'InvalidRequest\([^"]{0,20}"(\w+)"', source))
+    words |= set(re.findall(r'ClientError\("(\w+)"', source))
+    words |= set(re.findall(r'RequestError\([^"]{0,20}"(\w+)"', source))
     assert len(words) > 15
     assert not [word for word in words if f"`{word}" not in text]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from hermes.mqtt.net.buffered_socket import READ_BYTES, ReadAhead
-from hermes.mqtt.paho_client import QuickPaho
+from hermes.mqtt.net.buffered_socket import READ_BYTES, BufferedSocket
+from hermes.mqtt.paho_client import FastPathClient
 from tests.support.brokers import mosquitto
 from tests.support.programs import wait_until
 
@@ -45,7 +45,7 @@ def connected(client: paho.Client) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)
-        client._sock = ReadAhead(theirs)
+        client._sock = BufferedSocket(theirs)
         yield ours
         client._sock = None
 
@@ -58,17 +58,17 @@ def read(client: paho.Client, data: bytes, turns: int) -> tuple[list[Message], M
         messages.append((message._topic, bytes(message.payload), bool(message.retain)))
 
     client.on_message = on_message
-    if isinstance(client, QuickPaho):
-        client.on_plain_message = lambda *message: messages.append(message[:3])
+    if isinstance(client, FastPathClient):
+        client.on_qos0_publish = lambda *message: messages.append(message[:3])
     with connected(client) as wire:
         wire.sendall(data)
         codes = [client.loop_read() for _ in range(turns)]
     return messages, codes[-1]
 
 
-def clients(version: MQTTProtocolVersion) -> tuple[paho.Client, QuickPaho]:
+def clients(version: MQTTProtocolVersion) -> tuple[paho.Client, FastPathClient]:
     """paho's own and ours."""
-    ours = QuickPaho(CallbackAPIVersion.VERSION2, "ours", protocol=version)
+    ours = FastPathClient(CallbackAPIVersion.VERSION2, "ours", protocol=version)
     return paho.Client(CallbackAPIVersion.VERSION2, "theirs", protocol=version), ours
 
 
@@ -115,12 +115,12 @@ def test_malformed_packets_are_left_to_paho(version: MQTTProtocolVersion, body: 
 def test_paho_still_asks_for_both(tmp_path: Path) -> None:
     """Against a real broker: the socket reads ahead, and plain messages come without paho's own object."""
     with mosquitto(tmp_path) as broker:
-        client = QuickPaho(CallbackAPIVersion.VERSION2, "ours", protocol=MQTTProtocolVersion.MQTTv5)
+        client = FastPathClient(CallbackAPIVersion.VERSION2, "ours", protocol=MQTTProtocolVersion.MQTTv5)
         plain: list[Message] = []
-        client.on_plain_message = lambda *message: plain.append(message[:3])
+        client.on_qos0_publish = lambda *message: plain.append(message[:3])
         client.on_message = lambda *_: pytest.fail("a plain message came with paho's object")
         client.connect("127.0.0.1", broker.port)
-        assert isinstance(client.socket(), ReadAhead)
+        assert isinstance(client.socket(), BufferedSocket)
         client.loop_start()
         wait_until(client.is_connected, why="no connection")
         client.subscribe("t")
@@ -138,7 +138,7 @@ class TestReadAhead:
         """Small pieces, larger ones, and more than there are."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            sock = ReadAhead(theirs)
+            sock = BufferedSocket(theirs)
             ours.sendall(bytes(range(200)))
             pieces = [sock.recv(1), sock.recv(3), sock.recv(100), sock.recv(500)]
             assert b"".join(pieces) == bytes(range(200))
@@ -148,7 +148,7 @@ class TestReadAhead:
         """That bytes are at hand."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            sock = ReadAhead(theirs)
+            sock = BufferedSocket(theirs)
             assert sock.pending() == 0
             ours.sendall(b"ab")
             assert sock.recv(1) == b"a"
@@ -161,7 +161,7 @@ class TestReadAhead:
         ours, theirs = socket.socketpair()
         with theirs:
             theirs.setblocking(False)
-            sock = ReadAhead(theirs)
+            sock = BufferedSocket(theirs)
             with pytest.raises(BlockingIOError):
                 sock.recv(1)
             ours.close()
@@ -174,4 +174,4 @@ class TestReadAhead:
         with ours, theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * READ_BYTES)
             ours.sendall(b"x" * (READ_BYTES + 10))
-            assert len(ReadAhead(theirs).recv(READ_BYTES + 10)) == READ_BYTES + 10
+            assert len(BufferedSocket(theirs).recv(READ_BYTES + 10)) == READ_BYTES + 10

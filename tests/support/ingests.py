@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from hermes.delivery.last_values import Snapshot, SnapshotLimits
+from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
-from hermes.ingest.drops import Losses
-from hermes.ingest.ingest import Intake
+from hermes.ingest.drops import DropCounter
+from hermes.ingest.ingest import Ingest
 from hermes.metrics import Metrics
 from hermes.topics.topic_map import TopicMap
 
@@ -18,7 +18,7 @@ def make_intake(
     metrics: Metrics,
     publish: Callable[[DeviceMessage], object],
     tell: Callable[[Status], object] = lambda status: None,
-) -> Intake:
+) -> Ingest:
     """One whose device messages go to ``publish`` and whose statuses go to ``tell``."""
 
     def either(message: DeviceMessage | Status) -> None:
@@ -27,9 +27,9 @@ def make_intake(
         else:
             tell(message)
 
-    return Intake(
+    return Ingest(
         topics=topics,
-        snapshot=Snapshot(limits=SnapshotLimits(), metrics=metrics),
+        snapshot=LastValues(limits=LastValuesLimits(), metrics=metrics),
         publish=either,
-        losses=Losses(metrics),
+        losses=DropCounter(metrics),
     )

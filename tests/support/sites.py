@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 
 from hermes.backoff import Backoff
-from hermes.delivery.link_state import Link, LinkState
+from hermes.delivery.link_state import LinkState, MqttLinkState
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
-from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.support.brokers import Heard
@@ -31,10 +31,10 @@ class Site:
     """What `site` gives."""
 
     def __init__(
-        self, url: MqttUrl, templates: tuple[str, ...], options: LinkOptions, *, subscribes: bool = True
+        self, url: MqttUrl, templates: tuple[str, ...], options: MqttOptions, *, subscribes: bool = True
     ) -> None:
         self.heard = Heard()
-        self.link = Link()
+        self.link = MqttLinkState()
         self.metrics = Metrics()
         self.loop = asyncio.new_event_loop()
         self.topics = TopicMap(templates)
@@ -95,17 +95,17 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(url: MqttUrl | int, *templates: str, options: LinkOptions | None = None) -> Iterator[Site]:
+def site(url: MqttUrl | int, *templates: str, options: MqttOptions | None = None) -> Iterator[Site]:
     """A running link to the broker at this URL, or at this port."""
     where = url if isinstance(url, MqttUrl) else MqttUrl("127.0.0.1", url)
-    with _running(Site(where, templates or ("hermes",), options or LinkOptions())) as here:
+    with _running(Site(where, templates or ("hermes",), options or MqttOptions())) as here:
         yield here
 
 
 @contextlib.contextmanager
 def wanting(port: int) -> Iterator[Site]:
     """One that subscribes only to what is wanted."""
-    with _running(Site(MqttUrl("127.0.0.1", port), ("hermes",), LinkOptions(), subscribes=False)) as here:
+    with _running(Site(MqttUrl("127.0.0.1", port), ("hermes",), MqttOptions(), subscribes=False)) as here:
         yield here
 
 

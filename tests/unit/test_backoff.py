@@ -1,13 +1,13 @@
 """How often the link tries, and how often it says so."""
 
 from hermes.backoff import Backoff
-from hermes.mqtt.log_throttle import Complaints
+from hermes.mqtt.log_throttle import LogThrottle
 
 
 def test_repeated_failures_are_logged_every_ten_minutes() -> None:
     """The first at once, then with the number of tries; another reason at once."""
     now_s = 100.0
-    complaints = Complaints(lambda: now_s)
+    complaints = LogThrottle(lambda: now_s)
     assert complaints.due("refused") == 1
     for _ in range(9):
         now_s += 60

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import orjson
 from google.protobuf.message import DecodeError
 
-from hermes.errors import PayloadFault
+from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 
 METRICS_MAX = 5_000  # of one payload: half of the series that a slow socket may have waiting
@@ -41,15 +41,15 @@ _Cell = Payload.DataSet.DataSetValue | Payload.Template.Parameter | Payload.Prop
 
 
 def parse(payload: bytes) -> Payload:
-    """The payload's fields. Raises `PayloadFault`."""
+    """The payload's fields. Raises `PayloadError`."""
     try:
         parsed = Payload.FromString(payload)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last two by protobuf without its C part
-        raise PayloadFault(f"no Sparkplug B payload: {error}") from None
+        raise PayloadError(f"no Sparkplug B payload: {error}") from None
     if len(parsed.metrics) > METRICS_MAX:
-        raise PayloadFault(f"{len(parsed.metrics)} metrics are over {METRICS_MAX}")
+        raise PayloadError(f"{len(parsed.metrics)} metrics are over {METRICS_MAX}")
     if any(isinstance(metric.name, bytes) for metric in parsed.metrics):  # what protobuf makes of a bad text
-        raise PayloadFault("the name of a metric is not UTF-8")
+        raise PayloadError("the name of a metric is not UTF-8")
     return parsed
 
 
@@ -61,12 +61,12 @@ class MetricReader:
 
     def data(self, metric: Payload.Metric, *, datatype: int, timestamp_ms: int) -> bytes:
         """The JSON text of a metric's object. Type and time are what its birth and its payload say where it is silent
-        itself; 0 where nobody does. Raises `PayloadFault`.
+        itself; 0 where nobody does. Raises `PayloadError`.
         """
         try:
             return orjson.dumps(self._object(metric, datatype, timestamp_ms, 0))
         except TypeError:  # where a text should be, protobuf gives bytes
-            raise PayloadFault("a text of the payload is not UTF-8") from None
+            raise PayloadError("a text of the payload is not UTF-8") from None
 
     def _object(self, metric: Payload.Metric, datatype: int, timestamp_ms: int, depth: int) -> dict[str, object]:
         found: dict[str, object] = {"value": self._value(metric, datatype, depth)}
@@ -182,11 +182,11 @@ class MetricReader:
     def _take(self, count: int) -> None:
         self._values_left -= count
         if self._values_left < 0:
-            raise PayloadFault(f"the payload holds more than {VALUES_MAX} values")
+            raise PayloadError(f"the payload holds more than {VALUES_MAX} values")
 
     def _descend(self, depth: int) -> None:
         if depth > DEPTH_MAX:
-            raise PayloadFault(f"templates or property sets are nested more than {DEPTH_MAX} deep")
+            raise PayloadError(f"templates or property sets are nested more than {DEPTH_MAX} deep")
 
 
 def scalar(field: str, value: object, datatype: int) -> object:
@@ -196,7 +196,7 @@ def scalar(field: str, value: object, datatype: int) -> object:
     if isinstance(value, int):
         return _integer(value, _FIELD_BITS[field], datatype)
     if isinstance(value, bytes):
-        raise PayloadFault("a text of the payload is not UTF-8")
+        raise PayloadError("a text of the payload is not UTF-8")
     return _shortest(value) if field == "float_value" and isinstance(value, float) else value
 
 

@@ -26,7 +26,7 @@ class NodeKey(NamedTuple):
     edge: str
 
 
-class Vocabulary(NamedTuple):
+class MetricDefinitions(NamedTuple):
     """What a birth taught: each metric's type by its name, and names by alias, None where two metrics claimed it."""
 
     types: dict[str, int]
@@ -38,10 +38,10 @@ class Vocabulary(NamedTuple):
         return METRIC_BYTES * len(self.types) + sum(map(len, self.types))
 
 
-NO_VOCABULARY = Vocabulary({}, {})
+NO_VOCABULARY = MetricDefinitions({}, {})
 
 
-def vocabulary_of(metrics: Iterable[Payload.Metric]) -> Vocabulary:
+def vocabulary_of(metrics: Iterable[Payload.Metric]) -> MetricDefinitions:
     """What these metrics of a birth teach."""
     types: dict[str, int] = {}
     aliases: dict[int, str | None] = {}
@@ -53,16 +53,16 @@ def vocabulary_of(metrics: Iterable[Payload.Metric]) -> Vocabulary:
         if metric.HasField("alias"):
             alias = metric.alias
             aliases[alias] = name if aliases.get(alias, name) == name else None
-    return Vocabulary(types, aliases)
+    return MetricDefinitions(types, aliases)
 
 
 @dataclass(slots=True)
-class Source:
+class Publisher:
     """Who sends metrics: an edge node itself or one of its devices, by the ids that browsers know it by."""
 
     tenant_id: TenantId
     device_id: DeviceId
-    vocabulary: Vocabulary
+    vocabulary: MetricDefinitions
 
     @property
     def size_bytes(self) -> int:
@@ -78,8 +78,8 @@ class EdgeNode:
     and have yet to follow. ``stale`` says that something was missed, and only a birth can mend it.
     """
 
-    own: Source | None = None
-    devices: dict[str, Source] = field(default_factory=dict)
+    own: Publisher | None = None
+    devices: dict[str, Publisher] = field(default_factory=dict)
     awaited: set[str] = field(default_factory=set)
     bd_seq: int | None = None
     seq: int | None = None
@@ -87,7 +87,7 @@ class EdgeNode:
     size_bytes: int = SOURCE_BYTES
     counted_bytes: int = 0
 
-    def begin(self, own: Source, *, bd_seq: int | None, seq: int | None) -> list[Source]:
+    def begin(self, own: Publisher, *, bd_seq: int | None, seq: int | None) -> list[Publisher]:
         """It is born, or born again. Returns the devices that are not there any more: all of them where the session is
         another than before; else none yet, see `overdue`.
         """
@@ -96,13 +96,13 @@ class EdgeNode:
         kept = {} if another else self.devices
         self.end()
         for name, device in kept.items():
-            self.put(name, Source(device.tenant_id, device.device_id, NO_VOCABULARY))
+            self.put(name, Publisher(device.tenant_id, device.device_id, NO_VOCABULARY))
         self.awaited = set(kept)
         self.own, self.bd_seq, self.seq, self.stale = own, bd_seq, seq, False
         self.size_bytes += own.size_bytes
         return gone
 
-    def end(self) -> list[Source]:
+    def end(self) -> list[Publisher]:
         """It is dead. Returns the devices that were there."""
         gone = list(self.devices.values())
         self.own = self.bd_seq = self.seq = None
@@ -110,7 +110,7 @@ class EdgeNode:
         self.size_bytes = SOURCE_BYTES
         return gone
 
-    def put(self, name: str, device: Source) -> None:
+    def put(self, name: str, device: Publisher) -> None:
         """A device is born."""
         self.remove(name)
         self.devices[name] = device
@@ -123,7 +123,7 @@ class EdgeNode:
         if device is not None:
             self.size_bytes -= device.size_bytes
 
-    def overdue(self) -> list[Source]:
+    def overdue(self) -> list[Publisher]:
         """The devices that did not follow their node's new birth though it sends data already. In Sparkplug 3.0.0 all
         DBIRTHs come right after the NBIRTH and before any data, so these are not there any more.
         """

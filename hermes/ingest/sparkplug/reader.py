@@ -15,9 +15,9 @@ from hermes.ingest.sparkplug.nodes import (
     MEMORY_MAX_BYTES,
     NO_VOCABULARY,
     EdgeNodes,
+    MetricDefinitions,
     NodeKey,
-    Source,
-    Vocabulary,
+    Publisher,
     vocabulary_of,
 )
 from hermes.ingest.sparkplug.rebirth import Rebirths
@@ -31,11 +31,11 @@ CONTROLS = ("Node Control/", "Device Control/")
 SILENT_S = 30.0  # a node that is asked for its births and says nothing for so long is not there
 SIGNED_FROM = 128  # from here on an integer without a type may mean a negative one
 
-_Told = list[DeviceMessage | DeviceStatus]
+Updates = list[DeviceMessage | DeviceStatus]
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class SparkplugMessage:
     """A message of an edge node, parsed, and whose it is to Hermes."""
 
     topic: str
@@ -48,6 +48,7 @@ class _Said:
 
     @property
     def seq(self) -> int | None:
+        """The sequence number, 0 to 255, if the payload has one."""
         return self.payload.seq if self.payload.HasField("seq") else None
 
     @property
@@ -58,10 +59,11 @@ class _Said:
                 return metric.int_value if metric.HasField("int_value") else metric.long_value
         return None
 
-    def source(self, vocabulary: Vocabulary) -> Source:
-        return Source(self.tenant_id, self.device_id, vocabulary)
+    def publisher(self, vocabulary: MetricDefinitions) -> Publisher:
+        """Return the publisher of this message with these metric definitions."""
+        return Publisher(self.tenant_id, self.device_id, vocabulary)
 
-    def status(self, online: bool, source: Source | None = None) -> DeviceStatus:
+    def status(self, online: bool, source: Publisher | None = None) -> DeviceStatus:
         """That it, or another source, came or went."""
         tenant_id, device_id = (source.tenant_id, source.device_id) if source else (self.tenant_id, self.device_id)
         return DeviceStatus(tenant_id, device_id, online, None if self.retained else self.timestamp_ms)
@@ -121,13 +123,13 @@ class Sparkplug:
         retained: bool,
         timestamp_ms: int,
     ) -> Sequence[DeviceMessage | DeviceStatus]:
-        """The values and changes of presence that one message tells, changes first. Raises `PayloadFault`, and then
+        """The values and changes of presence that one message tells, changes first. Raises `PayloadError`, and then
         has learned nothing from it.
         """
         kind = read_topic(topic)
         if kind is None or not payload:  # an empty one takes a retained message back
             return ()
-        said = _Said(topic, kind, parse(payload), tenant_id, device_id, retained, timestamp_ms)
+        said = SparkplugMessage(topic, kind, parse(payload), tenant_id, device_id, retained, timestamp_ms)
         if retained:
             return self._kept(said)
         self._unheard.pop(kind.node, None)
@@ -143,24 +145,24 @@ class Sparkplug:
             case _:
                 return self._data(said)
 
-    def _node_born(self, said: _Said) -> _Told:
+    def _node_born(self, said: SparkplugMessage) -> Updates:
         vocabulary = vocabulary_of(said.payload.metrics)
         values, _ = self._values(said, vocabulary)
         node = self._nodes.heard(said.kind.node)
-        gone = node.begin(said.source(vocabulary), bd_seq=said.bd_seq, seq=said.seq)
+        gone = node.begin(said.publisher(vocabulary), bd_seq=said.bd_seq, seq=said.seq)
         self._nodes.settle(node)
         return [said.status(True), *(said.status(False, device) for device in gone), *values]
 
-    def _device_born(self, said: _Said) -> _Told:
+    def _device_born(self, said: SparkplugMessage) -> Updates:
         vocabulary = vocabulary_of(said.payload.metrics)
         values, _ = self._values(said, vocabulary)
         node = self._nodes.heard(said.kind.node)
         self._follow(said)
-        node.put(said.kind.device, said.source(vocabulary))
+        node.put(said.kind.device, said.publisher(vocabulary))
         self._nodes.settle(node)
         return [said.status(True), *values]
 
-    def _data(self, said: _Said) -> _Told:
+    def _data(self, said: SparkplugMessage) -> Updates:
         node = self._nodes.heard(said.kind.node)
         source = node.devices.get(said.kind.device) if said.kind.device else node.own
         source_is_late = said.kind.device in node.awaited
@@ -171,7 +173,7 @@ class Sparkplug:
         self._nodes.settle(node)
         return [*(said.status(False, device) for device in gone), *values]
 
-    def _node_dead(self, said: _Said) -> _Told:
+    def _node_dead(self, said: SparkplugMessage) -> Updates:
         node = self._nodes.get(said.kind.node)
         if node is None:
             return [said.status(False)]
@@ -181,21 +183,21 @@ class Sparkplug:
         self._nodes.settle(node)
         return [said.status(False), *(said.status(False, device) for device in gone)]
 
-    def _device_dead(self, said: _Said) -> _Told:
+    def _device_dead(self, said: SparkplugMessage) -> Updates:
         node = self._nodes.heard(said.kind.node)
         node.remove(said.kind.device)
         self._follow(said)
         self._nodes.settle(node)
         return [said.status(False)]
 
-    def _kept(self, said: _Said) -> _Told:
+    def _kept(self, said: SparkplugMessage) -> Updates:
         """What the broker had kept, against the specification: values of some time or other. A birth says nothing of
         today's aliases, and as little as a death of who is there now.
         """
         values, _ = self._values(said, vocabulary_of(said.payload.metrics))
         return [] if said.kind.kind.endswith("DEATH") else list(values)
 
-    def _follow(self, said: _Said) -> None:
+    def _follow(self, said: SparkplugMessage) -> None:
         """Take the message's place in its node's order, and ask for births where anything was missed."""
         node = self._nodes.heard(said.kind.node)
         if not node.follow(said.seq):
@@ -204,10 +206,10 @@ class Sparkplug:
         if node.stale or node.own is None:
             self._rebirths.ask(said.kind.node, timestamp_ms=said.timestamp_ms)
 
-    def _values(self, said: _Said, vocabulary: Vocabulary) -> tuple[_Told, bool]:
+    def _values(self, said: SparkplugMessage, vocabulary: MetricDefinitions) -> tuple[Updates, bool]:
         """The metrics' messages, and whether a new birth could give a meaning to those that are withheld."""
         reader = MetricReader()
-        told: _Told = []
+        told: Updates = []
         understood = True
         for metric in said.payload.metrics:
             name = metric.name or vocabulary.aliases.get(metric.alias, "")
@@ -221,7 +223,7 @@ class Sparkplug:
         return told, understood
 
     def _message(
-        self, said: _Said, metric: Payload.Metric, name: str, reader: MetricReader, datatype: int
+        self, said: SparkplugMessage, metric: Payload.Metric, name: str, reader: MetricReader, datatype: int
     ) -> DeviceMessage:
         return DeviceMessage(
             tenant_id=said.tenant_id,
@@ -235,7 +237,7 @@ class Sparkplug:
         )
 
 
-def _is_ambiguous(metric: Payload.Metric, name: str, vocabulary: Vocabulary) -> bool:
+def _is_ambiguous(metric: Payload.Metric, name: str, vocabulary: MetricDefinitions) -> bool:
     """Whether only the missing birth tells if this integer is a large one or a negative one."""
     untyped = not metric.datatype and name not in vocabulary.types
     return untyped and max(metric.int_value, metric.long_value) >= SIGNED_FROM

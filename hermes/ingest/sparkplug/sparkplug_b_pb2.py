@@ -1,8 +1,8 @@
 """The devices' door: the classes of ``sparkplug_b.proto``, made at import of what ``make proto`` compiled.
 
 ``sparkplug_b.desc`` is the compiled file, ``sparkplug_b_pb2.pyi`` has the classes' types. Only public calls of protobuf
-are used, which all its versions since 4.22 have. Refused: the module that protoc writes, which works with protobuf of
-its own major version and the next one, and no other.
+are used, which all its versions since 4.22 have. Refused: the module that protoc writes, which works with
+protobuf of its own major version and the next one, and no other.
 """
 
 from importlib import resources

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from hermes.errors import PayloadFault
+from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.nodes import NodeKey
 from hermes.topics.template import ID_MAX_CHARS
 
@@ -22,7 +22,7 @@ class SparkplugTopic(NamedTuple):
 
 def read_topic(topic: str) -> SparkplugTopic | None:
     """None for what is not said by an edge node: commands to it, and the ``STATE`` of host applications. Raises
-    `PayloadFault` where it is no topic of Sparkplug B.
+    `PayloadError` where it is no topic of Sparkplug B.
     """
     parts = topic.split("/")
     if parts[0] == "STATE" or parts[:2] == [NAMESPACE, "STATE"]:
@@ -33,7 +33,7 @@ def read_topic(topic: str) -> SparkplugTopic | None:
             return None
         if kind in (OF_DEVICES if rest else OF_NODES):
             return SparkplugTopic(kind, NodeKey(group, edge), rest[0] if rest else "")
-    raise PayloadFault(f"{topic[:200]!r} is no topic of Sparkplug B")
+    raise PayloadError(f"{topic[:200]!r} is no topic of Sparkplug B")
 
 
 def rebirth_topic(node: NodeKey) -> str:

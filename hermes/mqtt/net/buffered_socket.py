@@ -20,7 +20,7 @@ class OversizedPacket(OSError):
     """The other side announced more than we are willing to hold."""
 
 
-class ReadAhead:
+class BufferedSocket:
     """A connected socket whose small reads are served from one large one; everything else is the socket's own.
 
     ``sock`` is a TCP, Unix or TLS socket, or a `WebSocket` over one.

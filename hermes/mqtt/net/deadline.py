@@ -5,13 +5,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from hermes.mqtt.failures import Stopped
+from hermes.mqtt.failures import Cancelled
 from hermes.mqtt.net.waker import Waker
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
-class Patience:
+class Deadline:
     """What the thread may wait for while it opens a connection. ``clock`` gives monotonic seconds."""
 
     def __init__(self, *, waker: Waker, stopping: threading.Event, clock: Callable[[], float]) -> None:
@@ -30,7 +30,7 @@ class Patience:
         return self._deadline_s - self._clock()
 
     def wait(self, sock: Any, events: int, until_s: float | None = None) -> None:
-        """Until the socket can be read or written. Raises TimeoutError, or `Stopped`.
+        """Until the socket can be read or written. Raises TimeoutError, or `Cancelled`.
 
         ``until_s`` is how much of the time may be left at the end, for what comes after.
         """
@@ -39,7 +39,7 @@ class Patience:
             selector.register(self._waker.receiver, selectors.EVENT_READ)
             while True:
                 if self._stopping.is_set():
-                    raise Stopped("stopped")
+                    raise Cancelled("stopped")
                 left_s = self.left_s - (until_s or 0)
                 if left_s <= 0:
                     raise TimeoutError("timed out")

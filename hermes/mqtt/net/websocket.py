@@ -11,8 +11,8 @@ import ssl
 from email.parser import BytesParser
 from typing import Any, NamedTuple, Self
 
-from hermes.mqtt.failures import BrokerRefused, Lost
-from hermes.mqtt.net.deadline import READ, WRITE, Patience
+from hermes.mqtt.failures import ConnectionFailure, RefusedByBroker
+from hermes.mqtt.net.deadline import READ, WRITE, Deadline
 from hermes.settings.mqtt_url import MqttUrl
 
 ANSWER_MAX_BYTES = 16_384
@@ -43,11 +43,14 @@ class WebSocket:
         self._pong = b""
 
     @classmethod
-    def open(cls, sock: Any, url: MqttUrl, patience: Patience) -> Self:
-        """Ask for the upgrade. Raises `Lost` that says what was answered instead, OSError, or `Stopped`."""
+    def open(cls, sock: Any, url: MqttUrl, deadline: Deadline) -> Self:
+        """Ask for the upgrade.
+
+        Raises `ConnectionFailure` that names the answer that came instead, OSError, or `Cancelled`.
+        """
         key = base64.b64encode(os.urandom(16))
-        _send_all(sock, _request(url, key), patience)
-        head, rest = _read_answer(sock, patience)
+        _send_all(sock, _request(url, key), deadline)
+        head, rest = _read_answer(sock, deadline)
         _check_answer(head, key, url)
         return cls(sock, rest)
 
@@ -174,30 +177,32 @@ def _request(url: MqttUrl, key: bytes) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-def _send_all(sock: Any, data: bytes, patience: Patience) -> None:
+def _send_all(sock: Any, data: bytes, deadline: Deadline) -> None:
     while data:
         try:
             data = data[sock.send(data) :]
         except (BlockingIOError, ssl.SSLWantWriteError):
-            patience.wait(sock, WRITE)
+            deadline.wait(sock, WRITE)
         except ssl.SSLWantReadError:
-            patience.wait(sock, READ)
+            deadline.wait(sock, READ)
 
 
-def _read_answer(sock: Any, patience: Patience) -> tuple[bytes, bytes]:
+def _read_answer(sock: Any, deadline: Deadline) -> tuple[bytes, bytes]:
     """The answer's head, and what came after it."""
     data = b""
     while b"\r\n\r\n" not in data:
         try:
             chunk = sock.recv(4_096)
         except (BlockingIOError, ssl.SSLWantReadError):
-            patience.wait(sock, READ)
+            deadline.wait(sock, READ)
             continue
         data += chunk
         if not data.startswith(b"HTTP/"[: len(data)]) or len(data) > ANSWER_MAX_BYTES:
-            raise Lost("what answers there is no WebSocket: look at the port, and at wss:// for ws://")
+            raise ConnectionFailure("what answers there is no WebSocket: look at the port, and at wss:// for ws://")
         if not chunk:
-            raise Lost("the broker closed the connection during the WebSocket handshake: does this port offer one?")
+            raise ConnectionFailure(
+                "the broker closed the connection during the WebSocket handshake: does this port offer one?"
+            )
     head, _, rest = data.partition(b"\r\n\r\n")
     return head, rest
 
@@ -206,13 +211,13 @@ def _check_answer(head: bytes, key: bytes, url: MqttUrl) -> None:
     status, _, fields = head.partition(b"\r\n")
     code, _, text = status.decode("latin-1").partition(" ")[2].partition(" ")
     if code != "101":
-        raise BrokerRefused(
+        raise RefusedByBroker(
             f"the broker's HTTP server answered {code} {text[:60]!r} to a WebSocket on {url.path}: "
             "look at the URL's path"
         )
     headers = BytesParser().parsebytes(fields + b"\r\n\r\n", headersonly=True)
     expected = base64.b64encode(hashlib.sha1(key + _GUID).digest()).decode()  # noqa: S324 - as RFC 6455 §4.1 has it
     if headers.get("Sec-WebSocket-Accept", "").strip() != expected:
-        raise Lost("the WebSocket handshake was answered for another request: look for a cache in between")
+        raise ConnectionFailure("the WebSocket handshake was answered for another request: look for a cache in between")
     if headers.get("Sec-WebSocket-Protocol", "mqtt").strip() != "mqtt":
-        raise BrokerRefused("the WebSocket there does not speak MQTT: look at the URL's port and path")
+        raise RefusedByBroker("the WebSocket there does not speak MQTT: look at the URL's port and path")

@@ -20,14 +20,14 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from hermes.auth.principal import Principal
-from hermes.auth.tokens import Authenticator
+from hermes.auth.tokens import TokenVerifier
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.client_actions import Ack, Action, Ping, Refresh, parse_action
 from hermes.delivery.frames import reply
 from hermes.delivery.hub import Hub
-from hermes.delivery.last_values import Remembered, Snapshot
-from hermes.delivery.link_state import Link
+from hermes.delivery.last_values import LastValue, LastValues
+from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.messages import LinkStatus
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.reconnect_delay import retry_ms
@@ -41,16 +41,16 @@ from hermes.errors import (
     SERVER_FULL,
     STOPPING,
     TOO_MANY_ERRORS,
-    ClientFault,
+    ClientError,
     Close,
-    Refused,
+    SocketRejected,
 )
 from hermes.metrics import Metrics
 from hermes.web import credentials
 from hermes.web.sockets.deflate import SharedDeflateProtocol, acceptable_offer
 from hermes.web.sockets.transport import WebSocketTransport
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MESSAGE_MAX_BYTES = 65_536
 DISCARD_MAX_BYTES = 1_048_576  # read and thrown away, so that the 1009 arrives; beyond it Tornado cuts
@@ -59,7 +59,7 @@ ERRORS_WINDOW_S = 10.0
 
 
 @dataclass(slots=True)
-class Occupancy:
+class SocketLimit:
     """How many sockets there are, refused ones that are still closing included, and how many may be."""
 
     limit: int
@@ -76,12 +76,12 @@ class Occupancy:
 class SocketContext:
     """The shared objects that every socket works with."""
 
-    authenticator: Authenticator
+    authenticator: TokenVerifier
     hub: Hub
     metrics: Metrics
-    occupancy: Occupancy
-    snapshot: Snapshot
-    link: Link
+    occupancy: SocketLimit
+    snapshot: LastValues
+    link: MqttLinkState
     limits: OutboxLimits
     origins: frozenset[str]
     compress: bool
@@ -104,7 +104,7 @@ class SocketHandler(WebSocketHandler):
         self._errors: deque[float] | None = None  # made at the first: most clients never err
 
     def audience(self, principal: Principal) -> Iterable[Channel]:
-        """The channels of this route for this principal; raises `Refused` where it may not be open to them."""
+        """The channels of this route for this principal; raises `SocketRejected` where it may not be open to them."""
         raise NotImplementedError
 
     # -- the handshake ------------------------------------------------------------------------------------------
@@ -149,18 +149,18 @@ class SocketHandler(WebSocketHandler):
         self._count_in()
         try:
             self._admit()
-        except Refused as refusal:
+        except SocketRejected as refusal:
             self._refuse(refusal)
         except Exception:
-            log.exception("%s: open failed", self.route)
+            logger.exception("%s: open failed", self.route)
             self._close(INTERNAL_ERROR)
 
     def _admit(self) -> None:
         context = self.context
         if context.occupancy.stopping:
-            raise Refused(STOPPING)
+            raise SocketRejected(STOPPING)
         if context.occupancy.over:
-            raise Refused(SERVER_FULL)
+            raise SocketRejected(SERVER_FULL)
         principal = context.authenticator.principal(credentials.token(self.request))
         audience = self.audience(principal)
         session = Session(
@@ -169,10 +169,10 @@ class SocketHandler(WebSocketHandler):
         replay = self.hear(session, audience)
         self._session = session
         context.metrics.sockets_open.labels(self.route).inc()
-        log.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
+        logger.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
         session.replay(replay)
 
-    def hear(self, session: Session, audience: Iterable[Channel]) -> list[Remembered]:
+    def hear(self, session: Session, audience: Iterable[Channel]) -> list[LastValue]:
         """Let the session hear this audience; what it should be told of what is new to it. One turn of the loop: what
         is published from here on is live.
         """
@@ -180,7 +180,7 @@ class SocketHandler(WebSocketHandler):
         fresh = self.context.hub.subscribe(session, audience)
         replay = [] if self._declines_snapshot else self.context.snapshot.of(fresh)
         if channels.LINK in fresh and link.is_down:
-            replay.append(Remembered(LinkStatus(up=False, since_ms=link.changed_ms)))
+            replay.append(LastValue(LinkStatus(up=False, since_ms=link.changed_ms)))
         return replay
 
     @property
@@ -195,9 +195,9 @@ class SocketHandler(WebSocketHandler):
         if self._session is not None:
             self._session.drained()
 
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: SocketRejected) -> None:
         self.context.metrics.sockets_refused.labels(refusal.close.word).inc()
-        log.info("%s: refused from %s: %s", self.route, self.request.remote_ip, refusal)
+        logger.info("%s: refused from %s: %s", self.route, self.request.remote_ip, refusal)
         self._close(refusal.close)
 
     @property
@@ -215,13 +215,13 @@ class SocketHandler(WebSocketHandler):
             return
         try:
             self._act(session, _acceptable(message))
-        except ClientFault as fault:
+        except ClientError as fault:
             self._answer_fault(session, fault)
-        except Refused as refusal:
-            log.info("%s: user %s: %s", self.route, session.principal.user_id, refusal)
+        except SocketRejected as refusal:
+            logger.info("%s: user %s: %s", self.route, session.principal.user_id, refusal)
             session.close(refusal.close)
         except Exception:
-            log.exception("%s: a frame of user %s failed", self.route, session.principal.user_id)
+            logger.exception("%s: a frame of user %s failed", self.route, session.principal.user_id)
             session.close(INTERNAL_ERROR)
 
     def _act(self, session: Session, text: str) -> None:
@@ -231,24 +231,24 @@ class SocketHandler(WebSocketHandler):
             case Ping(echo):
                 self.answer(session, echo | {"action": "pong"})
             case Ack(notification_id):
-                log.debug("%s: user %s acknowledged %s", self.route, session.principal.user_id, notification_id)
+                logger.debug("%s: user %s acknowledged %s", self.route, session.principal.user_id, notification_id)
             case Refresh(token):
                 self._refresh(session, token)
             case _:
                 self.narrow(session, action)
 
     def answer(self, session: Session, fields: dict[str, Any]) -> None:
-        """Send the answer to one action; raises `ClientFault` where it cannot be printed."""
+        """Send the answer to one action; raises `ClientError` where it cannot be printed."""
         try:
             frame = reply(fields)
         except orjson.JSONEncodeError:
-            raise ClientFault("invalid", "the values to echo are nested too deeply") from None
+            raise ClientError("invalid", "the values to echo are nested too deeply") from None
         session.send(frame)
 
     def _refresh(self, session: Session, token: str) -> None:
         principal = self.context.authenticator.principal(token)
         if principal.user_id != session.principal.user_id:
-            raise Refused(FORBIDDEN, "the new token is another user's")
+            raise SocketRejected(FORBIDDEN, "the new token is another user's")
         audience = self.audience(principal)
         session.principal = principal
         replay = self.hear(session, audience)
@@ -260,16 +260,16 @@ class SocketHandler(WebSocketHandler):
         session.replay(replay)
 
     def narrow(self, session: Session, action: Action) -> None:
-        """``subscribe`` or ``unsubscribe``; raises `ClientFault` on all routes but one."""
-        raise ClientFault("not_here", "subscribe and unsubscribe are for /ws only")
+        """``subscribe`` or ``unsubscribe``; raises `ClientError` on all routes but one."""
+        raise ClientError("not_here", "subscribe and unsubscribe are for /ws only")
 
-    def _answer_fault(self, session: Session, fault: ClientFault) -> None:
+    def _answer_fault(self, session: Session, fault: ClientError) -> None:
         now = asyncio.get_running_loop().time()
         if self._errors is None:
             self._errors = deque(maxlen=ERRORS_MAX)
         self._errors.append(now)
         if len(self._errors) == ERRORS_MAX and now - self._errors[0] < ERRORS_WINDOW_S:
-            log.info(
+            logger.info(
                 "%s: user %s: too many errors, the last: %s",
                 self.route,
                 session.principal.user_id,
@@ -294,9 +294,9 @@ class SocketHandler(WebSocketHandler):
         would show the URL, and with it the token.
         """
         if isinstance(value, zlib.error | HTTPError):
-            log.info("%s: from %s: %s", self.route, self.request.remote_ip, value)
+            logger.info("%s: from %s: %s", self.route, self.request.remote_ip, value)
         else:
-            log.error("%s: failed", self.route, exc_info=(typ, value, tb))  # type: ignore[arg-type]
+            logger.error("%s: failed", self.route, exc_info=(typ, value, tb))  # type: ignore[arg-type]
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -321,7 +321,7 @@ class SocketHandler(WebSocketHandler):
         self.context.metrics.sockets_open.labels(self.route).dec()
         code, reason = session.ended or (self.close_code or 1006, self.close_reason or "")
         self.context.metrics.sockets_closed.labels(str(code) if code in CODES else "other").inc()
-        log.info(
+        logger.info(
             "%s: closed for user %s: %s %s",
             self.route,
             session.principal.user_id,
@@ -331,9 +331,9 @@ class SocketHandler(WebSocketHandler):
 
 
 def _acceptable(message: str | bytes) -> str:
-    """The text of a client's frame; raises `Refused` for binary ones and for those that are too big."""
+    """The text of a client's frame; raises `SocketRejected` for binary ones and for those that are too big."""
     if isinstance(message, bytes):
-        raise Refused(BINARY_NOT_SUPPORTED)
+        raise SocketRejected(BINARY_NOT_SUPPORTED)
     if len(message) * 4 > MESSAGE_MAX_BYTES and len(message.encode()) > MESSAGE_MAX_BYTES:
-        raise Refused(MESSAGE_TOO_BIG)
+        raise SocketRejected(MESSAGE_TOO_BIG)
     return message

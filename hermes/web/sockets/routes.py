@@ -9,7 +9,7 @@ from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.client_actions import Action, Subscribe, Unsubscribe
 from hermes.delivery.session import Session
-from hermes.errors import ClientFault
+from hermes.errors import ClientError
 from hermes.ids import DeviceId, TenantId
 from hermes.web.sockets.handler import SocketContext, SocketHandler
 
@@ -62,7 +62,7 @@ class DeviceSocket(SocketHandler):
         return (channels.device(tenant_id, device_id), channels.LINK)
 
 
-class LegacySocket(SocketHandler):
+class CombinedSocket(SocketHandler):
     """``/ws``: the tenant's device data and broadcasts, and the user's notifications."""
 
     __slots__ = ("_devices", "_devices_bytes")
@@ -104,8 +104,8 @@ class LegacySocket(SocketHandler):
     def _name(self, device_id: DeviceId) -> None:
         size_bytes = len(orjson.dumps(device_id)) + 1  # as it stands in the answer, with a comma
         if len(self._devices) >= DEVICES_MAX:
-            raise ClientFault("invalid", f"at most {DEVICES_MAX} devices can be named")
+            raise ClientError("invalid", f"at most {DEVICES_MAX} devices can be named")
         if self._devices_bytes + size_bytes > DEVICES_MAX_BYTES:
-            raise ClientFault("invalid", f"the devices' names take more than {DEVICES_MAX_BYTES} bytes in all")
+            raise ClientError("invalid", f"the devices' names take more than {DEVICES_MAX_BYTES} bytes in all")
         self._devices[device_id] = size_bytes
         self._devices_bytes += size_bytes

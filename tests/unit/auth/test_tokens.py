@@ -7,8 +7,8 @@ import pytest
 
 from hermes.auth.api_keys import ApiKeys
 from hermes.auth.principal import Principal, check_requested_tenant, check_tenant, device_tenant
-from hermes.auth.tokens import Authenticator, TokenMint
-from hermes.errors import FORBIDDEN, TOKEN_EXPIRED, TOKEN_INVALID, Refused
+from hermes.auth.tokens import TokenSigner, TokenVerifier
+from hermes.errors import FORBIDDEN, TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
 from hermes.ids import TenantId, UserId
 from tests.support.fakes import FakeClock
 from tests.support.gateways import SECRET, token
@@ -18,7 +18,7 @@ NOW_S = FakeClock().now_s
 
 def principal(text: str, **rules: str) -> Principal:
     """Checked by the fake clock."""
-    return Authenticator(
+    return TokenVerifier(
         secret=SECRET, clock=FakeClock(), issuer=rules.get("issuer"), audience=rules.get("audience")
     ).principal(text)
 
@@ -60,7 +60,7 @@ def test_only_true_makes_a_superuser(value: object) -> None:
 )
 def test_a_faulty_claim_is_refused(claims: dict[str, object], close: object) -> None:
     """Expired is said apart from invalid; there is no leeway."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(SocketRejected) as refused:
         principal(token(**claims))  # type: ignore[arg-type]
     assert refused.value.close is close
 
@@ -68,7 +68,7 @@ def test_a_faulty_claim_is_refused(claims: dict[str, object], close: object) -> 
 def test_a_null_expiry_is_no_expiry_claim() -> None:
     """It is refused rather than taken for a token that lasts for ever."""
     text = jwt.encode({"user_id": "1", "username": "ana", "exp": None}, SECRET, "HS256")
-    with pytest.raises(Refused):
+    with pytest.raises(SocketRejected):
         principal(text)
 
 
@@ -77,7 +77,7 @@ def test_rubbish_is_refused_not_raised(part: str) -> None:
     """Whatever a token's parts hold, also with the right signature."""
     signed = jwt.api_jws.encode(part.encode(), SECRET, "HS256")
     for text in (signed, part, f"{part}.{part}.{part}", signed[:-2]):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(SocketRejected) as refused:
             principal(text)
         assert refused.value.close is TOKEN_INVALID
 
@@ -88,16 +88,16 @@ def test_issuer_and_audience_are_checked_only_when_set() -> None:
     assert principal(stamped).user_id == "123"
     assert principal(stamped, issuer="us", audience="them").user_id == "123"
     for rules in ({"issuer": "you"}, {"audience": "you"}):
-        with pytest.raises(Refused):
+        with pytest.raises(SocketRejected):
             principal(stamped, **rules)
-    with pytest.raises(Refused):
+    with pytest.raises(SocketRejected):
         principal(token(), issuer="us")
 
 
 def test_minted_tokens_pass_the_same_rules() -> None:
     """The claim's name, issuer and audience are the settings'."""
-    mint = TokenMint(SECRET, claim_tenant="org", issuer="us", audience="them")
-    authenticator = Authenticator(secret=SECRET, claim_tenant="org", issuer="us", audience="them")
+    mint = TokenSigner(SECRET, claim_tenant="org", issuer="us", audience="them")
+    authenticator = TokenVerifier(secret=SECRET, claim_tenant="org", issuer="us", audience="them")
     made = authenticator.principal(
         mint.token(user_id="7", username="ana", tenant_id="acme", is_superuser=True, ttl_s=60)
     )
@@ -117,7 +117,7 @@ def test_a_tenants_data_is_for_its_tokens_and_superusers() -> None:
     check_tenant(ANA, "acme")
     check_tenant(ROOT, "acme")
     for other, tenant in ((ANA, "globex"), (NOBODY, "acme")):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(SocketRejected) as refused:
             check_tenant(other, tenant)
         assert refused.value.close is FORBIDDEN
 
@@ -129,7 +129,7 @@ def test_a_device_is_meant_within_the_tokens_tenant() -> None:
     assert device_tenant(ROOT, None) is None
     assert device_tenant(ROOT, "globex") == "globex"
     for other, asked in ((ANA, "globex"), (ANA, ""), (NOBODY, None), (NOBODY, "acme")):
-        with pytest.raises(Refused):
+        with pytest.raises(SocketRejected):
             device_tenant(other, asked)
     check_requested_tenant(ROOT, "globex")
 
@@ -147,14 +147,14 @@ def test_any_of_the_keys_is_accepted() -> None:
 def test_a_remembered_token_expires_like_any_other() -> None:
     """The clock is asked each time; afterwards it is forgotten, and still expired."""
     clock = FakeClock()
-    authenticator = Authenticator(secret=SECRET, clock=clock)
+    authenticator = TokenVerifier(secret=SECRET, clock=clock)
     given = token(exp=NOW_S + 10)
     first = authenticator.principal(given)
     clock.now_s += 9.9
     assert authenticator.principal(given) is first
     clock.now_s += 0.1
     for _ in range(2):
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(SocketRejected) as refusal:
             authenticator.principal(given)
         assert refusal.value.close is TOKEN_EXPIRED
     assert not authenticator._remembered
@@ -162,19 +162,19 @@ def test_a_remembered_token_expires_like_any_other() -> None:
 
 def test_only_good_tokens_are_remembered_and_only_as_they_are() -> None:
     """A refused one stays refused; one that differs is another."""
-    authenticator = Authenticator(secret=SECRET, clock=FakeClock())
+    authenticator = TokenVerifier(secret=SECRET, clock=FakeClock())
     good = token()
     authenticator.principal(good)
     for bad in (good[:-2] + ("AA" if good[-2:] != "AA" else "BB"), token(secret="x" * 32), "", "\ud800"):
         for _ in range(2):
-            with pytest.raises(Refused):
+            with pytest.raises(SocketRejected):
                 authenticator.principal(bad)
     assert len(authenticator._remembered) == 1
 
 
 def test_what_is_remembered_is_bounded_and_the_least_recently_used_goes_first() -> None:
     """However many tokens come by."""
-    authenticator = Authenticator(secret=SECRET, clock=FakeClock(), remembered_max=3)
+    authenticator = TokenVerifier(secret=SECRET, clock=FakeClock(), remembered_max=3)
     tokens = [token(user) for user in range(5)]
     kept = authenticator.principal(tokens[0])
     for text in tokens[1:]:
@@ -192,5 +192,5 @@ def test_an_audience_may_be_one_or_several(audience: object) -> None:
 @pytest.mark.parametrize("audience", ["B", "", "AA", [], ["B"], ["A", 5], ["A", None], [["A"]], {"A": 1}, 5, None])
 def test_another_audience_is_refused(audience: object) -> None:
     """And so is a list that holds anything but strings."""
-    with pytest.raises(Refused):
+    with pytest.raises(SocketRejected):
         principal(token(aud=audience), audience="A")

@@ -9,7 +9,7 @@ from hermes.delivery import channels
 from hermes.delivery import housekeeping as sweep_module
 from hermes.delivery.housekeeping import Sweep
 from hermes.delivery.hub import Hub
-from hermes.delivery.last_values import Snapshot, SnapshotLimits
+from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.ids import UserId
 from hermes.metrics import Metrics
 from tests.support.fakes import FakeTransport, make_session
@@ -19,7 +19,7 @@ from tests.support.gateways import eventually
 def make_sweep(hub: Hub) -> Sweep:
     """A sweep by the real clock."""
     metrics = Metrics()
-    snapshot = Snapshot(limits=SnapshotLimits(), metrics=metrics)
+    snapshot = LastValues(limits=LastValuesLimits(), metrics=metrics)
     return Sweep(hub=hub, snapshot=snapshot, metrics=metrics, ping_interval_s=25, ping_timeout_s=20)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
-from hermes.delivery.last_values import OVERHEAD_BYTES, Snapshot, SnapshotLimits
+from hermes.delivery.last_values import OVERHEAD_BYTES, LastValues, LastValuesLimits
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.ids import DeviceId, TenantId
 from hermes.metrics import Metrics
@@ -43,7 +43,7 @@ class Memory:
     def __init__(self, **limits: Any) -> None:
         self.clock = FakeClock()
         self.metrics = Metrics()
-        self.snapshot = Snapshot(limits=SnapshotLimits(**limits), metrics=self.metrics, clock=self.clock)
+        self.snapshot = LastValues(limits=LastValuesLimits(**limits), metrics=self.metrics, clock=self.clock)
 
     def told(self, *heard: Channel) -> list[dict[str, Any]]:
         """The frames for those who begin to hear these channels; the tenant acme where none is named."""

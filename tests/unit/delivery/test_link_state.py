@@ -1,13 +1,13 @@
 """The state of the MQTT link, as operators and sockets are told it."""
 
-from hermes.delivery.link_state import Link, LinkState
+from hermes.delivery.link_state import LinkState, MqttLinkState
 from tests.support.fakes import FakeClock
 
 
 def test_what_changes_is_whether_it_is_known_to_be_down() -> None:
     """In the first moment nothing is known; the first failure is news, and so is the return."""
     clock = FakeClock(now_s=100.0)
-    link = Link(clock=clock)
+    link = MqttLinkState(clock=clock)
     assert (link.state, link.is_down, link.ready, link.changed_ms) == (LinkState.CONNECTING, False, False, 100_000)
     clock.now_s = 101.0
     link.down("no broker")
@@ -23,7 +23,7 @@ def test_what_changes_is_whether_it_is_known_to_be_down() -> None:
 def test_it_is_down_since_it_was_last_heard_of() -> None:
     """Not since that was noticed; and further failures do not move it."""
     clock = FakeClock(now_s=100.0)
-    link = Link(clock=clock)
+    link = MqttLinkState(clock=clock)
     link.up()
     clock.now_s = 150.0
     link.down("fell silent", silent_s=45.0)
@@ -35,5 +35,5 @@ def test_it_is_down_since_it_was_last_heard_of() -> None:
 
 def test_off_is_ready_and_not_down() -> None:
     """Nothing is missing, and nothing arrives."""
-    link = Link(off=True)
+    link = MqttLinkState(off=True)
     assert (link.state, link.ready, link.is_down, link.missing) == (LinkState.OFF, True, False, ())

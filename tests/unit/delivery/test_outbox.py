@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.delivery.frames import Frame
-from hermes.delivery.last_values import Remembered
+from hermes.delivery.last_values import LastValue
 from hermes.delivery.messages import DeviceMessage
 from hermes.delivery.outbox import Outbox, OutboxLimits
 from hermes.ids import DeviceId, TenantId
@@ -220,9 +220,9 @@ def test_whatever_comes_and_goes_nothing_is_lost_unsaid(
 # -- a snapshot under way -------------------------------------------------------------------------------------------
 
 
-def remembered(number: int, series: str) -> Remembered:
+def remembered(number: int, series: str) -> LastValue:
     """One last value."""
-    return Remembered(
+    return LastValue(
         DeviceMessage(
             tenant_id=TenantId("acme"),
             device_id=DeviceId("d1"),

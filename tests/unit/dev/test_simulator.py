@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hermes.delivery.link_state import Link
+from hermes.delivery.link_state import MqttLinkState
 from hermes.dev.simulator import SimulatedDevices
 from hermes.ingest.payload import decode
 from hermes.metrics import Metrics
@@ -161,7 +161,7 @@ def test_they_are_heard_through_a_real_broker(tmp_path: Path) -> None:
     async def scenario() -> None:
         with mosquitto(tmp_path) as broker:
             url = MqttUrl("127.0.0.1", broker.port)
-            heard, metrics, link = Heard(), Metrics(), Link()
+            heard, metrics, link = Heard(), Metrics(), MqttLinkState()
             loop = asyncio.get_running_loop()
             intake = make_intake(TOPICS, metrics=metrics, publish=heard)
             bridge = Bridge(intake=intake, flush=lambda: None, link=link, metrics=metrics, loop=loop)

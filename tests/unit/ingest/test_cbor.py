@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hermes.errors import PayloadFault
+from hermes.errors import PayloadError
 from hermes.ingest.cbor import ANY_KEYS_MAX_BYTES, BIGNUM_MAX_BYTES, PAYLOAD_MAX_BYTES, decode
 from hermes.ingest.payload import MAX_DEPTH
 
@@ -139,7 +139,7 @@ def test_a_byte_string_alone_is_base64_and_says_so() -> None:
 )
 def test_what_is_not_one_plain_item_is_a_fault(payload: bytes, why: str) -> None:
     """Cut off, followed by more, ambiguous, or pointing elsewhere."""
-    with pytest.raises(PayloadFault, match=why):
+    with pytest.raises(PayloadError, match=why):
         decode(payload)
 
 
@@ -148,7 +148,7 @@ def test_depth_is_bounded_as_for_json() -> None:
     assert text_of(b"\x81" * MAX_DEPTH + b"\x00") == "[" * MAX_DEPTH + "0" + "]" * MAX_DEPTH
     for opening in (b"\x81", b"\x9f", b"\xc6", b"\xa1\x61a", b"\xc1"):
         for depth in (MAX_DEPTH + 1, 40_000):
-            with pytest.raises(PayloadFault, match="depth"):
+            with pytest.raises(PayloadError, match="depth"):
                 decode(opening * depth + b"\x00")
 
 
@@ -166,7 +166,7 @@ def test_a_bignum_is_a_number_or_its_digits(size: int, kind: type[int] | type[st
 def test_an_announced_length_allocates_nothing(head: int, length: int) -> None:
     """What is not there is a fault at once."""
     begun_s = time.perf_counter()
-    with pytest.raises(PayloadFault, match="no CBOR"):
+    with pytest.raises(PayloadError, match="no CBOR"):
         decode(bytes([head]) + length.to_bytes(8, "big") + b"\x00")
     assert time.perf_counter() - begun_s < 0.5
 
@@ -177,7 +177,7 @@ def test_large_payloads_have_keys_of_text_or_bytes() -> None:
     assert json.loads(text_of(small)) == {"1": "x" * 60_000}
     large = {"a": "x" * ANY_KEYS_MAX_BYTES}
     assert json.loads(text_of(cbor2.dumps(large))) == large
-    with pytest.raises(PayloadFault):
+    with pytest.raises(PayloadError):
         decode(cbor2.dumps({1: "x" * ANY_KEYS_MAX_BYTES}))
 
 
@@ -185,7 +185,7 @@ def test_a_payload_that_is_too_large_for_telemetry_is_refused() -> None:
     """It would hold up the event loop, or become many times as large."""
     largest = b"\x5a" + (PAYLOAD_MAX_BYTES - 5).to_bytes(4, "big") + b"x" * (PAYLOAD_MAX_BYTES - 5)
     assert len(decode(largest).data) > PAYLOAD_MAX_BYTES
-    with pytest.raises(PayloadFault, match="over 131,072"):
+    with pytest.raises(PayloadError, match="over 131,072"):
         decode(b"\x9a" + (524_000).to_bytes(4, "big") + b"\xc1\x00" * 524_000)
 
 
@@ -223,7 +223,7 @@ def test_any_bytes_are_json_or_a_fault(payload: bytes) -> None:
     """And never another exception."""
     try:
         found = decode(payload)
-    except PayloadFault:
+    except PayloadError:
         return
     frame = json.loads(b'{"data":' + found.data + b',"end":1}', parse_constant=pytest.fail)
     assert list(frame) == ["data", "end"]
@@ -237,7 +237,7 @@ def test_a_damaged_item_is_json_or_a_fault(value: Any, data: st.DataObject) -> N
     at = data.draw(st.integers(0, len(good) - 1))
     try:
         found = decode(good[:at] + bytes([data.draw(st.integers(0, 255))]) + good[at + 1 :])
-    except PayloadFault:
+    except PayloadError:
         return
     json.loads(found.data, parse_constant=pytest.fail)
 

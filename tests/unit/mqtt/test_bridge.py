@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hermes.delivery.link_state import Link, LinkState
+from hermes.delivery.link_state import LinkState, MqttLinkState
 from hermes.delivery.messages import DeviceMessage
 from hermes.metrics import Metrics
 from hermes.mqtt import bridge as bridges
@@ -36,7 +36,7 @@ class Crossing:
         self.heard = Heard()
         self.statuses: list[Status] = []
         self.metrics = Metrics()
-        self.link = Link()
+        self.link = MqttLinkState()
         self.wakes = 0
         self.loop = asyncio.get_running_loop()
         self._call_soon_threadsafe: Callable[..., asyncio.Handle] = self.loop.call_soon_threadsafe

@@ -8,7 +8,7 @@ import pytest
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.ids import DeviceId, TenantId
-from hermes.mqtt.on_demand import Demand
+from hermes.mqtt.on_demand import OnDemandSubscriptions
 from hermes.topics.topic_map import TopicMap
 from tests.support.gateways import eventually
 
@@ -29,7 +29,7 @@ class Wants:
         self.asked: list[set[str]] = []
         self.kept: list[Callable[[TenantId, DeviceId], bool]] = []
         self.loop = asyncio.get_running_loop()
-        self.demand = Demand(
+        self.demand = OnDemandSubscriptions(
             topics=TopicMap(templates or ("hermes",)),
             want=lambda filters: self.asked.append(set(filters)),
             keep=self.kept.append,

@@ -9,7 +9,7 @@ from hermes.settings.fields import is_loopback
 from hermes.settings.folders import state_folder
 from hermes.settings.load import load
 from hermes.settings.model import ClientSettings, Settings, TokenSettings
-from hermes.settings.mqtt import LinkOptions
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.tls import TlsOptions
 from tests.support.certificates import Authority
 from tests.support.gateways import SECRET
@@ -228,7 +228,7 @@ def test_the_links_settings_become_its_options(tmp_path: Path, monkeypatch: pyte
     flags = {"mqtt_username": "ana", "mqtt_password_file": str(password), "mqtt_keepalive_s": "10"}
     given = flags | {"jwt_secret": SECRET, "config": config, "mqtt_url": "mqtts://broker"}
     settings = load(Settings, given)
-    assert settings.link_options == LinkOptions(
+    assert settings.link_options == MqttOptions(
         username="ana",
         password="a password",
         tls=TlsOptions(alpn=("mqtt", "x-amzn-mqtt-ca")),
@@ -243,8 +243,8 @@ def test_the_links_settings_become_its_options(tmp_path: Path, monkeypatch: pyte
 
 def test_the_link_is_plain_unless_told_otherwise() -> None:
     """Each default has its reason in the documentation."""
-    assert load(Settings, {"jwt_secret": SECRET}).link_options == LinkOptions()
-    defaults = LinkOptions()
+    assert load(Settings, {"jwt_secret": SECRET}).link_options == MqttOptions()
+    defaults = MqttOptions()
     assert (defaults.keepalive_s, defaults.clean_start, defaults.session_expiry_s, defaults.qos) == (30, True, 0, 0)
 
 

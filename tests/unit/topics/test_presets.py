@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hermes.errors import TemplateError, Unaddressed
+from hermes.errors import AddressNotFound, TemplateError
 from hermes.ingest.payload import decode
 from hermes.ingest.presence import is_presence, presence
 from hermes.topics.topic_map import PRESETS, TopicMap
@@ -24,7 +24,7 @@ def read(topics: TopicMap, topic: str, payload: bytes) -> Read:
         return "excluded" if topics.excluded(topic) else "unmatched"
     try:
         return match.resolve(decode(payload).value)
-    except Unaddressed as fault:
+    except AddressNotFound as fault:
         return fault.reason
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from hermes.errors import TemplateError, Unaddressed
+from hermes.errors import AddressNotFound, TemplateError
 from hermes.topics.topic_map import TopicMap
 from tests.support.template_oracle import TOPICS, Shape, shapes, topics_of
 
@@ -30,7 +30,7 @@ def ids(topics: TopicMap, topic: str, value: object = None) -> tuple[str, str, s
     match = topics.match(topic)
     try:
         return None if match is None else match.resolve(value)
-    except Unaddressed:
+    except AddressNotFound:
         return None
 
 
@@ -69,7 +69,7 @@ def test_a_pointer_finds_strings_and_integers_only(pointer: str, value: object, 
     if tenant is not None:
         assert match.resolve(value) == (tenant, "d1", "")
         return
-    with pytest.raises(Unaddressed) as fault:
+    with pytest.raises(AddressNotFound) as fault:
         match.resolve(value)
     assert fault.value.reason == "pointer"
 
@@ -96,7 +96,7 @@ def test_topic_and_payload_must_agree_where_both_are_asked(value: object, expect
     if isinstance(expected, tuple):
         assert match.resolve(value) == (topic.split("/")[1], *expected[1:])
         return
-    with pytest.raises(Unaddressed) as fault:
+    with pytest.raises(AddressNotFound) as fault:
         match.resolve(value)
     assert fault.value.reason == expected
 
@@ -129,7 +129,7 @@ def test_ids_of_more_than_1024_characters_are_refused(template: str, topic: str,
     if not too_long:
         assert all(match.resolve(value)[:2])
         return
-    with pytest.raises(Unaddressed) as fault:
+    with pytest.raises(AddressNotFound) as fault:
         match.resolve(value)
     assert fault.value.reason == "too_long"
 

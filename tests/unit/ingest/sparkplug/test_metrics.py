@@ -16,7 +16,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes.errors import PayloadFault
+from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.metrics import DEPTH_MAX, METRICS_MAX, TYPES, VALUES_MAX, MetricReader, parse
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from tests.support.edge_nodes import message, metric
@@ -240,7 +240,7 @@ def read_all(payload: bytes) -> list[bytes]:
 )
 def test_what_is_no_payload_is_a_fault(payload: bytes) -> None:
     """Cut off, JSON, text, noise."""
-    with pytest.raises(PayloadFault, match="no Sparkplug B payload"):
+    with pytest.raises(PayloadError, match="no Sparkplug B payload"):
         parse(payload)
 
 
@@ -260,7 +260,7 @@ def test_what_is_no_payload_is_a_fault(payload: bytes) -> None:
 )
 def test_a_text_that_is_not_utf8_is_a_fault(one: Payload.Metric) -> None:
     """Wherever it stands."""
-    with pytest.raises(PayloadFault, match="UTF-8"):
+    with pytest.raises(PayloadError, match="UTF-8"):
         read_all(message(one).replace(b"\x01\x02", b"\xc3\x28"))
 
 
@@ -281,9 +281,9 @@ def test_depth_is_bounded(kind: str) -> None:
 
     (data,) = read_all(nested(DEPTH_MAX))
     assert data.count(b"{") < 100
-    with pytest.raises(PayloadFault, match="nested"):
+    with pytest.raises(PayloadError, match="nested"):
         read_all(nested(DEPTH_MAX + 1))
-    with pytest.raises(PayloadFault):
+    with pytest.raises(PayloadError):
         read_all(nested(33))
 
 
@@ -296,14 +296,14 @@ def test_a_payload_nested_without_end_is_a_fault() -> None:
             while size > 127:
                 digits, size = digits + bytes([size & 127 | 128]), size >> 7
             body = tag + digits + bytes([size]) + body
-    with pytest.raises(PayloadFault):
+    with pytest.raises(PayloadError):
         parse(b"\x12\x00" + body[1:] if body[0] != 0x12 else body)
 
 
 def test_the_number_of_metrics_is_bounded() -> None:
     """A million of two bytes each fit into 1 MiB otherwise."""
     assert len(parse(b"\x12\x00" * METRICS_MAX).metrics) == METRICS_MAX
-    with pytest.raises(PayloadFault, match="metrics are over"):
+    with pytest.raises(PayloadError, match="metrics are over"):
         parse(b"\x12\x00" * 100_000)
 
 
@@ -328,7 +328,7 @@ def test_a_small_payload_does_not_become_a_large_one(metrics: list[Payload.Metri
     """Elements count together, all over the payload."""
     payload = message(*metrics)
     begun_s = time.perf_counter()
-    with pytest.raises(PayloadFault, match="more than"):
+    with pytest.raises(PayloadError, match="more than"):
         read_all(payload)
     assert time.perf_counter() - begun_s < 5
 
@@ -347,7 +347,7 @@ def test_any_bytes_are_metrics_or_a_fault(payload: bytes) -> None:
     """Never another exception."""
     try:
         texts = read_all(payload)
-    except PayloadFault:
+    except PayloadError:
         return
     for text in texts:
         assert "value" in json.loads(text, parse_constant=pytest.fail)
@@ -369,7 +369,7 @@ def test_a_damaged_payload_is_metrics_or_a_fault(data: st.DataObject) -> None:
     broken = good[:at] + bytes([data.draw(st.integers(0, 255))]) + good[at + 1 :]
     try:
         texts = read_all(broken)
-    except PayloadFault:
+    except PayloadError:
         return
     assert all("value" in json.loads(text, parse_constant=pytest.fail) for text in texts)
 
@@ -432,15 +432,15 @@ def test_it_works_without_protobufs_compiled_part() -> None:
     program = """
 import sys
 from google.protobuf.internal import api_implementation
-from hermes.errors import PayloadFault
-from hermes.mqtt.sparkplug_payload import MetricReader, parse
+from hermes.errors import PayloadError
+from hermes.ingest.sparkplug.metrics import MetricReader, parse
 assert api_implementation.Type() == "python"
 (metric,) = parse(bytes.fromhex(sys.argv[1])).metrics
 print(MetricReader().data(metric, datatype=metric.datatype, timestamp_ms=0).decode())
 for broken in (b"\\x12\\x03\\x0a\\x01\\xff", b"{", b"\\x12\\x05"):
     try:
         parse(broken)
-    except PayloadFault:
+    except PayloadError:
         print("fault")
 """
     payload = message(metric("x", "Float", float_value=21.4)).hex()

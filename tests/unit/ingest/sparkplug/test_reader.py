@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
-from hermes.errors import PayloadFault
+from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.reader import SILENT_S
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from tests.support.edge_nodes import NOW_MS, Reader, bd_seq, message, metric
@@ -329,7 +329,7 @@ def test_commands_and_states_of_hosts_are_no_data(reader: Reader, topic: str, pa
 )
 def test_other_topics_are_a_fault(reader: Reader, topic: str) -> None:
     """A template sent them here by mistake."""
-    with pytest.raises(PayloadFault, match="no topic of Sparkplug B"):
+    with pytest.raises(PayloadError, match="no topic of Sparkplug B"):
         reader.read(topic, NODE_BIRTH)
 
 
@@ -357,7 +357,7 @@ def test_a_fault_teaches_nothing(born: Reader) -> None:
     """What was known stays."""
     broken = Payload.FromString(NODE_BIRTH)
     broken.metrics.add(name="x", datatype=12, alias=1).string_value = "\x01\x02"
-    with pytest.raises(PayloadFault, match="not UTF-8"):
+    with pytest.raises(PayloadError, match="not UTF-8"):
         born.read(NBIRTH, broken.SerializeToString().replace(b"\x01\x02", b"\xff\xfe"))
     assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=2)) == {"uptime": 6}
 
@@ -419,7 +419,7 @@ def test_whatever_is_said_becomes_messages_or_a_fault(said: list[tuple[str, bool
         topic = f"spBv1.0/g/{kind}/edge" + ("/device" if kind.startswith("D") else "")
         try:
             told = reader.read(topic, payload, retained=retained)
-        except PayloadFault:
+        except PayloadError:
             continue
         for each in told:
             if isinstance(each, DeviceMessage):
