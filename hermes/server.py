@@ -60,7 +60,7 @@ class Server:
         self.snapshot = LastValues(limits=snapshot_limits(settings), metrics=self.metrics)
         self.link = MqttLinkState(off=settings.broker_url == "off")
         self.authenticator = TokenVerifier(
-            secret=settings.mint.secret,
+            secret=settings.token_signer.secret,
             claim_tenant=settings.claim_tenant,
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
@@ -174,15 +174,15 @@ class Server:
     def _dev_room(self) -> DevRoom:
         return DevRoom(
             facts=self._dev_facts,
-            mint_token=partial(mint_token, self.settings.mint),
-            cause_fault=self._drills.cause,
+            mint_token=partial(mint_token, self.settings.token_signer),
+            cause_fault=self._drills.inject,
         )
 
     def _kill_broker(self) -> bool:
         return self.broker is not None and self.broker.kill()
 
     def _dev_facts(self) -> Mapping[str, Any]:
-        return console_facts(self.settings.mint, api_keys=self.settings.api_keys, devices=self.device_ids)
+        return console_facts(self.settings.token_signer, api_keys=self.settings.api_keys, devices=self.device_ids)
 
     @property
     def device_ids(self) -> list[str]:

@@ -28,22 +28,22 @@ class Hermes:
 
     def user_socket(self, user_id: str) -> str:
         """``/ws/notifications``."""
-        token = self.mint.token(user_id=user_id, username=f"user-{user_id}", ttl_s=3_600)
+        token = self.mint.sign(user_id=user_id, username=f"user-{user_id}", ttl_s=3_600)
         return f"/ws/notifications?token={token}"
 
     def tenant_socket(self, tenant_id: str) -> str:
         """``/ws/tenant/{tenant_id}``."""
-        token = self.mint.token(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
+        token = self.mint.sign(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
         return f"/ws/tenant/{quote(tenant_id, safe='')}?token={token}"
 
     def device_socket(self, tenant_id: str, device_id: str) -> str:
         """``/ws/device/{device_id}`` of that tenant."""
-        token = self.mint.token(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
+        token = self.mint.sign(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
         return f"/ws/device/{quote(device_id, safe='')}?token={token}"
 
     def legacy_socket(self, user_id: str) -> str:
         """``/ws`` of a user of the bench's tenant, which gets the tenant's broadcasts."""
-        token = self.mint.token(user_id=user_id, username=f"user-{user_id}", tenant_id=TENANT, ttl_s=3_600)
+        token = self.mint.sign(user_id=user_id, username=f"user-{user_id}", tenant_id=TENANT, ttl_s=3_600)
         return f"/ws?token={token}"
 
     def metric(self, name: str) -> float:

@@ -75,7 +75,7 @@ class Console:
 @contextlib.contextmanager
 def console(browser: Browser, server: Hermes, *, tenant_id: str, panel: str) -> Iterator[Console]:
     """Open it at this panel, in production: its user has brought the token along."""
-    token = server.mint.token(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=TTL_S)
+    token = server.mint.sign(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=TTL_S)
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     page = context.new_page()
     page.add_init_script(f"sessionStorage.setItem('hermes.token', '{token}');{WATCH}")

@@ -70,7 +70,7 @@ class TokenVerifier:
         self._remembered: OrderedDict[bytes, Principal] = OrderedDict()  # SHA-256 of the token → whose it is
         self._remembered_max = remembered_max
 
-    def principal(self, token: str) -> Principal:
+    def verify(self, token: str) -> Principal:
         """The principal of a good token.
 
         A good one is remembered by its digest, because after a restart thousands come back with theirs at once; the
@@ -181,7 +181,7 @@ class TokenSigner:
     issuer: str | None = None
     audience: str | None = None
 
-    def token(
+    def sign(
         self,
         *,
         user_id: str,

@@ -115,7 +115,7 @@ async def _broker_faults(settings: Settings) -> list[str]:
 
 def _connection_summary(settings: Settings) -> Iterator[str]:
     """What the broker is tried with: each MQTT setting, given or not."""
-    url, options = parse_mqtt_url(settings.broker_url), settings.link_options
+    url, options = parse_mqtt_url(settings.broker_url), settings.mqtt_options
     user = options.username or url.username
     source = settings.mqtt_password_file or ("the URL" if url.password is not None else None)
     yield f"user {user}, {f'the password of {source}' if source else 'no password'}" if user else "no user, no password"
@@ -175,7 +175,7 @@ async def _try_broker(settings: Settings) -> MqttLinkState:
     bridge = Bridge(intake=intake, flush=lambda: None, link=link, metrics=metrics, loop=asyncio.get_running_loop())
     client = MqttClient(
         url=parse_mqtt_url(settings.broker_url),
-        options=settings.link_options.for_a_trial(),
+        options=settings.mqtt_options.for_a_trial(),
         bridge=bridge,
         topics=None if settings.mqtt_on_demand else topics,
         metrics=metrics,

@@ -102,7 +102,7 @@ def _greeting(server: Server) -> str:
         Running(
             url=server.url,
             api_key=settings.api_keys[0],
-            mint=settings.mint,
+            mint=settings.token_signer,
             broker_port=None if server.broker is None else server.broker.port,
             devices=len(server.device_ids),
             accounts=settings.broker_listen is not None,
@@ -133,7 +133,7 @@ def serve_settings(flags: dict[str, Any]) -> Settings:
 
 def _token(options: argparse.Namespace) -> int:
     print(
-        _token_settings(options).mint.token(
+        _token_settings(options).token_signer.sign(
             user_id=options.user,
             username=options.username or f"user-{options.user}",
             tenant_id=options.tenant,
@@ -195,7 +195,7 @@ def _own_token(options: argparse.Namespace) -> str:
         raise ConfigError(["no token: give --token-file FILE or set HERMES_TOKEN; hermes token makes one"])
     user_id = options.user or "123"
     print(f"hermes listen: no token given; signed one for user {user_id}, superuser", file=sys.stderr)
-    return settings.mint.token(
+    return settings.token_signer.sign(
         user_id=user_id, username=ROOT.username, tenant_id=ROOT.tenant_id, is_superuser=True, ttl_s=86_400
     )
 

@@ -90,7 +90,7 @@ class LastValues:
 
     # -- learning -------------------------------------------------------------------------------------------------
 
-    def learn(self, message: DeviceMessage) -> bool:
+    def update(self, message: DeviceMessage) -> bool:
         """Remember a value. False where it is no news and must not be published: the broker tells after a reconnect
         what it keeps, and this is known already, or is older than what the device has said since.
         """
@@ -125,7 +125,7 @@ class LastValues:
         while self._bytes > self._limits.max_bytes and self._oldest:
             self._evict("bytes")
 
-    def learn_status(self, status: DeviceStatus) -> bool:
+    def update_status(self, status: DeviceStatus) -> bool:
         """Remember whether a device is there; False where that is no news."""
         device = self._device(status.tenant_id, status.device_id)
         before = device.status
@@ -159,7 +159,7 @@ class LastValues:
         self._metrics.snapshot_values.set(len(self._oldest))
         self._metrics.snapshot_bytes.set(self._bytes)
 
-    def keep(self, watched: Callable[[TenantId, DeviceId], bool]) -> None:
+    def retain_only(self, watched: Callable[[TenantId, DeviceId], bool]) -> None:
         """Forget all devices but these: nobody tells any more what becomes of the others."""
         for tenant_id, devices in list(self._tenants.items()):
             for device_id, device in list(devices.items()):
@@ -207,7 +207,7 @@ class LastValues:
 
     # -- telling --------------------------------------------------------------------------------------------------
 
-    def of(self, channels: Iterable[Channel]) -> list[LastValue]:
+    def for_channels(self, channels: Iterable[Channel]) -> list[LastValue]:
         """A copy of what those who begin to hear these channels should know: values first, then presence."""
         devices = [device for channel in channels for device in self._devices_of(channel)]
         values = [value for device in devices for value in device.values.values()]

@@ -26,7 +26,7 @@ class DemoUser:
 
     def token(self, mint: TokenSigner) -> str:
         """A token of theirs."""
-        return mint.token(
+        return mint.sign(
             user_id=self.user_id,
             username=self.username,
             tenant_id=self.tenant_id,

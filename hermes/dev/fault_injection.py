@@ -41,7 +41,7 @@ class FaultInjector:
         self._kill_broker = kill_broker
         self._releases: dict[Session, asyncio.TimerHandle] = {}
 
-    def cause(self, value: object) -> dict[str, Any]:
+    def inject(self, value: object) -> dict[str, Any]:
         """Do what this parsed JSON asks for: ``{"status","fault","sockets"}``, the number of sockets that it hit.
 
         Raises `RequestError`: 422 ``invalid`` that names each faulty field, 409 ``no_broker``.

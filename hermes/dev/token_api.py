@@ -37,7 +37,7 @@ def mint_token(mint: TokenSigner, value: object) -> dict[str, Any]:
         request = TokenRequest.model_validate(value)
     except ValidationError as error:
         raise invalid_fields(error) from None
-    token = mint.token(
+    token = mint.sign(
         user_id=str(request.user_id),
         username=request.username,
         tenant_id=None if request.tenant_id is None else str(request.tenant_id),

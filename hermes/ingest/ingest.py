@@ -77,7 +77,7 @@ class Ingest:
         self._decode_cbor = decode_cbor
         self.losses = losses
 
-    def take(self, arrival: InboundMessage) -> None:
+    def handle(self, arrival: InboundMessage) -> None:
         """Publish what it says; whatever is wrong with it is counted."""
         try:
             self._take(arrival)
@@ -161,11 +161,11 @@ class Ingest:
     def _tell(self, message: DeviceMessage | DeviceStatus) -> None:
         """Remember and publish it, in one turn of the loop; what is no news is counted."""
         if isinstance(message, DeviceMessage):
-            if self._snapshot.learn(message):
+            if self._snapshot.update(message):
                 self._publish(message)
             else:
                 self.losses.expected("known")
-        elif self._snapshot.learn_status(message):
+        elif self._snapshot.update_status(message):
             self._publish(message)
 
     def _tell_presence(self, message: DeviceMessage, match: TopicMatch, payload: Payload) -> None:

@@ -183,7 +183,7 @@ class Bridge:
         for item in items:
             if isinstance(item, InboundMessage):
                 received += 1
-                self._intake.take(item)
+                self._intake.handle(item)
             else:
                 self._tell(item)
         self._metrics.mqtt_received.inc(received)

@@ -117,7 +117,7 @@ class MqttClient:
         self._waker.wake()
         return True
 
-    def want(self, filters: frozenset[str]) -> None:
+    def set_filters(self, filters: frozenset[str]) -> None:
         """Be subscribed to these as well as to the templates', from now on and after each return; from any thread.
 
         They replace what was wanted before. One that the broker refuses is an error in the log, and the link stays.
@@ -156,7 +156,7 @@ class MqttClient:
         self._outbox.clear()
         if connection is not None:
             connection.close()
-        self._versions.learn(lost, connected=connection is not None and connection.connected)
+        self._versions.record(lost, connected=connection is not None and connection.connected)
         if lost is not None and not self._stopping.is_set():
             self._note_loss(lost, connection if was_online else None)
         return lost
@@ -205,7 +205,7 @@ class MqttClient:
         flapping = self._flaps >= FLAPS_TOLD
         if flapping and self._options.client_id is not None:
             reason += "; does another client use the same --mqtt-client-id?"
-        tries = self._complaints.due(reason)
+        tries = self._complaints.allow(reason)
         if tries is not None or (worked is not None and not flapping):
             self._complain(lost, reason, "cannot connect to" if worked is None else "lost", tries or 1)
 

@@ -196,18 +196,18 @@ class Connection:
         sock = self._client.socket()
         if sock is not None and self._lost is None:
             return sock
-        wire = self._client.wire
-        if wire is not None and isinstance(wire.fault, OversizedPacket):
-            raise ConnectionFailure(str(wire.fault))
-        if wire is not None and isinstance(wire.fault, ssl.SSLError):
-            raise wire.fault
+        broker_socket = self._client.broker_socket
+        if broker_socket is not None and isinstance(broker_socket.fault, OversizedPacket):
+            raise ConnectionFailure(str(broker_socket.fault))
+        if broker_socket is not None and isinstance(broker_socket.fault, ssl.SSLError):
+            raise broker_socket.fault
         if self._lost is not None:
             raise self._lost
         raise ConnectionFailure("the connection was lost") if self.connected else NoConnack(CLOSED_UNANSWERED)
 
     def _check_language(self) -> None:
         """Raises `RefusedByBroker` where something else than MQTT was answered; paho would wait for the rest of it."""
-        beginning = b"" if self._client.wire is None else self._client.wire.beginning
+        beginning = b"" if self._client.broker_socket is None else self._client.broker_socket.beginning
         if beginning.startswith(_TLS_ALERT):
             raise RefusedByBroker("what answers there speaks TLS: write mqtts:// for mqtt://, or wss:// for ws://")
         if beginning.startswith(_HTTP):

@@ -70,7 +70,7 @@ class MqttFeed:
         on_demand = self._settings.mqtt_on_demand
         self._client = MqttClient(
             url,
-            options=self._settings.link_options,
+            options=self._settings.mqtt_options,
             bridge=bridge,
             topics=None if on_demand else topics,
             metrics=self._metrics,
@@ -104,8 +104,8 @@ class MqttFeed:
     def _follow_demand(self, topics: TopicMap, client: MqttClient) -> None:
         self._demand = OnDemandSubscriptions(
             topics=topics,
-            want=client.want,
-            keep=self._snapshot.keep,
+            want=client.set_filters,
+            keep=self._snapshot.retain_only,
             linger_s=self._settings.mqtt_linger_s,
             loop=asyncio.get_running_loop(),
         )

@@ -13,7 +13,7 @@ class LogThrottle:
         self._last: tuple[str, float] | None = None
         self._tries = 0
 
-    def due(self, reason: str) -> int | None:
+    def allow(self, reason: str) -> int | None:
         """The number of tries to be told of, or None where the line would be the same again."""
         self._tries += 1
         now_s = self._clock()

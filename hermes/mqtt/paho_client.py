@@ -28,11 +28,11 @@ class FastPathClient(paho.Client):
     on_qos0_publish: Callable[[bytes, bytes, bool, Sequence[int]], None] | None = None
     on_fault: Callable[[str], None] | None = None
     dial: Callable[[], Any] | None = None
-    wire: BufferedSocket | None = None  # the last socket, also after paho has forgotten it
+    broker_socket: BufferedSocket | None = None  # the last socket, also after paho has forgotten it
 
     def _create_socket(self) -> Any:
-        self.wire = BufferedSocket(super()._create_socket() if self.dial is None else self.dial())
-        return self.wire
+        self.broker_socket = BufferedSocket(super()._create_socket() if self.dial is None else self.dial())
+        return self.broker_socket
 
     def _handle_publish(self) -> MQTTErrorCode:
         if self.on_qos0_publish is None:

@@ -31,7 +31,7 @@ class VersionNegotiator:
         self._worked: MqttVersion | None = None
         self._silent_closes = 0
 
-    def learn(self, lost: Exception | None, *, connected: bool) -> None:
+    def record(self, lost: Exception | None, *, connected: bool) -> None:
         """Draw the conclusion from an attempt's end."""
         self.retry_at_once = False
         if connected:

@@ -102,7 +102,7 @@ class TokenSettings(SourcedSettings):
         return None if self.jwt_secret_file is None else secret_text(self.jwt_secret_file)
 
     @property
-    def mint(self) -> TokenSigner:
+    def token_signer(self) -> TokenSigner:
         """Signs tokens by these settings; raises `ConfigError` without a secret."""
         if self.secret is None:
             raise ConfigError([NO_SECRET])
@@ -223,7 +223,7 @@ class Settings(TokenSettings):
         return BrokerListen(*parse_listen(self.broker_listen), folder, self.broker_cert_file, self.broker_key_file)
 
     @property
-    def link_options(self) -> MqttOptions:
+    def mqtt_options(self) -> MqttOptions:
         """How to present oneself to the broker."""
         return MqttOptions(
             username=self.mqtt_username,
@@ -246,7 +246,7 @@ class Settings(TokenSettings):
     def secrets(self) -> tuple[str, ...]:
         """What no log may show, in every form in which it was given."""
         shown = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as the URL has it, escaped
-        found = (self.secret, *self.api_keys, self.link_options.password, shown, unquote(shown))
+        found = (self.secret, *self.api_keys, self.mqtt_options.password, shown, unquote(shown))
         return tuple(text for text in found if text)
 
     @classmethod

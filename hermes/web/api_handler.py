@@ -36,7 +36,7 @@ class ApiHandler(RequestHandler):
 
     head = put = delete = patch = options = other_method
 
-    def answer(self, status: int, answer: dict[str, Any]) -> None:
+    def write_json(self, status: int, answer: dict[str, Any]) -> None:
         """Finish with this JSON."""
         self.set_status(status)
         self.set_header("Content-Type", JSON)
@@ -49,7 +49,7 @@ class ApiHandler(RequestHandler):
             self.set_header("Allow", self.method)
         if fault.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
-        self.answer(fault.status, fault_answer(fault))
+        self.write_json(fault.status, fault_answer(fault))
 
     def count_fault(self, fault: RequestError) -> None:
         """For doors that count their answers."""

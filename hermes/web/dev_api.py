@@ -30,7 +30,7 @@ class DevHandler(ApiHandler):
         try:
             authorize(self.request, self._keys)
             check_type(self.request)
-            self.answer(200, self._act(_parsed(self.request.body)))
+            self.write_json(200, self._act(_parsed(self.request.body)))
         except RequestError as fault:
             self.write_fault(fault)
 

@@ -93,7 +93,7 @@ class NotifyHandler(ApiHandler):
             self.write_fault(fault)
         else:
             self._context.metrics.notify_accepted.inc()
-            self.answer(200, answer)
+            self.write_json(200, answer)
 
     get = ApiHandler.other_method
 

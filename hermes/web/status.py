@@ -89,7 +89,7 @@ class NodeStatusHandler(ApiHandler):
         except RequestError as fault:
             return self.write_fault(fault)
         self.set_header("Cache-Control", "no-store")
-        return self.answer(200, figures(self._context))
+        return self.write_json(200, figures(self._context))
 
     post = ApiHandler.other_method
 

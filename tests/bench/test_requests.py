@@ -147,7 +147,7 @@ def test_accepted_handshakes_are_counted(gateway: Hermes, bare: BareTornado, kep
 @pytest.mark.parametrize("kept", [1, 100])
 def test_a_refusal_after_the_handshake_is_counted(gateway: Hermes, kept: int) -> None:
     """Hermes accepts a bad token's handshake, only to close it with 1008."""
-    bad = TokenSigner(WRONG_SECRET).token(user_id="1", username="ana")
+    bad = TokenSigner(WRONG_SECRET).sign(user_id="1", username="ana")
     paths = [gateway.user_socket("1"), f"/ws/notifications?token={bad}", "/ws/notifications"]
     asked = upgrade(gateway.port, paths, connections=1, count=30, kept=kept)
     assert (asked.statuses, asked.refused) == ({"101": 30}, 20)

@@ -181,16 +181,16 @@ def test_what_is_wanted_is_subscribed_to_while_it_is_wanted(tmp_path: Path) -> N
         here.up()
         broker.publish(TOPIC, "0")
         broker.publish("tenants/other/devices/d", "kept", "-r")
-        here.client.want(mine)
+        here.client.set_filters(mine)
         wait_until(lambda: reaches(broker, here, "1"))
-        here.client.want(mine | {"tenants/other/#"})
+        here.client.set_filters(mine | {"tenants/other/#"})
         wait_until(lambda: b'"kept"' in here.heard.data)
         broker.stop()
         here.down("")
         broker.start()
         here.up()
         wait_until(lambda: reaches(broker, here, "2"))
-        here.client.want(frozenset({"tenants/other/#"}))
+        here.client.set_filters(frozenset({"tenants/other/#"}))
         wait_until(lambda: not reaches(broker, here, "3"))
     assert b"0" not in here.heard.data
 
@@ -215,9 +215,9 @@ def test_many_wanted_filters_are_asked_for_in_several_packets() -> None:
 
     with scripted(script) as broker, wanting(broker.port) as here:
         here.up()
-        here.client.want(frozenset(f"tenants/{number}/#" for number in range(1_200)))
+        here.client.set_filters(frozenset(f"tenants/{number}/#" for number in range(1_200)))
         wait_until(lambda: len(asked) == 3)
-        here.client.want(frozenset())
+        here.client.set_filters(frozenset())
         wait_until(lambda: len(taken_back) == 3)
     assert asked == [500, 500, 200]
     assert taken_back == [UNSUBSCRIBE] * 3
@@ -234,7 +234,7 @@ def test_a_wanted_filter_that_is_refused_is_an_error_and_the_link_stays(caplog: 
 
     with scripted(script) as broker, wanting(broker.port) as here:
         here.up()
-        here.client.want(frozenset({"tenants/acme/#"}))
+        here.client.set_filters(frozenset({"tenants/acme/#"}))
         here.hears(b"1")
         assert here.client.online
     (record,) = caplog.records

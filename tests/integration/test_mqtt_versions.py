@@ -50,13 +50,13 @@ def test_a_broker_that_closes_twice_without_an_answer_is_spoken_to_in_3_1_1() ->
 def test_versions_are_remembered() -> None:
     """What has worked is not given up for a broker that restarts, but for one that says no."""
     versions = VersionNegotiator()
-    versions.learn(None, connected=True)
+    versions.record(None, connected=True)
     for _ in range(5):
-        versions.learn(NoConnack("closed"), connected=False)
-    versions.learn(ConnectionRefusedError(), connected=False)
-    versions.learn(RefusedByBroker("credentials"), connected=False)
+        versions.record(NoConnack("closed"), connected=False)
+    versions.record(ConnectionRefusedError(), connected=False)
+    versions.record(RefusedByBroker("credentials"), connected=False)
     seen = [(versions.current, versions.retry_at_once)]
     for _ in range(2):
-        versions.learn(WrongVersion("no"), connected=False)
+        versions.record(WrongVersion("no"), connected=False)
         seen.append((versions.current, versions.retry_at_once))
     assert seen == [(MqttVersion.V5, False), (MqttVersion.V311, True), (MqttVersion.V5, False)]

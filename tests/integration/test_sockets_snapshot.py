@@ -26,14 +26,14 @@ def says(hermes: Hermes, data: bytes, *, device: str = "d1", series: str = "temp
         data=data,
         timestamp_ms=1_763_836_800_123,
     )
-    if hermes.server.snapshot.learn(message):
+    if hermes.server.snapshot.update(message):
         hermes.server.hub.publish(message)
 
 
 def is_there(hermes: Hermes, online: bool, *, device: str = "d1") -> None:
     """A device comes or goes."""
     status = DeviceStatus(TenantId("acme"), DeviceId(device), online, 7)
-    if hermes.server.snapshot.learn_status(status):
+    if hermes.server.snapshot.update_status(status):
         hermes.server.hub.publish(status)
 
 

@@ -159,7 +159,7 @@ class EdgeNodes:
         """The node, if it is known."""
         return self._nodes.get(key)
 
-    def heard(self, key: NodeKey) -> EdgeNode:
+    def get_or_create(self, key: NodeKey) -> EdgeNode:
         """The node, which says something just now; known from here on."""
         node = self._nodes.get(key)
         if node is None:
@@ -167,7 +167,7 @@ class EdgeNodes:
         self._nodes.move_to_end(key)
         return node
 
-    def settle(self, node: EdgeNode) -> None:
+    def evict(self, node: EdgeNode) -> None:
         """Count what it has grown by, and make room."""
         self._size_bytes += node.size_bytes - node.counted_bytes
         node.counted_bytes = node.size_bytes

@@ -109,7 +109,7 @@ class Sparkplug:
             elif now_s - asked_s >= SILENT_S:
                 del self._unheard[key]
                 sources = [node.own, *node.end()]
-                self._nodes.settle(node)
+                self._nodes.evict(node)
                 gone += [DeviceStatus(each.tenant_id, each.device_id, False, timestamp_ms) for each in sources]
         return gone
 
@@ -148,29 +148,29 @@ class Sparkplug:
     def _node_born(self, said: SparkplugMessage) -> Updates:
         vocabulary = vocabulary_of(said.payload.metrics)
         values, _ = self._values(said, vocabulary)
-        node = self._nodes.heard(said.kind.node)
+        node = self._nodes.get_or_create(said.kind.node)
         gone = node.begin(said.publisher(vocabulary), bd_seq=said.bd_seq, seq=said.seq)
-        self._nodes.settle(node)
+        self._nodes.evict(node)
         return [said.status(True), *(said.status(False, device) for device in gone), *values]
 
     def _device_born(self, said: SparkplugMessage) -> Updates:
         vocabulary = vocabulary_of(said.payload.metrics)
         values, _ = self._values(said, vocabulary)
-        node = self._nodes.heard(said.kind.node)
+        node = self._nodes.get_or_create(said.kind.node)
         self._follow(said)
         node.put(said.kind.device, said.publisher(vocabulary))
-        self._nodes.settle(node)
+        self._nodes.evict(node)
         return [said.status(True), *values]
 
     def _data(self, said: SparkplugMessage) -> Updates:
-        node = self._nodes.heard(said.kind.node)
+        node = self._nodes.get_or_create(said.kind.node)
         source = node.devices.get(said.kind.device) if said.kind.device else node.own
         source_is_late = said.kind.device in node.awaited
         values, understood = self._values(said, source.vocabulary if source else NO_VOCABULARY)
         gone = node.overdue()
         node.stale = node.stale or source is None or source_is_late or not understood
         self._follow(said)
-        self._nodes.settle(node)
+        self._nodes.evict(node)
         return [*(said.status(False, device) for device in gone), *values]
 
     def _node_dead(self, said: SparkplugMessage) -> Updates:
@@ -180,14 +180,14 @@ class Sparkplug:
         if node.own is not None and None not in (said.bd_seq, node.bd_seq) and said.bd_seq != node.bd_seq:
             return []  # the last will of a session before this one, which comes late
         gone = node.end()
-        self._nodes.settle(node)
+        self._nodes.evict(node)
         return [said.status(False), *(said.status(False, device) for device in gone)]
 
     def _device_dead(self, said: SparkplugMessage) -> Updates:
-        node = self._nodes.heard(said.kind.node)
+        node = self._nodes.get_or_create(said.kind.node)
         node.remove(said.kind.device)
         self._follow(said)
-        self._nodes.settle(node)
+        self._nodes.evict(node)
         return [said.status(False)]
 
     def _kept(self, said: SparkplugMessage) -> Updates:
@@ -199,7 +199,7 @@ class Sparkplug:
 
     def _follow(self, said: SparkplugMessage) -> None:
         """Take the message's place in its node's order, and ask for births where anything was missed."""
-        node = self._nodes.heard(said.kind.node)
+        node = self._nodes.get_or_create(said.kind.node)
         if not node.follow(said.seq):
             self._metrics.sparkplug_gaps.inc()
             node.stale = True

@@ -20,16 +20,16 @@ class Deadline:
         self._clock = clock
         self._deadline_s = clock()
 
-    def begin(self, timeout_s: float) -> None:
+    def start(self, timeout_s: float) -> None:
         """So much time from now on."""
         self._deadline_s = self._clock() + timeout_s
 
     @property
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         """What is left of it."""
         return self._deadline_s - self._clock()
 
-    def wait(self, sock: Any, events: int, until_s: float | None = None) -> None:
+    def wait_for(self, sock: Any, events: int, until_s: float | None = None) -> None:
         """Until the socket can be read or written. Raises TimeoutError, or `Cancelled`.
 
         ``until_s`` is how much of the time may be left at the end, for what comes after.
@@ -40,7 +40,7 @@ class Deadline:
             while True:
                 if self._stopping.is_set():
                     raise Cancelled("stopped")
-                left_s = self.left_s - (until_s or 0)
+                left_s = self.remaining_s - (until_s or 0)
                 if left_s <= 0:
                     raise TimeoutError("timed out")
                 ready = [key.fileobj for key, _ in selector.select(left_s)]

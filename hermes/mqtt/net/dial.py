@@ -24,9 +24,9 @@ def dial(url: MqttUrl, tls: TlsOptions, deadline: Deadline) -> Any:
     """A connected, non-blocking socket that MQTT can be spoken on. Raises OSError, or `ConnectionFailure`, also for a
     certificate file that cannot be read any more.
     """
-    deadline.begin(TCP_TIMEOUT_S)
+    deadline.start(TCP_TIMEOUT_S)
     sock = _connect_unix(url.path, deadline) if url.transport == "unix" else _connect_tcp(url, deadline)
-    deadline.begin(HANDSHAKES_TIMEOUT_S)
+    deadline.start(HANDSHAKES_TIMEOUT_S)
     try:
         if url.tls:
             sock = _context(tls).wrap_socket(sock, server_hostname=url.host, do_handshake_on_connect=False)
@@ -47,7 +47,7 @@ def _connect_tcp(url: MqttUrl, deadline: Deadline) -> socket.socket:
     fault: OSError = OSError(errno.EHOSTUNREACH, "its name has no address")
     for left, (family, _, _, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
         try:
-            return _connect(family, address, deadline, until_s=deadline.left_s * (left - 1) / left)
+            return _connect(family, address, deadline, until_s=deadline.remaining_s * (left - 1) / left)
         except OSError as error:
             fault = error
     raise fault
@@ -59,7 +59,7 @@ def _connect(family: int, address: Any, deadline: Deadline, *, until_s: float) -
         sock.setblocking(False)
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
-            deadline.wait(sock, WRITE, until_s)
+            deadline.wait_for(sock, WRITE, until_s)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
@@ -81,8 +81,8 @@ def _shake_hands(sock: ssl.SSLSocket, deadline: Deadline) -> None:
         try:
             return sock.do_handshake()
         except ssl.SSLWantReadError:
-            deadline.wait(sock, READ)
+            deadline.wait_for(sock, READ)
         except ssl.SSLWantWriteError:
-            deadline.wait(sock, WRITE)
+            deadline.wait_for(sock, WRITE)
         except ConnectionError:
             raise ConnectionFailure(CLOSED_IN_TLS) from None

@@ -182,9 +182,9 @@ def _send_all(sock: Any, data: bytes, deadline: Deadline) -> None:
         try:
             data = data[sock.send(data) :]
         except (BlockingIOError, ssl.SSLWantWriteError):
-            deadline.wait(sock, WRITE)
+            deadline.wait_for(sock, WRITE)
         except ssl.SSLWantReadError:
-            deadline.wait(sock, READ)
+            deadline.wait_for(sock, READ)
 
 
 def _read_answer(sock: Any, deadline: Deadline) -> tuple[bytes, bytes]:
@@ -194,7 +194,7 @@ def _read_answer(sock: Any, deadline: Deadline) -> tuple[bytes, bytes]:
         try:
             chunk = sock.recv(4_096)
         except (BlockingIOError, ssl.SSLWantReadError):
-            deadline.wait(sock, READ)
+            deadline.wait_for(sock, READ)
             continue
         data += chunk
         if not data.startswith(b"HTTP/"[: len(data)]) or len(data) > ANSWER_MAX_BYTES:

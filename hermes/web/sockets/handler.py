@@ -67,7 +67,7 @@ class SocketLimit:
     stopping: bool = False
 
     @property
-    def over(self) -> bool:
+    def exceeded(self) -> bool:
         """One more than may be: the last one counted must leave."""
         return self.open > self.limit
 
@@ -103,7 +103,7 @@ class SocketHandler(WebSocketHandler):
         self._counted = False
         self._errors: deque[float] | None = None  # made at the first: most clients never err
 
-    def audience(self, principal: Principal) -> Iterable[Channel]:
+    def channels_for(self, principal: Principal) -> Iterable[Channel]:
         """The channels of this route for this principal; raises `SocketRejected` where it may not be open to them."""
         raise NotImplementedError
 
@@ -159,26 +159,26 @@ class SocketHandler(WebSocketHandler):
         context = self.context
         if context.occupancy.stopping:
             raise SocketRejected(STOPPING)
-        if context.occupancy.over:
+        if context.occupancy.exceeded:
             raise SocketRejected(SERVER_FULL)
-        principal = context.authenticator.principal(credentials.token(self.request))
-        audience = self.audience(principal)
+        principal = context.authenticator.verify(credentials.token(self.request))
+        audience = self.channels_for(principal)
         session = Session(
             principal=principal, transport=self._transport(), limits=context.limits, metrics=context.metrics
         )
-        replay = self.hear(session, audience)
+        replay = self.subscribe(session, audience)
         self._session = session
         context.metrics.sockets_open.labels(self.route).inc()
         logger.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
         session.replay(replay)
 
-    def hear(self, session: Session, audience: Iterable[Channel]) -> list[LastValue]:
+    def subscribe(self, session: Session, audience: Iterable[Channel]) -> list[LastValue]:
         """Let the session hear this audience; what it should be told of what is new to it. One turn of the loop: what
         is published from here on is live.
         """
         link = self.context.link
         fresh = self.context.hub.subscribe(session, audience)
-        replay = [] if self._declines_snapshot else self.context.snapshot.of(fresh)
+        replay = [] if self._declines_snapshot else self.context.snapshot.for_channels(fresh)
         if channels.LINK in fresh and link.is_down:
             replay.append(LastValue(LinkStatus(up=False, since_ms=link.changed_ms)))
         return replay
@@ -235,7 +235,7 @@ class SocketHandler(WebSocketHandler):
             case Refresh(token):
                 self._refresh(session, token)
             case _:
-                self.narrow(session, action)
+                self.on_subscribe_action(session, action)
 
     def answer(self, session: Session, fields: dict[str, Any]) -> None:
         """Send the answer to one action; raises `ClientError` where it cannot be printed."""
@@ -246,12 +246,12 @@ class SocketHandler(WebSocketHandler):
         session.send(frame)
 
     def _refresh(self, session: Session, token: str) -> None:
-        principal = self.context.authenticator.principal(token)
+        principal = self.context.authenticator.verify(token)
         if principal.user_id != session.principal.user_id:
             raise SocketRejected(FORBIDDEN, "the new token is another user's")
-        audience = self.audience(principal)
+        audience = self.channels_for(principal)
         session.principal = principal
-        replay = self.hear(session, audience)
+        replay = self.subscribe(session, audience)
         expires_at = principal.expires_at
         self.answer(
             session,
@@ -259,7 +259,7 @@ class SocketHandler(WebSocketHandler):
         )
         session.replay(replay)
 
-    def narrow(self, session: Session, action: Action) -> None:
+    def on_subscribe_action(self, session: Session, action: Action) -> None:
         """``subscribe`` or ``unsubscribe``; raises `ClientError` on all routes but one."""
         raise ClientError("not_here", "subscribe and unsubscribe are for /ws only")
 

@@ -25,7 +25,7 @@ class NotificationsSocket(SocketHandler):
     route = "/ws/notifications"
     carries_telemetry = False
 
-    def audience(self, principal: Principal) -> Iterable[Channel]:
+    def channels_for(self, principal: Principal) -> Iterable[Channel]:
         """Any valid token."""
         check_requested_tenant(principal, self.asked_tenant)
         return (channels.user(principal.user_id),)
@@ -38,7 +38,7 @@ class TenantSocket(SocketHandler):
 
     route = "/ws/tenant"
 
-    def audience(self, principal: Principal) -> Iterable[Channel]:
+    def channels_for(self, principal: Principal) -> Iterable[Channel]:
         """A token of that tenant, or a superuser's."""
         check_requested_tenant(principal, self.asked_tenant)
         tenant_id = TenantId(self.path_args[0])
@@ -53,7 +53,7 @@ class DeviceSocket(SocketHandler):
 
     route = "/ws/device"
 
-    def audience(self, principal: Principal) -> Iterable[Channel]:
+    def channels_for(self, principal: Principal) -> Iterable[Channel]:
         """A token with a tenant means the id within it; a superuser's means it in every tenant, or the asked one."""
         device_id = DeviceId(self.path_args[0])
         tenant_id = device_tenant(principal, self.asked_tenant)
@@ -75,7 +75,7 @@ class CombinedSocket(SocketHandler):
         self._devices: dict[DeviceId, int] = {}  # in the order in which they were named, each with its size
         self._devices_bytes = 0
 
-    def audience(self, principal: Principal) -> Iterable[Channel]:
+    def channels_for(self, principal: Principal) -> Iterable[Channel]:
         """Any valid token; without a tenant only the notifications."""
         check_requested_tenant(principal, self.asked_tenant)
         heard = [channels.user(principal.user_id)]
@@ -89,7 +89,7 @@ class CombinedSocket(SocketHandler):
             return (channels.tenant(tenant_id),)
         return [channels.device(tenant_id, device_id) for device_id in self._devices]
 
-    def narrow(self, session: Session, action: Action) -> None:
+    def on_subscribe_action(self, session: Session, action: Action) -> None:
         """The first name narrows the device feed from all to the named; none left means all again."""
         named = len(self._devices)
         match action:
@@ -97,7 +97,7 @@ class CombinedSocket(SocketHandler):
                 self._name(device_id)
             case Unsubscribe(device_id):
                 self._devices_bytes -= self._devices.pop(device_id, 0)
-        replay = self.hear(session, self.audience(session.principal)) if len(self._devices) != named else []
+        replay = self.subscribe(session, self.channels_for(session.principal)) if len(self._devices) != named else []
         self.answer(session, {"action": "subscribed", "devices": list(self._devices)})
         session.replay(replay)
 

@@ -20,7 +20,7 @@ def principal(text: str, **rules: str) -> Principal:
     """Checked by the fake clock."""
     return TokenVerifier(
         secret=SECRET, clock=FakeClock(), issuer=rules.get("issuer"), audience=rules.get("audience")
-    ).principal(text)
+    ).verify(text)
 
 
 def test_a_good_token_becomes_its_principal() -> None:
@@ -98,13 +98,11 @@ def test_minted_tokens_pass_the_same_rules() -> None:
     """The claim's name, issuer and audience are the settings'."""
     mint = TokenSigner(SECRET, claim_tenant="org", issuer="us", audience="them")
     authenticator = TokenVerifier(secret=SECRET, claim_tenant="org", issuer="us", audience="them")
-    made = authenticator.principal(
-        mint.token(user_id="7", username="ana", tenant_id="acme", is_superuser=True, ttl_s=60)
-    )
+    made = authenticator.verify(mint.sign(user_id="7", username="ana", tenant_id="acme", is_superuser=True, ttl_s=60))
     assert (made.user_id, made.tenant_id, made.is_superuser) == ("7", "acme", True)
     assert made.expires_at is not None
     assert 50 < made.expires_at - time.time() <= 60
-    assert authenticator.principal(mint.token(user_id="7", username="ana")).expires_at is None
+    assert authenticator.verify(mint.sign(user_id="7", username="ana")).expires_at is None
 
 
 ANA = Principal(UserId("1"), "ana", TenantId("acme"))
@@ -149,13 +147,13 @@ def test_a_remembered_token_expires_like_any_other() -> None:
     clock = FakeClock()
     authenticator = TokenVerifier(secret=SECRET, clock=clock)
     given = token(exp=NOW_S + 10)
-    first = authenticator.principal(given)
+    first = authenticator.verify(given)
     clock.now_s += 9.9
-    assert authenticator.principal(given) is first
+    assert authenticator.verify(given) is first
     clock.now_s += 0.1
     for _ in range(2):
         with pytest.raises(SocketRejected) as refusal:
-            authenticator.principal(given)
+            authenticator.verify(given)
         assert refusal.value.close is TOKEN_EXPIRED
     assert not authenticator._remembered
 
@@ -164,11 +162,11 @@ def test_only_good_tokens_are_remembered_and_only_as_they_are() -> None:
     """A refused one stays refused; one that differs is another."""
     authenticator = TokenVerifier(secret=SECRET, clock=FakeClock())
     good = token()
-    authenticator.principal(good)
+    authenticator.verify(good)
     for bad in (good[:-2] + ("AA" if good[-2:] != "AA" else "BB"), token(secret="x" * 32), "", "\ud800"):
         for _ in range(2):
             with pytest.raises(SocketRejected):
-                authenticator.principal(bad)
+                authenticator.verify(bad)
     assert len(authenticator._remembered) == 1
 
 
@@ -176,10 +174,10 @@ def test_what_is_remembered_is_bounded_and_the_least_recently_used_goes_first() 
     """However many tokens come by."""
     authenticator = TokenVerifier(secret=SECRET, clock=FakeClock(), remembered_max=3)
     tokens = [token(user) for user in range(5)]
-    kept = authenticator.principal(tokens[0])
+    kept = authenticator.verify(tokens[0])
     for text in tokens[1:]:
-        authenticator.principal(text)
-        assert authenticator.principal(tokens[0]) is kept
+        authenticator.verify(text)
+        assert authenticator.verify(tokens[0]) is kept
     assert len(authenticator._remembered) == 3
 
 

@@ -47,7 +47,7 @@ class Memory:
 
     def told(self, *heard: Channel) -> list[dict[str, Any]]:
         """The frames for those who begin to hear these channels; the tenant acme where none is named."""
-        return [orjson.loads(each.frame.payload) for each in self.snapshot.of(heard or (ACME,))]
+        return [orjson.loads(each.frame.payload) for each in self.snapshot.for_channels(heard or (ACME,))]
 
     def data(self, *heard: Channel) -> list[object]:
         """Their data."""
@@ -62,7 +62,7 @@ def test_the_last_value_of_each_series_is_told_with_its_own_time() -> None:
     """An older one of the same series is not."""
     memory = Memory()
     for data, series in ((b"1", "temp"), (b"2", "hum"), (b"3", "temp")):
-        assert memory.snapshot.learn(value(data, series=series))
+        assert memory.snapshot.update(value(data, series=series))
     assert memory.told() == [
         {
             "channel": "device",
@@ -96,7 +96,7 @@ def test_a_channel_is_told_what_it_would_have_heard(channel: Channel, expected: 
     """No other tenant's, no other device's."""
     memory = Memory()
     for data, tenant, device in ((b"1", "acme", "d1"), (b"2", "acme", "d2"), (b"3", "globex", "d1")):
-        memory.snapshot.learn(value(data, tenant=tenant, device=device))
+        memory.snapshot.update(value(data, tenant=tenant, device=device))
     assert memory.data(channel) == expected
 
 
@@ -105,26 +105,26 @@ def test_asking_for_what_nobody_has_leaves_nothing_behind() -> None:
     memory = Memory()
     memory.told(channels.device(TenantId("acme"), DeviceId("x")), channels.device_anywhere(DeviceId("x")))
     memory.snapshot.forget_status(TenantId("acme"), DeviceId("x"))
-    memory.snapshot.keep(lambda tenant_id, device_id: True)
-    memory.snapshot.learn(value(b"null", clears=True))
-    memory.snapshot.learn(value(b"1", historical=True))
+    memory.snapshot.retain_only(lambda tenant_id, device_id: True)
+    memory.snapshot.update(value(b"null", clears=True))
+    memory.snapshot.update(value(b"1", historical=True))
     assert memory.snapshot._tenants == {}
 
 
 def test_a_copy_does_not_change_with_what_comes_later() -> None:
     """It is what was known in the turn in which it was taken."""
     memory = Memory()
-    memory.snapshot.learn(value(b"1"))
-    copy = memory.snapshot.of([ACME])
-    memory.snapshot.learn(value(b"2"))
+    memory.snapshot.update(value(b"1"))
+    copy = memory.snapshot.for_channels([ACME])
+    memory.snapshot.update(value(b"2"))
     assert [orjson.loads(each.frame.payload)["data"] for each in copy] == [1]
 
 
 def test_the_frame_is_made_once_for_all() -> None:
     """Thousands may come back at once."""
     memory = Memory()
-    memory.snapshot.learn(value())
-    (first,), (second,) = memory.snapshot.of([ACME]), memory.snapshot.of([ACME])
+    memory.snapshot.update(value())
+    (first,), (second,) = memory.snapshot.for_channels([ACME]), memory.snapshot.for_channels([ACME])
     assert first.frame is second.frame
 
 
@@ -134,7 +134,7 @@ def test_the_frame_is_made_once_for_all() -> None:
 def test_a_kept_value_is_told_as_kept_and_without_a_time() -> None:
     """Nobody knows how old it is."""
     memory = Memory()
-    assert memory.snapshot.learn(value(b"7", retained=True))
+    assert memory.snapshot.update(value(b"7", retained=True))
     (frame,) = memory.told()
     assert frame["timestamp"] is None
     assert frame["retained"] is frame["snapshot"] is True
@@ -143,36 +143,36 @@ def test_a_kept_value_is_told_as_kept_and_without_a_time() -> None:
 def test_a_kept_value_that_is_known_is_no_news() -> None:
     """The broker tells all of them again after a reconnect."""
     memory = Memory()
-    memory.snapshot.learn(value(b"7", retained=True))
-    assert not memory.snapshot.learn(value(b"7", retained=True))
-    memory.snapshot.learn(value(b"8"))
-    assert not memory.snapshot.learn(value(b"8", retained=True)), "this is what was heard live"
+    memory.snapshot.update(value(b"7", retained=True))
+    assert not memory.snapshot.update(value(b"7", retained=True))
+    memory.snapshot.update(value(b"8"))
+    assert not memory.snapshot.update(value(b"8", retained=True)), "this is what was heard live"
     assert memory.told()[0]["timestamp"] == 1_763_836_800_123
 
 
 def test_a_kept_value_is_no_news_where_the_device_has_said_something_since() -> None:
     """It kept one value and went on without keeping the later ones."""
     memory = Memory()
-    memory.snapshot.learn(value(b"1", retained=True))
-    memory.snapshot.learn(value(b"2"))
-    assert not memory.snapshot.learn(value(b"1", retained=True))
+    memory.snapshot.update(value(b"1", retained=True))
+    memory.snapshot.update(value(b"2"))
+    assert not memory.snapshot.update(value(b"1", retained=True))
     assert memory.data() == [2]
 
 
 def test_a_kept_value_that_changed_while_we_were_away_is_news() -> None:
     """It was published during the outage."""
     memory = Memory()
-    memory.snapshot.learn(value(b"1", retained=True))
-    assert memory.snapshot.learn(value(b"2", retained=True))
+    memory.snapshot.update(value(b"1", retained=True))
+    assert memory.snapshot.update(value(b"2", retained=True))
     assert memory.data() == [2]
-    assert not memory.snapshot.learn(value(b"2", retained=True))
+    assert not memory.snapshot.update(value(b"2", retained=True))
 
 
 def test_the_same_bytes_in_another_encoding_are_news() -> None:
     """The text "1" is not the number."""
     memory = Memory()
-    memory.snapshot.learn(value(b'"x"', encoding="text"))
-    assert memory.snapshot.learn(value(b'"x"', retained=True))
+    memory.snapshot.update(value(b'"x"', encoding="text"))
+    assert memory.snapshot.update(value(b'"x"', retained=True))
 
 
 # -- what is forgotten ----------------------------------------------------------------------------------------------
@@ -181,8 +181,8 @@ def test_the_same_bytes_in_another_encoding_are_news() -> None:
 def test_an_empty_payload_clears_the_value() -> None:
     """It is news for those who listen, and nothing for those who come later."""
     memory = Memory()
-    memory.snapshot.learn(value(b"1"))
-    assert memory.snapshot.learn(value(b"null", clears=True))
+    memory.snapshot.update(value(b"1"))
+    assert memory.snapshot.update(value(b"null", clears=True))
     assert memory.told() == []
     assert (len(memory.snapshot), memory.snapshot.size_bytes) == (0, 0)
 
@@ -190,15 +190,15 @@ def test_an_empty_payload_clears_the_value() -> None:
 def test_a_json_null_is_a_value() -> None:
     """Only an empty payload clears."""
     memory = Memory()
-    memory.snapshot.learn(value(b"null"))
+    memory.snapshot.update(value(b"null"))
     assert memory.data() == [None]
 
 
 def test_a_historical_value_is_news_but_no_last_value() -> None:
     """The device tells late what was before."""
     memory = Memory()
-    memory.snapshot.learn(value(b"2"))
-    assert memory.snapshot.learn(value(b"1", historical=True))
+    memory.snapshot.update(value(b"2"))
+    assert memory.snapshot.update(value(b"1", historical=True))
     assert memory.data() == [2]
 
 
@@ -206,7 +206,7 @@ def test_the_number_of_values_is_bounded_and_the_least_renewed_goes_first() -> N
     """It is counted."""
     memory = Memory(max_values=3)
     for data, series in ((b"1", "a"), (b"2", "b"), (b"3", "c"), (b"4", "a"), (b"5", "d")):
-        memory.snapshot.learn(value(data, series=series))
+        memory.snapshot.update(value(data, series=series))
     assert sorted(frame["series"] for frame in memory.told()) == ["a", "c", "d"]
     assert memory.evicted("count") == 1
 
@@ -215,14 +215,14 @@ def test_their_bytes_are_bounded() -> None:
     """A larger value pushes out several; one that is larger than all is not kept at all."""
     memory = Memory(max_bytes=10 * (OVERHEAD_BYTES + 100))
     for number in range(9):
-        memory.snapshot.learn(value(series=str(number)))
-    memory.snapshot.learn(value(b'"%s"' % (b"x" * 2_000), series="large"))
+        memory.snapshot.update(value(series=str(number)))
+    memory.snapshot.update(value(b'"%s"' % (b"x" * 2_000), series="large"))
     assert memory.snapshot.size_bytes <= 10 * (OVERHEAD_BYTES + 100)
     kept = {frame["series"] for frame in memory.told()}
     assert "large" in kept
     assert "0" not in kept
     assert "8" in kept
-    memory.snapshot.learn(value(b'"%s"' % (b"x" * 20_000), series="larger"))
+    memory.snapshot.update(value(b'"%s"' % (b"x" * 20_000), series="larger"))
     assert (memory.told(), memory.snapshot.size_bytes) == ([], 0)
 
 
@@ -230,18 +230,18 @@ def test_sizes_are_counted_anew_when_a_value_changes() -> None:
     """Else they would grow, or fall below nothing."""
     memory = Memory()
     for size in (10, 5_000, 3, 800):
-        memory.snapshot.learn(value(b'"%s"' % (b"x" * size)))
-    memory.snapshot.learn(value(b"null", clears=True))
+        memory.snapshot.update(value(b'"%s"' % (b"x" * size)))
+    memory.snapshot.update(value(b"null", clears=True))
     assert memory.snapshot.size_bytes == 0
 
 
 def test_what_is_not_renewed_for_too_long_is_forgotten() -> None:
     """Presence is not: it is told only when it changes."""
     memory = Memory(max_age_s=100)
-    memory.snapshot.learn(value(b"1", series="old"))
-    memory.snapshot.learn_status(status(True))
+    memory.snapshot.update(value(b"1", series="old"))
+    memory.snapshot.update_status(status(True))
     memory.clock.now_s += 60
-    memory.snapshot.learn(value(b"2", series="new"))
+    memory.snapshot.update(value(b"2", series="new"))
     memory.clock.now_s += 40
     memory.snapshot.expire()
     assert [frame.get("series", frame["channel"]) for frame in memory.told()] == ["new", "status"]
@@ -253,10 +253,10 @@ def test_all_but_some_devices_can_be_forgotten() -> None:
     """When nobody tells any more what becomes of the others."""
     memory = Memory()
     for device in ("d1", "d2", "d3"):
-        memory.snapshot.learn(value(device=device))
-        memory.snapshot.learn_status(status(True, device=device))
-    memory.snapshot.learn(value(tenant="globex"))
-    memory.snapshot.keep(lambda tenant_id, device_id: (tenant_id, device_id) == ("acme", "d2"))
+        memory.snapshot.update(value(device=device))
+        memory.snapshot.update_status(status(True, device=device))
+    memory.snapshot.update(value(tenant="globex"))
+    memory.snapshot.retain_only(lambda tenant_id, device_id: (tenant_id, device_id) == ("acme", "d2"))
     assert [(frame["channel"], frame["device_id"]) for frame in memory.told()] == [("device", "d2"), ("status", "d2")]
     assert len(memory.snapshot) == 1
 
@@ -267,8 +267,8 @@ def test_all_but_some_devices_can_be_forgotten() -> None:
 def test_presence_comes_after_the_values() -> None:
     """With the time since when it is so."""
     memory = Memory()
-    memory.snapshot.learn_status(status(False, since_ms=None))
-    memory.snapshot.learn(value())
+    memory.snapshot.update_status(status(False, since_ms=None))
+    memory.snapshot.update(value())
     assert [frame["channel"] for frame in memory.told()] == ["device", "status"]
     assert memory.told()[1] == {
         "channel": "status",
@@ -282,17 +282,17 @@ def test_presence_comes_after_the_values() -> None:
 def test_presence_that_does_not_change_is_no_news_and_keeps_its_time() -> None:
     """A device may say it with every report."""
     memory = Memory()
-    assert memory.snapshot.learn_status(status(True, since_ms=1))
-    assert not memory.snapshot.learn_status(status(True, since_ms=2))
+    assert memory.snapshot.update_status(status(True, since_ms=1))
+    assert not memory.snapshot.update_status(status(True, since_ms=2))
     assert memory.told()[0]["since"] == 1
-    assert memory.snapshot.learn_status(status(False, since_ms=3))
+    assert memory.snapshot.update_status(status(False, since_ms=3))
     assert memory.told()[0]["since"] == 3
 
 
 def test_presence_can_be_taken_back() -> None:
     """And the device that has nothing else is gone."""
     memory = Memory()
-    memory.snapshot.learn_status(status(True))
+    memory.snapshot.update_status(status(True))
     assert memory.snapshot.forget_status(TenantId("acme"), DeviceId("d1")) == status(True)
     assert memory.snapshot.forget_status(TenantId("acme"), DeviceId("d1")) is None
     assert memory.snapshot._tenants == {}
@@ -302,6 +302,6 @@ def test_the_number_of_presences_is_bounded() -> None:
     """By the same bound as the values."""
     memory = Memory(max_values=2)
     for device in ("d1", "d2", "d3"):
-        memory.snapshot.learn_status(status(True, device=device))
+        memory.snapshot.update_status(status(True, device=device))
     assert [frame["device_id"] for frame in memory.told()] == ["d2", "d3"]
     assert memory.evicted("count") == 1

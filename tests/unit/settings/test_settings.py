@@ -228,7 +228,7 @@ def test_the_links_settings_become_its_options(tmp_path: Path, monkeypatch: pyte
     flags = {"mqtt_username": "ana", "mqtt_password_file": str(password), "mqtt_keepalive_s": "10"}
     given = flags | {"jwt_secret": SECRET, "config": config, "mqtt_url": "mqtts://broker"}
     settings = load(Settings, given)
-    assert settings.link_options == MqttOptions(
+    assert settings.mqtt_options == MqttOptions(
         username="ana",
         password="a password",
         tls=TlsOptions(alpn=("mqtt", "x-amzn-mqtt-ca")),
@@ -238,12 +238,12 @@ def test_the_links_settings_become_its_options(tmp_path: Path, monkeypatch: pyte
         session_expiry_s=600,
         qos=1,
     )
-    assert "a password" not in repr(settings.link_options)
+    assert "a password" not in repr(settings.mqtt_options)
 
 
 def test_the_link_is_plain_unless_told_otherwise() -> None:
     """Each default has its reason in the documentation."""
-    assert load(Settings, {"jwt_secret": SECRET}).link_options == MqttOptions()
+    assert load(Settings, {"jwt_secret": SECRET}).mqtt_options == MqttOptions()
     defaults = MqttOptions()
     assert (defaults.keepalive_s, defaults.clean_start, defaults.session_expiry_s, defaults.qos) == (30, True, 0, 0)
 
@@ -326,7 +326,7 @@ def test_dev_brings_its_own_broker_and_needs_no_secret() -> None:
     assert load(Settings, {"dev": "true"}).broker_url == "embedded"
     assert load(Settings, {"dev": "true", "mqtt_url": "off"}).broker_url == "off"
     with pytest.raises(ConfigError):
-        _ = load(Settings, {"dev": "true"}).mint
+        _ = load(Settings, {"dev": "true"}).token_signer
 
 
 def test_the_small_commands_read_the_same_file(tmp_path: Path) -> None:
