@@ -1,97 +1,62 @@
-"""Floor 4: the route table, and which shared objects each handler gets."""
+"""The route table: every URL that Hermes answers, and its handler."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from tornado.routing import Rule
 from tornado.web import Application, RequestHandler
 
 import hermes
-from hermes.auth.api_keys import ApiKeys
-from hermes.delivery.link_state import MqttLinkState
 from hermes.log import masked
-from hermes.metrics import Metrics
 from hermes.web.console.i18n import Languages
-from hermes.web.console.page import ConsoleHandler, ConsolePage, DevFacts, StaticHandler, page_modules
-from hermes.web.dev_api import DevAction, DevHandler
-from hermes.web.notify import LargeNotifyHandler, NotifyContext, NotifyHandler, SmallJson
-from hermes.web.sockets.handler import SocketContext
+from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, page_modules
+from hermes.web.dev_api import DevHandler
+from hermes.web.gateway_parts import GatewayParts
+from hermes.web.notify import LargeNotifyHandler, NotifyHandler, SmallJson
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket
-from hermes.web.status import HealthHandler, MetricsHandler, NodeContext, NodeStatusHandler, ReadyHandler
-
-Route = tuple[str, type[RequestHandler], dict[str, Any]]
+from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
 
 access_log = logging.getLogger("hermes.access")
 
 
-@dataclass(frozen=True, slots=True)
-class DevRoom:
-    """What only ``--dev`` has: what the console is filled in with, and what two doors do."""
-
-    facts: DevFacts
-    mint_token: DevAction
-    cause_fault: DevAction
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """Everything that handlers share."""
-
-    sockets: SocketContext
-    notify: NotifyContext
-    node: NodeContext
-    link: MqttLinkState
-    metrics: Metrics
-    dev: DevRoom | None = None
-
-
-def make_app(shared: Shared) -> Application:
-    """The application: every URL that Hermes answers."""
-    sockets = {"context": shared.sockets}
+def make_app(gateway: GatewayParts) -> Application:
+    """Return the application: every URL that Hermes answers."""
+    shared = {"gateway": gateway}
     return Application(
         [
-            Rule(SmallJson(r"/notify"), NotifyHandler, {"context": shared.notify}),
-            (r"/notify", LargeNotifyHandler, {"context": shared.notify}),
-            (r"/ws/notifications", NotificationsSocket, sockets),
-            (r"/ws/tenant/([^/]+)", TenantSocket, sockets),
-            (r"/ws/device/([^/]+)", DeviceSocket, sockets),
-            (r"/ws", CombinedSocket, sockets),
+            Rule(SmallJson(r"/notify"), NotifyHandler, shared),
+            (r"/notify", LargeNotifyHandler, shared),
+            (r"/ws/notifications", NotificationsSocket, shared),
+            (r"/ws/tenant/([^/]+)", TenantSocket, shared),
+            (r"/ws/device/([^/]+)", DeviceSocket, shared),
+            (r"/ws", CombinedSocket, shared),
             (r"/health", HealthHandler),
-            (r"/ready", ReadyHandler, {"link": shared.link}),
-            (r"/metrics", MetricsHandler, {"metrics": shared.metrics}),
-            (r"/status", NodeStatusHandler, {"context": shared.node}),
-            *_dev_routes(shared.dev, shared.node.keys),
-            (r"/static/.+|/", _pages(None if shared.dev is None else shared.dev.facts)),
+            (r"/ready", ReadyHandler, shared),
+            (r"/metrics", MetricsHandler, shared),
+            (r"/status", NodeStatusHandler, shared),
+            # Without --dev there are none: a route that does not exist cannot be left open.
+            *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
+            (r"/static/.+|/", _console(gateway)),
         ],
         log_function=log_access,
     )
 
 
-def _dev_routes(dev: DevRoom | None, keys: ApiKeys) -> list[Route]:
-    """None at all without ``--dev``: what is not there cannot be left open."""
-    if dev is None:
-        return []
-    return [
-        (r"/dev/token", DevHandler, {"keys": keys, "act": dev.mint_token}),
-        (r"/dev/drill", DevHandler, {"keys": keys, "act": dev.cause_fault}),
-    ]
-
-
-def _pages(dev_facts: DevFacts | None) -> Application:
-    """The console and its files: the only answers that are large enough to be compressed."""
+def _console(gateway: GatewayParts) -> Application:
+    """Return the console and its files: the only answers that are large enough to be compressed."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(resource_dir("templates")), autoescape=True)
     static = resource_dir("static")
     page = ConsolePage(
         template=environment.get_template("console.html"),
         languages=Languages.load(static / "console" / "strings"),
         modules=page_modules(static),
-        dev_facts=dev_facts,
     )
     return Application(
-        [(r"/static/(.+)", StaticHandler, {"path": str(static)}), (r"/", ConsoleHandler, {"page": page})],
+        [
+            (r"/static/(.+)", StaticHandler, {"path": str(static)}),
+            (r"/", ConsoleHandler, {"page": page, "gateway": gateway}),
+        ],
         compress_response=True,
         log_function=log_access,
     )

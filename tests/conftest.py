@@ -11,7 +11,7 @@ from socket import create_server
 import pytest
 from tornado.ioloop import IOLoop
 
-from hermes.server import Server
+from hermes.gateway import Gateway
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, make_settings
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
@@ -52,8 +52,8 @@ def make_hermes(io_loop: IOLoop, key_file: Path) -> Iterator[MakeHermes]:
     running: list[Hermes] = []
 
     async def start(**given: object) -> Hermes:
-        hermes = Hermes(Server(make_settings(**({"api_key_file": key_file, "drain_timeout_s": "1"} | given))))
-        await hermes.server.start()
+        hermes = Hermes(Gateway(make_settings(**({"api_key_file": key_file, "drain_timeout_s": "1"} | given))))
+        await hermes.gateway.start()
         running.append(hermes)
         return hermes
 
@@ -65,7 +65,7 @@ def make_hermes(io_loop: IOLoop, key_file: Path) -> Iterator[MakeHermes]:
                 socket.connection.close()
             for end in hermes.at_end:
                 end()
-            await hermes.server.stop()
+            await hermes.gateway.stop()
 
     io_loop.run_sync(stop)
 

@@ -47,7 +47,7 @@ CLEAR_TEXT = (
 
 FAULT = re.compile(r"(\d+: )?Error\b")
 
-LEASH = Path(__file__).with_name("leash.py")
+LEASH = Path(__file__).with_name("child_exec.py")
 
 
 class MosquittoProcess:

@@ -157,7 +157,7 @@ def _device_faults(settings: Settings) -> Iterator[str]:
 class DiscardingIngest(Ingest):
     """For a trial: what arrives is nobody's business."""
 
-    def take(self, arrival: InboundMessage) -> None:
+    def handle(self, arrival: InboundMessage) -> None:
         """Let it go."""
 
 

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import gc
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,10 +27,13 @@ from hermes.dev.banner import Running, welcome
 from hermes.dev.demo_users import ROOT
 from hermes.dev.secrets import DevSecrets
 from hermes.errors import ConfigError, HermesError
-from hermes.server import Server
+from hermes.gateway import Gateway
+from hermes.server import raise_file_limit, wait_for_stop_signal
 from hermes.settings.folders import state_folder
 from hermes.settings.load import load
 from hermes.settings.model import ClientSettings, DeviceSettings, Settings, TokenSettings, TopicSettings
+
+logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 10.0
 
@@ -62,6 +66,7 @@ def _serve(options: argparse.Namespace) -> int:
     if faults := topic_faults(settings):
         raise ConfigError(faults)
     log.set_up(settings.log_level, settings.secrets)
+    raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
         runner.run(_serve_until_stopped(settings))
     return 0
@@ -78,11 +83,11 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 
 
 async def _serve_until_stopped(settings: Settings) -> None:
-    server = Server(settings)
-    await server.start()
-    tune_gc()
-    print(f"{_greeting(server)}\n", end="", flush=True)  # in one write: the log's lines may be on the same terminal
-    await server.run()
+    async with Gateway(settings) as gateway:
+        tune_gc()
+        print(f"{_greeting(gateway)}\n", end="", flush=True)  # one write: the log may share the terminal
+        await wait_for_stop_signal()
+        logger.info("stopping")
 
 
 def tune_gc() -> None:
@@ -94,20 +99,20 @@ def tune_gc() -> None:
     gc.set_threshold(10_000, 10, 10)
 
 
-def _greeting(server: Server) -> str:
-    settings = server.settings
+def _greeting(gateway: Gateway) -> str:
+    settings = gateway.settings
     if not settings.dev:
-        return f"Hermes {__version__} on {server.url}"
+        return f"Hermes {__version__} on {gateway.url}"
     return welcome(
         Running(
-            url=server.url,
+            url=gateway.url,
             api_key=settings.api_keys[0],
             mint=settings.token_signer,
-            broker_port=None if server.broker is None else server.broker.port,
-            devices=len(server.device_ids),
+            broker_port=None if gateway.broker is None else gateway.broker.port,
+            devices=len(gateway.device_ids),
             accounts=settings.broker_listen is not None,
             command=sys.argv[0] if Path(sys.argv[0]).name == "hermes" else "hermes",
-            why=", ".join(server.link.missing) or f"the broker is {settings.broker_name}",
+            why=", ".join(gateway.link.missing) or f"the broker is {settings.broker_name}",
         )
     )
 

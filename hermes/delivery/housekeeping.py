@@ -23,14 +23,14 @@ class Sweep:
         self,
         *,
         hub: Hub,
-        snapshot: LastValues,
+        last_values: LastValues,
         metrics: Metrics,
         ping_interval_s: float,
         ping_timeout_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._hub = hub
-        self._snapshot = snapshot
+        self._last_values = last_values
         self._metrics = metrics
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
@@ -58,7 +58,7 @@ class Sweep:
 
     def once(self) -> None:
         """Sweep all sessions, and what is remembered, now."""
-        self._snapshot.expire()
+        self._last_values.expire()
         wall_s, monotonic_s = self._clock(), time.monotonic()
         sessions = tuple(self._hub.sessions)
         self._metrics.sockets_blocked.set(sum([session.blocked for session in sessions]))

@@ -41,11 +41,11 @@ class MqttFeed:
     """Brings devices' messages to the hub. ``start`` once, on the running loop; then ``stop``."""
 
     def __init__(
-        self, *, settings: Settings, hub: Hub, snapshot: LastValues, link: MqttLinkState, metrics: Metrics
+        self, *, settings: Settings, hub: Hub, last_values: LastValues, link: MqttLinkState, metrics: Metrics
     ) -> None:
         self._settings = settings
         self._hub = hub
-        self._snapshot = snapshot
+        self._last_values = last_values
         self._link = link
         self._metrics = metrics
         self._client: MqttClient | None = None
@@ -92,7 +92,7 @@ class MqttFeed:
             readers["decode_cbor"] = cbor.decode
         return Ingest(
             topics=topics,
-            snapshot=self._snapshot,
+            snapshot=self._last_values,
             publish=self._hub.publish,
             losses=DropCounter(self._metrics),
             **readers,
@@ -105,7 +105,7 @@ class MqttFeed:
         self._demand = OnDemandSubscriptions(
             topics=topics,
             want=client.set_filters,
-            keep=self._snapshot.retain_only,
+            keep=self._last_values.retain_only,
             linger_s=self._settings.mqtt_linger_s,
             loop=asyncio.get_running_loop(),
         )

@@ -209,6 +209,15 @@ class Settings(TokenSettings):
         return self.mqtt_url or ("embedded" if self.dev else DEFAULT_MQTT_URL)
 
     @property
+    def broker_kind(self) -> Literal["embedded", "external", "off"]:
+        """Whether the broker is Hermes' own, another one, or MQTT is off."""
+        match self.broker_url:
+            case "embedded" | "off" as kind:
+                return kind
+            case _:
+                return "external"
+
+    @property
     def broker_name(self) -> str:
         """The same, to be shown: without its password."""
         own = self.broker_url in fields.NO_BROKER_URLS

@@ -5,32 +5,27 @@ whose name resolves to this machine (DNS rebinding), does not know it; a browser
 nor JSON without asking first.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import orjson
 
-from hermes.auth.api_keys import ApiKeys
 from hermes.errors import RequestError
 from hermes.web.api_handler import ApiHandler, authorize, check_type
-
-DevAction = Callable[[object], dict[str, Any]]
+from hermes.web.gateway_parts import DevAction, GatewayParts
 
 
 class DevHandler(ApiHandler):
     """Hands the parsed body to ``act``, whose answer it is; ``act`` raises `RequestError`."""
 
-    def initialize(self, keys: ApiKeys, act: DevAction) -> None:
+    def initialize(self, gateway: GatewayParts, action: DevAction) -> None:
         """Take what it guards."""
-        self._keys = keys
-        self._act = act
+        self._keys = gateway.api_keys
+        self._action = action
 
     def post(self) -> None:
         """Answer."""
         try:
             authorize(self.request, self._keys)
             check_type(self.request)
-            self.write_json(200, self._act(_parsed(self.request.body)))
+            self.write_json(200, self._action(_parsed(self.request.body)))
         except RequestError as fault:
             self.write_fault(fault)
 

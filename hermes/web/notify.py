@@ -6,7 +6,6 @@ see a reset instead of the answer.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -15,13 +14,12 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import PathMatches
 from tornado.web import stream_request_body
 
-from hermes.auth.api_keys import ApiKeys
-from hermes.delivery.hub import Hub, Receipt
+from hermes.delivery.hub import Receipt
 from hermes.delivery.messages import parse_notification
 from hermes.errors import RequestError
-from hermes.metrics import Metrics
 from hermes.web import raw_json
 from hermes.web.api_handler import JSON, ApiHandler, authorize, check_type, fault_answer
+from hermes.web.gateway_parts import GatewayParts
 from hermes.web.request_body import BoundedBody
 
 SINGLE_MAX_BYTES = 65_536
@@ -38,15 +36,6 @@ _ABOUT_NESTING = {  # what orjson says of nesting, by its version
 _IDS = ("user_id", "tenant_id")
 _INTEGER = re.compile(r"-?\d+")
 _SMALL = re.compile(r"[0-9]{1,5}")
-
-
-@dataclass(frozen=True, slots=True)
-class NotifyContext:
-    """The shared objects of ``/notify``."""
-
-    hub: Hub
-    keys: ApiKeys
-    metrics: Metrics
 
 
 class SmallJson(PathMatches):
@@ -66,9 +55,9 @@ class SmallJson(PathMatches):
 class NotifyHandler(ApiHandler):
     """Takes one notice or an array of them and says whether an open socket took each."""
 
-    def initialize(self, context: NotifyContext) -> None:
+    def initialize(self, gateway: GatewayParts) -> None:
         """Take the shared objects."""
-        self._context = context
+        self._gateway = gateway
         self._fault: RequestError | None = None
 
     def prepare(self) -> None:
@@ -80,7 +69,7 @@ class NotifyHandler(ApiHandler):
 
     def _check_headers(self) -> None:
         self.check_method()
-        authorize(self.request, self._context.keys)
+        authorize(self.request, self._gateway.api_keys)
         check_type(self.request)
 
     async def post(self) -> None:
@@ -92,7 +81,7 @@ class NotifyHandler(ApiHandler):
         except RequestError as fault:
             self.write_fault(fault)
         else:
-            self._context.metrics.notify_accepted.inc()
+            self._gateway.metrics.notify_accepted.inc()
             self.write_json(200, answer)
 
     get = ApiHandler.other_method
@@ -104,15 +93,15 @@ class NotifyHandler(ApiHandler):
         value = _parsed(body)
         if isinstance(value, list):
             outcomes = [self._attempt(*element) for element in _elements(value, body)]
-            await self._context.hub.flushed()
+            await self._gateway.hub.flushed()
             return {"status": "success", "results": [_answer_to(outcome) for outcome in outcomes]}
         outcome = self._publish(*_as_written(value, body))
-        await self._context.hub.flushed()
+        await self._gateway.hub.flushed()
         return _answer_to(outcome)
 
     def _publish(self, value: object, data: bytes | None) -> "_Accepted":
         message = parse_notification(value, data=data)
-        return message.id, self._context.hub.publish(message)
+        return message.id, self._gateway.hub.publish(message)
 
     def _attempt(self, value: object, data: bytes | None) -> "_Accepted | RequestError":
         try:
@@ -122,16 +111,16 @@ class NotifyHandler(ApiHandler):
 
     def count_fault(self, fault: RequestError) -> None:
         """By its status."""
-        self._context.metrics.notify_requests.labels(str(fault.status)).inc()
+        self._gateway.metrics.notify_requests.labels(str(fault.status)).inc()
 
 
 @stream_request_body
 class LargeNotifyHandler(NotifyHandler):
     """The same for bodies that are large, or of unknown size: memory never exceeds the limit, whatever is sent."""
 
-    def initialize(self, context: NotifyContext) -> None:
+    def initialize(self, gateway: GatewayParts) -> None:
         """Take the shared objects."""
-        super().initialize(context)
+        super().initialize(gateway)
         self._body = BoundedBody(ARRAY_MAX_BYTES)
 
     def prepare(self) -> None:

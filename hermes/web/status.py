@@ -2,7 +2,6 @@
 
 import os
 import resource
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ import orjson
 from tornado.web import RequestHandler
 
 from hermes import __version__
-from hermes.auth.api_keys import ApiKeys
-from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.messages import now_ms
 from hermes.errors import RequestError
 from hermes.metrics import CONTENT_TYPE, Counter, Gauge, Metrics, by_label, observed, total
 from hermes.web.api_handler import ApiHandler, authorize
+from hermes.web.gateway_parts import GatewayParts
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -32,9 +30,9 @@ class HealthHandler(RequestHandler):
 class ReadyHandler(RequestHandler):
     """``GET /ready``: 200 when devices' data can arrive, or MQTT is off; else 503 with what is missing."""
 
-    def initialize(self, link: MqttLinkState) -> None:
+    def initialize(self, gateway: GatewayParts) -> None:
         """Take the link's state."""
-        self._link = link
+        self._link = gateway.link
 
     def get(self) -> None:
         """Answer ``{"ready":bool,"mqtt":state,"since":Unix ms,"missing":[words]}``."""
@@ -50,9 +48,9 @@ class ReadyHandler(RequestHandler):
 class MetricsHandler(RequestHandler):
     """``GET /metrics``: Prometheus' text format."""
 
-    def initialize(self, metrics: Metrics) -> None:
+    def initialize(self, gateway: GatewayParts) -> None:
         """Take the counters."""
-        self._metrics = metrics
+        self._metrics = gateway.metrics
 
     def get(self) -> None:
         """Answer."""
@@ -60,53 +58,40 @@ class MetricsHandler(RequestHandler):
         self.finish(self._metrics.exposition())
 
 
-@dataclass(frozen=True, slots=True)
-class NodeContext:
-    """What the figures are taken from. ``broker`` is ``embedded``, ``external`` or ``off``."""
-
-    keys: ApiKeys
-    metrics: Metrics
-    link: MqttLinkState
-    sockets_limit: int
-    broker: str
-    dev: bool
-    started_ms: int
-
-
 class NodeStatusHandler(ApiHandler):
     """Answers whoever has a key of ``/notify``. Counts are since the start; readers ignore keys they do not know."""
 
     method = "GET"
 
-    def initialize(self, context: NodeContext) -> None:
+    def initialize(self, gateway: GatewayParts) -> None:
         """Take the shared objects."""
-        self._context = context
+        self._gateway = gateway
 
     def get(self) -> None:
         """Answer."""
         try:
-            authorize(self.request, self._context.keys)
+            authorize(self.request, self._gateway.api_keys)
         except RequestError as fault:
             return self.write_fault(fault)
         self.set_header("Cache-Control", "no-store")
-        return self.write_json(200, figures(self._context))
+        return self.write_json(200, figures(self._gateway))
 
     post = ApiHandler.other_method
 
 
-def figures(context: NodeContext) -> dict[str, Any]:
+def figures(gateway: GatewayParts) -> dict[str, Any]:
     """The answer: times in Unix ms, durations in seconds, sizes in bytes."""
-    metrics = context.metrics
+    metrics = gateway.metrics
     return {
         "version": __version__,
         "now": now_ms(),
-        "started": context.started_ms,
-        "dev": context.dev,
-        "ready": context.link.ready,
-        "mqtt": _mqtt(context),
+        "started": gateway.started_ms,
+        "dev": gateway.settings.dev,
+        "ready": gateway.link.ready,
+        "mqtt": _mqtt(gateway),
         "sockets": {
             "open": _counts(metrics.sockets_open),
-            "limit": context.sockets_limit,
+            "limit": gateway.socket_limit.limit,
             "blocked": _count(metrics.sockets_blocked),
             "closed": _counts(metrics.sockets_closed),
             "refused": _counts(metrics.sockets_refused),
@@ -130,13 +115,13 @@ def figures(context: NodeContext) -> dict[str, Any]:
     }
 
 
-def _mqtt(context: NodeContext) -> dict[str, Any]:
-    link, metrics = context.link, context.metrics
+def _mqtt(gateway: GatewayParts) -> dict[str, Any]:
+    link, metrics = gateway.link, gateway.metrics
     return {
         "state": link.state,
         "since": link.since_ms,
         "missing": link.missing,
-        "broker": context.broker,
+        "broker": gateway.settings.broker_kind,
         "received": _count(metrics.mqtt_received),
         "batches": _count(metrics.mqtt_batches),
         "queued": _count(metrics.mqtt_queued),

@@ -202,7 +202,7 @@ async def test_a_held_socket_is_told_what_it_missed(dev: Hermes) -> None:
     await asked(dev, "/dev/drill", fault="hold", user_id="held", seconds=HOLD_S)
     published = 3_000
     for number in range(published):
-        dev.server.hub.publish(value(number))
+        dev.gateway.hub.publish(value(number))
         if number % 100 == 0:
             await asyncio.sleep(0)
     count, last = 0, -1
@@ -234,11 +234,11 @@ async def test_a_held_socket_can_be_closed_and_a_held_server_can_be_stopped(dev:
     await asked(dev, "/dev/drill", fault="internal_error", user_id="first")
     assert (await first.closed())[0] == 1011
     await dev.notify({"user_id": "second", "id": "owed", "title": "t", "message": ""})
-    stopping = asyncio.ensure_future(dev.server.stop())
+    stopping = asyncio.ensure_future(dev.gateway.stop())
     assert (await second.hear())["id"] == "owed"
     assert (await second.closed())[0] == 1001
     await asyncio.wait_for(stopping, 10)
-    assert dev.server.hub.sessions == set()
+    assert dev.gateway.hub.sessions == set()
 
 
 @pytest.mark.gen_test
@@ -282,10 +282,10 @@ async def test_the_embedded_broker_is_killed_and_comes_back(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     (tmp_path / "key").write_text(f"{KEY}\n")
     hermes = await make_hermes(dev="true", api_key_file=tmp_path / "key", mqtt_url="embedded")
-    await eventually(lambda: hermes.server.link.ready)
+    await eventually(lambda: hermes.gateway.link.ready)
     assert await asked(hermes, "/dev/drill", fault="broker") == {"status": "success", "fault": "broker", "sockets": 0}
-    await eventually(lambda: hermes.server.link.is_down)
-    await eventually(lambda: hermes.server.link.ready, 20)
+    await eventually(lambda: hermes.gateway.link.is_down)
+    await eventually(lambda: hermes.gateway.link.ready, 20)
     response = await hermes.request("/status", headers={"X-API-Key": KEY})
     figures = json.loads(response.body)
     assert (figures["mqtt"]["broker_restarts"], figures["mqtt"]["outages"]) == (1, 1)

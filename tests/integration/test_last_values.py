@@ -43,7 +43,7 @@ async def connected(make_hermes: MakeHermes, port: int, *topics: str) -> Hermes:
     """A server that is subscribed."""
     given = {"topics": list(topics)} if topics else {}
     hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{port}", **given)
-    await eventually(lambda: hermes.server.link.ready)
+    await eventually(lambda: hermes.gateway.link.ready)
     return hermes
 
 
@@ -54,7 +54,7 @@ def brief(frame: dict[str, Any]) -> dict[str, Any]:
 
 async def known(hermes: Hermes, number: int) -> None:
     """So many values are remembered."""
-    await eventually(lambda: len(hermes.server.snapshot) == number)
+    await eventually(lambda: len(hermes.gateway.last_values) == number)
 
 
 @pytest.mark.gen_test(timeout=15)
@@ -103,7 +103,7 @@ async def test_a_reconnect_tells_only_what_changed_meanwhile(make_hermes: MakeHe
             up, frame = frame, up
         assert up["mqtt"] == "up"
         assert (frame["series"], brief(frame), frame["timestamp"]) == ("other", {"data": 5, "retained": True}, None)
-        await eventually(lambda: hermes.server.metrics.registry.get_sample_value("hermes_mqtt_received_total") == 7)
+        await eventually(lambda: hermes.gateway.metrics.registry.get_sample_value("hermes_mqtt_received_total") == 7)
         await socket.silence()
         late = await hermes.open("/ws/tenant/acme", ACME)
         values = {frame["series"]: frame["data"] for frame in [await late.hear() for _ in range(3)]}
@@ -122,7 +122,7 @@ async def test_an_empty_payload_clears(make_hermes: MakeHermes, broker: Broker, 
     broker.publish(f"{TOPIC}/temp", "", *(["-r"] if retain else []))
     frame = await socket.hear()
     assert brief(frame) == {"data": None}
-    assert len(hermes.server.snapshot) == 0
+    assert len(hermes.gateway.last_values) == 0
     await (await hermes.open("/ws/tenant/acme", ACME)).silence()
 
 
@@ -182,7 +182,7 @@ async def test_a_payload_of_another_tenant_than_its_topic_is_refused(
     heard = [await socket.hear(), await socket.hear()]
     assert [frame["data"] for frame in heard] == [{"owner": "acme"}, 7]
     await other.silence()
-    sample = hermes.server.metrics.registry.get_sample_value
+    sample = hermes.gateway.metrics.registry.get_sample_value
     assert sample("hermes_mqtt_dropped_total", {"reason": "mismatch"}) == 2
     (line,) = [record.getMessage() for record in caplog.records if "mismatch" in record.getMessage()]
     assert "'globex'" in line

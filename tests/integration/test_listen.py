@@ -131,9 +131,9 @@ async def test_who_ends_it_says_goodbye(make_hermes: MakeHermes) -> None:
     hermes: Hermes = await make_hermes()
     url = f"{hermes.url.replace('http', 'ws', 1)}/ws/notifications"
     task = asyncio.create_task(listen.listen(url, token()))
-    await eventually(lambda: hermes.server.hub.sessions)
+    await eventually(lambda: hermes.gateway.hub.sessions)
     task.cancel()
     await asyncio.wait([task])
-    await eventually(lambda: not hermes.server.hub.sessions)
-    closed = hermes.server.metrics.registry.get_sample_value("hermes_sockets_closed_total", {"code": "1000"})
+    await eventually(lambda: not hermes.gateway.hub.sessions)
+    closed = hermes.gateway.metrics.registry.get_sample_value("hermes_sockets_closed_total", {"code": "1000"})
     assert closed == 1

@@ -42,7 +42,7 @@ async def connected(make_hermes: MakeHermes, broker: Broker, *topics: str) -> He
     """A server that is subscribed."""
     given = {"topics": list(topics)} if topics else {}
     hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}", **given)
-    await eventually(lambda: hermes.server.link.ready)
+    await eventually(lambda: hermes.gateway.link.ready)
     return hermes
 
 
@@ -109,7 +109,7 @@ async def test_what_maps_to_no_device_is_counted_and_harms_nobody(
     broker.publish("tenants/acme/devices/d1/temp", "21")
     assert (await socket.hear())["data"] == 21
     dropped = {
-        reason: hermes.server.metrics.registry.get_sample_value("hermes_mqtt_dropped_total", {"reason": reason})
+        reason: hermes.gateway.metrics.registry.get_sample_value("hermes_mqtt_dropped_total", {"reason": reason})
         for reason in ("unmatched", "pointer", "too_large")
     }
     assert dropped == {"unmatched": 1, "pointer": 2, "too_large": 1}
@@ -157,7 +157,7 @@ async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_herme
     hermes = await connected(make_hermes, broker)
     assert (await hermes.request("/ready")).code == 200
     broker.stop()
-    await eventually(lambda: not hermes.server.link.ready)
+    await eventually(lambda: not hermes.gateway.link.ready)
     response = await hermes.request("/ready")
     assert response.code == 503
     answer = json.loads(response.body)
@@ -166,7 +166,7 @@ async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_herme
     socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
     assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": answer["since"]}
     broker.start()
-    await eventually(lambda: hermes.server.link.ready, timeout_s=15)
+    await eventually(lambda: hermes.gateway.link.ready, timeout_s=15)
     assert (await hermes.request("/ready")).code == 200
     up = await socket.hear()
     assert (up["mqtt"], up["since"] > answer["since"]) == ("up", True)

@@ -25,13 +25,13 @@ async def connected(make_hermes: MakeHermes, port: int, **given: object) -> Herm
     """A server that is connected, and subscribed to nothing yet."""
     options = {"mqtt_on_demand": "true", "mqtt_linger_s": "0.2"} | given
     hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{port}", **options)
-    await eventually(lambda: hermes.server.link.ready)
+    await eventually(lambda: hermes.gateway.link.ready)
     return hermes
 
 
 def received(hermes: Hermes) -> float:
     """How many messages the broker has sent."""
-    return hermes.server.metrics.registry.get_sample_value("hermes_mqtt_received_total") or 0.0
+    return hermes.gateway.metrics.registry.get_sample_value("hermes_mqtt_received_total") or 0.0
 
 
 async def watches(broker: Broker, socket: Socket, topic: str) -> None:
@@ -86,9 +86,9 @@ async def test_what_is_left_lingers_and_is_then_forgotten(make_hermes: MakeHerme
     await watches(broker, socket, "tenants/acme/devices/d1/ready")
     broker.publish("tenants/acme/devices/d1/temp", "1")
     assert (await socket.hear())["data"] == 1
-    assert len(hermes.server.snapshot) == 2
+    assert len(hermes.gateway.last_values) == 2
     await socket.close()
-    await eventually(lambda: len(hermes.server.snapshot) == 0)
+    await eventually(lambda: len(hermes.gateway.last_values) == 0)
     other = await hermes.open("/ws/tenant/other", token(tenant_id="other"))
     await watches(broker, other, "tenants/other/devices/d1/ready")
     before = received(hermes)
@@ -133,7 +133,7 @@ async def test_what_is_watched_is_asked_for_again_after_an_outage(make_hermes: M
         assert (await socket.hear())["mqtt"] == "down"
         await leaving.connection.read_message()
         await leaving.close()
-        await eventually(lambda: len(hermes.server.snapshot) == 1)
+        await eventually(lambda: len(hermes.gateway.last_values) == 1)
         between.accept()
         assert (await socket.hear())["mqtt"] == "up"
         await watches(broker, socket, "tenants/acme/devices/d1/back")

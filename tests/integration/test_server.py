@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hermes.errors import BrokerUnavailable, HermesError
-from hermes.server import FILES_RESERVED, listen, sockets_by_file_limit
+from hermes.server import FILES_RESERVED, listen
 from tests.support.gateways import MakeHermes, eventually, token
 from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, accepts, hermes, wait_until
@@ -133,8 +132,8 @@ def test_a_killed_broker_comes_back_and_the_link_heals(tmp_path: Path) -> None:
 def test_without_mosquitto_dev_goes_on_without_devices(tmp_path: Path) -> None:
     """It says the one line to run, on the terminal and on /ready."""
     code = (
-        "import sys; from hermes.mqtt import mosquitto; mosquitto.EXTRA_PATH = ''; "
-        "from hermes.cli import main; sys.exit(main(sys.argv[1:]))"
+        "import sys; from hermes.broker import mosquitto; mosquitto.EXTRA_PATH = ''; "
+        "from hermes.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     environment = {"XDG_STATE_HOME": str(tmp_path), "PATH": "/nowhere"}
     program = Program(list(DEV), environment, launcher=(sys.executable, "-c", code))
@@ -165,7 +164,7 @@ async def test_stopping_says_goodbye_to_every_socket(make_hermes: MakeHermes) ->
     hermes = await make_hermes()
     sockets = [await hermes.open("/ws/notifications", token()) for _ in range(5)]
     assert (await hermes.notify({"user_id": "123", "title": "last", "message": ""}))["sent"]
-    await hermes.server.stop()
+    await hermes.gateway.stop()
     waits = set()
     for socket in sockets:
         assert (await socket.hear())["title"] == "last"
@@ -188,9 +187,9 @@ async def test_stopping_does_not_wait_for_a_socket_that_never_answers(make_herme
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
     )
     await reader.readuntil(b"\r\n\r\n")
-    await eventually(lambda: hermes.server.hub.sessions)
+    await eventually(lambda: hermes.gateway.hub.sessions)
     started_s = time.monotonic()
-    await hermes.server.stop()
+    await hermes.gateway.stop()
     assert time.monotonic() - started_s < 2
     assert b"stopping" in await reader.read()
     writer.close()
@@ -200,7 +199,7 @@ async def test_stopping_does_not_wait_for_a_socket_that_never_answers(make_herme
 async def test_a_socket_asked_for_while_stopping_is_sent_away(make_hermes: MakeHermes) -> None:
     """With 1001 and a time to return, although its connection was accepted before."""
     hermes = await make_hermes()
-    hermes.server._occupancy.stopping = True
+    hermes.gateway.socket_limit.stopping = True
     code, reason = await (await hermes.open("/ws/notifications", token())).closed()
     assert code == 1001
     assert re.fullmatch(r"stopping;retry_ms=\d+", reason or "")
@@ -221,12 +220,11 @@ def test_what_cannot_be_listened_on_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_socket_limit_follows_the_file_limit() -> None:
-    """The soft one is raised to the hard one."""
+    """``hermes serve`` raises the soft limit to the hard one; a program that embeds Hermes keeps its own."""
     code = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 512)); from hermes import server; "
-    code += "print(server.sockets_by_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    code += "print(server.sockets_by_file_limit()); server.raise_file_limit(); print(server.sockets_by_file_limit())"
     shown = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert shown.split() == [str(512 - FILES_RESERVED), "512"]
-    assert sockets_by_file_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[1] - FILES_RESERVED
+    assert shown.split() == [str(256 - FILES_RESERVED), str(512 - FILES_RESERVED)]
 
 
 @pytest.mark.gen_test
@@ -255,8 +253,8 @@ async def test_dev_fills_the_console_in_for_this_machine_only(make_hermes: MakeH
 async def test_dev_simulates_twenty_devices_of_two_tenants(make_hermes: MakeHermes) -> None:
     """Their data comes through the broker."""
     hermes = await make_hermes(dev="true", mqtt_url="embedded")
-    await eventually(lambda: hermes.server.link.ready)
-    assert len(hermes.server.device_ids) >= 20
+    await eventually(lambda: hermes.gateway.link.ready)
+    assert len(hermes.gateway.device_ids) >= 20
     for tenant in ("acme", "globex"):
         socket = await hermes.open(f"/ws/tenant/{tenant}", token(tenant_id=tenant))
         assert (await socket.hear())["tenant_id"] == tenant

@@ -36,15 +36,15 @@ def value(number: int, *, padding: str = PADDING, tenant: str = "acme") -> Devic
 async def publish(hermes: Hermes, numbers: range) -> None:
     """Some of them in every turn of the loop, with time for readers in between."""
     for number in numbers:
-        hermes.server.hub.publish(value(number))
+        hermes.gateway.hub.publish(value(number))
         if number % TURN == 0:
             await asyncio.sleep(0.001)
-    await hermes.server.hub.flushed()
+    await hermes.gateway.hub.flushed()
 
 
 def blocked(hermes: Hermes) -> int:
     """How many sockets are slow just now."""
-    return sum(session.blocked for session in hermes.server.hub.sessions)
+    return sum(session.blocked for session in hermes.gateway.hub.sessions)
 
 
 async def publish_until_blocked(hermes: Hermes, sockets: int = 1) -> int:
@@ -94,7 +94,7 @@ async def frames_until(socket: RawSocket, last: int) -> list[dict[str, Any]]:
 
 def total(hermes: Hermes, name: str) -> float:
     """A counter's value."""
-    lines = hermes.server.metrics.exposition().decode().splitlines()
+    lines = hermes.gateway.metrics.exposition().decode().splitlines()
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
 
@@ -144,7 +144,7 @@ async def test_notices_to_a_frozen_socket_of_both_kinds_are_never_skipped(hermes
         count += TURN
         addressee = {"user_id": "123"} if number % 2 else {"tenant_id": "acme"}
         assert (await hermes.notify(addressee | {"title": str(number), "message": ""}))["sent"]
-    hermes.server.hub.publish(value(count))
+    hermes.gateway.hub.publish(value(count))
     titles: dict[str, list[int]] = defaultdict(list)
     while True:
         frame = json.loads(await frozen.text())
@@ -162,7 +162,7 @@ async def test_what_waits_for_a_frozen_socket_is_bounded(hermes: Hermes) -> None
     count = await publish_until_blocked(hermes)
     await publish(hermes, range(count, count + 4_000))
     await eventually(lambda: total(hermes, "hermes_sockets_blocked") == 1)
-    (session,) = hermes.server.hub.sessions
+    (session,) = hermes.gateway.hub.sessions
     assert SERIES < session.waiting < 1_048_576 / len(PADDING) + SERIES
 
 
@@ -175,8 +175,10 @@ async def test_a_frozen_socket_with_too_many_series_is_closed_with_1013(hermes: 
     await publish_until_blocked(hermes)
     number = 0
     while blocked(hermes):
-        hermes.server.hub.publish(DeviceMessage(TenantId("acme"), DeviceId(str(number)), "", "t", b"1", timestamp_ms=1))
-        await hermes.server.hub.flushed()
+        hermes.gateway.hub.publish(
+            DeviceMessage(TenantId("acme"), DeviceId(str(number)), "", "t", b"1", timestamp_ms=1)
+        )
+        await hermes.gateway.hub.flushed()
         number += 1
         assert number < 12_000, "no bound"
     assert number > 10_000
@@ -233,7 +235,7 @@ async def test_receivers_that_reset_or_close_or_send_garbage_mid_write_harm_nobo
     await good.has_all(count)
     for socket in bad:
         socket.writer.transport.abort()
-    await eventually(lambda: len(hermes.server.hub.sessions) == 1)
+    await eventually(lambda: len(hermes.gateway.hub.sessions) == 1)
     await publish(hermes, range(count, count + 1))
     await good.has_all(count + 1)
 
@@ -261,7 +263,7 @@ async def test_a_message_of_a_mebibyte_reaches_many_sockets_from_one_copy(hermes
     """Also those that read it only later."""
     sockets = [await open_raw(hermes, "/ws/tenant/acme", token(str(number), tenant_id="acme")) for number in range(100)]
     text = "m" * 1_000_000
-    hermes.server.hub.publish(value(0, padding=text))
+    hermes.gateway.hub.publish(value(0, padding=text))
     for socket in sockets:
         frame = await socket.text()
         assert len(frame) > 1_000_000
@@ -275,7 +277,7 @@ async def test_a_million_messages_that_nobody_hears_leave_nothing_behind(hermes:
     message = value(0, padding="")
     notice = Broadcast(TenantId("acme"), "1", "t", "", "info", 1)
     for number in range(1_000_000):
-        receipt = hermes.server.hub.publish(message if number % 2 else notice)
+        receipt = hermes.gateway.hub.publish(message if number % 2 else notice)
         assert receipt.sockets == 0
     assert total(hermes, "hermes_flushes_total") == 0
     await other.silence()

@@ -209,7 +209,7 @@ async def test_the_twentieth_error_in_ten_seconds_closes(hermes: Hermes) -> None
 def publish(hermes: Hermes, *device_ids: str) -> None:
     """One value of each of these devices."""
     for device_id in device_ids:
-        hermes.server.hub.publish(
+        hermes.gateway.hub.publish(
             DeviceMessage(TenantId("acme"), DeviceId(device_id), series="", topic="t", data=b"1", timestamp_ms=1)
         )
 
@@ -260,7 +260,7 @@ async def test_narrowing_touches_only_the_device_feed(hermes: Hermes) -> None:
     """Notifications and broadcasts still come, and another tenant's device of that name does not."""
     socket = await hermes.open("/ws", ACME)
     await subscribed(socket, "subscribe", "d2")
-    hermes.server.hub.publish(
+    hermes.gateway.hub.publish(
         DeviceMessage(TenantId("globex"), DeviceId("d2"), series="", topic="t", data=b"1", timestamp_ms=1)
     )
     await hermes.notify({"user_id": "123", "title": "n", "message": ""})
@@ -317,13 +317,13 @@ async def test_a_subscribe_that_changes_nothing_costs_only_its_answer(
     socket = await hermes.open("/ws", ACME)
     await subscribed(socket, "subscribe", "d1")
     asked: list[object] = []
-    subscribe = hermes.server.hub.subscribe
+    subscribe = hermes.gateway.hub.subscribe
 
     def count(session: Session, channels: Iterable[Channel]) -> list[Channel]:
         asked.append(channels)
         return subscribe(session, channels)
 
-    monkeypatch.setattr(hermes.server.hub, "subscribe", count)
+    monkeypatch.setattr(hermes.gateway.hub, "subscribe", count)
     assert await subscribed(socket, "subscribe", "d1") == ["d1"]
     assert await subscribed(socket, "unsubscribe", "d2") == ["d1"]
     assert asked == []

@@ -81,7 +81,7 @@ async def test_a_vanished_client_is_forgotten(hermes: Hermes, path: str) -> None
     reset, ended = [await open_raw(hermes, path, ACME) for _ in range(2)]
     reset.reset()
     ended.writer.close()
-    await eventually(lambda: not hermes.server.hub.sessions)
+    await eventually(lambda: not hermes.gateway.hub.sessions)
     metrics = (await hermes.request("/metrics")).body.decode()
     route = "/".join(path.split("/")[:3])
     assert f'hermes_sockets_open{{route="{route}"}} 0.0' in metrics
@@ -291,7 +291,7 @@ async def test_stopping_closes_every_route_with_1001(make_hermes: MakeHermes) ->
     hermes = await make_hermes()
     sockets = [await hermes.open(path, ACME) for path in ROUTES * 5]
     port = port_of(hermes)
-    await hermes.server.stop()
+    await hermes.gateway.stop()
     hints = set()
     for socket in sockets:
         code, reason = await socket.closed()
@@ -314,7 +314,7 @@ async def test_an_internal_error_at_open_closes_with_1011(
         raise ZeroDivisionError("injected")
 
     with monkeypatch.context() as injected:
-        injected.setattr(hermes.server.authenticator, "principal", fail)
+        injected.setattr(hermes.gateway.token_verifier, "principal", fail)
         assert await (await hermes.open(path, ACME)).closed() == (1011, "internal_error")
     assert [record.exc_info and record.exc_info[0] for record in complaints] == [ZeroDivisionError]
     complaints.clear()
@@ -332,7 +332,7 @@ async def test_an_internal_error_at_a_frame_closes_with_1011(
         raise ZeroDivisionError("injected")
 
     with monkeypatch.context() as injected:
-        injected.setattr(hermes.server.authenticator, "principal", fail)
+        injected.setattr(hermes.gateway.token_verifier, "principal", fail)
         await victim.say({"action": "refresh", "token": ACME})
         assert await victim.closed() == (1011, "internal_error")
     assert [record.exc_info and record.exc_info[0] for record in complaints] == [ZeroDivisionError]

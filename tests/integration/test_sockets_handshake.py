@@ -111,7 +111,7 @@ async def test_a_handshake_that_is_none_gets_a_clear_status(
     """Never 101, and no session."""
     raw = await open_raw(hermes, "/ws", ACME, headers=headers)
     assert raw.status == status
-    assert not hermes.server.hub.sessions
+    assert not hermes.gateway.hub.sessions
 
 
 @pytest.mark.gen_test
@@ -167,7 +167,7 @@ async def test_a_full_server_closes_with_1013(make_hermes: MakeHermes) -> None:
     for socket in sockets:
         await socket.silence()
     await sockets[0].close()
-    await eventually(lambda: len(hermes.server.hub.sessions) == 2)
+    await eventually(lambda: len(hermes.gateway.hub.sessions) == 2)
     await (await hermes.open("/ws", ACME)).silence()
     assert (await hermes.request("/health")).code == 200, "HTTP is not counted"
 

@@ -28,7 +28,7 @@ def publish(hermes: Hermes, tenant_id: str, device_id: str, data: object = 21.5,
         "topic": f"tenants/{tenant_id}/devices/{device_id}/temp",
         "timestamp_ms": 1_763_836_800_123,
     }
-    hermes.server.hub.publish(
+    hermes.gateway.hub.publish(
         DeviceMessage(TenantId(tenant_id), DeviceId(device_id), data=json.dumps(data).encode(), **given | options)
     )
 

@@ -26,15 +26,15 @@ def says(hermes: Hermes, data: bytes, *, device: str = "d1", series: str = "temp
         data=data,
         timestamp_ms=1_763_836_800_123,
     )
-    if hermes.server.snapshot.update(message):
-        hermes.server.hub.publish(message)
+    if hermes.gateway.last_values.update(message):
+        hermes.gateway.hub.publish(message)
 
 
 def is_there(hermes: Hermes, online: bool, *, device: str = "d1") -> None:
     """A device comes or goes."""
     status = DeviceStatus(TenantId("acme"), DeviceId(device), online, 7)
-    if hermes.server.snapshot.update_status(status):
-        hermes.server.hub.publish(status)
+    if hermes.gateway.last_values.update_status(status):
+        hermes.gateway.hub.publish(status)
 
 
 def brief(frame: dict[str, Any]) -> tuple[object, ...]:
@@ -118,8 +118,8 @@ async def test_a_slow_socket_gets_the_whole_of_a_large_snapshot_before_what_is_l
     for number in range(values):
         says(hermes, payload, device=f"d{number}")
     slow = await open_raw(hermes, "/ws/tenant/acme", ACME, receive_buffer_bytes=4_096)
-    await eventually(lambda: len(hermes.server.hub.sessions) == 1)
-    (session,) = hermes.server.hub.sessions
+    await eventually(lambda: len(hermes.gateway.hub.sessions) == 1)
+    (session,) = hermes.gateway.hub.sessions
     assert session.waiting > 1_000
     for number in range(50):
         says(hermes, str(number).encode(), device="d0")
@@ -206,10 +206,10 @@ async def test_presence_is_told_after_the_values_and_when_it_changes(hermes: Her
 async def test_a_link_that_is_down_is_told_at_open_also_without_a_snapshot(hermes: Hermes, path: str) -> None:
     """While it is up, nothing is said."""
     await (await hermes.open(path, ACME)).silence()
-    hermes.server.link.down("made to fail")
+    hermes.gateway.link.down("made to fail")
     for url in (path, f"{path}?snapshot=0"):
         socket = await hermes.open(url, ACME)
-        assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": hermes.server.link.changed_ms}
+        assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": hermes.gateway.link.changed_ms}
         await socket.silence()
 
 
@@ -218,8 +218,8 @@ async def test_the_link_is_told_to_sockets_that_carry_device_data_alone(hermes: 
     """Neither to notifications, nor to /ws without a tenant."""
     others = [await hermes.open("/ws/notifications", ACME), await hermes.open("/ws", token())]
     sockets = [await hermes.open(path, ACME) for path in TELEMETRY]
-    hermes.server.hub.publish(LinkStatus(up=False, since_ms=5))
-    hermes.server.hub.publish(LinkStatus(up=True, since_ms=6))
+    hermes.gateway.hub.publish(LinkStatus(up=False, since_ms=5))
+    hermes.gateway.hub.publish(LinkStatus(up=True, since_ms=6))
     for socket in sockets:
         assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": 5}
         assert await socket.hear() == {"channel": "status", "mqtt": "up", "since": 6}

@@ -367,7 +367,7 @@ async def test_a_refresh_that_fails_closes(hermes: Hermes, path: str, given: str
 def publish(hermes: Hermes, *tenants: str) -> None:
     """One value of device d1 of each tenant."""
     for tenant_id in tenants:
-        hermes.server.hub.publish(
+        hermes.gateway.hub.publish(
             DeviceMessage(TenantId(tenant_id), DeviceId("d1"), series="", topic="t", data=b"1", timestamp_ms=1)
         )
 

@@ -70,7 +70,7 @@ async def test_an_edge_node_is_understood_though_its_births_were_missed(
     """Hermes comes later than it; it is asked, born, told, and its death by the broker's word takes the pump along."""
     with mosquitto(tmp_path) as broker:
         hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}", topics=["sparkplug"])
-        await eventually(lambda: hermes.server.link.ready)
+        await eventually(lambda: hermes.gateway.link.ready)
         socket = await hermes.open("/ws/tenant/plant", token(tenant_id="plant"))
         with connected(node.client, broker.port, NODE.format("NCMD")):
             node.say(PUMP.format("DDATA"), metric(alias=2, int_value=5))
@@ -91,7 +91,7 @@ async def test_an_edge_node_is_understood_though_its_births_were_missed(
         ("pump", False),
     ]
     assert (_brief(value), value["snapshot"], _brief(status)) == (("pump speed", -7), True, ("pump", False))
-    sample = hermes.server.metrics.registry.get_sample_value
+    sample = hermes.gateway.metrics.registry.get_sample_value
     assert sample("hermes_sparkplug_rebirth_requests_total") == 1
     assert sample("hermes_sparkplug_gaps_total") == 0
 

@@ -83,7 +83,7 @@ async def test_it_says_how_the_broker_is(make_hermes: MakeHermes, tmp_path: Path
     """Its kind, its messages, what was dropped and why."""
     with mosquitto(tmp_path) as broker:
         hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}")
-        await eventually(lambda: hermes.server.link.ready)
+        await eventually(lambda: hermes.gateway.link.ready)
         broker.publish("tenants/acme/devices/d1/temp", "21")
         found = await _until(hermes, lambda found: found["snapshot"]["values"] == 1)  # counted once a second
         assert (found["mqtt"]["state"], found["mqtt"]["broker"]) == ("up", "external")
@@ -109,7 +109,7 @@ async def test_without_its_broker_it_is_not_ready_and_says_why(
 ) -> None:
     """As /ready does."""
     hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{free_port()}")
-    await eventually(lambda: hermes.server.link.is_down)
+    await eventually(lambda: hermes.gateway.link.is_down)
     found = await figures(hermes)
     assert found["ready"] is False
     assert found["mqtt"]["missing"]

@@ -91,7 +91,7 @@ async def test_metrics_count_what_happens(hermes: Hermes) -> None:
     await first.close()
     await second.say(b"binary")
     assert (await second.closed())[0] == 1003
-    await eventually(lambda: not hermes.server.hub.sessions)
+    await eventually(lambda: not hermes.gateway.hub.sessions)
     now = await metrics(hermes)
     assert now['hermes_sockets_open{route="/ws/notifications"}'] == 0
     assert now['hermes_sockets_closed_total{code="1000"}'] == 1

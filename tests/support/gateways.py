@@ -11,7 +11,7 @@ import jwt
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from hermes.server import Server
+from hermes.gateway import Gateway
 from hermes.settings.load import load
 from hermes.settings.model import Settings
 
@@ -82,14 +82,14 @@ class Socket:
 class Hermes:
     """A running server and what speaks to it."""
 
-    server: Server
+    gateway: Gateway
     sockets: list[Socket] = field(default_factory=list)
     at_end: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         """Its address."""
-        return self.server.url
+        return self.gateway.url
 
     async def open(
         self, path: str, token: str | None = None, *, headers: dict[str, str] | None = None, **options: Any

@@ -20,6 +20,7 @@ LAYERS = (
     ("mqtt",),
     ("app",),
     ("server",),
+    ("gateway",),
     ("cli",),
     ("__main__",),
 )

@@ -2,7 +2,7 @@
 that its user brings, but for ``--dev``, which fills them in.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tornado.web import RequestHandler, StaticFileHandler
 from hermes import __version__
 from hermes.settings.fields import is_loopback
 from hermes.web.console.i18n import NAMES, Language, Languages
+from hermes.web.gateway_parts import GatewayParts
 
 TYPES_ONLY = "hermes-client-types.js"
 CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
@@ -33,20 +34,16 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-DevFacts = Callable[[], Mapping[str, Any]]
 THEMES = ("auto", "light", "dark")
 
 
 @dataclass(frozen=True, slots=True)
 class ConsolePage:
-    """What the page is made of. ``modules`` are the scripts that it will import, so that it can ask for all at once;
-    ``dev_facts`` makes the tokens that ``--dev`` fills in, None otherwise.
-    """
+    """What the page is made of. ``modules`` are the scripts that it imports, so that it can request all at once."""
 
     template: Template
     languages: Languages
     modules: Sequence[str]
-    dev_facts: DevFacts | None
 
     def render(self, *, language: Language, theme: str, dev: Mapping[str, Any] | None) -> str:
         """The page in this language, with its facts as JSON beside the markup."""
@@ -66,9 +63,10 @@ class ConsolePage:
 class ConsoleHandler(RequestHandler):
     """``GET /``: the page."""
 
-    def initialize(self, page: ConsolePage) -> None:
-        """Take what the page is made of."""
+    def initialize(self, page: ConsolePage, gateway: GatewayParts) -> None:
+        """Keep the shared objects."""
         self._page = page
+        self._gateway = gateway
 
     def set_default_headers(self) -> None:
         """Nothing from elsewhere, no framing, no address leaked, nothing kept."""
@@ -88,9 +86,7 @@ class ConsoleHandler(RequestHandler):
 
     def _dev_facts(self) -> Mapping[str, Any] | None:
         # A page of another name that resolves to this machine (DNS rebinding) must not read the tokens.
-        if self._page.dev_facts is None or not is_loopback(self.request.host_name):
-            return None
-        return self._page.dev_facts()
+        return self._gateway.console_facts() if is_loopback(self.request.host_name) else None
 
 
 def page_modules(static: Path) -> list[str]:

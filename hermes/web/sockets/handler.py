@@ -10,7 +10,6 @@ import logging
 import zlib
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,16 +19,12 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from hermes.auth.principal import Principal
-from hermes.auth.tokens import TokenVerifier
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.client_actions import Ack, Action, Ping, Refresh, parse_action
 from hermes.delivery.frames import reply
-from hermes.delivery.hub import Hub
-from hermes.delivery.last_values import LastValue, LastValues
-from hermes.delivery.link_state import MqttLinkState
+from hermes.delivery.last_values import LastValue
 from hermes.delivery.messages import LinkStatus
-from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
 from hermes.errors import (
@@ -45,8 +40,8 @@ from hermes.errors import (
     Close,
     SocketRejected,
 )
-from hermes.metrics import Metrics
 from hermes.web import credentials
+from hermes.web.gateway_parts import GatewayParts
 from hermes.web.sockets.deflate import SharedDeflateProtocol, acceptable_offer
 from hermes.web.sockets.transport import WebSocketTransport
 
@@ -58,47 +53,18 @@ ERRORS_MAX = 20  # the twentieth in ten seconds closes
 ERRORS_WINDOW_S = 10.0
 
 
-@dataclass(slots=True)
-class SocketLimit:
-    """How many sockets there are, refused ones that are still closing included, and how many may be."""
-
-    limit: int
-    open: int = 0
-    stopping: bool = False
-
-    @property
-    def exceeded(self) -> bool:
-        """One more than may be: the last one counted must leave."""
-        return self.open > self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class SocketContext:
-    """The shared objects that every socket works with."""
-
-    authenticator: TokenVerifier
-    hub: Hub
-    metrics: Metrics
-    occupancy: SocketLimit
-    snapshot: LastValues
-    link: MqttLinkState
-    limits: OutboxLimits
-    origins: frozenset[str]
-    compress: bool
-
-
 class SocketHandler(WebSocketHandler):
     """What the four routes have in common; each says which channels its principal may hear."""
 
     # Slots, because more entries in the handler's dict than Tornado makes cost every socket 1.5 KiB.
-    __slots__ = ("_counted", "_errors", "_session", "context")
+    __slots__ = ("_counted", "_errors", "_session", "gateway")
 
     route = ""
     carries_telemetry = True
 
-    def initialize(self, context: SocketContext) -> None:
+    def initialize(self, gateway: GatewayParts) -> None:
         """Take the shared objects."""
-        self.context = context
+        self.gateway = gateway
         self._session: Session | None = None
         self._counted = False
         self._errors: deque[float] | None = None  # made at the first: most clients never err
@@ -125,7 +91,7 @@ class SocketHandler(WebSocketHandler):
 
     def check_origin(self, origin: str) -> bool:
         """The page's own origin, and those that ``--origin`` names."""
-        origins = self.context.origins
+        origins = self.gateway.origins
         own = origin.lower().partition("://")[2] == self.request.headers.get("Host", "").lower()
         return own or "*" in origins or origin.lower() in origins
 
@@ -135,7 +101,7 @@ class SocketHandler(WebSocketHandler):
 
     def get_compression_options(self) -> dict[str, Any] | None:
         """None answers the handshake without permessage-deflate."""
-        return {} if self.context.compress and acceptable_offer(self.request) else None
+        return {} if self.gateway.settings.compress and acceptable_offer(self.request) else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """Tornado's protocol 13 with compression that all sockets can share."""
@@ -156,19 +122,19 @@ class SocketHandler(WebSocketHandler):
             self._close(INTERNAL_ERROR)
 
     def _admit(self) -> None:
-        context = self.context
-        if context.occupancy.stopping:
+        gateway = self.gateway
+        if gateway.socket_limit.stopping:
             raise SocketRejected(STOPPING)
-        if context.occupancy.exceeded:
+        if gateway.socket_limit.exceeded:
             raise SocketRejected(SERVER_FULL)
-        principal = context.authenticator.verify(credentials.token(self.request))
+        principal = gateway.token_verifier.verify(credentials.token(self.request))
         audience = self.channels_for(principal)
         session = Session(
-            principal=principal, transport=self._transport(), limits=context.limits, metrics=context.metrics
+            principal=principal, transport=self._transport(), limits=gateway.outbox_limits, metrics=gateway.metrics
         )
         replay = self.subscribe(session, audience)
         self._session = session
-        context.metrics.sockets_open.labels(self.route).inc()
+        gateway.metrics.sockets_open.labels(self.route).inc()
         logger.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
         session.replay(replay)
 
@@ -176,9 +142,9 @@ class SocketHandler(WebSocketHandler):
         """Let the session hear this audience; what it should be told of what is new to it. One turn of the loop: what
         is published from here on is live.
         """
-        link = self.context.link
-        fresh = self.context.hub.subscribe(session, audience)
-        replay = [] if self._declines_snapshot else self.context.snapshot.for_channels(fresh)
+        link = self.gateway.link
+        fresh = self.gateway.hub.subscribe(session, audience)
+        replay = [] if self._declines_snapshot else self.gateway.last_values.for_channels(fresh)
         if channels.LINK in fresh and link.is_down:
             replay.append(LastValue(LinkStatus(up=False, since_ms=link.changed_ms)))
         return replay
@@ -196,7 +162,7 @@ class SocketHandler(WebSocketHandler):
             self._session.drained()
 
     def _refuse(self, refusal: SocketRejected) -> None:
-        self.context.metrics.sockets_refused.labels(refusal.close.word).inc()
+        self.gateway.metrics.sockets_refused.labels(refusal.close.word).inc()
         logger.info("%s: refused from %s: %s", self.route, self.request.remote_ip, refusal)
         self._close(refusal.close)
 
@@ -226,7 +192,7 @@ class SocketHandler(WebSocketHandler):
 
     def _act(self, session: Session, text: str) -> None:
         action = parse_action(text)
-        self.context.metrics.client_frames.labels(type(action).__name__.lower()).inc()
+        self.gateway.metrics.client_frames.labels(type(action).__name__.lower()).inc()
         match action:
             case Ping(echo):
                 self.answer(session, echo | {"action": "pong"})
@@ -246,7 +212,7 @@ class SocketHandler(WebSocketHandler):
         session.send(frame)
 
     def _refresh(self, session: Session, token: str) -> None:
-        principal = self.context.authenticator.verify(token)
+        principal = self.gateway.token_verifier.verify(token)
         if principal.user_id != session.principal.user_id:
             raise SocketRejected(FORBIDDEN, "the new token is another user's")
         audience = self.channels_for(principal)
@@ -301,26 +267,26 @@ class SocketHandler(WebSocketHandler):
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _close(self, close: Close) -> None:
-        retry = retry_ms(len(self.context.hub.sessions)) if close in (SERVER_FULL, STOPPING) else None
+        retry = retry_ms(len(self.gateway.hub.sessions)) if close in (SERVER_FULL, STOPPING) else None
         self.close(close.code, close.reason(retry))
 
     def _count_in(self) -> None:
-        self.context.occupancy.open += 1
+        self.gateway.socket_limit.open += 1
         self._counted = True
 
     def on_close(self) -> None:
         """The connection has ended, whoever ended it; may come twice, or without an `open`."""
         if self._counted:
             self._counted = False
-            self.context.occupancy.open -= 1
+            self.gateway.socket_limit.open -= 1
         session, self._session = self._session, None
         if session is None:
             return
-        self.context.hub.unsubscribe(session)
+        self.gateway.hub.unsubscribe(session)
         session.closed = True
-        self.context.metrics.sockets_open.labels(self.route).dec()
+        self.gateway.metrics.sockets_open.labels(self.route).dec()
         code, reason = session.ended or (self.close_code or 1006, self.close_reason or "")
-        self.context.metrics.sockets_closed.labels(str(code) if code in CODES else "other").inc()
+        self.gateway.metrics.sockets_closed.labels(str(code) if code in CODES else "other").inc()
         logger.info(
             "%s: closed for user %s: %s %s",
             self.route,

@@ -11,7 +11,8 @@ from hermes.delivery.client_actions import Action, Subscribe, Unsubscribe
 from hermes.delivery.session import Session
 from hermes.errors import ClientError
 from hermes.ids import DeviceId, TenantId
-from hermes.web.sockets.handler import SocketContext, SocketHandler
+from hermes.web.gateway_parts import GatewayParts
+from hermes.web.sockets.handler import SocketHandler
 
 DEVICES_MAX = 1_000  # named devices of one /ws socket
 DEVICES_MAX_BYTES = 65_536  # of all their names: each subscribe is answered with the whole list
@@ -69,9 +70,9 @@ class CombinedSocket(SocketHandler):
 
     route = "/ws"
 
-    def initialize(self, context: SocketContext) -> None:
+    def initialize(self, gateway: GatewayParts) -> None:
         """Take the shared objects; no device is named yet."""
-        super().initialize(context)
+        super().initialize(gateway)
         self._devices: dict[DeviceId, int] = {}  # in the order in which they were named, each with its size
         self._devices_bytes = 0
 

@@ -20,7 +20,7 @@ def make_sweep(hub: Hub) -> Sweep:
     """A sweep by the real clock."""
     metrics = Metrics()
     snapshot = LastValues(limits=LastValuesLimits(), metrics=metrics)
-    return Sweep(hub=hub, snapshot=snapshot, metrics=metrics, ping_interval_s=25, ping_timeout_s=20)
+    return Sweep(hub=hub, last_values=snapshot, metrics=metrics, ping_interval_s=25, ping_timeout_s=20)
 
 
 def test_an_expired_session_is_closed_within_a_second_of_its_expiry() -> None:

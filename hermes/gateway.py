@@ -1,0 +1,248 @@
+"""One Hermes, composed once: everything that a running gateway consists of, and the order in which it starts and stops.
+
+`Gateway` is also the entry for programs that embed Hermes::
+
+    from hermes import Gateway, load_settings
+
+    async with Gateway(load_settings({"mqtt_url": "off", "jwt_secret": secret, "port": 0})) as gateway:
+        result = await gateway.notify(user_id="123", title="New alert", message="Sensor X is hot", type="warning")
+        print(gateway.url, result.sent)
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from tornado.web import Application
+
+from hermes.app import make_app
+from hermes.auth.api_keys import ApiKeys
+from hermes.auth.tokens import TokenVerifier
+from hermes.broker.device_listener import DeviceListener
+from hermes.broker.supervisor import MosquittoProcess
+from hermes.delivery.housekeeping import Sweep
+from hermes.delivery.hub import Hub
+from hermes.delivery.last_values import LastValues, LastValuesLimits
+from hermes.delivery.link_state import MqttLinkState
+from hermes.delivery.messages import Severity, now_ms, parse_notification
+from hermes.delivery.outbox import OutboxLimits
+from hermes.dev.demo_users import console_facts
+from hermes.dev.fault_injection import FaultInjector
+from hermes.dev.simulator import SimulatedDevices
+from hermes.dev.token_api import mint_token
+from hermes.errors import BrokerUnavailable
+from hermes.metrics import Metrics
+from hermes.mqtt.client import MqttClient
+from hermes.mqtt.feed import MqttFeed
+from hermes.server import Server, sockets_by_file_limit
+from hermes.settings.model import Settings
+from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.web.gateway_parts import DevAction
+from hermes.web.sockets.limit import SocketLimit
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyResult:
+    """The outcome of one notification: its id, and the number of open sockets that took it."""
+
+    id: str
+    sockets: int
+
+    @property
+    def sent(self) -> bool:
+        """True if at least one open socket took it."""
+        return self.sockets > 0
+
+
+class Gateway:
+    """A gateway built from validated settings. Use it as an async context manager, or call `start` and `stop`.
+
+    ``url`` is the address to open in a browser, once it listens. The attributes are the parts that handlers and the
+    feed share; a program that embeds Hermes needs `notify`, `application` and ``url`` only.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started_ms = now_ms()
+        self.metrics = Metrics()
+        self.hub = Hub(metrics=self.metrics)
+        self.last_values = LastValues(limits=last_values_limits(settings), metrics=self.metrics)
+        self.link = MqttLinkState(off=settings.broker_url == "off")
+        self.token_verifier = TokenVerifier(
+            secret=settings.token_signer.secret,
+            claim_tenant=settings.claim_tenant,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+        self.api_keys = ApiKeys(settings.api_keys)
+        self.origins = frozenset(settings.origins)
+        self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
+        self.socket_limit = SocketLimit(limit=settings.max_sockets or sockets_by_file_limit())
+        self.broker: MosquittoProcess | None = None
+        self.simulator: SimulatedDevices | None = None
+        self._simulator_client: MqttClient | None = None
+        self._faults = FaultInjector(hub=self.hub, kill_broker=self._kill_broker)
+        self._server = Server(
+            hub=self.hub,
+            socket_limit=self.socket_limit,
+            metrics=self.metrics,
+            drain_timeout_s=settings.drain_timeout_s,
+        )
+        self._feed = MqttFeed(
+            settings=settings, hub=self.hub, last_values=self.last_values, link=self.link, metrics=self.metrics
+        )
+        self._sweep = Sweep(
+            hub=self.hub,
+            last_values=self.last_values,
+            metrics=self.metrics,
+            ping_interval_s=settings.ping_interval_s,
+            ping_timeout_s=settings.ping_timeout_s,
+        )
+
+    # -- for programs that embed Hermes -------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The address to open in a browser, ``http://127.0.0.1:8080``; empty until it listens."""
+        return self._server.url
+
+    def application(self) -> Application:
+        """Return a Tornado application with every URL of Hermes, to mount into another server.
+
+        The program that mounts it calls ``start(listen=False)`` first and `stop` at its end.
+        """
+        return make_app(self)
+
+    async def notify(
+        self,
+        *,
+        user_id: str | int | None = None,
+        tenant_id: str | int | None = None,
+        title: str,
+        message: str,
+        type: Severity = "info",
+        id: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> NotifyResult:
+        """Send a notification to a user, or a broadcast to a tenant, as ``POST /notify`` does.
+
+        Give exactly one of ``user_id`` and ``tenant_id``. Returns when the frame was written to the open sockets or
+        queued for them; a slow socket is not waited for. Raises `RequestError` that names each faulty field.
+        """
+        given = {"user_id": user_id, "tenant_id": tenant_id, "title": title, "message": message, "type": type}
+        optional = {"id": id, "data": data}
+        value = given | {name: item for name, item in optional.items() if item is not None}
+        notification = parse_notification(value, data=None if data is None else orjson.dumps(data))
+        receipt = self.hub.publish(notification)
+        await self.hub.flushed()
+        return NotifyResult(notification.id, receipt.sockets)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- start and stop -----------------------------------------------------------------------------------------
+
+    async def start(self, *, listen: bool = True) -> None:
+        """Listen, start or find the broker, and serve. Raises `HermesError` that says what to change."""
+        if listen:
+            self._server.listen(self.settings.host, self.settings.port)  # first: a port that is taken ends it at once
+        try:
+            mqtt_url = await self._find_broker()
+            self._sweep.start()
+            if listen:
+                self._server.start(self.application())
+            if mqtt_url is not None:
+                self._feed.start(mqtt_url)
+                self._start_simulator()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Drain the sockets with 1001, then end what was started, in reverse order. May be repeated."""
+        if self.simulator is not None:
+            await self.simulator.stop()
+        self._faults.stop()
+        await self._server.stop()
+        await self._sweep.stop()
+        if self._simulator_client is not None:
+            await asyncio.to_thread(self._simulator_client.stop)
+        await self._feed.stop()
+        if self.broker is not None:
+            await self.broker.stop()
+
+    async def _find_broker(self) -> MqttUrl | None:
+        """Return the broker's address, after starting the embedded one if it is configured; None without MQTT."""
+        url = self.settings.broker_url
+        if url == "off":
+            return None
+        if url != "embedded":
+            return parse_mqtt_url(url)
+        broker = MosquittoProcess(metrics=self.metrics, door=self._device_listener())
+        try:
+            await broker.start()
+        except BrokerUnavailable as error:
+            if not self.settings.dev or self.settings.broker_listen is not None:
+                raise
+            logger.warning("continuing without devices: %s", error)
+            self.link.down(str(error))
+            return None
+        self.broker = broker
+        return broker.url
+
+    def _device_listener(self) -> DeviceListener | None:
+        listener = self.settings.device_listener
+        if listener is None:
+            return None
+        return DeviceListener(listener, topics=self.settings.topics, metrics=self.metrics)
+
+    # -- only with --dev ----------------------------------------------------------------------------------------
+
+    @property
+    def device_ids(self) -> list[str]:
+        """The ids of the simulated devices; empty without them."""
+        return [] if self.simulator is None else [id for ids in self.simulator.device_ids.values() for id in ids]
+
+    @property
+    def dev_actions(self) -> Mapping[str, DevAction]:
+        """The actions of ``POST /dev/NAME``, by name; none without ``--dev``."""
+        if not self.settings.dev:
+            return {}
+        return {"token": partial(mint_token, self.settings.token_signer), "drill": self._faults.inject}
+
+    def console_facts(self) -> Mapping[str, Any] | None:
+        """Return the tokens, key and devices that ``--dev`` fills into the console; None without ``--dev``."""
+        if not self.settings.dev:
+            return None
+        return console_facts(self.settings.token_signer, api_keys=self.settings.api_keys, devices=self.device_ids)
+
+    def _start_simulator(self) -> None:
+        if not self.settings.dev or self.broker is None:
+            return
+        self._simulator_client = MqttClient(
+            url=self.broker.simulator_url, metrics=self.metrics, thread_name="hermes-simulator"
+        )
+        self._simulator_client.start()
+        self.simulator = SimulatedDevices(publish=self._simulator_client.publish)
+        self.simulator.start()
+
+    def _kill_broker(self) -> bool:
+        return self.broker is not None and self.broker.kill()
+
+
+def last_values_limits(settings: Settings) -> LastValuesLimits:
+    """Return the limits of the last values that these settings ask for."""
+    return LastValuesLimits(settings.snapshot_max_values, settings.snapshot_max_bytes, settings.snapshot_max_age_s)

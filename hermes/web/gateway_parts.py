@@ -1,0 +1,39 @@
+"""The parts of a gateway that the handlers use, as a Protocol: ``web/`` stands below `hermes.gateway`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from hermes.auth.api_keys import ApiKeys
+from hermes.auth.tokens import TokenVerifier
+from hermes.delivery.hub import Hub
+from hermes.delivery.last_values import LastValues
+from hermes.delivery.link_state import MqttLinkState
+from hermes.delivery.outbox import OutboxLimits
+from hermes.metrics import Metrics
+from hermes.settings.model import Settings
+from hermes.web.sockets.limit import SocketLimit
+
+DevAction = Callable[[object], dict[str, Any]]
+
+
+class GatewayParts(Protocol):
+    """What every handler gets as ``gateway``."""
+
+    settings: Settings
+    metrics: Metrics
+    hub: Hub
+    last_values: LastValues
+    link: MqttLinkState
+    token_verifier: TokenVerifier
+    api_keys: ApiKeys
+    outbox_limits: OutboxLimits
+    origins: frozenset[str]
+    socket_limit: SocketLimit
+    started_ms: int
+
+    def console_facts(self) -> Mapping[str, Any] | None:
+        """Return the tokens, key and devices that ``--dev`` fills into the console; None without ``--dev``."""
+
+    @property
+    def dev_actions(self) -> Mapping[str, DevAction]:
+        """The actions of ``POST /dev/NAME``, by name; none without ``--dev``."""
