@@ -34,7 +34,7 @@ screenshots: packages-test $(VENV)/.test
 bench: packages-bench $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
 
-# what `make bench ARGS="sweep --json docs/performance.json"` found
+# what `make bench ARGS="sweep --json docs/reference/performance.json"` found
 plots: $(VENV)/.bench
 	$(BIN)/python -m bench.plots
 

@@ -12,7 +12,7 @@ from bench.figures import Results
 from bench.processes import BenchError
 from bench.scenarios import FULL, ONLY_BY_NAME, QUICK
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "performance.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +64,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--write", action="store_true", help="put this table into the page, in place of the whole one there"
     )
-    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="that page (docs/performance.md)")
+    parser.add_argument(
+        "--page", type=Path, default=PAGE, metavar="FILE", help="that page (docs/reference/performance.md)"
+    )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all values into this file too, as bench.plots reads them"
     )
@@ -77,7 +79,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.runs < 1:
         parser.error("--runs must be at least 1")
     if options.quick and options.write and options.page == PAGE:
-        parser.error("--quick is no measurement: it is not written to docs/performance.md")
+        parser.error("--quick is no measurement: it is not written to docs/reference/performance.md")
     return options
 
 

@@ -1,7 +1,7 @@
 """``python -m bench.plots [FILE [FOLDER]]``: draw what the `sweep` scenario found, as SVG.
 
-FILE is what ``python -m bench sweep --json FILE`` wrote, by default ``docs/performance.json``; the pictures go beside
-it: ``performance-delivered.svg``, ``performance-latency.svg``, ``performance-memory.svg``.
+FILE is what ``python -m bench sweep --json FILE`` wrote, by default ``docs/reference/performance.json``; the pictures
+go beside it: ``performance-delivered.svg``, ``performance-latency.svg``, ``performance-memory.svg``.
 """
 
 import json
@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.scenarios.sweep import DELIVERED, LATENCY, MEMORY
 
-DOCS = Path(__file__).parent.parent / "docs"
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 OURS = "Hermes"
 # Of equal lightness, told apart also without colour by their marks
 COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#9c755f", "#76b7b2", "#edc948", "#797979", "#ff9da7")
@@ -122,7 +122,7 @@ def _without_box(axes: Axes) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Draw, and say which files there are now."""
-    file = Path(arguments[0]) if arguments else DOCS / "performance.json"
+    file = Path(arguments[0]) if arguments else REFERENCE / "performance.json"
     folder = Path(arguments[1]) if len(arguments) > 1 else file.parent
     for picture in draw(read(file), folder):
         print(picture)

@@ -22,6 +22,10 @@ from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, needs
 
 DOCS = CHECKOUT / "docs"
+CONFIGURATION = DOCS / "reference" / "configuration.md"
+PROTOCOL = DOCS / "reference" / "protocol.md"
+METRICS = DOCS / "guide" / "troubleshooting.md"
+PAGES = (*CHECKOUT.glob("*.md"), *CHECKOUT.glob(".github/**/*.md"), *DOCS.rglob("*.md"))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,7 @@ def test_the_unit_file_is_clean(tmp_path: Path) -> None:
 def drop_ins() -> list[str]:
     """What the documents and the unit's own comments would have one write into `systemctl edit hermes`."""
     comments = re.findall(r"^#   (.*)$", (CHECKOUT / "hermes.service").read_text(), re.MULTILINE)
-    pages = [page.read_text() for page in DOCS.glob("*.md")]
+    pages = [page.read_text() for page in DOCS.rglob("*.md")]
     blocks = [text for page in pages for text in re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
     return ["\n".join(comments[comments.index("[Service]") :]), *(text for text in blocks if "[Service]" in text)]
 
@@ -105,12 +109,12 @@ def test_the_units_state_is_where_the_documents_say(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("STATE_DIRECTORY", f"/var/lib/{name}")
     folder = load(Settings, {"dev": "true", "broker_listen": "127.0.0.1:1883"}).device_listener
     assert folder is not None
-    assert f"--broker-state-dir {folder.folder} add" in (DOCS / "devices.md").read_text()
+    assert f"--broker-state-dir {folder.folder} add" in (DOCS / "guide" / "device-accounts.md").read_text()
 
 
 def test_every_setting_is_documented() -> None:
-    """Flag and variable, in docs/configuration.md; and every flag there exists."""
-    text = (DOCS / "configuration.md").read_text()
+    """Flag and variable, in docs/reference/configuration.md; and every flag there exists."""
+    text = CONFIGURATION.read_text()
     for name in Settings.model_fields:
         assert f"`HERMES_{name.upper()}`" in text, name
     (commands,) = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
@@ -122,7 +126,7 @@ def test_every_setting_is_documented() -> None:
 
 def test_the_documented_file_suits_the_unit(tmp_path: Path) -> None:
     """The service's own user cannot read root's secret files: the example leaves them to the unit's credentials."""
-    (example,) = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
+    (example,) = re.findall(r"```toml\n(.*?)```", CONFIGURATION.read_text(), re.DOTALL)
     assert not [name for name in tomllib.loads(example) if name.endswith("_file")]
     unit = re.sub(r"^#.*\n", "", (CHECKOUT / "hermes.service").read_text(), flags=re.MULTILINE)
     credentials = dict(re.findall(r"HERMES_(\w+)=%d/([\w-]+)", unit))
@@ -141,8 +145,8 @@ def anchors(document: Path) -> set[str]:
 
 
 def test_the_documents_links_lead_somewhere() -> None:
-    """Every relative link of the README and the docs, and the heading in it that is meant."""
-    for document in (CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *DOCS.glob("*.md")):
+    """Every relative link of a page at the top, in .github or below docs, and the heading that it names."""
+    for document in PAGES:
         for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text()):
             page = document.parent / target if target else document
             assert page.exists(), f"{document.name} links to {target}"
@@ -150,11 +154,11 @@ def test_the_documents_links_lead_somewhere() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    """Each name on /metrics stands in a table of docs/operations.md, and each name there exists."""
+    """Each name on /metrics stands in a table of docs/guide/troubleshooting.md, and each name there exists."""
     names = {
         f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()
     }
-    text = (DOCS / "operations.md").read_text()
+    text = METRICS.read_text()
     assert len(names) > 25
     assert names - set(re.findall(r"`(hermes_\w+)", text)) == set()
     rows = "\n".join(re.findall(r"^\|.*$", text, re.MULTILINE))
@@ -162,15 +166,15 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_every_reason_for_a_loss_is_documented() -> None:
-    """In the table of docs/operations.md, and no other."""
-    text = (DOCS / "operations.md").read_text()
+    """In the table of docs/guide/troubleshooting.md, and no other."""
+    text = METRICS.read_text()
     table = text[text.index("| `reason` | the message |") :].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) - {"reason"} == set(REASONS)
 
 
 def test_close_codes_and_errors_are_documented() -> None:
-    """Every machine word that a client can get stands in docs/protocol.md."""
-    text = (DOCS / "protocol.md").read_text()
+    """Every machine word that a client can get stands in docs/reference/protocol.md."""
+    text = PROTOCOL.read_text()
     source = "".join(path.read_text() for path in (CHECKOUT / "hermes").rglob("*.py"))
     words = set(re.findall(r'Close\(\d+, "(\w+)"', source))
     words |= set(re.findall(r'ClientError\("(\w+)"', source))

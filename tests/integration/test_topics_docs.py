@@ -1,4 +1,4 @@
-"""docs/topics.md says what is so."""
+"""docs/reference/topics.md agrees with the code."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from hermes.topics.parser import KEYS, PAYLOADS
 from hermes.topics.topic_map import PRESETS, TopicMap
 from tests.support.paths import CHECKOUT
 
-TEXT = (CHECKOUT / "docs" / "topics.md").read_text()
+TEXT = (CHECKOUT / "docs" / "reference" / "topics.md").read_text()
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.DOTALL | re.MULTILINE))
 EXAMPLE = re.compile(r"^```\n(\S.*?)\n(\{\"channel\".*)\n```$", re.MULTILINE)
 
