@@ -24,7 +24,7 @@ from tests.support.programs import Program, needs
 DOCS = CHECKOUT / "docs"
 CONFIGURATION = DOCS / "reference" / "configuration.md"
 PROTOCOL = DOCS / "reference" / "protocol.md"
-METRICS = DOCS / "guide" / "troubleshooting.md"
+METRICS = DOCS / "reference" / "metrics.md"
 PAGES = (*CHECKOUT.glob("*.md"), *CHECKOUT.glob(".github/**/*.md"), *DOCS.rglob("*.md"))
 
 
@@ -154,7 +154,7 @@ def test_the_documents_links_lead_somewhere() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    """Each name on /metrics stands in a table of docs/guide/troubleshooting.md, and each name there exists."""
+    """Each name on /metrics stands in a table of docs/reference/metrics.md, and each name there exists."""
     names = {
         f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()
     }
@@ -166,7 +166,7 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_every_reason_for_a_loss_is_documented() -> None:
-    """In the table of docs/guide/troubleshooting.md, and no other."""
+    """In the table of docs/reference/metrics.md, and no other."""
     text = METRICS.read_text()
     table = text[text.index("| `reason` | the message |") :].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) - {"reason"} == set(REASONS)
