@@ -153,6 +153,26 @@ def test_the_documents_links_lead_somewhere() -> None:
             assert not anchor or anchor in anchors(page), f"{document.name} links to {target}#{anchor}"
 
 
+def test_every_page_is_in_an_index() -> None:
+    """A page below docs is linked from docs/README.md, a decision from docs/decisions/README.md."""
+    for page in DOCS.rglob("*.md"):
+        index = page.parent / "README.md" if page.parent.name == "decisions" else DOCS / "README.md"
+        name = page.relative_to(index.parent)
+        assert page == DOCS / "README.md" or page == index or f"]({name})" in index.read_text(), name
+
+
+def test_every_decision_has_all_sections() -> None:
+    """Status, context, decision, consequences, refused alternatives, in this order."""
+    records = sorted((DOCS / "decisions").glob("0*.md"))
+    assert [record.name[:4] for record in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    for record in records:
+        text = record.read_text()
+        assert text.startswith(f"# {record.name[:4]}. "), record.name
+        assert "\n**Status:** " in text, record.name
+        sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
+        assert sections == ["Context", "Decision", "Consequences", "Alternatives refused"], record.name
+
+
 def test_every_metric_is_documented() -> None:
     """Each name on /metrics stands in a table of docs/reference/metrics.md, and each name there exists."""
     names = {
