@@ -1,7 +1,7 @@
 """Floor 1: the presets: topic schemes of well-known device families, as entries of `hermes.topics.topic_map`.
 
 An entry is a template, or ``!`` and topics that are left out. Where a scheme has no tenant it is ``default``;
-``NAME;tenant_id=home`` names another. ``docs/topics.md`` shows a message of each.
+``NAME;tenant_id=home`` names another. ``docs/reference/topics.md`` shows a message of each.
 """
 
 import re
