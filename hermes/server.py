@@ -72,8 +72,8 @@ class Server:
         """Accept no more, drain the sockets and close everything. May be repeated."""
         if self._listener is not None:
             self._listener.stop()
+        await self._drain()  # also of an application that another server serves
         if self._http is not None:
-            await self._drain()
             await self._http.close_all_connections()
         for listening in self._listening:
             listening.close()

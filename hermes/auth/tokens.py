@@ -203,3 +203,21 @@ class TokenSigner:
         if self.audience is not None:
             claims["aud"] = self.audience
         return jwt.encode(claims, self.secret, algorithm=ALGORITHM)
+
+
+def sign_token(
+    secret: str,
+    *,
+    user_id: str,
+    username: str,
+    tenant_id: str | None = None,
+    is_superuser: bool = False,
+    ttl_s: float | None = 3_600,
+) -> str:
+    """Return a JWT for one user, signed with HS256, for gateways with the default claim names.
+
+    ``secret`` has at least 32 bytes (RFC 7518 §3.2). ``ttl_s`` is the lifetime in seconds; None never expires.
+    """
+    return TokenSigner(secret).sign(
+        user_id=user_id, username=username, tenant_id=tenant_id, is_superuser=is_superuser, ttl_s=ttl_s
+    )

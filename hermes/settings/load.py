@@ -52,6 +52,14 @@ def load(model: type[S], flags: Mapping[str, Any]) -> S:
     return settings
 
 
+def load_settings(values: Mapping[str, Any]) -> Settings:
+    """Return the settings of a gateway; raises `ConfigError` with every problem.
+
+    ``values`` maps setting names (``mqtt_url``) to values; they override the environment, which overrides the file.
+    """
+    return load(Settings, values)
+
+
 def _merged(model: type[S], given: dict[str, Any]) -> S:
     values = _toml(given.pop("config", None) or os.environ.get(CONFIG_VARIABLE))
     from_file = {name: value for name, value in values.items() if not os.environ.get(variable(name))}

@@ -21,6 +21,7 @@ LAYERS = (
     ("app",),
     ("server",),
     ("gateway",),
+    ("testing", "client"),
     ("cli",),
     ("__main__",),
 )

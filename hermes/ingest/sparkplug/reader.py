@@ -1,6 +1,6 @@
 """The devices' door: Sparkplug B. One message → the metrics in it, and who came or went.
 
-An extra, ``hermes-gateway[sparkplug]``. What becomes of what is in ``docs/reference/sparkplug.md``; the types and their JSON are
+An extra, ``hermes-gateway[sparkplug]``. ``docs/reference/sparkplug.md`` has the rules; the types and their JSON are
 `sparkplug_payload`'s, what is remembered of edge nodes and its bound `sparkplug_nodes`'.
 """
 

@@ -1,0 +1,119 @@
+"""The public API of the package: embedding a gateway, and the helpers for tests of other programs."""
+
+import asyncio
+import re
+import subprocess
+import sys
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from tornado.websocket import websocket_connect
+
+import hermes
+from hermes import Gateway, load_settings, sign_token
+from hermes.errors import ConfigError, RequestError
+from hermes.testing import TEST_SECRET, RunningGateway, connect, hermes_gateway, run_gateway, sign_test_token
+
+__all__ = ["hermes_gateway"]  # a fixture
+
+SETTINGS = {"mqtt_url": "off", "jwt_secret": TEST_SECRET, "port": "0"}
+
+
+@pytest.mark.gen_test
+async def test_an_embedded_gateway_listens_and_notifies() -> None:
+    """The example of the package's documentation, with a token that `sign_token` made."""
+    token = sign_token(TEST_SECRET, user_id="123", username="ana")
+    async with Gateway(load_settings(SETTINGS)) as gateway:
+        socket = await websocket_connect(f"{gateway.url.replace('http', 'ws')}/ws/notifications?token={token}")
+        result = await gateway.notify(user_id="123", title="New alert", message="Sensor X is hot", data={"sensor": "X"})
+        assert (result.sent, result.sockets) == (True, 1)
+        frame = await socket.read_message()
+        assert isinstance(frame, str)
+        assert f'"id":"{result.id}"' in frame
+        assert '"data":{"sensor":"X"}' in frame
+        assert not (await gateway.notify(user_id="456", title="New alert", message="")).sent
+    assert await socket.read_message() is None
+    assert socket.close_code == 1001
+    socket.close()
+
+
+@pytest.mark.gen_test
+async def test_a_faulty_notification_names_its_fields() -> None:
+    """As ``POST /notify`` does."""
+    async with run_gateway() as gateway:
+        with pytest.raises(RequestError) as raised:
+            await gateway.notify(user_id="123", title="", message="", type="loud")  # type: ignore[arg-type]
+        assert set(raised.value.fields) == {"title", "type"}
+
+
+@pytest.mark.gen_test
+async def test_the_application_can_be_mounted_elsewhere() -> None:
+    """Under another HTTP server of the same event loop; stopping the gateway drains its sockets."""
+    gateway = Gateway(load_settings(SETTINGS))
+    await gateway.start(listen=False)
+    listening, port = bind_unused_port()
+    server = HTTPServer(gateway.application())
+    server.add_sockets([listening])
+    try:
+        assert (await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/health")).code == 200
+        token = sign_test_token()
+        socket = await websocket_connect(f"ws://127.0.0.1:{port}/ws/notifications?token={token}")
+        assert (await gateway.notify(user_id="123", title="New alert", message="")).sent
+        assert await socket.read_message() is not None
+        await gateway.stop()
+        assert await socket.read_message() is None
+        assert socket.close_code == 1001
+        socket.close()
+    finally:
+        await gateway.stop()
+        server.stop()
+        await server.close_all_connections()
+
+
+@pytest.mark.gen_test
+async def test_two_gateways_run_side_by_side() -> None:
+    """Nothing is shared between them."""
+    async with run_gateway() as one, run_gateway() as other:
+        socket = await connect(one, "/ws/notifications", token=sign_test_token())
+        assert not (await other.notify(user_id="123", title="New alert", message="")).sent
+        await socket.expect_silence()
+        await socket.close()
+
+
+def test_a_gateway_runs_beside_a_test_without_an_event_loop(hermes_gateway: RunningGateway) -> None:
+    """The fixture for users: any client of any library can reach it."""
+
+    async def first_frame() -> object:
+        url = f"{hermes_gateway.socket_url}/ws/notifications?token={hermes_gateway.token(user_id='7')}"
+        socket = await websocket_connect(url)
+        body = '{"user_id":"7","title":"New alert","message":""}'
+        headers = {"Content-Type": "application/json"}
+        await AsyncHTTPClient().fetch(f"{hermes_gateway.url}/notify", method="POST", headers=headers, body=body)
+        frame = await socket.read_message()
+        socket.close()
+        return frame
+
+    assert '"title":"New alert"' in str(asyncio.run(first_frame()))
+
+
+def test_settings_that_cannot_work_are_reported_together() -> None:
+    """By name, all at once."""
+    with pytest.raises(ConfigError) as raised:
+        load_settings({"port": "many", "ping_interval_s": "0", "jwt_secret": TEST_SECRET})
+    assert len(raised.value.faults) == 2
+
+
+def test_importing_the_package_is_cheap() -> None:
+    """``import hermes`` loads neither Tornado nor paho; a public name loads what it needs when it is used."""
+    code = "import sys, hermes; print(sorted({'tornado', 'paho', 'pydantic'} & set(sys.modules))); hermes.Gateway"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    """And no other."""
+    assert {name: getattr(hermes, name) for name in hermes.__all__}
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", hermes.__version__)
+    with pytest.raises(AttributeError, match="no attribute 'Sever'"):
+        _ = hermes.Sever
