@@ -1,48 +1,73 @@
-# The two commands of the README are `make run` and `make test`. Each does its own set-up: Debian packages where it
-# is run by root (else it says the one line to run), Python packages into .venv.
+# Each command does its own set-up: Python packages into .venv; Debian packages when root runs it, otherwise it prints the
+# apt-get line to run.
 
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 ARGS ?=
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test check coverage soak screenshots bench plots proto clean packages-run packages-test packages-bench packages-proto
+.PHONY: help run test test-fast test-all test-random test-loaded check format coverage docs bench plots soak screenshots proto clean \
+	packages-run packages-test packages-bench packages-proto
 
-run: packages-run $(VENV)/.run
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: packages-run $(VENV)/.run ## try Hermes: own broker, simulated devices, a console to open
 	@$(BIN)/hermes serve --dev $(ARGS)
 
-test: packages-test $(VENV)/.test check
+test: packages-test $(VENV)/.test check ## run the checks and the test suite with coverage (at most 6 minutes on two cores)
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95
 
-check: $(VENV)/.test
-	$(BIN)/ruff check hermes tests bench
-	$(BIN)/ruff format --check hermes tests bench
+test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a broker (at most 60 seconds)
+	$(PYTEST) $(PARALLEL) -m "not browser and not broker and not slow" $(ARGS) tests/unit tests/integration tests/test_notifications_ws.py
+
+test-all: packages-test $(VENV)/.test check ## run everything, the slow tests too (at most 60 minutes)
+	$(PYTEST) $(PARALLEL) $(ARGS)
+
+test-random: packages-test $(VENV)/.test ## run the test suite in a random order; it prints the seed
+	$(PYTEST) $(PARALLEL) -m "not slow" -p randomly $(ARGS)
+
+test-loaded: packages-test $(VENV)/.test ## run the test suite with two busy loops beside it
+	$(BIN)/python -m tests.support.busy_loops $(PYTEST) $(PARALLEL) -m "not slow" $(ARGS)
+
+check: $(VENV)/.test ## lint, format check, types, layers
+	$(BIN)/ruff check hermes tests bench examples
+	$(BIN)/ruff format --check hermes tests bench examples
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/unit/test_layers.py
+	$(PYTEST) -q tests/unit/test_layers.py
 
-# faults at random for a quarter of an hour; ARGS="--seconds 3600 --seed 7"
-soak: packages-test $(VENV)/.test
-	$(BIN)/python -m tests.soak.run $(ARGS)
+format: $(VENV)/.test ## format the Python code and sort its imports
+	$(BIN)/ruff check --select I --fix hermes tests bench examples
+	$(BIN)/ruff format hermes tests bench examples
 
-# the README's picture
-screenshots: packages-test $(VENV)/.test
-	$(BIN)/python -m tests.support.screenshots
+coverage: ## write the coverage of the last "make test" to htmlcov/
+	$(BIN)/coverage html
 
-bench: packages-bench $(VENV)/.bench
+docs: $(VENV)/.run ## write the generated tables of docs/reference
+	$(BIN)/python -m hermes.settings.reference docs/reference/configuration.md
+
+bench: packages-bench $(VENV)/.bench ## measure Hermes against its peers; ARGS="fan-out notify"
 	$(BIN)/python -m bench $(ARGS)
 
-# what `make bench ARGS="sweep --json docs/reference/performance.json"` found
-plots: $(VENV)/.bench
+plots: $(VENV)/.bench ## draw the figures of the last "make bench ARGS='sweep --json …'"
 	$(BIN)/python -m bench.plots
 
-# after a change of hermes/ingest/sparkplug/sparkplug_b.proto
-proto: packages-proto
+soak: packages-test $(VENV)/.test ## cause random faults for 15 minutes; ARGS="--seconds 3600 --seed 7"
+	$(BIN)/python -m tests.soak.run $(ARGS)
+
+screenshots: packages-test $(VENV)/.test ## take the picture of the README
+	$(BIN)/python -m tests.support.screenshots
+
+proto: packages-proto ## compile hermes/ingest/sparkplug/sparkplug_b.proto after a change
 	cd hermes/ingest/sparkplug && protoc --descriptor_set_out=sparkplug_b.desc --pyi_out=. sparkplug_b.proto
 
-clean:
+clean: ## remove everything that the commands made
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts tests/js/node_modules \
 	  bench/contenders/node/node_modules
 
@@ -61,13 +86,12 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
 	@touch $@ $(VENV)/.run $(VENV)/.test
 
-# program:package or file:package, installed where that is missing; as a plain user only told
+# program:package or file:package, installed if it is missing
 RUN_PACKAGES := mosquitto:mosquitto
 TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
-	systemd-analyze:systemd setpriv:util-linux gcc:gcc /usr/include/stdlib.h:libc6-dev
+	systemd-analyze:systemd setpriv:util-linux curl:curl gcc:gcc /usr/include/stdlib.h:libc6-dev
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
-
 PROTO_PACKAGES := protoc:protobuf-compiler
 
 packages-run:
@@ -76,7 +100,7 @@ packages-run:
 packages-test:
 	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(TEST_PACKAGES)
 
-# offline, or nginx's own service would begin to listen
+# offline, otherwise the service of nginx starts to listen
 packages-bench:
 	@PATH="$$PATH:/usr/sbin:/sbin" SYSTEMD_OFFLINE=1 sh -c '$(INSTALL)' install $(BENCH_PACKAGES)
 
@@ -91,9 +115,9 @@ if [ "$$(id -u)" = 0 ]; then \
   apt-get update -qq; \
   for package in $$missing; do \
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$package >/dev/null \
-      || echo "$$package could not be installed; what cannot do without it will say so" >&2; \
+      || echo "$$package could not be installed; the tests that need it report that" >&2; \
   done; \
 else \
-  echo "missing: $$missing; to have everything, run: sudo apt-get install $$missing" >&2; \
+  echo "missing: $$missing; to install everything, run: sudo apt-get install $$missing" >&2; \
 fi
 endef

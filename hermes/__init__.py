@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hermes.gateway import Gateway
     from hermes.settings.load import load_settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Gateway", "__version__", "load_settings", "sign_token"]
 
 _PLACES = {

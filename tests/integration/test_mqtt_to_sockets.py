@@ -46,7 +46,7 @@ async def connected(make_hermes: MakeHermes, broker: Broker, *topics: str) -> He
     return hermes
 
 
-@pytest.mark.gen_test(timeout=15)
+@pytest.mark.gen_test
 async def test_a_chirpstack_uplink_reaches_its_tenant_and_its_device_only(
     make_hermes: MakeHermes, broker: Broker
 ) -> None:
@@ -82,7 +82,7 @@ PAYLOADS = [
 ]
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_no_payload_breaks_its_frame_or_loses_the_next(make_hermes: MakeHermes, broker: Broker) -> None:
     """JSON, text, bytes, nothing, a megabyte; in order."""
     hermes = await connected(make_hermes, broker)
@@ -95,7 +95,7 @@ async def test_no_payload_breaks_its_frame_or_loses_the_next(make_hermes: MakeHe
         assert set(frame) <= {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp", "encoding"}
 
 
-@pytest.mark.gen_test(timeout=15)
+@pytest.mark.gen_test
 async def test_what_maps_to_no_device_is_counted_and_harms_nobody(
     make_hermes: MakeHermes, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,7 +116,7 @@ async def test_what_maps_to_no_device_is_counted_and_harms_nobody(
     assert "tenants//devices/d1/temp" in caplog.text
 
 
-@pytest.mark.gen_test(timeout=15)
+@pytest.mark.gen_test
 async def test_a_retained_value_is_marked_and_has_no_time(make_hermes: MakeHermes, broker: Broker) -> None:
     """Only where the broker had kept it; the same topic live has its time."""
     hermes = await connected(make_hermes, broker)
@@ -135,7 +135,7 @@ async def test_a_retained_value_is_marked_and_has_no_time(make_hermes: MakeHerme
     assert frame["data"] == 21
 
 
-@pytest.mark.gen_test(timeout=15)
+@pytest.mark.gen_test
 async def test_overlapping_templates_deliver_each_message_once(make_hermes: MakeHermes, broker: Broker) -> None:
     """Although the broker sends two copies; the first matching template wins."""
     hermes = await connected(
@@ -151,7 +151,7 @@ async def test_overlapping_templates_deliver_each_message_once(make_hermes: Make
     await second.silence()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_hermes: MakeHermes, broker: Broker) -> None:
     """503 with what is missing while it is away, 200 and data again when it is back."""
     hermes = await connected(make_hermes, broker)
@@ -166,7 +166,7 @@ async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_herme
     socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
     assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": answer["since"]}
     broker.start()
-    await eventually(lambda: hermes.gateway.link.ready, timeout_s=15)
+    await eventually(lambda: hermes.gateway.link.ready)
     assert (await hermes.request("/ready")).code == 200
     up = await socket.hear()
     assert (up["mqtt"], up["since"] > answer["since"]) == ("up", True)
@@ -174,7 +174,7 @@ async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_herme
     assert (await socket.hear())["data"] == 21
 
 
-@pytest.mark.gen_test(timeout=15)
+@pytest.mark.gen_test
 async def test_a_narrowed_legacy_socket_hears_only_the_named_devices(make_hermes: MakeHermes, broker: Broker) -> None:
     """And all again when none is left."""
     hermes = await connected(make_hermes, broker)

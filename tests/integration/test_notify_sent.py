@@ -77,7 +77,7 @@ async def test_sent_is_false_right_after_the_last_has_gone(
         assert (await answer(service))[2]["sent"] is False
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_ten_thousand_notifications_arrive_once_and_in_order(hermes: Hermes) -> None:
     """On each of three sockets, whether they come in arrays or one by one."""
     sockets = [await hermes.open(path, token(), compression_options=options) for path, options in (

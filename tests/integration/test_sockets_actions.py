@@ -103,7 +103,7 @@ NOT_JSON = [
 ]
 
 
-@pytest.mark.gen_test(timeout=10)
+@pytest.mark.gen_test
 async def test_what_is_not_json_is_bad_json(hermes: Hermes) -> None:
     """Halves, strangers, lone surrogates and bottomless nesting; the next ping is answered as ever."""
     for text in NOT_JSON:
@@ -184,7 +184,7 @@ async def test_a_deep_ping_is_echoed_or_refused(hermes: Hermes, depth: int) -> N
     await socket.silence()
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_the_twentieth_error_in_ten_seconds_closes(hermes: Hermes) -> None:
     """Nineteen get an error frame, the twentieth only 1008; older ones are forgotten after ten seconds."""
     hasty = await hermes.open("/ws/notifications", ACME)
@@ -278,7 +278,7 @@ async def test_without_a_tenant_there_is_nothing_to_subscribe_to(hermes: Hermes)
     await socket.silence()
 
 
-@pytest.mark.gen_test(timeout=15)
+@pytest.mark.gen_test
 async def test_at_most_a_thousand_devices_can_be_named(hermes: Hermes) -> None:
     """One more is refused and changes nothing; one less makes room."""
     socket = await hermes.open("/ws", ACME)

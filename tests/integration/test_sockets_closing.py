@@ -209,7 +209,7 @@ async def test_what_comes_after_the_servers_close_is_ignored(hermes: Hermes) -> 
 # -- by its silence -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.gen_test(timeout=12)
+@pytest.mark.gen_test
 async def test_a_silent_socket_is_dropped_without_a_close_frame(make_hermes: MakeHermes) -> None:
     """Protocol pings go out; who answers them stays, whose pong is missing is cut, and sees 1006."""
     hermes = await make_hermes(ping_interval_s="1", ping_timeout_s="1")
@@ -246,7 +246,7 @@ async def test_a_clients_own_ping_is_answered(hermes: Hermes) -> None:
 # -- by its slowness ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.gen_test(timeout=10)
+@pytest.mark.gen_test
 @pytest.mark.parametrize(
     "limits", [{"outbox_max_messages": "20"}, {"outbox_max_bytes": "65536"}], ids=["messages", "bytes"]
 )
@@ -271,7 +271,7 @@ async def test_a_slow_consumer_is_closed_with_1013_and_nobody_waits(
     await quick.silence()
 
 
-@pytest.mark.gen_test(timeout=10)
+@pytest.mark.gen_test
 async def test_what_a_slow_socket_was_promised_arrives_in_order(hermes: Hermes) -> None:
     """As long as its outbox did not overflow, everything that was ``sent`` comes when it reads on."""
     slow = await open_raw(hermes, "/ws/notifications", ACME, receive_buffer_bytes=4096)

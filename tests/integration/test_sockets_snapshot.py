@@ -111,7 +111,7 @@ async def test_nothing_is_lost_or_doubled_between_snapshot_and_live(hermes: Herm
         assert [frame.get("snapshot", False) for frame in frames] == [True] + [False] * (len(frames) - 1)
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_a_slow_socket_gets_the_whole_of_a_large_snapshot_before_what_is_live(hermes: Hermes) -> None:
     """More values than an outbox holds; what is published meanwhile comes after them, and skips are told."""
     values, payload = 3_000, b'"%s"' % (b"x" * 500)

@@ -285,7 +285,7 @@ async def test_the_name_of_the_tenants_claim_is_a_setting(make_hermes: MakeHerme
 # -- expiry and refresh -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.gen_test(timeout=8)
+@pytest.mark.gen_test
 async def test_expiry_closes_every_route_within_a_second(hermes: Hermes) -> None:
     """1008 after ``exp`` and not before, by the wall clock; a socket whose token lives on stays."""
     exp = time.time() + 1.3
@@ -322,7 +322,7 @@ async def test_refresh_answers_to_an_expiry_in_the_far_future(hermes: Hermes, ex
     await socket.silence()
 
 
-@pytest.mark.gen_test(timeout=8)
+@pytest.mark.gen_test
 async def test_a_refreshed_socket_outlives_its_first_token(hermes: Hermes) -> None:
     """And a refresh may also shorten its life."""
     exp = time.time() + 1.0

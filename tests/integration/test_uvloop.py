@@ -22,7 +22,7 @@ def loaded(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_hermes_serves_on_uvloop(tmp_path: Path) -> None:
     """A notification and a device's value arrive; stopping says goodbye."""
     with mosquitto(tmp_path) as broker:
