@@ -1,4 +1,4 @@
-"""The programs that are measured: started on a child_exec, watched through ``/proc``, and ended."""
+"""The programs that are measured: tied to the life of this process, watched through ``/proc``, and ended."""
 
 import contextlib
 import os
@@ -118,21 +118,23 @@ class Child:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], *, output: Path, user: str = "", listens: bool = False) -> Iterator[Child]:
-    """Start a program as this user (empty: the same) in the checkout; stop it at the end.
+def running(
+    command: Sequence[str], *, output: Path, user: str = "", listens: bool = False, folder: Path = CHECKOUT
+) -> Iterator[Child]:
+    """Start a program as this user (empty: the same) in a folder (this checkout); stop it at the end.
 
     With ``listens`` its standard input is a pipe, for `Child.say`. The user's own ``HERMES_…`` variables are kept from
     it: what is measured is what the command line says.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
-    leashed = [sys.executable, "-I", "-S", child_exec.__file__, str(os.getpid()), user, *command]
+    tied = [sys.executable, "-I", "-S", child_exec.__file__, str(os.getpid()), user, *command]
     with output.open("wb") as log:
         process = subprocess.Popen(
-            leashed,
+            tied,
             stdin=subprocess.PIPE if listens else None,
             stdout=log,
             stderr=subprocess.STDOUT,
-            cwd=CHECKOUT,
+            cwd=folder,
             env=environment,
         )
     child = Child(process, output)

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from bench.contenders import DATA, TENANT, Broadcaster
 from bench.load.swarm import HttpDoor
-from bench.processes import Child, running
+from bench.processes import CHECKOUT, Child, running
 from hermes.auth.tokens import TokenSigner
 
 
@@ -67,16 +67,20 @@ class Hermes:
 
 
 @contextlib.contextmanager
-def hermes(*options: str, mqtt_url: str = "off", port: int = 0, secret: str = "") -> Iterator[Hermes]:
+def hermes(
+    *options: str, mqtt_url: str = "off", port: int = 0, secret: str = "", checkout: Path = CHECKOUT
+) -> Iterator[Hermes]:
     """Start it with these further options, wait until it is ready, stop it at the end.
 
-    One that shall come back gets its own ``port`` and ``secret``; else the one is free, the other random.
+    One that restarts gets its own ``port`` and ``secret``; otherwise the port is free and the secret random.
+    ``checkout`` is the source tree to run.
     """
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder:
         secret, api_key = secret or secrets.token_urlsafe(48), secrets.token_urlsafe(24)
         secret_file = _private(Path(folder, "jwt-secret"), secret)
         key_file = _private(Path(folder, "api-keys"), api_key)
-        command = [sys.executable, "-m", "hermes", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        module = "hermes" if (checkout / "hermes" / "__main__.py").exists() else "hermes.cli"
+        command = [sys.executable, "-m", module, "serve", "--host", "127.0.0.1", "--port", str(port)]
         command += [
             "--jwt-secret-file",
             str(secret_file),
@@ -86,7 +90,7 @@ def hermes(*options: str, mqtt_url: str = "off", port: int = 0, secret: str = ""
             mqtt_url,
             *options,
         ]
-        with running(command, output=Path(folder, "output")) as child:
+        with running(command, output=Path(folder, "output"), folder=checkout) as child:
             url = child.wait_for(r"Hermes \S+ on (http://\S+)")[1]
             program = Hermes(child, urlsplit(url).port or 80, TokenSigner(secret), api_key)
             child.wait_until(program.is_ready, "Hermes does not become ready")
@@ -94,13 +98,13 @@ def hermes(*options: str, mqtt_url: str = "off", port: int = 0, secret: str = ""
 
 
 @contextlib.contextmanager
-def hermes_broadcasts(*options: str, data: str = DATA) -> Iterator[Broadcaster]:
+def hermes_broadcasts(*options: str, data: str = DATA, checkout: Path = CHECKOUT) -> Iterator[Broadcaster]:
     """Hermes with ``POST /notify`` as its door, and sockets on ``/ws``, each of another user of the tenant."""
     body = (
         f'{{"tenant_id":"{TENANT}","id":"%n","title":"Cold room","message":"Door 4 is open","type":"warning",'
         f'"data":{data}}}'
     )
-    with hermes(*options) as program:
+    with hermes(*options, checkout=checkout) as program:
         headers = (f"X-API-Key: {program.api_key}", "Content-Type: application/json")
         door = HttpDoor(program.port, "/notify", body, headers)
         yield Broadcaster(program.name, program.child, program.port, door, lambda n: program.legacy_socket(str(n)))

@@ -34,16 +34,17 @@ class IdleMemory:
 
     def _compare(self, *, deflate: bool) -> list[Figure]:
         kind = "with deflate" if deflate else "plain"
-        ours = self._kib_a_socket(hermes(), deflate=deflate)
+        ours = self.kib_a_socket(hermes(), deflate=deflate)
         mark = None if deflate else Mark(at_most=1.3)
-        bare = self._kib_a_socket(bare_tornado(compress=deflate), deflate=deflate)
+        bare = self.kib_a_socket(bare_tornado(compress=deflate), deflate=deflate)
         return [
             Figure("Hermes", f"a socket, {kind}", ours, "KiB", Mark(below=20)),
             Figure("bare Tornado", f"a socket, {kind}", bare, "KiB"),
             Figure("Hermes : bare Tornado", f"a socket, {kind}", ours / bare if bare > 0 else math.nan, "", mark),
         ]
 
-    def _kib_a_socket(self, starting: AbstractContextManager[Contender], *, deflate: bool) -> float:
+    def kib_a_socket(self, starting: AbstractContextManager[Contender], *, deflate: bool) -> float:
+        """Return the resident memory of one socket of this server, in KiB."""
         with starting as server, ExitStack() as stack:
             open_socket(server.port, server.user_socket("first"), deflate=deflate).close()  # what is loaded only once
             time.sleep(self.settle_s)
