@@ -4,6 +4,7 @@ import asyncio
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
@@ -15,6 +16,7 @@ import hermes
 from hermes import Gateway, load_settings, sign_token
 from hermes.errors import ConfigError, RequestError
 from hermes.testing import TEST_SECRET, RunningGateway, connect, hermes_gateway, run_gateway, sign_test_token
+from tests.support.paths import CHECKOUT
 
 __all__ = ["hermes_gateway"]  # a fixture
 
@@ -117,3 +119,24 @@ def test_every_public_name_is_there() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", hermes.__version__)
     with pytest.raises(AttributeError, match="no attribute 'Sever'"):
         _ = hermes.Sever
+
+
+def test_the_examples_of_the_python_page_run(tmp_path: Path) -> None:
+    """As they stand, but for the service that the reader has to bring."""
+    embed, _, test = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/guide/python.md").read_text(), re.DOTALL)
+    shown = subprocess.check_output([sys.executable, "-c", embed], text=True, cwd=tmp_path)
+    assert re.search(r"^http://127\.0\.0\.1:\d+ is open; a token: eyJ", shown)
+    assert shown.endswith("sent: False\n")
+    service = """
+from tornado.httpclient import AsyncHTTPClient
+
+async def my_service(*, hermes_url):
+    body = '{"user_id":"123","title":"New alert","message":""}'
+    headers = {"Content-Type": "application/json"}
+    await AsyncHTTPClient().fetch(f"{hermes_url}/notify", method="POST", headers=headers, body=body)
+"""
+    (tmp_path / "test_service.py").write_text(test + service)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "."]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
