@@ -25,7 +25,14 @@ DOCS = CHECKOUT / "docs"
 CONFIGURATION = DOCS / "reference" / "configuration.md"
 PROTOCOL = DOCS / "reference" / "protocol.md"
 METRICS = DOCS / "reference" / "metrics.md"
-PAGES = (*CHECKOUT.glob("*.md"), *CHECKOUT.glob(".github/**/*.md"), *DOCS.rglob("*.md"))
+EXAMPLES = CHECKOUT / "examples"
+PAGES = (
+    *CHECKOUT.glob("*.md"),
+    *CHECKOUT.glob(".github/**/*.md"),
+    *DOCS.rglob("*.md"),
+    *EXAMPLES.glob("*.md"),
+    *EXAMPLES.glob("*/*.md"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +152,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def test_the_documents_links_lead_somewhere() -> None:
-    """Every relative link of a page at the top, in .github or below docs, and the heading that it names."""
+    """Every relative link of a page at the top, in .github, docs or examples, and the heading that it names."""
     for document in PAGES:
         for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text()):
             page = document.parent / target if target else document
