@@ -69,7 +69,7 @@ proto: packages-proto ## compile hermes/ingest/sparkplug/sparkplug_b.proto after
 
 clean: ## remove everything that the commands made
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts tests/js/node_modules \
-	  bench/contenders/node/node_modules
+	  bench/contenders/node/node_modules examples/node/node_modules examples/react/node_modules
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
