@@ -206,7 +206,7 @@ def _own_token(options: argparse.Namespace) -> str:
 
 
 def _device(options: argparse.Namespace) -> int:
-    return device_command.run(options, load(DeviceSettings, given(options)).folder)
+    return device_command.run(options, load(DeviceSettings, given(options)).accounts_folder)
 
 
 def _topics(options: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
-"""Floor 1: how single settings are read: from the text that was given to a value, or to what must be mended.
+"""Types of single settings: parsers and validators.
 
-Each reader raises ValueError whose text says what to write instead; `hermes.config` puts the flag's name before it.
+The text of a flag, a variable or the TOML file becomes a valid value. A validator raises ValueError that says what
+to write instead; `hermes.settings.load` puts the flag's name before it.
 """
 
 import importlib.util
@@ -13,70 +14,84 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from hermes.auth.tokens import SECRET_MIN_BYTES, unusable_secret
-from hermes.settings.mqtt import CLIENT_ID_MAX_BYTES
+from hermes.settings.broker import parse_listen
+from hermes.settings.mqtt import CLIENT_ID_MAX_BYTES, Qos
 from hermes.settings.mqtt_url import parse_mqtt_url
 from hermes.settings.tls import TlsOptions
 from hermes.topics.topic_map import TopicMap
 
-DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"
-NO_BROKER_URLS = ("off", "embedded")  # what may stand in place of one
-DEFAULT_TOPICS = ("hermes",)
+NO_BROKER_URLS = ("off", "embedded")  # accepted in place of a broker's URL
+PROTOCOL_NAME_MAX_BYTES = 255  # RFC 7301 §3.1
+MAKE_SECRET = "make one with: openssl rand -hex 32"
 
 
-def split_commas(value: object) -> object:
-    """A comma-separated string as a list without empty parts; anything else as it is."""
+def secret_text(path: Path) -> str:
+    """Return the content of a secret file without its one trailing newline."""
+    text = path.read_text("utf-8")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def key_lines(path: Path) -> tuple[str, ...]:
+    """Return the keys of a key file, one per line, without blank lines."""
+    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+
+
+def is_loopback(host: object) -> bool:
+    """Return whether this address or name is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(str(host).strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# -- parsers: before pydantic's own ----------------------------------------------------------------------------------
+
+
+def _split_commas(value: object) -> object:
+    """Split a comma-separated string, without empty parts; return others unchanged."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 
 
-def topics(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Topic templates that go together."""
-    TopicMap(value)  # raises TemplateError, a ValueError, that says what to mend
+def _number(value: object) -> object:
+    """Return the number of a string of digits; return others unchanged."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+# -- validators: after pydantic's own --------------------------------------------------------------------------------
+
+
+def _topics(value: tuple[str, ...]) -> tuple[str, ...]:
+    TopicMap(value)  # raises TemplateError, a ValueError
     return value
 
 
-def mqtt_url(value: str) -> str:
-    """``off``, ``embedded`` or a URL."""
+def _broker_url(value: str) -> str:
     if value not in NO_BROKER_URLS:
         parse_mqtt_url(value)
     return value
 
 
-def mqtt_password_file(path: Path) -> Path:
-    """A file that holds a password for the broker."""
-    if not secret_text(readable(path)):
-        raise ValueError(f"{path} is empty; write the password into it")
-    return path
-
-
-def mqtt_ca_file(path: Path) -> Path:
-    """A file of certificates to trust."""
-    TlsOptions(ca_file=path).context()  # raises ValueError that says what is wrong with it
-    return path
-
-
-def alpn(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of protocols (RFC 7301 §3.1)."""
-    if not all(0 < len(name.encode()) < 256 for name in value):
-        raise ValueError("a protocol's name has 1 to 255 bytes, as in x-amzn-mqtt-ca")
+def _listen_address(value: str) -> str:
+    parse_listen(value)
     return value
 
 
-def client_id(value: str) -> str:
-    """How the broker knows a client again."""
+def _client_id(value: str) -> str:
     if not 0 < len(value.encode()) <= CLIENT_ID_MAX_BYTES or not value.isprintable():
-        raise ValueError("must be a printable name; 23 letters and digits are what every broker takes")
+        raise ValueError("must be a printable name; every broker accepts up to 23 letters and digits")
     return value
 
 
-def number(value: object) -> object:
-    """Digits as the number they mean; anything else as it is."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+def _alpn(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(0 < len(name.encode()) <= PROTOCOL_NAME_MAX_BYTES for name in value):
+        raise ValueError(f"a protocol name has 1 to {PROTOCOL_NAME_MAX_BYTES} bytes, for example x-amzn-mqtt-ca")
+    return value
 
 
-def http_url(value: str) -> str:
-    """Where Hermes is, as a client's user writes it; what is not a URL would be tried for ever."""
+def _http_url(value: str) -> str:
+    """Refuse what is not a URL: a client would try to reach it forever."""
     try:
         parts = urlsplit(value)
         reachable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -87,15 +102,15 @@ def http_url(value: str) -> str:
     return value
 
 
-def origin(value: str) -> str:
-    """A web origin (RFC 6454) in lower case, or ``*``."""
-    if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
-        raise ValueError(f"{value!r} is no origin; write scheme and host, as in https://app.example.com, or *")
-    return value.lower()
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return web origins (RFC 6454) in lower case."""
+    for value in values:
+        if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
+            raise ValueError(f"{value!r} is not an origin; write scheme and host, as in https://app.example.com, or *")
+    return tuple(value.lower() for value in values)
 
 
-def readable(path: Path) -> Path:
-    """A file of UTF-8 text that this process can read."""
+def _text_file(path: Path) -> Path:
     try:
         path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -104,70 +119,74 @@ def readable(path: Path) -> Path:
     return path
 
 
-def absolute(path: Path) -> Path:
-    """A path that means the same whoever starts Hermes wherever."""
+def _absolute(path: Path) -> Path:
+    """Refuse a relative path: it would depend on the working directory."""
     if not path.is_absolute():
-        raise ValueError(f"{path} is no absolute path; write {path.absolute()}")
+        raise ValueError(f"{path} is not an absolute path; write {path.absolute()}")
     return path
 
 
-def jwt_secret(value: SecretStr) -> SecretStr:
-    """A secret that can sign HS256."""
-    check_secret(value.get_secret_value())
+def _check_secret(secret: str) -> None:
+    """Raise ValueError if HS256 cannot use this secret."""
+    if len(secret.encode()) < SECRET_MIN_BYTES:
+        raise ValueError(f"the secret is shorter than {SECRET_MIN_BYTES} bytes; {MAKE_SECRET}")
+    if (reason := unusable_secret(secret)) is not None:
+        raise ValueError(f"this is not a secret for HS256 ({reason}); {MAKE_SECRET}")
+
+
+def _jwt_secret(value: SecretStr) -> SecretStr:
+    _check_secret(value.get_secret_value())
     return value
 
 
-def jwt_secret_file(path: Path) -> Path:
-    """A file that holds such a secret."""
-    check_secret(secret_text(readable(path)))
+def _jwt_secret_file(path: Path) -> Path:
+    _check_secret(secret_text(_text_file(path)))
     return path
 
 
-def api_key_file(path: Path) -> Path:
-    """A file with at least one key."""
-    if not key_lines(readable(path)):
-        raise ValueError(f"{path} holds no key; write one key a line")
+def _key_file(path: Path) -> Path:
+    if not key_lines(_text_file(path)):
+        raise ValueError(f"{path} contains no key; write one key per line")
     return path
 
 
-def check_secret(secret: str) -> None:
-    """Raises ValueError for a secret that is too short for HS256, or is a key of another kind."""
-    if len(secret.encode()) < SECRET_MIN_BYTES:
-        raise ValueError(f"the secret is shorter than {SECRET_MIN_BYTES} bytes; make one with: openssl rand -hex 32")
-    if (reason := unusable_secret(secret)) is not None:
-        raise ValueError(f"this is no secret for HS256 ({reason}); make one with: openssl rand -hex 32")
+def _password_file(path: Path) -> Path:
+    if not secret_text(_text_file(path)):
+        raise ValueError(f"{path} is empty; write the password into it")
+    return path
 
 
-def secret_text(path: Path) -> str:
-    """A secret file's content without its one trailing newline."""
-    text = path.read_text("utf-8")
-    return text.removesuffix("\n").removesuffix("\r")
+def _ca_file(path: Path) -> Path:
+    TlsOptions(ca_file=path).context()  # raises ValueError
+    return path
 
 
-def key_lines(path: Path) -> tuple[str, ...]:
-    """The keys of a key file, one a line; blank lines do not count."""
-    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
-
-
-def is_loopback(host: object) -> bool:
-    """Whether this address, or name, is this machine's own."""
-    try:
-        return ipaddress.ip_address(str(host).strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def uvloop(wanted: bool) -> bool:
-    """Only where it is installed."""
+def _uvloop(wanted: bool) -> bool:
     if wanted and importlib.util.find_spec("uvloop") is None:
         raise ValueError("uvloop is not installed; pip install 'hermes-gateway[uvloop]', or leave this out")
     return wanted
 
 
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
-Topics = Annotated[CommaList, Field(min_length=1), AfterValidator(topics)]
-SecretFile = Annotated[Path, AfterValidator(jwt_secret_file)]
-Secret = Annotated[SecretStr, AfterValidator(jwt_secret)]
-PasswordFile = Annotated[Path, AfterValidator(mqtt_password_file)]
-CaFile = Annotated[Path, AfterValidator(mqtt_ca_file)]
-KeyFile = Annotated[Path, AfterValidator(api_key_file)]
+# -- the types ---------------------------------------------------------------------------------------------------------
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+TextFile = Annotated[Path, AfterValidator(_text_file)]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
+JwtSecretFile = Annotated[Path, AfterValidator(_jwt_secret_file)]
+KeyFile = Annotated[Path, AfterValidator(_key_file)]
+PasswordFile = Annotated[Path, AfterValidator(_password_file)]
+CaFile = Annotated[Path, AfterValidator(_ca_file)]
+
+BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+ClientId = Annotated[str, AfterValidator(_client_id)]
+QosNumber = Annotated[Qos, BeforeValidator(_number)]
+Uvloop = Annotated[bool, AfterValidator(_uvloop)]
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+Topics = Annotated[CommaList, Field(min_length=1), AfterValidator(_topics)]
+Alpn = Annotated[CommaList, AfterValidator(_alpn)]
+Origins = Annotated[CommaList, AfterValidator(_origins)]

@@ -5,67 +5,99 @@ is the variable's name without ``HERMES_``, in lower case.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource
+
 from hermes.errors import ConfigError
-from hermes.settings.model import Faults, Settings, SourcedSettings, variable
-from hermes.settings.rules import shown_faults
-
-CONFIG_VARIABLE = "HERMES_CONFIG"
-
-
-def _toml(path: str | None) -> dict[str, Any]:
-    if not path:
-        return {}
-    try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"--config: {path} is not TOML: {error}"]) from None
-
-
-def _known(model: type[SourcedSettings], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in model.model_fields}
-
+from hermes.settings.flags import CONFIG, setting_of
+from hermes.settings.model import Settings, SourcedSettings
+from hermes.settings.rules import broken_rules
 
 S = TypeVar("S", bound=SourcedSettings)
 
 
-def load(model: type[S], flags: Mapping[str, Any]) -> S:
-    """The settings of this model from flags, environment and file; raises `ConfigError` with every fault.
+def load_settings(values: Mapping[str, object]) -> Settings:
+    """Return the settings of a gateway.
 
-    ``flags`` maps field names to the strings given on the command line, ``config`` to the TOML file's path. The
-    commands that need only a few settings read the same file and pass over the keys of the others.
+    ``values`` maps names of settings (the keys of the TOML file) to Python values or to their texts; None means "not
+    given". They override the environment, which overrides the TOML file that ``config`` or ``HERMES_CONFIG`` names:
+    the same order as for flags. Raises `ConfigError` with every problem at once.
+
+    >>> settings = load_settings({"port": 0, "mqtt_url": "off", "jwt_secret": "0123456789abcdef" * 2})
+    >>> settings.host, settings.port
+    ('127.0.0.1', 0)
     """
-    given = {name: value for name, value in flags.items() if value is not None}
-    faults = shown_faults(given)
+    return _load(Settings, values, problems=[])
+
+
+def load(model: type[S], flags: Mapping[str, object]) -> S:
+    """Return the settings of a command.
+
+    As `load_settings`, for any model, and with the rule that no flag contains a password. A command that needs only
+    some settings ignores the other keys of the file.
+    """
+    return _load(model, flags, problems=_visible_password(flags))
+
+
+def _load(model: type[S], values: Mapping[str, object], *, problems: list[str]) -> S:
+    given = {name: value for name, value in values.items() if value is not None}
     try:
-        settings = _merged(model, given)
+        file = _read_toml(given.pop(CONFIG.name, None) or os.environ.get(CONFIG.variable))
     except ConfigError as error:
-        raise ConfigError(faults + error.faults) from None
-    if faults:
-        raise ConfigError(faults)
+        raise ConfigError(problems + error.faults) from None
+    if model is Settings:
+        problems += [f"unknown key {name!r} in the configuration file" for name in _unknown(model, file)]
+        problems += [f"unknown setting {name!r}" for name in _unknown(model, given)]
+    merged = file | EnvSettingsSource(model)() | given
+    settings, found = _validate(model, {name: merged[name] for name in model.model_fields if name in merged})
+    if problems + found:
+        raise ConfigError(problems + found)
     return settings
 
 
-def load_settings(values: Mapping[str, Any]) -> Settings:
-    """Return the settings of a gateway; raises `ConfigError` with every problem.
+def _visible_password(flags: Mapping[str, object]) -> list[str]:
+    """Return a problem if ``--mqtt-url`` contains a password, which `ps` shows."""
+    if re.match(r"\w+://[^@]*:.*@", str(flags.get("mqtt_url", ""))):
+        return ["--mqtt-url: a password on the command line is visible in ps; set HERMES_MQTT_URL instead"]
+    return []
 
-    ``values`` maps setting names (``mqtt_url``) to values; they override the environment, which overrides the file.
-    """
-    return load(Settings, values)
 
-
-def _merged(model: type[S], given: dict[str, Any]) -> S:
-    values = _toml(given.pop("config", None) or os.environ.get(CONFIG_VARIABLE))
-    from_file = {name: value for name, value in values.items() if not os.environ.get(variable(name))}
-    if model is not Settings:
-        given, from_file = _known(model, given), _known(model, from_file)
+def _read_toml(path: object) -> dict[str, Any]:
+    if not path:
+        return {}
     try:
-        return model(**(from_file | given))
-    except Faults as faults:
-        raise ConfigError(faults.lines) from None
+        return tomllib.loads(Path(str(path)).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{CONFIG.option}: cannot read {path}: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{CONFIG.option}: {path} is not TOML: {error}"]) from None
+
+
+def _unknown(model: type[SourcedSettings], values: Mapping[str, object]) -> list[str]:
+    return [name for name in values if name not in model.model_fields]
+
+
+def _validate(model: type[S], values: Mapping[str, Any]) -> tuple[S, list[str]]:
+    """Validate field by field, then apply the rules to the valid values.
+
+    Returns the settings, with the default in place of each invalid value, and a line for each problem.
+    """
+    try:
+        settings, errors = model(**values), []
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+    invalid = {str(error["loc"][0]) for error in errors}
+    if invalid:
+        settings = model(**{name: value for name, value in values.items() if name not in invalid})
+    return settings, [_explain(model, error) for error in errors] + broken_rules(settings, invalid=invalid)
+
+
+def _explain(model: type[SourcedSettings], error: ErrorDetails) -> str:
+    return f"{setting_of(model, str(error['loc'][0])).label}: {error['msg'].removeprefix('Value error, ')}"

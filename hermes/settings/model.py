@@ -1,63 +1,42 @@
-"""The settings: built once, validated whole, passed by constructor.
+"""The settings of each command, as frozen models.
 
-`hermes.settings.load` merges flags, environment (``HERMES_…``) and the TOML file; pydantic reads the strings.
+Each field is validated by itself. `hermes.settings.load` merges the sources and applies the rules between fields.
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hermes.auth.tokens import TokenSigner
 from hermes.errors import ConfigError
-from hermes.settings import fields, rules
-from hermes.settings.broker import BrokerListen, listen_text, parse_listen
-from hermes.settings.fields import (
-    DEFAULT_MQTT_URL,
-    DEFAULT_TOPICS,
-    CaFile,
-    CommaList,
-    KeyFile,
-    PasswordFile,
-    Secret,
-    SecretFile,
-    Topics,
-    key_lines,
-    secret_text,
-)
+from hermes.settings import fields
+from hermes.settings.broker import BrokerListen, parse_listen
+from hermes.settings.fields import key_lines, secret_text
+from hermes.settings.flags import ENVIRONMENT_PREFIX, Flag, Group
 from hermes.settings.folders import broker_folder
-from hermes.settings.mqtt import KEEPALIVE_S, MqttOptions, Qos
-from hermes.settings.mqtt_url import parse_mqtt_url
-from hermes.settings.rules import NO_SECRET
+from hermes.settings.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, MqttOptions
+from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.settings.tls import TlsOptions
 
-ENVIRONMENT_PREFIX = "HERMES_"
-
 DEFAULT_PORT = 8080
+DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"
+TRUE_FALSE = "true|false"
 
-
-class Faults(Exception):
-    """Carries the fault lines past pydantic, which would wrap a ValueError."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("; ".join(lines))
-        self.lines = lines
+NO_SECRET = (
+    "no JWT secret: write one to a file (openssl rand -hex 32 > jwt-secret) and give "
+    "--jwt-secret-file jwt-secret, set HERMES_JWT_SECRET, or try Hermes out with --dev"
+)
 
 
 class SourcedSettings(BaseSettings):
-    """Settings whose faults, of one field or of several together, are all told at once."""
+    """Settings that `hermes.settings.load` collects from several sources.
+
+    The constructor validates each field and reads no environment variable.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
@@ -68,42 +47,50 @@ class SourcedSettings(BaseSettings):
     )
 
     @classmethod
-    def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
-        """What no field can know alone, judged from the values as they were given."""
-        return []
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _all_faults(cls, given: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        faults = cls.cross_faults(given)
-        try:
-            settings = handler(given)
-        except ValidationError as error:
-            raise Faults(faults + _explain(error)) from None
-        if faults:
-            raise Faults(faults)
-        return settings
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the constructor's arguments alone."""
+        return (init_settings,)
 
 
 class TokenSettings(SourcedSettings):
-    """How tokens are signed and read: what both ``hermes serve`` and ``hermes token`` need."""
+    """How tokens are signed and verified."""
 
-    jwt_secret: Secret | None = None
-    jwt_secret_file: SecretFile | None = None
-    jwt_issuer: str | None = None
-    jwt_audience: str | None = None
-    claim_tenant: Annotated[str, Field(min_length=1)] = "tenant_id"
+    jwt_secret_file: Annotated[fields.JwtSecretFile | None, Flag(Group.TOKENS, "FILE")] = Field(
+        None, description="file with the HS256 secret, at least 32 bytes; one trailing newline is ignored"
+    )
+    jwt_secret: Annotated[fields.JwtSecret | None, Flag(Group.TOKENS, secret=True)] = Field(
+        None, description="the secret itself, instead of the file"
+    )
+    jwt_issuer: Annotated[str | None, Flag(Group.TOKENS, "TEXT", default="not checked")] = Field(
+        None, description="the `iss` claim that tokens must have"
+    )
+    jwt_audience: Annotated[str | None, Flag(Group.TOKENS, "TEXT", default="not checked")] = Field(
+        None, description="the `aud` claim that tokens must have"
+    )
+    claim_tenant: Annotated[str, Flag(Group.TOKENS, "NAME")] = Field(
+        "tenant_id", min_length=1, description="name of the claim that contains the tenant"
+    )
 
     @property
     def secret(self) -> str | None:
-        """The signing secret, from wherever it was given; None where it was not."""
+        """The signing secret, from its variable or its file."""
         if self.jwt_secret is not None:
             return self.jwt_secret.get_secret_value()
         return None if self.jwt_secret_file is None else secret_text(self.jwt_secret_file)
 
     @property
     def token_signer(self) -> TokenSigner:
-        """Signs tokens by these settings; raises `ConfigError` without a secret."""
+        """The signer of tokens by these settings.
+
+        Raises `ConfigError` without a secret.
+        """
         if self.secret is None:
             raise ConfigError([NO_SECRET])
         return TokenSigner(
@@ -113,104 +100,223 @@ class TokenSettings(SourcedSettings):
             audience=self.jwt_audience,
         )
 
-    @classmethod
-    def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
-        """A secret comes from one place."""
-        if given.get("jwt_secret") is not None and given.get("jwt_secret_file") is not None:
-            return ["HERMES_JWT_SECRET and --jwt-secret-file are both given; keep one"]
-        return []
-
 
 class DeviceSettings(SourcedSettings):
-    """What ``hermes device`` needs: where the accounts are."""
+    """Where ``hermes device`` finds the device accounts."""
 
-    broker_state_dir: Annotated[Path, AfterValidator(fields.absolute)] | None = None
+    broker_state_dir: Annotated[
+        fields.AbsolutePath | None,
+        Flag(Group.BROKER, "DIR", default="`broker` in `$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes`"),
+    ] = Field(None, description="folder of the device accounts")
 
     @property
-    def folder(self) -> Path:
-        """The folder of the accounts."""
+    def accounts_folder(self) -> Path:
+        """The folder of the device accounts."""
         return self.broker_state_dir or broker_folder()
 
 
 class TopicSettings(SourcedSettings):
-    """What ``hermes topics`` needs: how topics are mapped."""
+    """How MQTT topics are mapped to tenants, devices and series."""
 
-    topics: Topics = DEFAULT_TOPICS
+    topics: Annotated[fields.Topics, Flag(Group.TOPICS, "TEMPLATE", name="topic", repeatable=True)] = Field(
+        ("hermes",), min_length=1, description="topic template or name of a preset"
+    )
 
 
 class ClientSettings(SourcedSettings):
-    """What ``hermes notify`` and ``hermes listen`` need to reach a running Hermes."""
+    """How ``hermes notify`` and ``hermes listen`` reach a running Hermes."""
 
-    api_url: Annotated[str, AfterValidator(fields.http_url)] = f"http://127.0.0.1:{DEFAULT_PORT}"
-    token: SecretStr | None = None
-    token_file: Annotated[Path, AfterValidator(fields.readable)] | None = None
-    api_key_file: KeyFile | None = None
+    api_url: Annotated[fields.HttpUrl, Flag(Group.CLIENT, "URL", name="url")] = Field(
+        f"http://127.0.0.1:{DEFAULT_PORT}", description="URL of the running Hermes"
+    )
+    token: Annotated[SecretStr | None, Flag(Group.CLIENT, secret=True)] = Field(
+        None, description="the token itself, instead of the file"
+    )
+    token_file: Annotated[fields.TextFile | None, Flag(Group.CLIENT, "FILE")] = Field(
+        None, description="file with the token that opens the socket"
+    )
+    api_key_file: Annotated[fields.KeyFile | None, Flag(Group.CLIENT, "FILE", default="the key of `--dev`, if any")] = (
+        Field(None, description="file with the API key; its first line is used")
+    )
 
     @property
     def bearer(self) -> str | None:
-        """The token to open sockets with; None where none was given."""
+        """The token, from its file or its variable.
+
+        Raises `ConfigError` if it contains characters that no token has.
+        """
         if self.token_file is None and self.token is None:
             return None
         text = secret_text(self.token_file) if self.token_file else self.token.get_secret_value() if self.token else ""
         if re.fullmatch(r"[\w.~+/=-]+", text.strip(), re.ASCII) is None:
-            raise ConfigError(["the token of --token-file or HERMES_TOKEN is no JWT: look for stray characters"])
+            raise ConfigError(["the token of --token-file or HERMES_TOKEN is not a JWT: look for stray characters"])
         return text.strip()
 
     @property
     def api_key(self) -> str | None:
-        """The first key of the key file; None without a file."""
+        """The first key of the key file."""
         return None if self.api_key_file is None else key_lines(self.api_key_file)[0]
 
 
-class Settings(TokenSettings):
-    """Everything ``hermes serve`` can be told."""
+class Settings(TokenSettings, TopicSettings, DeviceSettings):
+    """All settings of ``hermes serve``."""
 
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
-    api_key_file: KeyFile | None = None
-    mqtt_url: Annotated[str, AfterValidator(fields.mqtt_url)] | None = Field(None, repr=False)
-    mqtt_username: Annotated[str, Field(min_length=1)] | None = None
-    mqtt_password_file: PasswordFile | None = None
-    mqtt_ca_file: CaFile | None = None
-    mqtt_cert_file: Path | None = None
-    mqtt_key_file: Path | None = None
-    mqtt_alpn: Annotated[CommaList, AfterValidator(fields.alpn)] = ()
-    mqtt_client_id: Annotated[str, AfterValidator(fields.client_id)] | None = None
-    mqtt_keepalive_s: Annotated[int, Field(ge=1, le=65_535)] = KEEPALIVE_S
-    mqtt_clean_start: bool = True
-    mqtt_session_expiry_s: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0
-    mqtt_receive_maximum: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    mqtt_on_demand: bool = False
-    mqtt_linger_s: Annotated[float, Field(ge=0, le=86_400)] = 30
-    mqtt_qos: Annotated[Qos, BeforeValidator(fields.number)] = 0
-    broker_listen: Annotated[str, AfterValidator(listen_text)] | None = None
-    broker_cert_file: Path | None = None
-    broker_key_file: Path | None = None
-    broker_state_dir: Annotated[Path, AfterValidator(fields.absolute)] | None = None
-    topics: Topics = DEFAULT_TOPICS
-    origins: Annotated[CommaList, AfterValidator(lambda values: tuple(map(fields.origin, values)))] = ()
-    ping_interval_s: Annotated[float, Field(ge=1, le=3_600)] = 25
-    ping_timeout_s: Annotated[float, Field(ge=1, le=3_600)] = 20
-    drain_timeout_s: Annotated[float, Field(ge=0, le=600)] = 10
-    outbox_max_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
-    outbox_max_messages: Annotated[int, Field(ge=1)] = 1_000
-    snapshot_max_values: Annotated[int, Field(ge=1)] = 100_000
-    snapshot_max_bytes: Annotated[int, Field(ge=1_048_576)] = 134_217_728
-    snapshot_max_age_s: Annotated[float, Field(ge=1)] = 604_800
-    max_sockets: Annotated[int, Field(ge=1)] | None = None
-    compress: bool = True
-    uvloop: Annotated[bool, AfterValidator(fields.uvloop)] = False
-    dev: bool = False
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    host: Annotated[str, Flag(Group.LISTENING, "ADDRESS")] = Field(
+        "127.0.0.1", min_length=1, description="address to listen on"
+    )
+    port: Annotated[int, Flag(Group.LISTENING, "PORT")] = Field(
+        DEFAULT_PORT, ge=0, le=65_535, description="port to listen on; 0 chooses a free port and prints it"
+    )
+    api_key_file: Annotated[fields.KeyFile | None, Flag(Group.TOKENS, "FILE")] = Field(
+        None, description="file with the keys that may call `/notify`, one per line"
+    )
+
+    # -- the MQTT link ------------------------------------------------------------------------------------------------
+
+    mqtt_url: Annotated[
+        fields.BrokerUrl | None,
+        Flag(Group.MQTT, "URL", default=f"`{DEFAULT_MQTT_URL}`; with `--dev` `embedded`"),
+    ] = Field(
+        None,
+        repr=False,
+        description="the broker: `mqtt://[user@]host[:1883]`, `mqtts://…[:8883]`, `ws://…[:80][/mqtt]`, "
+        "`wss://…[:443][/mqtt]`, `unix:///run/mosquitto.sock`, `embedded` or `off`. A password (`user:password@`) is "
+        "accepted only in the variable or the file, because flags are visible in `ps`",
+    )
+    mqtt_username: Annotated[fields.NonEmpty | None, Flag(Group.MQTT, "NAME")] = Field(
+        None, description="user at the broker, if the URL has none"
+    )
+    mqtt_password_file: Annotated[fields.PasswordFile | None, Flag(Group.MQTT, "FILE")] = Field(
+        None, description="file with the password of that user; one trailing newline is ignored"
+    )
+    mqtt_ca_file: Annotated[fields.CaFile | None, Flag(Group.MQTT, "FILE", default="those of the system")] = Field(
+        None, description="CA certificates to trust, PEM, for `mqtts://` and `wss://`"
+    )
+    mqtt_cert_file: Annotated[Path | None, Flag(Group.MQTT, "FILE")] = Field(
+        None, description="client certificate for the broker, PEM"
+    )
+    mqtt_key_file: Annotated[Path | None, Flag(Group.MQTT, "FILE")] = Field(
+        None, description="key of the client certificate, PEM, without a password"
+    )
+    mqtt_alpn: Annotated[fields.Alpn, Flag(Group.MQTT, "NAME", repeatable=True)] = Field(
+        (), description="protocol name to request in the TLS handshake (ALPN)"
+    )
+    mqtt_client_id: Annotated[fields.ClientId | None, Flag(Group.MQTT, "NAME", default="a new one at each start")] = (
+        Field(None, description="MQTT client id of Hermes")
+    )
+    mqtt_keepalive_s: Annotated[int, Flag(Group.MQTT, "SECONDS")] = Field(
+        KEEPALIVE_S,
+        ge=1,
+        le=65_535,
+        description="MQTT keep-alive in seconds; a silent broker is detected within twice this time",
+    )
+    mqtt_qos: Annotated[fields.QosNumber, Flag(Group.MQTT, "0|1")] = Field(
+        0, description="QoS of the subscriptions; 1 only makes sense with a persistent session"
+    )
+    mqtt_clean_start: Annotated[bool, Flag(Group.MQTT, TRUE_FALSE)] = Field(
+        True, description="`false` requests a persistent session from the broker"
+    )
+    mqtt_session_expiry_s: Annotated[int, Flag(Group.MQTT, "SECONDS")] = Field(
+        0, ge=0, le=4_294_967_295, description="seconds for which the broker stores the persistent session"
+    )
+    mqtt_receive_maximum: Annotated[int | None, Flag(Group.MQTT, "N", default=f"`{RECEIVE_MAXIMUM}`")] = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="maximum number of QoS 1 messages in flight; the broker may have a lower limit",
+    )
+    mqtt_on_demand: Annotated[bool, Flag(Group.MQTT, TRUE_FALSE)] = Field(
+        False, description="subscribe only to the devices and tenants that open sockets watch"
+    )
+    mqtt_linger_s: Annotated[float, Flag(Group.MQTT, "SECONDS")] = Field(
+        30, ge=0, le=86_400, description="seconds before an unused on-demand subscription is cancelled"
+    )
+
+    # -- the embedded broker ------------------------------------------------------------------------------------------
+
+    broker_listen: Annotated[
+        fields.ListenAddress | None, Flag(Group.BROKER, "ADDRESS:PORT", default="loopback only")
+    ] = Field(
+        None,
+        description="address (`[::]:8883` for IPv6) at which devices with an account connect to the embedded broker",
+    )
+    broker_cert_file: Annotated[Path | None, Flag(Group.BROKER, "FILE")] = Field(
+        None,
+        description="certificate and its chain for that address, PEM; read again when the file changes. Without it "
+        "the devices' passwords cross the network as clear text",
+    )
+    broker_key_file: Annotated[Path | None, Flag(Group.BROKER, "FILE")] = Field(
+        None, description="key of that certificate, PEM, without a password"
+    )
+
+    # -- sockets ------------------------------------------------------------------------------------------------------
+
+    origins: Annotated[fields.Origins, Flag(Group.LISTENING, "ORIGIN", name="origin", repeatable=True)] = Field(
+        (), description="web origin, other than Hermes' own, that may open sockets; `*` for all"
+    )
+    max_sockets: Annotated[int | None, Flag(Group.SOCKETS, "N", default="open-file limit less 128")] = Field(
+        None, ge=1, description="maximum number of open sockets"
+    )
+    ping_interval_s: Annotated[float, Flag(Group.SOCKETS, "SECONDS")] = Field(
+        25, ge=1, le=3_600, description="seconds between the protocol pings of a socket"
+    )
+    ping_timeout_s: Annotated[float, Flag(Group.SOCKETS, "SECONDS")] = Field(
+        20, ge=1, le=3_600, description="seconds to wait for a pong before the socket is dropped"
+    )
+    drain_timeout_s: Annotated[float, Flag(Group.SOCKETS, "SECONDS")] = Field(
+        10, ge=0, le=600, description="seconds to wait at shutdown until sockets are closed"
+    )
+    outbox_max_bytes: Annotated[int, Flag(Group.SOCKETS, "BYTES")] = Field(
+        1_048_576,
+        ge=65_536,
+        description="bytes that may wait for one slow socket, once for notifications and once for device data. "
+        "Beyond it device data is conflated; notifications close the socket",
+    )
+    outbox_max_messages: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
+        1_000, ge=1, description="the same limit in messages"
+    )
+    compress: Annotated[bool, Flag(Group.SOCKETS, TRUE_FALSE)] = Field(True, description="accept permessage-deflate")
+
+    # -- last values --------------------------------------------------------------------------------------------------
+
+    snapshot_max_values: Annotated[int, Flag(Group.LAST_VALUES, "N")] = Field(
+        100_000, ge=1, description="maximum number of last values in memory, which new sockets receive first"
+    )
+    snapshot_max_bytes: Annotated[int, Flag(Group.LAST_VALUES, "BYTES")] = Field(
+        134_217_728,
+        ge=1_048_576,
+        description="approximate maximum of their memory: each value counts 1,000 bytes plus twice its payload "
+        "and topic",
+    )
+    snapshot_max_age_s: Annotated[float, Flag(Group.LAST_VALUES, "SECONDS")] = Field(
+        604_800,
+        ge=1,
+        description="seconds after which a value without an update is evicted: enough for a device that reports "
+        "daily, over a long weekend",
+    )
+
+    # -- the process --------------------------------------------------------------------------------------------------
+
+    dev: Annotated[bool, Flag(Group.DEVELOPMENT, switch=True)] = Field(
+        False,
+        description="try Hermes out, on this machine only: makes and stores its own secret and API key, starts an "
+        "embedded broker with simulated devices, prints ready tokens",
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Flag(Group.LOGGING, "LEVEL")] = Field(
+        "info", description="`debug`, `info`, `warning` or `error`"
+    )
+    uvloop: Annotated[fields.Uvloop, Flag(Group.GENERAL, TRUE_FALSE)] = Field(
+        False, description="run on uvloop, an extra (`pip install 'hermes-gateway[uvloop]'`)"
+    )
 
     @property
     def broker_url(self) -> str:
-        """Where devices' data comes from: an ``mqtt://`` or ``mqtts://`` URL, ``embedded`` or ``off``."""
+        """The URL of the broker, ``embedded`` or ``off``."""
         return self.mqtt_url or ("embedded" if self.dev else DEFAULT_MQTT_URL)
 
     @property
     def broker_kind(self) -> Literal["embedded", "external", "off"]:
-        """Whether the broker is Hermes' own, another one, or MQTT is off."""
+        """Whether the broker is embedded, external, or MQTT is off."""
         match self.broker_url:
             case "embedded" | "off" as kind:
                 return kind
@@ -218,22 +324,26 @@ class Settings(TokenSettings):
                 return "external"
 
     @property
+    def external_broker(self) -> MqttUrl | None:
+        """The broker that Hermes connects to; None if it is embedded or MQTT is off."""
+        return parse_mqtt_url(self.broker_url) if self.broker_kind == "external" else None
+
+    @property
     def broker_name(self) -> str:
-        """The same, to be shown: without its password."""
-        own = self.broker_url in fields.NO_BROKER_URLS
-        return self.broker_url if own else str(parse_mqtt_url(self.broker_url))
+        """`broker_url` without its password, for messages."""
+        return str(self.external_broker or self.broker_url)
 
     @property
     def device_listener(self) -> BrokerListen | None:
-        """Where devices find the embedded broker; None where it is Hermes' alone."""
+        """The address at which devices connect; None if only Hermes may connect."""
         if self.broker_listen is None:
             return None
-        folder = self.broker_state_dir or broker_folder()
-        return BrokerListen(*parse_listen(self.broker_listen), folder, self.broker_cert_file, self.broker_key_file)
+        address, port = parse_listen(self.broker_listen)
+        return BrokerListen(address, port, self.accounts_folder, self.broker_cert_file, self.broker_key_file)
 
     @property
     def mqtt_options(self) -> MqttOptions:
-        """How to present oneself to the broker."""
+        """The parameters of the connection to the broker."""
         return MqttOptions(
             username=self.mqtt_username,
             password=None if self.mqtt_password_file is None else secret_text(self.mqtt_password_file),
@@ -248,42 +358,12 @@ class Settings(TokenSettings):
 
     @property
     def api_keys(self) -> tuple[str, ...]:
-        """The keys that may call ``/notify``; none means loopback callers only."""
+        """The keys that may call ``/notify``; without any, only loopback callers may."""
         return () if self.api_key_file is None else key_lines(self.api_key_file)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no log may show, in every form in which it was given."""
-        shown = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as the URL has it, escaped
-        found = (self.secret, *self.api_keys, self.mqtt_options.password, shown, unquote(shown))
+        """Every secret in each form in which it may reach a log line."""
+        escaped = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as it is in the URL
+        found = (self.secret, *self.api_keys, self.mqtt_options.password, escaped, unquote(escaped))
         return tuple(text for text in found if text)
-
-    @classmethod
-    def cross_faults(cls, given: Mapping[str, Any]) -> list[str]:
-        """Listening beyond this machine needs a key; only ``--dev`` can do without a secret; and more of the kind."""
-        return super().cross_faults(given) + rules.cross_faults(given)
-
-
-def variable(name: str) -> str:
-    """Return the name of the environment variable for a setting."""
-    return f"{ENVIRONMENT_PREFIX}{name.upper()}"
-
-
-def _flag(name: str) -> str:
-    """The flag and variable that a field is known by, to name it in a fault."""
-    flag = {"topics": "topic", "origins": "origin", "api_url": "url"}.get(name, name).replace("_", "-")
-    if name in ("jwt_secret", "token"):
-        return variable(name)
-    return f"--{flag} ({variable(name)})"
-
-
-def _explain(error: ValidationError) -> list[str]:
-    lines = []
-    for fault in error.errors(include_url=False, include_input=False):
-        text = fault["msg"].removeprefix("Value error, ")
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown key {name!r} in the configuration file")
-        else:
-            lines.append(f"{_flag(name)}: {text}" if name else text)
-    return lines

@@ -1,4 +1,4 @@
-"""Floor 1: where the MQTT broker is, parsed from one URL so that the settings can be checked with it."""
+"""The URL of an MQTT broker."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -7,8 +7,8 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 Transport = Literal["tcp", "websockets", "unix"]
 
 PLAIN_PORT, TLS_PORT = 1883, 8883  # registered with IANA for MQTT
-WEBSOCKET_PATH = "/mqtt"  # where brokers put it unless told otherwise
-UNIX_PATH_MAX_BYTES = 107  # sun_path of unix(7), without its closing NUL
+WEBSOCKET_PATH = "/mqtt"  # the usual default of brokers
+UNIX_PATH_MAX_BYTES = 107  # sun_path of unix(7), without its final NUL
 
 _DEFAULT_PORTS = {"mqtt": PLAIN_PORT, "mqtts": TLS_PORT, "ws": 80, "wss": 443}
 _SCHEMES = {
@@ -25,9 +25,10 @@ _ESCAPES = "with /, ?, # and @ in a password as %2F, %3F, %23 and %40"
 
 @dataclass(frozen=True, slots=True)
 class MqttUrl:
-    """A broker's address and the credentials for it. Neither its str nor its repr shows the password.
+    """A broker's address and the credentials for it.
 
-    ``path`` is that of the WebSocket, or of the Unix socket, which has no host and port.
+    Neither its str nor its repr contains the password. ``path`` is that of the WebSocket, or of the Unix socket, which
+    has no host and port.
     """
 
     host: str
@@ -47,17 +48,17 @@ class MqttUrl:
 
     @property
     def authority(self) -> str:
-        """Host and port, as a URL has them."""
+        """Host and port, as they are written in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
 
 def parse_mqtt_url(text: str) -> MqttUrl:
-    """The broker that ``mqtt://[user:password@]host[:1883]``, ``mqtts://…[:8883]``, ``ws://…[:80][/mqtt]``,
-    ``wss://…[:443][/mqtt]`` or ``unix:///path`` means.
+    """Parse the URL of a broker.
 
-    User and password are percent-decoded. Raises ValueError that says what to write and holds nothing of the
-    text, because that may hold a password.
+    Forms: ``mqtt://[user:password@]host[:1883]``, ``mqtts://…[:8883]``, ``ws://…[:80][/mqtt]``,
+    ``wss://…[:443][/mqtt]``, ``unix:///path``. User and password are percent-decoded. Raises ValueError that says what
+    to write and repeats nothing of the text, because that may contain a password.
     """
     try:
         parts = urlsplit(text)
@@ -87,9 +88,13 @@ def _websocket_path(path: str) -> str:
 def _unix_url(parts: SplitResult) -> MqttUrl:
     path = unquote(parts.path)
     if parts.netloc or parts.query or parts.fragment or path in ("", "/"):
-        raise ValueError("the MQTT URL of a Unix socket is unix:// and its absolute path: unix:///run/mosquitto.sock")
+        raise ValueError(
+            "the MQTT URL of a Unix socket consists of unix:// and an absolute path: unix:///run/mosquitto.sock"
+        )
     if len(path.encode()) > UNIX_PATH_MAX_BYTES:
-        raise ValueError(f"the MQTT URL's Unix socket has a path of over {UNIX_PATH_MAX_BYTES} bytes; choose a shorter")
+        raise ValueError(
+            f"the path of the MQTT URL's Unix socket has over {UNIX_PATH_MAX_BYTES} bytes; choose a shorter one"
+        )
     return MqttUrl(host="", port=0, transport="unix", path=path)
 
 
@@ -97,22 +102,24 @@ def _check_scheme(parts: SplitResult, text: str) -> None:
     known = parts.scheme in _DEFAULT_PORTS or parts.scheme == "unix"
     if not known or not text.partition(":")[2].startswith("//"):
         raise ValueError(
-            f"the MQTT URL begins with neither mqtt:// nor mqtts://, ws://, wss:// or unix://; "
+            f"the MQTT URL does not begin with mqtt://, mqtts://, ws://, wss:// or unix://; "
             f"write {_EXAMPLE}, {_MORE_EXAMPLES}"
         )
     if any(sign.isspace() or not sign.isprintable() for sign in text):
-        raise ValueError(f"the MQTT URL has no host, or white space in it; write {_EXAMPLE}")
+        raise ValueError(f"the MQTT URL has no host, or contains white space; write {_EXAMPLE}")
 
 
 def _check(parts: SplitResult) -> None:
     if not parts.hostname:
-        raise ValueError(f"the MQTT URL has no host, or white space in it; write {_EXAMPLE}")
+        raise ValueError(f"the MQTT URL has no host, or contains white space; write {_EXAMPLE}")
     try:
         parts.hostname.encode("idna")
-    except UnicodeError:  # as the resolver would say it, in many lines
-        raise ValueError(f"the MQTT URL's host has an empty or endless part; write {_EXAMPLE}") from None
+    except UnicodeError:  # the resolver would report the same, in many lines
+        raise ValueError(
+            f"the MQTT URL's host has an empty label, or one of over 63 characters; write {_EXAMPLE}"
+        ) from None
     if parts.port == 0:
-        raise ValueError("the MQTT URL's port is 0; write one from 1 to 65535, or none for the usual one")
+        raise ValueError("the MQTT URL's port is 0; write one from 1 to 65535, or none for the default")
     has_path = parts.path not in ("", "/") and parts.scheme in ("mqtt", "mqtts")
     if has_path or parts.query or parts.fragment:
         raise ValueError(f"the MQTT URL has something after host and port; write {_EXAMPLE}, {_ESCAPES}")

@@ -1,89 +1,200 @@
-"""Floor 1: what no setting can know alone: which of them cannot go together, and what to write instead.
+"""Rules between settings: which values cannot be combined.
 
-Judged from the values as they were given, before they are read: so that these faults are told with all the others.
+A rule works on validated settings. It is applied if the model has every field that the rule reads and none of them is
+invalid, so that problems of single fields and of combinations are reported together.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from hermes.settings.broker import listen_faults
-from hermes.settings.fields import DEFAULT_MQTT_URL, DEFAULT_TOPICS, is_loopback, split_commas
-from hermes.settings.mqtt import link_faults
+from hermes.settings.fields import is_loopback
+from hermes.settings.flags import setting_of
+from hermes.settings.model import NO_SECRET, Settings, SourcedSettings, TokenSettings
+from hermes.settings.tls import TlsOptions
+from hermes.topics.topic_map import TopicMap
 
-NO_SECRET = (
-    "no JWT secret: write one to a file (openssl rand -hex 32 > jwt-secret) and give "
-    "--jwt-secret-file jwt-secret, set HERMES_JWT_SECRET, or use --dev to try Hermes out"
-)
-
-
-def cross_faults(given: Mapping[str, Any]) -> list[str]:
-    """Of ``hermes serve``: a line for each thing to mend."""
-    return [
-        *_reach_faults(given),
-        *_secret_faults(given),
-        *link_faults(given),
-        *_demand_faults(given),
-        *_listen_faults(given),
-    ]
+TLS_FIELDS = ("mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "mqtt_alpn")
+CREDENTIAL_FIELDS = ("mqtt_username", "mqtt_password_file")
 
 
-def _reach_faults(given: Mapping[str, Any]) -> list[str]:
-    host = given.get("host", "127.0.0.1")
-    if is_loopback(host):
-        return []
-    if _is_dev(given):
-        return [f"--dev is for this machine only, but --host is {host}; use --host 127.0.0.1 or leave out --dev"]
-    if given.get("api_key_file") is None:
-        return [
-            f"--host {host} can be reached from other machines, so /notify needs a key: "
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The fields that a rule reads, and a function that yields its problems."""
+
+    reads: tuple[str, ...]
+    problems: Callable[[Any], Iterable[str]]
+
+
+def broken_rules(settings: SourcedSettings, *, invalid: Collection[str]) -> list[str]:
+    """Return a line for each problem of these settings.
+
+    A rule that reads an ``invalid`` field is not applied.
+    """
+    usable = type(settings).model_fields.keys() - set(invalid)
+    return [line for rule in RULES if usable.issuperset(rule.reads) for line in rule.problems(settings)]
+
+
+# -- who may reach Hermes ---------------------------------------------------------------------------------------------
+
+
+def _dev_is_local(settings: Settings) -> Iterator[str]:
+    if settings.dev and not is_loopback(settings.host):
+        yield f"--dev is for this machine only, but --host is {settings.host}; use --host 127.0.0.1 or leave out --dev"
+
+
+def _reachable_needs_key(settings: Settings) -> Iterator[str]:
+    if settings.api_key_file is None and not settings.dev and not is_loopback(settings.host):
+        yield (
+            f"--host {settings.host} can be reached from other machines, so /notify needs a key: "
             "write one to a file (openssl rand -hex 24 > api-keys) and give --api-key-file api-keys"
-        ]
-    return []
+        )
 
 
-def _secret_faults(given: Mapping[str, Any]) -> list[str]:
-    if _is_dev(given) or given.get("jwt_secret") is not None or given.get("jwt_secret_file") is not None:
-        return []
-    return [NO_SECRET]
+def _one_secret(settings: TokenSettings) -> Iterator[str]:
+    if settings.jwt_secret is not None and settings.jwt_secret_file is not None:
+        yield "HERMES_JWT_SECRET and --jwt-secret-file are both given; remove one"
 
 
-def _demand_faults(given: Mapping[str, Any]) -> list[str]:
-    """A session that the broker keeps would keep subscriptions, and fill with data, that nobody wants any more."""
-    if not _says(given, "mqtt_on_demand", _YES):
-        return []
-    kept = [
-        *(["--mqtt-clean-start false"] if _says(given, "mqtt_clean_start", _NO) else []),
-        *(["--mqtt-session-expiry-s"] if str(given.get("mqtt_session_expiry_s", "0")) not in ("0", "") else []),
-    ]
-    if not kept:
-        return []
-    return [
-        "--mqtt-on-demand subscribes to what is watched just now, and a kept session would go on with what was watched "
-        f"before: leave out {' and '.join(kept)}, or --mqtt-on-demand"
-    ]
+def _needs_secret(settings: Settings) -> Iterator[str]:
+    if not settings.dev and settings.secret is None:
+        yield NO_SECRET
 
 
-def _listen_faults(given: Mapping[str, Any]) -> list[str]:
-    """What is wrong with letting devices in; a wrong certificate is told where it is read."""
-    topics = split_commas(given.get("topics", DEFAULT_TOPICS))
-    broker_url = given.get("mqtt_url") or ("embedded" if _is_dev(given) else DEFAULT_MQTT_URL)
-    return listen_faults(given, broker_url=broker_url, topics=topics if isinstance(topics, list | tuple) else ())
+# -- the MQTT link ----------------------------------------------------------------------------------------------------
 
 
-def _is_dev(given: Mapping[str, Any]) -> bool:
-    return _says(given, "dev", _YES)
+def _needs_tls(name: str, settings: Settings) -> Iterator[str]:
+    broker = settings.external_broker
+    if getattr(settings, name) and (broker is None or not broker.tls):
+        yield f"{_option(name)} is for TLS, which --mqtt-url does not use; write mqtts:// or wss://"
 
 
-_YES, _NO = ("1", "true", "yes", "on", "t", "y"), ("0", "false", "no", "off", "f", "n")  # as pydantic has it
+def _needs_external_broker(name: str, settings: Settings) -> Iterator[str]:
+    if getattr(settings, name) is not None and settings.external_broker is None:
+        yield f"{_option(name)} is for an external broker, but --mqtt-url is {settings.broker_url}; leave it out"
 
 
-def _says(given: Mapping[str, Any], name: str, words: tuple[str, ...]) -> bool:
-    return str(given.get(name, "")).lower() in words
+def _one_user(settings: Settings) -> Iterator[str]:
+    broker = settings.external_broker
+    if settings.mqtt_username is not None and broker is not None and broker.username is not None:
+        yield "--mqtt-username and a user in the MQTT URL are both given; remove one"
 
 
-def shown_faults(flags: Mapping[str, Any]) -> list[str]:
-    """Secrets on the command line; the settings themselves do not know where a value came from."""
-    if re.match(r"\w+://[^@]*:.*@", str(flags.get("mqtt_url", ""))):
-        return ["--mqtt-url: a password on the command line shows in ps; set HERMES_MQTT_URL instead"]
-    return []
+def _one_password(settings: Settings) -> Iterator[str]:
+    broker = settings.external_broker
+    if settings.mqtt_password_file is not None and broker is not None and broker.password is not None:
+        yield "--mqtt-password-file and a password in the MQTT URL are both given; remove the one in the URL"
+
+
+def _password_needs_user(settings: Settings) -> Iterator[str]:
+    broker = settings.external_broker
+    if settings.mqtt_password_file is None or broker is None:
+        return
+    if settings.mqtt_username is None and broker.username is None:
+        yield "--mqtt-password-file needs a user: give --mqtt-username as well"
+
+
+def _client_certificate(settings: Settings) -> Iterator[str]:
+    certificate, key = settings.mqtt_cert_file, settings.mqtt_key_file
+    if certificate is None and key is None:
+        return
+    if certificate is None or key is None:
+        given, missing = ("cert", "key") if key is None else ("key", "cert")
+        yield f"--mqtt-{given}-file needs --mqtt-{missing}-file: give both"
+        return
+    try:
+        TlsOptions(cert_file=certificate, key_file=key).context()
+    except ValueError as error:
+        yield f"--mqtt-cert-file: {error}"
+
+
+def _persistent_session(settings: Settings) -> Iterator[str]:  # one of its four settings alone has no effect
+    if settings.mqtt_clean_start:
+        if settings.mqtt_session_expiry_s:
+            yield "--mqtt-session-expiry-s has no effect without --mqtt-clean-start false; give both"
+        return
+    missing = {
+        "--mqtt-session-expiry-s SECONDS; without it the session ends with the connection": (
+            not settings.mqtt_session_expiry_s
+        ),
+        "--mqtt-client-id NAME; without it the broker cannot find the session again": settings.mqtt_client_id is None,
+        "--mqtt-qos 1; with QoS 0 the broker stores no messages": settings.mqtt_qos == 0,
+    }
+    for text in (text for text, lacks in missing.items() if lacks):
+        yield f"--mqtt-clean-start false requests a persistent session and needs {text}"
+
+
+def _on_demand_needs_clean_start(settings: Settings) -> Iterator[str]:
+    # a persistent session would retain unused subscriptions, and fill with their messages
+    given = {
+        "--mqtt-clean-start false": not settings.mqtt_clean_start,
+        "--mqtt-session-expiry-s": settings.mqtt_session_expiry_s > 0,
+    }
+    session = [option for option, is_given in given.items() if is_given]
+    if settings.mqtt_on_demand and session:
+        yield (
+            "--mqtt-on-demand subscribes only to what sockets watch at present, but a persistent session continues "
+            f"earlier subscriptions: leave out {' and '.join(session)}, or --mqtt-on-demand"
+        )
+
+
+# -- the embedded broker ----------------------------------------------------------------------------------------------
+
+
+def _certificate_needs_listener(settings: Settings) -> Iterator[str]:
+    if settings.broker_listen is None and (settings.broker_cert_file or settings.broker_key_file):
+        yield "--broker-cert-file and --broker-key-file are for --broker-listen ADDRESS:PORT; give that too"
+
+
+def _listener_needs_embedded_broker(settings: Settings) -> Iterator[str]:
+    if settings.broker_listen is not None and settings.broker_url != "embedded":
+        yield "--broker-listen is the address of the embedded broker: give --mqtt-url embedded, or leave it out"
+
+
+def _listener_certificate(settings: Settings) -> Iterator[str]:
+    given = (settings.broker_cert_file is not None, settings.broker_key_file is not None)
+    if settings.broker_listen is not None and any(given) and not all(given):
+        yield "--broker-cert-file and --broker-key-file belong together: give both"
+
+
+def _listener_confines_devices(settings: Settings) -> Iterator[str]:
+    """Require both ids from the topic, which the access rules of the broker restrict."""
+    if settings.broker_listen is None:
+        return
+    for template in TopicMap(settings.topics).templates:
+        for name in ("tenant_id", "device_id"):
+            if name not in template.fields and name not in template.constants:
+                yield (
+                    f"--broker-listen: template {template.text!r} takes {name} from the payload, so any device could "
+                    f"publish as any other: put {{{name}}} into its topic or ;{name}=constant behind it, or use an "
+                    "external broker (--mqtt-url)"
+                )
+
+
+def _option(name: str) -> str:
+    return setting_of(Settings, name).option
+
+
+_URL = ("mqtt_url", "dev")  # what `Settings.broker_url` depends on
+_SESSION = ("mqtt_clean_start", "mqtt_session_expiry_s")
+
+RULES = (
+    Rule(("host", "dev"), _dev_is_local),
+    Rule(("host", "dev", "api_key_file"), _reachable_needs_key),
+    Rule(("jwt_secret", "jwt_secret_file"), _one_secret),
+    Rule(("jwt_secret", "jwt_secret_file", "dev"), _needs_secret),
+    *(Rule((*_URL, name), partial(_needs_tls, name)) for name in TLS_FIELDS),
+    *(Rule((*_URL, name), partial(_needs_external_broker, name)) for name in CREDENTIAL_FIELDS),
+    Rule((*_URL, "mqtt_username"), _one_user),
+    Rule((*_URL, "mqtt_password_file"), _one_password),
+    Rule((*_URL, "mqtt_username", "mqtt_password_file"), _password_needs_user),
+    Rule(("mqtt_cert_file", "mqtt_key_file"), _client_certificate),
+    Rule((*_SESSION, "mqtt_client_id", "mqtt_qos"), _persistent_session),
+    Rule((*_SESSION, "mqtt_on_demand"), _on_demand_needs_clean_start),
+    Rule(("broker_listen", "broker_cert_file", "broker_key_file"), _certificate_needs_listener),
+    Rule((*_URL, "broker_listen"), _listener_needs_embedded_broker),
+    Rule(("broker_listen", "broker_cert_file", "broker_key_file"), _listener_certificate),
+    Rule(("broker_listen", "topics"), _listener_confines_devices),
+)

@@ -568,7 +568,7 @@ def test_devices_speak_tls_and_a_renewed_certificate_holds_at_once(
             await asyncio.to_thread(wait_until, lambda: lets_in(gate.port, D1, password, old), 20)
             with gate.own() as own:
                 new_cert.replace(cert)
-                await asyncio.to_thread(wait_until, lambda: "are no pair" in caplog.text)
+                await asyncio.to_thread(wait_until, lambda: "do not match" in caplog.text)
                 assert await asyncio.to_thread(lets_in, gate.port, D1, password, old)
                 new_key.replace(key)
                 await asyncio.to_thread(wait_until, lambda: lets_in(gate.port, D1, password, cert), 20)
@@ -665,7 +665,7 @@ def test_a_certificate_is_judged_as_it_was_read(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "read_bytes", renewed_then)
     listen = BrokerListen("127.0.0.1", 1, tmp_path, cert, key)
     assert listen.certificate() == pair
-    with pytest.raises(ValueError, match="are no pair"):
+    with pytest.raises(ValueError, match="do not match"):
         listen.certificate()
 
 
@@ -748,13 +748,16 @@ def test_the_settings_name_the_listener(tmp_path: Path) -> None:
     ("given", "reason"),
     [
         ({"broker_listen": "0.0.0.0:1883"}, "give --mqtt-url embedded"),
-        ({"broker_listen": "1883", "mqtt_url": "embedded"}, "--broker-listen .*is no address and port"),
-        ({"broker_listen": "127.0.0.1:1", "mqtt_url": "embedded", "broker_cert_file": "/c"}, "go together: give both"),
+        ({"broker_listen": "1883", "mqtt_url": "embedded"}, "--broker-listen .*is not an address and a port"),
+        (
+            {"broker_listen": "127.0.0.1:1", "mqtt_url": "embedded", "broker_cert_file": "/c"},
+            "belong together: give both",
+        ),
         ({"broker_cert_file": "/c", "broker_key_file": "/k"}, "are for --broker-listen ADDRESS:PORT"),
-        ({"broker_state_dir": "state"}, "is no absolute path"),
+        ({"broker_state_dir": "state"}, "is not an absolute path"),
         (
             {"broker_listen": "127.0.0.1:1", "mqtt_url": "embedded", "topics": "hermes,chirpstack"},
-            "takes tenant_id from the payload, so any device could speak for any other",
+            "takes tenant_id from the payload, so any device could publish as any other",
         ),
         (
             {"broker_listen": "127.0.0.1:1", "dev": "true", "topics": ["a/{tenant_id};device_id=/id"]},

@@ -415,4 +415,4 @@ def test_the_folder_may_come_from_the_configuration_file(tmp_path: Path) -> None
 def test_a_relative_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Hermes and the command may be started in different places."""
     assert main(["device", "--broker-state-dir", "broker", "list"]) == 2
-    assert "is no absolute path; write /" in capsys.readouterr().err
+    assert "is not an absolute path; write /" in capsys.readouterr().err

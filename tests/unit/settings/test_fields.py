@@ -1,0 +1,108 @@
+"""Single settings: which values are accepted, and what the error says."""
+
+from pathlib import Path
+
+import pytest
+
+from hermes.errors import ConfigError
+from hermes.settings.fields import is_loopback
+from hermes.settings.load import load, load_settings
+from hermes.settings.model import ClientSettings
+from tests.support.gateways import SECRET
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080", "https://hermes.example", "http://[::1]:1/under/", "http://h"]
+)
+def test_a_client_accepts_a_url_of_hermes(url: str) -> None:
+    """With or without port and path."""
+    assert load(ClientSettings, {"api_url": url}).api_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:99999",
+        "http://h:port",
+        "http://h:0",
+        "http://",
+        "http://:80",
+        "h:80",
+        "ws://h",
+        "http://[::1",
+        "http://a b",
+    ],
+)
+def test_a_client_refuses_what_is_not_a_url(url: str) -> None:
+    """It would try to reach it forever."""
+    with pytest.raises(ConfigError, match=r"--url \(HERMES_API_URL\): must look like http://"):
+        load(ClientSettings, {"api_url": url})
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_one_trailing_newline_of_a_secret_file_is_ignored(tmp_path: Path, ending: str) -> None:
+    """A second one belongs to the secret."""
+    path = tmp_path / "secret"
+    path.write_bytes((SECRET + ending).encode())
+    assert load_settings({"jwt_secret_file": path}).secret == SECRET
+    path.write_text(SECRET + "\n\n")
+    assert load_settings({"jwt_secret_file": path}).secret == SECRET + "\n"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe" * 40, b"too short\n"])
+def test_a_bad_secret_file_is_refused_without_its_content(tmp_path: Path, content: bytes) -> None:
+    """If it is not text, or too short."""
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        load_settings({"jwt_secret_file": path})
+    (line,) = error.value.faults
+    assert "--jwt-secret-file" in line
+    assert "too short" not in line
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5mZ9wq0m0b8Jm4b7m3h0m2yX1v me@here",
+    ],
+)
+def test_a_key_of_another_kind_is_not_a_secret(secret: str) -> None:
+    """The line says how to make one and does not repeat the key."""
+    with pytest.raises(ConfigError) as error:
+        load_settings({"jwt_secret": secret, "port": "-1"})
+    assert len(error.value.faults) == 2
+    assert any("not a secret for HS256" in line and "openssl rand" in line for line in error.value.faults)
+    assert "AAAA" not in str(error.value)
+    assert "MFkw" not in str(error.value)
+
+
+def test_a_key_file_has_one_key_per_line(tmp_path: Path) -> None:
+    """A file without a key is refused."""
+    path = tmp_path / "keys"
+    path.write_text("one\n\n  two \n")
+    assert load_settings({"jwt_secret": SECRET, "api_key_file": path}).api_keys == ("one", "two")
+    path.write_text("\n")
+    with pytest.raises(ConfigError, match="contains no key"):
+        load_settings({"jwt_secret": SECRET, "api_key_file": path})
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("example.com", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_loopback_is_this_machine_only(host: str, expected: bool) -> None:
+    """By address, and by the one name."""
+    assert is_loopback(host) is expected

@@ -1,0 +1,238 @@
+"""Sources of the settings: values over environment over TOML file over defaults, and every problem at once."""
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+import hermes.settings.load
+from hermes.errors import ConfigError
+from hermes.settings.load import load, load_settings
+from hermes.settings.model import ClientSettings, Settings, TokenSettings
+from tests.support.gateways import SECRET
+
+
+def problems(flags: dict[str, object], model: type[Settings] = Settings) -> list[str]:
+    """Return what is wrong with these flags."""
+    with pytest.raises(ConfigError) as error:
+        load(model, flags)
+    return error.value.faults
+
+
+def toml(tmp_path: Path, text: str) -> str:
+    """Write a configuration file and return its path."""
+    path = tmp_path / "hermes.toml"
+    path.write_text(text)
+    return str(path)
+
+
+# -- the sources ------------------------------------------------------------------------------------------------------
+
+
+def test_flags_override_the_environment_which_overrides_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that a stronger source does not give comes from the next one."""
+    path = toml(tmp_path, 'port = 1001\nhost = "127.0.0.3"\nclaim_tenant = "org"\norigins = ["https://a.example"]')
+    monkeypatch.setenv("HERMES_PORT", "1002")
+    monkeypatch.setenv("HERMES_HOST", "127.0.0.2")
+    settings = load(Settings, {"jwt_secret": SECRET, "config": path, "port": "1003"})
+    assert (settings.port, settings.host, settings.claim_tenant) == (1003, "127.0.0.2", "org")
+    assert settings.origins == ("https://a.example",)
+
+
+def test_a_variable_may_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HERMES_CONFIG does what --config does."""
+    monkeypatch.setenv("HERMES_CONFIG", toml(tmp_path, f'port = 1001\njwt_secret = "{SECRET}"'))
+    assert load(Settings, {}).port == 1001
+
+
+def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unit files and compose files leave variables empty; the file applies then."""
+    monkeypatch.setenv("HERMES_PORT", "")
+    assert load(Settings, {"jwt_secret": SECRET}).port == 8080
+    assert load(Settings, {"jwt_secret": SECRET, "config": toml(tmp_path, "port = 1001")}).port == 1001
+
+
+def test_lists_in_the_environment_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Braces and at-signs are not read as JSON."""
+    monkeypatch.setenv("HERMES_TOPICS", "{app}@{tenant_id}/{device_id}/up, chirpstack")
+    monkeypatch.setenv("HERMES_ORIGINS", "https://a.example,https://b.example:8443")
+    settings = load(Settings, {"jwt_secret": SECRET})
+    assert settings.topics == ("{app}@{tenant_id}/{device_id}/up", "chirpstack")
+    assert settings.origins == ("https://a.example", "https://b.example:8443")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("true", True), ("on", True), ("1", True), ("no", False), ("0", False)])
+def test_a_boolean_of_the_environment_is_read_in_one_way(
+    text: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rules see the same value as the rest of Hermes."""
+    monkeypatch.setenv("HERMES_DEV", text)
+    if expected:
+        assert load(Settings, {}).dev
+    else:
+        (line,) = problems({})
+        assert line.startswith("no JWT secret")
+
+
+def test_the_small_commands_read_the_same_file(tmp_path: Path) -> None:
+    """They ignore the keys that are not theirs."""
+    path = toml(tmp_path, f'port = 1001\njwt_secret = "{SECRET}"\napi_url = "http://h:1"')
+    assert load(TokenSettings, {"config": path}).secret == SECRET
+    assert load(ClientSettings, {"config": path}).api_url == "http://h:1"
+
+
+def test_the_constructor_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `load` does."""
+    monkeypatch.setenv("HERMES_PORT", "1002")
+    assert Settings().port == 8080
+
+
+# -- load_settings ----------------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_load_settings_works() -> None:
+    """As its docstring shows it."""
+    assert doctest.testmod(hermes.settings.load) == (0, 2)
+
+
+def test_a_program_loads_settings_from_python_values(tmp_path: Path) -> None:
+    """Numbers, booleans, lists and paths, or their texts; None counts as not given."""
+    path = tmp_path / "keys"
+    path.write_text("key\n")
+    settings = load_settings(
+        {
+            "jwt_secret": SECRET,
+            "port": 0,
+            "ping_interval_s": 2.5,
+            "compress": False,
+            "mqtt_qos": 1,
+            "topics": ["hermes"],
+            "origins": ("https://a.example",),
+            "api_key_file": path,
+            "max_sockets": "5",
+            "host": None,
+        }
+    )
+    assert (settings.port, settings.ping_interval_s, settings.compress, settings.mqtt_qos) == (0, 2.5, False, 1)
+    assert (settings.topics, settings.origins) == (("hermes",), ("https://a.example",))
+    assert (settings.api_key_file, settings.max_sockets, settings.host) == (path, 5, "127.0.0.1")
+
+
+def test_a_programs_values_override_the_environment_and_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As flags do."""
+    monkeypatch.setenv("HERMES_PORT", "1002")
+    monkeypatch.setenv("HERMES_DRAIN_TIMEOUT_S", "3")
+    config = toml(tmp_path, "port = 1001\nping_timeout_s = 7")
+    settings = load_settings({"jwt_secret": SECRET, "port": 1003, "config": config})
+    assert (settings.port, settings.drain_timeout_s, settings.ping_timeout_s) == (1003, 3, 7)
+
+
+def test_a_programs_url_may_contain_a_password() -> None:
+    """It is not visible in ps, unlike a flag."""
+    url = "mqtt://ana:hush@broker"
+    assert load_settings({"jwt_secret": SECRET, "mqtt_url": url}).mqtt_url == url
+
+
+def test_an_unknown_name_is_a_problem() -> None:
+    """A program that misspells a setting is not ignored."""
+    with pytest.raises(ConfigError) as error:
+        load_settings({"jwt_secret": SECRET, "prot": 1, "mqtt_qos": 3})
+    assert error.value.faults[0] == "unknown setting 'prot'"
+    assert error.value.faults[1].startswith("--mqtt-qos (HERMES_MQTT_QOS): ")
+    assert len(error.value.faults) == 2
+
+
+# -- every problem at once --------------------------------------------------------------------------------------------
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    """Those of single fields, of several together, and of files."""
+    lines = problems(
+        {
+            "host": "0.0.0.0",
+            "port": "many",
+            "jwt_secret_file": str(tmp_path / "absent"),
+            "topics": ["a/+/b"],
+            "origins": ["example.com"],
+            "mqtt_url": "http://broker",
+            "config": toml(tmp_path, "prot = 1\nping_interval_s = 0"),
+        }
+    )
+    expected = (
+        "--host 0.0.0.0",
+        "--port (HERMES_PORT)",
+        "--jwt-secret-file",
+        "--topic",
+        "--origin",
+        "--mqtt-url",
+        "unknown key 'prot'",
+        "--ping-interval-s",
+    )
+    for text in expected:
+        assert any(text in line for line in lines), (text, lines)
+    assert len(lines) == len(expected)
+
+
+def test_problems_of_the_environment_are_reported_with_those_of_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule is applied to values of both."""
+    monkeypatch.setenv("HERMES_PORT", "many")
+    monkeypatch.setenv("HERMES_MQTT_ALPN", "mqtt")
+    lines = problems({"jwt_secret": SECRET, "host": "0.0.0.0", "mqtt_url": "mqtt://h"})
+    for text in ("--port (HERMES_PORT)", "--mqtt-alpn is for TLS", "--host 0.0.0.0"):
+        assert any(text in line for line in lines), (text, lines)
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        ({}, "no JWT secret"),
+        ({"jwt_secret": "short"}, "shorter than 32 bytes"),
+        ({"jwt_secret": SECRET, "port": "65536"}, "--port"),
+        ({"jwt_secret": SECRET, "topics": []}, "--topic"),
+        ({"jwt_secret": SECRET, "topics": ["chripstack"]}, "chripstack"),
+        ({"jwt_secret": SECRET, "origins": ["https://a.example/page"]}, "is not an origin"),
+        ({"jwt_secret": SECRET, "host": "0.0.0.0"}, "--api-key-file"),
+        ({"jwt_secret": SECRET, "host": "0.0.0.0", "api_key_file": "/nowhere"}, "cannot read /nowhere"),
+        ({"jwt_secret": SECRET, "dev": "perhaps", "host": "0.0.0.0"}, "--dev (HERMES_DEV)"),
+        ({"dev": "true", "host": "0.0.0.0"}, "--dev is for this machine only"),
+        ({"jwt_secret": SECRET, "config": "/nowhere/hermes.toml"}, "cannot read /nowhere/hermes.toml"),
+    ],
+)
+def test_one_mistake_is_one_problem(flags: dict[str, object], word: str) -> None:
+    """A rule that would need an invalid field adds no line of its own."""
+    lines = problems(flags)
+    assert len(lines) == 1, lines
+    assert word in lines[0]
+
+
+def test_a_broken_file_is_reported_with_its_line(tmp_path: Path) -> None:
+    """In the words of the TOML parser."""
+    (line,) = problems({"config": toml(tmp_path, "port = = 1")})
+    assert "is not TOML" in line
+    assert "line 1" in line
+
+
+def test_a_password_in_a_flag_is_reported_with_all_other_problems(tmp_path: Path) -> None:
+    """It is not repeated, also if the file cannot be read."""
+    for url in ("mqtt://ana:hush@broker", "mqtt://ana:hu/sh@broker", "mqtt://ana:hu@sh@broker:1883"):
+        lines = problems({"mqtt_url": url, "port": "many", "host": "0.0.0.0"})
+        for text in ("--mqtt-url: a password", "HERMES_MQTT_URL", "--port", "--host", "no JWT secret"):
+            assert any(text in line for line in lines), (text, lines)
+        assert not any("hu" in line and "sh" in line.partition("hu")[2][:3] for line in lines), lines
+    lines = problems({"mqtt_url": "mqtt://ana:hush@broker", "config": str(tmp_path / "absent")})
+    assert len(lines) == 2
+
+
+def test_a_password_is_accepted_in_the_variable_and_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is visible in ps; a flag may name a user without a password."""
+    url = "mqtt://ana:hush@broker"
+    path = toml(tmp_path, f'mqtt_url = "{url}"')
+    assert load(Settings, {"jwt_secret": SECRET, "config": path}).mqtt_url == url
+    monkeypatch.setenv("HERMES_MQTT_URL", url)
+    assert load(Settings, {"jwt_secret": SECRET}).mqtt_url == url
+    assert load(Settings, {"jwt_secret": SECRET, "mqtt_url": "mqtt://ana@[::1]:1883"}).mqtt_url
