@@ -106,7 +106,11 @@ class DeviceSettings(SourcedSettings):
 
     broker_state_dir: Annotated[
         fields.AbsolutePath | None,
-        Flag(Group.BROKER, "DIR", default="`broker` in `$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes`"),
+        Flag(
+            Group.BROKER,
+            "DIR",
+            default="`broker` in `$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes` or `~/.local/state/hermes`",
+        ),
     ] = Field(None, description="folder of the device accounts")
 
     @property
@@ -181,7 +185,8 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
         repr=False,
         description="the broker: `mqtt://[user@]host[:1883]`, `mqtts://…[:8883]`, `ws://…[:80][/mqtt]`, "
         "`wss://…[:443][/mqtt]`, `unix:///run/mosquitto.sock`, `embedded` or `off`. A password (`user:password@`) is "
-        "accepted only in the variable or the file, because flags are visible in `ps`",
+        "accepted only in the variable or the file, because flags are visible in `ps`. `ws://` and `wss://` need the "
+        "extra `hermes-gateway[websockets]`",
     )
     mqtt_username: Annotated[fields.NonEmpty | None, Flag(Group.MQTT, "NAME")] = Field(
         None, description="user at the broker, if the URL has none"
