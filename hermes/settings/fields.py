@@ -44,6 +44,21 @@ def is_loopback(host: object) -> bool:
         return host == "localhost"
 
 
+def http_url(value: str) -> str:
+    """Return the URL of a running Hermes.
+
+    Raises ValueError if it is not one: a client would try to reach it forever.
+    """
+    try:
+        parts = urlsplit(value)
+        reachable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        reachable = False
+    if not reachable or any(sign.isspace() or not sign.isprintable() for sign in value):
+        raise ValueError("must look like http://127.0.0.1:8080: scheme, host, and a port from 1 to 65535 or none")
+    return value
+
+
 # -- parsers: before pydantic's own ----------------------------------------------------------------------------------
 
 
@@ -87,18 +102,6 @@ def _client_id(value: str) -> str:
 def _alpn(value: tuple[str, ...]) -> tuple[str, ...]:
     if not all(0 < len(name.encode()) <= PROTOCOL_NAME_MAX_BYTES for name in value):
         raise ValueError(f"a protocol name has 1 to {PROTOCOL_NAME_MAX_BYTES} bytes, for example x-amzn-mqtt-ca")
-    return value
-
-
-def _http_url(value: str) -> str:
-    """Refuse what is not a URL: a client would try to reach it forever."""
-    try:
-        parts = urlsplit(value)
-        reachable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        reachable = False
-    if not reachable or any(sign.isspace() or not sign.isprintable() for sign in value):
-        raise ValueError("must look like http://127.0.0.1:8080: scheme, host, and a port from 1 to 65535 or none")
     return value
 
 
@@ -172,7 +175,7 @@ def _uvloop(wanted: bool) -> bool:
 NonEmpty = Annotated[str, Field(min_length=1)]
 TextFile = Annotated[Path, AfterValidator(_text_file)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 JwtSecretFile = Annotated[Path, AfterValidator(_jwt_secret_file)]

@@ -17,17 +17,17 @@ ENVIRONMENT_PREFIX = "HERMES_"
 class Group(StrEnum):
     """Headings of ``--help`` and of the reference page, in their order."""
 
-    GENERAL = "General"
-    LISTENING = "Listening"
-    TOKENS = "Tokens and API keys"
+    GENERAL = "general"
+    LISTENING = "listening"
+    TOKENS = "tokens and API keys"
     MQTT = "MQTT link"
-    TOPICS = "Topics"
-    BROKER = "Embedded broker"
-    SOCKETS = "Sockets and limits"
-    LAST_VALUES = "Last values"
-    DEVELOPMENT = "Development"
-    LOGGING = "Logging"
-    CLIENT = "Connection to Hermes"
+    TOPICS = "topics"
+    BROKER = "embedded broker"
+    SOCKETS = "sockets and limits"
+    LAST_VALUES = "last values"
+    DEVELOPMENT = "development"
+    LOGGING = "logging"
+    CLIENT = "connection to Hermes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,9 @@ class TokenSettings(SourcedSettings):
     """How tokens are signed and verified."""
 
     jwt_secret_file: Annotated[fields.JwtSecretFile | None, Flag(Group.TOKENS, "FILE")] = Field(
-        None, description="file with the HS256 secret, at least 32 bytes; one trailing newline is ignored"
+        None,
+        description="file with the HS256 secret, at least 32 bytes; one trailing newline is ignored. Or use the "
+        "variable `HERMES_JWT_SECRET`",
     )
     jwt_secret: Annotated[fields.JwtSecret | None, Flag(Group.TOKENS, secret=True)] = Field(
         None, description="the secret itself, instead of the file"
@@ -137,7 +139,7 @@ class ClientSettings(SourcedSettings):
         None, description="the token itself, instead of the file"
     )
     token_file: Annotated[fields.TextFile | None, Flag(Group.CLIENT, "FILE")] = Field(
-        None, description="file with the token that opens the socket"
+        None, description="file with the token that opens the socket. Or use the variable `HERMES_TOKEN`"
     )
     api_key_file: Annotated[fields.KeyFile | None, Flag(Group.CLIENT, "FILE", default="the key of `--dev`, if any")] = (
         Field(None, description="file with the API key; its first line is used")
@@ -216,7 +218,7 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
         description="MQTT keep-alive in seconds; a silent broker is detected within twice this time",
     )
     mqtt_qos: Annotated[fields.QosNumber, Flag(Group.MQTT, "0|1")] = Field(
-        0, description="QoS of the subscriptions; 1 only makes sense with a persistent session"
+        0, description="QoS of the subscriptions; use 1 together with a persistent session"
     )
     mqtt_clean_start: Annotated[bool, Flag(Group.MQTT, TRUE_FALSE)] = Field(
         True, description="`false` requests a persistent session from the broker"

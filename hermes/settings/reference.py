@@ -37,7 +37,7 @@ def tables() -> str:
 def _sections(settings: Iterable[Setting]) -> Iterator[str]:
     for group, members in groupby(settings, key=lambda setting: setting.flag.group):
         rows = [f"| {' | '.join(_cells(setting))} |\n" for setting in members]
-        yield f"### {group}\n\n{NOTES.get(group, '')}{HEADER}{''.join(rows)}"
+        yield f"### {group[0].upper()}{group[1:]}\n\n{NOTES.get(group, '')}{HEADER}{''.join(rows)}"
 
 
 def _cells(setting: Setting) -> tuple[str, ...]:

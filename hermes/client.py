@@ -1,0 +1,322 @@
+"""Python client of a running Hermes: send notifications and receive frames.
+
+``hermes notify`` and ``hermes listen`` use it. Example, complete::
+
+    import asyncio
+    from hermes.client import HermesClient
+
+    async def main(url: str, api_key: str, token: str) -> None:
+        client = HermesClient(url, api_key=api_key, token=token)
+        result = await client.notify(user_id="123", title="New alert", message="Sensor X is hot", type="warning")
+        print("received by an open socket:", result.sent)
+        async for frame in client.listen("notifications"):
+            print(frame["type"], frame["title"])
+
+    asyncio.run(main("http://127.0.0.1:8080", "an API key", "a token"))
+"""
+
+import asyncio
+import base64
+import contextlib
+import inspect
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError, websocket_connect
+
+from hermes.backoff import Backoff
+from hermes.delivery.messages import Severity
+from hermes.errors import NORMAL, TOKEN_INVALID, TOO_MANY_ERRORS, HermesError, RequestError, may_return
+from hermes.settings.fields import http_url
+from hermes.web.credentials import SUBPROTOCOL
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_FIRST_S = 1.0
+BACKOFF_MAX_S = 30.0
+HINT_MAX_S = 3_600.0  # a longer retry_ms is a mistake
+PING_INTERVAL_S = 25.0
+CONNECT_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 10.0
+REFRESH_BEFORE_S = 60.0  # a new token is sent so long before the present one expires, or at half of its time
+RETRIED_STATUSES = (408, 429)  # of those below 500; from 500 on a proxy may be waiting for Hermes to restart
+
+TRANSIENT = (OSError, HTTPClientError, TimeoutError)  # a later attempt may succeed
+REFRESHED = '{"action":"refreshed"'  # begins the answer to a refresh
+
+Token = str | Callable[[], str | Awaitable[str]]
+
+
+class ConnectionRejected(HermesError):
+    """Hermes closed the socket with a code after which a reconnect would not help."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"refused: {reason} (close code {code})")
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyResult:
+    """The answer to a notification: its id, and whether an open socket took it.
+
+    ``answer`` is the complete JSON object.
+    """
+
+    id: str
+    sent: bool
+    answer: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Why a connection ended or was not opened, and the wait before the next attempt."""
+
+    reason: str
+    wait_s: float
+
+
+class HermesClient:
+    """A client of the Hermes at ``url``.
+
+    ``api_key`` is for `notify`; without it Hermes must accept callers on its own machine. ``token`` is for `listen`: a
+    token, or a function that returns one, also asynchronously. The function is called for each connection, before the
+    token expires, and once more if Hermes refuses the token; if it raises OSError, the client tries again later.
+    Raises ValueError if ``url`` is not an HTTP URL.
+    """
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:8080", *, token: Token | None = None, api_key: str | None = None
+    ) -> None:
+        self._url = http_url(url).rstrip("/")
+        self._token = token
+        self._api_key = api_key
+
+    async def notify(
+        self,
+        *,
+        user_id: str | int | None = None,
+        tenant_id: str | int | None = None,
+        title: str,
+        message: str,
+        type: Severity = "info",
+        id: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> NotifyResult:
+        """Send a notification to a user, or a broadcast to a tenant.
+
+        Give exactly one of ``user_id`` and ``tenant_id``. Raises `RequestError` with status, code and faulty fields if
+        Hermes refuses it, and `HermesError` if nothing answers within 10 s, or something else than Hermes.
+        """
+        optional = {"user_id": user_id, "tenant_id": tenant_id, "id": id, "data": data}
+        body = {"title": title, "message": message, "type": type}
+        return await self._post(body | {name: value for name, value in optional.items() if value is not None})
+
+    async def _post(self, body: Mapping[str, Any]) -> NotifyResult:
+        url = f"{self._url}/notify"
+        headers = {"Content-Type": "application/json"}
+        if self._api_key is not None:
+            headers["X-API-Key"] = self._api_key
+        request = HTTPRequest(
+            url, method="POST", headers=headers, body=json.dumps(body), request_timeout=REQUEST_TIMEOUT_S
+        )
+        try:
+            response = await AsyncHTTPClient().fetch(request, raise_error=False)
+            answer = json.loads(response.body)
+        except (OSError, ValueError, HTTPClientError) as error:
+            raise HermesError(f"no answer from {url}: {error}; does Hermes run there?") from None
+        return _result(url, response.code, answer)
+
+    def listen(
+        self, target: str, *, on_reconnect: Callable[[Reconnect], None] | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield each frame of a socket, parsed; reconnect when the connection ends.
+
+        ``target`` is ``notifications``, ``tenant/ID``, ``device/ID``, or ``all`` for ``/ws``. Before an attempt it
+        waits up to 1 s, 2 s, 4 s and so on to 30 s, a random part of each, or as long as Hermes asks (``retry_ms``).
+        ``on_reconnect`` is called before each wait; without it, a line is logged.
+
+        Raises `ConnectionRejected` if Hermes closes the socket with a code that forbids to return, `HermesError` if
+        something else than Hermes answers, ValueError for an unknown target or without a token.
+        """
+        return _parsed(self.listen_text(target, on_reconnect=on_reconnect))
+
+    def listen_text(
+        self, target: str, *, on_reconnect: Callable[[Reconnect], None] | None = None
+    ) -> AsyncGenerator[str, None]:
+        """Yield each frame as `listen` does, but as the text that arrived."""
+        url = socket_url(self._url, target)
+        if self._token is None:
+            raise ValueError("listen needs a token")
+        return _Socket(url, token=self._token, on_reconnect=on_reconnect or _log).frames()
+
+
+class _Socket:
+    """A socket that is opened again whenever it ends."""
+
+    def __init__(self, url: str, *, token: Token, on_reconnect: Callable[[Reconnect], None]) -> None:
+        self._url = url
+        self._source = token
+        self._on_reconnect = on_reconnect
+        self._backoff = Backoff(first_s=BACKOFF_FIRST_S, max_s=BACKOFF_MAX_S)
+        self._token = ""
+        self._refresh_at_s: float | None = None  # Unix time
+        self._replaced = False  # Hermes refused the token, and a new one was requested; a frame resets it
+        self._reading: asyncio.Future[str | bytes | None] | None = None
+
+    async def frames(self) -> AsyncGenerator[str, None]:
+        """Yield frames until cancelled."""
+        while True:
+            try:
+                connection = await self._connect()
+            except TRANSIENT as error:
+                await self._wait(str(error) or type(error).__name__)
+                continue
+            try:
+                while (text := await self._next(connection)) is not None:
+                    self._backoff.reset()
+                    self._replaced = False
+                    yield text
+            finally:
+                connection.close(NORMAL.code)
+            await self._closed(connection.close_code, connection.close_reason or "")
+
+    async def _connect(self) -> WebSocketClientConnection:
+        await self._new_token()
+        self._reading = None
+        request = HTTPRequest(self._url, connect_timeout=CONNECT_TIMEOUT_S)
+        offered = [SUBPROTOCOL, self._token]
+        try:
+            return await websocket_connect(request, subprotocols=offered, ping_interval=PING_INTERVAL_S)
+        except WebSocketError:
+            raise HermesError(f"what answers at {self._url} is not Hermes") from None
+        except HTTPClientError as error:
+            if error.code < 500 and error.code not in RETRIED_STATUSES:
+                raise HermesError(f"what answers at {self._url} is not Hermes: {error}") from None
+            raise
+
+    async def _next(self, connection: WebSocketClientConnection) -> str | None:
+        """Return the next frame, None at the end; refresh the token in time."""
+        while True:
+            if self._reading is None:
+                self._reading = asyncio.ensure_future(connection.read_message())
+            due_s = None if self._refresh_at_s is None else max(0.0, self._refresh_at_s - time.time())
+            done, _ = await asyncio.wait({self._reading}, timeout=due_s)
+            if not done:
+                await self._refresh(connection)
+                continue
+            frame, self._reading = self._reading.result(), None
+            text = frame.decode("utf-8", "replace") if isinstance(frame, bytes) else frame
+            if text is None or not text.startswith(REFRESHED):
+                return text
+
+    async def _refresh(self, connection: WebSocketClientConnection) -> None:
+        """Send a new token on the open socket.
+
+        If there is none, Hermes closes the socket when the present one expires.
+        """
+        before = self._token
+        try:
+            await self._new_token()
+        except TRANSIENT as error:
+            logger.info("no new token: %s", error)
+            self._refresh_at_s = None
+            return
+        if self._token == before:
+            self._refresh_at_s = None
+            return
+        with contextlib.suppress(WebSocketClosedError):
+            await connection.write_message(json.dumps({"action": "refresh", "token": self._token}))
+
+    async def _new_token(self) -> None:
+        if isinstance(self._source, str):
+            self._token = self._source
+            return
+        token = self._source()
+        self._token = await token if inspect.isawaitable(token) else token
+        expires_at_s = expiry(self._token)
+        if expires_at_s is None:
+            self._refresh_at_s = None
+        else:
+            left_s = expires_at_s - time.time()
+            self._refresh_at_s = expires_at_s - min(REFRESH_BEFORE_S, left_s / 2)
+
+    async def _closed(self, code: int | None, reason: str) -> None:
+        """Wait, or raise `ConnectionRejected`; replace a refused token once, at once."""
+        if code is not None and not may_return(code):
+            if self._replaced or not self._is_replaceable(code, reason):
+                raise ConnectionRejected(code, reason)
+            self._replaced = True
+            return
+        ended = f"closed with {code} {reason}".rstrip() if code else "connection lost (1006)"
+        await self._wait(ended, hint_s=retry_hint_s(reason))
+
+    def _is_replaceable(self, code: int, reason: str) -> bool:
+        """Return whether a new token may help: not against errors of this client."""
+        is_refusal = code == TOKEN_INVALID.code and not reason.startswith(TOO_MANY_ERRORS.word)
+        return is_refusal and not isinstance(self._source, str)
+
+    async def _wait(self, reason: str, *, hint_s: float | None = None) -> None:
+        wait_s = self._backoff.wait_s() if hint_s is None else hint_s
+        self._on_reconnect(Reconnect(reason, wait_s))
+        await asyncio.sleep(wait_s)
+
+
+async def _parsed(frames: AsyncGenerator[str, None]) -> AsyncGenerator[dict[str, Any], None]:
+    async with contextlib.aclosing(frames):
+        async for text in frames:
+            yield json.loads(text)
+
+
+def socket_url(api_url: str, target: str) -> str:
+    """Return the WebSocket URL of a target. Raises ValueError for an unknown one."""
+    parts = urlsplit(api_url)
+    base = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}/ws"
+    kind, slash, name = target.partition("/")
+    if kind == "all" and not slash:
+        return base
+    if kind == "notifications" and not slash:
+        return f"{base}/notifications"
+    if kind in ("tenant", "device") and name:
+        return f"{base}/{kind}/{quote(name, safe='')}"
+    raise ValueError(f"cannot listen to {target!r}: use notifications, tenant/ID, device/ID or all")
+
+
+def retry_hint_s(reason: str) -> float | None:
+    """Return the wait that a close reason asks for (``stopping;retry_ms=1234``)."""
+    match = re.search(r";retry_ms=(\d+)", reason)
+    return min(int(match[1]) / 1000, HINT_MAX_S) if match else None
+
+
+def expiry(token: str) -> float | None:
+    """Return a token's ``exp`` claim in Unix seconds; None if it has none.
+
+    The signature is not checked.
+    """
+    payload = token.split(".")[1:2]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(f"{payload[0]}==")) if payload else {}
+        return float(claims["exp"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _result(url: str, status: int, answer: Any) -> NotifyResult:
+    match answer:
+        case {"status": "success", "id": str(id), "sent": bool(sent)}:
+            return NotifyResult(id, sent, answer)
+        case {"status": "error", "error": {"code": str(code), "message": str(message), **rest}}:
+            fields = rest.get("fields")
+            raise RequestError(status, code, message, fields if isinstance(fields, dict) else None)
+    raise HermesError(f"what answers at {url} is not Hermes")
+
+
+def _log(reconnect: Reconnect) -> None:
+    logger.info("%s; next attempt in %.1f s", reconnect.reason, reconnect.wait_s)
