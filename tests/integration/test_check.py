@@ -1,4 +1,4 @@
-"""``hermes check``: what it looks at, and what it says must be mended."""
+"""``hermes check``: what it tests, and which problems it reports."""
 
 import asyncio
 import stat
@@ -17,35 +17,35 @@ Captured = pytest.CaptureFixture[str]
 
 
 def checked(capsys: Captured, **given: object) -> tuple[int, list[str]]:
-    """The exit code, and the lines."""
+    """Return the exit code and the lines."""
     code = asyncio.run(check(make_settings(**given)))
     return code, capsys.readouterr().out.splitlines()
 
 
 def test_a_good_set_up_is_ready_to_serve(tmp_path: Path, key_file: Path, capsys: Captured) -> None:
-    """It names what it looked at."""
+    """It names what it tested."""
     key_file.chmod(0o600)
     with mosquitto(tmp_path) as broker:
         code, lines = checked(capsys, api_key_file=key_file, mqtt_url=f"mqtt://127.0.0.1:{broker.port}")
     assert (code, lines[-1]) == (0, "ready to serve")
     assert f"ok      {key_file} (--api-key-file) cannot be read by others" in lines
     assert "ok      topics tenants/+/devices/+/#" in lines
-    assert "with    no user, no password" in lines
-    assert "with    keepalive 30 s, QoS 0, receive maximum 65535" in lines
-    assert "with    client id made anew, clean start" in lines
-    assert f"ok      broker mqtt://127.0.0.1:{broker.port} takes every subscription" in lines
+    assert "info    no user, no password" in lines
+    assert "info    keepalive 30 s, QoS 0, receive maximum 65535" in lines
+    assert "info    random client id, clean start" in lines
+    assert f"ok      broker mqtt://127.0.0.1:{broker.port} grants every subscription" in lines
 
 
 @pytest.mark.parametrize(("url", "word"), [("off", "MQTT is off"), ("embedded", "mosquitto 2")])
-def test_without_a_broker_elsewhere_it_says_where_data_comes_from(url: str, word: str, capsys: Captured) -> None:
-    """From nowhere, or from the program that it found."""
+def test_without_an_external_broker_it_names_the_source_of_data(url: str, word: str, capsys: Captured) -> None:
+    """None, or the program that it found."""
     code, lines = checked(capsys, mqtt_url=url)
     assert code == 0
     assert any(word in line for line in lines)
 
 
-def test_every_setting_of_the_link_is_told(tmp_path: Path, capsys: Captured) -> None:
-    """The user and where the password is, the certificates, the session, which it leaves alone."""
+def test_every_parameter_of_the_link_is_printed(tmp_path: Path, capsys: Captured) -> None:
+    """The user and the source of the password, the certificates, the session, which it does not touch."""
     authority = Authority(tmp_path)
     signed = authority.sign("gateway", LOOPBACK)
     signed.key.chmod(0o600)
@@ -73,16 +73,16 @@ def test_every_setting_of_the_link_is_told(tmp_path: Path, capsys: Captured) -> 
     assert code == 0, told
     assert f"ok      {password} (--mqtt-password-file) cannot be read by others" in told
     assert f"ok      {signed.key} (--mqtt-key-file) cannot be read by others" in told
-    assert f"with    user ana, the password of {password}" in told
-    tls = f"TLS, trusting {authority.certificate}, showing {signed.certificate} with key {signed.key}"
-    assert f"with    {tls}, asking for mqtt" in told
-    assert "with    keepalive 7 s, QoS 1, receive maximum 20" in told
-    assert "with    client id gateway1-check, clean start; the session kept for gateway1 is left alone" in told
+    assert f"info    user ana, the password of {password}" in told
+    tls = f"TLS, trusting {authority.certificate}, presenting {signed.certificate} with key {signed.key}"
+    assert f"info    {tls}, ALPN mqtt" in told
+    assert "info    keepalive 7 s, QoS 1, receive maximum 20" in told
+    assert "info    client id gateway1-check, clean start; the persistent session of gateway1 is not touched" in told
 
 
 @pytest.mark.parametrize("name", PRIVATE_FILES)
-def test_a_secret_file_that_others_can_read_is_a_fault(name: str, tmp_path: Path, capsys: Captured) -> None:
-    """Each of them."""
+def test_a_secret_file_that_others_can_read_is_a_problem(name: str, tmp_path: Path, capsys: Captured) -> None:
+    """Each file that contains one."""
     authority = Authority(tmp_path)
     signed = authority.sign("gateway", LOOPBACK)
     path = signed.key
@@ -105,15 +105,15 @@ def test_a_secret_file_that_others_can_read_is_a_fault(name: str, tmp_path: Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.1)
         _, lines = checked(capsys, **{name: path}, **given)
-        assert f"mend    {path} can be read by every user of this machine: chmod 600 {path}" in lines
+        assert f"FAIL    {path} can be read by every user of this machine: chmod 600 {path}" in lines
         path.chmod(0o640)
         _, lines = checked(capsys, **{name: path}, **given)
     assert f"ok      {path} (--{name.replace('_', '-')}) cannot be read by others" in lines
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_a_folder_of_accounts_that_others_can_use_is_a_fault(tmp_path: Path, capsys: Captured) -> None:
-    """Who reads it has the hashes, and who writes it makes accounts."""
+def test_a_folder_of_accounts_that_others_can_use_is_a_problem(tmp_path: Path, capsys: Captured) -> None:
+    """Others could read the hashes, or add accounts."""
     accounts = AccountsFile(tmp_path / "broker")
     accounts.add(parse_account("acme/d1"))
     given = {
@@ -126,14 +126,14 @@ def test_a_folder_of_accounts_that_others_can_use_is_a_fault(tmp_path: Path, cap
     accounts.folder.chmod(0o777)
     code, lines = checked(capsys, **given)
     assert code == 1
-    assert f"mend    {accounts.path} can be read by every user of this machine: chmod 600 {accounts.path}" in lines
+    assert f"FAIL    {accounts.path} can be read by every user of this machine: chmod 600 {accounts.path}" in lines
     assert (
-        f"mend    {accounts.folder} can be written by every user of this machine: chmod 700 {accounts.folder}" in lines
+        f"FAIL    {accounts.folder} can be written by every user of this machine: chmod 700 {accounts.folder}" in lines
     )
 
 
 def refusing(peer: Peer) -> None:
-    """Takes the client, and refuses what it asks for."""
+    """Accept the client, and refuse its subscription."""
     version = peer.accept()
     kind, _ = peer.read()
     if kind == 8:
@@ -142,32 +142,75 @@ def refusing(peer: Peer) -> None:
     peer.until_closed()
 
 
-def test_a_refused_subscription_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its topic; on demand none is tried, and the line says so."""
-    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 2.0)
+def test_a_refused_subscription_is_reported(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, with its topic; on demand none is tested, and the line says so."""
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 60.0)
     with scripted(refusing) as broker:
         url = f"mqtt://127.0.0.1:{broker.port}"
         code, lines = checked(capsys, mqtt_url=url)
         assert code == 1
-        assert any(line.startswith(f"mend    broker {url}: subscription refused") for line in lines)
+        assert any(line.startswith(f"FAIL    broker {url}: subscription refused") for line in lines)
         code, lines = checked(capsys, mqtt_url=url, mqtt_on_demand="true")
     assert code == 0
-    assert any("lets Hermes in; subscriptions are not tried" in line for line in lines)
+    assert any("accepts the connection; with --mqtt-on-demand no subscription was tested" in line for line in lines)
 
 
-def test_a_broker_that_says_nothing_is_a_fault(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the wait has an end."""
+def test_a_silent_broker_is_a_problem(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait has an end, and one problem is not called "1 problems"."""
     monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.2)
     with scripted(Peer.until_closed) as broker:
         url = f"mqtt://127.0.0.1:{broker.port}"
         code, lines = checked(capsys, mqtt_url=url)
     assert code == 1
-    assert f"mend    broker {url}: no answer in 0.2 s" in lines
+    assert f"FAIL    broker {url}: no answer in 0.2 s" in lines
+    assert lines[-1] == "1 problem"
+
+
+def test_a_broker_that_is_down_is_reported_at_once(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt decides, not the time limit."""
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 3_600.0)
+    code, lines = checked(capsys, mqtt_url=f"mqtt://127.0.0.1:{free_port()}")
+    assert code == 1
+    assert any(line.startswith("FAIL    broker") and "cannot be reached" in line for line in lines)
+
+
+@pytest.mark.parametrize("refusal", [b"\0\1", b"\0\x84\0", b""], ids=["3.1.1", "5", "silent"])
+def test_a_broker_without_mqtt_5_is_tested_with_3_1_1(
+    refusal: bytes, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it refuses version 5, or closes without an answer."""
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 60.0)
+    versions: list[int] = []
+
+    def serve(peer: Peer) -> None:
+        versions.append(peer.read_connect())
+        if versions[-1] == 5:
+            if refusal:
+                peer.send(2, refusal)
+                peer.until_closed()
+            return
+        peer.send(2, b"\0\0")
+        assert peer.grant(4)
+        peer.until_closed()
+
+    with scripted(*[serve] * 3) as broker:
+        code, lines = checked(capsys, mqtt_url=f"mqtt://127.0.0.1:{broker.port}")
+    assert (code, lines[-1]) == (0, "ready to serve")
+    assert versions[-1] == 4
+
+
+def test_a_broker_that_closes_every_connection_is_a_problem(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With either version."""
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 60.0)
+    with scripted(*[lambda peer: None] * 5) as broker:
+        code, lines = checked(capsys, mqtt_url=f"mqtt://127.0.0.1:{broker.port}")
+    assert code == 1
+    assert any("the broker closed the connection without an answer" in line for line in lines)
 
 
 @pytest.mark.usefixtures("complaints")
-def test_what_arrives_during_the_check_is_nobodys_business(tmp_path: Path, capsys: Captured) -> None:
-    """Whatever a template would make of it."""
+def test_messages_that_arrive_during_the_check_are_discarded(tmp_path: Path, capsys: Captured) -> None:
+    """Whatever a template would make of them."""
     with mosquitto(tmp_path) as broker:
         broker.publish("spBv1.0/plant/NBIRTH/edge1", b"no Sparkplug", "-r")
         broker.publish("plain/d1", b"no JSON", "-r")
@@ -176,19 +219,19 @@ def test_what_arrives_during_the_check_is_nobodys_business(tmp_path: Path, capsy
     assert (code, lines[-1]) == (0, "ready to serve")
 
 
-def test_topics_that_cannot_be_fed_are_faults(capsys: Captured) -> None:
-    """Unless MQTT is off anyway."""
+def test_topics_that_cannot_be_subscribed_to_are_problems(capsys: Captured) -> None:
+    """Unless MQTT is off."""
     topics = "a/{tenant_id}/{device_id},a/x/{device_id...};tenant_id=q"
     code, lines = checked(capsys, mqtt_url="embedded", mqtt_on_demand="true", topics=topics)
     assert code == 1
-    assert any(line.startswith("mend    --mqtt-on-demand needs topics that do not overlap") for line in lines)
+    assert any(line.startswith("FAIL    --mqtt-on-demand needs topics that do not overlap") for line in lines)
     assert checked(capsys, mqtt_url="off", mqtt_on_demand="true", topics=topics)[0] == 0
 
 
-def test_a_missing_mosquitto_is_a_fault_where_it_would_be_embedded(
+def test_a_missing_mosquitto_is_a_problem_if_it_is_to_be_embedded(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the one line to run."""
+    """With the command that installs it."""
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("hermes.broker.mosquitto.EXTRA_PATH", "/nowhere")
     code, lines = checked(capsys, mqtt_url="embedded")
