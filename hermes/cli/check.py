@@ -1,77 +1,108 @@
-"""Floor 4: ``hermes check``: looks at what ``hermes serve`` would need, and says what to mend."""
+"""``hermes check``: test what ``hermes serve`` needs, and report every problem.
 
+Each line begins with ok, info (a parameter of the connection that was tested), warn or FAIL.
+"""
+
+import argparse
 import asyncio
 import contextlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from hermes import log
 from hermes.broker.accounts import FILE_NAME
 from hermes.broker.device_listener import DeviceListener
 from hermes.broker.mosquitto import find_mosquitto
 from hermes.broker.supervisor import CLEAR_TEXT
-from hermes.delivery.last_values import LastValues, LastValuesLimits
-from hermes.delivery.link_state import LinkState, MqttLinkState
+from hermes.cli.arguments import add_setting_flags, given
+from hermes.cli.serve import SOURCES, USAGE, serve_settings, topic_problems
 from hermes.errors import BrokerUnavailable, HermesError
-from hermes.ingest.drops import DropCounter
-from hermes.ingest.ingest import InboundMessage, Ingest
 from hermes.metrics import Metrics
-from hermes.mqtt.bridge import Bridge
-from hermes.mqtt.client import MqttClient
-from hermes.mqtt.feed import feed_faults
+from hermes.mqtt.trial import try_connection
 from hermes.server import listen
+from hermes.settings.flags import setting_of
 from hermes.settings.model import Settings
-from hermes.settings.mqtt_url import parse_mqtt_url
+from hermes.settings.mqtt import RECEIVE_MAXIMUM
+from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 BROKER_TIMEOUT_S = 5.0
 PRIVATE_FILES = ("jwt_secret_file", "api_key_file", "mqtt_password_file", "mqtt_key_file", "broker_key_file")
 
+EXAMPLES = f"""\
+examples:
+  hermes check --config /etc/hermes/hermes.toml
+  hermes check --mqtt-url mqtts://broker.example --mqtt-ca-file ca.pem --jwt-secret-file jwt-secret
 
-def topic_faults(settings: Settings) -> list[str]:
-    """What keeps the topics from being fed: told before anything is started, whatever becomes of the broker."""
-    return [] if settings.broker_url == "off" else feed_faults(settings)
+It connects to the broker and subscribes, for a few seconds. Exit code 0 if hermes serve would start and work with these
+settings, 1 if there are problems, 2 if the settings are invalid.
+
+{SOURCES}"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``hermes serve``."""
+    parser.usage = USAGE
+    add_setting_flags(parser, Settings)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a line for each test."""
+    settings = serve_settings(given(options))
+    log.set_up("error", settings.secrets)  # the lines below report problems; only errors of Hermes itself are logged
+    return asyncio.run(check(settings))
 
 
 async def check(settings: Settings) -> int:
-    """Print a line for each thing looked at; 0 when all is well, 1 when something must be mended."""
-    print("ok      settings")
-    faults = [
-        *_topic_faults(settings),
-        *_file_faults(settings),
-        *_address_faults(settings),
-        *await _broker_faults(settings),
+    """Print a line for each test; return 0 without problems, otherwise 1."""
+    _print("ok", "settings")
+    problems = [
+        *_topic_problems(settings),
+        *_file_problems(settings),
+        *_address_problems(settings),
+        *await _broker_problems(settings),
     ]
-    for fault in faults:
-        print(f"mend    {fault}")
-    print("ready to serve" if not faults else f"{len(faults)} to mend")
-    return 1 if faults else 0
+    for problem in problems:
+        _print("FAIL", problem)
+    match len(problems):
+        case 0:
+            print("ready to serve")
+        case 1:
+            print("1 problem")
+        case count:
+            print(f"{count} problems")
+    return 1 if problems else 0
 
 
-def _topic_faults(settings: Settings) -> list[str]:
-    faults = topic_faults(settings)
-    if not faults:
-        print(f"ok      topics {', '.join(TopicMap(settings.topics).filters)}")
-    return faults
+def _print(verdict: str, text: str) -> None:
+    print(f"{verdict:<8}{text}")
 
 
-def _file_faults(settings: Settings) -> Iterator[str]:
+def _topic_problems(settings: Settings) -> list[str]:
+    problems = topic_problems(settings)
+    if not problems:
+        _print("ok", f"topics {', '.join(TopicMap(settings.topics).filters)}")
+    return problems
+
+
+def _file_problems(settings: Settings) -> Iterator[str]:
     for name in PRIVATE_FILES:
         path: Path | None = getattr(settings, name)
-        if path is None or not path.exists():  # what must be there is told where it is read
+        if path is None or not path.exists():  # whoever needs it reports that it is missing
             continue
         if _readable_by_others(path):
             yield f"{path} can be read by every user of this machine: chmod 600 {path}"
         else:
-            print(f"ok      {path} (--{name.replace('_', '-')}) cannot be read by others")
+            _print("ok", f"{path} ({setting_of(Settings, name).option}) cannot be read by others")
     if settings.device_listener is not None:
-        yield from _folder_faults(settings.device_listener.folder)
+        yield from _folder_problems(settings.device_listener.folder)
 
 
-def _folder_faults(folder: Path) -> Iterator[str]:
-    """Who could read devices' password hashes, or make accounts."""
+def _folder_problems(folder: Path) -> Iterator[str]:
+    """Yield a problem if others can read password hashes or add accounts."""
     passwords = folder / FILE_NAME
-    with contextlib.suppress(OSError):  # what cannot be reached is told where the accounts are read
+    with contextlib.suppress(OSError):  # the test of the accounts reports that
         if folder.stat().st_mode & stat.S_IWOTH:
             yield f"{folder} can be written by every user of this machine: chmod 700 {folder}"
         if _readable_by_others(passwords):
@@ -82,65 +113,70 @@ def _readable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IROTH)
 
 
-def _address_faults(settings: Settings) -> Iterator[str]:
+def _address_problems(settings: Settings) -> Iterator[str]:
     try:
         for listening in listen(settings.host, settings.port):
             listening.close()
     except HermesError as error:
         yield str(error)
     else:
-        print(f"ok      {settings.host} port {settings.port} is free")
+        _print("ok", f"{settings.host} port {settings.port} is free")
 
 
-async def _broker_faults(settings: Settings) -> list[str]:
-    url = settings.broker_url
-    if url == "off":
-        print("ok      MQTT is off")
-        return []
-    if url == "embedded":
-        return [*_embedded_faults(), *_device_faults(settings)]
-    for line in _connection_summary(settings):
-        print(f"with    {line}")
-    link = await _try_broker(settings)
-    if link.state is LinkState.CONNECTING:
-        return [f"broker {settings.broker_name}: no answer in {BROKER_TIMEOUT_S:g} s"]
-    if not link.ready:
-        return [f"broker {settings.broker_name}: {', '.join(link.missing)}"]
-    said = "takes every subscription"
-    if settings.mqtt_on_demand:
-        said = "lets Hermes in; subscriptions are not tried, because --mqtt-on-demand makes them when a socket opens"
-    print(f"ok      broker {settings.broker_name} {said}")
+async def _broker_problems(settings: Settings) -> list[str]:
+    url = settings.external_broker
+    if url is not None:
+        return await _external_broker_problems(url, settings)
+    if settings.broker_kind == "embedded":
+        return [*_embedded_broker_problems(), *_device_problems(settings)]
+    _print("ok", "MQTT is off")
     return []
 
 
-def _connection_summary(settings: Settings) -> Iterator[str]:
-    """What the broker is tried with: each MQTT setting, given or not."""
-    url, options = parse_mqtt_url(settings.broker_url), settings.mqtt_options
+async def _external_broker_problems(url: MqttUrl, settings: Settings) -> list[str]:
+    for line in _connection_summary(url, settings):
+        _print("info", line)
+    topics = None if settings.mqtt_on_demand else TopicMap(settings.topics)
+    failure = await try_connection(url, options=settings.mqtt_options, topics=topics, timeout_s=BROKER_TIMEOUT_S)
+    if failure is not None:
+        return [f"broker {url}: {failure}"]
+    granted = "grants every subscription"
+    if settings.mqtt_on_demand:
+        granted = "accepts the connection; with --mqtt-on-demand no subscription was tested"
+    _print("ok", f"broker {url} {granted}")
+    return []
+
+
+def _connection_summary(url: MqttUrl, settings: Settings) -> Iterator[str]:
+    """Yield the parameters of the trial connection, given or not."""
+    options = settings.mqtt_options
     user = options.username or url.username
     source = settings.mqtt_password_file or ("the URL" if url.password is not None else None)
-    yield f"user {user}, {f'the password of {source}' if source else 'no password'}" if user else "no user, no password"
+    password = f"the password of {source}" if source else "no password"
+    yield f"user {user}, {password}" if user else "no user, no password"
     if url.tls:
         tls = options.tls
-        shown = f"showing {tls.cert_file} with key {tls.key_file}" if tls.cert_file else "showing no certificate"
-        alpn = f", asking for {', '.join(tls.alpn)}" if tls.alpn else ""
-        yield f"TLS, trusting {tls.ca_file or 'what the system trusts'}, {shown}{alpn}"
-    yield f"keepalive {options.keepalive_s} s, QoS {options.qos}, receive maximum {options.receive_maximum or 65_535}"
-    trial = options.for_a_trial().client_id
-    kept = "" if options.clean_start else f"; the session kept for {options.client_id} is left alone"
-    yield f"client id {trial or 'made anew'}, clean start{kept}"
+        shown = f"presenting {tls.cert_file} with key {tls.key_file}" if tls.cert_file else "without client certificate"
+        alpn = f", ALPN {', '.join(tls.alpn)}" if tls.alpn else ""
+        yield f"TLS, trusting {tls.ca_file or 'the CA certificates of the system'}, {shown}{alpn}"
+    maximum = options.receive_maximum or RECEIVE_MAXIMUM
+    yield f"keepalive {options.keepalive_s} s, QoS {options.qos}, receive maximum {maximum}"
+    client_id = options.for_a_trial().client_id
+    session = "" if options.clean_start else f"; the persistent session of {options.client_id} is not touched"
+    yield f"{f'client id {client_id}' if client_id else 'random client id'}, clean start{session}"
 
 
-def _embedded_faults() -> list[str]:
+def _embedded_broker_problems() -> list[str]:
     try:
         found = find_mosquitto()
     except BrokerUnavailable as error:
         return [str(error)]
-    print(f"ok      mosquitto {found.version} at {found.path}")
+    _print("ok", f"mosquitto {found.version} at {found.path}")
     return []
 
 
-def _device_faults(settings: Settings) -> Iterator[str]:
-    """What keeps devices out that are to be let in; passwords in clear text are no fault, but not well either."""
+def _device_problems(settings: Settings) -> Iterator[str]:
+    """Yield what prevents devices from connecting; clear text is a warning only."""
     listener = settings.device_listener
     if listener is None:
         return
@@ -149,40 +185,6 @@ def _device_faults(settings: Settings) -> Iterator[str]:
     except BrokerUnavailable as error:
         yield str(error)
     else:
-        print(f"ok      {accounts} device accounts in {listener.folder}; devices connect to {listener}")
+        _print("ok", f"{accounts} device accounts in {listener.folder}; devices connect to {listener}")
     if listener.reveals_passwords:
-        print(f"warn    {CLEAR_TEXT % listener}")
-
-
-class DiscardingIngest(Ingest):
-    """For a trial: what arrives is nobody's business."""
-
-    def handle(self, arrival: InboundMessage) -> None:
-        """Let it go."""
-
-
-async def _try_broker(settings: Settings) -> MqttLinkState:
-    """Connect and subscribe as the server would, for a few seconds at most."""
-    metrics = Metrics()
-    link = MqttLinkState()
-    topics = TopicMap(settings.topics)
-    intake = DiscardingIngest(
-        topics=topics,
-        snapshot=LastValues(limits=LastValuesLimits(), metrics=metrics),
-        publish=lambda message: None,
-        losses=DropCounter(metrics),
-    )
-    bridge = Bridge(intake=intake, flush=lambda: None, link=link, metrics=metrics, loop=asyncio.get_running_loop())
-    client = MqttClient(
-        url=parse_mqtt_url(settings.broker_url),
-        options=settings.mqtt_options.for_a_trial(),
-        bridge=bridge,
-        topics=None if settings.mqtt_on_demand else topics,
-        metrics=metrics,
-    )
-    client.start()
-    deadline_s = asyncio.get_running_loop().time() + BROKER_TIMEOUT_S
-    while not link.ready and asyncio.get_running_loop().time() < deadline_s:
-        await asyncio.sleep(0.05)
-    await asyncio.get_running_loop().run_in_executor(None, client.stop)
-    return link
+        _print("warn", CLEAR_TEXT % listener)

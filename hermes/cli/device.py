@@ -1,6 +1,6 @@
-"""Floor 4: ``hermes device add|list|remove``: which devices the embedded broker lets in.
+"""``hermes device add|list|remove``: accounts of devices at the embedded broker.
 
-It writes the accounts' file and nothing else; a running Hermes sees that and tells its broker.
+It only writes the file of the accounts; a running Hermes notices the change and reloads its broker.
 """
 
 import argparse
@@ -16,18 +16,22 @@ from typing import Any
 from hermes.broker.accounts import Account, AccountsFile, advice, parse_account
 from hermes.broker.acl import AclBuilder
 from hermes.broker.device_listener import NOTE_NAME
+from hermes.cli.arguments import add_setting_flags, given
 from hermes.errors import AccountError, TemplateError
+from hermes.settings.load import load
+from hermes.settings.model import DeviceSettings
 from hermes.topics.topic_map import TopicMap
 
-EXAMPLES = """examples:
+EXAMPLES = """\
+examples:
   hermes device add acme/climate-01
-      prints the user and the password, this once, and a line to try them with
+      print the user and the password, this once, and a command to test them
   hermes device list
   hermes device remove acme/climate-01
   sudo /opt/hermes/bin/hermes device --broker-state-dir /var/lib/hermes/broker add acme/climate-01
-      where Hermes runs as the systemd service
+      if Hermes runs as the systemd service
 
-a running hermes serve --broker-listen with the same folder knows within seconds"""
+A running hermes serve --broker-listen with the same folder applies a change within seconds."""
 
 NOBODY_READS = (
     "hermes device: no Hermes has let devices in from {} so far; "
@@ -35,18 +39,28 @@ NOBODY_READS = (
 )
 
 
-def add_words(command: argparse.ArgumentParser) -> None:
-    """What may follow ``hermes device``."""
-    verbs = command.add_subparsers(title="what to do", metavar="WHAT", required=True, dest="verb")
-    for verb, text in (("add", "make an account and print its password once"), ("remove", "end an account")):
-        parser = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-        parser.add_argument("device", metavar="TENANT/DEVICE")
-    verbs.add_parser("list", help="print every account", description="Print every account.", allow_abbrev=False)
+VERBS = {
+    "add": "create an account and print its password, once",
+    "list": "print every account",
+    "remove": "delete an account",
+}
 
 
-def run(options: argparse.Namespace, folder: Path) -> int:
-    """Do what was asked for; the exit code. Raises `AccountError`."""
-    accounts = AccountsFile(folder)
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, then a parser for each verb."""
+    add_setting_flags(parser, DeviceSettings)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
+    for verb, text in VERBS.items():
+        command = verbs.add_parser(verb, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        if verb != "list":
+            command.add_argument(
+                "device", metavar="TENANT/DEVICE", help="tenant id and device id, as in acme/climate-01"
+            )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb. Raises `AccountError`."""
+    accounts = AccountsFile(load(DeviceSettings, given(options)).accounts_folder)
     if options.verb == "list":
         return _list(accounts)
     account = parse_account(options.device)

@@ -1,18 +1,18 @@
-"""Floor 4: ``hermes topics explain TOPIC [PAYLOAD]``: which template takes a topic and what becomes of it, or why not.
+"""``hermes topics explain TOPIC [PAYLOAD]``: how a topic is mapped to a device, or why it is not.
 
-It connects to nothing and needs no secret: the settings' templates are all it looks at.
+It reads only the topic templates of the settings: it opens no connection and needs no secret.
 """
 
 import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 
-from hermes.cli.arguments import add_config_flag, add_topic_flag
+from hermes.cli.arguments import add_setting_flags, given
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.errors import AddressNotFound, ConfigError, PayloadError
 from hermes.ingest import extras
@@ -21,6 +21,8 @@ from hermes.ingest.payload import Payload
 from hermes.ingest.presence import is_presence, presence
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES
+from hermes.settings.load import load
+from hermes.settings.model import TopicSettings
 from hermes.topics import filters as topic_filters
 from hermes.topics.exclusion import Exclusion
 from hermes.topics.json_pointer import pointed_at
@@ -28,12 +30,13 @@ from hermes.topics.mismatch import miss
 from hermes.topics.template import TOPIC_MAX_BYTES, WANTED, Template
 from hermes.topics.topic_map import TopicMap, TopicMatch
 
-EXAMPLES = """examples:
+EXAMPLES = """\
+examples:
   hermes topics explain tenants/acme/devices/climate-01/temp
   hermes topics explain --topic zigbee2mqtt zigbee2mqtt/kitchen/lamp/availability '{"state":"online"}'
   hermes topics explain --config /etc/hermes/hermes.toml application/17/device/0102/event/up @uplink.json
 
-exit code 0 where Hermes would show the message, 1 where it would not"""
+Exit code 0 if Hermes would deliver the message, 1 if it would not."""
 
 SHOWN_MAX_CHARS = 200
 LABELS = ("tenant", "device", "series")
@@ -41,28 +44,28 @@ NO_SERIES = '"" (none)'
 NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
 
 
-def add_words(command: argparse.ArgumentParser) -> None:
-    """What may follow ``hermes topics``."""
-    verbs = command.add_subparsers(title="what to do", metavar="WHAT", required=True, dest="verb")
-    text = "say which template takes a topic and what becomes of it, or why none does"
-    parser = verbs.add_parser(
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the parser of ``explain``."""
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
+    text = "print which template matches a topic and what Hermes makes of the message, or why none matches"
+    command = verbs.add_parser(
         "explain",
         help=text,
-        description=text[0].upper() + text[1:] + ".",
+        description=f"{text[0].upper()}{text[1:]}.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_config_flag(parser)
-    add_topic_flag(parser)
-    parser.add_argument("topic", metavar="TOPIC", help="as a device publishes to it")
-    parser.add_argument(
+    command.add_argument("topic", metavar="TOPIC", help="a topic as a device publishes to it")
+    command.add_argument(
         "payload", metavar="PAYLOAD", nargs="?", help="JSON or any text, @FILE, or - for standard input"
     )
+    add_setting_flags(command, TopicSettings)
 
 
-def run(options: argparse.Namespace, entries: Sequence[str]) -> int:
-    """Print what these templates make of it; the exit code. Raises `ConfigError`."""
+def run(options: argparse.Namespace) -> int:
+    """Print the explanation. Raises `ConfigError`."""
+    entries = load(TopicSettings, given(options)).topics
     _check_topic(options.topic)
     told = Told(TopicMap(entries), options.topic, _read(options.payload), _is_bytes(options.payload))
     print("\n".join(told.lines()))

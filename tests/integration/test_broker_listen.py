@@ -791,7 +791,7 @@ def test_check_says_what_keeps_devices_out(tmp_path: Path, capsys: pytest.Captur
     AccountsFile(tmp_path).path.write_text("nonsense")
     code, text = checked(broker_cert_file=str(tmp_path / "c"), broker_key_file=str(tmp_path / "k"))
     assert code == 1
-    assert f"mend    cannot read {tmp_path / 'c'}" in text
+    assert f"FAIL    cannot read {tmp_path / 'c'}" in text
     assert "warn" not in text
     code, text = checked()
     assert "line 1: 'nonsense' is no device's user name; mend or delete it" in text

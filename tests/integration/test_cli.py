@@ -1,7 +1,8 @@
-"""The ``hermes`` command, as its user types it."""
+"""The ``hermes`` command, as a user types it."""
 
 import json
 import logging
+import os
 import re
 import signal
 import socket
@@ -18,7 +19,9 @@ import pytest
 
 from hermes import __version__
 from hermes.cli.arguments import duration_s
-from hermes.cli.main import main
+from hermes.cli.main import COMMANDS, main
+from hermes.settings.flags import Group, settings_of
+from hermes.settings.model import Settings
 from tests.support.brokers import mosquitto
 from tests.support.gateways import SECRET, token
 from tests.support.programs import Program, free_port, hermes, wait_until
@@ -26,7 +29,7 @@ from tests.support.programs import Program, free_port, hermes, wait_until
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is kept outside the test's folder, nothing taken from the user's environment; the log is as it was."""
+    """Isolate the test: its own state folder, none of the caller's variables, and the log restored at its end."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in ("HERMES_TOKEN", "HERMES_API_URL", "HERMES_CONFIG", "HERMES_JWT_SECRET"):
         monkeypatch.delenv(name, raising=False)
@@ -38,7 +41,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.fixture
 def running(key_file: Path) -> Iterator[Program]:
-    """A Hermes without MQTT."""
+    """Run a Hermes without MQTT."""
     words = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file))
     with hermes(*words, HERMES_JWT_SECRET=SECRET) as program:
         assert program.url
@@ -46,7 +49,7 @@ def running(key_file: Path) -> Iterator[Program]:
 
 
 def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command that ends by itself."""
+    """Return exit code, output and errors of a command that ends by itself."""
     try:
         code = main(words)
     except SystemExit as end:
@@ -55,32 +58,72 @@ def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]
     return code, shown.out, shown.err
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """Name and number."""
     assert run("--version", capsys=capsys) == (0, f"hermes {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "token", "notify", "listen", "device", "topics", "check"])
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With what it does, and examples where there is something to show."""
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        (["--version"], {"tornado", "paho", "pydantic", "jinja2"}),
+        (["--help"], {"tornado", "paho", "pydantic", "jinja2"}),
+        (["token", "--user", "1"], {"tornado", "paho", "jinja2"}),
+        (["device", "list"], {"tornado", "paho", "jinja2"}),
+        (["topics", "explain", "tenants/a/devices/d"], {"tornado", "paho", "jinja2"}),
+        (["listen", "--help"], {"paho", "jinja2"}),
+        (["notify", "--help"], {"paho", "jinja2"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_imports_only_what_it_needs(words: list[str], unused: set[str]) -> None:
+    """The answer of ``hermes --version`` does not wait for Tornado and paho."""
+    code = (
+        "import contextlib, sys; from hermes.cli.main import main\n"
+        f"with contextlib.suppress(SystemExit): main({words!r})\n"
+        f"print('imported', sorted({unused!r} & sys.modules.keys()))"
+    )
+    environment = os.environ | {"HERMES_JWT_SECRET": SECRET}
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "imported []"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_description(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its summary, its usage and examples; `hermes --help` lists it."""
     code, shown, _ = run(command, "--help", capsys=capsys)
     assert code == 0
     assert f"usage: hermes {command}" in shown
-    assert "examples:" in shown or command == "check"
-    assert command in run("--help", capsys=capsys)[1]
+    assert COMMANDS[command][1:] in shown.replace("\n", " ")
+    assert "examples:\n  hermes " in shown
+    assert f"    {command} " in run("--help", capsys=capsys)[1]
+
+
+def test_the_flags_of_serve_are_grouped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting has its flag, meaning and default, in the order of the reference page; a secret has none."""
+    monkeypatch.setenv("COLUMNS", "200")
+    _, shown, _ = run("serve", "--help", capsys=capsys)
+    options = [setting.option for setting in settings_of(Settings) if setting.option]
+    assert re.findall(r"^  (--[\w-]+)", shown, re.MULTILINE) == ["--config", *options]
+    groups = re.findall(r"^(\S.*):$", shown, re.MULTILINE)
+    assert groups == ["options", *(group for group in Group if group is not Group.CLIENT), "examples"]
+    line = r"  --port PORT +port to listen on; 0 chooses a free port and prints it \(default: 8080\)\n"
+    assert re.search(line, shown)
+    assert re.search(r"--topic TEMPLATE .*repeatable; variable HERMES_TOPICS \(default: hermes\)", shown)
+    assert "`" not in shown
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("fly",), ("serve", "--fly"), ("token",), ("notify", "--user", "1"), ("listen",)]
+    "words", [(), ("fly",), ("serve", "--fly"), ("token",), ("notify", "--user", "1"), ("listen",), ("device", "fly")]
 )
-def test_wrong_words_exit_with_2(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """And say how it is used."""
+def test_invalid_arguments_exit_with_2(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """The usage is printed."""
     code, _, errors = run(*words, capsys=capsys)
     assert code == 2
     assert "usage:" in errors
 
 
-def test_wrong_settings_exit_with_2_and_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_settings_exit_with_2_and_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a traceback."""
     code, _, errors = run("serve", "--port", "many", "--host", "0.0.0.0", "--topic", "a/#", capsys=capsys)
     assert code == 2
@@ -89,7 +132,7 @@ def test_wrong_settings_exit_with_2_and_a_line_for_each(capsys: pytest.CaptureFi
 
 
 def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    """It would show in ps."""
+    """It would be visible in ps."""
     assert run("serve", "--jwt-secret", SECRET, capsys=capsys)[0] == 2
     code, _, errors = run("serve", "--mqtt-url", "mqtt://user:secret-pass@broker", capsys=capsys)
     assert code == 2
@@ -101,7 +144,7 @@ def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
     ("text", "seconds"),
     [("90", 90), ("30s", 30), ("15m", 900), ("1h", 3_600), ("1.5h", 5_400), ("7d", 604_800), ("never", None)],
 )
-def test_a_time_has_a_unit(text: str, seconds: float | None) -> None:
+def test_a_duration_has_a_unit(text: str, seconds: float | None) -> None:
     """Or is in seconds."""
     assert duration_s(text) == seconds
 
@@ -109,7 +152,7 @@ def test_a_time_has_a_unit(text: str, seconds: float | None) -> None:
 def test_token_prints_a_jwt_that_the_secret_verifies(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the claims asked for."""
+    """It has the claims that were given."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     words = ("token", "--user", "123", "--username", "ana", "--tenant", "acme", "--ttl", "1h", "--superuser")
     code, shown, _ = run(*words, capsys=capsys)
@@ -127,10 +170,10 @@ def test_token_prints_a_jwt_that_the_secret_verifies(
 
 @pytest.mark.parametrize("flag", ["--user", "--username", "--tenant"])
 @pytest.mark.parametrize(("value", "why"), [("", "must not be empty"), ("\udcff", "must be UTF-8 text")])
-def test_token_refuses_claims_that_hermes_would_refuse(
+def test_token_refuses_claims_that_the_gateway_would_refuse(
     flag: str, value: str, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rather than print a token that opens nothing."""
+    """Instead of printing a token that opens no socket."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     code, shown, errors = run("token", "--user", "1", flag, value, capsys=capsys)
     assert (code, shown) == (2, "")
@@ -138,17 +181,17 @@ def test_token_refuses_claims_that_hermes_would_refuse(
 
 
 @pytest.mark.parametrize("ttl", ["9" * 400, "9" * 400 + "d", "36526d", "9" * 20])
-def test_a_time_beyond_all_sense_is_refused(
+def test_a_lifetime_beyond_a_century_is_refused(
     ttl: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a traceback, and with the word for what was meant."""
+    """Without a traceback; the error names the word to write instead."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     code, shown, errors = run("token", "--user", "1", "--ttl", ttl, capsys=capsys)
     assert (code, shown) == (2, "")
     assert "more than 36525 days; write never instead" in errors
 
 
-def test_token_without_a_secret_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_token_without_a_secret_reports_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2."""
     code, _, errors = run("token", "--user", "123", capsys=capsys)
     assert code == 2
@@ -156,7 +199,7 @@ def test_token_without_a_secret_says_what_to_do(capsys: pytest.CaptureFixture[st
 
 
 def test_notify_prints_the_answer(running: Program, key_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """To a user or a tenant; a refusal exits with 1."""
+    """For a user or a tenant; after a refusal the exit code is 1."""
     words = ("notify", "--url", running.url, "--title", "t", "--message", "m", "--api-key-file", str(key_file))
     for addressee in (("--user", "123"), ("--tenant", "acme")):
         code, shown, _ = run(*words, *addressee, capsys=capsys)
@@ -164,11 +207,15 @@ def test_notify_prints_the_answer(running: Program, key_file: Path, capsys: pyte
         assert (code, answer["status"], answer["sent"]) == (0, "success", False)
     code, shown, _ = run(*words[:-2], "--user", "123", capsys=capsys)
     assert code == 1
-    assert json.loads(shown)["error"]["code"] == "unauthorized"
+    refusal = json.loads(shown)
+    assert (refusal["status"], refusal["sent"], refusal["error"]["code"]) == ("error", False, "unauthorized")
+    code, shown, _ = run(*words[:4], "", *words[5:], "--user", "123", capsys=capsys)
+    assert code == 1
+    assert set(json.loads(shown)["error"]["fields"]) == {"title"}
 
 
-def test_notify_says_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the address it tried."""
+def test_notify_reports_that_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the URL that it tried."""
     where = f"http://127.0.0.1:{free_port()}"
     words = ("notify", "--url", where, "--user", "1", "--title", "t", "--message", "m")
     code, _, errors = run(*words, capsys=capsys)
@@ -176,8 +223,8 @@ def test_notify_says_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> 
     assert where in errors
 
 
-def test_listen_prints_frames_and_comes_back_after_a_restart(key_file: Path, tmp_path: Path) -> None:
-    """One frame a line on standard output, the connection's fate on standard error."""
+def test_listen_prints_frames_and_reconnects_after_a_restart(key_file: Path, tmp_path: Path) -> None:
+    """One frame per line on standard output, messages about the connection on standard error."""
     port = str(free_port())
     words = ("serve", "--port", port, "--mqtt-url", "off", "--api-key-file", str(key_file))
     url = f"http://127.0.0.1:{port}"
@@ -191,26 +238,27 @@ def test_listen_prints_frames_and_comes_back_after_a_restart(key_file: Path, tmp
             assert main([*send, "--title", "first"]) == 0
             assert json.loads(listening.wait_for(r"\{.*first.*\}")[0])["channel"] == "notifications"
             assert server.end() == 0
-            listening.wait_for(r"1001 stopping;retry_ms=\d+; next try in")
+            listening.wait_for(r"1001 stopping;retry_ms=\d+; next attempt in")
             with hermes(*words, HERMES_JWT_SECRET=SECRET) as again:
+                assert again.url  # however long its start takes: meanwhile the back-off grows to 30 s
                 again.wait_for(r"/ws/notifications: open")
                 assert main([*send, "--title", "second"]) == 0
                 listening.wait_for(r"\{.*second.*\}")
                 assert listening.end(signal.SIGINT) == 0
 
 
-def test_listen_stops_where_the_token_is_refused(running: Program, capsys: pytest.CaptureFixture[str]) -> None:
-    """Asking again would not help."""
+def test_listen_ends_if_the_token_is_refused(running: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, because another attempt would not help; 2 without any token."""
     with hermes("listen", "tenant/acme", "--url", running.url, HERMES_TOKEN=token(tenant_id="globex")) as listening:
         listening.wait_for("refused: forbidden")
-        assert listening.process.wait(5) == 1
+        assert listening.process.wait(60) == 1
     code, _, errors = run("listen", "all", "--url", running.url, capsys=capsys)
     assert code == 2
     assert "no token" in errors
 
 
 @pytest.mark.parametrize("target", ["everything", "tenant", "tenant/", "notifications/5", "all/5"])
-def test_listen_names_what_it_can_listen_to(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listen_names_the_targets_that_exist(target: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2."""
     code, _, errors = run("listen", target, capsys=capsys)
     assert code == 2
@@ -221,30 +269,30 @@ def test_listen_names_what_it_can_listen_to(target: str, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     "words", [("listen", "all"), ("notify", "--user", "1", "--title", "t", "--message", "m")], ids=["listen", "notify"]
 )
-def test_a_wrong_address_is_a_fault_at_once(
+def test_a_wrong_url_is_a_problem_at_once(
     words: tuple[str, ...], url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 2 and how it should look, rather than trying for ever."""
+    """Exit code 2 and an example, instead of attempts forever."""
     monkeypatch.setenv("HERMES_TOKEN", token())
     code, _, errors = run(*words, "--url", url, capsys=capsys)
     assert code == 2
     assert "must look like http://127.0.0.1:8080" in errors
 
 
-def test_a_taken_port_says_which_and_what_to_do(running: Program) -> None:
+def test_a_taken_port_is_reported_with_another_to_use(running: Program) -> None:
     """Exit code 1, without a traceback."""
     port = running.url.rpartition(":")[2]
     with hermes("serve", "--port", port, "--mqtt-url", "off", HERMES_JWT_SECRET=SECRET) as second:
         second.wait_for(f"port {port} on 127.0.0.1 is taken")
-        assert second.process.wait(10) == 1
+        assert second.process.wait(60) == 1
         assert f"--port {int(port) + 1}" in "".join(second.errors)
         assert "Traceback" not in "".join(second.errors)
 
 
-def test_check_is_content_with_a_good_set_up(
+def test_check_accepts_a_good_set_up(
     tmp_path: Path, key_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It names what it looked at."""
+    """It names what it tested."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     key_file.chmod(0o600)
     with mosquitto(tmp_path) as broker:
@@ -259,12 +307,12 @@ def test_check_is_content_with_a_good_set_up(
         )
         code, shown, _ = run(*words, capsys=capsys)
     assert code == 0, shown
-    assert "takes every subscription" in shown
+    assert "grants every subscription" in shown
     assert "ready to serve" in shown
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado forgets its socket
-def test_check_says_everything_that_must_be_mended(
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado does not close its socket
+def test_check_reports_every_problem(
     running: Program, key_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that others can read, a taken port, a broker that is not there."""
@@ -277,15 +325,15 @@ def test_check_says_everything_that_must_be_mended(
     assert code == 1
     assert "chmod 600" in shown
     assert f"port {port} on 127.0.0.1 is taken" in shown
-    assert "mend    broker" in shown
-    assert "3 to mend" in shown
+    assert "FAIL    broker" in shown
+    assert shown.endswith("\n3 problems\n")
 
 
 @pytest.mark.parametrize("dev", [(), ("--dev",)], ids=["plain", "dev"])
-def test_topics_that_cannot_be_fed_are_wrong_settings(
+def test_topics_that_cannot_be_subscribed_to_are_invalid_settings(
     dev: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 2 and what to write, also where ``--dev`` would go on without devices."""
+    """Exit code 2 and what to write, also with ``--dev``, which would continue without devices."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("hermes.broker.mosquitto.EXTRA_PATH", "/nowhere")
@@ -299,10 +347,10 @@ def test_topics_that_cannot_be_fed_are_wrong_settings(
     assert len(errors.splitlines()) == 2
 
 
-def test_dev_keeps_its_secrets_private_and_the_other_commands_find_them(
+def test_dev_stores_its_secrets_privately_and_the_other_commands_use_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tokens outlive a restart."""
+    """Tokens stay valid across a restart."""
     words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
     with hermes(*words) as first:
         url = first.url
@@ -322,16 +370,16 @@ def test_dev_keeps_its_secrets_private_and_the_other_commands_find_them(
         assert {path.name: path.read_text() for path in (tmp_path / "state/hermes").iterdir()} == kept
 
 
-def test_dev_says_where_it_cannot_keep_its_secrets(tmp_path: Path) -> None:
-    """And what to set."""
+def test_dev_reports_that_it_cannot_store_its_secrets(tmp_path: Path) -> None:
+    """It names the variable to set."""
     (tmp_path / "file").write_text("")
     with hermes("serve", "--dev", "--port", "0", XDG_STATE_HOME=str(tmp_path / "file")) as program:
         program.wait_for("set XDG_STATE_HOME")
-        assert program.process.wait(5) == 1
+        assert program.process.wait(60) == 1
 
 
-def test_the_welcomes_commands_work_as_printed(tmp_path: Path) -> None:
-    """The curl for a notification, the device's message, the listener: pasted into a shell."""
+def test_the_printed_commands_of_dev_work(tmp_path: Path) -> None:
+    """The notification by curl, the message of a device, the listener: pasted into a shell."""
     with hermes("serve", "--dev", "--port", "0") as program:
         program.wait_for("Ctrl-C stops it")
         shown = "".join(program.output)
@@ -345,28 +393,28 @@ def test_the_welcomes_commands_work_as_printed(tmp_path: Path) -> None:
         with hermes(*listener[1].split()) as tenant, hermes("listen", "notifications", "--url", program.url) as notes:
             program.wait_for("/ws/tenant: open")
             program.wait_for("/ws/notifications: open")
-            subprocess.run(device[1], shell=True, check=True, timeout=10)
+            subprocess.run(device[1], shell=True, check=True, timeout=60)
             tenant.wait_for(r'"device_id":"mine".*"value":21.4')
             tenant.wait_for(r'"device_id":"\w+-\d+"')
-            answer = subprocess.run(curl[1], shell=True, check=True, timeout=10, capture_output=True)
+            answer = subprocess.run(curl[1], shell=True, check=True, timeout=60, capture_output=True)
             assert json.loads(answer.stdout)["sent"] is True
             notes.wait_for("New alert")
         tokens = re.findall(r"^ +(eyJ\S+)$", shown, re.MULTILINE)
         assert len(tokens) == 3
 
 
-def test_listening_into_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+def test_listen_ends_quietly_when_its_output_is_closed(tmp_path: Path) -> None:
     """As with ``| head``."""
     with hermes("serve", "--dev", "--port", "0") as program:
         command = f"{sys.executable} -m hermes listen all --url {program.url} | head -n 2"
-        done = subprocess.run(command, shell=True, timeout=20, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, shell=True, timeout=60, capture_output=True, text=True, check=True)
         assert len(done.stdout.splitlines()) == 2
         assert "Traceback" not in done.stderr
         wait_until(lambda: "/ws: closed" in "".join(program.errors))
 
 
 @pytest.mark.parametrize("bad", ["a\nb", "two words", "é"])
-def test_a_token_with_stray_characters_is_refused_without_showing_it(
+def test_a_token_with_stray_characters_is_refused_without_printing_it(
     bad: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 2."""
@@ -381,8 +429,8 @@ def test_a_token_with_stray_characters_is_refused_without_showing_it(
     "answer",
     [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n123"],
 )
-def test_notify_says_when_what_answers_is_not_hermes(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    """A cut answer, or one that is none."""
+def test_notify_reports_that_another_program_answers(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """An answer that is cut off, or is not one of Hermes."""
 
     def serve_once(listening: socket.socket) -> None:
         connection, _ = listening.accept()

@@ -118,7 +118,7 @@ def test_the_brokers_password_shows_nowhere(given: str, words: tuple[str, ...], 
             assert "hermes_mqtt_connects_total 0.0" in shown
             assert program.end() == 0
         with hermes("check", *flags, **environment) as checking:
-            checking.wait_for("mend    broker mqtt://.*refused the connection")
+            checking.wait_for("FAIL    broker mqtt://.*refused the connection")
             assert checking.process.wait(10) == 1
     for done in (program, checking):
         shown += "".join(done.output + done.errors)

@@ -1,0 +1,74 @@
+"""``hermes notify``: send a notification."""
+
+import argparse
+import asyncio
+import json
+from typing import Any, get_args
+
+from hermes.cli.arguments import add_setting_flags, claim, given
+from hermes.client import HermesClient
+from hermes.delivery.messages import Severity
+from hermes.dev.secrets import DevSecrets
+from hermes.errors import RequestError
+from hermes.settings.folders import state_folder
+from hermes.settings.load import load
+from hermes.settings.model import ClientSettings
+
+EXAMPLES = """\
+examples:
+  hermes notify --user 123 --title 'New alert' --message 'Sensor X is hot' --type warning
+  hermes notify --tenant acme --title Maintenance --message 'Back at 14:00'
+
+Prints the answer; "sent":false means that no open socket received it. Without --api-key-file, the key of
+hermes serve --dev on this machine is used."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the notification and the settings of the client."""
+    notification = parser.add_argument_group("notification")
+    recipient = notification.add_mutually_exclusive_group(required=True)
+    recipient.add_argument("--user", type=claim, metavar="ID", help="notify this user")
+    recipient.add_argument("--tenant", type=claim, metavar="ID", help="broadcast to the /ws sockets of this tenant")
+    notification.add_argument("--title", required=True, metavar="TEXT", help="1 to 256 characters")
+    notification.add_argument("--message", required=True, metavar="TEXT", help="up to 16,384 characters")
+    notification.add_argument(
+        "--type",
+        default="info",
+        choices=get_args(Severity),
+        help="severity: info, warning, error or success (default: info)",
+        metavar="TYPE",
+    )
+    add_setting_flags(parser, ClientSettings, only=("api_url", "api_key_file"))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Send it and print the answer; 1 if Hermes refuses it."""
+    settings = load(ClientSettings, given(options))
+    client = HermesClient(settings.api_url, api_key=settings.api_key or _stored_key())
+    try:
+        result = asyncio.run(
+            client.notify(
+                user_id=options.user,
+                tenant_id=options.tenant,
+                title=options.title,
+                message=options.message,
+                type=options.type,
+            )
+        )
+    except RequestError as error:
+        print(json.dumps(_refusal(error)))
+        return 1
+    print(json.dumps(result.answer))
+    return 0
+
+
+def _stored_key() -> str | None:
+    """Return the key of ``--dev`` on this machine."""
+    state = DevSecrets(state_folder())
+    return state.key_file.read_text().strip() if state.exists else None
+
+
+def _refusal(error: RequestError) -> dict[str, Any]:
+    """Return the answer as Hermes sent it."""
+    content = {"code": error.code, "message": error.message} | ({"fields": error.fields} if error.fields else {})
+    return {"status": "error", "sent": False, "error": content}

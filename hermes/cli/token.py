@@ -1,0 +1,62 @@
+"""``hermes token``: print a signed token."""
+
+import argparse
+from collections.abc import Mapping
+
+from hermes.cli.arguments import add_setting_flags, claim, duration_s, given
+from hermes.dev.secrets import DevSecrets
+from hermes.settings.folders import state_folder
+from hermes.settings.load import load
+from hermes.settings.model import TokenSettings
+
+EXAMPLES = """\
+examples:
+  hermes token --user 123 --username ana --tenant acme --ttl 1h
+  hermes token --user 1 --username root --superuser --jwt-secret-file /etc/hermes/jwt-secret
+
+The secret is that of --jwt-secret-file or HERMES_JWT_SECRET; without either, that of hermes serve --dev on this
+machine."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the claims and the settings for signing."""
+    claims = parser.add_argument_group("claims")
+    claims.add_argument("--user", type=claim, required=True, metavar="ID", help="the user_id claim (required)")
+    claims.add_argument("--username", type=claim, metavar="NAME", help="the username claim (default: user-ID)")
+    claims.add_argument("--tenant", type=claim, metavar="ID", help="the tenant claim (default: none)")
+    claims.add_argument("--superuser", action="store_true", help="may watch every tenant and every device")
+    claims.add_argument(
+        "--ttl",
+        type=duration_s,
+        default=3_600.0,
+        metavar="TIME",
+        help="lifetime: 30s, 15m, 1h, 7d or never (default: 1h)",
+    )
+    add_setting_flags(parser, TokenSettings)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the token."""
+    signer = token_settings(given(options)).token_signer
+    print(
+        signer.sign(
+            user_id=options.user,
+            username=options.username or f"user-{options.user}",
+            tenant_id=options.tenant,
+            is_superuser=options.superuser,
+            ttl_s=options.ttl,
+        )
+    )
+    return 0
+
+
+def token_settings(flags: Mapping[str, object]) -> TokenSettings:
+    """Return the settings for signing.
+
+    Without a given secret they have the stored one of ``--dev``, if it exists.
+    """
+    settings = load(TokenSettings, flags)
+    state = DevSecrets(state_folder())
+    if settings.secret is None and state.exists:
+        return settings.model_copy(update={"jwt_secret_file": state.secret_file})
+    return settings
