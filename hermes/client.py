@@ -21,6 +21,7 @@ import contextlib
 import inspect
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -303,9 +304,10 @@ def expiry(token: str) -> float | None:
     payload = token.split(".")[1:2]
     try:
         claims = json.loads(base64.urlsafe_b64decode(f"{payload[0]}==")) if payload else {}
-        return float(claims["exp"])
+        expires_at_s = float(claims["exp"])
     except (ValueError, TypeError, KeyError):
         return None
+    return expires_at_s if math.isfinite(expires_at_s) else None
 
 
 def _result(url: str, status: int, answer: Any) -> NotifyResult:

@@ -18,7 +18,6 @@ import jwt
 import pytest
 
 from hermes import __version__
-from hermes.cli.arguments import duration_s
 from hermes.cli.main import COMMANDS, main
 from hermes.settings.flags import Group, settings_of
 from hermes.settings.model import Settings
@@ -138,15 +137,6 @@ def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 2
     assert "HERMES_MQTT_URL" in errors
     assert "secret-pass" not in errors
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90", 90), ("30s", 30), ("15m", 900), ("1h", 3_600), ("1.5h", 5_400), ("7d", 604_800), ("never", None)],
-)
-def test_a_duration_has_a_unit(text: str, seconds: float | None) -> None:
-    """Or is in seconds."""
-    assert duration_s(text) == seconds
 
 
 def test_token_prints_a_jwt_that_the_secret_verifies(

@@ -19,6 +19,7 @@ from hermes import client as client_module
 from hermes.client import ConnectionRejected, HermesClient, Reconnect
 from hermes.errors import TABLE, TOKEN_EXPIRED, TOO_MANY_ERRORS, Close, HermesError, RequestError
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
+from tests.support.paths import CHECKOUT
 from tests.support.programs import free_port
 
 
@@ -405,12 +406,11 @@ async def test_a_token_that_cannot_be_renewed_yet_leaves_the_socket_open(hermes:
 
 @pytest.mark.gen_test
 async def test_the_example_of_the_module_runs(hermes: Hermes, capsys: pytest.CaptureFixture[str]) -> None:
-    """As its docstring shows it, with this gateway's URL, key and token."""
-    doc = client_module.__doc__
-    assert doc is not None
-    source = textwrap.dedent(doc.partition("::\n")[2].partition("asyncio.run(")[0])
+    """The same as in the guide, with this gateway's URL, key and token."""
+    example = textwrap.dedent((client_module.__doc__ or "").partition("::\n\n")[2])
+    assert f"```python\n{example}```" in (CHECKOUT / "docs" / "guide" / "python.md").read_text()
     names: dict[str, Any] = {}
-    exec(source, names)
+    exec(example.partition("asyncio.run(")[0], names)
     task = asyncio.create_task(names["main"](hermes.url, KEY, token()))
     await eventually(lambda: hermes.gateway.hub.sessions)
     await HermesClient(hermes.url, api_key=KEY).notify(user_id="123", title="Back", message="m", type="success")

@@ -123,7 +123,9 @@ def test_every_public_name_is_there() -> None:
 
 def test_the_examples_of_the_python_page_run(tmp_path: Path) -> None:
     """As they stand, but for the service that the reader has to bring."""
-    embed, _, test = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/guide/python.md").read_text(), re.DOTALL)
+    embed, _, _client, test = re.findall(
+        r"```python\n(.*?)```", (CHECKOUT / "docs/guide/python.md").read_text(), re.DOTALL
+    )
     shown = subprocess.check_output([sys.executable, "-c", embed], text=True, cwd=tmp_path)
     assert re.search(r"^http://127\.0\.0\.1:\d+ is open; a token: eyJ", shown)
     assert shown.endswith("sent: False\n")
