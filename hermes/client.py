@@ -35,7 +35,7 @@ from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, W
 from hermes.backoff import Backoff
 from hermes.delivery.messages import Severity
 from hermes.errors import NORMAL, TOKEN_INVALID, TOO_MANY_ERRORS, HermesError, RequestError, may_return
-from hermes.settings.fields import http_url
+from hermes.settings.fields import http_url, token_text
 from hermes.web.credentials import SUBPROTOCOL
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class HermesClient:
         ``on_reconnect`` is called before each wait; without it, a line is logged.
 
         Raises `ConnectionRejected` if Hermes closes the socket with a code that forbids to return, `HermesError` if
-        something else than Hermes answers, ValueError for an unknown target or without a token.
+        something else than Hermes answers, ValueError for an unknown target or if the token is missing or not a JWT.
         """
         return _parsed(self.listen_text(target, on_reconnect=on_reconnect))
 
@@ -194,8 +194,12 @@ class _Socket:
         self._reading = None
         request = HTTPRequest(self._url, connect_timeout=CONNECT_TIMEOUT_S)
         offered = [SUBPROTOCOL, self._token]
+        opening = asyncio.ensure_future(websocket_connect(request, subprotocols=offered, ping_interval=PING_INTERVAL_S))
         try:
-            return await websocket_connect(request, subprotocols=offered, ping_interval=PING_INTERVAL_S)
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_late)  # otherwise Tornado would leave it open
+            raise
         except WebSocketError:
             raise HermesError(f"what answers at {self._url} is not Hermes") from None
         except HTTPClientError as error:
@@ -237,11 +241,12 @@ class _Socket:
             await connection.write_message(json.dumps({"action": "refresh", "token": self._token}))
 
     async def _new_token(self) -> None:
+        """Get the token to use. Raises ValueError if it is not a JWT, and what the caller's function raises."""
         if isinstance(self._source, str):
-            self._token = self._source
+            self._token = token_text(self._source)
             return
         token = self._source()
-        self._token = await token if inspect.isawaitable(token) else token
+        self._token = token_text(await token if inspect.isawaitable(token) else token)
         expires_at_s = expiry(self._token)
         if expires_at_s is None:
             self._refresh_at_s = None
@@ -268,6 +273,11 @@ class _Socket:
         wait_s = self._backoff.wait_s() if hint_s is None else hint_s
         self._on_reconnect(Reconnect(reason, wait_s))
         await asyncio.sleep(wait_s)
+
+
+def _close_late(opening: asyncio.Future[WebSocketClientConnection]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close(NORMAL.code)
 
 
 async def _parsed(frames: AsyncGenerator[str, None]) -> AsyncGenerator[dict[str, Any], None]:

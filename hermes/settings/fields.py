@@ -6,6 +6,7 @@ to write instead; `hermes.settings.load` puts the flag's name before it.
 
 import importlib.util
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -57,6 +58,16 @@ def http_url(value: str) -> str:
     if not reachable or any(sign.isspace() or not sign.isprintable() for sign in value):
         raise ValueError("must look like http://127.0.0.1:8080: scheme, host, and a port from 1 to 65535 or none")
     return value
+
+
+def token_text(text: str) -> str:
+    """Return a token without white space around it.
+
+    Raises ValueError, without the text, if it contains a character that no JWT has: it could not be sent in a header.
+    """
+    if re.fullmatch(r"[\w.~+/=-]+", text.strip(), re.ASCII) is None:
+        raise ValueError("the token is not a JWT: look for stray characters")
+    return text.strip()
 
 
 # -- parsers: before pydantic's own ----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 Each field is validated by itself. `hermes.settings.load` merges the sources and applies the rules between fields.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote
@@ -15,7 +14,7 @@ from hermes.auth.tokens import TokenSigner
 from hermes.errors import ConfigError
 from hermes.settings import fields
 from hermes.settings.broker import BrokerListen, parse_listen
-from hermes.settings.fields import key_lines, secret_text
+from hermes.settings.fields import key_lines, secret_text, token_text
 from hermes.settings.flags import ENVIRONMENT_PREFIX, Flag, Group
 from hermes.settings.folders import broker_folder
 from hermes.settings.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, MqttOptions
@@ -154,9 +153,10 @@ class ClientSettings(SourcedSettings):
         if self.token_file is None and self.token is None:
             return None
         text = secret_text(self.token_file) if self.token_file else self.token.get_secret_value() if self.token else ""
-        if re.fullmatch(r"[\w.~+/=-]+", text.strip(), re.ASCII) is None:
-            raise ConfigError(["the token of --token-file or HERMES_TOKEN is not a JWT: look for stray characters"])
-        return text.strip()
+        try:
+            return token_text(text)
+        except ValueError as error:
+            raise ConfigError([f"--token-file or HERMES_TOKEN: {error}"]) from None
 
     @property
     def api_key(self) -> str | None:

@@ -312,6 +312,52 @@ async def test_the_end_of_listening_closes_the_socket(hermes: Hermes) -> None:
     assert value_of(hermes, "hermes_sockets_closed_total", code="1000") == 2
 
 
+class Slow(WebSocketHandler):
+    """Opens the socket when it is told to."""
+
+    def initialize(self, opened: list[str], may_open: asyncio.Event, closed: list[int | None]) -> None:
+        """Store the event to wait for, and the list of close codes."""
+        self._opened = opened
+        self._may_open = may_open
+        self._closed = closed
+
+    async def prepare(self) -> None:
+        """Wait."""
+        self._opened.append(self.request.path)
+        await self._may_open.wait()
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Select the first."""
+        return subprotocols[0]
+
+    def on_close(self) -> None:
+        """Record the close code."""
+        self._closed.append(self.close_code)
+
+
+@pytest.mark.gen_test
+async def test_a_socket_that_opens_after_the_cancellation_is_closed() -> None:
+    """A program that stops to listen while it connects leaves no socket behind."""
+    may_open, closed = asyncio.Event(), list[int | None]()
+    async with serving(Slow, may_open=may_open, closed=closed) as (url, opened):
+        async with listening(HermesClient(url, token="a.b.c"), "all"):
+            await eventually(lambda: opened)
+        may_open.set()
+        await eventually(lambda: closed == [1000])
+
+
+@pytest.mark.gen_test
+async def test_a_token_with_stray_characters_is_an_error_that_does_not_repeat_it() -> None:
+    """White space around it is removed."""
+    with pytest.raises(ValueError, match="not a JWT") as error:
+        await anext(HermesClient(token="a.hush\n.c").listen("all"))
+    assert "hush" not in str(error.value)
+    async with serving(Closing, close=TOKEN_EXPIRED) as (url, opened):
+        with pytest.raises(ConnectionRejected):
+            await anext(HermesClient(url, token=" a.b.c\n").listen("all"))
+    assert opened == ["a.b.c"]
+
+
 def test_listen_needs_a_token_and_a_known_target() -> None:
     """Both are errors of the caller."""
     with pytest.raises(ValueError, match="needs a token"):
