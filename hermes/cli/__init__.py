@@ -1,1 +1,1 @@
-"""The ``hermes`` command, a module for each verb."""
+"""The ``hermes`` command, with a module for each of its commands."""

@@ -1,1 +1,1 @@
-"""Settings: model, sources and rules."""
+"""Settings: models, sources, rules, and the reference page made from them."""

@@ -89,6 +89,8 @@ def _number(value: object) -> object:
 
 
 def _topics(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("write at least one topic template or preset")
     TopicMap(value)  # raises TemplateError, a ValueError
     return value
 
@@ -201,6 +203,6 @@ QosNumber = Annotated[Qos, BeforeValidator(_number)]
 Uvloop = Annotated[bool, AfterValidator(_uvloop)]
 
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
-Topics = Annotated[CommaList, Field(min_length=1), AfterValidator(_topics)]
+Topics = Annotated[CommaList, AfterValidator(_topics)]
 Alpn = Annotated[CommaList, AfterValidator(_alpn)]
 Origins = Annotated[CommaList, AfterValidator(_origins)]

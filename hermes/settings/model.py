@@ -124,7 +124,7 @@ class TopicSettings(SourcedSettings):
     """How MQTT topics are mapped to tenants, devices and series."""
 
     topics: Annotated[fields.Topics, Flag(Group.TOPICS, "TEMPLATE", name="topic", repeatable=True)] = Field(
-        ("hermes",), min_length=1, description="topic template or name of a preset"
+        ("hermes",), description="topic template or name of a preset"
     )
 
 
