@@ -314,7 +314,7 @@ async def test_an_internal_error_at_open_closes_with_1011(
         raise ZeroDivisionError("injected")
 
     with monkeypatch.context() as injected:
-        injected.setattr(hermes.gateway.token_verifier, "principal", fail)
+        injected.setattr(hermes.gateway.token_verifier, "verify", fail)
         assert await (await hermes.open(path, ACME)).closed() == (1011, "internal_error")
     assert [record.exc_info and record.exc_info[0] for record in complaints] == [ZeroDivisionError]
     complaints.clear()
@@ -332,7 +332,7 @@ async def test_an_internal_error_at_a_frame_closes_with_1011(
         raise ZeroDivisionError("injected")
 
     with monkeypatch.context() as injected:
-        injected.setattr(hermes.gateway.token_verifier, "principal", fail)
+        injected.setattr(hermes.gateway.token_verifier, "verify", fail)
         await victim.say({"action": "refresh", "token": ACME})
         assert await victim.closed() == (1011, "internal_error")
     assert [record.exc_info and record.exc_info[0] for record in complaints] == [ZeroDivisionError]
