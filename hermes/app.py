@@ -1,5 +1,6 @@
 """The route table: every URL that Hermes answers, and its handler."""
 
+import functools
 import logging
 from pathlib import Path
 
@@ -44,21 +45,25 @@ def make_app(gateway: GatewayParts) -> Application:
 
 
 def _console(gateway: GatewayParts) -> Application:
-    """Return the console and its files: the only answers that are large enough to be compressed."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(resource_dir("templates")), autoescape=True)
-    static = resource_dir("static")
-    page = ConsolePage(
-        template=environment.get_template("console.html"),
-        languages=Languages.load(static / "console" / "strings"),
-        modules=page_modules(static),
-    )
+    """Return the console and its files: the only responses that are large enough to be compressed."""
     return Application(
         [
-            (r"/static/(.+)", StaticHandler, {"path": str(static)}),
-            (r"/", ConsoleHandler, {"page": page, "gateway": gateway}),
+            (r"/static/(.+)", StaticHandler, {"path": str(resource_dir("static"))}),
+            (r"/", ConsoleHandler, {"page": _console_page(), "gateway": gateway}),
         ],
         compress_response=True,
         log_function=log_access,
+    )
+
+
+@functools.cache  # compiling the template takes 14 ms, most of the start of a gateway without MQTT
+def _console_page() -> ConsolePage:
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(resource_dir("templates")), autoescape=True)
+    static = resource_dir("static")
+    return ConsolePage(
+        template=environment.get_template("console.html"),
+        languages=Languages.load(static / "console" / "strings"),
+        modules=page_modules(static),
     )
 
 
