@@ -1,4 +1,4 @@
-"""The route table: every URL that Hermes answers, and its handler."""
+"""Route table: every URL that Hermes serves, and its handler."""
 
 import functools
 import logging
@@ -22,7 +22,7 @@ access_log = logging.getLogger("hermes.access")
 
 
 def make_app(gateway: GatewayParts) -> Application:
-    """Return the application: every URL that Hermes answers."""
+    """Return the application with every URL that Hermes serves."""
     shared = {"gateway": gateway}
     return Application(
         [
@@ -36,7 +36,7 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/ready", ReadyHandler, shared),
             (r"/metrics", MetricsHandler, shared),
             (r"/status", NodeStatusHandler, shared),
-            # Without --dev there are none: a route that does not exist cannot be left open.
+            # Without --dev the routes do not exist: a missing route cannot be left unprotected by mistake.
             *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
             (r"/static/.+|/", _console(gateway)),
         ],
@@ -45,7 +45,7 @@ def make_app(gateway: GatewayParts) -> Application:
 
 
 def _console(gateway: GatewayParts) -> Application:
-    """Return the console and its files: the only responses that are large enough to be compressed."""
+    """Return the console and its files, the only responses worth compressing."""
     return Application(
         [
             (r"/static/(.+)", StaticHandler, {"path": str(resource_dir("static"))}),
@@ -68,17 +68,23 @@ def _console_page() -> ConsolePage:
 
 
 def resource_dir(name: str) -> Path:
-    """``templates`` or ``static``: inside the installed package, or in the checkout where it is installed editable."""
+    """Return the folder ``templates`` or ``static``.
+
+    It is in the installed package, or beside the package in a checkout that is installed in editable mode.
+    """
     package = Path(hermes.__file__).parent
     inside = package / name
     return inside if inside.is_dir() else package.parent / name
 
 
 def log_access(handler: RequestHandler) -> None:
-    """One line a request, at info from 400 on; the query's token masked."""
+    """Log one line per request, at info from status 400 on.
+
+    The token in the query is masked.
+    """
     status = handler.get_status()
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.ERROR
-    if status == 503:  # what /ready answers to every probe, no fault of the request
+    if status == 503:  # the response of /ready to every probe while it is not ready: not an error of the request
         level = logging.DEBUG
     if not access_log.isEnabledFor(level):
         return

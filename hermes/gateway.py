@@ -1,4 +1,4 @@
-"""One Hermes, composed once: everything that a running gateway consists of, and the order in which it starts and stops.
+"""Compose all parts of a gateway, and start and stop them in order.
 
 `Gateway` is also the entry for programs that embed Hermes::
 
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NotifyResult:
-    """The outcome of one notification: its id, and the number of open sockets that took it."""
+    """Id of one notification, and the number of open sockets that took it."""
 
     id: str
     sockets: int
@@ -62,10 +62,11 @@ class NotifyResult:
 
 
 class Gateway:
-    """A gateway built from validated settings. Use it as an async context manager, or call `start` and `stop`.
+    """A gateway built from validated settings.
 
-    ``url`` is the address to open in a browser, once it listens. The attributes are the parts that handlers and the
-    feed share; a program that embeds Hermes needs `notify`, `application` and ``url`` only.
+    Use it as an asynchronous context manager, or call `start` and `stop`. ``url`` is the address to open in a
+    browser, once it listens. The attributes are the parts that handlers and the feed share; a program that embeds
+    Hermes needs `notify`, `application` and ``url`` only.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -110,11 +111,11 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        """The address to open in a browser, ``http://127.0.0.1:8080``; empty until it listens."""
+        """Address for a browser, ``http://127.0.0.1:8080``; empty until it listens."""
         return self._server.url
 
     def application(self) -> Application:
-        """Return a Tornado application with every URL of Hermes, to mount into another server.
+        """Return a Tornado application with every URL, to mount into another server.
 
         The program that mounts it calls ``start(listen=False)`` first and `stop` at its end.
         """
@@ -131,7 +132,7 @@ class Gateway:
         id: str | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> NotifyResult:
-        """Send a notification to a user, or a broadcast to a tenant, as ``POST /notify`` does.
+        """Send a notification to a user or a broadcast to a tenant, as ``POST /notify``.
 
         Give exactly one of ``user_id`` and ``tenant_id``. Returns when the frame was written to the open sockets or
         queued for them; a slow socket is not waited for. Raises `RequestError` that names each faulty field.
@@ -156,9 +157,14 @@ class Gateway:
     # -- start and stop -----------------------------------------------------------------------------------------
 
     async def start(self, *, listen: bool = True) -> None:
-        """Listen, start or find the broker, and serve. Raises `HermesError` that says what to change."""
+        """Listen, start the embedded broker if it is configured, and serve.
+
+        Raises `HermesError` with what to change.
+        """
         if listen:
-            self._server.listen(self.settings.host, self.settings.port)  # first: a port that is taken ends it at once
+            self._server.listen(
+                self.settings.host, self.settings.port
+            )  # first: an address in use ends it at once
         try:
             mqtt_url = await self._find_broker()
             self._sweep.start()
@@ -172,7 +178,7 @@ class Gateway:
             raise
 
     async def stop(self) -> None:
-        """Drain the sockets with 1001, then end what was started, in reverse order. May be repeated."""
+        """Close the sockets with 1001, then stop all parts. May be repeated."""
         if self.simulator is not None:
             await self.simulator.stop()
         self._faults.stop()
@@ -185,7 +191,10 @@ class Gateway:
             await self.broker.stop()
 
     async def _find_broker(self) -> MqttUrl | None:
-        """Return the broker's address, after starting the embedded one if it is configured; None without MQTT."""
+        """Return the broker's address; None without MQTT.
+
+        The embedded broker is started if it is configured.
+        """
         url = self.settings.broker_url
         if url == "off":
             return None
@@ -224,7 +233,10 @@ class Gateway:
         return {"token": partial(mint_token, self.settings.token_signer), "drill": self._faults.inject}
 
     def console_facts(self) -> Mapping[str, Any] | None:
-        """Return the tokens, key and devices that ``--dev`` fills into the console; None without ``--dev``."""
+        """Return the tokens, the key and the devices that the console shows.
+
+        None without ``--dev``.
+        """
         if not self.settings.dev:
             return None
         return console_facts(self.settings.token_signer, api_keys=self.settings.api_keys, devices=self.device_ids)

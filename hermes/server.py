@@ -48,12 +48,15 @@ class Server:
         self._http: HTTPServer | None = None
 
     def listen(self, host: str, port: int) -> None:
-        """Bind the address; nothing is accepted before `start`. Raises `HermesError` that says what to change."""
+        """Bind the address; no connection is accepted before `start`.
+
+        Raises `HermesError` with what to change.
+        """
         self._listening = listen(host, port)
         self.url = url_of(self._listening[0])
 
     def start(self, application: Application) -> None:
-        """Accept connections and hand their requests to the application."""
+        """Accept connections and pass their requests to the application."""
         http = self._http = HTTPServer(
             application,
             max_body_size=BODY_MAX_BYTES,
@@ -64,22 +67,22 @@ class Server:
         def handle(connection: socket.socket, address: Any) -> None:
             http.handle_stream(IOStream(connection), address)
 
-        self._listener = Listener(listening=self._listening, take=handle, metrics=self._metrics)
+        self._listener = Listener(listening=self._listening, handle=handle, metrics=self._metrics)
         self._listener.start()
         logger.info("listening on %s", self.url)
 
     async def stop(self) -> None:
-        """Accept no more, drain the sockets and close everything. May be repeated."""
+        """Stop accepting, drain the sockets and close everything. May be repeated."""
         if self._listener is not None:
             self._listener.stop()
-        await self._drain()  # also of an application that another server serves
+        await self._drain()  # also if another server serves the application
         if self._http is not None:
             await self._http.close_all_connections()
         for listening in self._listening:
             listening.close()
 
     async def _drain(self) -> None:
-        self._socket_limit.stopping = True  # a connection that was accepted earlier may still ask for a socket
+        self._socket_limit.stopping = True  # a connection that was accepted earlier may still open a socket
         self._hub.flush()
         sessions = tuple(self._hub.sessions)
         for session in sessions:
@@ -89,7 +92,7 @@ class Server:
         while self._hub.sessions and loop.time() < deadline_s:
             await asyncio.sleep(DRAIN_POLL_S)
         if self._hub.sessions:
-            logger.warning("%d sockets did not close in time", len(self._hub.sessions))
+            logger.warning("%d sockets did not close within %g s", len(self._hub.sessions), self._drain_timeout_s)
 
 
 async def wait_for_stop_signal() -> None:
@@ -106,34 +109,40 @@ async def wait_for_stop_signal() -> None:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Return the listening sockets. Raises `HermesError` that names the address and says what to change."""
+    """Return the listening sockets.
+
+    Raises `HermesError` with the address and what to change.
+    """
     try:
         return bind_sockets(port, address=host, backlog=LISTEN_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise HermesError(
-                f"port {port} on {host} is taken by another program; stop that one, "
-                f"or choose another port: --port {port + 1 if port < 65_535 else 8080} (0 picks a free one)"
+                f"port {port} on {host} is in use by another program; stop that program, "
+                f"or choose another port: --port {port + 1 if port < 65_535 else 8080} (0 selects a free port)"
             ) from None
         if error.errno == errno.EACCES:
-            raise HermesError(f"port {port} may only be opened by root; choose one from 1024 up: --port 8080") from None
+            raise HermesError(f"only root may listen on port {port}; choose a port from 1024 up: --port 8080") from None
         raise HermesError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
 def url_of(listening: socket.socket) -> str:
-    """Return the address of a listening socket as a browser understands it."""
+    """Return the address of a listening socket as a URL for a browser."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def raise_file_limit() -> None:
-    """Raise the soft limit of open files to the hard one. For ``hermes serve``: it changes the whole process."""
+    """Raise the soft limit of open files to the hard one.
+
+    For ``hermes serve`` only: it changes the whole process.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def sockets_by_file_limit() -> int:
-    """Return how many sockets the process's limit of open files allows."""
+    """Return how many sockets the limit of open files of this process allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, soft - FILES_RESERVED)

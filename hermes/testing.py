@@ -1,4 +1,4 @@
-"""Test helpers for programs that use Hermes: a real gateway, clients of it, and two fakes.
+"""Test helpers for programs that use Hermes: a real gateway, clients, two fakes.
 
 `run_gateway` and `connect` are for asynchronous tests::
 
@@ -33,7 +33,10 @@ TIMEOUT_S = 60.0  # reached only when a test fails: no verdict depends on the ma
 
 
 def gateway_settings(**given: object) -> Settings:
-    """Return settings of a gateway on a free port, without MQTT and with `TEST_SECRET`, changed by ``given``."""
+    """Return settings for a test: a free port, no MQTT, `TEST_SECRET`.
+
+    ``given`` overrides them.
+    """
     return load_settings({"jwt_secret": TEST_SECRET, "port": "0", "mqtt_url": "off"} | given)
 
 
@@ -45,14 +48,20 @@ def sign_test_token(
     algorithm: str = "HS256",
     **claims: object,
 ) -> str:
-    """Return a token with these claims, signed with `TEST_SECRET`; a claim of None is left out."""
+    """Return a token with these claims, signed with `TEST_SECRET`.
+
+    A claim of None is omitted.
+    """
     given = {"user_id": user_id, "username": username} | claims
     return jwt.encode({name: value for name, value in given.items() if value is not None}, secret, algorithm)
 
 
 @contextlib.asynccontextmanager
 async def run_gateway(**given: object) -> AsyncIterator[Gateway]:
-    """Run a gateway on the current event loop; ``given`` are settings, as for `gateway_settings`."""
+    """Run a gateway on the current event loop.
+
+    ``given`` are settings, as for `gateway_settings`.
+    """
     async with Gateway(gateway_settings(**({"drain_timeout_s": "1"} | given))) as gateway:
         yield gateway
 
@@ -85,7 +94,7 @@ class ClientSocket:
         return value
 
     async def expect_silence(self) -> None:
-        """Assert that no frame arrives before the answer to a ping."""
+        """Assert that no frame arrives before the reply to a ping."""
         await self.send({"action": "ping", "silence": True})
         assert await self.receive() == {"action": "pong", "silence": True}
 
@@ -96,7 +105,7 @@ class ClientSocket:
         return self.connection.close_code, self.connection.close_reason
 
     async def close(self) -> None:
-        """Close, and wait until the server has answered."""
+        """Close, and wait until the server has closed too."""
         self.connection.close(1000, "done")
         while await self.receive_text() is not None:
             pass
@@ -105,9 +114,9 @@ class ClientSocket:
 async def connect(
     gateway: Gateway, path: str, *, token: str | None = None, headers: dict[str, str] | None = None, **options: Any
 ) -> ClientSocket:
-    """Open a socket at a path such as ``/ws/tenant/acme``; the token goes into the query.
+    """Open a socket at a path such as ``/ws/tenant/acme``.
 
-    ``options`` are those of `tornado.websocket.websocket_connect`.
+    The token is sent in the query. ``options`` are those of `tornado.websocket.websocket_connect`.
     """
     if token is not None:
         path += f"{'&' if '?' in path else '?'}token={token}"
@@ -133,7 +142,10 @@ class RunningGateway:
 
 @pytest.fixture(scope="session")
 def hermes_gateway() -> Iterator[RunningGateway]:
-    """Run a real gateway without MQTT for all tests; ``/notify`` needs no key from this machine."""
+    """Run a real gateway without MQTT for all tests.
+
+    ``/notify`` needs no key from this machine.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="hermes-gateway")
     thread.start()
@@ -150,7 +162,7 @@ def hermes_gateway() -> Iterator[RunningGateway]:
 
 @dataclass
 class FakeTransport:
-    """A `hermes.delivery.session.Transport` that accepts everything until it is made to block or to fail."""
+    """A `Transport` that accepts all bytes, unless it is set to block or to fail."""
 
     compressed: bool = False
     blocked: bool = False
@@ -162,7 +174,10 @@ class FakeTransport:
     aborted: bool = False
 
     def write(self, data: bytes) -> bool:
-        """Record the bytes. Returns False if it is blocked; raises ConnectionResetError if it is broken."""
+        """Record the bytes; return False if ``blocked`` is set.
+
+        Raises ConnectionResetError if ``broken`` is set.
+        """
         assert self.closed is None, "nothing may follow a close frame"
         if self.broken:
             raise ConnectionResetError

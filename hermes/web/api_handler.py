@@ -1,4 +1,4 @@
-"""Floor 3: what all doors that speak JSON have in common: who may call, which bodies are read, how a fault is said."""
+"""Common behaviour of the JSON endpoints: method, key, content type, errors."""
 
 from typing import Any
 
@@ -16,14 +16,15 @@ _FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; 
 
 
 class ApiHandler(RequestHandler):
-    """Takes one method and answers JSON, faults too. A door for GET says so by ``method``, and leaves `other_method`
-    to POST.
+    """Accept one method and respond with JSON, also to errors.
+
+    A subclass for GET sets ``method``, and `other_method` as its ``post``.
     """
 
     method = "POST"
 
     def check_method(self) -> None:
-        """Raise `RequestError` 405 for any other."""
+        """Raise `RequestError` 405 for any other method."""
         if self.request.method != self.method:
             raise self._wrong_method()
 
@@ -31,47 +32,50 @@ class ApiHandler(RequestHandler):
         return RequestError(405, "method_not_allowed", f"use {self.method}")
 
     async def other_method(self) -> None:
-        """Answer 405."""
+        """Respond with 405."""
         self.write_fault(self._wrong_method())
 
     head = put = delete = patch = options = other_method
 
-    def write_json(self, status: int, answer: dict[str, Any]) -> None:
-        """Finish with this JSON."""
+    def write_json(self, status: int, body: dict[str, Any]) -> None:
+        """Finish the response with this JSON."""
         self.set_status(status)
         self.set_header("Content-Type", JSON)
-        self.finish(orjson.dumps(answer))
+        self.finish(orjson.dumps(body))
 
-    def write_fault(self, fault: RequestError) -> None:
-        """Finish with a fault."""
-        self.count_fault(fault)
-        if fault.status == 405:
+    def write_fault(self, error: RequestError) -> None:
+        """Finish the response with this error."""
+        self.count_error(error)
+        if error.status == 405:
             self.set_header("Allow", self.method)
-        if fault.status == 401:
+        if error.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
-        self.write_json(fault.status, fault_answer(fault))
+        self.write_json(error.status, error_body(error))
 
-    def count_fault(self, fault: RequestError) -> None:
-        """For doors that count their answers."""
+    def count_error(self, error: RequestError) -> None:
+        """Count the response; for subclasses that have a metric."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """What nobody foresaw, in the same form."""
+        """Finish the response with an unexpected error, in the form of every other."""
         if status_code == 405:  # a method that Tornado does not know
             self.write_fault(self._wrong_method())
         else:
-            self.write_fault(RequestError(status_code, "internal_error", "Hermes failed; its log says why"))
+            self.write_fault(RequestError(status_code, "internal_error", "Hermes failed; its log has the traceback"))
 
 
-def fault_answer(fault: RequestError) -> dict[str, Any]:
-    """The JSON form of a fault."""
-    error: dict[str, Any] = {"code": fault.code, "message": fault.message}
-    if fault.fields:
-        error["fields"] = fault.fields
-    return {"status": "error", "sent": False, "error": error}
+def error_body(error: RequestError) -> dict[str, Any]:
+    """Return the JSON form of an error."""
+    fields: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.fields:
+        fields["fields"] = error.fields
+    return {"status": "error", "sent": False, "error": fields}
 
 
-def check_type(request: HTTPServerRequest) -> None:
-    """``application/json``; a charset parameter may follow, UTF-8 is the only one there is (RFC 8259 §8.1)."""
+def check_content_type(request: HTTPServerRequest) -> None:
+    """Raise `RequestError` 415 unless the body is JSON without a content encoding.
+
+    A charset parameter must be UTF-8, the only charset of JSON (RFC 8259 §8.1).
+    """
     given = request.headers.get("Content-Type", "")
     if given == JSON and "Content-Encoding" not in request.headers:
         return
@@ -84,28 +88,32 @@ def check_type(request: HTTPServerRequest) -> None:
 
 
 def authorize(request: HTTPServerRequest, keys: ApiKeys) -> None:
-    """A right key; or, where none is configured, a caller on this machine that no web page and no proxy stands for.
+    """Raise `RequestError` 401 unless the request has a valid key.
 
-    Raises `RequestError` 401.
+    If no key is configured, a client on this machine is accepted, unless the request is from a web page of another
+    origin or from a proxy.
     """
     if keys:
         offered = request.headers.get("X-API-Key") or credentials.bearer(request)
         if offered is None or not keys.accepts(offered):
             raise RequestError(401, "unauthorized", "send a valid key in X-API-Key or Authorization: Bearer")
-    elif (reason := _why_not_local(request)) is not None:
+    elif (reason := _reason_to_reject(request)) is not None:
         raise RequestError(401, "unauthorized", f"{reason}; configure --api-key-file and send a key")
 
 
-def _why_not_local(request: HTTPServerRequest) -> str | None:
-    """Why a call without keys is refused. A loopback ``Host`` keeps out DNS rebinding, the origin other pages."""
+def _reason_to_reject(request: HTTPServerRequest) -> str | None:
+    """Return why a request is rejected if no key is configured; None if it is not.
+
+    A loopback ``Host`` protects against DNS rebinding, the origin against other pages.
+    """
     if not is_loopback(request.remote_ip):
-        return "without keys only callers on this machine are let in"
+        return "without keys, only clients on this machine are accepted"
     if not is_loopback(request.host_name):
-        return "without keys the Host header must be a loopback address"
+        return "without keys, the Host header must be a loopback address"
     forwarding = [name for name in request.headers if name.startswith("X-Forwarded-") or name in _FORWARDING]
     if forwarding:
-        return f"without keys a proxy's requests are refused ({forwarding[0]})"
+        return f"without keys, requests from a proxy are rejected ({forwarding[0]})"
     origin = request.headers.get("Origin")
     if origin is not None and origin.partition("://")[2].lower() != request.host.lower():
-        return "without keys other origins' pages are refused"
+        return "without keys, requests from pages of other origins are rejected"
     return None

@@ -1,4 +1,4 @@
-"""Floor 3: where a request's token and key stand."""
+"""Find the token or the key of a request."""
 
 from tornado.httputil import HTTPServerRequest
 
@@ -8,21 +8,25 @@ SUBPROTOCOL = "hermes.v1"
 
 
 def offered_subprotocols(request: HTTPServerRequest) -> list[str]:
-    """The entries of ``Sec-WebSocket-Protocol``, in order."""
+    """Return the entries of ``Sec-WebSocket-Protocol``, in order."""
     header = request.headers.get("Sec-WebSocket-Protocol", "")
     return [entry.strip() for entry in header.split(",") if entry.strip()]
 
 
 def bearer(request: HTTPServerRequest) -> str | None:
-    """The credential of ``Authorization: Bearer …`` (RFC 6750 §2.1); other schemes are not ours to read."""
+    """Return the credential of ``Authorization: Bearer …`` (RFC 6750 §2.1).
+
+    Any other scheme is ignored.
+    """
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
     return credential.strip() or None if scheme.lower() == "bearer" else None
 
 
 def token(request: HTTPServerRequest) -> str:
-    """The one token of a WebSocket request: ``?token=``, bearer, or the subprotocol beside ``hermes.v1``.
+    """Return the one token of a WebSocket request.
 
-    Raises `SocketRejected` with ``token_missing`` where there is none, ``token_invalid`` where there are several.
+    It is in ``?token=``, in the bearer header, or in the subprotocol beside ``hermes.v1``. Raises `SocketRejected`
+    with ``token_missing`` if there is none, with ``token_invalid`` if there are several.
     """
     tokens = [value.decode("utf-8", "replace") for value in request.query_arguments.get("token", ())]
     if (authorization := bearer(request)) is not None:

@@ -1,33 +1,36 @@
-"""Floor 3: ``POST /dev/token`` and ``POST /dev/drill``. Only a Hermes with ``--dev`` has these routes.
+"""``POST /dev/token`` and ``POST /dev/drill``, which exist only with ``--dev``.
 
-The key is what keeps strangers out, as on ``/notify``: ``--dev`` always has one. A page of another origin, also one
-whose name resolves to this machine (DNS rebinding), does not know it; a browser lets it send neither the key's header
-nor JSON without asking first.
+Both need the API key, as ``/notify`` does; with ``--dev`` there always is one. A page of another origin, also one with
+a host name that resolves to this machine (DNS rebinding), does not have the key; a browser sends neither the key's
+header nor JSON to another origin without a preflight request.
 """
 
 import orjson
 
 from hermes.errors import RequestError
-from hermes.web.api_handler import ApiHandler, authorize, check_type
+from hermes.web.api_handler import ApiHandler, authorize, check_content_type
 from hermes.web.gateway_parts import DevAction, GatewayParts
 
 
 class DevHandler(ApiHandler):
-    """Hands the parsed body to ``act``, whose answer it is; ``act`` raises `RequestError`."""
+    """Call ``action`` with the parsed body and respond with its result.
+
+    ``action`` may raise `RequestError`.
+    """
 
     def initialize(self, gateway: GatewayParts, action: DevAction) -> None:
-        """Take what it guards."""
+        """Store the keys and the action."""
         self._keys = gateway.api_keys
         self._action = action
 
     def post(self) -> None:
-        """Answer."""
+        """Respond with the action's result."""
         try:
             authorize(self.request, self._keys)
-            check_type(self.request)
+            check_content_type(self.request)
             self.write_json(200, self._action(_parsed(self.request.body)))
-        except RequestError as fault:
-            self.write_fault(fault)
+        except RequestError as error:
+            self.write_fault(error)
 
     get = ApiHandler.other_method
 

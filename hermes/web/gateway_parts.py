@@ -1,4 +1,7 @@
-"""The parts of a gateway that the handlers use, as a Protocol: ``web/`` stands below `hermes.gateway`."""
+"""Protocol of the parts of a gateway that the handlers use.
+
+It is defined here because ``web/`` is a layer below `hermes.gateway`.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -17,7 +20,7 @@ DevAction = Callable[[object], dict[str, Any]]
 
 
 class GatewayParts(Protocol):
-    """What every handler gets as ``gateway``."""
+    """Parts of a gateway, passed to every handler as ``gateway``."""
 
     settings: Settings
     metrics: Metrics
@@ -32,7 +35,10 @@ class GatewayParts(Protocol):
     started_ms: int
 
     def console_facts(self) -> Mapping[str, Any] | None:
-        """Return the tokens, key and devices that ``--dev`` fills into the console; None without ``--dev``."""
+        """Return the tokens, the key and the devices that the console shows.
+
+        None without ``--dev``.
+        """
 
     @property
     def dev_actions(self) -> Mapping[str, DevAction]:

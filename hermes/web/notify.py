@@ -18,7 +18,7 @@ from hermes.delivery.hub import Receipt
 from hermes.delivery.messages import parse_notification
 from hermes.errors import RequestError
 from hermes.web import raw_json
-from hermes.web.api_handler import JSON, ApiHandler, authorize, check_type, fault_answer
+from hermes.web.api_handler import JSON, ApiHandler, authorize, check_content_type, error_body
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.request_body import BoundedBody
 
@@ -70,7 +70,7 @@ class NotifyHandler(ApiHandler):
     def _check_headers(self) -> None:
         self.check_method()
         authorize(self.request, self._gateway.api_keys)
-        check_type(self.request)
+        check_content_type(self.request)
 
     async def post(self) -> None:
         """Answer: 200 with what was sent, or the first fault."""
@@ -109,7 +109,7 @@ class NotifyHandler(ApiHandler):
         except RequestError as fault:
             return fault
 
-    def count_fault(self, fault: RequestError) -> None:
+    def count_error(self, fault: RequestError) -> None:
         """By its status."""
         self._gateway.metrics.notify_requests.labels(str(fault.status)).inc()
 
@@ -149,7 +149,7 @@ _Accepted = tuple[str, Receipt]
 
 def _answer_to(outcome: _Accepted | RequestError) -> dict[str, Any]:
     if isinstance(outcome, RequestError):
-        return fault_answer(outcome)
+        return error_body(outcome)
     notice_id, receipt = outcome
     return {"status": "success", "sent": receipt.sockets > 0, "id": notice_id}
 

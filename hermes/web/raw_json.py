@@ -1,8 +1,8 @@
-"""Floor 2: the text of a JSON value's parts, so that ``data`` travels as it was written.
+"""Split the text of a JSON value, so that ``data`` is passed on unchanged.
 
-Parsing and printing again would turn ``1.0e2`` into ``100.0`` and lose digits of large numbers. Both functions
-are for text that a strict parser has accepted already (RFC 8259); on anything else their answer is undefined.
-They count brackets instead of recursing, so depth costs nothing.
+Parsing and printing again would change ``1.0e2`` to ``100.0`` and lose digits of large numbers. Both functions need
+text that a strict parser has accepted (RFC 8259); their result for any other text is undefined. They count brackets
+instead of recursing, so that the depth costs nothing.
 """
 
 import json
@@ -15,7 +15,10 @@ _SPACE = " \t\n\r"
 
 
 def members(text: str) -> dict[str, str]:
-    """An object's members, name to the text of its value; of a repeated name the last, as parsers have it."""
+    """Return the text of each of an object's values by name.
+
+    Of a repeated name, the last counts, as in parsers.
+    """
     found: dict[str, str] = {}
     for part in elements(text):
         member = _MEMBER.match(part)
@@ -25,7 +28,7 @@ def members(text: str) -> dict[str, str]:
 
 
 def elements(text: str) -> list[str]:
-    """The texts of an array's elements, or of an object's members with their names."""
+    """Return the texts of an array's elements, or of an object's named members."""
     parts: list[str] = []
     depth = start = 0
     for token in _TOKEN.finditer(text):

@@ -1,8 +1,13 @@
-"""Floor 3: a request body in bounded memory: what is too much is read and thrown away, so that an answer arrives."""
+"""Collect a request body in bounded memory."""
 
 
 class BoundedBody:
-    """Collects a body's chunks up to a bound; past it, forgets them all and only remembers that."""
+    """Collect the chunks of a body up to a limit; discard all if it is longer.
+
+    The rest is still read: a client that is still sending gets a response, not a connection reset.
+    """
+
+    __slots__ = ("_chunks", "_max_bytes", "_size", "too_large")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -11,7 +16,7 @@ class BoundedBody:
         self.too_large = False
 
     def add(self, chunk: bytes) -> None:
-        """One more chunk, in order."""
+        """Add the next chunk."""
         self._size += len(chunk)
         if self._size > self._max_bytes:
             self.too_large = True
@@ -21,10 +26,10 @@ class BoundedBody:
             self._chunks.append(chunk)
 
     def discard(self) -> None:
-        """Keep nothing from now on; the request is refused already."""
+        """Discard every chunk, past and future: the request is already rejected."""
         self.too_large = True
         self._chunks.clear()
 
     def content(self) -> bytes:
-        """The whole body; empty where it was too large."""
+        """Return the whole body; empty if it was too large."""
         return b"".join(self._chunks)

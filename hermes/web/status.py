@@ -1,4 +1,4 @@
-"""Handlers for probes and monitors: ``/health``, ``/ready``, ``/metrics`` and ``/status``."""
+"""Handlers for probes and monitors: /health, /ready, /metrics and /status."""
 
 import os
 import resource
@@ -19,23 +19,26 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class HealthHandler(RequestHandler):
-    """``GET /health``: 200 while the loop turns."""
+    """``GET /health``: 200 while the event loop runs."""
 
     def get(self) -> None:
-        """Answer."""
+        """Respond with a constant body."""
         self.set_header("Content-Type", "application/json")
         self.finish(b'{"status":"ok"}')
 
 
 class ReadyHandler(RequestHandler):
-    """``GET /ready``: 200 when devices' data can arrive, or MQTT is off; else 503 with what is missing."""
+    """``GET /ready``: 200 if device data can arrive or MQTT is off; otherwise 503.
+
+    The body names what is missing.
+    """
 
     def initialize(self, gateway: GatewayParts) -> None:
-        """Take the link's state."""
+        """Store the state of the MQTT link."""
         self._link = gateway.link
 
     def get(self) -> None:
-        """Answer ``{"ready":bool,"mqtt":state,"since":Unix ms,"missing":[words]}``."""
+        """Respond with ``{"ready":bool,"mqtt":state,"since":Unix ms,"missing":[texts]}``."""
         link = self._link
         self.set_status(200 if link.ready else 503)
         self.set_header("Content-Type", "application/json")
@@ -46,33 +49,36 @@ class ReadyHandler(RequestHandler):
 
 
 class MetricsHandler(RequestHandler):
-    """``GET /metrics``: Prometheus' text format."""
+    """``GET /metrics``: the text format of Prometheus."""
 
     def initialize(self, gateway: GatewayParts) -> None:
-        """Take the counters."""
+        """Store the metrics."""
         self._metrics = gateway.metrics
 
     def get(self) -> None:
-        """Answer."""
+        """Respond with every metric."""
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self._metrics.exposition())
 
 
 class NodeStatusHandler(ApiHandler):
-    """Answers whoever has a key of ``/notify``. Counts are since the start; readers ignore keys they do not know."""
+    """``GET /status``: the figures of the node, for clients with an API key.
+
+    Counts are since the start. Clients must ignore keys that they do not know.
+    """
 
     method = "GET"
 
     def initialize(self, gateway: GatewayParts) -> None:
-        """Take the shared objects."""
+        """Store the gateway's parts."""
         self._gateway = gateway
 
     def get(self) -> None:
-        """Answer."""
+        """Respond with the figures."""
         try:
             authorize(self.request, self._gateway.api_keys)
-        except RequestError as fault:
-            return self.write_fault(fault)
+        except RequestError as error:
+            return self.write_fault(error)
         self.set_header("Cache-Control", "no-store")
         return self.write_json(200, figures(self._gateway))
 
@@ -80,7 +86,7 @@ class NodeStatusHandler(ApiHandler):
 
 
 def figures(gateway: GatewayParts) -> dict[str, Any]:
-    """The answer: times in Unix ms, durations in seconds, sizes in bytes."""
+    """Return the figures: times in Unix ms, durations in seconds, sizes in bytes."""
     metrics = gateway.metrics
     return {
         "version": __version__,

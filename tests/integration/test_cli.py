@@ -273,7 +273,7 @@ def test_a_taken_port_is_reported_with_another_to_use(running: Program) -> None:
     """Exit code 1, without a traceback."""
     port = running.url.rpartition(":")[2]
     with hermes("serve", "--port", port, "--mqtt-url", "off", HERMES_JWT_SECRET=SECRET) as second:
-        second.wait_for(f"port {port} on 127.0.0.1 is taken")
+        second.wait_for(f"port {port} on 127.0.0.1 is in use")
         assert second.process.wait(60) == 1
         assert f"--port {int(port) + 1}" in "".join(second.errors)
         assert "Traceback" not in "".join(second.errors)
@@ -314,7 +314,7 @@ def test_check_reports_every_problem(
     code, shown, _ = run(*words, capsys=capsys)
     assert code == 1
     assert "chmod 600" in shown
-    assert f"port {port} on 127.0.0.1 is taken" in shown
+    assert f"port {port} on 127.0.0.1 is in use" in shown
     assert "FAIL    broker" in shown
     assert shown.endswith("\n3 problems\n")
 

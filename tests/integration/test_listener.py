@@ -53,7 +53,7 @@ class Door:
         self.metrics = Metrics()
         self.taken: list[socket.socket] = []
         self.peers: list[Any] = []
-        self.acceptor = Listener(listening=[self.listening], take=self._take, metrics=self.metrics)
+        self.acceptor = Listener(listening=[self.listening], handle=self._take, metrics=self.metrics)
 
     def _take(self, connection: socket.socket, address: Any) -> None:
         self.taken.append(connection)

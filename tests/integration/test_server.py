@@ -215,7 +215,7 @@ def test_what_cannot_be_listened_on_is_said(monkeypatch: pytest.MonkeyPatch) -> 
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("hermes.server.bind_sockets", refuse)
-    with pytest.raises(HermesError, match="may only be opened by root"):
+    with pytest.raises(HermesError, match="only root may listen on port 80"):
         listen("127.0.0.1", 80)
 
 

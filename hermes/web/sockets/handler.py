@@ -1,15 +1,15 @@
-"""Floor 3: what the four WebSocket routes have in common. A handler reads the request, asks who it is, and gives the
-hub a session.
+"""Common behaviour of the four WebSocket routes.
 
-Everything up to the session happens without an await: Tornado runs `on_close` before `open` for a client that
-leaves during one, and never again.
+The handler verifies the token, subscribes a session to the channels of its route and handles the client's actions.
+There is no await before the session is subscribed: if the client left during one, Tornado would call `on_close`
+before `open`, and never again.
 """
 
-import asyncio
 import logging
 import zlib
 from collections import deque
 from collections.abc import Iterable
+from time import monotonic
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from hermes.auth.principal import Principal
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.client_actions import Ack, Action, Ping, Refresh, parse_action
-from hermes.delivery.frames import reply
+from hermes.delivery.frames import reply as reply_frame
 from hermes.delivery.last_values import LastValue
 from hermes.delivery.messages import LinkStatus
 from hermes.delivery.reconnect_delay import retry_ms
@@ -48,75 +48,84 @@ from hermes.web.sockets.transport import WebSocketTransport
 logger = logging.getLogger(__name__)
 
 MESSAGE_MAX_BYTES = 65_536
-DISCARD_MAX_BYTES = 1_048_576  # read and thrown away, so that the 1009 arrives; beyond it Tornado cuts
-ERRORS_MAX = 20  # the twentieth in ten seconds closes
+DISCARD_MAX_BYTES = 1_048_576  # read and discarded, so that the 1009 arrives; past it Tornado ends the connection
+ERRORS_MAX = 20  # the twentieth error within the window closes the socket
 ERRORS_WINDOW_S = 10.0
 
 
 class SocketHandler(WebSocketHandler):
-    """What the four routes have in common; each says which channels its principal may hear."""
+    """Common behaviour of the four routes; each defines its own channels."""
 
-    # Slots, because more entries in the handler's dict than Tornado makes cost every socket 1.5 KiB.
+    # Slots, because any entry of ours in the handler's dict, beside those of Tornado, costs every socket 1.5 KiB.
     __slots__ = ("_counted", "_errors", "_session", "gateway")
 
     route = ""
     carries_telemetry = True
 
     def initialize(self, gateway: GatewayParts) -> None:
-        """Take the shared objects."""
+        """Store the gateway's parts."""
         self.gateway = gateway
         self._session: Session | None = None
         self._counted = False
-        self._errors: deque[float] | None = None  # made at the first: most clients never err
+        self._errors: deque[float] | None = None  # created at the first error: most clients make none
 
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
-        """The channels of this route for this principal; raises `SocketRejected` where it may not be open to them."""
+        """Return the channels of this route for a principal.
+
+        Raises `SocketRejected` if the principal may not use the route.
+        """
         raise NotImplementedError
 
     # -- the handshake ------------------------------------------------------------------------------------------
 
     @property
     def max_message_size(self) -> int:
-        """Bytes that are read before the connection is cut; what is acceptable is checked in `on_message`."""
+        """Size in bytes at which Tornado ends the connection.
+
+        `on_message` checks the smaller limit of Hermes.
+        """
         return DISCARD_MAX_BYTES
 
     def prepare(self) -> None:
-        """An origin that is no URL is nobody's; Tornado would answer 500."""
+        """Reject an Origin that is not a URL with 403; Tornado would respond with 500."""
         origin = self.request.headers.get("Origin")
         try:
             if origin is not None:
                 urlsplit(origin)
         except ValueError:
-            raise HTTPError(403, "the Origin header is no URL") from None
+            raise HTTPError(403, "the Origin header is not a URL") from None
 
     def check_origin(self, origin: str) -> bool:
-        """The page's own origin, and those that ``--origin`` names."""
+        """Accept the origin of this server and those of ``--origin``."""
         origins = self.gateway.origins
         own = origin.lower().partition("://")[2] == self.request.headers.get("Host", "").lower()
         return own or "*" in origins or origin.lower() in origins
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
-        """``hermes.v1`` wherever it is offered, also before a refusal: a browser would not see that otherwise."""
+        """Select ``hermes.v1`` if it is offered, also for a socket that is then rejected.
+
+        Without it a browser would fail the handshake and not see the close code.
+        """
         return credentials.SUBPROTOCOL if credentials.SUBPROTOCOL in subprotocols else None
 
     def get_compression_options(self) -> dict[str, Any] | None:
-        """None answers the handshake without permessage-deflate."""
+        """Return None to respond to the handshake without permessage-deflate."""
         return {} if self.gateway.settings.compress and acceptable_offer(self.request) else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """Tornado's protocol 13 with compression that all sockets can share."""
+        """Return Tornado's protocol 13 with compressed frames that all sockets can share."""
         protocol = super().get_websocket_protocol()
         if isinstance(protocol, WebSocketProtocol13):
             return SharedDeflateProtocol(self, False, protocol.params)
         return None
 
     def open(self, *path: str) -> None:
-        """The handshake is accepted: now look at the token, because a refused handshake tells a browser nothing."""
-        self._count_in()
+        """Verify the token only now: a browser shows no reason for a rejected handshake."""
+        self._count_open()
         try:
             self._admit()
-        except SocketRejected as refusal:
-            self._refuse(refusal)
+        except SocketRejected as rejection:
+            self._reject(rejection)
         except Exception:
             logger.exception("%s: open failed", self.route)
             self._close(INTERNAL_ERROR)
@@ -128,24 +137,26 @@ class SocketHandler(WebSocketHandler):
         if gateway.socket_limit.exceeded:
             raise SocketRejected(SERVER_FULL)
         principal = gateway.token_verifier.verify(credentials.token(self.request))
-        audience = self.channels_for(principal)
+        wanted = self.channels_for(principal)
         session = Session(
             principal=principal, transport=self._transport(), limits=gateway.outbox_limits, metrics=gateway.metrics
         )
-        replay = self.subscribe(session, audience)
+        replay = self.subscribe(session, wanted)
         self._session = session
         gateway.metrics.sockets_open.labels(self.route).inc()
         logger.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
         session.replay(replay)
 
-    def subscribe(self, session: Session, audience: Iterable[Channel]) -> list[LastValue]:
-        """Let the session hear this audience; what it should be told of what is new to it. One turn of the loop: what
-        is published from here on is live.
+    def subscribe(self, session: Session, wanted: Iterable[Channel]) -> list[LastValue]:
+        """Subscribe the session to exactly these channels; return what to replay.
+
+        These are the last values of the channels that are new to it. Both happen in one iteration of the loop: every
+        message published later is delivered live.
         """
         link = self.gateway.link
-        fresh = self.gateway.hub.subscribe(session, audience)
-        replay = [] if self._declines_snapshot else self.gateway.last_values.for_channels(fresh)
-        if channels.LINK in fresh and link.is_down:
+        added = self.gateway.hub.subscribe(session, wanted)
+        replay = [] if self._declines_snapshot else self.gateway.last_values.for_channels(added)
+        if channels.LINK in added and link.is_down:
             replay.append(LastValue(LinkStatus(up=False, since_ms=link.changed_ms)))
         return replay
 
@@ -161,41 +172,41 @@ class SocketHandler(WebSocketHandler):
         if self._session is not None:
             self._session.drained()
 
-    def _refuse(self, refusal: SocketRejected) -> None:
-        self.gateway.metrics.sockets_refused.labels(refusal.close.word).inc()
-        logger.info("%s: refused from %s: %s", self.route, self.request.remote_ip, refusal)
-        self._close(refusal.close)
+    def _reject(self, rejection: SocketRejected) -> None:
+        self.gateway.metrics.sockets_refused.labels(rejection.close.word).inc()
+        logger.info("%s: rejected from %s: %s", self.route, self.request.remote_ip, rejection)
+        self._close(rejection.close)
 
     @property
-    def asked_tenant(self) -> str | None:
-        """The URL's ``?tenant_id=``."""
-        asked = self.request.query_arguments.get("tenant_id")
-        return asked[-1].decode("utf-8", "replace") if asked else None
+    def requested_tenant(self) -> str | None:
+        """The tenant of the URL's ``?tenant_id=``; None if it is absent."""
+        given = self.request.query_arguments.get("tenant_id")
+        return given[-1].decode("utf-8", "replace") if given else None
 
     # -- frames from the client ---------------------------------------------------------------------------------
 
     def on_message(self, message: str | bytes) -> None:
-        """One frame of the client; what comes after a close is ignored."""
+        """Handle one frame of the client; frames after a close are ignored."""
         session = self._session
         if session is None or session.closed:
             return
         try:
-            self._act(session, _acceptable(message))
-        except ClientError as fault:
-            self._answer_fault(session, fault)
-        except SocketRejected as refusal:
-            logger.info("%s: user %s: %s", self.route, session.principal.user_id, refusal)
-            session.close(refusal.close)
+            self._handle_action(session, _checked_text(message))
+        except ClientError as error:
+            self._handle_error(session, error)
+        except SocketRejected as rejection:
+            logger.info("%s: user %s: %s", self.route, session.principal.user_id, rejection)
+            session.close(rejection.close)
         except Exception:
             logger.exception("%s: a frame of user %s failed", self.route, session.principal.user_id)
             session.close(INTERNAL_ERROR)
 
-    def _act(self, session: Session, text: str) -> None:
+    def _handle_action(self, session: Session, text: str) -> None:
         action = parse_action(text)
         self.gateway.metrics.client_frames.labels(type(action).__name__.lower()).inc()
         match action:
             case Ping(echo):
-                self.answer(session, echo | {"action": "pong"})
+                self.reply(session, echo | {"action": "pong"})
             case Ack(notification_id):
                 logger.debug("%s: user %s acknowledged %s", self.route, session.principal.user_id, notification_id)
             case Refresh(token):
@@ -203,10 +214,10 @@ class SocketHandler(WebSocketHandler):
             case _:
                 self.on_subscribe_action(session, action)
 
-    def answer(self, session: Session, fields: dict[str, Any]) -> None:
-        """Send the answer to one action; raises `ClientError` where it cannot be printed."""
+    def reply(self, session: Session, fields: dict[str, Any]) -> None:
+        """Send the reply to one action; raises `ClientError` if it cannot be encoded."""
         try:
-            frame = reply(fields)
+            frame = reply_frame(fields)
         except orjson.JSONEncodeError:
             raise ClientError("invalid", "the values to echo are nested too deeply") from None
         session.send(frame)
@@ -214,39 +225,42 @@ class SocketHandler(WebSocketHandler):
     def _refresh(self, session: Session, token: str) -> None:
         principal = self.gateway.token_verifier.verify(token)
         if principal.user_id != session.principal.user_id:
-            raise SocketRejected(FORBIDDEN, "the new token is another user's")
-        audience = self.channels_for(principal)
+            raise SocketRejected(FORBIDDEN, "the new token is for another user")
+        wanted = self.channels_for(principal)
         session.principal = principal
-        replay = self.subscribe(session, audience)
+        replay = self.subscribe(session, wanted)
         expires_at = principal.expires_at
-        self.answer(
+        self.reply(
             session,
             {"action": "refreshed", "expires": None if expires_at is None else round(expires_at * 1000)},
         )
         session.replay(replay)
 
     def on_subscribe_action(self, session: Session, action: Action) -> None:
-        """``subscribe`` or ``unsubscribe``; raises `ClientError` on all routes but one."""
+        """Handle ``subscribe`` and ``unsubscribe``, actions of the combined feed only.
+
+        Every other route raises `ClientError`.
+        """
         raise ClientError("not_here", "subscribe and unsubscribe are for /ws only")
 
-    def _answer_fault(self, session: Session, fault: ClientError) -> None:
-        now = asyncio.get_running_loop().time()
+    def _handle_error(self, session: Session, error: ClientError) -> None:
+        now_s = monotonic()
         if self._errors is None:
             self._errors = deque(maxlen=ERRORS_MAX)
-        self._errors.append(now)
-        if len(self._errors) == ERRORS_MAX and now - self._errors[0] < ERRORS_WINDOW_S:
+        self._errors.append(now_s)
+        if len(self._errors) == ERRORS_MAX and now_s - self._errors[0] < ERRORS_WINDOW_S:
             logger.info(
                 "%s: user %s: too many errors, the last: %s",
                 self.route,
                 session.principal.user_id,
-                fault.code,
+                error.code,
             )
             session.close(TOO_MANY_ERRORS)
         else:
-            self.answer(session, {"action": "error", "code": fault.code, "message": fault.message})
+            self.reply(session, {"action": "error", "code": error.code, "message": error.message})
 
     def on_pong(self, data: bytes) -> None:
-        """The answer to a protocol ping."""
+        """Handle the client's response to a protocol ping."""
         if self._session is not None:
             self._session.pong()
 
@@ -256,8 +270,10 @@ class SocketHandler(WebSocketHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """What Tornado could not handle: a client's broken deflate data is no fault of ours. Tornado's own line
-        would show the URL, and with it the token.
+        """Log an exception that Tornado caught.
+
+        Invalid deflate data of a client is not an error of Hermes. Tornado's own log line would contain the URL, and
+        with it the token.
         """
         if isinstance(value, zlib.error | HTTPError):
             logger.info("%s: from %s: %s", self.route, self.request.remote_ip, value)
@@ -270,12 +286,15 @@ class SocketHandler(WebSocketHandler):
         retry = retry_ms(len(self.gateway.hub.sessions)) if close in (SERVER_FULL, STOPPING) else None
         self.close(close.code, close.reason(retry))
 
-    def _count_in(self) -> None:
+    def _count_open(self) -> None:
         self.gateway.socket_limit.open += 1
         self._counted = True
 
     def on_close(self) -> None:
-        """The connection has ended, whoever ended it; may come twice, or without an `open`."""
+        """Unsubscribe the session after either side has closed.
+
+        Tornado may call this twice, or without `open`.
+        """
         if self._counted:
             self._counted = False
             self.gateway.socket_limit.open -= 1
@@ -296,8 +315,11 @@ class SocketHandler(WebSocketHandler):
         )
 
 
-def _acceptable(message: str | bytes) -> str:
-    """The text of a client's frame; raises `SocketRejected` for binary ones and for those that are too big."""
+def _checked_text(message: str | bytes) -> str:
+    """Return the text of a client's frame.
+
+    Raises `SocketRejected` if the frame is binary or too large.
+    """
     if isinstance(message, bytes):
         raise SocketRejected(BINARY_NOT_SUPPORTED)
     if len(message) * 4 > MESSAGE_MAX_BYTES and len(message.encode()) > MESSAGE_MAX_BYTES:

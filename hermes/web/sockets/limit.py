@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class SocketLimit:
-    """How many sockets there are, refused ones that are still closing included, and how many may be."""
+    """Number of open sockets and its limit.
+
+    A rejected socket counts until it has closed. ``stopping`` rejects every new one.
+    """
 
     limit: int
     open: int = 0
@@ -13,5 +16,5 @@ class SocketLimit:
 
     @property
     def exceeded(self) -> bool:
-        """One more than may be: the last one counted must leave."""
+        """True if the socket counted last is one too many."""
         return self.open > self.limit

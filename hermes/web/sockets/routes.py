@@ -1,4 +1,4 @@
-"""Floor 3: the four WebSocket routes: which channels each of them hears, and who may open it."""
+"""The four WebSocket routes: the channels of each, and who may use it."""
 
 from collections.abc import Iterable
 
@@ -15,11 +15,11 @@ from hermes.web.gateway_parts import GatewayParts
 from hermes.web.sockets.handler import SocketHandler
 
 DEVICES_MAX = 1_000  # named devices of one /ws socket
-DEVICES_MAX_BYTES = 65_536  # of all their names: each subscribe is answered with the whole list
+DEVICES_MAX_BYTES = 65_536  # of all their names together: the reply to each subscribe has the whole list
 
 
 class NotificationsSocket(SocketHandler):
-    """``/ws/notifications``: the user's notifications, nothing else."""
+    """``/ws/notifications``: the notifications of the user, nothing else."""
 
     __slots__ = ()
 
@@ -27,63 +27,72 @@ class NotificationsSocket(SocketHandler):
     carries_telemetry = False
 
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
-        """Any valid token."""
-        check_requested_tenant(principal, self.asked_tenant)
+        """Return the user's channel; any valid token may use this route."""
+        check_requested_tenant(principal, self.requested_tenant)
         return (channels.user(principal.user_id),)
 
 
 class TenantSocket(SocketHandler):
-    """``/ws/tenant/{tenant_id}``: the data of all the tenant's devices."""
+    """``/ws/tenant/{tenant_id}``: the data of all devices of the tenant."""
 
     __slots__ = ()
 
     route = "/ws/tenant"
 
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
-        """A token of that tenant, or a superuser's."""
-        check_requested_tenant(principal, self.asked_tenant)
+        """Return the tenant's channel, for a token of that tenant or of a superuser."""
+        check_requested_tenant(principal, self.requested_tenant)
         tenant_id = TenantId(self.path_args[0])
         check_tenant(principal, tenant_id)
         return (channels.tenant(tenant_id), channels.LINK)
 
 
 class DeviceSocket(SocketHandler):
-    """``/ws/device/{device_id}``: one device's data; an unknown id is open and silent."""
+    """``/ws/device/{device_id}``: the data of one device.
+
+    With an unknown id the socket opens and gets no frames.
+    """
 
     __slots__ = ()
 
     route = "/ws/device"
 
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
-        """A token with a tenant means the id within it; a superuser's means it in every tenant, or the asked one."""
+        """Return the channel of the device in the token's tenant.
+
+        For a superuser it is the device in the requested tenant, or, without one, in every tenant.
+        """
         device_id = DeviceId(self.path_args[0])
-        tenant_id = device_tenant(principal, self.asked_tenant)
+        tenant_id = device_tenant(principal, self.requested_tenant)
         if tenant_id is None:
             return (channels.device_anywhere(device_id), channels.LINK)
         return (channels.device(tenant_id, device_id), channels.LINK)
 
 
 class CombinedSocket(SocketHandler):
-    """``/ws``: the tenant's device data and broadcasts, and the user's notifications."""
+    """``/ws``, the combined feed.
+
+    It has the device data and broadcasts of the tenant, and the notifications of the user.
+    """
 
     __slots__ = ("_devices", "_devices_bytes")
 
     route = "/ws"
 
     def initialize(self, gateway: GatewayParts) -> None:
-        """Take the shared objects; no device is named yet."""
+        """Store the gateway's parts; no device is named yet."""
         super().initialize(gateway)
-        self._devices: dict[DeviceId, int] = {}  # in the order in which they were named, each with its size
+        self._devices: dict[DeviceId, int] = {}  # the named devices in order, each with its size in the reply
         self._devices_bytes = 0
 
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
-        """Any valid token; without a tenant only the notifications."""
-        check_requested_tenant(principal, self.asked_tenant)
-        heard = [channels.user(principal.user_id)]
+        """Return the channels of the user and, if there is one, of the tenant."""
+        check_requested_tenant(principal, self.requested_tenant)
+        wanted = [channels.user(principal.user_id)]
         if principal.tenant_id is not None:
-            heard += (channels.broadcast(principal.tenant_id), channels.LINK)
-            heard += self._device_channels(principal.tenant_id)
-        return heard
+            wanted += (channels.broadcast(principal.tenant_id), channels.LINK)
+            wanted += self._device_channels(principal.tenant_id)
+        return wanted
 
     def _device_channels(self, tenant_id: TenantId) -> Iterable[Channel]:
         if not self._devices:
@@ -91,22 +100,26 @@ class CombinedSocket(SocketHandler):
         return [channels.device(tenant_id, device_id) for device_id in self._devices]
 
     def on_subscribe_action(self, session: Session, action: Action) -> None:
-        """The first name narrows the device feed from all to the named; none left means all again."""
+        """Add or remove one named device.
+
+        While none is named, the socket gets the data of all devices.
+        """
         named = len(self._devices)
         match action:
             case Subscribe(device_id) if device_id not in self._devices:
-                self._name(device_id)
+                self._add_device(device_id)
             case Unsubscribe(device_id):
                 self._devices_bytes -= self._devices.pop(device_id, 0)
-        replay = self.subscribe(session, self.channels_for(session.principal)) if len(self._devices) != named else []
-        self.answer(session, {"action": "subscribed", "devices": list(self._devices)})
+        changed = len(self._devices) != named
+        replay = self.subscribe(session, self.channels_for(session.principal)) if changed else []
+        self.reply(session, {"action": "subscribed", "devices": list(self._devices)})
         session.replay(replay)
 
-    def _name(self, device_id: DeviceId) -> None:
-        size_bytes = len(orjson.dumps(device_id)) + 1  # as it stands in the answer, with a comma
+    def _add_device(self, device_id: DeviceId) -> None:
+        size_bytes = len(orjson.dumps(device_id)) + 1  # its size in the reply, with a comma
         if len(self._devices) >= DEVICES_MAX:
             raise ClientError("invalid", f"at most {DEVICES_MAX} devices can be named")
         if self._devices_bytes + size_bytes > DEVICES_MAX_BYTES:
-            raise ClientError("invalid", f"the devices' names take more than {DEVICES_MAX_BYTES} bytes in all")
+            raise ClientError("invalid", f"the names of the devices have more than {DEVICES_MAX_BYTES} bytes in total")
         self._devices[device_id] = size_bytes
         self._devices_bytes += size_bytes

@@ -1,7 +1,7 @@
-"""Floor 3: the real `Transport`: a session's bytes onto Tornado's stream.
+"""The `Transport` of a real socket, on Tornado's stream.
 
-A frame goes straight to the kernel while nothing is queued on the stream; the rest of a partial send, and
-everything of the closing handshake, goes through the stream, so the order of bytes is Tornado's to keep.
+A frame is sent directly to the kernel while the stream has nothing queued. The rest of a partial send, and the closing
+handshake, go through the stream: Tornado then preserves the order of the bytes.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from hermes.web.sockets.deflate import SharedDeflateProtocol
 
-# Else the kernel holds megabytes of stale telemetry for each frozen socket. Notifications do not go stale: there the
-# kernel's buffer (4 MiB by default) lets a burst of ten thousand pass a client that is busy for a moment.
+# Otherwise the kernel buffers megabytes of stale telemetry for each frozen socket. Notifications do not become stale:
+# the kernel's buffer (4 MiB by default) takes a burst of ten thousand of them for a client that is busy for a moment.
 NOTSENT_LOWAT_BYTES = 131_072
 
 
 class WebSocketTransport:
-    """One accepted WebSocket. ``on_drained`` is called when a write that had to wait has gone."""
+    """One open WebSocket; ``on_drained`` is called when a queued write has been sent."""
 
     __slots__ = ("_connection", "_on_drained", "_socket", "_stream")
 
@@ -35,11 +35,14 @@ class WebSocketTransport:
 
     @property
     def compressed(self) -> bool:
-        """Whether permessage-deflate was negotiated."""
+        """True if permessage-deflate was negotiated."""
         return self._connection.compressed
 
     def write(self, data: bytes) -> bool:
-        """Send; True when the kernel has all of it. Raises OSError where the connection is closing or gone."""
+        """Send the bytes; return True if the kernel took all of them.
+
+        Raises OSError if the connection is closing or closed.
+        """
         if self._connection.is_closing():
             raise StreamClosedError
         sent = 0
@@ -61,18 +64,24 @@ class WebSocketTransport:
             self._on_drained()
 
     def resume(self) -> None:
-        """Call ``on_drained`` in the next turn."""
+        """Call ``on_drained`` in the next iteration of the loop."""
         asyncio.get_running_loop().call_soon(self._on_drained)
 
     def ping(self) -> None:
-        """A protocol ping, behind whatever the stream still holds."""
+        """Send a protocol ping, after the bytes that the stream still has queued."""
         if not self._connection.is_closing():
             self._connection.write_ping(b"")
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake; Tornado drops the connection when no answer comes in five seconds."""
+        """Start the closing handshake.
+
+        Tornado drops the connection if the client does not respond in 5 s.
+        """
         self._connection.close(code, reason or None)
 
     def abort(self) -> None:
-        """Drop the connection after the current turn, when no loop over sessions is under way."""
+        """Drop the connection after this iteration of the loop.
+
+        The caller may be iterating over the sessions.
+        """
         asyncio.get_running_loop().call_soon(self._stream.close)
