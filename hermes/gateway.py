@@ -162,9 +162,7 @@ class Gateway:
         Raises `HermesError` with what to change.
         """
         if listen:
-            self._server.listen(
-                self.settings.host, self.settings.port
-            )  # first: an address in use ends it at once
+            self._server.listen(self.settings.host, self.settings.port)  # first: an address in use ends it at once
         try:
             mqtt_url = await self._find_broker()
             self._sweep.start()
