@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 
 import jinja2
-from tornado.routing import Rule
 from tornado.web import Application, RequestHandler
 
 import hermes
@@ -14,7 +13,7 @@ from hermes.web.console.i18n import Languages
 from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, page_modules
 from hermes.web.dev_api import DevHandler
 from hermes.web.gateway_parts import GatewayParts
-from hermes.web.notify import LargeNotifyHandler, NotifyHandler, SmallJson
+from hermes.web.notify import NotifyHandler
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
 
@@ -26,8 +25,7 @@ def make_app(gateway: GatewayParts) -> Application:
     shared = {"gateway": gateway}
     return Application(
         [
-            Rule(SmallJson(r"/notify"), NotifyHandler, shared),
-            (r"/notify", LargeNotifyHandler, shared),
+            (r"/notify", NotifyHandler, shared),
             (r"/ws/notifications", NotificationsSocket, shared),
             (r"/ws/tenant/([^/]+)", TenantSocket, shared),
             (r"/ws/device/([^/]+)", DeviceSocket, shared),

@@ -323,7 +323,7 @@ NOT_JSON = {
 async def test_deep_nesting_is_called_so(hermes: Hermes, name: str) -> None:
     """With how deep it may be."""
     message = (await fault(hermes, NOT_JSON[name], 400))["message"]
-    assert message == "the body is nested too deeply: at most 1,024 arrays and objects in one another"
+    assert message == "the body is nested too deeply: at most 1,024 levels of arrays and objects"
 
 
 @pytest.mark.gen_test
@@ -331,7 +331,7 @@ async def test_deep_nesting_is_called_so(hermes: Hermes, name: str) -> None:
 async def test_brackets_that_nobody_closes_are_no_want_of_memory(hermes: Hermes, body: bytes) -> None:
     """The parser's own words would send an operator to look for memory."""
     message = (await fault(hermes, body, 400))["message"]
-    assert message == "the body is cut off, or nested too deeply"
+    assert message == "the body is truncated, or nested too deeply"
 
 
 @pytest.mark.gen_test
