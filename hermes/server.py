@@ -27,7 +27,7 @@ FILES_RESERVED = 128  # of the file limit: listening, logs, the broker, HTTP req
 BODY_MAX_BYTES = 65_536  # of requests that have no limit of their own
 IDLE_TIMEOUT_S = 75.0
 BODY_TIMEOUT_S = 60.0
-DRAIN_POLL_S = 0.02
+DRAIN_POLL_S = 0.002
 
 
 class Server:

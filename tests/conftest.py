@@ -12,6 +12,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from hermes.gateway import Gateway
+from hermes.settings.model import Settings
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, make_settings
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
@@ -41,18 +42,31 @@ def own_logging() -> Iterator[None]:
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
     """A file with two API keys."""
-    path = tmp_path / "api-keys"
+    return write_keys(tmp_path)
+
+
+def write_keys(folder: Path) -> Path:
+    """Write a file with two API keys."""
+    path = folder / "api-keys"
     path.write_text(f"{KEY}\nan older key\n")
     return path
 
 
+@pytest.fixture(scope="session")
+def hermes_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of the fixture `hermes`, loaded once: they are frozen."""
+    return make_settings(api_key_file=write_keys(tmp_path_factory.mktemp("keys")), drain_timeout_s="1")
+
+
 @pytest.fixture
-def make_hermes(io_loop: IOLoop, key_file: Path) -> Iterator[MakeHermes]:
-    """Starts servers with the given settings; all are stopped at the end."""
+def make_hermes(io_loop: IOLoop, hermes_settings: Settings) -> Iterator[MakeHermes]:
+    """Start gateways with the given settings; all are stopped at the end of the test."""
     running: list[Hermes] = []
+    defaults = {"api_key_file": hermes_settings.api_key_file, "drain_timeout_s": "1"}
 
     async def start(**given: object) -> Hermes:
-        hermes = Hermes(Gateway(make_settings(**({"api_key_file": key_file, "drain_timeout_s": "1"} | given))))
+        settings = make_settings(**(defaults | given)) if given else hermes_settings
+        hermes = Hermes(Gateway(settings))
         await hermes.gateway.start()
         running.append(hermes)
         return hermes
@@ -72,7 +86,7 @@ def make_hermes(io_loop: IOLoop, key_file: Path) -> Iterator[MakeHermes]:
 
 @pytest.fixture
 def hermes(io_loop: IOLoop, make_hermes: MakeHermes) -> Hermes:
-    """A running server without MQTT."""
+    """A running gateway without MQTT."""
     running: Hermes = io_loop.run_sync(make_hermes)
     return running
 
