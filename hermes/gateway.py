@@ -11,7 +11,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -64,12 +65,12 @@ class NotifyResult:
 class Gateway:
     """A gateway built from validated settings.
 
-    Use it as an asynchronous context manager, or call `start` and `stop`. ``url`` is the address to open in a
-    browser, once it listens. The attributes are the parts that handlers and the feed share; a program that embeds
-    Hermes needs `notify`, `application` and ``url`` only.
+    Use it as an asynchronous context manager, or call `start` and `stop`. ``clock`` gives the Unix seconds by which
+    tokens expire. ``url`` is the address to open in a browser, once it listens. The attributes are the parts that
+    handlers and the feed share; a program that embeds Hermes needs `notify`, `application` and ``url`` only.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self.started_ms = now_ms()
         self.metrics = Metrics()
@@ -81,6 +82,7 @@ class Gateway:
             claim_tenant=settings.claim_tenant,
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
+            clock=clock,
         )
         self.api_keys = ApiKeys(settings.api_keys)
         self.origins = frozenset(settings.origins)
@@ -105,6 +107,7 @@ class Gateway:
             metrics=self.metrics,
             ping_interval_s=settings.ping_interval_s,
             ping_timeout_s=settings.ping_timeout_s,
+            clock=clock,
         )
 
     # -- for programs that embed Hermes -------------------------------------------------------------------------

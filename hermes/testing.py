@@ -15,7 +15,8 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,12 +58,13 @@ def sign_test_token(
 
 
 @contextlib.asynccontextmanager
-async def run_gateway(**given: object) -> AsyncIterator[Gateway]:
+async def run_gateway(*, clock: Callable[[], float] = time.time, **given: object) -> AsyncIterator[Gateway]:
     """Run a gateway on the current event loop.
 
-    ``given`` are settings, as for `gateway_settings`.
+    ``clock`` gives the Unix seconds by which tokens expire, for example a `FakeClock`. ``given`` are settings, as for
+    `gateway_settings`.
     """
-    async with Gateway(gateway_settings(**({"drain_timeout_s": "1"} | given))) as gateway:
+    async with Gateway(gateway_settings(**({"drain_timeout_s": "1"} | given)), clock=clock) as gateway:
         yield gateway
 
 

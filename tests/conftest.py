@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import create_server
 
@@ -60,13 +61,13 @@ def hermes_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture
 def make_hermes(io_loop: IOLoop, hermes_settings: Settings) -> Iterator[MakeHermes]:
-    """Start gateways with the given settings; all are stopped at the end of the test."""
+    """Start gateways with the given settings, and a clock if one is given; stop all at the end of the test."""
     running: list[Hermes] = []
     defaults = {"api_key_file": hermes_settings.api_key_file, "drain_timeout_s": "1"}
 
-    async def start(**given: object) -> Hermes:
+    async def start(*, clock: Callable[[], float] = time.time, **given: object) -> Hermes:
         settings = make_settings(**(defaults | given)) if given else hermes_settings
-        hermes = Hermes(Gateway(settings))
+        hermes = Hermes(Gateway(settings, clock=clock))
         await hermes.gateway.start()
         running.append(hermes)
         return hermes

@@ -12,6 +12,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.gateway import Gateway
+from hermes.metrics import observed
 from hermes.settings.load import load
 from hermes.settings.model import Settings
 
@@ -127,6 +128,13 @@ MakeHermes = Callable[..., Awaitable[Hermes]]
 def make_settings(**given: object) -> Settings:
     """Settings of a server on a free port without MQTT, unless told otherwise."""
     return load(Settings, {"jwt_secret": SECRET, "port": "0", "mqtt_url": "off"} | given)
+
+
+async def swept(hermes: Hermes, times: int = 2) -> None:
+    """Wait for this number of sweeps, each of which closes the sockets of expired tokens."""
+    lag = hermes.gateway.metrics.loop_lag_s  # observed at the start of each sweep
+    before = observed(lag).times
+    await eventually(lambda: observed(lag).times > before + times)
 
 
 async def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
