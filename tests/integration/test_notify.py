@@ -1,4 +1,4 @@
-"""``POST /notify``: its forms, its limits, its faults, and that what it carries travels verbatim."""
+"""``POST /notify``: single notifications and arrays, limits, errors, verbatim ``data``."""
 
 import json
 from typing import Any
@@ -13,19 +13,19 @@ GOOD: dict[str, Any] = {"user_id": "123", "title": "t", "message": "m"}
 KEYED = {"X-API-Key": KEY}
 
 
-async def fault(hermes: Hermes, body: object, status: int, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """The error of a refused request, whose form is checked."""
+async def error_of(hermes: Hermes, body: object, status: int, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """Post a body; return the error of the response after checking its form."""
     response = await hermes.post(body, KEYED | (headers or {}))
     assert response.code == status, response.body
     assert response.headers["Content-Type"].startswith("application/json")
     return checked_error(json.loads(response.body))
 
 
-def checked_error(answer: dict[str, Any]) -> dict[str, Any]:
-    """The error of a fault's answer, in the only form there is."""
-    assert set(answer) == {"status", "sent", "error"}
-    assert (answer["status"], answer["sent"]) == ("error", False)
-    error = answer["error"]
+def checked_error(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the error of a response or of an array's result after checking its form."""
+    assert set(result) == {"status", "sent", "error"}
+    assert (result["status"], result["sent"]) == ("error", False)
+    error = result["error"]
     assert isinstance(error, dict)
     assert set(error) - {"fields"} == {"code", "message"}
     assert isinstance(error["message"], str)
@@ -33,8 +33,8 @@ def checked_error(answer: dict[str, Any]) -> dict[str, Any]:
     return error
 
 
-async def listener(hermes: Hermes) -> Socket:
-    """The open socket of user 123."""
+async def open_socket(hermes: Hermes) -> Socket:
+    """Open a socket of user 123."""
     return await hermes.open("/ws/notifications", token())
 
 
@@ -44,8 +44,8 @@ async def listener(hermes: Hermes) -> Socket:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("kind", ["info", "warning", "error", "success", None])
 async def test_a_notification_is_delivered_as_documented(hermes: Hermes, kind: str | None) -> None:
-    """The type defaults to ``info``; the id is made where none is given, a new one each time."""
-    socket = await listener(hermes)
+    """The type is ``info`` by default; without an id, a new one is created each time."""
+    socket = await open_socket(hermes)
     answers = [await hermes.notify(GOOD | ({"type": kind} if kind else {})) for _ in range(2)]
     assert answers[0]["id"] != answers[1]["id"]
     for answer in answers:
@@ -63,18 +63,18 @@ async def test_a_notification_is_delivered_as_documented(hermes: Hermes, kind: s
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("notice_id", ["n", "x" * 64, "🌡" * 64, "a b/c?d=\"e'<>", " "])
-async def test_a_given_id_is_echoed(hermes: Hermes, notice_id: str) -> None:
-    """In the answer and in the frame."""
-    socket = await listener(hermes)
-    assert (await hermes.notify(GOOD | {"id": notice_id}))["id"] == notice_id
-    assert (await socket.hear())["id"] == notice_id
+@pytest.mark.parametrize("notification_id", ["n", "x" * 64, "🌡" * 64, "a b/c?d=\"e'<>", " "])
+async def test_a_given_id_is_in_the_response_and_in_the_frame(hermes: Hermes, notification_id: str) -> None:
+    """Unchanged, up to 64 characters."""
+    socket = await open_socket(hermes)
+    assert (await hermes.notify(GOOD | {"id": notification_id}))["id"] == notification_id
+    assert (await socket.hear())["id"] == notification_id
 
 
 @pytest.mark.gen_test
-async def test_an_array_is_answered_in_order_and_a_bad_element_fails_alone(hermes: Hermes) -> None:
-    """Each answer has the form of a single one."""
-    socket = await listener(hermes)
+async def test_the_results_of_an_array_are_in_order_and_an_invalid_element_fails_alone(hermes: Hermes) -> None:
+    """Each result has the form of the response to a single notification."""
+    socket = await open_socket(hermes)
     elements: list[Any] = [
         GOOD | {"id": "a"},
         GOOD | {"id": "b", "type": "loud"},
@@ -102,9 +102,9 @@ async def test_an_array_is_answered_in_order_and_a_bad_element_fails_alone(herme
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("count", [1, 2, 1_000])
-async def test_an_array_holds_up_to_a_thousand(hermes: Hermes, count: int) -> None:
+async def test_an_array_may_have_up_to_a_thousand_elements(hermes: Hermes, count: int) -> None:
     """All of them are delivered, in order."""
-    socket = await listener(hermes)
+    socket = await open_socket(hermes)
     answer = await hermes.notify([GOOD | {"title": str(n)} for n in range(count)])
     assert [result["sent"] for result in answer["results"]] == [True] * count
     assert [(await socket.hear())["title"] for _ in range(count)] == [str(n) for n in range(count)]
@@ -112,16 +112,16 @@ async def test_an_array_holds_up_to_a_thousand(hermes: Hermes, count: int) -> No
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("count", [0, 1_001])
-async def test_an_array_of_none_or_too_many_is_refused_whole(hermes: Hermes, count: int) -> None:
-    """And nobody hears any of it."""
-    socket = await listener(hermes)
-    assert (await fault(hermes, [GOOD] * count, 422))["code"] == "invalid"
+async def test_an_array_with_no_or_too_many_elements_is_rejected(hermes: Hermes, count: int) -> None:
+    """As a whole: no element is delivered."""
+    socket = await open_socket(hermes)
+    assert (await error_of(hermes, [GOOD] * count, 422))["code"] == "invalid"
     await socket.silence()
 
 
 @pytest.mark.gen_test
-async def test_a_list_of_lists_is_a_list_of_faults(hermes: Hermes) -> None:
-    """An array's element is an object."""
+async def test_an_array_of_arrays_is_an_error_for_each_element(hermes: Hermes) -> None:
+    """An element must be an object."""
     answer = await hermes.notify([[], [GOOD], [[GOOD]]])
     assert [checked_error(result)["code"] for result in answer["results"]] == ["invalid"] * 3
 
@@ -154,8 +154,8 @@ async def test_a_list_of_lists_is_a_list_of_faults(hermes: Hermes) -> None:
     ],
     ids=lambda change: ascii(change)[:40],
 )
-async def test_each_field_is_good_up_to_its_bound(hermes: Hermes, change: dict[str, Any]) -> None:
-    """Characters count, not bytes; what was sent is what arrives, at exactly that user."""
+async def test_each_field_is_valid_up_to_its_limit(hermes: Hermes, change: dict[str, Any]) -> None:
+    """Characters count, not bytes; the values arrive unchanged, at exactly that user."""
     body = GOOD | change
     socket = await hermes.open("/ws/notifications", token(body["user_id"]))
     assert (await hermes.notify(body))["sent"] is True
@@ -166,7 +166,7 @@ async def test_each_field_is_good_up_to_its_bound(hermes: Hermes, change: dict[s
 
 
 def each(field: str, *wrong: object) -> list[tuple[dict[str, object], str]]:
-    """Each of these values in this field, and the field's name."""
+    """Return each of these values in this field, with the name of the field."""
     return [({field: value}, field) for value in wrong]
 
 
@@ -189,10 +189,10 @@ def each(field: str, *wrong: object) -> list[tuple[dict[str, object], str]]:
     ],
     ids=lambda value: ascii(value)[:40],
 )
-async def test_each_faulty_field_is_named(hermes: Hermes, change: dict[str, Any], field: str) -> None:
-    """422, with the field's own sentence, and nothing is delivered."""
-    socket = await listener(hermes)
-    error = await fault(hermes, GOOD | change, 422)
+async def test_an_invalid_field_is_named(hermes: Hermes, change: dict[str, Any], field: str) -> None:
+    """422 with a message for the field, and nothing is delivered."""
+    socket = await open_socket(hermes)
+    error = await error_of(hermes, GOOD | change, 422)
     assert error["code"] == "invalid"
     assert list(error["fields"]) == [field]
     assert isinstance(error["fields"][field], str)
@@ -202,16 +202,16 @@ async def test_each_faulty_field_is_named(hermes: Hermes, change: dict[str, Any]
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("tenant_id", ["", "x" * 257, True, 1.5, []])
-async def test_a_broadcasts_tenant_has_the_same_rules(hermes: Hermes, tenant_id: object) -> None:
+async def test_the_tenant_of_a_broadcast_has_the_rules_of_a_user_id(hermes: Hermes, tenant_id: object) -> None:
     """A string of 1 to 256 characters, or an integer."""
-    error = await fault(hermes, {"tenant_id": tenant_id, "title": "t", "message": "m"}, 422)
+    error = await error_of(hermes, {"tenant_id": tenant_id, "title": "t", "message": "m"}, 422)
     assert list(error["fields"]) == ["tenant_id"]
 
 
 @pytest.mark.gen_test
-async def test_every_faulty_field_is_named_at_once(hermes: Hermes) -> None:
-    """A caller need not try again and again to learn them one by one."""
-    error = await fault(hermes, {"user_id": "", "title": 5, "type": "loud", "colour": "red", "size": 1}, 422)
+async def test_all_invalid_fields_are_named_at_once(hermes: Hermes) -> None:
+    """Also missing and unknown ones."""
+    error = await error_of(hermes, {"user_id": "", "title": 5, "type": "loud", "colour": "red", "size": 1}, 422)
     assert set(error["fields"]) == {"user_id", "title", "message", "type", "colour", "size"}
 
 
@@ -222,8 +222,8 @@ async def test_every_faulty_field_is_named_at_once(hermes: Hermes) -> None:
     ids=["neither", "both", "int"],
 )
 async def test_exactly_one_addressee_is_needed(hermes: Hermes, addressee: dict[str, Any]) -> None:
-    """A user or a tenant; both or neither is a fault of those fields."""
-    error = await fault(hermes, addressee | {"title": "t", "message": "m"}, 422)
+    """A user or a tenant; both or neither is an error of those fields."""
+    error = await error_of(hermes, addressee | {"title": "t", "message": "m"}, 422)
     assert error["code"] == "invalid"
     assert set(error["fields"]) & {"user_id", "tenant_id"}
     assert "user_id" in json.dumps(error["fields"])
@@ -232,9 +232,9 @@ async def test_exactly_one_addressee_is_needed(hermes: Hermes, addressee: dict[s
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("body", ["null", "1", '"text"', "true", "{}"])
-async def test_json_that_is_no_notification_is_invalid(hermes: Hermes, body: str) -> None:
-    """It is JSON, so 422."""
-    assert (await fault(hermes, body, 422))["code"] == "invalid"
+async def test_json_that_is_not_a_notification_is_invalid(hermes: Hermes, body: str) -> None:
+    """The body is JSON, so the status is 422."""
+    assert (await error_of(hermes, body, 422))["code"] == "invalid"
 
 
 # -- data ---------------------------------------------------------------------------------------------------------
@@ -260,9 +260,9 @@ VERBATIM = [
 @pytest.mark.gen_test
 @pytest.mark.parametrize("data", VERBATIM, ids=lambda data: ascii(data)[:30])
 @pytest.mark.parametrize("form", ["single", "array"])
-async def test_data_travels_verbatim(hermes: Hermes, data: str, form: str) -> None:
-    """Every digit, the order of keys, the escapes, the white space: the frame holds the very text that was posted."""
-    socket = await listener(hermes)
+async def test_data_is_passed_on_verbatim(hermes: Hermes, data: str, form: str) -> None:
+    """Digits, order of keys, escapes and white space: the frame has exactly the text that was posted."""
+    socket = await open_socket(hermes)
     body = f'{{"user_id":"123", "title":"\\"data\\":{{}}","message":"{{","data" : {data} , "id":"d"}}'
     if form == "array":
         body = f'[{{"user_id":"nobody","title":"data","message":"[,"}}, {body},{body} ]'
@@ -277,9 +277,9 @@ async def test_data_travels_verbatim(hermes: Hermes, data: str, form: str) -> No
 
 
 @pytest.mark.gen_test
-async def test_of_two_members_called_data_the_last_counts(hermes: Hermes) -> None:
-    """As JSON parsers have it; also where the name is written with an escape."""
-    socket = await listener(hermes)
+async def test_of_two_members_named_data_the_last_counts(hermes: Hermes) -> None:
+    """As in JSON parsers, also if the name is written with an escape."""
+    socket = await open_socket(hermes)
     for first, last in (("data", "data"), ("data", "d\\u0061ta"), ("d\\u0061ta", "data")):
         await hermes.notify(f'{{"user_id":"123","title":"t","{first}":{{"n":1}},"message":"m","{last}":{{"n":2.0}}}}')
         text = await socket.raw()
@@ -288,13 +288,13 @@ async def test_of_two_members_called_data_the_last_counts(hermes: Hermes) -> Non
         assert '"n":1' not in text
 
 
-# -- what is no JSON ----------------------------------------------------------------------------------------------
+# -- bodies that are not JSON -------------------------------------------------------------------------------------
 
 NOT_JSON = {
     "no body": b"",
     "white space": b" \r\n\t",
-    "half": b'{"user_id":"123","title":"t","mess',
-    "half an array": b'[{"user_id":"123","title":"t","message":"m"}',
+    "truncated": b'{"user_id":"123","title":"t","mess',
+    "truncated array": b'[{"user_id":"123","title":"t","message":"m"}',
     "two": b'{"user_id":"1","title":"t","message":"m"} {}',
     "trailing comma": b'{"user_id":"1","title":"t","message":"m",}',
     "single quotes": b"{'user_id':'1'}",
@@ -320,22 +320,22 @@ NOT_JSON = {
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("name", ["open brackets", "open objects", "deep", "deep data"])
-async def test_deep_nesting_is_called_so(hermes: Hermes, name: str) -> None:
-    """With how deep it may be."""
-    message = (await fault(hermes, NOT_JSON[name], 400))["message"]
+async def test_the_error_for_deep_nesting_names_the_limit(hermes: Hermes, name: str) -> None:
+    """400 ``invalid_json``, with the number of levels that are allowed."""
+    message = (await error_of(hermes, NOT_JSON[name], 400))["message"]
     assert message == "the body is nested too deeply: at most 1,024 levels of arrays and objects"
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("body", [b"[" * 191, b"[1," * 80, b"[" * 1_024])
-async def test_brackets_that_nobody_closes_are_no_want_of_memory(hermes: Hermes, body: bytes) -> None:
-    """The parser's own words would send an operator to look for memory."""
-    message = (await fault(hermes, body, 400))["message"]
+async def test_the_error_for_unclosed_brackets_does_not_mention_memory(hermes: Hermes, body: bytes) -> None:
+    """The parser's own message says that it could not allocate memory."""
+    message = (await error_of(hermes, body, 400))["message"]
     assert message == "the body is truncated, or nested too deeply"
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
-async def test_what_is_not_json_is_told_so(hermes: Hermes, body: bytes) -> None:
-    """400 ``invalid_json``."""
-    assert (await fault(hermes, body, 400))["code"] == "invalid_json"
+async def test_a_body_that_is_not_json_gets_invalid_json(hermes: Hermes, body: bytes) -> None:
+    """The status is 400."""
+    assert (await error_of(hermes, body, 400))["code"] == "invalid_json"

@@ -1,4 +1,4 @@
-"""``POST /notify``: who may call it, with a key and without any."""
+"""``POST /notify``: which clients may call it, with configured keys and without."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("complaints")
     ],
     ids=str,
 )
-async def test_every_key_of_the_file_is_good(hermes: Hermes, headers: dict[str, str]) -> None:
-    """In either header, so that keys can be rotated; with a key a proxy may stand between."""
+async def test_every_key_of_the_file_is_valid(hermes: Hermes, headers: dict[str, str]) -> None:
+    """In either header, also through a proxy; several keys allow rotation."""
     assert await code_of(hermes, headers | JSON) == (200, "")
 
 
@@ -52,19 +52,19 @@ async def test_every_key_of_the_file_is_good(hermes: Hermes, headers: dict[str, 
     ],
     ids=lambda headers: str(headers)[:40],
 )
-async def test_without_a_good_key_nothing_is_sent(hermes: Hermes, headers: dict[str, str]) -> None:
-    """Not even from this machine; a browser's token is no key."""
+async def test_without_a_valid_key_nothing_is_sent(hermes: Hermes, headers: dict[str, str]) -> None:
+    """Also not from this machine; the token of a user is not a key."""
     socket = await hermes.open("/ws/notifications", token())
     assert await code_of(hermes, headers | JSON) == (401, "unauthorized")
     await socket.silence()
 
 
-# -- without any key ----------------------------------------------------------------------------------------------
+# -- without configured keys --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def keyless(make_hermes: MakeHermes) -> Callable[[], Awaitable[Hermes]]:
-    """Starts a server without keys."""
+    """Start a gateway without keys."""
     return lambda: make_hermes(api_key_file=None)
 
 
@@ -86,10 +86,10 @@ def keyless(make_hermes: MakeHermes) -> Callable[[], Awaitable[Hermes]]:
     ids=str,
 )
 @pytest.mark.parametrize("local", ["127.0.0.1", "127.0.0.2"])
-async def test_without_keys_this_machine_may_notify(
+async def test_without_keys_clients_on_this_machine_may_notify(
     keyless: Callable[[], Awaitable[Hermes]], headers: dict[str, str], local: str
 ) -> None:
-    """From any loopback address, with a loopback host, and from the console's own page."""
+    """From any loopback address with a loopback host, and from the page of the console."""
     assert await code_of(await keyless(), headers | JSON, local=local) == (200, "")
 
 
@@ -131,7 +131,7 @@ async def test_without_keys_this_machine_may_notify(
 async def test_without_keys_pages_and_proxies_may_not_notify(
     keyless: Callable[[], Awaitable[Hermes]], headers: dict[str, str]
 ) -> None:
-    """No other name for this machine, no foreign page, and nothing that a proxy has passed on."""
+    """Other names for this machine, pages of other origins, and proxies are rejected."""
     hermes = await keyless()
     socket = await hermes.open("/ws/notifications", token())
     assert await code_of(hermes, headers | JSON) == (401, "unauthorized")
@@ -139,8 +139,8 @@ async def test_without_keys_pages_and_proxies_may_not_notify(
 
 
 @pytest.mark.gen_test
-async def test_a_key_file_ends_the_keyless_mode(make_hermes: MakeHermes, tmp_path: Path) -> None:
-    """One key is enough, blank lines are none."""
+async def test_with_a_key_file_every_client_needs_a_key(make_hermes: MakeHermes, tmp_path: Path) -> None:
+    """One key is enough; blank lines are not keys."""
     path = tmp_path / "one-key"
     path.write_text("\n  only \n\n")
     hermes = await make_hermes(api_key_file=path)

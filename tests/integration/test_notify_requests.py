@@ -1,4 +1,4 @@
-"""``POST /notify``: in which order a request's faults are found, and how much of it is read."""
+"""``POST /notify``: the order of the checks, and how much of the body is read."""
 
 import asyncio
 import contextlib
@@ -37,17 +37,17 @@ HUGE = b"{" * 200 * KIB
         ("POST", KEYED | JSON, BODY, (200, "")),
     ],
 )
-async def test_faults_are_found_in_this_order(
+async def test_errors_are_found_in_this_order(
     hermes: Hermes, method: str, headers: dict[str, str], body: bytes, expected: tuple[int, str]
 ) -> None:
-    """Method, key, type, size, JSON, fields: of several faults in one request, the first is answered."""
+    """Method, key, type, size, JSON, fields: of several errors in one request, the first is reported."""
     assert await code_of(hermes, headers, body, method=method) == expected
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "PROPFIND"])
 async def test_every_other_method_is_not_allowed(hermes: Hermes, method: str) -> None:
-    """405 that says which one is (RFC 9110 §15.5.6), in the form of every other fault."""
+    """405 with the allowed method (RFC 9110 §15.5.6), in the form of every other error."""
     response = await hermes.request("/notify", method=method, headers=KEYED | JSON)
     assert response.code == 405
     assert response.headers["Allow"] == "POST"
@@ -71,8 +71,8 @@ async def test_every_other_method_is_not_allowed(hermes: Hermes, method: str) ->
         "application/json;",
     ],
 )
-async def test_json_is_taken_with_or_without_charset(hermes: Hermes, content_type: str) -> None:
-    """Names are compared without regard to case."""
+async def test_json_is_accepted_with_or_without_charset(hermes: Hermes, content_type: str) -> None:
+    """Upper and lower case are equal."""
     assert await code_of(hermes, KEYED | {"Content-Type": content_type}) == (200, "")
 
 
@@ -99,8 +99,8 @@ async def test_json_is_taken_with_or_without_charset(hermes: Hermes, content_typ
     ],
     ids=str,
 )
-async def test_every_other_type_is_refused(hermes: Hermes, headers: dict[str, str]) -> None:
-    """415, also where none is given: a web page's form can send those without asking."""
+async def test_every_other_type_is_rejected(hermes: Hermes, headers: dict[str, str]) -> None:
+    """415, also without a type: a form of a web page can send these without a preflight request."""
     assert await code_of(hermes, KEYED | headers) == (415, "unsupported_type")
 
 
@@ -108,7 +108,7 @@ async def test_every_other_type_is_refused(hermes: Hermes, headers: dict[str, st
 
 
 def sized(size_bytes: int, *, array: bool = False) -> bytes:
-    """A good body of exactly this size, filled up with white space."""
+    """Return a valid body of exactly this size, padded with white space."""
     body = b"[" + BODY + b"]" if array else BODY
     return body[:1] + b" " * (size_bytes - len(body)) + body[1:]
 
@@ -131,14 +131,14 @@ def sized(size_bytes: int, *, array: bool = False) -> bytes:
     ids=lambda value: f"{len(value)} bytes of {value[:1].decode()}" if isinstance(value, bytes) else "",
 )
 async def test_a_body_has_a_limit(hermes: Hermes, body: bytes, expected: tuple[int, str], chunk: int) -> None:
-    """64 KiB, or 1 MiB for an array; what is more is read and discarded, so that the 413 arrives."""
+    """64 KiB, or 1 MiB for an array; a longer one is read and discarded, so that the 413 arrives."""
     assert await code_of(hermes, KEYED | JSON, body, chunk=chunk) == expected
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("headers", [KEYED | JSON, JSON, KEYED], ids=["large", "unauthorized", "untyped"])
-async def test_what_is_discarded_is_never_held(hermes: Hermes, headers: dict[str, str]) -> None:
-    """The memory for a refused body of 15 MiB stays near the limit of a good one."""
+async def test_a_discarded_body_uses_no_memory(hermes: Hermes, headers: dict[str, str]) -> None:
+    """The peak for a rejected body of 15 MiB is near the limit of a valid one."""
     raw = await connect(hermes)
     piece = b"[" * 64 * KIB
     tracemalloc.start()
@@ -157,8 +157,8 @@ async def test_what_is_discarded_is_never_held(hermes: Hermes, headers: dict[str
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("chunk", [0, MIB])
-async def test_beyond_16_mib_the_connection_may_be_cut(hermes: Hermes, chunk: int) -> None:
-    """Then there is no promise of an answer, but everybody else is served on."""
+async def test_a_body_of_more_than_16_mib_may_end_the_connection(hermes: Hermes, chunk: int) -> None:
+    """With or without a response; other clients are still served."""
     raw = await connect(hermes)
     await raw.send_bytes(request(KEYED | JSON | {"Host": "127.0.0.1"}, b"[" * 17 * MIB, chunk=chunk))
     with contextlib.suppress(ConnectionError):
@@ -169,15 +169,17 @@ async def test_beyond_16_mib_the_connection_may_be_cut(hermes: Hermes, chunk: in
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("chunk", [1, 7, 65_536])
-async def test_a_chunked_body_is_as_good_as_any(hermes: Hermes, chunk: int) -> None:
-    """However it is cut."""
+async def test_a_chunked_body_is_accepted(hermes: Hermes, chunk: int) -> None:
+    """In chunks of any size."""
     assert await code_of(hermes, KEYED | JSON, sized(500), chunk=chunk) == (200, "")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("headers", [KEYED | JSON, JSON], ids=["with key", "without key"])
-async def test_a_caller_that_leaves_in_the_middle_harms_nobody(hermes: Hermes, headers: dict[str, str]) -> None:
-    """Half a body and then nothing is no notification and no traceback."""
+async def test_a_client_that_leaves_before_the_end_of_its_body_affects_no_other(
+    hermes: Hermes, headers: dict[str, str]
+) -> None:
+    """An incomplete body causes neither a notification nor a traceback."""
     socket = await hermes.open("/ws/notifications", token())
     for end in (RawSocket.reset, lambda raw: raw.writer.close()):
         raw = await connect(hermes)

@@ -1,4 +1,4 @@
-"""Hermes as a program: it starts, stops in order, and leaves nothing behind."""
+"""Start and stop of ``hermes serve`` and of a gateway: in order, without remains."""
 
 import asyncio
 import json
@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from hermes.errors import BrokerUnavailable, HermesError
 from hermes.server import FILES_RESERVED, listen
-from tests.support.gateways import MakeHermes, eventually, token
+from tests.support.gateways import TIMEOUT_S, MakeHermes, eventually, token
 from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, accepts, hermes, wait_until
 
@@ -26,12 +25,12 @@ AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "
 
 
 def children(pid: int) -> list[int]:
-    """The process's own children."""
+    """Return the child processes of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; a zombie does not."""
+    """Return True if the process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -39,16 +38,16 @@ def alive(pid: int) -> bool:
 
 
 def broker_of(program: Program) -> int:
-    """The pid of its mosquitto."""
+    """Return the pid of the program's mosquitto."""
     program.wait_for("Ctrl-C stops it")
     (child,) = [pid for pid in children(program.process.pid) if "mosquitto" in Path(f"/proc/{pid}/comm").read_text()]
     return child
 
 
 def get(url: str) -> dict[str, object]:
-    """A JSON answer, whatever its status."""
+    """Return the JSON of a response with any status."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             value = json.load(response)
     except urllib.error.HTTPError as error:
         value = json.load(error)
@@ -56,9 +55,10 @@ def get(url: str) -> dict[str, object]:
     return value
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_in_order(tmp_path: Path, number: int) -> None:
-    """Exit code 0, its broker gone, no traceback, no port held."""
+    """Exit code 0, its broker stopped, no traceback, the port free."""
     with hermes(*DEV, XDG_STATE_HOME=str(tmp_path)) as program:
         broker = broker_of(program)
         port = int(program.url.rpartition(":")[2])
@@ -69,17 +69,19 @@ def test_a_signal_stops_it_in_order(tmp_path: Path, number: int) -> None:
     assert not [line for line in program.errors if " ERROR " in line]
 
 
+@pytest.mark.broker
 def test_the_broker_ends_with_a_killed_hermes(tmp_path: Path) -> None:
-    """SIGKILL leaves no time to tidy up: the kernel does it."""
+    """After SIGKILL the kernel ends the broker."""
     with hermes(*DEV, XDG_STATE_HOME=str(tmp_path)) as program:
         broker = broker_of(program)
         program.end(signal.SIGKILL)
         wait_until(lambda: not alive(broker), 5)
 
 
+@pytest.mark.broker
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_the_broker_ends_with_a_killed_hermes_of_a_plain_user() -> None:
-    """From a copy that nobody may read; mosquitto then runs as that user."""
+    """Hermes and mosquitto run as the user ``nobody``, from a copy that this user may read."""
     with tempfile.TemporaryDirectory(prefix="hermes-test-") as folder:
         launcher, environment = _for_nobody(Path(folder))
         program = Program(list(DEV), environment, launcher=launcher, cwd=folder)
@@ -93,44 +95,53 @@ def test_the_broker_ends_with_a_killed_hermes_of_a_plain_user() -> None:
 
 
 def _for_nobody(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
-    """How to start a copy of Hermes and of its packages as the user nobody, and with which variables."""
-    checkout = CHECKOUT
-    (packages,) = {path for path in sys.path if path.endswith("site-packages")}
-    names = [str(checkout / name) for name in ("hermes", "templates", "static")]
-    subprocess.run(["cp", "-r", *names, packages, str(folder)], check=True)
+    """Copy Hermes and its packages; return the launcher and the environment for the user ``nobody``."""
+    sources = [CHECKOUT / name for name in ("hermes", "templates", "static")]
+    subprocess.run(["cp", "-r", "--preserve=timestamps", *sources, folder], check=True)
+    (folder / "packages").mkdir()
+    subprocess.run(["cp", "-r", "--preserve=timestamps", *_imported_packages(), folder / "packages"], check=True)
     (folder / "state").mkdir()
     subprocess.run(["chmod", "-R", "a+rwX", str(folder)], check=True)
     environment = {
         "XDG_STATE_HOME": str(folder / "state"),
         "HOME": str(folder),
-        "PYTHONPATH": f"{folder}:{folder}/site-packages",
+        "PYTHONPATH": f"{folder}:{folder}/packages",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     version = f"python3.{sys.version_info.minor}"
     for interpreter in (str(Path(sys.executable).resolve()), f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         launcher = (*AS_NOBODY, interpreter)
-        probe = [*launcher, "-c", "import os, sys, hermes.server; assert os.access(sys.executable, os.X_OK)"]
+        probe = [*launcher, "-c", "import os, sys, hermes.gateway; assert os.access(sys.executable, os.X_OK)"]
         if subprocess.run(probe, capture_output=True, cwd="/", env=environment, check=False).returncode == 0:
             return (*launcher, "-m", "hermes"), environment
-    pytest.skip(f"no {version} here that a plain user may run")
+    pytest.skip(f"this machine has no {version} that a plain user may run")
 
 
-def test_a_killed_broker_comes_back_and_the_link_heals(tmp_path: Path) -> None:
-    """On the same port, with devices' data."""
+def _imported_packages() -> list[Path]:
+    """Return the folders and files of site-packages that Hermes imports: a few of the many that are installed."""
+    code = "import sys, hermes.cli.main, hermes.gateway; print(*{name.partition('.')[0] for name in sys.modules})"
+    names = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    (packages,) = {path for path in sys.path if path.endswith("site-packages")}
+    return [path for path in Path(packages).iterdir() if path.name.partition(".")[0] in names]
+
+
+@pytest.mark.broker
+def test_a_killed_broker_is_restarted_and_the_link_reconnects(tmp_path: Path) -> None:
+    """The new broker has the same address; the restart is counted."""
     with hermes(*DEV, XDG_STATE_HOME=str(tmp_path)) as program:
         broker = broker_of(program)
         url = program.url
         wait_until(lambda: get(f"{url}/ready")["ready"])
         os.kill(broker, signal.SIGKILL)
         wait_until(lambda: not get(f"{url}/ready")["ready"])
-        wait_until(lambda: get(f"{url}/ready")["ready"], 15)
+        wait_until(lambda: get(f"{url}/ready")["ready"])
         assert broker_of(program) != broker
-        with urllib.request.urlopen(f"{url}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as response:
             assert "hermes_broker_restarts_total 1.0" in response.read().decode()
 
 
-def test_without_mosquitto_dev_goes_on_without_devices(tmp_path: Path) -> None:
-    """It says the one line to run, on the terminal and on /ready."""
+def test_without_mosquitto_dev_continues_without_devices(tmp_path: Path) -> None:
+    """The terminal and ``/ready`` show the command that installs mosquitto."""
     code = (
         "import sys; from hermes.broker import mosquitto; mosquitto.EXTRA_PATH = ''; "
         "from hermes.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -140,18 +151,18 @@ def test_without_mosquitto_dev_goes_on_without_devices(tmp_path: Path) -> None:
     try:
         program.wait_for("Ctrl-C stops it")
         assert "apt-get install mosquitto" in "".join(program.output)
-        answer = get(f"{program.url}/ready")
-        assert (answer["ready"], answer["mqtt"]) == (False, "down")
-        assert "apt-get install mosquitto" in str(answer["missing"])
+        ready = get(f"{program.url}/ready")
+        assert (ready["ready"], ready["mqtt"]) == (False, "down")
+        assert "apt-get install mosquitto" in str(ready["missing"])
     finally:
         assert program.end() == 0
 
 
 @pytest.mark.gen_test
-async def test_without_dev_a_missing_mosquitto_is_a_fault(
+async def test_without_dev_a_missing_mosquitto_is_an_error(
     make_hermes: MakeHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who asked for the embedded broker gets it or a refusal, and the port is free again."""
+    """The embedded broker was configured, so the gateway does not start without it."""
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("hermes.broker.mosquitto.EXTRA_PATH", "/nowhere")
     with pytest.raises(BrokerUnavailable):
@@ -159,8 +170,8 @@ async def test_without_dev_a_missing_mosquitto_is_a_fault(
 
 
 @pytest.mark.gen_test
-async def test_stopping_says_goodbye_to_every_socket(make_hermes: MakeHermes) -> None:
-    """1001, each with its own time to return; what was taken before arrives first."""
+async def test_stopping_closes_every_socket_with_1001(make_hermes: MakeHermes) -> None:
+    """Each with its own time to reconnect; notifications that were sent before arrive first."""
     hermes = await make_hermes()
     sockets = [await hermes.open("/ws/notifications", token()) for _ in range(5)]
     assert (await hermes.notify({"user_id": "123", "title": "last", "message": ""}))["sent"]
@@ -177,10 +188,10 @@ async def test_stopping_says_goodbye_to_every_socket(make_hermes: MakeHermes) ->
     assert len(waits) > 1
 
 
-@pytest.mark.gen_test(timeout=10)
-async def test_stopping_does_not_wait_for_a_socket_that_never_answers(make_hermes: MakeHermes) -> None:
-    """Longer than the drain timeout."""
-    hermes = await make_hermes(drain_timeout_s="0.3")
+@pytest.mark.gen_test
+async def test_stopping_does_not_wait_for_a_socket_that_never_responds(make_hermes: MakeHermes) -> None:
+    """Its client gets the close frame, does not respond, and the gateway stops."""
+    hermes = await make_hermes(drain_timeout_s="0.1")
     reader, writer = await asyncio.open_connection("127.0.0.1", int(hermes.url.rpartition(":")[2]))
     writer.write(
         f"GET /ws/notifications?token={token()} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -188,16 +199,14 @@ async def test_stopping_does_not_wait_for_a_socket_that_never_answers(make_herme
     )
     await reader.readuntil(b"\r\n\r\n")
     await eventually(lambda: hermes.gateway.hub.sessions)
-    started_s = time.monotonic()
     await hermes.gateway.stop()
-    assert time.monotonic() - started_s < 2
-    assert b"stopping" in await reader.read()
+    await reader.readuntil(b"stopping")
     writer.close()
 
 
 @pytest.mark.gen_test
-async def test_a_socket_asked_for_while_stopping_is_sent_away(make_hermes: MakeHermes) -> None:
-    """With 1001 and a time to return, although its connection was accepted before."""
+async def test_a_socket_that_opens_while_stopping_is_rejected(make_hermes: MakeHermes) -> None:
+    """With 1001 and a time to reconnect, although its connection was accepted before."""
     hermes = await make_hermes()
     hermes.gateway.socket_limit.stopping = True
     code, reason = await (await hermes.open("/ws/notifications", token())).closed()
@@ -205,9 +214,9 @@ async def test_a_socket_asked_for_while_stopping_is_sent_away(make_hermes: MakeH
     assert re.fullmatch(r"stopping;retry_ms=\d+", reason or "")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado forgets its socket
-def test_what_cannot_be_listened_on_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Privileged ports and addresses that are not ours."""
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado does not close its socket
+def test_an_address_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example a privileged port, or an address of another machine."""
     with pytest.raises(HermesError, match=r"cannot listen on 192\.0\.2\.1 port 0"):
         listen("192.0.2.1", 0)
 
@@ -229,15 +238,15 @@ def test_the_socket_limit_follows_the_file_limit() -> None:
 
 @pytest.mark.gen_test
 async def test_it_can_listen_on_ipv6(make_hermes: MakeHermes) -> None:
-    """With an address that a browser understands."""
+    """Its URL is one that a browser can open."""
     hermes = await make_hermes(host="::1")
     assert re.fullmatch(r"http://\[::1\]:\d+", hermes.url)
     assert (await hermes.request("/health")).code == 200
 
 
 @pytest.mark.gen_test
-async def test_dev_fills_the_console_in_for_this_machine_only(make_hermes: MakeHermes) -> None:
-    """Under another name, as by DNS rebinding, the page has no tokens."""
+async def test_dev_fills_in_the_console_for_this_machine_only(make_hermes: MakeHermes) -> None:
+    """Under another host name, as with DNS rebinding, the page has no tokens."""
     hermes = await make_hermes(dev="true")
     page = (await hermes.request("/")).body.decode()
     assert '"api_key":"a key of the tests"' in page
@@ -249,9 +258,10 @@ async def test_dev_fills_the_console_in_for_this_machine_only(make_hermes: MakeH
     assert "eyJ" not in (await plain.request("/")).body.decode()
 
 
-@pytest.mark.gen_test(timeout=10)
+@pytest.mark.broker
+@pytest.mark.gen_test
 async def test_dev_simulates_twenty_devices_of_two_tenants(make_hermes: MakeHermes) -> None:
-    """Their data comes through the broker."""
+    """Their data arrives through the broker."""
     hermes = await make_hermes(dev="true", mqtt_url="embedded")
     await eventually(lambda: hermes.gateway.link.ready)
     assert len(hermes.gateway.device_ids) >= 20

@@ -1,8 +1,7 @@
-"""What a client may say on an open socket, and what it is told where it says something else."""
+"""Actions of a client on an open socket, and the reply to invalid ones."""
 
 import asyncio
 import json
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +11,8 @@ from hermes.delivery.channels import Channel
 from hermes.delivery.messages import DeviceMessage
 from hermes.delivery.session import Session
 from hermes.ids import DeviceId, TenantId
-from tests.support.gateways import Hermes, Socket, token
+from tests.support.fakes import FakeClock
+from tests.support.gateways import TIMEOUT_S, Hermes, Socket, token
 from tests.support.raw_socket import CLOSE, FIN, PING, PONG, TEXT, open_raw
 
 pytestmark = pytest.mark.usefixtures("complaints")
@@ -24,15 +24,15 @@ TOO_BIG = (1009, "message_too_big")
 DEFLATE = {"Sec-WebSocket-Extensions": "permessage-deflate"}
 
 
-async def fault(socket: Socket, message: object) -> str:
-    """The code of the error frame that answers this; the socket stays open."""
+async def error_code(socket: Socket, message: object) -> str:
+    """Send a message; return the code of the error frame that it gets."""
     await socket.say(message)
-    answer = await socket.hear()
-    assert set(answer) == {"action", "code", "message"}, answer
-    assert answer["action"] == "error"
-    assert isinstance(answer["message"], str)
-    assert answer["message"]
-    return str(answer["code"])
+    error = await socket.hear()
+    assert set(error) == {"action", "code", "message"}, error
+    assert error["action"] == "error"
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    return str(error["code"])
 
 
 # -- ping and ack -------------------------------------------------------------------------------------------------
@@ -40,8 +40,8 @@ async def fault(socket: Socket, message: object) -> str:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ROUTES)
-async def test_a_ping_is_answered_on_every_route(hermes: Hermes, path: str) -> None:
-    """With nothing but the pong."""
+async def test_every_route_replies_to_a_ping(hermes: Hermes, path: str) -> None:
+    """The reply is a pong without other keys."""
     socket = await hermes.open(path, ACME)
     await socket.say({"action": "ping"})
     assert await socket.hear() == {"action": "pong"}
@@ -61,7 +61,7 @@ async def test_a_ping_is_answered_on_every_route(hermes: Hermes, path: str) -> N
     ids=lambda value: ascii(value)[:20],
 )
 async def test_the_other_keys_of_a_ping_are_echoed(hermes: Hermes, others: dict[str, Any]) -> None:
-    """As they are, so that a client can time its round trips."""
+    """The pong has them unchanged, so that a client can measure its round trips."""
     socket = await hermes.open("/ws/notifications", ACME)
     await socket.say(others | {"action": "ping"})
     assert await socket.hear() == others | {"action": "pong"}
@@ -70,14 +70,14 @@ async def test_the_other_keys_of_a_ping_are_echoed(hermes: Hermes, others: dict[
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("more", [{}, {"notification_id": "n-1"}, {"notification_id": None}, {"other": [1]}])
-async def test_an_ack_is_not_answered(hermes: Hermes, path: str, more: dict[str, Any]) -> None:
-    """Its id is optional."""
+async def test_an_ack_gets_no_reply(hermes: Hermes, path: str, more: dict[str, Any]) -> None:
+    """With or without an id."""
     socket = await hermes.open(path, ACME)
     await socket.say({"action": "ack"} | more)
     await socket.silence()
 
 
-# -- faults: the socket stays open --------------------------------------------------------------------------------
+# -- errors: the socket stays open --------------------------------------------------------------------------------
 
 NOT_JSON = [
     "",
@@ -105,36 +105,36 @@ NOT_JSON = [
 
 @pytest.mark.gen_test
 async def test_what_is_not_json_is_bad_json(hermes: Hermes) -> None:
-    """Halves, strangers, lone surrogates and bottomless nesting; the next ping is answered as ever."""
+    """Truncated text, other formats, lone surrogates, deep nesting; the next ping gets its pong."""
     for text in NOT_JSON:
         socket = await hermes.open("/ws/notifications", ACME)
-        assert await fault(socket, text) == "bad_json", text[:40]
+        assert await error_code(socket, text) == "bad_json", text[:40]
         await socket.silence()
 
 
 @pytest.mark.gen_test
-async def test_json_that_is_no_object_is_told_so(hermes: Hermes) -> None:
+async def test_json_that_is_not_an_object_gets_not_object(hermes: Hermes) -> None:
     """Arrays and scalars have no action."""
     socket = await hermes.open("/ws/notifications", ACME)
     for text in ("[]", '[{"action":"ping"}]', '"ping"', "1", "1e5", "true", "null", '"\\u0000"'):
-        assert await fault(socket, text) == "not_object", text
+        assert await error_code(socket, text) == "not_object", text
     await socket.silence()
 
 
 @pytest.mark.gen_test
-async def test_an_unknown_action_is_told_so(hermes: Hermes) -> None:
-    """Also a missing one, and names that differ in case or space."""
+async def test_an_unknown_action_gets_unknown_action(hermes: Hermes) -> None:
+    """Also a missing one, and names that differ in case or white space."""
     socket = await hermes.open("/ws", ACME)
     actions: list[object] = ["publish", "", "PING", " ping", "pong", "refreshed", None, 1, True, [], {}, ["ping"]]
     for action in actions:
-        assert await fault(socket, {"action": action}) == "unknown_action", action
-    assert await fault(socket, {}) == "unknown_action"
-    assert await fault(socket, {"Action": "ping"}) == "unknown_action"
+        assert await error_code(socket, {"action": action}) == "unknown_action", action
+    assert await error_code(socket, {}) == "unknown_action"
+    assert await error_code(socket, {"Action": "ping"}) == "unknown_action"
     await socket.silence()
 
 
 def each(action: str, field: str, *wrong: object) -> list[dict[str, object]]:
-    """This action with each of these values in this field."""
+    """Return messages: this action with each of these values in this field."""
     return [{"action": action, field: value} for value in wrong]
 
 
@@ -154,9 +154,9 @@ def each(action: str, field: str, *wrong: object) -> list[dict[str, object]]:
     ids=json.dumps,
 )
 async def test_a_value_of_the_wrong_type_is_invalid(hermes: Hermes, message: dict[str, Any]) -> None:
-    """The socket stays open, and a wrong refresh costs nothing."""
+    """The socket stays open, also after a refresh that is not valid."""
     socket = await hermes.open("/ws", ACME)
-    assert await fault(socket, message) == "invalid"
+    assert await error_code(socket, message) == "invalid"
     await socket.silence()
 
 
@@ -164,50 +164,51 @@ async def test_a_value_of_the_wrong_type_is_invalid(hermes: Hermes, message: dic
 @pytest.mark.parametrize("path", ["/ws/notifications", "/ws/tenant/acme", "/ws/device/d1"])
 @pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])
 async def test_subscribe_is_not_here_on_other_routes(hermes: Hermes, path: str, action: str) -> None:
-    """Only ``/ws`` has a feed to narrow."""
+    """Only ``/ws`` has a feed that can be restricted."""
     socket = await hermes.open(path, ACME)
-    assert await fault(socket, {"action": action, "device": "d1"}) == "not_here"
+    assert await error_code(socket, {"action": action, "device": "d1"}) == "not_here"
     await socket.silence()
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("depth", [200, 500, 1_000])
-async def test_a_deep_ping_is_echoed_or_refused(hermes: Hermes, depth: int) -> None:
-    """Whatever the depth, the answer is clear and the socket stays open."""
+async def test_a_deep_ping_is_echoed_or_rejected(hermes: Hermes, depth: int) -> None:
+    """At any depth the reply is a pong or an error, and the socket stays open."""
     socket = await hermes.open("/ws/notifications", ACME)
     text = '{"action":"ping","deep":' + "[" * depth + "]" * depth + "}"
     await socket.say(text)
-    answer = await socket.raw()
-    assert answer is not None
-    value = json.loads(answer)
-    assert value["action"] == "pong" or value["code"] in ("bad_json", "invalid")
+    text_reply = await socket.raw()
+    assert text_reply is not None
+    reply = json.loads(text_reply)
+    assert reply["action"] == "pong" or reply["code"] in ("bad_json", "invalid")
     await socket.silence()
 
 
 @pytest.mark.gen_test
-async def test_the_twentieth_error_in_ten_seconds_closes(hermes: Hermes) -> None:
-    """Nineteen get an error frame, the twentieth only 1008; older ones are forgotten after ten seconds."""
-    hasty = await hermes.open("/ws/notifications", ACME)
-    patient = await hermes.open("/ws/notifications", ACME)
+async def test_the_twentieth_error_in_ten_seconds_closes(hermes: Hermes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nineteen get an error frame, the twentieth only 1008; errors of more than ten seconds ago do not count."""
+    clock = FakeClock(now_s=1_000.0)
+    monkeypatch.setattr("hermes.web.sockets.handler.monotonic", clock)
+    fast, slow = [await hermes.open("/ws/notifications", ACME) for _ in range(2)]
     for _ in range(19):
-        assert await fault(hasty, "{") == "bad_json"
-        assert await fault(patient, "[]") == "not_object"
-    last_s = time.monotonic()
-    await hasty.silence()
-    await hasty.say({"action": "what"})
-    assert await hasty.closed() == (1008, "too_many_errors")
-    await asyncio.sleep(last_s + 10.1 - time.monotonic())  # the window itself is what is waited for
+        assert await error_code(fast, "{") == "bad_json"
+        assert await error_code(slow, "[]") == "not_object"
+    clock.now_s += 9.5
+    await fast.silence()
+    await fast.say({"action": "what"})
+    assert await fast.closed() == (1008, "too_many_errors")
+    clock.now_s += 0.5
     for _ in range(19):
-        assert await fault(patient, "{") == "bad_json"
-    await patient.say("{")
-    assert await patient.closed() == (1008, "too_many_errors")
+        assert await error_code(slow, "{") == "bad_json"
+    await slow.say("{")
+    assert await slow.closed() == (1008, "too_many_errors")
 
 
 # -- subscribe ----------------------------------------------------------------------------------------------------
 
 
 def publish(hermes: Hermes, *device_ids: str) -> None:
-    """One value of each of these devices."""
+    """Publish one value of each of these devices."""
     for device_id in device_ids:
         hermes.gateway.hub.publish(
             DeviceMessage(TenantId("acme"), DeviceId(device_id), series="", topic="t", data=b"1", timestamp_ms=1)
@@ -215,18 +216,18 @@ def publish(hermes: Hermes, *device_ids: str) -> None:
 
 
 async def subscribed(socket: Socket, action: str, device: object) -> list[str]:
-    """The devices named after this action."""
+    """Send ``subscribe`` or ``unsubscribe``; return the named devices of the reply."""
     await socket.say({"action": action, "device": device})
-    answer = await socket.hear()
-    assert set(answer) == {"action", "devices"}, answer
-    assert answer["action"] == "subscribed"
-    devices = answer["devices"]
+    reply = await socket.hear()
+    assert set(reply) == {"action", "devices"}, reply
+    assert reply["action"] == "subscribed"
+    devices = reply["devices"]
     assert isinstance(devices, list)
     return devices
 
 
-async def heard(hermes: Hermes, socket: Socket) -> list[str]:
-    """Of the devices d1, d2, d3, those that this socket hears."""
+async def received(hermes: Hermes, socket: Socket) -> list[str]:
+    """Publish values of the devices d1, d2, d3; return those that this socket receives."""
     publish(hermes, "d1", "d2", "d3")
     await socket.say({"action": "ping"})
     devices = []
@@ -236,28 +237,28 @@ async def heard(hermes: Hermes, socket: Socket) -> list[str]:
 
 
 @pytest.mark.gen_test
-async def test_subscribe_narrows_and_unsubscribe_widens(hermes: Hermes) -> None:
-    """From all to the named, and none left means all again; another socket of the user is not touched."""
+async def test_subscribe_restricts_the_feed_to_the_named_devices(hermes: Hermes) -> None:
+    """Without a named device it is all of them again; another socket of the user is not affected."""
     socket, other = [await hermes.open("/ws", ACME) for _ in range(2)]
     everything = ["d1", "d2", "d3"]
-    assert await heard(hermes, socket) == everything
+    assert await received(hermes, socket) == everything
     assert await subscribed(socket, "unsubscribe", "d1") == []
-    assert await heard(hermes, socket) == everything, "what was never named cannot be taken away"
+    assert await received(hermes, socket) == everything, "a device that was not named cannot be removed"
     assert await subscribed(socket, "subscribe", "d2") == ["d2"]
-    assert await heard(hermes, socket) == ["d2"]
-    assert await subscribed(socket, "subscribe", "d2") == ["d2"], "naming twice is naming once"
+    assert await received(hermes, socket) == ["d2"]
+    assert await subscribed(socket, "subscribe", "d2") == ["d2"], "naming a device twice changes nothing"
     assert sorted(await subscribed(socket, "subscribe", "d3")) == ["d2", "d3"]
-    assert await heard(hermes, socket) == ["d2", "d3"]
+    assert await received(hermes, socket) == ["d2", "d3"]
     assert await subscribed(socket, "unsubscribe", "d2") == ["d3"]
-    assert await heard(hermes, socket) == ["d3"]
+    assert await received(hermes, socket) == ["d3"]
     assert await subscribed(socket, "unsubscribe", "d3") == []
-    assert await heard(hermes, socket) == everything
+    assert await received(hermes, socket) == everything
     assert len([await other.hear() for _ in range(18)]) == 18
 
 
 @pytest.mark.gen_test
-async def test_narrowing_touches_only_the_device_feed(hermes: Hermes) -> None:
-    """Notifications and broadcasts still come, and another tenant's device of that name does not."""
+async def test_subscribe_affects_only_the_device_feed(hermes: Hermes) -> None:
+    """Notifications and broadcasts still arrive; values of another tenant's device of that name do not."""
     socket = await hermes.open("/ws", ACME)
     await subscribed(socket, "subscribe", "d2")
     hermes.gateway.hub.publish(
@@ -271,7 +272,7 @@ async def test_narrowing_touches_only_the_device_feed(hermes: Hermes) -> None:
 
 @pytest.mark.gen_test
 async def test_without_a_tenant_there_is_nothing_to_subscribe_to(hermes: Hermes) -> None:
-    """The name is taken, and no tenant's device of it is heard."""
+    """The device is named in the reply; no tenant's values of it arrive."""
     socket = await hermes.open("/ws", token())
     await subscribed(socket, "subscribe", "d1")
     publish(hermes, "d1")
@@ -280,13 +281,13 @@ async def test_without_a_tenant_there_is_nothing_to_subscribe_to(hermes: Hermes)
 
 @pytest.mark.gen_test
 async def test_at_most_a_thousand_devices_can_be_named(hermes: Hermes) -> None:
-    """One more is refused and changes nothing; one less makes room."""
+    """One more is rejected and changes nothing, until one is removed."""
     socket = await hermes.open("/ws", ACME)
     devices: list[str] = []
     for n in range(1_000):
         devices = await subscribed(socket, "subscribe", f"d{n}")
     assert len(devices) == 1_000
-    assert await fault(socket, {"action": "subscribe", "device": "one more"}) == "invalid"
+    assert await error_code(socket, {"action": "subscribe", "device": "one more"}) == "invalid"
     publish(hermes, "one more", "d999")
     assert (await socket.hear())["device_id"] == "d999"
     assert len(await subscribed(socket, "subscribe", "d999")) == 1_000
@@ -296,40 +297,40 @@ async def test_at_most_a_thousand_devices_can_be_named(hermes: Hermes) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("letter", ["x", "ä", "\u0001"], ids=["plain", "two bytes", "escaped"])
-async def test_the_names_of_a_socket_are_bounded_in_all(hermes: Hermes, letter: str) -> None:
-    """64 KiB as the answer writes them: one more is refused and changes nothing; one less makes room."""
+async def test_the_total_size_of_the_names_is_limited(hermes: Hermes, letter: str) -> None:
+    """64 KiB as the reply encodes them; one more is rejected and changes nothing, until one is removed."""
     socket = await hermes.open("/ws", ACME)
     names = [f"{n:02}".ljust(1_024, letter) for n in range(64)]
     room = 65_536 // (len(json.dumps(names[0], ensure_ascii=False).encode()) + 1)
     for n in range(room):
         assert await subscribed(socket, "subscribe", names[n]) == names[: n + 1]
-    assert await fault(socket, {"action": "subscribe", "device": names[room]}) == "invalid"
-    assert await subscribed(socket, "subscribe", "d1") == [*names[:room], "d1"], "a short one has room"
+    assert await error_code(socket, {"action": "subscribe", "device": names[room]}) == "invalid"
+    assert await subscribed(socket, "subscribe", "d1") == [*names[:room], "d1"], "a short one still fits"
     assert await subscribed(socket, "unsubscribe", names[0]) == [*names[1:room], "d1"]
     assert await subscribed(socket, "subscribe", names[room]) == [*names[1:room], "d1", names[room]]
 
 
 @pytest.mark.gen_test
-async def test_a_subscribe_that_changes_nothing_costs_only_its_answer(
+async def test_a_subscribe_that_changes_nothing_does_not_call_the_hub(
     hermes: Hermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The hub is asked only where the set of devices changes."""
+    """The hub is called only if the set of devices changes."""
     socket = await hermes.open("/ws", ACME)
     await subscribed(socket, "subscribe", "d1")
-    asked: list[object] = []
+    calls: list[object] = []
     subscribe = hermes.gateway.hub.subscribe
 
     def count(session: Session, channels: Iterable[Channel]) -> list[Channel]:
-        asked.append(channels)
+        calls.append(channels)
         return subscribe(session, channels)
 
     monkeypatch.setattr(hermes.gateway.hub, "subscribe", count)
     assert await subscribed(socket, "subscribe", "d1") == ["d1"]
     assert await subscribed(socket, "unsubscribe", "d2") == ["d1"]
-    assert asked == []
+    assert calls == []
     assert await subscribed(socket, "subscribe", "d2") == ["d1", "d2"]
     assert await subscribed(socket, "unsubscribe", "d2") == ["d1"]
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
 # -- frames that close --------------------------------------------------------------------------------------------
@@ -339,7 +340,7 @@ async def test_a_subscribe_that_changes_nothing_costs_only_its_answer(
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("frame", [b"", b'{"action":"ping"}', b"\xff" * 200_000])
 async def test_a_binary_frame_closes_with_1003(hermes: Hermes, path: str, frame: bytes) -> None:
-    """Whatever is in it, and without an answer before the close."""
+    """Whatever it contains, and without a frame before the close."""
     socket = await hermes.open(path, ACME)
     await socket.say(frame)
     assert await socket.closed() == (1003, "binary_not_supported")
@@ -355,7 +356,7 @@ async def test_a_binary_frame_closes_with_1003(hermes: Hermes, path: str, frame:
 async def test_more_than_64_kib_closes_with_1009(
     hermes: Hermes, size_bytes: int, closes: bool, letter: str, compression: dict[str, Any] | None
 ) -> None:
-    """Bytes count, not characters, and of a compressed message those that it inflates to."""
+    """Bytes count, not characters; of a compressed message, those that it inflates to."""
     socket = await hermes.open("/ws/notifications", ACME, compression_options=compression)
     start, end = '{"action":"ping","pad":"', '"}'
     room = size_bytes - len(start) - len(end)
@@ -368,8 +369,8 @@ async def test_more_than_64_kib_closes_with_1009(
 
 
 @pytest.mark.gen_test
-async def test_the_pieces_of_a_fragmented_message_are_counted_together(hermes: Hermes) -> None:
-    """A message of many frames is one message; a small one in pieces is answered."""
+async def test_the_fragments_of_a_message_are_counted_together(hermes: Hermes) -> None:
+    """A small fragmented message gets its reply; a large one closes the socket."""
     raw = await open_raw(hermes, "/ws/notifications", ACME)
     await raw.send(TEXT, b'{"action":', flags=0)
     await raw.send(PING, b"between")
@@ -382,13 +383,13 @@ async def test_the_pieces_of_a_fragmented_message_are_counted_together(hermes: H
 
 
 @pytest.mark.gen_test
-async def test_a_big_message_is_read_to_its_end_before_the_connection_ends(hermes: Hermes) -> None:
-    """Up to 1 MiB: a sender that is in the middle of it sees 1009 and a proper end, never a reset."""
+async def test_a_large_message_is_read_completely_before_the_connection_ends(hermes: Hermes) -> None:
+    """Up to 1 MiB: a client that is still sending gets 1009 and an orderly end, not a reset."""
     raw = await open_raw(hermes, "/ws/notifications", ACME)
     await raw.send_bytes(bytes([FIN | TEXT, 0x80 | 127]) + (1024 * KIB).to_bytes(8, "big") + b"\0\0\0\0")
     for _ in range(16):
         await raw.send_bytes(b"x" * 64 * KIB)
-        assert (await hermes.request("/health")).code == 200, "the server has seen what was sent so far"
+        assert (await hermes.request("/health")).code == 200, "the server has read what was sent so far"
     assert await raw.close_frame() == TOO_BIG
     await raw.send(CLOSE, b"\x03\xf1")
-    assert await asyncio.wait_for(raw.reader.read(), 5) == b"", "a reset would raise"
+    assert await asyncio.wait_for(raw.reader.read(), TIMEOUT_S) == b"", "a reset would raise"

@@ -1,9 +1,8 @@
-"""How sockets end: by the client, by its silence or slowness, by what it sends, and by the server."""
+"""How sockets close: by the client, by a frame that it sends, by silence, by slowness, by the server."""
 
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -22,13 +21,13 @@ Attack = Callable[[RawSocket], Awaitable[None]]
 DEFLATE = {"Sec-WebSocket-Extensions": "permessage-deflate"}
 
 
-async def nobody_listens(hermes: Hermes) -> bool:
-    """Whether a notification to user 123 finds no socket."""
+async def has_no_socket(hermes: Hermes) -> bool:
+    """Return True if a notification to user 123 reaches no socket."""
     return (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"] is False
 
 
 def retry_ms(reason: str | None, word: str) -> int:
-    """The hint after the machine word."""
+    """Return the hint after the machine word of a close reason."""
     match = re.fullmatch(rf"{word};retry_ms=(\d+)", reason or "")
     assert match, reason
     return int(match[1])
@@ -42,16 +41,16 @@ def retry_ms(reason: str | None, word: str) -> int:
     "payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x03\xe9going away", b"\x0f\xa0", b"\x03\xe8\xff"]
 )
 async def test_a_clients_close_ends_the_connection(hermes: Hermes, payload: bytes) -> None:
-    """Whatever its code and reason, and nobody is there afterwards."""
+    """Whatever its code and reason; the user then has no socket."""
     raw = await open_raw(hermes, "/ws/notifications", ACME)
     await raw.send(CLOSE, payload)
     await raw.ended()
-    assert await nobody_listens(hermes)
+    assert await has_no_socket(hermes)
 
 
 @pytest.mark.gen_test
-async def test_a_normal_close_is_answered_with_the_same_code(hermes: Hermes) -> None:
-    """As RFC 6455 §5.5.1 has it."""
+async def test_the_reply_to_a_normal_close_has_the_same_code(hermes: Hermes) -> None:
+    """As in RFC 6455 §5.5.1."""
     raw = await open_raw(hermes, "/ws/notifications", ACME)
     await raw.send(CLOSE, b"\x03\xe8bye")
     frame = await raw.frame()
@@ -63,21 +62,21 @@ async def test_a_normal_close_is_answered_with_the_same_code(hermes: Hermes) -> 
 
 @pytest.mark.gen_test
 async def test_a_client_cannot_forge_log_lines(hermes: Hermes, caplog: pytest.LogCaptureFixture) -> None:
-    """Line feeds in its close reason or in its name do not begin a new line in the log."""
+    """Line feeds in its close reason or in its name do not start a new line in the log."""
     caplog.set_level(logging.INFO)
     raw = await open_raw(hermes, "/ws", token("1\nforged", "ana\nforged"))
     await raw.send(CLOSE, b"\x03\xe8bye\r\nforged")
     await raw.ended()
     await (await hermes.open("/ws?tenant_id=a%0Aforged", token())).closed()
     lines = [MaskingFormatter().format(record) for record in caplog.records if record.name.startswith("hermes")]
-    assert any("forged" in line for line in lines), "what was said is logged"
+    assert any("forged" in line for line in lines), "the text is logged"
     assert not [line for line in lines if "\n" in line]
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ROUTES)
-async def test_a_vanished_client_is_forgotten(hermes: Hermes, path: str) -> None:
-    """A reset and an end without a close frame leave nothing behind."""
+async def test_a_connection_that_ends_without_a_close_frame_is_removed(hermes: Hermes, path: str) -> None:
+    """By a reset, or in an orderly way; no session remains."""
     reset, ended = [await open_raw(hermes, path, ACME) for _ in range(2)]
     reset.reset()
     ended.writer.close()
@@ -87,62 +86,62 @@ async def test_a_vanished_client_is_forgotten(hermes: Hermes, path: str) -> None
     assert f'hermes_sockets_open{{route="{route}"}} 0.0' in metrics
 
 
-# -- by what it sends ---------------------------------------------------------------------------------------------
+# -- by a frame of the client --------------------------------------------------------------------------------------
 
 
 async def too_long(raw: RawSocket) -> None:
-    """The start of a frame of 2 MiB and some of it."""
+    """Send the start of a frame of 2 MiB."""
     await raw.send_bytes(bytes([FIN | TEXT, 0x80 | 127]) + (2 * MIB).to_bytes(8, "big") + b"mask" + b"x" * 4096)
 
 
 async def absurdly_long(raw: RawSocket) -> None:
-    """A frame that claims to hold 2^63 - 1 bytes."""
+    """Send the start of a frame of 2^63 - 1 bytes."""
     await raw.send_bytes(bytes([FIN | TEXT, 0x80 | 127]) + (2**63 - 1).to_bytes(8, "big") + b"mask")
 
 
 async def bomb(raw: RawSocket) -> None:
-    """A few kilobytes that inflate to 20 MiB."""
+    """Send a few kilobytes that inflate to 20 MiB."""
     await raw.send(TEXT, deflated(b"x" * 20 * MIB), flags=FIN | RSV1)
 
 
 async def small_bomb(raw: RawSocket) -> None:
-    """A few hundred bytes that inflate to 900 KiB."""
+    """Send a few hundred bytes that inflate to 900 KiB."""
     await raw.send(TEXT, deflated(b"x" * 900 * 1024), flags=FIN | RSV1)
 
 
 async def not_deflate(raw: RawSocket) -> None:
-    """A compressed frame that is not."""
+    """Send invalid deflate data as a compressed frame."""
     await raw.send(TEXT, b"\xff\xff\xff\xff", flags=FIN | RSV1)
 
 
 async def not_utf8(raw: RawSocket) -> None:
-    """A text frame that is not text."""
+    """Send a text frame that is not UTF-8."""
     await raw.send(TEXT, b'{"action":"ping","s":"\xff"}')
 
 
 async def surrogate(raw: RawSocket) -> None:
-    """A lone surrogate written as bytes, which is not UTF-8."""
+    """Send the bytes of a lone surrogate, which are not UTF-8."""
     await raw.send(TEXT, b'{"action":"ping","s":"\xed\xa0\x80"}')
 
 
 async def reserved_bits(raw: RawSocket) -> None:
-    """A frame of an extension that nobody agreed on."""
+    """Send a frame of an extension that was not negotiated."""
     await raw.send(TEXT, b"{}", flags=FIN | 0x20)
 
 
 async def unknown_opcode(raw: RawSocket) -> None:
-    """An opcode that does not exist."""
+    """Send an opcode that does not exist."""
     await raw.send(0x5, b"{}")
     await raw.send(CLOSE, b"")
 
 
 async def stray_continuation(raw: RawSocket) -> None:
-    """The rest of a message that never began."""
+    """Send a continuation frame without a message."""
     await raw.send(0, b"{}")
 
 
 async def fragmented_ping(raw: RawSocket) -> None:
-    """A control frame in pieces."""
+    """Send a control frame in fragments."""
     await raw.send(PING, b"", flags=0)
 
 
@@ -163,8 +162,8 @@ async def fragmented_ping(raw: RawSocket) -> None:
         fragmented_ping,
     ],
 )
-async def test_what_breaks_the_protocol_ends_its_own_socket_only(hermes: Hermes, attack: Attack) -> None:
-    """It may be cut; where a close frame comes its reason is one of the table; nobody else notices."""
+async def test_a_protocol_violation_ends_its_own_socket_only(hermes: Hermes, attack: Attack) -> None:
+    """With or without a close frame; other sockets are not affected."""
     other = await hermes.open("/ws/notifications", token("456"))
     raw = await open_raw(hermes, "/ws/notifications", ACME, headers=DEFLATE)
     await attack(raw)
@@ -175,13 +174,13 @@ async def test_what_breaks_the_protocol_ends_its_own_socket_only(hermes: Hermes,
         assert frame == TOO_BIG
     await raw.send(CLOSE, b"")
     await raw.ended()
-    assert await nobody_listens(hermes)
+    assert await has_no_socket(hermes)
     await other.silence()
 
 
 @pytest.mark.gen_test
-async def test_a_message_of_many_mebibytes_harms_nobody_else(hermes: Hermes) -> None:
-    """Its own connection is cut; a notification to another user arrives as ever."""
+async def test_a_message_of_many_mebibytes_ends_its_own_socket_only(hermes: Hermes) -> None:
+    """A notification to another user still arrives."""
     other = await hermes.open("/ws/notifications", token("456"))
     raw = await open_raw(hermes, "/ws/notifications", ACME)
     await raw.send(TEXT, b"x" * 4 * MIB)
@@ -191,8 +190,8 @@ async def test_a_message_of_many_mebibytes_harms_nobody_else(hermes: Hermes) -> 
 
 
 @pytest.mark.gen_test
-async def test_what_comes_after_the_servers_close_is_ignored(hermes: Hermes) -> None:
-    """Frames that were under way get no answer, also not those that are faults."""
+async def test_frames_after_the_servers_close_are_ignored(hermes: Hermes) -> None:
+    """They get neither a reply nor an error frame."""
     raw = await open_raw(hermes, "/ws/notifications", ACME)
     await raw.send(2, b"x")
     for text in (b'{"action":"ping"}', b"{", b'{"action":"refresh","token":"x"}'):
@@ -201,59 +200,59 @@ async def test_what_comes_after_the_servers_close_is_ignored(hermes: Hermes) -> 
     assert frame is not None
     assert frame[0] & OPCODE == CLOSE
     assert frame[1][2:] == b"binary_not_supported"
-    assert await nobody_listens(hermes)
+    assert await has_no_socket(hermes)
     await raw.send(CLOSE, b"\x03\xeb")
     assert await raw.frame() is None
 
 
-# -- by its silence -----------------------------------------------------------------------------------------------
+# -- by silence ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gen_test
-async def test_a_silent_socket_is_dropped_without_a_close_frame(make_hermes: MakeHermes) -> None:
-    """Protocol pings go out; who answers them stays, whose pong is missing is cut, and sees 1006."""
-    hermes = await make_hermes(ping_interval_s="1", ping_timeout_s="1")
+async def test_a_silent_socket_is_dropped_without_a_close_frame(hermes: Hermes) -> None:
+    """A socket that does not reply to a protocol ping within the time-out is dropped; one that replies stays."""
+    await hermes.gateway._sweep.stop()  # this test sweeps by a clock of its own
     answering, silent = [await open_raw(hermes, "/ws/notifications", ACME) for _ in range(2)]
-    started_s = time.monotonic()
+    sessions = tuple(hermes.gateway.hub.sessions)
 
-    async def answer_pings() -> int:
-        pongs = 0
-        while (frame := await answering.frame()) is not None and frame[0] == FIN | PING:
-            await answering.send(PONG, frame[1])
-            pongs += 1
-        assert frame is not None, "who answers was dropped"
-        return pongs
+    def sweep(monotonic_s: float) -> None:
+        for session in sessions:
+            session.sweep(wall_s=0.0, monotonic_s=monotonic_s, ping_interval_s=25.0, ping_timeout_s=20.0)
 
-    answers = asyncio.ensure_future(answer_pings())
-    frames = []
-    while (frame := await silent.frame()) is not None:
-        frames.append(frame[0])
-    assert frames
-    assert set(frames) == {FIN | PING}, "pings only, no close frame"
-    assert 1 < time.monotonic() - started_s < 7
+    sweep(1_000.0)
+    sweep(1_024.9)
+    sweep(1_025.0)
+    assert await answering.frame() == (FIN | PING, b"")
+    await answering.send(PONG, b"")
+    await answering.send(TEXT, b'{"action":"ping"}')
+    assert await answering.text() == '{"action":"pong"}', "the pong before it has arrived"
+    sweep(1_044.9)
+    assert len(hermes.gateway.hub.sessions) == 2
+    sweep(1_045.0)
+    assert await silent.frame() == (FIN | PING, b"")
+    assert await silent.frame() is None, "no close frame"
     assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"]
-    assert await answers >= 1
 
 
 @pytest.mark.gen_test
-async def test_a_clients_own_ping_is_answered(hermes: Hermes) -> None:
-    """With its payload, as RFC 6455 §5.5.3 has it."""
+async def test_a_protocol_ping_of_a_client_gets_a_pong(hermes: Hermes) -> None:
+    """With the same payload, as in RFC 6455 §5.5.3."""
     raw = await open_raw(hermes, "/ws/notifications", ACME)
     await raw.send(PING, b"are you there")
     assert await raw.frame() == (FIN | PONG, b"are you there")
 
 
-# -- by its slowness ----------------------------------------------------------------------------------------------
+# -- by slowness ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     "limits", [{"outbox_max_messages": "20"}, {"outbox_max_bytes": "65536"}], ids=["messages", "bytes"]
 )
-async def test_a_slow_consumer_is_closed_with_1013_and_nobody_waits(
+async def test_a_slow_consumer_is_closed_with_1013_and_delays_no_other(
     make_hermes: MakeHermes, limits: dict[str, str]
 ) -> None:
-    """Its outbox is bounded: ``sent`` turns false, ``/notify`` stays quick, another window gets everything."""
+    """Its outbox is bounded: ``sent`` becomes false, and another user's socket gets every notification."""
     hermes = await make_hermes(**limits)
     slow = await open_raw(hermes, "/ws/notifications", token("9"), receive_buffer_bytes=4096)
     quick = await hermes.open("/ws/notifications", token("123"))
@@ -263,7 +262,7 @@ async def test_a_slow_consumer_is_closed_with_1013_and_nobody_waits(
         assert sent < 2_000, "the outbox has no bound"
         assert (await hermes.notify({"user_id": 123, "title": str(sent), "message": ""}))["sent"]
         assert (await quick.hear())["title"] == str(sent)
-    assert sent > 2, "the kernel and the outbox hold some"
+    assert sent > 2, "the kernel and the outbox took some"
     closed = await slow.close_frame()
     assert closed is not None, "the close frame arrives when the client reads again"
     assert closed[0] == 1013
@@ -272,8 +271,8 @@ async def test_a_slow_consumer_is_closed_with_1013_and_nobody_waits(
 
 
 @pytest.mark.gen_test
-async def test_what_a_slow_socket_was_promised_arrives_in_order(hermes: Hermes) -> None:
-    """As long as its outbox did not overflow, everything that was ``sent`` comes when it reads on."""
+async def test_every_notification_that_was_sent_arrives_at_a_slow_socket_in_order(hermes: Hermes) -> None:
+    """Unless its outbox overflows, it receives all of them when it reads again."""
     slow = await open_raw(hermes, "/ws/notifications", ACME, receive_buffer_bytes=4096)
     message = "é" * 8_000
     for n in range(40):
@@ -287,7 +286,7 @@ async def test_what_a_slow_socket_was_promised_arrives_in_order(hermes: Hermes) 
 
 @pytest.mark.gen_test
 async def test_stopping_closes_every_route_with_1001(make_hermes: MakeHermes) -> None:
-    """With a hint when to return that spreads the clients; the port no longer answers."""
+    """The reason says when to reconnect, at a different time for each socket; the port is closed."""
     hermes = await make_hermes()
     sockets = [await hermes.open(path, ACME) for path in ROUTES * 5]
     port = port_of(hermes)
@@ -308,7 +307,7 @@ async def test_stopping_closes_every_route_with_1001(make_hermes: MakeHermes) ->
 async def test_an_internal_error_at_open_closes_with_1011(
     hermes: Hermes, path: str, monkeypatch: pytest.MonkeyPatch, complaints: list[logging.LogRecord]
 ) -> None:
-    """The client is told no more; the log has the traceback; the next socket opens as ever."""
+    """The client gets no details; the log has the traceback; the next socket opens."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("injected")
@@ -325,7 +324,7 @@ async def test_an_internal_error_at_open_closes_with_1011(
 async def test_an_internal_error_at_a_frame_closes_with_1011(
     hermes: Hermes, monkeypatch: pytest.MonkeyPatch, complaints: list[logging.LogRecord]
 ) -> None:
-    """Only the socket whose frame it was."""
+    """Only the socket that sent the frame closes."""
     victim, other = [await hermes.open("/ws", ACME) for _ in range(2)]
 
     def fail(*_: object) -> None:

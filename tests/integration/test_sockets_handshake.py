@@ -1,4 +1,4 @@
-"""The handshake: origins, subprotocol, compression, how many sockets there may be, and what is no handshake."""
+"""The handshake: origins, subprotocol, compression, the socket limit, and invalid handshakes."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate"}
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ROUTES)
 async def test_no_origin_and_the_same_origin_are_allowed(hermes: Hermes, path: str) -> None:
-    """Programs send none; the console's page sends its own."""
+    """Programs send no origin; the page of the console sends its own."""
     port = port_of(hermes)
     for headers in (
         {},
@@ -53,8 +53,8 @@ FOREIGN = [
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("origin", FOREIGN)
-async def test_other_origins_are_refused_before_the_upgrade(hermes: Hermes, origin: str) -> None:
-    """HTTP 403, however good the token."""
+async def test_other_origins_are_rejected_before_the_upgrade(hermes: Hermes, origin: str) -> None:
+    """With HTTP 403, also with a valid token."""
     headers = {"Origin": origin.format(port=port_of(hermes))}
     for path in ROUTES:
         assert (await open_raw(hermes, path, ACME, headers=headers)).status == 403
@@ -64,7 +64,7 @@ async def test_other_origins_are_refused_before_the_upgrade(hermes: Hermes, orig
 
 @pytest.mark.gen_test
 async def test_named_origins_are_allowed(make_hermes: MakeHermes) -> None:
-    """Exactly those, scheme and port included; browsers write them in lower case."""
+    """Only those, with the same scheme and port; browsers send them in lower case."""
     hermes = await make_hermes(origins="https://app.example.com,http://Dash.example:3000")
     for origin, status in {
         "https://app.example.com": 101,
@@ -85,13 +85,13 @@ async def test_named_origins_are_allowed(make_hermes: MakeHermes) -> None:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("origin", [*FOREIGN[:9], "https://app.example.com"])
 async def test_a_star_allows_every_origin(make_hermes: MakeHermes, origin: str) -> None:
-    """Also ``null``, which sandboxed pages and files have."""
+    """Also ``null``, the origin of sandboxed pages and of files."""
     hermes = await make_hermes(origins="*")
     headers = {"Origin": origin.format(port=port_of(hermes))}
     assert (await open_raw(hermes, "/ws", ACME, headers=headers)).status == 101
 
 
-# -- what is no handshake -----------------------------------------------------------------------------------------
+# -- invalid handshakes -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gen_test
@@ -105,10 +105,10 @@ async def test_a_star_allows_every_origin(make_hermes: MakeHermes, origin: str) 
         ({"Sec-WebSocket-Version": ""}, 426),
     ],
 )
-async def test_a_handshake_that_is_none_gets_a_clear_status(
+async def test_an_invalid_handshake_gets_a_status(
     hermes: Hermes, headers: dict[str, str], status: int
 ) -> None:  # fmt: skip
-    """Never 101, and no session."""
+    """Not 101, and no session."""
     raw = await open_raw(hermes, "/ws", ACME, headers=headers)
     assert raw.status == status
     assert not hermes.gateway.hub.sessions
@@ -117,7 +117,7 @@ async def test_a_handshake_that_is_none_gets_a_clear_status(
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ROUTES)
 async def test_a_plain_get_is_a_bad_request(hermes: Hermes, path: str) -> None:
-    """As when somebody opens the socket's address in a browser."""
+    """For example if the address of a socket is opened as a page in a browser."""
     assert (await hermes.request(f"{path}?token={ACME}")).code == 400
 
 
@@ -125,7 +125,7 @@ async def test_a_plain_get_is_a_bad_request(hermes: Hermes, path: str) -> None:
 async def test_an_internal_error_before_the_upgrade_is_http_500(
     hermes: Hermes, monkeypatch: pytest.MonkeyPatch, complaints: list[logging.LogRecord]
 ) -> None:
-    """A close code needs a connection; without one HTTP says it, and says nothing of the inside."""
+    """Before the upgrade there is no close code; the response has no details."""
 
     def fail(*_: object) -> bool:
         raise ZeroDivisionError("injected")
@@ -150,12 +150,12 @@ async def test_an_internal_error_before_the_upgrade_is_http_500(
     await (await hermes.open("/ws", ACME)).silence()
 
 
-# -- how many -----------------------------------------------------------------------------------------------------
+# -- the socket limit ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gen_test
 async def test_a_full_server_closes_with_1013(make_hermes: MakeHermes) -> None:
-    """Accepted, then closed with a hint when to return; who was there stays, and a place that is left can be taken."""
+    """After the handshake, with a hint when to reconnect; when an open socket closes, another can be opened."""
     hermes = await make_hermes(max_sockets="3")
     sockets = [await hermes.open(path, ACME) for path in ROUTES[:3]]
     for path in ROUTES:
@@ -169,12 +169,12 @@ async def test_a_full_server_closes_with_1013(make_hermes: MakeHermes) -> None:
     await sockets[0].close()
     await eventually(lambda: len(hermes.gateway.hub.sessions) == 2)
     await (await hermes.open("/ws", ACME)).silence()
-    assert (await hermes.request("/health")).code == 200, "HTTP is not counted"
+    assert (await hermes.request("/health")).code == 200, "HTTP requests do not count"
 
 
 @pytest.mark.gen_test
-async def test_refused_sockets_do_not_keep_their_place(make_hermes: MakeHermes) -> None:
-    """When they have gone, a good one gets in."""
+async def test_a_rejected_socket_counts_only_until_it_has_closed(make_hermes: MakeHermes) -> None:
+    """After five rejected sockets, a valid one can be opened under a limit of one."""
     hermes = await make_hermes(max_sockets="1")
     for _ in range(5):
         assert await (await hermes.open("/ws")).closed() == (1008, "token_missing")
@@ -185,7 +185,7 @@ async def test_refused_sockets_do_not_keep_their_place(make_hermes: MakeHermes) 
 
 
 def parameters(extensions: str) -> list[str]:
-    """What stands after the extension's name, sorted."""
+    """Return the parameters of the extension, sorted."""
     name, *rest = [part.strip() for part in extensions.split(";")]
     assert name == "permessage-deflate"
     return sorted(rest)
@@ -208,12 +208,12 @@ NO_CONTEXT = ["client_no_context_takeover", "server_no_context_takeover"]
         ("permessage-deflate; client_max_window_bits, permessage-deflate", []),
     ],
 )
-async def test_an_offer_is_answered_without_context_takeover(hermes: Hermes, offer: str, more: list[str]) -> None:
-    """On both sides, also where the client did not ask: one deflated frame then serves all sockets."""
+async def test_an_offer_is_accepted_without_context_takeover(hermes: Hermes, offer: str, more: list[str]) -> None:
+    """In both directions, also if the client did not ask for it: all sockets can share one deflated frame."""
     raw = await open_raw(hermes, "/ws", ACME, headers={"Sec-WebSocket-Extensions": offer})
     assert raw.status == 101
-    answered = parameters(raw.headers["Sec-WebSocket-Extensions"])
-    assert [part for part in answered if part not in more] == NO_CONTEXT
+    accepted = parameters(raw.headers["Sec-WebSocket-Extensions"])
+    assert [part for part in accepted if part not in more] == NO_CONTEXT
     for flags, payload in ((FIN, b'{"action":"ping","n":1}'), (FIN | RSV1, deflated(b'{"action":"ping","n":2}'))):
         await raw.send(TEXT, payload, flags=flags)
         assert json.loads(await raw.text())["n"] in (1, 2)
@@ -254,8 +254,8 @@ async def test_an_offer_is_answered_without_context_takeover(hermes: Hermes, off
         "=",
     ],
 )
-async def test_an_offer_that_cannot_be_taken_is_answered_without_the_extension(hermes: Hermes, offer: str) -> None:
-    """Too small a window, unknown or repeated parameters, bad values: 101, uncompressed, and it works."""
+async def test_an_unacceptable_offer_opens_the_socket_without_compression(hermes: Hermes, offer: str) -> None:
+    """A smaller window, unknown or repeated parameters, invalid values: 101 and uncompressed frames."""
     raw = await open_raw(hermes, "/ws", ACME, headers={"Sec-WebSocket-Extensions": offer})
     assert raw.status == 101
     assert "Sec-WebSocket-Extensions" not in raw.headers
@@ -266,13 +266,13 @@ async def test_an_offer_that_cannot_be_taken_is_answered_without_the_extension(h
 
 
 async def inflated_titles(sockets: Iterable[RawSocket], count: int) -> list[list[str]]:
-    """The titles of the next frames of each."""
+    """Return the titles of the next frames of each socket."""
     return [[json.loads(await raw.text())["title"] for _ in range(count)] for raw in sockets]
 
 
 @pytest.mark.gen_test
 async def test_compressed_frames_inflate_alone_on_every_socket(hermes: Hermes) -> None:
-    """Each frame stands for itself: with nothing kept, and whenever a socket has come."""
+    """Each frame can be inflated without the frames before it, also by a socket that was opened later."""
     first = await open_raw(hermes, "/ws", ACME, headers=OFFER)
     message = "All work and no play. " * 200
     await hermes.notify({"user_id": "123", "title": "0", "message": message})
@@ -287,7 +287,7 @@ async def test_compressed_frames_inflate_alone_on_every_socket(hermes: Hermes) -
 
 @pytest.mark.gen_test
 async def test_a_long_repetitive_frame_is_compressed(hermes: Hermes) -> None:
-    """Where compression was agreed on it is used; where not, the frame is plain."""
+    """A socket that negotiated compression gets a deflated frame, another a plain one."""
     packed = await open_raw(hermes, "/ws/notifications", ACME, headers=OFFER)
     plain = await open_raw(hermes, "/ws/notifications", ACME)
     await hermes.notify({"user_id": "123", "title": "n", "message": "x" * 16_000})
@@ -301,7 +301,7 @@ async def test_a_long_repetitive_frame_is_compressed(hermes: Hermes) -> None:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ROUTES)
 async def test_compression_can_be_turned_off(make_hermes: MakeHermes, path: str) -> None:
-    """``compress=false`` answers no offer."""
+    """With ``compress=false`` no offer is accepted."""
     hermes = await make_hermes(compress="false")
     raw = await open_raw(hermes, path, ACME, headers=OFFER)
     assert raw.status == 101
@@ -309,8 +309,8 @@ async def test_compression_can_be_turned_off(make_hermes: MakeHermes, path: str)
 
 
 @pytest.mark.gen_test
-async def test_a_refused_socket_may_have_agreed_on_compression(hermes: Hermes) -> None:
-    """The close frame is never compressed."""
+async def test_the_close_frame_of_a_rejected_socket_is_not_compressed(hermes: Hermes) -> None:
+    """Also if compression was negotiated."""
     raw = await open_raw(hermes, "/ws", "rubbish", headers=OFFER | {"Sec-WebSocket-Protocol": "hermes.v1"})
     assert raw.headers["Sec-WebSocket-Protocol"] == "hermes.v1"
     frame = await raw.frame()

@@ -1,4 +1,4 @@
-"""The four routes: who may open each, and what each hears and does not hear."""
+"""The four routes: who may open each, and which messages each receives."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ FORBIDDEN = (1008, "forbidden")
 
 
 def publish(hermes: Hermes, tenant_id: str, device_id: str, data: object = 21.5, **options: Any) -> None:
-    """A device's value, as the MQTT side gives it to the hub."""
+    """Publish a value of a device, as the MQTT side does."""
     given: dict[str, Any] = {
         "series": "temp",
         "topic": f"tenants/{tenant_id}/devices/{device_id}/temp",
@@ -33,8 +33,8 @@ def publish(hermes: Hermes, tenant_id: str, device_id: str, data: object = 21.5,
     )
 
 
-async def heard(socket: Socket) -> list[tuple[str, str]]:
-    """Tenant and device of every device frame that came before the answer to a ping."""
+async def received(socket: Socket) -> list[tuple[str, str]]:
+    """Return tenant and device of every device frame that arrives before the reply to a ping."""
     await socket.say({"action": "ping"})
     frames = []
     while (frame := await socket.hear()) != {"action": "pong"}:
@@ -61,8 +61,8 @@ async def heard(socket: Socket) -> list[tuple[str, str]]:
         *[(f"{path}?tenant_id=other", ROOT_OF_ACME) for path in ROUTES],
     ],
 )
-async def test_who_may_open_a_route_stays_open(hermes: Hermes, path: str, given: str) -> None:
-    """The table of routes, read by its permissions."""
+async def test_a_permitted_socket_stays_open(hermes: Hermes, path: str, given: str) -> None:
+    """For each route and kind of token that the protocol permits."""
     await (await hermes.open(path, given)).silence()
 
 
@@ -82,7 +82,7 @@ async def test_who_may_open_a_route_stays_open(hermes: Hermes, path: str, given:
         *[(f"{path}?tenant_id=%ff", ACME) for path in ROUTES],
     ],
 )
-async def test_who_may_not_open_a_route_gets_forbidden(hermes: Hermes, path: str, given: str) -> None:
+async def test_a_socket_that_is_not_permitted_gets_forbidden(hermes: Hermes, path: str, given: str) -> None:
     """1008 after an accepted handshake, and no text frame before it."""
     assert await (await hermes.open(path, given)).closed() == FORBIDDEN
 
@@ -91,23 +91,23 @@ async def test_who_may_not_open_a_route_gets_forbidden(hermes: Hermes, path: str
 @pytest.mark.parametrize("claim", ["true", "True", 1, 1.0, "1", [True], {"is": True}, False, None])
 @pytest.mark.parametrize("path", ["/ws/tenant/acme", "/ws/device/d1", "/ws?tenant_id=acme"])
 async def test_only_json_true_makes_a_superuser(hermes: Hermes, path: str, claim: object) -> None:
-    """Anything that merely looks like it gets what a token without a tenant gets."""
+    """Any other value is treated as a token without a tenant."""
     assert await (await hermes.open(path, token(is_superuser=claim))).closed() == FORBIDDEN
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/ws/tenant/", "/ws/device/", "/ws/", "/ws/tenant/a/b", "/ws/other", "/dev/token"])
-async def test_what_is_no_route_is_not_found(hermes: Hermes, path: str) -> None:
-    """An empty id, or one level too many, is HTTP 404."""
+async def test_an_unknown_path_is_not_found(hermes: Hermes, path: str) -> None:
+    """An empty id or one level too many: HTTP 404."""
     assert (await hermes.request(path)).code == 404
 
 
-# -- what each hears ----------------------------------------------------------------------------------------------
+# -- which messages each receives ---------------------------------------------------------------------------------
 
 
 @pytest.mark.gen_test
-async def test_each_route_hears_what_it_is_for(hermes: Hermes) -> None:
-    """One device value, one notification and one broadcast, and each socket gets its own kinds only."""
+async def test_each_route_receives_its_own_kinds_of_messages(hermes: Hermes) -> None:
+    """Of one device value, one notification and one broadcast."""
     sockets = {path: await hermes.open(path, ACME) for path in ROUTES}
     publish(hermes, "acme", "d1")
     assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"]
@@ -126,7 +126,7 @@ async def test_each_route_hears_what_it_is_for(hermes: Hermes) -> None:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/ws/tenant/acme", "/ws/device/d1", "/ws"])
 async def test_a_device_frame_has_the_documented_fields(hermes: Hermes, path: str) -> None:
-    """And optional ones only where they mean something."""
+    """And the optional ones only if they apply."""
     socket = await hermes.open(path, ACME)
     publish(hermes, "acme", "d1", {"t": [1, None, "ä"]})
     plain = {
@@ -147,27 +147,27 @@ async def test_a_device_frame_has_the_documented_fields(hermes: Hermes, path: st
 
 @pytest.mark.gen_test
 async def test_a_notification_on_ws_has_the_same_fields_as_on_its_own_route(hermes: Hermes) -> None:
-    """The very same frame."""
-    own, legacy = [await hermes.open(path, NO_TENANT) for path in ("/ws/notifications", "/ws")]
+    """It is the same frame."""
+    own, combined = [await hermes.open(path, NO_TENANT) for path in ("/ws/notifications", "/ws")]
     await hermes.notify({"user_id": 123, "title": "t", "message": "m", "data": {"k": 1}})
     frame = await own.hear()
     assert set(frame) == {"channel", "id", "title", "message", "type", "timestamp", "data"}
-    assert await legacy.hear() == frame
+    assert await combined.hear() == frame
 
 
 @pytest.mark.gen_test
-async def test_a_foreign_device_is_open_and_silent(hermes: Hermes) -> None:
-    """Two tenants' devices of one id are two devices, and an unknown id is no fault."""
+async def test_a_socket_of_an_unknown_device_opens_and_receives_nothing(hermes: Hermes) -> None:
+    """Devices of two tenants with the same id are two devices."""
     acme, globex = [await hermes.open("/ws/device/d1", given) for given in (ACME, GLOBEX)]
     unknown = await hermes.open("/ws/device/nobody", ACME)
     publish(hermes, "acme", "d1")
     publish(hermes, "acme", "d2")
-    assert await heard(acme) == [("acme", "d1")]
-    assert await heard(globex) == []
-    assert await heard(unknown) == []
+    assert await received(acme) == [("acme", "d1")]
+    assert await received(globex) == []
+    assert await received(unknown) == []
     publish(hermes, "globex", "d1")
-    assert await heard(globex) == [("globex", "d1")]
-    assert await heard(acme) == []
+    assert await received(globex) == [("globex", "d1")]
+    assert await received(acme) == []
 
 
 @pytest.mark.gen_test
@@ -184,20 +184,20 @@ async def test_a_foreign_device_is_open_and_silent(hermes: Hermes) -> None:
         ("/ws/notifications?tenant_id=globex", ROOT_OF_ACME, []),
     ],
 )
-async def test_what_a_superuser_hears(
+async def test_what_a_superuser_receives(
     hermes: Hermes, path: str, given: str, expected: list[tuple[str, str]]
 ) -> None:  # fmt: skip
-    """A device in every tenant or in the asked one, any tenant, and on ``/ws`` their own."""
+    """A device in every tenant or in the requested one, any tenant, and on ``/ws`` their own."""
     socket = await hermes.open(path, given)
     for tenant_id in ("acme", "globex"):
         for device_id in ("d1", "d2"):
             publish(hermes, tenant_id, device_id)
-    assert sorted(await heard(socket)) == expected
+    assert sorted(await received(socket)) == expected
 
 
 @pytest.mark.gen_test
-async def test_without_a_tenant_ws_hears_only_notifications(hermes: Hermes) -> None:
-    """Neither devices nor broadcasts of any tenant, not even of one that is called like nothing."""
+async def test_without_a_tenant_ws_receives_only_notifications(hermes: Hermes) -> None:
+    """Neither device data nor broadcasts, also not of a tenant named ``None`` or ``null``."""
     socket = await hermes.open("/ws", NO_TENANT)
     for tenant_id in ("acme", "None", "null", " "):
         publish(hermes, tenant_id, "d1")
@@ -209,7 +209,7 @@ async def test_without_a_tenant_ws_hears_only_notifications(hermes: Hermes) -> N
 
 @pytest.mark.gen_test
 async def test_a_broadcast_reaches_the_tenants_ws_sockets_only(hermes: Hermes) -> None:
-    """With the tenant's id in the frame; integer and string ids are the same tenant."""
+    """The frame has the tenant's id; an integer id and its string are the same tenant."""
     seven, seven_text = [await hermes.open("/ws", token(tenant_id=given)) for given in (7, "7")]
     other = await hermes.open("/ws", ACME)
     answer = await hermes.notify({"tenant_id": 7, "title": "b", "message": "m", "data": {"a": 1}})
@@ -232,7 +232,7 @@ async def test_a_broadcast_reaches_the_tenants_ws_sockets_only(hermes: Hermes) -
 @pytest.mark.parametrize("claimed", [123, "123"])
 @pytest.mark.parametrize("notified", [123, "123"])
 async def test_integer_and_string_user_ids_are_the_same(hermes: Hermes, claimed: object, notified: object) -> None:
-    """They are compared as strings."""
+    """Ids are compared as strings."""
     socket = await hermes.open("/ws/notifications", token(claimed))
     assert (await hermes.notify({"user_id": notified, "title": "n", "message": ""}))["sent"] is True
     assert (await socket.hear())["title"] == "n"
@@ -269,7 +269,7 @@ STRANGE_IDS = [
 @pytest.mark.gen_test
 @pytest.mark.parametrize("name", STRANGE_IDS, ids=lambda name: ascii(name[:12]))
 async def test_path_ids_are_percent_decoded_once(hermes: Hermes, name: str) -> None:
-    """Every id can be written into a path, as a device's and as a tenant's, and arrives as it was."""
+    """Any id can be sent in a path, percent-encoded, as a device id and as a tenant id."""
     encoded = quote(name, safe="").replace(".", "%2E")
     given = token(tenant_id=name)
     tenant = await hermes.open(f"/ws/tenant/{encoded}", given)
@@ -284,18 +284,18 @@ async def test_path_ids_are_percent_decoded_once(hermes: Hermes, name: str) -> N
 @pytest.mark.parametrize(
     ("written", "name"), [("a+b", "a+b"), ("..", ".."), ("%2e%2e", ".."), ("a%252fb", "a%2fb"), ("a:@!$,b", "a:@!$,b")]
 )
-async def test_what_needs_no_encoding_stays_as_it_is(hermes: Hermes, written: str, name: str) -> None:
-    """A plus sign in a path is a plus sign, dots are not resolved, and nothing is decoded twice."""
+async def test_characters_that_need_no_encoding_stay_unchanged(hermes: Hermes, written: str, name: str) -> None:
+    """A plus sign is a plus sign, dots are not resolved, and nothing is decoded twice."""
     socket = await hermes.open(f"/ws/device/{written}", ACME)
     for device_id in (name, "a b", "a/b", "."):
         publish(hermes, "acme", device_id)
-    assert await heard(socket) == [("acme", name)]
+    assert await received(socket) == [("acme", name)]
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/ws/device/%ff", "/ws/tenant/%ff", "/ws/device/%c3%28"])
 async def test_a_path_that_is_not_utf8_is_a_bad_request(hermes: Hermes, path: str) -> None:
-    """It names no id; the answer is HTTP 400 and nothing breaks."""
+    """The response is HTTP 400."""
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     response = await hermes.request(f"{path}?token={ACME}", headers=headers | {"Sec-WebSocket-Key": "A" * 22 + "=="})
     assert response.code == 400

@@ -1,4 +1,4 @@
-"""Tokens: the three places they come from, the claims, the refusals, expiry and refresh."""
+"""Tokens: the three places of a request, claims, rejections, expiry and refresh."""
 
 import base64
 import hmac
@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from hermes.delivery import housekeeping
 from hermes.delivery.messages import DeviceMessage
 from hermes.ids import DeviceId, TenantId
-from tests.support.gateways import SECRET, Hermes, MakeHermes, token
+from tests.support.fakes import FakeClock
+from tests.support.gateways import SECRET, Hermes, MakeHermes, swept, token
 from tests.support.raw_socket import open_raw
 
 pytestmark = pytest.mark.usefixtures("complaints")
@@ -25,27 +27,27 @@ PAIR = f"hermes.v1, {GOOD}"
 
 
 def part(value: bytes) -> str:
-    """Base64url without padding (RFC 7515 §2)."""
+    """Encode as base64url without padding (RFC 7515 §2)."""
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 def signed(payload: bytes, header: bytes = b'{"alg":"HS256","typ":"JWT"}', hash_name: str = "sha256") -> str:
-    """A token that is rightly signed with our key, whatever is in it."""
+    """Return a token with any payload and a valid signature of our key."""
     text = f"{part(header)}.{part(payload)}"
     return f"{text}.{part(hmac.digest(SECRET.encode(), text.encode(), hash_name))}"
 
 
 def bearer(given: str) -> dict[str, str]:
-    """The header that carries it."""
+    """Return the bearer header with this token."""
     return {"Authorization": f"Bearer {given}"}
 
 
 def offer(protocols: str) -> dict[str, str]:
-    """The header that offers these subprotocols."""
+    """Return the header that offers these subprotocols."""
     return {"Sec-WebSocket-Protocol": protocols}
 
 
-# -- where a token comes from -------------------------------------------------------------------------------------
+# -- the place of the token ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.gen_test
@@ -65,10 +67,10 @@ def offer(protocols: str) -> dict[str, str]:
         (f"?token={GOOD}", {"Authorization": "Basic YTpi"}, None),
     ],
 )
-async def test_a_token_is_taken_from_each_of_its_places(
+async def test_a_token_is_accepted_in_each_of_its_places(
     hermes: Hermes, path: str, query: str, headers: dict[str, str], selected: str | None
 ) -> None:
-    """Query, bearer or subprotocol; ``hermes.v1`` is selected wherever it is offered, and nothing else ever is."""
+    """Query, bearer header or subprotocol; ``hermes.v1`` is selected if it is offered, and no other subprotocol."""
     raw = await open_raw(hermes, path + query, headers=headers)
     assert raw.status == 101
     assert raw.headers.get("Sec-WebSocket-Protocol") == selected
@@ -102,10 +104,10 @@ async def test_a_token_is_taken_from_each_of_its_places(
         ("", offer("hermes.v1, " + "x" * 10_240), INVALID),
     ],
 )
-async def test_no_source_or_more_than_one_is_refused(
+async def test_no_token_or_more_than_one_is_rejected(
     hermes: Hermes, query: str, headers: dict[str, str], expected: tuple[int, str]
 ) -> None:
-    """After an accepted handshake that selects ``hermes.v1`` where offered; the close frame is the first frame."""
+    """After an accepted handshake that selects ``hermes.v1`` if it is offered; the first frame is the close frame."""
     raw = await open_raw(hermes, "/ws/notifications" + query, headers=headers)
     assert raw.status == 101
     offered = "hermes.v1" in headers.get("Sec-WebSocket-Protocol", "")
@@ -113,7 +115,7 @@ async def test_no_source_or_more_than_one_is_refused(
     assert await raw.first_close() == expected
 
 
-# -- what is in it ------------------------------------------------------------------------------------------------
+# -- the content of the token -------------------------------------------------------------------------------------
 
 DEEP = b"[" * 2_900 + b"]" * 2_900
 NOT_TOKENS = {
@@ -144,8 +146,8 @@ NOT_TOKENS = {
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("given", NOT_TOKENS.values(), ids=NOT_TOKENS)
-async def test_what_is_not_our_token_is_invalid(hermes: Hermes, given: str) -> None:
-    """Whatever is wrong with it, the client learns no more than ``token_invalid``."""
+async def test_a_malformed_or_forged_token_is_invalid(hermes: Hermes, given: str) -> None:
+    """The client gets ``token_invalid`` and no details."""
     assert await (await hermes.open("/ws/notifications", given)).closed() == INVALID
 
 
@@ -173,14 +175,14 @@ async def test_what_is_not_our_token_is_invalid(hermes: Hermes, given: str) -> N
     ids=json.dumps,
 )
 async def test_claims_of_the_wrong_kind_are_invalid(hermes: Hermes, claims: dict[str, Any]) -> None:
-    """Both required claims, ids that are ids, times that are numbers, and not before ``nbf``."""
+    """``user_id`` and ``username`` are required; ids are strings or integers, times are numbers."""
     assert await (await hermes.open("/ws/notifications", token(**claims))).closed() == INVALID
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("claim", ["user_id", "username", "exp", "nbf"])
 async def test_a_claim_that_is_null_is_invalid(hermes: Hermes, claim: str) -> None:
-    """Null is neither an id, nor a name, nor a time."""
+    """Null is not an id, a name or a time."""
     claims = {"user_id": "1", "username": "a"} | {claim: None}
     assert await (await hermes.open("/ws/notifications", signed(json.dumps(claims).encode()))).closed() == INVALID
 
@@ -188,8 +190,8 @@ async def test_a_claim_that_is_null_is_invalid(hermes: Hermes, claim: str) -> No
 @pytest.mark.gen_test
 @pytest.mark.parametrize("tenant_id", [True, 1.0, "", [], {}])
 @pytest.mark.parametrize("path", ["/ws/tenant/1", "/ws/tenant/True", "/ws/device/d1"])
-async def test_a_tenant_that_is_no_id_opens_nothing(hermes: Hermes, tenant_id: object, path: str) -> None:
-    """It is certainly not compared by its looks."""
+async def test_a_tenant_that_is_not_an_id_opens_no_socket(hermes: Hermes, tenant_id: object, path: str) -> None:
+    """It is not converted to a string."""
     code, reason = await (await hermes.open(path, token(tenant_id=tenant_id))).closed()
     assert code == 1008
     assert reason in ("token_invalid", "forbidden")
@@ -199,23 +201,28 @@ async def test_a_tenant_that_is_no_id_opens_nothing(hermes: Hermes, tenant_id: o
 @pytest.mark.parametrize(
     "age_s", [0, 0.1, 1, 3_600, int(time.time()), 1e12], ids=["0", "0.1", "1", "hour", "1970", "1e12"]
 )
-async def test_an_expired_token_is_told_apart(hermes: Hermes, age_s: float) -> None:
-    """There is no leeway, not even for the ping that was under way."""
+async def test_an_expired_token_is_rejected_with_its_own_reason(hermes: Hermes, age_s: float) -> None:
+    """There is no leeway; a ping that the client sends at once gets no pong."""
     raw = await open_raw(hermes, "/ws/notifications", token(exp=time.time() - age_s))
     await raw.send(1, b'{"action":"ping"}')
     assert await raw.first_close() == EXPIRED
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("early_s", [1, 60.5, 3_600])
-async def test_a_token_is_not_good_before_its_time(hermes: Hermes, early_s: float) -> None:
-    """Nor is there any here."""
-    assert await (await hermes.open("/ws/notifications", token(nbf=time.time() + early_s))).closed() == INVALID
+@pytest.mark.parametrize("early_s", [0.5, 60.5, 3_600])
+async def test_a_token_is_invalid_before_its_time(make_hermes: MakeHermes, early_s: float) -> None:
+    """There is no leeway for ``nbf`` either."""
+    clock = FakeClock()
+    hermes = await make_hermes(clock=clock)
+    given = token(nbf=clock.now_s + early_s)
+    assert await (await hermes.open("/ws/notifications", given)).closed() == INVALID
+    clock.now_s += early_s
+    await (await hermes.open("/ws/notifications", given)).silence()
 
 
 @pytest.mark.gen_test
-async def test_an_expired_token_with_a_wrong_key_is_only_invalid(hermes: Hermes) -> None:
-    """What it says is nobody's word."""
+async def test_an_expired_token_of_another_key_is_invalid(hermes: Hermes) -> None:
+    """Its claims are not evaluated."""
     given = token(exp=1, secret="another secret that is longer than thirty-two bytes")
     assert await (await hermes.open("/ws/notifications", given)).closed() == INVALID
 
@@ -238,8 +245,8 @@ async def test_an_expired_token_with_a_wrong_key_is_only_invalid(hermes: Hermes)
     ],
     ids=lambda claims: " ".join(claims),  # without their values: of some it is the time
 )
-async def test_good_and_ignored_claims_open(hermes: Hermes, claims: dict[str, Any]) -> None:
-    """``sub`` and ``iat`` are ignored, issuer and audience too where the settings name none."""
+async def test_valid_and_ignored_claims_open_a_socket(hermes: Hermes, claims: dict[str, Any]) -> None:
+    """``sub`` and ``iat`` are ignored; so are issuer and audience if the settings do not name them."""
     await (await hermes.open("/ws/notifications", token(**claims))).silence()
 
 
@@ -263,7 +270,7 @@ async def test_good_and_ignored_claims_open(hermes: Hermes, claims: dict[str, An
 async def test_issuer_and_audience_are_checked_when_set(
     make_hermes: MakeHermes, claims: dict[str, Any], good: bool
 ) -> None:
-    """Both must be there and right."""
+    """Both must be present and equal to the settings."""
     hermes = await make_hermes(jwt_issuer="idp", jwt_audience="hermes")
     given = signed(json.dumps({"user_id": "123", "username": "ana"} | claims).encode())
     socket = await hermes.open("/ws/notifications", given)
@@ -274,8 +281,8 @@ async def test_issuer_and_audience_are_checked_when_set(
 
 
 @pytest.mark.gen_test
-async def test_the_name_of_the_tenants_claim_is_a_setting(make_hermes: MakeHermes) -> None:
-    """Then ``tenant_id`` means nothing."""
+async def test_the_name_of_the_tenant_claim_is_a_setting(make_hermes: MakeHermes) -> None:
+    """With another name, the claim ``tenant_id`` is ignored."""
     hermes = await make_hermes(claim_tenant="org")
     await (await hermes.open("/ws/tenant/acme", token(org="acme", tenant_id="globex"))).silence()
     assert await (await hermes.open("/ws/tenant/globex", token(org="acme", tenant_id="globex"))).closed() == FORBIDDEN
@@ -285,54 +292,72 @@ async def test_the_name_of_the_tenants_claim_is_a_setting(make_hermes: MakeHerme
 # -- expiry and refresh -------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweep sixteen times a second: the tests wait for sweeps."""
+    monkeypatch.setattr(housekeeping, "PERIOD_S", 0.0625)
+
+
 @pytest.mark.gen_test
-async def test_expiry_closes_every_route_within_a_second(hermes: Hermes) -> None:
-    """1008 after ``exp`` and not before, by the wall clock; a socket whose token lives on stays."""
-    exp = time.time() + 1.3
+@pytest.mark.usefixtures("frequent_sweeps")
+async def test_expiry_closes_every_route(make_hermes: MakeHermes) -> None:
+    """With 1008 in the first sweep at or after ``exp``; a socket with a token that is still valid stays open."""
+    clock = FakeClock()
+    hermes = await make_hermes(clock=clock)
+    exp = clock.now_s + 10
     sockets = [await hermes.open(path, token(tenant_id="acme", exp=exp)) for path in ROUTES]
-    lasting = await hermes.open("/ws", token(tenant_id="acme", exp=exp + 60))
+    lasting = await hermes.open("/ws", token(tenant_id="acme", exp=exp + 0.5))
+    clock.now_s = exp - 0.5
+    await swept(hermes)
+    for socket in sockets:
+        await socket.silence()
+    clock.now_s = exp
     for socket in sockets:
         assert await socket.closed() == EXPIRED
-    assert exp <= time.time() < exp + 1.2
     await lasting.silence()
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("exp", [None, int(time.time()) + 3_600, time.time() + 3_600.25], ids=["never", "int", "float"])
-async def test_refresh_answers_with_the_new_expiry(hermes: Hermes, path: str, exp: float | None) -> None:
-    """In Unix milliseconds; null where the new token never expires."""
+async def test_the_reply_to_a_refresh_has_the_new_expiry(hermes: Hermes, path: str, exp: float | None) -> None:
+    """In Unix milliseconds; null if the new token never expires."""
     socket = await hermes.open(path, token(tenant_id="acme", exp=int(time.time()) + 60))
     await socket.say({"action": "refresh", "token": token(tenant_id="acme", exp=exp)})
-    answer = await socket.hear()
-    assert answer["expires"] == (None if exp is None else pytest.approx(exp * 1000, abs=1))
-    assert answer == {"action": "refreshed", "expires": answer["expires"]}
+    reply = await socket.hear()
+    assert reply["expires"] == (None if exp is None else pytest.approx(exp * 1000, abs=1))
+    assert reply == {"action": "refreshed", "expires": reply["expires"]}
     await socket.silence()
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("exp", [1e15, 1e17, 1e18, 1e308])
-async def test_refresh_answers_to_an_expiry_in_the_far_future(hermes: Hermes, exp: float) -> None:
-    """A good token is good, although nobody will live to see the end of it."""
+async def test_a_refresh_may_expire_in_the_far_future(hermes: Hermes, exp: float) -> None:
+    """The token is valid, and the reply has a number that JSON readers can represent, or null."""
     socket = await hermes.open("/ws/notifications", token())
     await socket.say({"action": "refresh", "token": token(exp=exp)})
-    answer = await socket.hear()
-    assert answer["action"] == "refreshed"
-    assert answer["expires"] is None or answer["expires"] >= 1e15
+    reply = await socket.hear()
+    assert reply["action"] == "refreshed"
+    assert reply["expires"] is None or reply["expires"] >= 1e15
     await socket.silence()
 
 
 @pytest.mark.gen_test
-async def test_a_refreshed_socket_outlives_its_first_token(hermes: Hermes) -> None:
-    """And a refresh may also shorten its life."""
-    exp = time.time() + 1.0
+@pytest.mark.usefixtures("frequent_sweeps")
+async def test_a_socket_expires_with_its_newest_token(make_hermes: MakeHermes) -> None:
+    """A refresh may move the expiry to a later or to an earlier time."""
+    clock = FakeClock()
+    hermes = await make_hermes(clock=clock)
+    exp = clock.now_s + 10
     lengthened = await hermes.open("/ws/notifications", token(exp=exp))
     shortened = await hermes.open("/ws/notifications", token())
     await lengthened.say({"action": "refresh", "token": token(exp=exp + 60)})
     await shortened.say({"action": "refresh", "token": token(exp=exp)})
     assert (await lengthened.hear())["action"] == (await shortened.hear())["action"] == "refreshed"
+    await swept(hermes)
+    await shortened.silence()
+    clock.now_s = exp
     assert await shortened.closed() == EXPIRED
-    assert exp <= time.time() < exp + 1.2
     await lengthened.silence()
     assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"]
     assert (await lengthened.hear())["title"] == "n"
@@ -355,7 +380,7 @@ async def test_a_refreshed_socket_outlives_its_first_token(hermes: Hermes) -> No
     ],
 )
 async def test_a_refresh_that_fails_closes(hermes: Hermes, path: str, given: str, expected: str | None) -> None:
-    """Bad, another user's, or no longer permitted here: 1008, and never an answer before it."""
+    """An invalid token, one of another user, or one that may not use this route: 1008 and no reply before it."""
     socket = await hermes.open(path, GOOD)
     await socket.say({"action": "refresh", "token": given})
     code, reason = await socket.closed()
@@ -365,7 +390,7 @@ async def test_a_refresh_that_fails_closes(hermes: Hermes, path: str, given: str
 
 
 def publish(hermes: Hermes, *tenants: str) -> None:
-    """One value of device d1 of each tenant."""
+    """Publish one value of device d1 of each tenant."""
     for tenant_id in tenants:
         hermes.gateway.hub.publish(
             DeviceMessage(TenantId(tenant_id), DeviceId("d1"), series="", topic="t", data=b"1", timestamp_ms=1)
@@ -374,8 +399,8 @@ def publish(hermes: Hermes, *tenants: str) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/ws", "/ws/device/d1"])
-async def test_a_refresh_that_changes_the_tenant_moves_the_socket(hermes: Hermes, path: str) -> None:
-    """From then on it hears the new token's tenant and nothing more of the old one's."""
+async def test_a_refresh_to_another_tenant_changes_the_channels(hermes: Hermes, path: str) -> None:
+    """The socket then receives data of the new tenant only."""
     socket = await hermes.open(path, token(tenant_id="acme"))
     await socket.say({"action": "refresh", "token": token(tenant_id="globex")})
     assert (await socket.hear())["action"] == "refreshed"
@@ -386,8 +411,8 @@ async def test_a_refresh_that_changes_the_tenant_moves_the_socket(hermes: Hermes
 
 
 @pytest.mark.gen_test
-async def test_a_refresh_can_take_the_superuser_away(hermes: Hermes) -> None:
-    """The permission is the newest token's."""
+async def test_a_refresh_can_remove_the_superuser_permission(hermes: Hermes) -> None:
+    """The permissions are those of the newest token."""
     socket = await hermes.open("/ws/device/d1", token(is_superuser=True))
     await socket.say({"action": "refresh", "token": token(tenant_id="acme")})
     assert (await socket.hear())["action"] == "refreshed"

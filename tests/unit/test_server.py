@@ -1,0 +1,56 @@
+"""Drain: what `Server.stop` does with open sockets."""
+
+import asyncio
+import logging
+import re
+
+import pytest
+
+from hermes.delivery import channels
+from hermes.delivery.hub import Hub
+from hermes.delivery.messages import Notification
+from hermes.ids import UserId
+from hermes.metrics import Metrics
+from hermes.server import Server
+from hermes.web.sockets.limit import SocketLimit
+from tests.support.fakes import FakeTransport, make_session
+
+
+def test_stop_waits_for_sockets_no_longer_than_the_drain_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    """A socket that never closes is counted in the log; new sockets are rejected."""
+    hub, limit, transport = Hub(metrics=Metrics()), SocketLimit(limit=1), FakeTransport()
+
+    async def scenario() -> None:
+        hub.subscribe(make_session(transport), [channels.user(UserId("123"))])
+        await Server(hub=hub, socket_limit=limit, metrics=Metrics(), drain_timeout_s=0.05).stop()
+
+    asyncio.run(scenario())
+    assert len(hub.sessions) == 1
+    assert limit.stopping
+    assert transport.closed is not None
+    code, reason = transport.closed
+    assert (code, bool(re.fullmatch(r"stopping;retry_ms=\d+", reason))) == (1001, True)
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "1 sockets did not close within 0.05 s"
+    ]
+
+
+def test_stop_sends_what_was_published_before() -> None:
+    """The notification comes before the close frame."""
+    hub, transport = Hub(metrics=Metrics()), FakeTransport()
+
+    async def scenario() -> None:
+        session = make_session(transport)
+        hub.subscribe(session, [channels.user(UserId("123"))])
+        server = Server(hub=hub, socket_limit=SocketLimit(limit=1), metrics=Metrics(), drain_timeout_s=60)
+        hub.publish(Notification(UserId("123"), "n-1", "last", "", "info", 1))
+        stopping = asyncio.ensure_future(server.stop())
+        while transport.closed is None:
+            await asyncio.sleep(0)
+        assert not stopping.done()
+        hub.unsubscribe(session)
+        await stopping
+
+    asyncio.run(scenario())
+    (written,) = transport.written
+    assert b'"title":"last"' in written
