@@ -1,4 +1,4 @@
-"""The walk of device data, from mosquitto_pub to an open socket."""
+"""The path of device data, from mosquitto_pub to an open socket."""
 
 import base64
 import json
@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.brokers import Broker, mosquitto
 from tests.support.gateways import Hermes, MakeHermes, eventually, token
+
+pytestmark = pytest.mark.broker
 
 TENANT = "52f14cd4-0000-4fbd-8f87-4025e1d49242"
 DEV_EUI = "a81758fffe0345bc"
@@ -33,13 +35,13 @@ UPLINK = {
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A real broker."""
+    """Run a real broker."""
     with mosquitto(tmp_path) as running:
         yield running
 
 
 async def connected(make_hermes: MakeHermes, broker: Broker, *topics: str) -> Hermes:
-    """A server that is subscribed."""
+    """Start a gateway; return it when it is subscribed."""
     given = {"topics": list(topics)} if topics else {}
     hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}", **given)
     await eventually(lambda: hermes.gateway.link.ready)
@@ -50,13 +52,13 @@ async def connected(make_hermes: MakeHermes, broker: Broker, *topics: str) -> He
 async def test_a_chirpstack_uplink_reaches_its_tenant_and_its_device_only(
     make_hermes: MakeHermes, broker: Broker
 ) -> None:
-    """The tenant is in the payload; another tenant's token gets 1008 there, and silence on the device."""
+    """The payload has the tenant; a token of another tenant gets 1008 or, on the device route, no frames."""
     hermes = await connected(make_hermes, broker, "chirpstack")
     tenant = await hermes.open(f"/ws/tenant/{TENANT}", token(tenant_id=TENANT))
     device = await hermes.open(f"/ws/device/{DEV_EUI}", token(tenant_id=TENANT))
-    foreign_device = await hermes.open(f"/ws/device/{DEV_EUI}", token("456", "luis", tenant_id="globex"))
-    foreign_tenant = await hermes.open(f"/ws/tenant/{TENANT}", token("456", "luis", tenant_id="globex"))
-    assert await foreign_tenant.closed() == (1008, "forbidden")
+    other_device = await hermes.open(f"/ws/device/{DEV_EUI}", token("456", "luis", tenant_id="globex"))
+    other_tenant = await hermes.open(f"/ws/tenant/{TENANT}", token("456", "luis", tenant_id="globex"))
+    assert await other_tenant.closed() == (1008, "forbidden")
     broker.publish(UPLINK_TOPIC, json.dumps(UPLINK))
     for socket in (tenant, device):
         frame = await socket.hear()
@@ -64,7 +66,7 @@ async def test_a_chirpstack_uplink_reaches_its_tenant_and_its_device_only(
         assert (frame["topic"], frame["data"]) == (UPLINK_TOPIC, UPLINK)
         assert set(frame) == {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp"}
         await socket.silence()
-    await foreign_device.silence()
+    await other_device.silence()
 
 
 PAYLOADS = [
@@ -83,8 +85,8 @@ PAYLOADS = [
 
 
 @pytest.mark.gen_test
-async def test_no_payload_breaks_its_frame_or_loses_the_next(make_hermes: MakeHermes, broker: Broker) -> None:
-    """JSON, text, bytes, nothing, a megabyte; in order."""
+async def test_every_payload_arrives_in_a_valid_frame_and_in_order(make_hermes: MakeHermes, broker: Broker) -> None:
+    """JSON, text, bytes, an empty payload, a mebibyte."""
     hermes = await connected(make_hermes, broker)
     socket = await hermes.open("/ws/tenant/acme", token(tenant_id="acme"))
     for payload, data, encoding in PAYLOADS:
@@ -96,10 +98,10 @@ async def test_no_payload_breaks_its_frame_or_loses_the_next(make_hermes: MakeHe
 
 
 @pytest.mark.gen_test
-async def test_what_maps_to_no_device_is_counted_and_harms_nobody(
+async def test_a_message_without_a_device_is_dropped_and_counted(
     make_hermes: MakeHermes, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Topics without a device, payloads without a tenant, payloads over the limit."""
+    """A topic without a tenant, payloads without a tenant, a payload over the limit."""
     hermes = await connected(make_hermes, broker, "hermes", "chirpstack")
     socket = await hermes.open("/ws", token(tenant_id="acme"))
     broker.publish("tenants//devices/d1/temp", "1")
@@ -118,7 +120,7 @@ async def test_what_maps_to_no_device_is_counted_and_harms_nobody(
 
 @pytest.mark.gen_test
 async def test_a_retained_value_is_marked_and_has_no_time(make_hermes: MakeHermes, broker: Broker) -> None:
-    """Only where the broker had kept it; the same topic live has its time."""
+    """The same value, received live, has its time and no ``retained``."""
     hermes = await connected(make_hermes, broker)
     socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
     broker.publish("tenants/acme/devices/d1/temp", "20", "-r")
@@ -129,7 +131,7 @@ async def test_a_retained_value_is_marked_and_has_no_time(make_hermes: MakeHerme
     late_socket = await later.open("/ws/device/d1", token(tenant_id="acme"))
     broker.publish("tenants/acme/devices/d1/temp", "21")
     frame = await late_socket.hear()
-    while frame.get("retained"):  # it may have come just before the socket opened, or just after
+    while frame.get("retained"):  # it may arrive before the socket opens, or after
         assert frame["timestamp"] is None
         frame = await late_socket.hear()
     assert frame["data"] == 21
@@ -137,7 +139,7 @@ async def test_a_retained_value_is_marked_and_has_no_time(make_hermes: MakeHerme
 
 @pytest.mark.gen_test
 async def test_overlapping_templates_deliver_each_message_once(make_hermes: MakeHermes, broker: Broker) -> None:
-    """Although the broker sends two copies; the first matching template wins."""
+    """The broker sends two copies; the first matching template is used."""
     hermes = await connected(
         make_hermes, broker, "o/{device_id}/x;tenant_id=first", "o/b/{series...};tenant_id=second;device_id=d"
     )
@@ -153,30 +155,30 @@ async def test_overlapping_templates_deliver_each_message_once(make_hermes: Make
 
 @pytest.mark.gen_test
 async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_hermes: MakeHermes, broker: Broker) -> None:
-    """503 with what is missing while it is away, 200 and data again when it is back."""
+    """503 with what is missing while the broker is stopped, then 200 and data again."""
     hermes = await connected(make_hermes, broker)
     assert (await hermes.request("/ready")).code == 200
     broker.stop()
     await eventually(lambda: not hermes.gateway.link.ready)
     response = await hermes.request("/ready")
     assert response.code == 503
-    answer = json.loads(response.body)
-    assert (answer["ready"], answer["mqtt"]) == (False, "down")
-    assert answer["missing"][0]
+    ready = json.loads(response.body)
+    assert (ready["ready"], ready["mqtt"]) == (False, "down")
+    assert ready["missing"][0]
     socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
-    assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": answer["since"]}
+    assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": ready["since"]}
     broker.start()
     await eventually(lambda: hermes.gateway.link.ready)
     assert (await hermes.request("/ready")).code == 200
     up = await socket.hear()
-    assert (up["mqtt"], up["since"] > answer["since"]) == ("up", True)
+    assert (up["mqtt"], up["since"] > ready["since"]) == ("up", True)
     broker.publish("tenants/acme/devices/d1/temp", "21")
     assert (await socket.hear())["data"] == 21
 
 
 @pytest.mark.gen_test
-async def test_a_narrowed_legacy_socket_hears_only_the_named_devices(make_hermes: MakeHermes, broker: Broker) -> None:
-    """And all again when none is left."""
+async def test_the_combined_feed_receives_only_the_named_devices(make_hermes: MakeHermes, broker: Broker) -> None:
+    """Without a named device it receives all of them."""
     hermes = await connected(make_hermes, broker)
     socket = await hermes.open("/ws", token(tenant_id="acme"))
     await socket.say({"action": "subscribe", "device": "d2"})

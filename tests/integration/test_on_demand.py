@@ -1,4 +1,4 @@
-"""Subscribing only to what sockets watch, over a real broker."""
+"""On-demand subscriptions, with a real broker: Hermes subscribes only to data that a socket receives."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +13,18 @@ ACME = token(tenant_id="acme")
 GLOBEX = token(tenant_id="globex")
 ROOT = token(tenant_id="root", is_superuser=True)
 
+pytestmark = pytest.mark.broker
+
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A real broker that writes down who subscribes to what."""
+    """Run a real broker."""
     with mosquitto(tmp_path) as running:
         yield running
 
 
 async def connected(make_hermes: MakeHermes, port: int, **given: object) -> Hermes:
-    """A server that is connected, and subscribed to nothing yet."""
+    """Start a gateway; return it when it is connected, without any subscription."""
     options = {"mqtt_on_demand": "true", "mqtt_linger_s": "0.2"} | given
     hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{port}", **options)
     await eventually(lambda: hermes.gateway.link.ready)
@@ -30,26 +32,26 @@ async def connected(make_hermes: MakeHermes, port: int, **given: object) -> Herm
 
 
 def received(hermes: Hermes) -> float:
-    """How many messages the broker has sent."""
+    """Return how many messages the broker has sent to the gateway."""
     return hermes.gateway.metrics.registry.get_sample_value("hermes_mqtt_received_total") or 0.0
 
 
-async def watches(broker: Broker, socket: Socket, topic: str) -> None:
-    """The socket's subscription is there: it gets what the broker keeps on this topic."""
-    broker.publish(topic, '"kept"', "-r")
+async def subscribed(broker: Broker, socket: Socket, topic: str) -> None:
+    """Wait until the broker has the subscription: the socket receives a retained message of this topic."""
+    broker.publish(topic, '"retained"', "-r")
     while (await socket.hear()).get("topic") != topic:
         pass
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_nothing_is_received_that_nobody_watches(make_hermes: MakeHermes, broker: Broker) -> None:
-    """A tenant's socket brings that tenant's messages, a device's that device's."""
+@pytest.mark.gen_test
+async def test_only_data_that_a_socket_receives_is_subscribed_to(make_hermes: MakeHermes, broker: Broker) -> None:
+    """A socket of a tenant subscribes to its messages, a socket of a device to those of the device."""
     hermes = await connected(make_hermes, broker.port)
     broker.publish("tenants/acme/devices/d1/temp", "1")
     tenant = await hermes.open("/ws/tenant/acme", ACME)
     device = await hermes.open("/ws/device/d2", GLOBEX)
-    await watches(broker, tenant, "tenants/acme/devices/d1/ready")
-    await watches(broker, device, "tenants/globex/devices/d2/ready")
+    await subscribed(broker, tenant, "tenants/acme/devices/d1/ready")
+    await subscribed(broker, device, "tenants/globex/devices/d2/ready")
     before = received(hermes)
     broker.publish("tenants/other/devices/d1/temp", "2")
     broker.publish("tenants/globex/devices/d1/temp", "3")
@@ -60,37 +62,39 @@ async def test_nothing_is_received_that_nobody_watches(make_hermes: MakeHermes, 
     assert received(hermes) - before == 2
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_a_newly_watched_tenant_gets_what_the_broker_kept_and_then_live(
+@pytest.mark.gen_test
+async def test_a_new_subscription_brings_retained_values_and_then_live_ones(
     make_hermes: MakeHermes, broker: Broker
 ) -> None:
-    """The kept value is marked so; what was not kept is not there."""
-    broker.publish("tenants/acme/devices/d1/kept", "1", "-r")
+    """The frame of a retained value has ``retained``; a value that was not retained is lost."""
+    broker.publish("tenants/acme/devices/d1/retained", "1", "-r")
     broker.publish("tenants/acme/devices/d1/lost", "2")
     hermes = await connected(make_hermes, broker.port)
     socket = await hermes.open("/ws/tenant/acme", ACME)
     frame = await socket.hear()
-    assert (frame["series"], frame["retained"], frame["timestamp"]) == ("kept", True, None)
-    broker.publish("tenants/acme/devices/d1/kept", "3")
+    assert (frame["series"], frame["retained"], frame["timestamp"]) == ("retained", True, None)
+    broker.publish("tenants/acme/devices/d1/retained", "3")
     live = await socket.hear()
     assert (live["data"], "retained" in live) == (3, False)
     again = await (await hermes.open("/ws/device/d1", ACME)).hear()
     assert (again["data"], again["snapshot"]) == (3, True)
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_what_is_left_lingers_and_is_then_forgotten(make_hermes: MakeHermes, broker: Broker) -> None:
-    """A page that comes back late sees nothing stale."""
+@pytest.mark.gen_test
+async def test_an_unused_subscription_is_cancelled_and_its_last_values_are_evicted(
+    make_hermes: MakeHermes, broker: Broker
+) -> None:
+    """After the linger time; a socket that opens later gets no stale values."""
     hermes = await connected(make_hermes, broker.port)
     socket = await hermes.open("/ws/tenant/acme", ACME)
-    await watches(broker, socket, "tenants/acme/devices/d1/ready")
+    await subscribed(broker, socket, "tenants/acme/devices/d1/ready")
     broker.publish("tenants/acme/devices/d1/temp", "1")
     assert (await socket.hear())["data"] == 1
     assert len(hermes.gateway.last_values) == 2
     await socket.close()
     await eventually(lambda: len(hermes.gateway.last_values) == 0)
     other = await hermes.open("/ws/tenant/other", token(tenant_id="other"))
-    await watches(broker, other, "tenants/other/devices/d1/ready")
+    await subscribed(broker, other, "tenants/other/devices/d1/ready")
     before = received(hermes)
     broker.publish("tenants/acme/devices/d1/temp", "2")
     broker.publish("tenants/other/devices/d1/temp", "3")
@@ -98,16 +102,18 @@ async def test_what_is_left_lingers_and_is_then_forgotten(make_hermes: MakeHerme
     assert received(hermes) - before == 1
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_each_message_comes_once_whoever_else_watches(make_hermes: MakeHermes, broker: Broker) -> None:
-    """A device, its tenant, and a superuser who wants the id in every tenant."""
+@pytest.mark.gen_test
+async def test_each_message_arrives_once_with_overlapping_subscriptions(
+    make_hermes: MakeHermes, broker: Broker
+) -> None:
+    """Of a device, its tenant, and a superuser who receives the device of every tenant."""
     hermes = await connected(make_hermes, broker.port)
     device = await hermes.open("/ws/device/d1", ACME)
-    await watches(broker, device, "tenants/acme/devices/d1/a")
+    await subscribed(broker, device, "tenants/acme/devices/d1/a")
     tenant = await hermes.open("/ws/tenant/acme", ACME)
-    await watches(broker, tenant, "tenants/acme/devices/d2/b")
+    await subscribed(broker, tenant, "tenants/acme/devices/d2/b")
     anywhere = await hermes.open("/ws/device/d1", ROOT)
-    await watches(broker, anywhere, "tenants/globex/devices/d1/c")
+    await subscribed(broker, anywhere, "tenants/globex/devices/d1/c")
     broker.publish_lines("tenants/acme/devices/d1/n", [str(number) for number in range(50)])
     for socket in (device, tenant, anywhere):
         data: list[int] = []
@@ -119,15 +125,15 @@ async def test_each_message_comes_once_whoever_else_watches(make_hermes: MakeHer
         await socket.silence()
 
 
-@pytest.mark.gen_test(timeout=20)
-async def test_what_is_watched_is_asked_for_again_after_an_outage(make_hermes: MakeHermes, broker: Broker) -> None:
-    """And what nobody watches any more is not."""
+@pytest.mark.gen_test
+async def test_after_an_outage_it_subscribes_again(make_hermes: MakeHermes, broker: Broker) -> None:
+    """Only to data that a socket still receives."""
     with proxy(broker.port) as between:
         hermes = await connected(make_hermes, between.port)
         socket = await hermes.open("/ws/tenant/acme", ACME)
         leaving = await hermes.open("/ws/tenant/globex", GLOBEX)
-        await watches(broker, socket, "tenants/acme/devices/d1/ready")
-        await watches(broker, leaving, "tenants/globex/devices/d1/ready")
+        await subscribed(broker, socket, "tenants/acme/devices/d1/ready")
+        await subscribed(broker, leaving, "tenants/globex/devices/d1/ready")
         between.refuse()
         between.cut()
         assert (await socket.hear())["mqtt"] == "down"
@@ -136,7 +142,7 @@ async def test_what_is_watched_is_asked_for_again_after_an_outage(make_hermes: M
         await eventually(lambda: len(hermes.gateway.last_values) == 1)
         between.accept()
         assert (await socket.hear())["mqtt"] == "up"
-        await watches(broker, socket, "tenants/acme/devices/d1/back")
+        await subscribed(broker, socket, "tenants/acme/devices/d1/back")
         before = received(hermes)
         broker.publish("tenants/globex/devices/d1/temp", "1")
         broker.publish("tenants/acme/devices/d1/temp", "2")
@@ -144,9 +150,11 @@ async def test_what_is_watched_is_asked_for_again_after_an_outage(make_hermes: M
         assert received(hermes) - before == 1
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_a_tenant_that_only_the_payload_names_is_heard_too(make_hermes: MakeHermes, broker: Broker) -> None:
-    """Its template is subscribed to as a whole."""
+@pytest.mark.gen_test
+async def test_a_template_with_the_tenant_in_the_payload_is_subscribed_to_as_a_whole(
+    make_hermes: MakeHermes, broker: Broker
+) -> None:
+    """The topic does not have the tenant, so each socket of a tenant needs all of its messages."""
     hermes = await connected(make_hermes, broker.port, topics=["up/{device_id};tenant_id=/t"])
     socket = await hermes.open("/ws/tenant/acme", ACME)
     broker.publish("up/d1", '{"t":"acme"}', "-r")

@@ -1,4 +1,4 @@
-"""The console's languages: which one a reader gets, and that each says all that the others say."""
+"""The languages of the console: which one a user gets, and that all have the same texts."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ TEMPLATES = resource_dir("templates")
 LANGUAGES = Languages.load(STATIC / "console" / "strings")
 ENGLISH = LANGUAGES.by_tag["en"].strings
 OTHERS = [language for tag, language in LANGUAGES.by_tag.items() if tag != "en"]
-PLACE = re.compile(r"\{(\w+)\}")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @pytest.mark.parametrize(
@@ -34,44 +34,44 @@ PLACE = re.compile(r"\{(\w+)\}")
         (",;,q=", "en"),
     ],
 )
-def test_the_browsers_best_language_is_taken(accepted: str, tag: str) -> None:
-    """By weight, by primary tag; English where there is none."""
+def test_the_best_language_of_the_browser_is_used(accepted: str, tag: str) -> None:
+    """By weight and primary tag; English if there is none."""
     assert LANGUAGES.pick(wanted=None, accepted=accepted).tag == tag
 
 
 @pytest.mark.parametrize(("wanted", "tag"), [("es", "es"), ("en", "en"), ("xx", "es"), ("", "es"), ("../es", "es")])
-def test_the_readers_own_choice_wins_where_there_is_such_a_language(wanted: str, tag: str) -> None:
-    """Else it is as if nothing had been chosen."""
+def test_the_choice_of_the_user_takes_precedence(wanted: str, tag: str) -> None:
+    """An unknown language is ignored."""
     assert LANGUAGES.pick(wanted=wanted, accepted="es").tag == tag
 
 
 @pytest.mark.parametrize("language", OTHERS, ids=lambda language: language.tag)
-def test_every_language_has_the_same_keys_and_places_to_fill(language: Language) -> None:
-    """Nothing is left untranslated, and nothing is filled in one language only."""
+def test_every_language_has_the_same_keys_and_placeholders(language: Language) -> None:
+    """Each text is translated, and is not empty."""
     strings = language.strings
     assert set(strings) == set(ENGLISH)
-    for key, words in ENGLISH.items():
-        assert set(PLACE.findall(strings[key])) == set(PLACE.findall(words)), key
-        assert words.strip(), key
+    for key, text in ENGLISH.items():
+        assert set(PLACEHOLDER.findall(strings[key])) == set(PLACEHOLDER.findall(text)), key
+        assert text.strip(), key
         assert strings[key].strip(), key
 
 
 def scripts() -> Iterable[str]:
-    """The console's scripts and templates."""
+    """Return the texts of the scripts and templates of the console."""
     return [path.read_text() for path in [*(STATIC / "console").rglob("*.js"), *TEMPLATES.rglob("*.html")]]
 
 
 def test_every_string_is_used() -> None:
-    """By its own key, or by a key that is put together: ``t(`state.${state}`)``, ``maybe(`close.${code}`)``."""
+    """By its key, or by a composed key: ``t(`state.${state}`)``, ``maybe(`close.${code}`)``."""
     text = "\n".join(scripts())
-    made = set(re.findall(r"[`'\"]([a-z_.]+\.)(?:\$\{|[\"'] ~)", text))
+    composed = set(re.findall(r"[`'\"]([a-z_.]+\.)(?:\$\{|[\"'] ~)", text))
     plurals = set(re.findall(r"plural\('([\w.]+)'", text))
     unused = [
         key
         for key in ENGLISH
         if f"'{key}'" not in text
         and f'"{key}"' not in text
-        and not key.startswith(tuple(made))
+        and not key.startswith(tuple(composed))
         and not any(key.startswith(f"{plural}.") for plural in plurals)
         and not re.search(rf"~ [\"']\.{re.escape(key.rpartition('.')[2])}[\"']", text)
     ]
@@ -79,8 +79,8 @@ def test_every_string_is_used() -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_page_comes_in_the_readers_language_and_theme(hermes: Hermes) -> None:
-    """By header, and by the cookies that its own choosers set; what else a cookie says is ignored."""
+async def test_the_page_is_in_the_language_and_theme_of_the_user(hermes: Hermes) -> None:
+    """By header, and by the cookies that its own menus set; other values of a cookie are ignored."""
     english = await hermes.request("/")
     assert b'<html lang="en" data-theme="auto">' in english.body
     spanish = await hermes.request("/", headers={"Accept-Language": "es-ES"})
@@ -92,12 +92,12 @@ async def test_the_page_comes_in_the_readers_language_and_theme(hermes: Hermes) 
     assert b'<html lang="en" data-theme="auto">' in odd.body
 
 
-def test_no_string_holds_markup() -> None:
-    """They only ever become text."""
+def test_no_string_contains_markup() -> None:
+    """The console inserts them as text."""
     for language in LANGUAGES.by_tag.values():
-        assert [key for key, words in language.strings.items() if "<" in words or "&" in words] == []
+        assert [key for key, text in language.strings.items() if "<" in text or "&" in text] == []
 
 
-def test_the_folder_holds_no_other_language() -> None:
-    """A file that nobody reads would only look translated."""
+def test_every_file_of_the_folder_is_a_language_that_is_offered() -> None:
+    """No translation is left unused."""
     assert {path.stem for path in Path(STATIC, "console", "strings").iterdir()} == set(LANGUAGES.by_tag)

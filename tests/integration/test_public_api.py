@@ -1,4 +1,4 @@
-"""The public API of the package: embedding a gateway, and the helpers for tests of other programs."""
+"""The public API of the package: embedding a gateway, and `hermes.testing`."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ async def test_an_embedded_gateway_listens_and_notifies() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_faulty_notification_names_its_fields() -> None:
+async def test_an_invalid_notification_is_an_error_that_names_the_fields() -> None:
     """As ``POST /notify`` does."""
     async with run_gateway() as gateway:
         with pytest.raises(RequestError) as raised:
@@ -52,7 +52,7 @@ async def test_a_faulty_notification_names_its_fields() -> None:
 
 @pytest.mark.gen_test
 async def test_the_application_can_be_mounted_elsewhere() -> None:
-    """Under another HTTP server of the same event loop; stopping the gateway drains its sockets."""
+    """In another HTTP server of the same event loop; stopping the gateway drains its sockets."""
     gateway = Gateway(load_settings(SETTINGS))
     await gateway.start(listen=False)
     listening, port = bind_unused_port()
@@ -113,8 +113,8 @@ def test_importing_the_package_is_cheap() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def test_every_public_name_is_there() -> None:
-    """And no other."""
+def test_every_public_name_exists() -> None:
+    """Any other name raises AttributeError."""
     assert {name: getattr(hermes, name) for name in hermes.__all__}
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", hermes.__version__)
     with pytest.raises(AttributeError, match="no attribute 'Sever'"):

@@ -1,4 +1,4 @@
-"""The extra: the same service on another event loop."""
+"""The extra ``uvloop``: the same service on another event loop."""
 
 import json
 import re
@@ -18,13 +18,14 @@ from tests.support.programs import hermes
 
 
 def loaded(pid: int) -> str:
-    """The files that a process has mapped into its memory."""
+    """Return the files that a process has mapped into its memory."""
     return Path(f"/proc/{pid}/maps").read_text()
 
 
+@pytest.mark.broker
 @pytest.mark.gen_test
 async def test_hermes_serves_on_uvloop(tmp_path: Path) -> None:
-    """A notification and a device's value arrive; stopping says goodbye."""
+    """A notification and a value of a device arrive; a signal closes the socket with 1001."""
     with mosquitto(tmp_path) as broker:
         url = f"mqtt://127.0.0.1:{broker.port}"
         options = ("--port", "0", "--mqtt-url", url, "--uvloop", "true")
@@ -49,7 +50,7 @@ async def test_hermes_serves_on_uvloop(tmp_path: Path) -> None:
             await eventually(lambda: socket.protocol is None)
 
 
-def test_without_uvloop_the_setting_is_a_fault_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_uvloop_the_setting_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is started."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ConfigError) as raised:

@@ -1,4 +1,4 @@
-"""The text of a JSON value's parts."""
+"""Split the text of a JSON value."""
 
 import json
 
@@ -17,7 +17,7 @@ LAYOUTS = st.sampled_from([None, 0, 2, "\t"])
 
 @given(st.dictionaries(st.text(), VALUES, max_size=6), LAYOUTS, st.booleans())
 def test_members_are_the_texts_of_an_objects_values(value: dict[str, object], layout: None, ascii_only: bool) -> None:
-    """Whatever they hold and however they are laid out."""
+    """For any values and any layout."""
     text = f" \n{json.dumps(value, indent=layout, ensure_ascii=ascii_only)}\r\n"
     found = raw_json.members(text)
     assert {name: json.loads(part) for name, part in found.items()} == value
@@ -26,12 +26,12 @@ def test_members_are_the_texts_of_an_objects_values(value: dict[str, object], la
 
 @given(st.lists(VALUES, max_size=6), LAYOUTS)
 def test_elements_are_the_texts_of_an_arrays_values(value: list[object], layout: None) -> None:
-    """In order."""
+    """In order, for any values and any layout."""
     assert [json.loads(part) for part in raw_json.elements(json.dumps(value, indent=layout))] == value
 
 
-def test_nothing_is_written_anew() -> None:
-    """Digits, exponents, spaces and escapes stay."""
+def test_the_text_is_not_changed() -> None:
+    """Digits, exponents, spaces and escapes stay as they are."""
     text = '{"a":1.0e2,"data": {"n" : 123456789012345678901234567890, "s":"\\u00e9\\"}{"} ,"b":[ ]}'
     assert raw_json.members(text)["data"] == '{"n" : 123456789012345678901234567890, "s":"\\u00e9\\"}{"}'
 
@@ -41,7 +41,7 @@ def test_the_last_of_a_repeated_name_counts() -> None:
     assert raw_json.members('{"data":1,"data":2}') == {"data": "2"}
 
 
-def test_depth_costs_no_recursion() -> None:
-    """A hundred thousand brackets."""
+def test_the_depth_is_not_limited_by_recursion() -> None:
+    """A hundred thousand levels of arrays."""
     deep = "[" * 100_000 + "]" * 100_000
     assert raw_json.members(f'{{"data":{deep}}}') == {"data": deep}
