@@ -1,4 +1,4 @@
-"""What the tests share: a real Hermes on a real port, clients for it, and the programs it needs."""
+"""Fixtures that many tests use: gateways on free ports, and ``hermes`` commands."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import create_server
 
+import hypothesis
 import pytest
 from tornado.ioloop import IOLoop
 
@@ -20,19 +21,23 @@ from tests.support.programs import hermes as hermes_program
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take MQTT's port while the tests run: embedded brokers side by side would take it from each other.
+    """Occupy the MQTT port during the run: the embedded brokers of parallel tests would compete for it.
 
-    And let no event loop be made by merely asking for one, which nobody would close.
+    No event loop is created implicitly, because no test would close it. The property tests have no time limit.
     """
     asyncio.set_event_loop(None)
+    hypothesis.settings.register_profile(
+        "hermes", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("hermes")
     if not hasattr(config, "workerinput"):
-        with contextlib.suppress(OSError):  # somebody else has it
+        with contextlib.suppress(OSError):  # another program uses it
             config.add_cleanup(create_server(("127.0.0.1", 1883)).close)
 
 
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
-    """What a command sets up for its log ends with the test."""
+    """Restore the logging set-up that a command of the test has changed."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -42,7 +47,7 @@ def own_logging() -> Iterator[None]:
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    """A file with two API keys."""
+    """Return a file with two API keys."""
     return write_keys(tmp_path)
 
 
@@ -55,7 +60,7 @@ def write_keys(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def hermes_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of the fixture `hermes`, loaded once: they are frozen."""
+    """Load the settings of the fixture `hermes` once; they are frozen."""
     return make_settings(api_key_file=write_keys(tmp_path_factory.mktemp("keys")), drain_timeout_s="1")
 
 
@@ -87,13 +92,13 @@ def make_hermes(io_loop: IOLoop, hermes_settings: Settings) -> Iterator[MakeHerm
 
 @pytest.fixture
 def hermes(io_loop: IOLoop, make_hermes: MakeHermes) -> Hermes:
-    """A running gateway without MQTT."""
+    """Run a gateway without MQTT."""
     running: Hermes = io_loop.run_sync(make_hermes)
     return running
 
 
-class _Complaints(logging.Handler):
-    """Keeps what is logged as an error or with a traceback."""
+class _ErrorRecords(logging.Handler):
+    """Store the log records of errors and those with a traceback."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
@@ -106,27 +111,27 @@ class _Complaints(logging.Handler):
 
 @pytest.fixture
 def complaints() -> Iterator[list[logging.LogRecord]]:
-    """The errors and tracebacks logged so far; the test fails where any are left in the list at its end."""
-    handler = _Complaints()
+    """Yield the list of errors and tracebacks in the log; fail if any is left at the end of the test."""
+    handler = _ErrorRecords()
     logging.getLogger().addHandler(handler)
     yield handler.records
-    gc.collect(1)  # a task whose exception nobody read says so when it is collected; the young ones are enough
+    gc.collect(1)  # a task logs an exception that was not read when it is collected; the young generations are enough
     logging.getLogger().removeHandler(handler)
     assert [logging.Formatter().format(record) for record in handler.records] == []
 
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A Hermes in --dev, for all tests of a file."""
-    words = ("serve", "--dev", "--port", "0")
-    with hermes_program(*words, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
+    """Run ``hermes serve --dev`` for all tests of a module."""
+    arguments = ("serve", "--dev", "--port", "0")
+    with hermes_program(*arguments, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
         program.wait_for("Ctrl-C stops it")
         yield program
 
 
 @pytest.fixture
 def production(tmp_path: Path, key_file: Path) -> Iterator[Program]:
-    """A Hermes that is not in --dev."""
-    words = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file))
-    with hermes_program(*words, HERMES_JWT_SECRET=SECRET) as program:
+    """Run ``hermes serve`` without ``--dev``."""
+    arguments = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file))
+    with hermes_program(*arguments, HERMES_JWT_SECRET=SECRET) as program:
         yield program

@@ -46,16 +46,16 @@ async def open_socket(hermes: Hermes) -> Socket:
 async def test_a_notification_is_delivered_as_documented(hermes: Hermes, kind: str | None) -> None:
     """The type is ``info`` by default; without an id, a new one is created each time."""
     socket = await open_socket(hermes)
-    answers = [await hermes.notify(GOOD | ({"type": kind} if kind else {})) for _ in range(2)]
-    assert answers[0]["id"] != answers[1]["id"]
-    for answer in answers:
-        assert answer == {"status": "success", "sent": True, "id": answer["id"]}
-        assert 1 <= len(answer["id"]) <= 64
+    responses = [await hermes.notify(GOOD | ({"type": kind} if kind else {})) for _ in range(2)]
+    assert responses[0]["id"] != responses[1]["id"]
+    for response in responses:
+        assert response == {"status": "success", "sent": True, "id": response["id"]}
+        assert 1 <= len(response["id"]) <= 64
         frame = await socket.hear()
         assert isinstance(frame.pop("timestamp"), int)
         assert frame == {
             "channel": "notifications",
-            "id": answer["id"],
+            "id": response["id"],
             "title": "t",
             "message": "m",
             "type": kind or "info",
@@ -85,17 +85,17 @@ async def test_the_results_of_an_array_are_in_order_and_an_invalid_element_fails
         "x",
         {"tenant_id": "acme", "title": "t", "message": "m", "id": "e"},
     ]
-    answer = await hermes.notify(elements)
-    assert set(answer) == {"status", "results"}
-    assert answer["status"] == "success"
+    response = await hermes.notify(elements)
+    assert set(response) == {"status", "results"}
+    assert response["status"] == "success"
     good = {0: ("a", True), 4: ("c", False), 5: ("d", True), 7: ("e", False)}
-    assert len(answer["results"]) == len(elements)
-    for place, result in enumerate(answer["results"]):
-        if place in good:
-            assert result == {"status": "success", "sent": good[place][1], "id": good[place][0]}
+    assert len(response["results"]) == len(elements)
+    for index, result in enumerate(response["results"]):
+        if index in good:
+            assert result == {"status": "success", "sent": good[index][1], "id": good[index][0]}
         else:
             assert checked_error(result)["code"] == "invalid"
-    assert list(answer["results"][1]["error"]["fields"]) == ["type"]
+    assert list(response["results"][1]["error"]["fields"]) == ["type"]
     assert [(await socket.hear())["id"] for _ in range(2)] == ["a", "d"]
     await socket.silence()
 
@@ -105,8 +105,8 @@ async def test_the_results_of_an_array_are_in_order_and_an_invalid_element_fails
 async def test_an_array_may_have_up_to_a_thousand_elements(hermes: Hermes, count: int) -> None:
     """All of them are delivered, in order."""
     socket = await open_socket(hermes)
-    answer = await hermes.notify([GOOD | {"title": str(n)} for n in range(count)])
-    assert [result["sent"] for result in answer["results"]] == [True] * count
+    response = await hermes.notify([GOOD | {"title": str(n)} for n in range(count)])
+    assert [result["sent"] for result in response["results"]] == [True] * count
     assert [(await socket.hear())["title"] for _ in range(count)] == [str(n) for n in range(count)]
 
 
@@ -122,8 +122,8 @@ async def test_an_array_with_no_or_too_many_elements_is_rejected(hermes: Hermes,
 @pytest.mark.gen_test
 async def test_an_array_of_arrays_is_an_error_for_each_element(hermes: Hermes) -> None:
     """An element must be an object."""
-    answer = await hermes.notify([[], [GOOD], [[GOOD]]])
-    assert [checked_error(result)["code"] for result in answer["results"]] == ["invalid"] * 3
+    response = await hermes.notify([[], [GOOD], [[GOOD]]])
+    assert [checked_error(result)["code"] for result in response["results"]] == ["invalid"] * 3
 
 
 # -- fields -------------------------------------------------------------------------------------------------------

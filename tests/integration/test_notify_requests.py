@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from tests.support.gateways import TIMEOUT_S, Hermes, token
-from tests.support.raw_request import BODY, JSON, KEYED, answer, code_of, request
+from tests.support.raw_request import BODY, JSON, KEYED, code_of, read_response, request
 from tests.support.raw_socket import RawSocket, connect
 
 pytestmark = pytest.mark.usefixtures("complaints")
@@ -147,7 +147,7 @@ async def test_a_discarded_body_uses_no_memory(hermes: Hermes, headers: dict[str
         await raw.send_bytes(head)
         for _ in range(240):
             await raw.send_bytes(piece)
-        status, _, _ = await answer(raw)
+        status, _, _ = await read_response(raw)
         assert status in (413, 401, 415)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:

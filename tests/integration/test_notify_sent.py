@@ -8,7 +8,7 @@ import pytest
 
 from hermes.web.sockets.transport import WebSocketTransport
 from tests.support.gateways import TIMEOUT_S, Hermes, Socket, eventually, token
-from tests.support.raw_request import GOOD, JSON, KEYED, answer, request
+from tests.support.raw_request import GOOD, JSON, KEYED, read_response, request
 from tests.support.raw_socket import RawSocket, connect, open_raw
 
 pytestmark = pytest.mark.usefixtures("complaints")
@@ -79,14 +79,14 @@ async def test_sent_is_false_immediately_after_the_last_socket_has_closed(
     for _ in range(20):
         raw = await open_raw(hermes, "/ws/notifications", token(), headers=headers)
         await service.send_bytes(post)
-        assert (await answer(service))[2]["sent"] is True
+        assert (await read_response(service))[2]["sent"] is True
         await raw.text()
         if (leaving := leave(raw)) is not None:
             await leaving
         await asyncio.sleep(0)  # the transport closes in the next iteration of the loop
         wait_for_input(hermes)
         await service.send_bytes(post)
-        assert (await answer(service))[2]["sent"] is False
+        assert (await read_response(service))[2]["sent"] is False
 
 
 @pytest.mark.gen_test
@@ -108,8 +108,8 @@ async def test_many_notifications_arrive_once_and_in_order(hermes: Hermes, total
 
     async def post() -> None:
         for start in range(0, total - singles, size):
-            answer = await hermes.notify([GOOD | {"title": str(n)} for n in range(start, start + size)])
-            assert all(result["sent"] for result in answer["results"])
+            response = await hermes.notify([GOOD | {"title": str(n)} for n in range(start, start + size)])
+            assert all(result["sent"] for result in response["results"])
             await eventually(all_have(start))  # the outbox of a socket is bounded
         for n in range(total - singles, total):
             assert (await hermes.notify(GOOD | {"title": str(n)}))["sent"]

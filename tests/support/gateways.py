@@ -1,4 +1,4 @@
-"""A real Hermes in the test's own event loop, and clients for it."""
+"""A real gateway on the event loop of the test, and its clients."""
 
 import asyncio
 import json
@@ -81,7 +81,7 @@ class Socket:
 
 @dataclass
 class Hermes:
-    """A running server and what speaks to it."""
+    """A running gateway and the clients that the test opened."""
 
     gateway: Gateway
     sockets: list[Socket] = field(default_factory=list)
@@ -89,13 +89,13 @@ class Hermes:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Address of the gateway, ``http://127.0.0.1:PORT``."""
         return self.gateway.url
 
     async def open(
         self, path: str, token: str | None = None, *, headers: dict[str, str] | None = None, **options: Any
     ) -> Socket:
-        """Open a socket; the token goes into the query."""
+        """Open a socket; the token is sent in the query."""
         if token is not None:
             path += f"{'&' if '?' in path else '?'}token={token}"
         request = HTTPRequest(self.url.replace("http", "ws", 1) + path, headers=headers or {})
@@ -104,19 +104,19 @@ class Hermes:
         return socket
 
     async def request(self, path: str, *, method: str = "GET", **options: Any) -> HTTPResponse:
-        """Any request; no status raises."""
+        """Send a request and return the response, of any status."""
         request = HTTPRequest(self.url + path, method=method, allow_nonstandard_methods=True, **options)
         return await AsyncHTTPClient().fetch(request, raise_error=False)
 
     async def notify(self, body: object, **headers: str) -> dict[str, Any]:
-        """The parsed answer of ``POST /notify`` with the right key."""
+        """Send ``POST /notify`` with a valid key; return the parsed response."""
         response = await self.post(body, {"X-API-Key": KEY} | headers)
         value = json.loads(response.body)
         assert isinstance(value, dict)
         return value
 
     async def post(self, body: object, headers: dict[str, str] | None = None) -> HTTPResponse:
-        """``POST /notify`` with exactly these headers beside the content type."""
+        """Send ``POST /notify`` with exactly these headers and a content type."""
         content = body if isinstance(body, bytes | str) else json.dumps(body)
         given = {"Content-Type": "application/json"} | (headers or {})
         return await self.request("/notify", method="POST", body=content, headers=given)
@@ -126,7 +126,7 @@ MakeHermes = Callable[..., Awaitable[Hermes]]
 
 
 def make_settings(**given: object) -> Settings:
-    """Settings of a server on a free port without MQTT, unless told otherwise."""
+    """Return settings for a free port and without MQTT, changed by ``given``."""
     return load(Settings, {"jwt_secret": SECRET, "port": "0", "mqtt_url": "off"} | given)
 
 
@@ -138,7 +138,7 @@ async def swept(hermes: Hermes, times: int = 2) -> None:
 
 
 async def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-    """Wait until this is true, with a bound."""
+    """Wait until the condition is true, with a time-out."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "did not come true in time"

@@ -1,4 +1,4 @@
-"""Hermes as its users start it; ended by who started it."""
+"""Run ``hermes`` commands as child processes, and end them."""
 
 import contextlib
 import os
@@ -15,24 +15,24 @@ from typing import IO, Any
 
 import pytest
 
-START_TIMEOUT_S = 60.0  # reached only in a test that fails, as all of these
+START_TIMEOUT_S = 60.0  # this one and the others are reached only in a test that fails
 STOP_TIMEOUT_S = 60.0
 
 
 def needs(*programs: str) -> str:
-    """The path of the first of these that is here. Without any the test is skipped, but fails where CI=true."""
-    where = os.environ["PATH"] + ":/usr/sbin:/sbin"
-    paths = [path for program in programs if (path := shutil.which(program, path=where))]
+    """Return the path of the first of these programs that is installed; otherwise skip the test, or fail if CI=true."""
+    search_path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    paths = [path for program in programs if (path := shutil.which(program, path=search_path))]
     if not paths:
-        complaint = f"{' or '.join(programs)} is missing"
+        reason = f"{' or '.join(programs)} is missing"
         if os.environ.get("CI") == "true":
-            pytest.fail(complaint)
-        pytest.skip(complaint)
+            pytest.fail(reason)
+        pytest.skip(reason)
     return paths[0]
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
+    """Return a port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -42,7 +42,7 @@ def free_port() -> int:
 def wait_until(
     condition: Callable[[], object], timeout_s: float = 60.0, why: str = "did not come true in time"
 ) -> None:
-    """Wait, with a bound."""
+    """Wait until the condition is true, with a time-out."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, why
@@ -50,13 +50,13 @@ def wait_until(
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Return True if a program listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Program:
-    """A running ``hermes`` command; its output is collected as it comes."""
+    """A running ``hermes`` command, with the output so far."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Program:
             reader.start()
 
     def wait_for(self, pattern: str, timeout_s: float = START_TIMEOUT_S) -> re.Match[str]:
-        """The first match in what it printed, on either stream."""
+        """Wait for a match in the output, on either stream, and return it."""
         found: list[re.Match[str]] = []
 
         def look() -> bool:
@@ -101,11 +101,11 @@ class Program:
 
     @property
     def url(self) -> str:
-        """The address that it printed."""
+        """The first address in the output."""
         return self.wait_for(r"http://\S+:\d+")[0].rstrip("/")
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Signal it and wait; the exit code."""
+        """Send a signal, wait for the end and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(STOP_TIMEOUT_S)
@@ -122,12 +122,12 @@ class Program:
 
 def _collect(stream: IO[str], lines: list[str]) -> None:
     for line in stream:
-        lines.append(line)  # noqa: PERF402 - extend would show nothing before the end
+        lines.append(line)  # noqa: PERF402 - extend would add nothing before the end
 
 
 @contextlib.contextmanager
 def hermes(*arguments: str, **environment: str) -> Iterator[Program]:
-    """``hermes`` with these words, ended at the end."""
+    """Run ``hermes`` with these arguments; end it at the end of the block."""
     program = Program(list(arguments), environment)
     try:
         yield program

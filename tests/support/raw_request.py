@@ -1,4 +1,4 @@
-"""``POST /notify`` byte by byte: the headers that no HTTP client would send, and the bodies that none would cut so."""
+"""``POST /notify`` as bytes: with headers and chunks that an HTTP client would not send."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ KEYED = {"X-API-Key": KEY}
 JSON = {"Content-Type": "application/json"}
 
 
-async def answer(raw: RawSocket) -> tuple[int, HTTPHeaders, dict[str, Any]]:
-    """Status, headers and JSON of the next answer on this connection."""
+async def read_response(raw: RawSocket) -> tuple[int, HTTPHeaders, dict[str, Any]]:
+    """Return status, headers and JSON of the next response on this connection."""
     head = (await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), TIMEOUT_S)).decode()
     status_line, _, fields = head.partition("\r\n")
     headers = HTTPHeaders.parse(fields)
@@ -25,7 +25,7 @@ async def answer(raw: RawSocket) -> tuple[int, HTTPHeaders, dict[str, Any]]:
 
 
 def request(headers: dict[str, str], body: bytes = BODY, *, method: str = "POST", chunk: int = 0) -> bytes:
-    """The bytes of a request with exactly these headers and the body's length; chunked if a chunk's size is given."""
+    """Return a request with exactly these headers and the body's length; chunked if ``chunk`` gives a size."""
     length = {"Transfer-Encoding": "chunked"} if chunk else {"Content-Length": str(len(body))}
     lines = [f"{method} /notify HTTP/1.1", *(f"{name}: {value}" for name, value in (headers | length).items())]
     if chunk:
@@ -35,11 +35,11 @@ def request(headers: dict[str, str], body: bytes = BODY, *, method: str = "POST"
 
 
 async def code_of(hermes: Hermes, headers: dict[str, str], body: bytes = BODY, **how: Any) -> tuple[int, str]:
-    """Status and machine word of the answer to a request with exactly these headers; a good one has no word."""
+    """Send a request with exactly these headers; return status and error code, which is empty for 200."""
     local = how.pop("local", "127.0.0.1")
     raw = await connect(hermes, local=local)
     await raw.send_bytes(request({"Host": f"127.0.0.1:{port_of(hermes)}"} | headers, body, **how))
-    status, fields, value = await answer(raw)
+    status, fields, value = await read_response(raw)
     raw.writer.close()
     if status == 200:
         assert value["status"] == "success"

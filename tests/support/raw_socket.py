@@ -1,4 +1,4 @@
-"""A WebSocket client that does only what it is told: it answers nothing, reads nothing and hides nothing by itself."""
+"""A WebSocket client without automatic behaviour: it reads, sends and closes only when a test calls it."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ OPCODE = 0x0F
 
 @dataclass
 class RawSocket:
-    """The TCP connection after the handshake. ``status`` and ``headers`` are the server's answer to it."""
+    """A TCP connection after the handshake; ``status`` and ``headers`` are those of the server's response."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -28,7 +28,7 @@ class RawSocket:
     headers: HTTPHeaders = field(default_factory=HTTPHeaders)
 
     async def frame(self) -> tuple[int, bytes] | None:
-        """The first byte and the payload of the next frame, as they came; None at the end of the connection."""
+        """Return first byte and payload of the next frame as received; None at the end of the connection."""
         try:
             return await asyncio.wait_for(self._frame(), TIMEOUT_S)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -44,7 +44,7 @@ class RawSocket:
         return first, await self.reader.readexactly(length)
 
     async def text(self) -> str:
-        """The next frame, which is text; inflated, with nothing kept from the frames before."""
+        """Return the text of the next frame, inflated without the frames before it."""
         frame = await self.frame()
         assert frame is not None, "the connection has ended"
         first, payload = frame
@@ -54,7 +54,7 @@ class RawSocket:
         return payload.decode()
 
     async def close_frame(self) -> tuple[int, str] | None:
-        """Code and reason of the close frame, whatever comes before it; None where the connection ends without one."""
+        """Return code and reason of the close frame, after any frames before it; None if there is none."""
         while (frame := await self.frame()) is not None:
             first, payload = frame
             if first & OPCODE == CLOSE:
@@ -62,7 +62,7 @@ class RawSocket:
         return None
 
     async def first_close(self) -> tuple[int, str]:
-        """Code and reason of the close frame, which is the very next frame."""
+        """Return code and reason of the close frame; assert that no frame comes before it."""
         frame = await self.frame()
         assert frame is not None, "the connection ended without a frame"
         first, payload = frame
@@ -70,12 +70,12 @@ class RawSocket:
         return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
 
     async def ended(self) -> None:
-        """Wait for the end of the connection, passing over what still comes."""
+        """Wait for the end of the connection; ignore the frames before it."""
         while await self.frame() is not None:
             pass
 
     async def send(self, opcode: int, payload: bytes, *, flags: int = FIN) -> None:
-        """One frame, masked as a client must, with whatever flags."""
+        """Send one masked frame with any flags."""
         mask = os.urandom(4)
         length = len(payload)
         if length < 126:
@@ -88,31 +88,31 @@ class RawSocket:
         await self.send_bytes(header + mask + (int.from_bytes(payload, "big") ^ key).to_bytes(length, "big"))
 
     async def send_bytes(self, data: bytes) -> None:
-        """These bytes; that the server has cut the connection meanwhile is no fault of the sender."""
+        """Send bytes; ignore the error if the server has ended the connection meanwhile."""
         self.writer.write(data)
         with contextlib.suppress(ConnectionError):
             await asyncio.wait_for(self.writer.drain(), TIMEOUT_S)
 
     def reset(self) -> None:
-        """End the TCP connection with a reset, as a crashing machine does."""
+        """End the TCP connection with a reset, as after a crash of the client's machine."""
         linger = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 
 
 def deflated(payload: bytes) -> bytes:
-    """The payload of a compressed message (RFC 7692 §7.2.1)."""
+    """Return the payload of a compressed message (RFC 7692 §7.2.1)."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def port_of(hermes: Hermes) -> int:
-    """Its TCP port."""
+    """Return the TCP port of the gateway."""
     return int(hermes.url.rpartition(":")[2])
 
 
 async def connect(hermes: Hermes, *, receive_buffer_bytes: int | None = None, local: str = "127.0.0.1") -> RawSocket:
-    """A TCP connection to the server, without any handshake yet."""
+    """Open a TCP connection to the gateway, without a handshake."""
     tcp = socket.socket()
     if receive_buffer_bytes is not None:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
@@ -132,7 +132,7 @@ async def open_raw(
     headers: dict[str, str] | None = None,
     receive_buffer_bytes: int | None = None,
 ) -> RawSocket:
-    """A socket after its handshake, whatever the answer was; the token goes into the query."""
+    """Send a handshake and return the connection with the response, of any status; the token is in the query."""
     raw = await connect(hermes, receive_buffer_bytes=receive_buffer_bytes)
     given = {
         "Host": f"127.0.0.1:{port_of(hermes)}",
@@ -145,8 +145,8 @@ async def open_raw(
         path += f"{'&' if '?' in path else '?'}token={token}"
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
     raw.writer.write("\r\n".join([*lines, "", ""]).encode())
-    answer = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), TIMEOUT_S)
-    status_line, _, fields = answer.decode().partition("\r\n")
+    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), TIMEOUT_S)
+    status_line, _, fields = head.decode().partition("\r\n")
     raw.status = int(status_line.split()[1])
     raw.headers = HTTPHeaders.parse(fields)
     return raw
