@@ -18,7 +18,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.metrics import Metrics
 from hermes.web import listener
-from hermes.web.listener import ACCEPTED_PER_TURN, Listener
+from hermes.web.listener import ACCEPTED_PER_ITERATION, Listener
 from tests.support.gateways import SECRET, TIMEOUT_S, eventually, token
 from tests.support.programs import Program
 
@@ -106,7 +106,7 @@ def test_every_waiting_connection_is_accepted_with_its_address() -> None:
 
     async def scenario() -> None:
         test = AcceptTest()
-        async with started(test, clients=3 * ACCEPTED_PER_TURN) as waiting:
+        async with started(test, clients=3 * ACCEPTED_PER_ITERATION) as waiting:
             await eventually(lambda: len(test.accepted) == len(waiting))
             assert sorted(test.peers) == sorted(client.getsockname() for client in waiting)
 
@@ -118,11 +118,11 @@ def test_one_iteration_accepts_only_a_few_connections() -> None:
 
     async def scenario() -> None:
         test = AcceptTest()
-        async with started(test, clients=5 * ACCEPTED_PER_TURN):
+        async with started(test, clients=5 * ACCEPTED_PER_ITERATION):
             before = 0
-            while len(test.accepted) < 5 * ACCEPTED_PER_TURN:
+            while len(test.accepted) < 5 * ACCEPTED_PER_ITERATION:
                 await asyncio.sleep(0)
-                assert len(test.accepted) - before <= ACCEPTED_PER_TURN
+                assert len(test.accepted) - before <= ACCEPTED_PER_ITERATION
                 before = len(test.accepted)
 
     run(scenario)
@@ -218,8 +218,8 @@ def test_after_stop_no_connection_is_accepted(failures: int) -> None:
 @pytest.fixture
 def starved(key_file: Path) -> Iterator[Program]:
     """Run ``hermes serve`` with a low limit of open files."""
-    words = ["serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file), "--max-sockets", "100"]
-    program = Program(words, {"HERMES_JWT_SECRET": SECRET}, launcher=LAUNCHER)
+    arguments = ["serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file), "--max-sockets", "100"]
+    program = Program(arguments, {"HERMES_JWT_SECRET": SECRET}, launcher=LAUNCHER)
     try:
         assert program.url
         yield program

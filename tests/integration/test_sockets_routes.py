@@ -212,14 +212,14 @@ async def test_a_broadcast_reaches_the_tenants_ws_sockets_only(hermes: Hermes) -
     """The frame has the tenant's id; an integer id and its string are the same tenant."""
     seven, seven_text = [await hermes.open("/ws", token(tenant_id=given)) for given in (7, "7")]
     other = await hermes.open("/ws", ACME)
-    answer = await hermes.notify({"tenant_id": 7, "title": "b", "message": "m", "data": {"a": 1}})
+    response = await hermes.notify({"tenant_id": 7, "title": "b", "message": "m", "data": {"a": 1}})
     for socket in (seven, seven_text):
         frame = await socket.hear()
         assert isinstance(frame.pop("timestamp"), int)
         assert frame == {
             "channel": "tenant",
             "tenant_id": "7",
-            "id": answer["id"],
+            "id": response["id"],
             "title": "b",
             "message": "m",
             "type": "info",
