@@ -1,6 +1,6 @@
 """Start a program as another user, tied to the life of its parent: drop privileges, set the death signal, exec.
 
-Started as its own process, ``python -I -S leash.py PARENT_PID USER PROGRAM ARGUMENT…``; an empty USER keeps the user.
+Started as its own process, ``python -I -S child_exec.py PARENT_PID USER PROGRAM ARGUMENT…``; an empty USER keeps the user.
 It stands between Hermes and the embedded broker because nothing else works: the parent-death signal is lost when
 the child changes its user (so the user comes first, prctl(2)), and running Python between fork and exec
 (``preexec_fn``) is unsafe where there are threads. It imports nothing of Hermes.

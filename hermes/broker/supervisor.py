@@ -47,7 +47,7 @@ CLEAR_TEXT = (
 
 FAULT = re.compile(r"(\d+: )?Error\b")
 
-LEASH = Path(__file__).with_name("child_exec.py")
+CHILD_EXEC = Path(__file__).with_name("child_exec.py")
 
 
 class MosquittoProcess:
@@ -159,14 +159,14 @@ class MosquittoProcess:
                 self._files[name].write(content)
 
     async def _spawn(self) -> None:
-        """Start the child by way of the leash and wait until it accepts."""
+        """Start the child through `child_exec` and wait until it accepts connections."""
         self._lines.clear()
         self._hand_over()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
             "-S",
-            str(LEASH),
+            str(CHILD_EXEC),
             str(os.getpid()),
             self._user or "",
             self._path,

@@ -28,13 +28,13 @@ from hermes.metrics import Metrics
 from tests.support.programs import free_port, needs, wait_until
 
 PACKAGE = Path(hermes.__file__).parent
-LEASH = PACKAGE / "mqtt" / "leash.py"
+CHILD_EXEC = PACKAGE / "broker" / "child_exec.py"
 ROOT = os.geteuid() == 0
 
 PARENT = """
 import asyncio, sys
 from hermes.metrics import Metrics
-from hermes.mqtt.broker import MosquittoProcess
+from hermes.broker.supervisor import MosquittoProcess
 
 async def main():
     broker = MosquittoProcess(metrics=Metrics(), port=int(sys.argv[1]))
@@ -366,23 +366,23 @@ def test_the_child_becomes_a_user_of_its_own_only_under_root(monkeypatch: pytest
         programs.child_user()
 
 
-def test_the_leash_runs_nothing_once_the_parent_is_gone(tmp_path: Path) -> None:
+def test_child_exec_runs_nothing_once_the_parent_is_gone(tmp_path: Path) -> None:
     """It died before the signal could be asked for."""
-    command = [sys.executable, "-I", "-S", str(LEASH), "1", "", "/bin/echo", "ran"]
+    command = [sys.executable, "-I", "-S", str(CHILD_EXEC), "1", "", "/bin/echo", "ran"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     assert result.returncode == 1
     assert result.stdout == ""
     assert "the parent is gone" in result.stderr
 
 
-def test_the_leash_runs_the_program_with_its_arguments() -> None:
+def test_child_exec_runs_the_program_with_its_arguments() -> None:
     """As the same process."""
-    command = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), "", "/bin/echo", "a b", "c"]
+    command = [sys.executable, "-I", "-S", str(CHILD_EXEC), str(os.getpid()), "", "/bin/echo", "a b", "c"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     assert result.stdout == "a b c\n"
 
 
-def test_the_leash_runs_nothing_without_the_kernels_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_exec_runs_nothing_without_the_kernels_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that would outlive Hermes is worse than none."""
     asked: list[tuple[int, ...]] = []
 
@@ -411,9 +411,9 @@ def test_the_leash_runs_nothing_without_the_kernels_promise(monkeypatch: pytest.
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can drop_privileges another user")
-def test_the_leash_gives_up_root_and_its_groups() -> None:
+def test_child_exec_gives_up_root_and_its_groups() -> None:
     """Before the program begins."""
-    command = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), "nobody", "/usr/bin/id", "-un"]
+    command = [sys.executable, "-I", "-S", str(CHILD_EXEC), str(os.getpid()), "nobody", "/usr/bin/id", "-un"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, cwd="/")
     assert result.stdout == "nobody\n"
     command[-1] = "-Gn"
