@@ -101,7 +101,7 @@ def filled(template: Template, account: Account) -> tuple[str, ...]:
     """The filters that bring only this device's topics; none where the template cannot hold it."""
     if not all(template.confines(name) for name in (TENANT, DEVICE)):
         return ()
-    return template.filled(account.tenant_id, account.device_id)
+    return template.filters_for(account.tenant_id, account.device_id)
 
 
 def _shared(one: str, other: str) -> str:

@@ -26,8 +26,8 @@ from hermes.settings.model import TopicSettings
 from hermes.topics import filters as topic_filters
 from hermes.topics.exclusion import Exclusion
 from hermes.topics.json_pointer import pointed_at
-from hermes.topics.mismatch import miss
-from hermes.topics.template import TOPIC_MAX_BYTES, WANTED, Template
+from hermes.topics.mismatch import mismatch
+from hermes.topics.template import ADDRESS_FIELDS, TOPIC_MAX_BYTES, Template
 from hermes.topics.topic_map import TopicMap, TopicMatch
 
 EXAMPLES = """\
@@ -123,14 +123,17 @@ class Told:
         for exclusion in self._topics.exclusions:
             if re.match(exclusion.pattern, self._topic):
                 yield _line("left out", f"by {_named(exclusion)}")
+                yield from self._shadowed(self._topics.templates)
                 return
         yield _line("template", "none matches")
         for template in self._topics.templates:
             yield f"  {_named(template)}"
-            yield f"      {miss(template, self._topic)}"
+            yield f"      {mismatch(template, self._topic)}"
 
     def _matched(self, match: TopicMatch) -> Iterator[str]:
         yield _line("template", _named(match.template))
+        templates = self._topics.templates
+        yield from self._shadowed(templates[templates.index(match.template) + 1 :])
         try:
             if self._raw is not None and len(self._raw) > PAYLOAD_MAX_BYTES:
                 yield self._dropped("too_large", f"{len(self._raw):,} bytes, and {PAYLOAD_MAX_BYTES:,} are allowed")
@@ -142,6 +145,12 @@ class Told:
             yield self._dropped(fault.reason, str(fault))
         except PayloadError as fault:
             yield self._dropped("undecodable", str(fault))
+
+    def _shadowed(self, templates: Sequence[Template]) -> Iterator[str]:
+        """Name the templates that match the topic too, but an entry before them decides."""
+        for template in templates:
+            if re.match(template.pattern, self._topic):
+                yield _line("shadowed", f"{_named(template)}, which matches too")
 
     def _dropped(self, reason: str, text: str) -> str:
         self.shown = False
@@ -215,7 +224,9 @@ def _ids(tenant_id: str, device_id: str, series: str | None) -> Iterator[str]:
 
 def _unresolved(match: TopicMatch) -> Iterator[str]:
     """What the topic alone says."""
-    for name, label, known in zip(WANTED, LABELS, (match.tenant_id, match.device_id, match.series), strict=True):
+    for name, label, known in zip(
+        ADDRESS_FIELDS, LABELS, (match.tenant_id, match.device_id, match.series), strict=True
+    ):
         pointer = match.template.pointers.get(name)
         if known is None:
             yield _line(label, f"what the payload has at /{'/'.join(pointer or ())}")

@@ -76,7 +76,7 @@ class OnDemandSubscriptions:
         """Of Sparkplug always the tenant's: a device's data is not to be understood without its edge node's birth."""
         found: list[str] = []
         for template in self._topics.templates:
-            found += template.filled(tenant_id, None if template.payload == "sparkplug" else device_id)
+            found += template.filters_for(tenant_id, None if template.payload == "sparkplug" else device_id)
         return topic_filters.uncovered(found)
 
     def _wake_in(self, delay_s: float) -> None:

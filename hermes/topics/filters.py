@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 
-def fault(text: str) -> str | None:
+def problem(text: str) -> str | None:
     """What makes it no topic filter (§4.7.1, §4.7.3); None where nothing does."""
     levels = text.split("/")
     if not text:

@@ -7,12 +7,12 @@ from typing import NoReturn, cast
 from hermes.errors import TemplateError
 from hermes.topics.pattern import FieldPattern
 from hermes.topics.template import (
+    ADDRESS_FIELDS,
     DEVICE,
+    ID_FIELDS,
     ID_MAX_CHARS,
-    IDS,
     TENANT,
     TOPIC_MAX_BYTES,
-    WANTED,
     Field,
     Level,
     PayloadKind,
@@ -21,7 +21,7 @@ from hermes.topics.template import (
 
 PAYLOADS = ("json", "cbor", "sparkplug")
 ONLINE = frozenset({"online", "LWT"})  # series that tell presence where a template names none
-KEYS = (*WANTED, "payload", "online")
+KEYS = (*ADDRESS_FIELDS, "payload", "online")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
@@ -160,9 +160,9 @@ def _field(inside: str) -> Field:
     if not colon:
         return Field(name)
     pattern = FieldPattern(text)
-    fault = pattern.fault()
-    if fault is not None:
-        _fail(fault)
+    problem = pattern.problem()
+    if problem is not None:
+        _fail(problem)
     return Field(name, pattern)
 
 
@@ -178,7 +178,7 @@ def _check_parts(
         _fail("no field takes a first level that begins with $; write that level out")
     if rest is not None and after and rest.pattern is not None:
         _fail(f"{{{rest.name}...}} has a pattern and levels after it; leave one out, or exclude topics with !filter")
-    if optional is not None and (optional.name in IDS or not levels):
+    if optional is not None and (optional.name in ID_FIELDS or not levels):
         _fail(f"{{{optional.name}?}} may not be absent; write {{{optional.name}}}")
 
 
@@ -199,7 +199,7 @@ def _settings(texts: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ..
             _fail(f"{key} has no value; {_example(key)}")
         if key in constants or key in pointers or key in others:
             _fail(f"{key} is set twice; leave one out")
-        if key not in WANTED:
+        if key not in ADDRESS_FIELDS:
             others[key] = value
         elif value.startswith("/"):
             pointers[key] = _pointer(key, value)

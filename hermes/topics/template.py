@@ -1,4 +1,4 @@
-"""Floor 1: one topic template, parsed: the topics that it matches, and the filters that bring them."""
+"""One parsed topic template: the topics that it matches and the MQTT filters that subscribe to them."""
 
 import itertools
 import re
@@ -11,23 +11,21 @@ from hermes.topics import filters as topic_filters
 from hermes.topics.pattern import FieldPattern
 
 TENANT, DEVICE, SERIES = "tenant_id", "device_id", "series"
-WANTED = (TENANT, DEVICE, SERIES)
-IDS = (TENANT, DEVICE)
-ID_MAX_CHARS = 1_024  # what stands in keys, in URLs and in the memory of last values
-TOPIC_MAX_BYTES = 65_535  # MQTT 5 §1.5.4: the longest string that a packet can hold
-LITERALS_MAX = 32  # combinations of listed texts that are subscribed to one by one; beyond, + stands for a level
+ADDRESS_FIELDS = (TENANT, DEVICE, SERIES)
+ID_FIELDS = (TENANT, DEVICE)
+ID_MAX_CHARS = 1_024  # ids are kept in keys, in URLs and in the memory of last values
+TOPIC_MAX_BYTES = 65_535  # MQTT 5 §1.5.4: the longest string of a packet
+LITERALS_MAX = 32  # combinations of listed texts that get a filter each; beyond, + replaces a level
 
 PayloadKind = Literal["json", "cbor", "sparkplug"]
 
-_ANY = "\ud800"  # in examples: any text, where no pattern says which
-_FIRST_MARK = 0xD801
 _END, _LEVEL_END = r"\Z", r"(?:/|\Z)"
 _LEGAL = re.compile(r"[^+#\0\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A place in the topic that takes a non-empty text without ``/``, which the pattern must take as well."""
+    """Placeholder in a topic: a non-empty text without ``/`` that its pattern, if any, accepts."""
 
     name: str
     pattern: FieldPattern | None = None
@@ -41,9 +39,11 @@ Level = tuple[str | Field, ...]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed template: ``levels``, then ``rest`` (its ``{name...}``), then ``after``; or ``levels`` and ``optional``,
-    a last level that may be absent. ``pointers`` are lists of unescaped tokens, of names that the topic may hold too:
-    then both must agree.
+    """Parsed template.
+
+    Its topic is ``levels``, then ``rest`` (the field ``{name...}``), then ``after``; or it is ``levels`` and
+    ``optional``, a last level that may be absent. ``pointers`` maps names to unescaped JSON pointer tokens; the topic
+    may contain such a name too, and then both values must be equal.
     """
 
     text: str
@@ -60,13 +60,28 @@ class Template:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of its fields, in the order of the groups of `pattern`."""
+        """The names of the fields, in the order of the groups of `pattern`."""
         return tuple(field.name for field in self._all_fields())
 
     @property
     def starts_with_field(self) -> bool:
-        """Whether its first level is one, or begins with one: then it matches no topic that begins with ``$``."""
+        """Whether the topic begins with a field; then no topic that begins with ``$`` matches."""
         return not self.levels or isinstance(self.levels[0][0], Field)
+
+    @property
+    def rest_needs_text(self) -> bool:
+        """Whether ``rest`` is at least one character long; otherwise its levels may be absent."""
+        rest = self.rest
+        return rest is not None and bool(self.after or rest.pattern or rest.name in ID_FIELDS or not self.levels)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the template matches all topics of its `filters` but those with an empty level.
+
+        True if each level is a text or one field without a pattern, and ``rest`` comes last.
+        """
+        whole = all(len(level) == 1 for level in self.levels) and not self.after
+        return whole and all(field.pattern is None for field in self._all_fields())
 
     def _all_fields(self) -> Iterator[Field]:
         yield from _fields(self.levels)
@@ -80,26 +95,27 @@ class Template:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """The MQTT topic filters that bring at least the topics that it matches."""
+        """The MQTT topic filters that cover every topic of the template."""
         return self._filters({})
 
-    def filled(self, tenant_id: TenantId, device_id: DeviceId | None = None) -> tuple[str, ...]:
-        """The filters that bring the topics of this tenant, or of this device of it, and as few others as they can.
+    def filters_for(self, tenant_id: TenantId, device_id: DeviceId | None = None) -> tuple[str, ...]:
+        """Return filters for the topics of this tenant, or of this device of the tenant.
 
-        None where no topic of the template can be theirs; as for everybody where only the payload names them.
+        They cover all these topics and as few others as possible: where only the payload contains an id, the topics of
+        all ids. An empty result means that the template has no topic for these ids.
         """
         known: dict[str, str] = {TENANT: tenant_id} | ({} if device_id is None else {DEVICE: device_id})
         if any(self.constants.get(name, value) != value for name, value in known.items()):
             return ()
         fields = {field.name: field for field in self._all_fields()}
-        if not all(self._takes(fields[name], value) for name, value in known.items() if name in fields):
+        if not all(self._accepts(fields[name], value) for name, value in known.items() if name in fields):
             return ()
-        if not all(_divides(level, known) for level in (*self.levels, *self.after)):
+        if not all(_can_contain(level, known) for level in (*self.levels, *self.after)):
             return ()
         found = self._filters(known)
         return found if self.text.startswith("$") else tuple(text for text in found if not text.startswith("$"))
 
-    def _takes(self, field: Field, value: str) -> bool:
+    def _accepts(self, field: Field, value: str) -> bool:
         across = field is self.rest
         legal = _LEGAL.fullmatch(value) is not None and (across or "/" not in value)
         return (
@@ -109,15 +125,15 @@ class Template:
         )
 
     def confines(self, name: str) -> bool:
-        """Whether `filled` with tenant and device brings this tenant's, or device's, topics and no others: it is a
+        """Whether `filters_for` tenant and device brings this tenant's, or device's, topics and no others: it is a
         constant, or stands in the topic beside nothing that is unknown and behind no rest that is.
         """
         if name in self.constants or (self.rest is not None and self.rest.name == name):
             return True
-        held = self.after if self.rest is not None and self.rest.name in IDS else ()
+        held = self.after if self.rest is not None and self.rest.name in ID_FIELDS else ()
         return any(
             any(field.name == name for field in _fields([level]))
-            and all(field.name in IDS for field in _fields([level]))
+            and all(field.name in ID_FIELDS for field in _fields([level]))
             for level in (*self.levels, *held)
         )
 
@@ -130,94 +146,66 @@ class Template:
             tails = [[(known[self.rest.name],), *(_level_texts(level, known) for level in self.after)]]
         elif self.optional is not None:
             tails = [[], [_level_texts((self.optional,), known)]]
-        found = (text for tail in tails for text in _products(_few([*head, *tail], itertools.repeat("+"))))
+        found = (text for tail in tails for text in _combined([*head, *tail]))
         return topic_filters.uncovered(text for text in found if 0 < len(text.encode()) <= TOPIC_MAX_BYTES)
 
     # -- matching -------------------------------------------------------------------------------------------------
 
     @property
     def pattern(self) -> str:
-        """A regular expression for the topics that it matches, one group per field. It never backtracks far."""
-        return self._pattern(None)
-
-    def _pattern(self, marks: Mapping[str, str] | None) -> str:
-        pattern = "/".join(level_pattern(level, marks) for level in self.levels)
+        """A regular expression for the topics of the template, one group per field; it takes linear time."""
+        pattern = "/".join(level_pattern(level) for level in self.levels)
         if self.rest:
-            pattern += self._rest_pattern(self.rest, marks)
-        pattern += "".join(f"/{level_pattern(level, marks)}" for level in self.after)
+            pattern += self._rest_pattern(self.rest)
+        pattern += "".join(f"/{level_pattern(level)}" for level in self.after)
         if self.optional:
-            pattern += f"(?:/{level_pattern((self.optional,), marks)})?"
-        return (r"(?!\$)" if self.starts_with_field else "") + pattern + r"\Z"  # MQTT-4.7.2-1
+            pattern += f"(?:/{level_pattern((self.optional,))})?"
+        return (r"(?!\$)" if self.starts_with_field else "") + pattern + _END  # MQTT-4.7.2-1
 
-    def _rest_pattern(self, rest: Field, marks: Mapping[str, str] | None) -> str:
+    def _rest_pattern(self, rest: Field) -> str:
         slash = "/" if self.levels else ""
         if rest.pattern is not None:
-            return f"{slash}({rest.pattern.regex(_END, across=True, marks=marks)})"
+            return f"{slash}({rest.pattern.regex(_END, across=True)})"
         if self.after:
             return rf"{slash}([\s\S]+)"
-        if rest.name in IDS or not self.levels:
-            return rf"{slash}([\s\S]++)"
-        return r"(?:/([\s\S]*+))?"
+        return rf"{slash}([\s\S]++)" if self.rest_needs_text else r"(?:/([\s\S]*+))?"
 
-    # -- comparing ------------------------------------------------------------------------------------------------
 
-    def covers(self, other: "Template") -> bool:
-        """Whether every topic that ``other`` matches is matched by this one. Exact but for patterns: where they are not
-        the same and cannot be listed, the answer may be False where True would be right.
+def level_pattern(level: Level) -> str:
+    """Return a regular expression for one level.
 
-        A text that neither template holds can only be taken by a field. Hence topics of ``other`` in which each field
-        is one such character stand for all of its topics, but for the number of levels in its rest.
-        """
-        mine = re.compile(self._pattern(other._marks()))
-        return other.is_within(mine, depth=len(self.levels) + len(self.after))
-
-    def is_within(self, expression: re.Pattern[str], *, depth: int) -> bool:
-        """Whether an expression of so many levels, of a template or of a topic filter, takes every topic of this one;
-        with patterns no may be said for yes, as in `covers`.
-        """
-        return all(expression.match(topic) for topic in self._examples(self._marks(), depth + 2))
-
-    def _marks(self) -> Mapping[str, str]:
-        texts = sorted({field.pattern.text for field in self._all_fields() if field.pattern})
-        return {text: chr(_FIRST_MARK + index) for index, text in enumerate(texts)}
-
-    def _examples(self, marks: Mapping[str, str], deepest: int) -> Iterator[str]:
-        """Topics that it matches, with a rest of up to so many levels."""
-        own = re.compile(self._pattern(marks))
-        tails: list[tuple[Level, ...]] = [()]
-        if self.rest is not None:
-            tails += [((rest,), *self.after) for rest in _rest_examples(self.rest, marks, deepest)]
-        if self.optional is not None:
-            tails.append(((self.optional,),))
-        for tail in tails:
-            levels = (*self.levels, *tail)
-            texts = _few(
-                [_level_examples(level, marks) for level in levels], [_example(level, marks) for level in levels]
-            )
-            yield from (topic for topic in _products(texts) if own.match(topic))
+    Each field but the last ends at the first place where the text after it is found. The atomic groups make this
+    choice final: without them a hostile level of 64 KiB would take quadratic time.
+    """
+    texts = [re.escape(part) for part in level if isinstance(part, str)]
+    if len(level) == len(texts):
+        return "".join(texts)
+    if isinstance(level[0], Field) and level[0].pattern is not None:
+        return f"({level[0].pattern.regex(_LEVEL_END)})"
+    head = texts.pop(0) if isinstance(level[0], str) else ""
+    tail = texts.pop() if isinstance(level[-1], str) else ""
+    between = "".join(f"(?>([^/]+?){text})" for text in texts)
+    return head + between + (f"([^/]+){tail}" if tail else "([^/]++)")
 
 
 def _fields(levels: Iterable[Level]) -> Iterator[Field]:
     return (part for level in levels for part in level if isinstance(part, Field))
 
 
-def _products(levels: list[tuple[str, ...]]) -> Iterator[str]:
-    return ("/".join(texts) for texts in itertools.product(*levels))
-
-
-def _few(levels: list[tuple[str, ...]], instead: Iterable[str]) -> list[tuple[str, ...]]:
-    """For each level its texts, or what stands for all of them where the combinations would be too many."""
-    kept: list[tuple[str, ...]] = []
+def _combined(levels: list[tuple[str, ...]]) -> Iterator[str]:
+    """Return the combinations of the levels' texts; ``+`` replaces a level that would make them too many."""
     count = 1
-    for texts, one in zip(levels, instead, strict=False):
-        kept.append(texts if len(texts) == 1 or count * len(texts) <= LITERALS_MAX else (one,))
-        count *= len(kept[-1])
-    return kept
+    limited: list[tuple[str, ...]] = []
+    for texts in levels:
+        limited.append(texts if len(texts) == 1 or count * len(texts) <= LITERALS_MAX else ("+",))
+        count *= len(limited[-1])
+    return ("/".join(texts) for texts in itertools.product(*limited))
 
 
-def _divides(level: Level, known: Mapping[str, str]) -> bool:
-    """Whether a topic's level can be read as these values: each field but the last ends where the text after it is
-    found first.
+def _can_contain(level: Level, known: Mapping[str, str]) -> bool:
+    """Return whether a topic level can be read as these values.
+
+    Each field but the last ends where the text after it is found first.
     """
     return all(
         (known[field.name] + text).find(text, 1) == len(known[field.name])
@@ -227,50 +215,9 @@ def _divides(level: Level, known: Mapping[str, str]) -> bool:
 
 
 def _level_texts(level: Level, known: Mapping[str, str]) -> tuple[str, ...]:
-    """What stands for this level in a filter: itself, the texts that its pattern lists, or ``+``."""
+    """Return the texts of this level in a filter: the level itself, the texts that its pattern lists, or ``+``."""
     if all(isinstance(part, str) or part.name in known for part in level):
         return ("".join(part if isinstance(part, str) else known[part.name] for part in level),)
     (first, *more) = level
     literals = None if more or isinstance(first, str) or first.pattern is None else first.pattern.literals
     return literals or ("+",)
-
-
-def _level_examples(level: Level, marks: Mapping[str, str]) -> tuple[str, ...]:
-    (first, *more) = level
-    literals = None if more or isinstance(first, str) or first.pattern is None else first.pattern.literals
-    return literals or (_example(level, marks),)
-
-
-def _example(level: Level, marks: Mapping[str, str]) -> str:
-    """A text that stands for all that the level takes."""
-    return "".join(
-        part if isinstance(part, str) else marks[part.pattern.text] if part.pattern else _ANY for part in level
-    )
-
-
-def _rest_examples(rest: Field, marks: Mapping[str, str], deepest: int) -> Iterator[str | Field]:
-    """Texts of up to so many levels, some of them empty; the field itself where its pattern lists what it takes."""
-    if rest.pattern is not None and rest.pattern.literals:
-        yield rest
-        return
-    mark = _example((rest,), marks)
-    for count in range(1, deepest + 1):
-        yield from ("/".join([mark] * count), "/" * (count - 1))
-    yield from (f"/{mark}", f"{mark}/")
-
-
-def level_pattern(level: Level, marks: Mapping[str, str] | None = None) -> str:
-    """A regular expression for one level.
-
-    Each field but the last ends at the first place where the text after it is found, and stays there. The atomic groups
-    keep that: without them a hostile level of 64 KiB would take quadratic time.
-    """
-    texts = [re.escape(part) for part in level if isinstance(part, str)]
-    if len(level) == len(texts):
-        return "".join(texts)
-    if isinstance(level[0], Field) and level[0].pattern is not None:
-        return f"({level[0].pattern.regex(_LEVEL_END, marks=marks)})"
-    head = texts.pop(0) if isinstance(level[0], str) else ""
-    tail = texts.pop() if isinstance(level[-1], str) else ""
-    between = "".join(f"(?>([^/]+?){text})" for text in texts)
-    return head + between + (f"([^/]+){tail}" if tail else "([^/]++)")

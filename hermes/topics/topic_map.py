@@ -20,7 +20,7 @@ Everything here is pure, so that the settings can be checked with it.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hermes.errors import AddressNotFound, TemplateError
@@ -30,6 +30,7 @@ from hermes.topics.exclusion import Exclusion, parse_entry
 from hermes.topics.json_pointer import pointed_at
 from hermes.topics.parser import parse_template
 from hermes.topics.presets import PRESETS, expanded
+from hermes.topics.reachability import unreachable_problems
 from hermes.topics.template import DEVICE, ID_MAX_CHARS, SERIES, TENANT, Template
 
 __all__ = ["PRESETS", "Template", "TopicMap", "TopicMatch", "parse_template"]
@@ -180,7 +181,7 @@ def _parsed(entries: Sequence[str]) -> tuple[tuple[Template, ...], tuple[Exclusi
     exclusions = tuple({each.text: each for each in found if isinstance(each, Exclusion)}.values())
     if not templates and not faults:
         faults.append("no topic template: write a preset (" + ", ".join(PRESETS) + ") or a template")
-    faults += [*_repeated(found), *_unreachable(templates, exclusions)]
+    faults += [*_repeated(found), *unreachable_problems(templates, exclusions)]
     if faults:
         raise TemplateError("; ".join(faults))
     return templates, exclusions
@@ -191,35 +192,3 @@ def _repeated(entries: Sequence[Template | Exclusion]) -> list[str]:
     texts = [entry.text for entry in entries if isinstance(entry, Exclusion) and not entry.preset]
     twice = dict.fromkeys(text for text in texts if texts.count(text) > 1)
     return [f"exclusion {text!r} is given twice: leave one out" for text in twice]
-
-
-def _unreachable(templates: Sequence[Template], exclusions: Sequence[Exclusion]) -> list[str]:
-    faults: list[str] = []
-    filters = {template.text: template.filters for template in templates}
-    for index, template in enumerate(templates):
-        # comparing filters is quick, comparing templates is not, and there may be hundreds
-        before = [each for each in templates[:index] if _meet(filters[each.text], filters[template.text])]
-        fault = _unreached(template, before, exclusions)
-        if fault is not None:
-            faults.append(f"template {template.text!r} is {fault}")
-    return faults
-
-
-def _meet(some: Iterable[str], others: Sequence[str]) -> bool:
-    return any(topic_filters.overlap(one, other) for one in some for other in others)
-
-
-def _unreached(template: Template, before: Sequence[Template], exclusions: Sequence[Exclusion]) -> str | None:
-    """Why it never matches, and what to do."""
-    for exclusion in exclusions:
-        if exclusion.covers(template):
-            return f"never reached, because {exclusion.text} leaves out every topic that it matches: leave one out"
-    for earlier in before:
-        if earlier.text == template.text:
-            return "given twice: leave one out"
-        if earlier.covers(template):
-            return (
-                f"never reached, because {earlier.text!r} before it matches every topic that it matches: put it first,"
-                " or leave one out"
-            )
-    return None

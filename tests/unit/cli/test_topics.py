@@ -80,7 +80,7 @@ def test_what_hermes_would_show_is_told_with_exit_code_0(
         (["a/b"], ["template none matches", "level 1 is 'a', expected 'tenants'"]),
         (
             ["--topic", "hermes", "--topic", "tasmota", "tele/STATE"],
-            ["level 1 is 'tele', expected 'tenants'", "too few levels: {device_id...}/{series} takes 2 or more,"],
+            ["level 1 is 'tele', expected 'tenants'", "too few levels: {device_id...}/{series} needs 2 or more,"],
         ),
         (
             ["--topic", "zigbee2mqtt", "zigbee2mqtt/bridge/x"],
@@ -105,6 +105,43 @@ def test_what_hermes_would_drop_is_told_with_exit_code_1(
     code, lines = explain(capsys, *words)
     assert code == 1
     assert [text for text in expected if not any(line.startswith(text) for line in lines)] == [], lines
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            [
+                "--topic",
+                "a/{tenant_id:t*}/{device_id...}",
+                "--topic",
+                "{x}/{device_id};tenant_id=t",
+                "--topic",
+                "a/{y:t}/{device_id};tenant_id=t",
+                "a/t/d",
+            ],
+            ["template a/{tenant_id:t*}/{device_id...}", "shadowed a/{y:t}/{device_id};tenant_id=t, which matches too"],
+        ),
+        (
+            ["--topic", "zigbee2mqtt", "zigbee2mqtt/lamp/availability"],
+            [
+                "template zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability"
+                " (preset zigbee2mqtt)",
+                "shadowed zigbee2mqtt/{device_id...};tenant_id=default (preset zigbee2mqtt), which matches too",
+            ],
+        ),
+        (
+            ["--topic", "{tenant_id}/{device_id}", "--topic", "!a/b", "a/b"],
+            ["left out by !a/b", "shadowed {tenant_id}/{device_id}, which matches too"],
+        ),
+    ],
+)
+def test_templates_that_match_too_are_named_as_shadowed(
+    capsys: pytest.CaptureFixture[str], words: list[str], expected: list[str]
+) -> None:
+    """Templates that do not match are not."""
+    _, lines = explain(capsys, *words)
+    assert [line for line in lines if line.startswith(("template", "left", "shadowed"))] == expected
 
 
 def test_payloads_come_from_files_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

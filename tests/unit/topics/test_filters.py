@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from hermes.topics import filters as topic_filters
-from hermes.topics.exclusion import parse_entry
-from hermes.topics.topic_map import TopicMap, parse_template
-from tests.support.template_oracle import Shape, shapes, topics_of
+from hermes.topics.topic_map import TopicMap
 
 # Few different levels, so that random filters and topics meet often
 TOPICS = st.lists(st.sampled_from(["", "a", "b", "ab", "$a"]), min_size=1, max_size=5).map("/".join).filter(bool)
@@ -36,17 +34,6 @@ def test_exactly_one_copy_of_a_message_is_wanted(filters: list[str], topic: str)
 def test_a_filters_pattern_agrees_with_paho(topic_filter: str, topic: str) -> None:
     """An independent implementation of MQTT 5 §4.7 finds the same."""
     assert bool(re.match(topic_filters.pattern(topic_filter), topic)) == topic_matches_sub(topic_filter, topic)
-
-
-@settings(deadline=None, max_examples=400)
-@given(FILTERS, shapes(), st.data())
-def test_an_exclusion_that_covers_a_template_leaves_nothing_of_it(
-    topic_filter: str, shape: Shape, data: st.DataObject
-) -> None:
-    """So that no template is refused that some topic reaches."""
-    if parse_entry(f"!{topic_filter}").covers(parse_template(shape.text)):
-        topic = data.draw(topics_of(shape))
-        assert shape.read(topic) is None or topic_matches_sub(topic_filter, topic)
 
 
 @settings(deadline=None)

@@ -1,4 +1,4 @@
-"""One topic template: what it matches, what to subscribe for it, which others it makes unreachable."""
+"""One topic template: the topics that it matches and the filters that it subscribes to."""
 
 import contextlib
 import re
@@ -6,7 +6,7 @@ import time
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
@@ -16,11 +16,11 @@ from hermes.topics import filters as topic_filters
 from hermes.topics.parser import parse_exclusion
 from hermes.topics.pattern import FieldPattern
 from hermes.topics.topic_map import TopicMap, parse_template
-from tests.support.template_oracle import ACROSS, ONE_LEVEL, TOPICS, WORDS, Shape, shapes, shapes_and_topics, topics_of
+from tests.support.random_templates import ACROSS, PATTERNS, WORDS, filled, templates, topics_like
 
 
 def ids(template: str, topic: str) -> tuple[str | None, str | None, str | None] | None:
-    """What one template makes of a topic."""
+    """Tenant, device and series that one template reads from a topic."""
     match = TopicMap([template]).match(topic)
     return None if match is None else (match.tenant_id, match.device_id, match.series)
 
@@ -28,34 +28,37 @@ def ids(template: str, topic: str) -> tuple[str | None, str | None, str | None] 
 # Matching
 
 
-@settings(max_examples=600, deadline=None)
-@given(shapes_and_topics())
-def test_a_template_matches_as_the_slow_matcher_does(case: tuple[Shape, str]) -> None:
-    """Whatever the fields, patterns, rest and optional level."""
-    shape, topic = case
-    assert ids(shape.text, topic) == shape.ids(topic), shape.text
-    template = parse_template(shape.text)
-    match = re.match(template.pattern, topic)
-    found = None if match is None else {name: match[index] or "" for index, name in enumerate(template.fields, start=1)}
-    assert found == shape.read(topic), shape.text
+@settings(max_examples=300, deadline=None)
+@given(templates(plain=True), st.data())
+def test_the_values_of_whole_levels_are_read_back(template: str, data: st.DataObject) -> None:
+    """Any non-empty text in place of a field is the value of the field."""
+    parsed = parse_template(template)
+    level, rest = st.text("ab-@$", min_size=1, max_size=4), st.text("ab/", min_size=1, max_size=6)
+    values = {name: data.draw(rest if parsed.rest and parsed.rest.name == name else level) for name in parsed.fields}
+    topic = filled(template, iter(values.values()))
+    match = re.match(parsed.pattern, topic)
+    if topic.startswith("$") and parsed.starts_with_field:
+        assert match is None
+        return
+    assert match is not None
+    assert {name: match[index] for index, name in enumerate(parsed.fields, start=1)} == values
 
 
 @settings(deadline=None)
-@given(shapes(), shapes(), TOPICS, st.data())
-def test_an_exclusion_leaves_out_what_its_template_matches(
-    excluded: Shape, shape: Shape, topic: str, data: st.DataObject
-) -> None:
-    """An exclusion with fields is as exact as a template."""
-    topic = data.draw(st.one_of(topics_of(excluded), topics_of(shape), st.just(topic)))
-    assume("{" in excluded.topic)
-    if parse_exclusion(excluded.topic).covers(parse_template(shape.text)):
-        assert shape.read(topic) is None or excluded.read(topic) is not None
-        return
-    topics = TopicMap([f"!{excluded.topic}", shape.text])
-    assert topics.excluded(topic) == (excluded.read(topic) is not None)
+@given(templates().filter(lambda text: "{" in text.partition(";")[0]), templates(), st.data())
+def test_an_exclusion_excludes_the_topics_of_its_template(excluded: str, template: str, data: st.DataObject) -> None:
+    """An exclusion with fields matches exactly as a template; the template reads all other topics."""
+    text = excluded.partition(";")[0]
+    topic = data.draw(topics_like(excluded, template))
+    try:
+        topics = TopicMap([f"!{text}", template])
+    except TemplateError:
+        return  # everything is excluded
+    is_excluded = re.match(parse_exclusion(text).pattern, topic) is not None
+    assert topics.excluded(topic) == is_excluded
     match = topics.match(topic)
     found = None if match is None else (match.tenant_id, match.device_id, match.series)
-    assert found == (None if topics.excluded(topic) else shape.ids(topic))
+    assert found == (None if is_excluded else ids(template, topic))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,7 @@ def test_a_pattern_takes_what_a_shell_would(text: str, value: str) -> None:
     taken = any(fnmatchcase(value, each) for each in text.removeprefix("!").split("|"))
     expected = taken != text.startswith("!") and value != ""
     assert FieldPattern(text).matches(value, across=True) is expected
-    if "/" not in value and text in ONE_LEVEL:
+    if "/" not in value and text in PATTERNS:
         assert FieldPattern(text).matches(value) is expected
 
 
@@ -161,106 +164,73 @@ HOSTILE_LEVELS = ("a", "-", ".", "/", "a/", "a-", "/set", "ab", "aab", "a/b-", "
 
 
 def test_hostile_topics_of_64_kib_are_matched_in_linear_time() -> None:
-    """All kinds of fields and patterns: milliseconds where each place is looked at once, else hours."""
+    """All kinds of fields and patterns: milliseconds of CPU in linear time, hours otherwise."""
     maps = [TopicMap([text]) for text in HOSTILE_TEMPLATES]
     for level in HOSTILE_LEVELS:
         topic = level * (65_535 // len(level.encode()))
         for ending in ("", "!", "/!"):
             for topics in maps:
-                begun_s = time.perf_counter()
+                begun_s = time.thread_time()
                 topics.match(topic + ending)
-                assert time.perf_counter() - begun_s < 0.5, (topics.templates[0].text, level, ending)
+                assert time.thread_time() - begun_s < 2, (topics.templates[0].text, level, ending)
 
 
 def test_a_hundred_templates_read_a_hostile_topic_in_linear_time() -> None:
     """Each looks once."""
     topics = TopicMap([f"{{device_id...}}/{number}/{{series:*a*b}};tenant_id=t" for number in range(100)])
-    begun_s = time.perf_counter()
+    begun_s = time.thread_time()
     assert topics.match("a/" * 32_000) is None
-    assert time.perf_counter() - begun_s < 2
+    assert time.thread_time() - begun_s < 2
 
 
 def test_a_hostile_template_is_parsed_in_linear_time() -> None:
     """Levels are found without looking ahead from each."""
-    begun_s = time.perf_counter()
+    begun_s = time.thread_time()
     for text in ("/" * 60_000, "{a/" * 20_000, "{" * 60_000, "{x:/" * 15_000):
         with contextlib.suppress(TemplateError):
             parse_template(text + "{tenant_id}/{device_id}")
-    assert time.perf_counter() - begun_s < 2
-
-
-# Covering
-
-
-@settings(max_examples=600, deadline=None)
-@given(shapes(), shapes(), st.data())
-def test_a_template_that_covers_another_matches_all_its_topics(one: Shape, other: Shape, data: st.DataObject) -> None:
-    """So nothing that could be reached is refused."""
-    if parse_template(one.text).covers(parse_template(other.text)):
-        for topic in data.draw(st.lists(topics_of(other), min_size=5, max_size=5)):
-            assert other.read(topic) is None or one.read(topic) is not None, (one.text, other.text, topic)
-
-
-@settings(deadline=None)
-@given(shapes(patterns=False))
-def test_a_template_covers_itself(shape: Shape) -> None:
-    """And what is written with other names."""
-    template = parse_template(shape.text)
-    assert template.covers(template)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("z/{d}", "z/{d...:a*}"),
-        ("z/{d}/{series...}", "z/{d...:*x}"),
-        ("{d...}/{x}", "z/{d...:a*}"),
-        ("z/{d...:a*}", "z/{d...}"),
-        ("z/{d:a*}", "z/{d:a*b|c}"),
-        ("z/{d...}/{x}/{y}", "z/a/{d...:b*}"),
-        ("z/\ue000", "z/{d}"),
-        ("z/{d:*}", "z/{d...}"),
-    ],
-)
-def test_a_template_does_not_cover_what_goes_further(one: str, other: str) -> None:
-    """A pattern over several levels is more than one level."""
-    ends = ";tenant_id=t;device_id=d"
-    assert len(TopicMap([one + ends, other + ends]).templates) == 2
+    assert time.thread_time() - begun_s < 2
 
 
 # Filters
 
 
 @settings(max_examples=300, deadline=None)
-@given(shapes_and_topics())
-def test_the_filters_bring_every_topic_that_matches(case: tuple[Shape, str]) -> None:
-    """And are such as a broker takes, none covered by another."""
-    shape, topic = case
-    filters = parse_template(shape.text).filters
-    assert not any(topic_filters.fault(each) for each in filters)
+@given(templates(), st.data())
+def test_the_filters_bring_every_topic_that_matches(template: str, data: st.DataObject) -> None:
+    """The filters are valid, and none is covered by another."""
+    parsed = parse_template(template)
+    filters = parsed.filters
+    assert not any(topic_filters.problem(each) for each in filters)
     assert topic_filters.uncovered(filters) == filters
-    if shape.read(topic) is not None:
+    topic = data.draw(topics_like(template))
+    if re.match(parsed.pattern, topic):
         assert any(topic_matches_sub(each, topic) for each in filters)
 
 
 @settings(max_examples=300, deadline=None)
-@given(shapes_and_topics(), st.data())
-def test_filled_filters_bring_a_tenants_topics_and_a_devices(case: tuple[Shape, str], data: st.DataObject) -> None:
-    """All of them; and nobody else's where the template confines both."""
-    shape, topic = case
-    found = shape.ids(topic)
-    assume(found is not None)
-    assert found is not None
-    template = parse_template(shape.text)
+@given(templates(), st.data())
+def test_the_filters_for_a_tenant_and_a_device_bring_all_their_topics(template: str, data: st.DataObject) -> None:
+    """And only theirs if the template confines both ids."""
+    parsed = parse_template(template)
+    topic, other = data.draw(topics_like(template)), data.draw(topics_like(template))
+    found = ids(template, topic)
+    if found is None:
+        return
+    assert found[0] is not None
+    assert found[1] is not None
     tenant_id, device_id = TenantId(found[0]), DeviceId(found[1])
-    of_device = template.filled(tenant_id, device_id)
-    assert any(topic_matches_sub(each, topic) for each in template.filled(tenant_id))
+    of_device = parsed.filters_for(tenant_id, device_id)
+    assert any(topic_matches_sub(each, topic) for each in parsed.filters_for(tenant_id))
     assert any(topic_matches_sub(each, topic) for each in of_device)
-    assert not any(topic_filters.fault(each) for each in of_device)
-    if template.confines("tenant_id") and template.confines("device_id"):
-        other = data.draw(st.one_of(topics_of(shape), TOPICS))
-        if any(topic_matches_sub(each, other) for each in of_device):
-            assert shape.read(other) is None or shape.ids(other) == (*found[:2], shape.ids(other)[2])  # type: ignore[index]
+    assert not any(topic_filters.problem(each) for each in of_device)
+    if (
+        parsed.confines("tenant_id")
+        and parsed.confines("device_id")
+        and any(topic_matches_sub(each, other) for each in of_device)
+    ):
+        read = ids(template, other)
+        assert read is None or read[:2] == found[:2]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +270,7 @@ def test_a_template_is_filled_with_ids(
 ) -> None:
     """Or there is nothing to subscribe to."""
     device = None if device_id is None else DeviceId(device_id)
-    assert parse_template(template).filled(TenantId(tenant_id), device) == expected
+    assert parse_template(template).filters_for(TenantId(tenant_id), device) == expected
 
 
 @pytest.mark.parametrize(
