@@ -101,7 +101,7 @@ class DeviceListener:
             self._complain(account)
         users = self._own | {account.user: kept for account, kept in accounts.items()}
         self.passwords = lines_of(users).encode()
-        self.rules = self._access.text(accounts, free=self._own).encode()
+        self.rules = self._access.text(accounts, unrestricted=self._own).encode()
         self._metrics.device_accounts.set(len(accounts))
         return len(accounts)
 

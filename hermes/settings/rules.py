@@ -13,6 +13,7 @@ from hermes.settings.fields import is_loopback
 from hermes.settings.flags import setting_of
 from hermes.settings.model import NO_SECRET, Settings, SourcedSettings, TokenSettings
 from hermes.settings.tls import TlsOptions
+from hermes.topics.isolation import isolation_problems
 from hermes.topics.topic_map import TopicMap
 
 TLS_FIELDS = ("mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "mqtt_alpn")
@@ -160,17 +161,9 @@ def _listener_certificate(settings: Settings) -> Iterator[str]:
 
 
 def _listener_confines_devices(settings: Settings) -> Iterator[str]:
-    """Require both ids from the topic, which the access rules of the broker restrict."""
-    if settings.broker_listen is None:
-        return
-    for template in TopicMap(settings.topics).templates:
-        for name in ("tenant_id", "device_id"):
-            if name not in template.fields and name not in template.constants:
-                yield (
-                    f"--broker-listen: template {template.text!r} takes {name} from the payload, so any device could "
-                    f"publish as any other: put {{{name}}} into its topic or ;{name}=constant behind it, or use an "
-                    "external broker (--mqtt-url)"
-                )
+    if settings.broker_listen is not None:
+        for problem in isolation_problems(TopicMap(settings.topics).templates):
+            yield f"--broker-listen: {problem}; or use an external broker (--mqtt-url)"
 
 
 def _option(name: str) -> str:

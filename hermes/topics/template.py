@@ -124,29 +124,15 @@ class Template:
             and (field.pattern is None or field.pattern.matches(value, across=across))
         )
 
-    def confines(self, name: str) -> bool:
-        """Whether `filters_for` tenant and device brings this tenant's, or device's, topics and no others: it is a
-        constant, or stands in the topic beside nothing that is unknown and behind no rest that is.
-        """
-        if name in self.constants or (self.rest is not None and self.rest.name == name):
-            return True
-        held = self.after if self.rest is not None and self.rest.name in ID_FIELDS else ()
-        return any(
-            any(field.name == name for field in _fields([level]))
-            and all(field.name in ID_FIELDS for field in _fields([level]))
-            for level in (*self.levels, *held)
-        )
-
     def _filters(self, known: Mapping[str, str]) -> tuple[str, ...]:
-        head = [_level_texts(level, known) for level in self.levels]
-        tails: list[list[tuple[str, ...]]] = [[]]
+        tails: list[list[Level]] = [[]]
         if self.rest is not None and self.rest.name not in known:
             tails = [[("#",)]]
         elif self.rest is not None:
-            tails = [[(known[self.rest.name],), *(_level_texts(level, known) for level in self.after)]]
+            tails = [[(self.rest,), *self.after]]
         elif self.optional is not None:
-            tails = [[], [_level_texts((self.optional,), known)]]
-        found = (text for tail in tails for text in _combined([*head, *tail]))
+            tails = [[], [(self.optional,)]]
+        found = (text for tail in tails for text in _combined([*self.levels, *tail], known))
         return topic_filters.uncovered(text for text in found if 0 < len(text.encode()) <= TOPIC_MAX_BYTES)
 
     # -- matching -------------------------------------------------------------------------------------------------
@@ -192,13 +178,19 @@ def _fields(levels: Iterable[Level]) -> Iterator[Field]:
     return (part for level in levels for part in level if isinstance(part, Field))
 
 
-def _combined(levels: list[tuple[str, ...]]) -> Iterator[str]:
-    """Return the combinations of the levels' texts; ``+`` replaces a level that would make them too many."""
+def _combined(levels: Iterable[Level], known: Mapping[str, str]) -> Iterator[str]:
+    """Return the combinations of the levels' texts; ``+`` replaces a level that would make them too many.
+
+    Combinations are counted without ``known``, so that its filters are never wider than those without it:
+    `hermes.broker.acl` relies on that.
+    """
     count = 1
     limited: list[tuple[str, ...]] = []
-    for texts in levels:
-        limited.append(texts if len(texts) == 1 or count * len(texts) <= LITERALS_MAX else ("+",))
-        count *= len(limited[-1])
+    for level in levels:
+        number, texts = len(_level_texts(level, {})), _level_texts(level, known)
+        listed = count * number <= LITERALS_MAX
+        count *= number if listed else 1
+        limited.append(texts if listed or len(texts) == 1 else ("+",))
     return ("/".join(texts) for texts in itertools.product(*limited))
 
 

@@ -757,11 +757,24 @@ def test_the_settings_name_the_listener(tmp_path: Path) -> None:
         ({"broker_state_dir": "state"}, "is not an absolute path"),
         (
             {"broker_listen": "127.0.0.1:1", "mqtt_url": "embedded", "topics": "hermes,chirpstack"},
-            "takes tenant_id from the payload, so any device could publish as any other",
+            "--broker-listen: template 'appl.* reads tenant_id from the payload, .* or write 'application/.*home'",
         ),
         (
             {"broker_listen": "127.0.0.1:1", "dev": "true", "topics": ["a/{tenant_id};device_id=/id"]},
-            "takes device_id from the payload",
+            "reads device_id from the payload",
+        ),
+        (
+            {"broker_listen": "127.0.0.1:1", "mqtt_url": "embedded", "topics": "ttn"},
+            r"\(preset ttn\) has {tenant_id} in a part of a level, .* or write 'v3/{tenant_id}/devices/{device_id}/",
+        ),
+        (
+            {
+                "broker_listen": "127.0.0.1:1",
+                "mqtt_url": "embedded",
+                "topics": "hermes,tenants/{tenant_id}/{device_id...}",
+            },
+            r"the filters of templates 'tenants/.*' \(preset hermes\) and 'tenants/.*' overlap, .*"
+            r" write 'one/.*' and 'two/.*'; or use a broker of your own",
         ),
     ],
 )

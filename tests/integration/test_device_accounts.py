@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hermes.broker import accounts as module
@@ -25,11 +25,9 @@ from hermes.broker.accounts import (
     parse_account,
     parse_lines,
 )
-from hermes.broker.acl import AclBuilder
 from hermes.cli.main import main
 from hermes.errors import AccountError
 from hermes.ids import DeviceId, TenantId
-from hermes.topics.topic_map import TopicMap
 from tests.support.programs import hermes, needs
 
 D1 = Account(TenantId("acme"), DeviceId("d1"))
@@ -51,23 +49,6 @@ def test_every_account_that_is_allowed_reads_back_from_its_line(tenant: str, dev
     assert re.fullmatch(r"[A-Za-z0-9._~%/-]+", account.user)
     assert account_of(account.user) == account
     assert parse_lines(lines_of({account.user: HASH})) == {account: HASH}
-
-
-@given(st.text(max_size=30), st.text(max_size=30))
-@example("acme", "d1\ntopic readwrite #")
-@example("acme", "d1 ")
-@settings(max_examples=300)
-def test_no_id_adds_a_rule(tenant: str, device: str) -> None:
-    """Each account is one user line and its topics, whose ids stand where the template has them."""
-    access = AclBuilder(TopicMap(["t/{tenant_id}/{device_id...}"]))
-    try:
-        account = parse_account(f"{tenant}/{device}")
-        access.filters(account)
-    except AccountError:
-        return
-    text = access.text([account], free=[])
-    assert text == f"user {account.user}\ntopic write t/{account.tenant_id}/{account.device_id}\n"
-    assert [line for line in text.splitlines() if line.startswith("topic")] == text.splitlines()[1:]
 
 
 @pytest.mark.parametrize(
@@ -245,89 +226,6 @@ def test_a_folder_that_cannot_be_made_says_what_to_mend(tmp_path: Path) -> None:
         AccountsFile(tmp_path / "file" / "broker").add(D1)
     with pytest.raises(AccountError, match=r"cannot read .*--broker-state-dir"):
         AccountsFile(tmp_path / "file").read()
-
-
-# -- what they may publish to -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("topics", "account", "filters"),
-    [
-        (["hermes"], "acme/d1", ("tenants/acme/devices/d1/#",)),
-        (["a/{tenant_id}/{device_id}", "b/{device_id}/{series};tenant_id=acme"], "acme/d1", ("a/acme/d1", "b/d1/+")),
-        (["a/{tenant_id}/{device_id}", "b/{device_id}/{series};tenant_id=acme"], "globex/d1", ("a/globex/d1",)),
-        (["zigbee/{device_id...};tenant_id=home"], "home/hall/lamp", ("zigbee/hall/lamp",)),
-        (["v3/{app}/{tenant_id}-{device_id}"], "acme/d1", ("v3/+/acme-d1",)),
-        (["homie"], "default/d1", ("homie/5/d1/#", "homie/d1/#")),
-        (["homie"], "default/5", ("homie/5/5/#",)),
-        (
-            ["v3/a1/devices/{device_id}/{series...};tenant_id=home", "v3/{app}@{tenant_id}/devices/{device_id}/{s...}"],
-            "home/d1",
-            ("v3/a1/devices/d1/#",),
-        ),
-    ],
-)
-def test_a_device_gets_its_own_topics_of_each_template(
-    topics: list[str], account: str, filters: tuple[str, ...]
-) -> None:
-    """No more."""
-    assert AclBuilder(TopicMap(topics)).filters(parse_account(account)) == filters
-
-
-@pytest.mark.parametrize(
-    ("topics", "account"),
-    [
-        (["hermes"], "acme/hall/lamp"),
-        (["{tenant_id}/{device_id}/{series...}"], "$SYS/broker"),
-        (["v3/{app}@{tenant_id}/devices/{device_id}"], "acme/d1"),
-        (["z/{device_id...};tenant_id=home"], "home/" + "/".join("a" * 300)),
-        (["z/{device_id...};tenant_id=home"], "acme/d1"),
-        (["t/{device_id}-{tenant_id}"], "c/a-b"),
-    ],
-)
-def test_a_device_that_no_template_can_hold_has_no_topics(topics: list[str], account: str) -> None:
-    """And is told so."""
-    with pytest.raises(AccountError, match="no template has a topic for"):
-        AclBuilder(TopicMap(topics)).filters(parse_account(account))
-
-
-@pytest.mark.parametrize(
-    ("topics", "account"),
-    [
-        (["site/{tenant_id}/{device_id}", "{tenant_id}/{device_id}/{series...}"], "site/acme"),
-        (["ttn"], "default/d1"),
-        (["t/{x}/s/{device_id};tenant_id=a", "t/{device_id}/{series...};tenant_id=a"], "a/d1"),
-    ],
-)
-def test_a_device_whose_topics_another_template_gives_to_others_is_refused(topics: list[str], account: str) -> None:
-    """However cleverly its ids are chosen."""
-    with pytest.raises(AccountError, match="could speak for other devices"):
-        AclBuilder(TopicMap(topics)).filters(parse_account(account))
-
-
-def test_such_an_account_is_left_out_of_the_rules() -> None:
-    """The others keep theirs."""
-    access = AclBuilder(TopicMap(["site/{tenant_id}/{device_id}", "{tenant_id}/{device_id}/{series...}"]))
-    text = access.text([Account(TenantId("site"), DeviceId("acme")), D1], free=["hermes"])
-    assert text.splitlines() == [
-        *("user hermes", "topic readwrite #"),
-        *("user acme/d1", "topic write site/acme/d1", "topic write acme/d1/#"),
-    ]
-
-
-def test_hermes_may_read_topics_that_begin_with_a_dollar() -> None:
-    """Which # does not match."""
-    text = AclBuilder(TopicMap(["$aws/{tenant_id}/{device_id}"])).text([], free=["hermes"])
-    assert text.splitlines() == ["user hermes", "topic readwrite #", "topic readwrite $aws/+/+"]
-
-
-def test_no_rule_is_longer_than_a_topic_can_be() -> None:
-    """The file must be readable to the broker whatever the template."""
-    level = "a" * 65_000
-    access = AclBuilder(TopicMap([f"{level}/{{tenant_id}}/{{device_id}}"]))
-    assert access.filters(D1)
-    with pytest.raises(AccountError, match="no template has a topic"):
-        access.filters(parse_account("acme/" + "d" * 900))
 
 
 # -- the command --------------------------------------------------------------------------------------------------
