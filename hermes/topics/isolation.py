@@ -3,8 +3,6 @@
 A device account may publish to the topics of its tenant and device, and the broker knows topic filters only. So
 ``{tenant_id}`` and ``{device_id}`` must each be a whole level of the topic, ``{device_id...}`` several, or a constant;
 and the filters of two templates must not overlap, or one of them could read the topic of a device with other ids.
-Overlapping filters are accepted if a level is a text in one template and in the other an id with a pattern that rejects
-this text, as ``homie/5/…`` and ``homie/{device_id:!5}/…``.
 """
 
 import itertools
@@ -27,7 +25,7 @@ def isolation_problems(templates: Sequence[Template]) -> list[str]:
         if _overlap(one, other):
             problems.append(
                 f"the filters of templates {_named(one)} and {_named(other)} overlap, so one device could publish as "
-                f"another: leave one out, or write {'one/' + one.text!r} and {'two/' + other.text!r}"
+                f"another: write only one of them, or {'one/' + one.text!r} and {'two/' + other.text!r}"
             )
     return problems
 
@@ -77,19 +75,7 @@ def _separated(level: Level) -> str:
 
 
 def _overlap(one: Template, other: Template) -> bool:
-    if any(_rejects(a, b) or _rejects(b, a) for a, b in zip(one.levels, other.levels, strict=False)):
-        return False
     return any(topic_filters.overlap(text, each) for text in one.filters for each in other.filters)
-
-
-def _rejects(level: Level, other: Level) -> bool:
-    """Return whether the level is an id with a pattern that rejects the other level, which is a text."""
-    if len(level) > 1 or len(other) > 1:
-        return False
-    field, text = level[0], other[0]
-    if not isinstance(field, Field) or not isinstance(text, str):
-        return False
-    return field.name in ID_FIELDS and field.pattern is not None and not field.pattern.matches(text)
 
 
 def _named(template: Template) -> str:

@@ -79,8 +79,6 @@ def test_a_rule_is_never_wider_than_the_filters_of_its_template() -> None:
         (["a/{tenant_id}/{device_id}", "b/{device_id}/{series};tenant_id=acme"], "globex/d1", ("a/globex/d1",)),
         (["zigbee/{device_id...};tenant_id=home"], "home/hall/lamp", ("zigbee/hall/lamp",)),
         (["tasmota"], "default/hall/plug", ("tele/hall/plug/+", "stat/hall/plug/+")),
-        (["homie"], "default/d1", ("homie/5/d1/#", "homie/d1/#")),
-        (["homie"], "default/5", ("homie/5/5/#",)),
         (["owntracks"], "jane/phone", ("owntracks/jane/phone", "owntracks/jane/phone/+")),
         (["v3/{app}@{x}/devices/{device_id}/{series...};tenant_id=home"], "home/d1", ("v3/+/devices/d1/#",)),
     ],
