@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from hermes import private_file
 from hermes.errors import AccountError
 from hermes.ids import DeviceId, TenantId
 
@@ -33,7 +34,6 @@ PASSWORD_LENGTH = 24
 ITERATIONS = 101
 SALT_BYTES = 12  # mosquitto takes no other length
 
-_DRAFT = re.compile(rf"\.{re.escape(FILE_NAME)}\.[0-9]+\.[0-9a-f]{{8}}", re.ASCII)
 _HASH = re.compile(r"\$(?:7\$[1-9][0-9]{0,8}|6)\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==", re.ASCII)
 
 
@@ -163,50 +163,22 @@ class AccountsFile:
         except OSError as error:
             raise AccountError(f"cannot make {self.folder}: {error.strerror}; {advice(error)}") from None
 
-    def write(self, name: str, text: str) -> None:
-        """Replace a file of the folder: whole or not at all, mode 0600, of the folder's owner. Raises OSError."""
-        draft = self.folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                self._give_away(file.fileno())
-                os.fsync(file.fileno())
-            draft.rename(self.folder / name)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        with _opened(self.folder, os.O_RDONLY | os.O_DIRECTORY) as folder:
-            os.fsync(folder)
-
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[Account, str]]:
         """The accounts, to be changed; written back where nothing is raised."""
         self.ensure_folder()
         try:
-            with _opened(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as lock:
-                self._give_away(lock)
+            lock_path = self.folder / LOCK_NAME
+            with private_file.opened(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as lock:
+                private_file.give_to_owner_of(self.folder, lock)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                self._remove_drafts()
+                private_file.remove_drafts(self.path)
                 accounts = self.read()
                 yield accounts
                 users = {account.user: kept for account, kept in sorted(accounts.items())}
-                self.write(FILE_NAME, lines_of(users))
+                private_file.write(self.path, lines_of(users))
         except OSError as error:
             raise AccountError(f"cannot write {self.path}: {error.strerror}; {advice(error)}") from None
-
-    def _remove_drafts(self) -> None:
-        """What killed writers left; to be called with the lock, when nobody is writing."""
-        for name in os.listdir(self.folder):
-            if _DRAFT.fullmatch(name):
-                (self.folder / name).unlink(missing_ok=True)
-
-    def _give_away(self, descriptor: int) -> None:
-        """Root may add devices for a Hermes that runs as another user and must be able to read them."""
-        if os.geteuid() == 0:
-            owner = self.folder.stat()
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def advice(error: OSError) -> str:
@@ -214,15 +186,6 @@ def advice(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return "run this as root or as the user that Hermes runs as, or name another folder: --broker-state-dir"
     return "mend that, or name another folder: --broker-state-dir"
-
-
-@contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _account_in(number: int, user: str) -> Account:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from hermes import private_file
 from hermes.broker.accounts import Account, AccountsFile, hashed, lines_of
 from hermes.broker.acl import AclBuilder
 from hermes.errors import AccountError, BrokerUnavailable
@@ -52,7 +53,7 @@ class DeviceListener:
         note = {"listen": str(self.listen), "tls": self.listen.encrypted, "topics": self._topics}
         try:
             self._file.ensure_folder()
-            self._file.write(NOTE_NAME, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
+            private_file.write(self.listen.folder / NOTE_NAME, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
         except AccountError as fault:
             raise BrokerUnavailable(str(fault)) from None
         except OSError as error:
