@@ -7,7 +7,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import orjson
@@ -41,7 +41,7 @@ Exit code 0 if Hermes would deliver the message, 1 if it would not."""
 SHOWN_MAX_CHARS = 200
 LABELS = ("tenant", "device", "series")
 NO_SERIES = '"" (none)'
-NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -67,19 +67,19 @@ def run(options: argparse.Namespace) -> int:
     """Print the explanation. Raises `ConfigError`."""
     entries = load(TopicSettings, given(options)).topics
     _check_topic(options.topic)
-    told = Told(TopicMap(entries), options.topic, _read(options.payload), _is_bytes(options.payload))
-    print("\n".join(told.lines()))
-    return 0 if told.shown else 1
+    explanation = Explanation(TopicMap(entries), options.topic, _read(options.payload), _is_bytes(options.payload))
+    print("\n".join(explanation.lines()))
+    return 0 if explanation.delivered else 1
 
 
 def _check_topic(topic: str) -> None:
-    """A topic name of MQTT 5 §4.7.1.1 and §4.7.3."""
+    """Check a topic name by MQTT 5 §4.7.1.1 and §4.7.3. Raises `ConfigError`."""
     try:
         size = len(topic.encode())
     except UnicodeEncodeError:
-        raise ConfigError(["the topic is not UTF-8, so no broker takes it"]) from None
+        raise ConfigError(["the topic is not UTF-8, so no broker accepts it"]) from None
     if not 0 < size <= TOPIC_MAX_BYTES or any(sign in topic for sign in "+#\0"):
-        raise ConfigError([f"{topic[:SHOWN_MAX_CHARS]!r} is no topic: 1 to 65,535 bytes without +, # and NUL"])
+        raise ConfigError([f"{topic[:SHOWN_MAX_CHARS]!r} is not a topic: 1 to 65,535 bytes without +, # and NUL"])
 
 
 def _is_bytes(payload: str | None) -> bool:
@@ -92,37 +92,40 @@ def _read(payload: str | None) -> bytes | None:
     if payload == "-":
         return sys.stdin.buffer.read()
     if not payload.startswith("@"):
-        return os.fsencode(payload)  # the bytes that were typed
+        return os.fsencode(payload)  # the bytes as typed
     try:
         return Path(payload[1:]).read_bytes()
     except OSError as error:
         raise ConfigError([f"cannot read {payload[1:]}: {error.strerror}"]) from None
 
 
-class Told:
-    """What is to be told of one message. ``shown``, once all `lines` are made: whether sockets would see it."""
+class Explanation:
+    """What Hermes makes of one message.
+
+    ``delivered``, once all `lines` are made: whether Hermes would deliver the message to sockets.
+    """
 
     def __init__(self, topics: TopicMap, topic: str, payload: bytes | None, is_bytes: bool) -> None:
         self._topics = topics
         self._topic = topic
         self._raw = payload
         self._is_bytes = is_bytes
-        self.shown = True
+        self.delivered = True
 
     def lines(self) -> Iterator[str]:
-        """Line by line."""
+        """Return the explanation, line by line."""
         yield _line("topic", self._topic)
         match = self._topics.match(self._topic)
-        yield from self._missed() if match is None else self._matched(match)
+        yield from self._not_matched() if match is None else self._matched(match)
         for text in self._topics.filters:
-            brings = re.match(topic_filters.pattern(text), self._topic)
-            yield _line("subscribed", f"{text}  (brings this topic)" if brings else text)
+            matches = re.match(topic_filters.pattern(text), self._topic)
+            yield _line("subscribed", f"{text}  (matches this topic)" if matches else text)
 
-    def _missed(self) -> Iterator[str]:
-        self.shown = False
+    def _not_matched(self) -> Iterator[str]:
+        self.delivered = False
         for exclusion in self._topics.exclusions:
             if re.match(exclusion.pattern, self._topic):
-                yield _line("left out", f"by {_named(exclusion)}")
+                yield _line("excluded", f"by {_named(exclusion)}")
                 yield from self._shadowed(self._topics.templates)
                 return
         yield _line("template", "none matches")
@@ -136,28 +139,28 @@ class Told:
         yield from self._shadowed(templates[templates.index(match.template) + 1 :])
         try:
             if self._raw is not None and len(self._raw) > PAYLOAD_MAX_BYTES:
-                yield self._dropped("too_large", f"{len(self._raw):,} bytes, and {PAYLOAD_MAX_BYTES:,} are allowed")
+                yield self._dropped("too_large", f"{len(self._raw):,} bytes; at most {PAYLOAD_MAX_BYTES:,} are allowed")
             elif match.template.payload == "sparkplug":
                 yield from self._sparkplug(match)
             else:
                 yield from self._value(match, self._decoded(match.template))
-        except AddressNotFound as fault:
-            yield self._dropped(fault.reason, str(fault))
-        except PayloadError as fault:
-            yield self._dropped("undecodable", str(fault))
+        except AddressNotFound as error:
+            yield self._dropped(error.reason, str(error))
+        except PayloadError as error:
+            yield self._dropped("undecodable", str(error))
 
     def _shadowed(self, templates: Sequence[Template]) -> Iterator[str]:
-        """Name the templates that match the topic too, but an entry before them decides."""
+        """Name those templates that match the topic too; an entry before them decides."""
         for template in templates:
             if re.match(template.pattern, self._topic):
                 yield _line("shadowed", f"{_named(template)}, which matches too")
 
     def _dropped(self, reason: str, text: str) -> str:
-        self.shown = False
+        self.delivered = False
         return _line("dropped", f"{text} (hermes_mqtt_dropped_total, reason {reason})")
 
     def _decoded(self, template: Template) -> Payload | None:
-        """The payload, where there is one that can be decoded."""
+        """Return the payload, or None if there is none or it cannot be decoded here."""
         if self._raw is None or (template.payload == "cbor" and self._why_not(template)):
             return None
         if template.payload == "cbor" and self._raw:
@@ -167,9 +170,9 @@ class Told:
         return payloads.decode(self._raw)
 
     def _why_not(self, template: Template) -> str:
-        """Why a payload that is no text is not decoded here."""
+        """Return why a binary payload cannot be decoded here, or an empty text."""
         if not self._is_bytes:
-            return f"{template.payload}: give its bytes as @FILE, or - for standard input, to see what is in it"
+            return f"{template.payload}: to decode it, give its bytes as @FILE, or - for standard input"
         return "; ".join(extras.missing([template]))
 
     def _value(self, match: TopicMatch, payload: Payload | None) -> Iterator[str]:
@@ -179,7 +182,7 @@ class Told:
             if template.payload != "json":
                 yield _line("payload", self._why_not(template))
             if match.series is not None and is_presence(template, match.series):
-                yield _line("presence", "this series tells whether the device is there")
+                yield _line("presence", "this series reports whether the device is online")
             return
         yield _line("payload", _kind(self._raw or b"", payload, template))
         for name, pointer in template.pointers.items():
@@ -200,12 +203,12 @@ class Told:
         from hermes.ingest.sparkplug.reader import Sparkplug  # an extra
 
         reader = Sparkplug(publish=lambda topic, payload: False, metrics=Metrics())
-        told = reader.read(
+        found = reader.read(
             self._topic, self._raw or b"", tenant_id=tenant_id, device_id=device_id, retained=False, timestamp_ms=0
         )
         size = len(self._raw or b"")
-        yield _line("payload", f"Sparkplug B, {size:,} bytes; what only its birth names is not shown here")
-        yield from (_told(each) for each in told)
+        yield _line("payload", f"Sparkplug B, {size:,} bytes; metrics whose names are in the birth only are not shown")
+        yield from map(_reported, found)
 
 
 def _named(entry: Template | Exclusion) -> str:
@@ -219,37 +222,37 @@ def _line(what: str, text: str) -> str:
 def _ids(tenant_id: str, device_id: str, series: str | None) -> Iterator[str]:
     yield _line("tenant", tenant_id)
     yield _line("device", device_id)
-    yield _line("series", "each metric is one" if series is None else series or NO_SERIES)
+    yield _line("series", "one for each metric" if series is None else series or NO_SERIES)
 
 
 def _unresolved(match: TopicMatch) -> Iterator[str]:
-    """What the topic alone says."""
+    """Return the lines for the ids and the series that the topic contains."""
     for name, label, known in zip(
         ADDRESS_FIELDS, LABELS, (match.tenant_id, match.device_id, match.series), strict=True
     ):
         pointer = match.template.pointers.get(name)
         if known is None:
-            yield _line(label, f"what the payload has at /{'/'.join(pointer or ())}")
+            yield _line(label, f"from the payload, at /{'/'.join(pointer or ())}")
         else:
             yield _line(label, known or NO_SERIES)
 
 
 def _kind(raw: bytes, payload: Payload, template: Template) -> str:
     if not raw:
-        return "empty: the remembered value is cleared"
+        return "empty: clears the last value"
     size = f"{len(raw):,} bytes"
     if payload.encoding:
         return f"{payload.encoding}, {size}" + (", because it is not JSON" if template.payload == "json" else "")
-    name = NAMES.get(type(payload.value), "null")
+    name = JSON_TYPES.get(type(payload.value), "null")
     return f"{'JSON' if template.payload == 'json' else 'CBOR'} {name}, {size}"
 
 
 def _presence(template: Template, payload: Payload, *, cleared: bool) -> str:
     if cleared:
-        return "taken back, for the payload is empty"
+        return "unknown, because the payload is empty"
     online = presence(template, payload)
     if online is None:
-        return "this series may tell it, this payload does not"
+        return "this series can report it, but not this payload"
     return "online" if online else "offline"
 
 
@@ -260,7 +263,7 @@ def _json(value: object) -> str:
     return text if len(text) <= SHOWN_MAX_CHARS else text[:SHOWN_MAX_CHARS] + "…"
 
 
-def _told(each: DeviceMessage | DeviceStatus) -> str:
+def _reported(each: DeviceMessage | DeviceStatus) -> str:
     if isinstance(each, DeviceStatus):
         return _line("presence", f"{each.device_id} is {'online' if each.online else 'offline'}")
     data = each.data.decode()

@@ -774,7 +774,7 @@ def test_the_settings_name_the_listener(tmp_path: Path) -> None:
                 "topics": "hermes,tenants/{tenant_id}/{device_id...}",
             },
             r"the filters of templates 'tenants/.*' \(preset hermes\) and 'tenants/.*' overlap, .*"
-            r" write only one of them, or 'one/.*' and 'two/.*'; or use a broker of your own",
+            r" write only one of them, or 'one/.*' and 'two/.*'; or use an external broker",
         ),
     ],
 )

@@ -17,7 +17,7 @@ UP = "application/17/device/0102/event/up"
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting comes from outside."""
+    """Remove the settings of the environment."""
     for name in [name for name in os.environ if name.startswith("HERMES_")]:
         monkeypatch.delenv(name)
 
@@ -38,7 +38,7 @@ def test_a_topic_is_explained_by_its_template(capsys: pytest.CaptureFixture[str]
         "tenant acme",
         "device d1",
         "series a/b",
-        "subscribed tenants/+/devices/+/# (brings this topic)",
+        "subscribed tenants/+/devices/+/# (matches this topic)",
     ]
 
 
@@ -48,24 +48,27 @@ def test_a_topic_is_explained_by_its_template(capsys: pytest.CaptureFixture[str]
         (["tenants/a/devices/d/t", "21.5"], ["payload JSON number, 4 bytes", "series t"]),
         (["tenants/a/devices/d", "nan"], ["payload text, 3 bytes, because it is not JSON", 'series "" (none)']),
         (["tenants/a/devices/d", '{"a":1}'], ["payload JSON object, 7 bytes"]),
-        (["tenants/a/devices/d", ""], ["payload empty: the remembered value is cleared"]),
+        (["tenants/a/devices/d", ""], ["payload empty: clears the last value"]),
         (["tenants/a/devices/d/LWT", "Offline"], ["presence offline"]),
-        (["tenants/a/devices/d/LWT"], ["presence this series tells whether the device is there"]),
-        (["tenants/a/devices/d/LWT", "21"], ["presence this series may tell it, this payload does not"]),
-        (["tenants/a/devices/d/LWT", ""], ["presence taken back, for the payload is empty"]),
+        (["tenants/a/devices/d/LWT"], ["presence this series reports whether the device is online"]),
+        (["tenants/a/devices/d/LWT", "21"], ["presence this series can report it, but not this payload"]),
+        (["tenants/a/devices/d/LWT", ""], ["presence unknown, because the payload is empty"]),
         (["--topic", "zigbee2mqtt", "zigbee2mqtt/a/b/availability", '{"state":"online"}'], ["presence online"]),
         (["--topic", "zigbee2mqtt;tenant_id=h", "zigbee2mqtt/a/b"], ["tenant h", "device a/b"]),
-        (["--topic", "chirpstack", UP], ["tenant what the payload has at /deviceInfo/tenantId", "device 0102"]),
+        (["--topic", "chirpstack", UP], ["tenant from the payload, at /deviceInfo/tenantId", "device 0102"]),
         (
             ["--topic", "chirpstack", UP, UPLINK],
             ['pointer tenant_id=/deviceInfo/tenantId finds "acme"', "tenant acme", "device 0102", "series up"],
         ),
-        (["--topic", "{tenant_id}/{device_id};payload=cbor", "a/b", "x"], ["payload cbor: give its bytes as @FILE,"]),
+        (
+            ["--topic", "{tenant_id}/{device_id};payload=cbor", "a/b", "x"],
+            ["payload cbor: to decode it, give its bytes as @FILE,"],
+        ),
         (["--topic", "{tenant_id}/{device_id};payload=cbor", "a/b"], ["tenant a", "device b"]),
-        (["--topic", "sparkplug", "spBv1.0/g/NBIRTH/e"], ["tenant g", "device e", "series each metric is one"]),
+        (["--topic", "sparkplug", "spBv1.0/g/NBIRTH/e"], ["tenant g", "device e", "series one for each metric"]),
     ],
 )
-def test_what_hermes_would_show_is_told_with_exit_code_0(
+def test_what_hermes_would_deliver_is_explained_with_exit_code_0(
     capsys: pytest.CaptureFixture[str], words: list[str], expected: list[str]
 ) -> None:
     """Payload, pointers, ids, presence."""
@@ -84,9 +87,9 @@ def test_what_hermes_would_show_is_told_with_exit_code_0(
         ),
         (
             ["--topic", "zigbee2mqtt", "zigbee2mqtt/bridge/x"],
-            ["left out by !zigbee2mqtt/bridge/# (preset zigbee2mqtt)"],
+            ["excluded by !zigbee2mqtt/bridge/# (preset zigbee2mqtt)"],
         ),
-        (["--topic", "zigbee2mqtt", "zigbee2mqtt/a/set"], ["left out by !zigbee2mqtt/{name...}/{command:set|get}"]),
+        (["--topic", "zigbee2mqtt", "zigbee2mqtt/a/set"], ["excluded by !zigbee2mqtt/{name...}/{command:set|get}"]),
         (
             ["--topic", "chirpstack", UP, "{}"],
             ["pointer tenant_id=/deviceInfo/tenantId finds nothing", "dropped tenant"],
@@ -98,10 +101,10 @@ def test_what_hermes_would_show_is_told_with_exit_code_0(
         (["tenants/a/devices/" + "d" * 1_025, "1"], ["dropped an id has more than 1,024 characters"]),
     ],
 )
-def test_what_hermes_would_drop_is_told_with_exit_code_1(
+def test_what_hermes_would_drop_is_explained_with_exit_code_1(
     capsys: pytest.CaptureFixture[str], words: list[str], expected: list[str]
 ) -> None:
-    """And why."""
+    """With the reason."""
     code, lines = explain(capsys, *words)
     assert code == 1
     assert [text for text in expected if not any(line.startswith(text) for line in lines)] == [], lines
@@ -132,7 +135,7 @@ def test_what_hermes_would_drop_is_told_with_exit_code_1(
         ),
         (
             ["--topic", "{tenant_id}/{device_id}", "--topic", "!a/b", "a/b"],
-            ["left out by !a/b", "shadowed {tenant_id}/{device_id}, which matches too"],
+            ["excluded by !a/b", "shadowed {tenant_id}/{device_id}, which matches too"],
         ),
     ],
 )
@@ -141,11 +144,11 @@ def test_templates_that_match_too_are_named_as_shadowed(
 ) -> None:
     """Templates that do not match are not."""
     _, lines = explain(capsys, *words)
-    assert [line for line in lines if line.startswith(("template", "left", "shadowed"))] == expected
+    assert [line for line in lines if line.startswith(("template", "excluded", "shadowed"))] == expected
 
 
 def test_payloads_come_from_files_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """As the device wrote them."""
+    """Byte by byte."""
     (tmp_path / "raw").write_bytes(b"\xff\xfe")
     assert (
         "payload base64, 2 bytes, because it is not JSON"
@@ -154,11 +157,13 @@ def test_payloads_come_from_files_too(capsys: pytest.CaptureFixture[str], tmp_pa
     (tmp_path / "large").write_bytes(b" " * 1_048_577)
     code, lines = explain(capsys, "tenants/a/devices/d", f"@{tmp_path / 'large'}")
     assert code == 1
-    assert "dropped 1,048,577 bytes, and 1,048,576 are allowed (hermes_mqtt_dropped_total, reason too_large)" in lines
+    assert (
+        "dropped 1,048,577 bytes; at most 1,048,576 are allowed (hermes_mqtt_dropped_total, reason too_large)" in lines
+    )
 
 
 def test_cbor_is_decoded_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Also ids in it; what is no CBOR is told."""
+    """Ids too; an invalid payload is reported."""
     pytest.importorskip("cbor2")
     topic = ["--topic", "{device_id};tenant_id=/t;payload=cbor", "d1"]
     (tmp_path / "good").write_bytes(b"\xa1\x61t\x64acme")
@@ -172,7 +177,7 @@ def test_cbor_is_decoded_from_a_file(capsys: pytest.CaptureFixture[str], tmp_pat
 
 
 def test_sparkplug_is_decoded_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Each metric, and who came."""
+    """Each metric, and the presence of the node."""
     payload = Payload(timestamp=1, seq=0)
     payload.metrics.add(name="bdSeq", datatype=4, long_value=1)
     payload.metrics.add(name="speed", datatype=3, int_value=1450)
@@ -183,10 +188,10 @@ def test_sparkplug_is_decoded_from_a_file(capsys: pytest.CaptureFixture[str], tm
     assert any(line.startswith('metric speed {"value":1450,') for line in lines)
 
 
-def test_a_missing_extra_is_told(
+def test_a_missing_extra_is_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the line to run, and what the topic says all the same."""
+    """With the command to run; the ids of the topic are printed nevertheless."""
     monkeypatch.setattr(extras, "_importable", lambda name: False)
     (tmp_path / "raw").write_bytes(b"\x01")
     for words in (["{tenant_id}/{device_id};payload=cbor", "a/b"], ["sparkplug", "spBv1.0/g/NDATA/e"]):
@@ -198,27 +203,27 @@ def test_a_missing_extra_is_told(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["a/+"], "is no topic"),
-        (["a/#"], "is no topic"),
-        ([""], "is no topic"),
+        (["a/+"], "is not a topic"),
+        (["a/#"], "is not a topic"),
+        ([""], "is not a topic"),
         (["\udcff"], "not UTF-8"),
-        (["a" * 65_536], "is no topic"),
+        (["a" * 65_536], "is not a topic"),
         (["a", "@/nowhere/at/all"], "cannot read /nowhere/at/all"),
         (["--topic", "nope", "a"], "'nope' is no preset"),
     ],
 )
-def test_what_is_no_topic_ends_with_exit_code_2(
+def test_an_invalid_topic_ends_with_exit_code_2(
     capsys: pytest.CaptureFixture[str], words: list[str], expected: str
 ) -> None:
-    """Nothing is explained of it."""
+    """Without an explanation."""
     assert main(["topics", "explain", *words]) == 2
     output = capsys.readouterr()
     assert output.out == ""
     assert expected in output.err
 
 
-def test_the_templates_come_from_where_serve_has_them(tmp_path: Path) -> None:
-    """Variable and file; the payload from standard input."""
+def test_the_templates_come_from_the_same_sources_as_for_serve(tmp_path: Path) -> None:
+    """Environment variable and TOML file; the payload from standard input."""
     (tmp_path / "hermes.toml").write_text('host = "0.0.0.0"\ntopics = ["tasmota;tenant_id=home"]\n')
     command = [sys.executable, "-m", "hermes", "topics", "explain", "tele/plug/LWT", "-"]
     for given in ({"HERMES_TOPICS": "hermes,tasmota;tenant_id=home"}, {"HERMES_CONFIG": str(tmp_path / "hermes.toml")}):
