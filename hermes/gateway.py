@@ -201,7 +201,7 @@ class Gateway:
             return None
         if url != "embedded":
             return parse_mqtt_url(url)
-        broker = MosquittoProcess(metrics=self.metrics, door=self._device_listener())
+        broker = MosquittoProcess(metrics=self.metrics, device_listener=self._device_listener())
         try:
             await broker.start()
         except BrokerUnavailable as error:

@@ -1,1 +1,1 @@
-"""The embedded mosquitto broker."""
+"""The embedded broker: mosquitto as a child process, and the accounts of devices."""

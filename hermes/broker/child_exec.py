@@ -1,9 +1,9 @@
-"""Start a program as another user, tied to the life of its parent: drop privileges, set the death signal, exec.
+"""Start a program as another user that the kernel kills when its parent ends.
 
-Started as its own process, ``python -I -S child_exec.py PARENT_PID USER PROGRAM ARGUMENT…``; an empty USER keeps the user.
-It stands between Hermes and the embedded broker because nothing else works: the parent-death signal is lost when
-the child changes its user (so the user comes first, prctl(2)), and running Python between fork and exec
-(``preexec_fn``) is unsafe where there are threads. It imports nothing of Hermes.
+Run it as a process of its own, ``python -I -S child_exec.py PARENT_PID USER PROGRAM ARGUMENT…``; with an empty USER the
+user stays the same. Hermes starts its broker through this script because the order matters: a change of the user clears
+the parent-death signal (prctl(2)), so the user must change first, and Python code between fork and exec
+(``preexec_fn``) is unsafe in a process with threads. The script imports nothing of Hermes.
 """
 
 import ctypes
@@ -16,16 +16,19 @@ PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
 
 def main(arguments: list[str]) -> None:
-    """Become the program; does not return. Raises OSError where it cannot, SystemExit if the parent is gone."""
+    """Replace this process by the program; never returns.
+
+    Raises OSError if that is impossible, SystemExit if the parent has ended.
+    """
     parent_pid, user, program, *rest = arguments
     if user:
         drop_privileges(user)
     set_parent_death_signal(int(parent_pid))
-    os.execv(program, [program, *rest])  # noqa: S606 - that is its purpose
+    os.execv(program, [program, *rest])  # noqa: S606 - this is the purpose
 
 
 def drop_privileges(user: str) -> None:
-    """Give up root for this user and its groups."""
+    """Change from root to this user and its groups."""
     entry = pwd.getpwnam(user)
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
@@ -33,12 +36,12 @@ def drop_privileges(user: str) -> None:
 
 
 def set_parent_death_signal(parent_pid: int) -> None:
-    """Ask the kernel for a SIGKILL when the thread that started this process ends."""
+    """Request a SIGKILL from the kernel for the end of the thread that started this process."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent_pid:  # it died before the signal was asked for
-        raise SystemExit("the parent is gone")
+    if os.getppid() != parent_pid:  # it ended before the request
+        raise SystemExit("the parent has ended")
 
 
 if __name__ == "__main__":

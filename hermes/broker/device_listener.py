@@ -1,6 +1,7 @@
-"""What the embedded broker needs to let real devices in: its second listener, passwords, access rules, certificate.
+"""The listener of the embedded broker for devices: passwords, access rules and certificate.
 
-The accounts' file and the certificate are looked at once a second; what mosquitto reads is derived from them.
+The file of the accounts and the certificate are checked once a second; the files that mosquitto reads are derived from
+them.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from hermes import private_file
 from hermes.broker.accounts import Account, AccountsFile, hashed, lines_of
 from hermes.broker.acl import AclBuilder
+from hermes.broker.certificate import read_certificate
 from hermes.errors import AccountError, BrokerUnavailable
 from hermes.metrics import Metrics
 from hermes.settings.broker import BrokerListen
@@ -20,18 +22,18 @@ from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)
 
-HERMES, SIMULATOR = "hermes", "hermes-simulator"  # no device is called so: its name has a slash
+HERMES, SIMULATOR = "hermes", "hermes-simulator"  # never the user name of a device: that contains a slash
 NOTE_NAME = "broker.json"
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class DeviceListener:
-    """Passwords, access rules and certificate as mosquitto is to read them. `look` brings them up to date."""
+    """Passwords, access rules and certificate as mosquitto reads them; `refresh` updates them."""
 
     def __init__(self, listen: BrokerListen, *, topics: Sequence[str], metrics: Metrics) -> None:
         self.listen = listen
-        self.password = secrets.token_urlsafe()  # Hermes' own, another one at each start
+        self.password = secrets.token_urlsafe()  # of Hermes itself, a new one at each start
         self.passwords = b""
         self.rules = b""
         self.certificate = b""
@@ -42,30 +44,27 @@ class DeviceListener:
         self._access = AclBuilder(TopicMap(topics))
         self._own = {user: hashed(self.password) for user in (HERMES, SIMULATOR)}
         self._stamp: Stamp = ()
-        self._complained: set[str] = set()
+        self._reported: set[str] = set()
 
     def open(self) -> None:
-        """Make the folder, say there what `hermes device` is to know, and look for the first time.
+        """Create the folder, write the note for ``hermes device``, and read the files for the first time.
 
-        A note that cannot be written, as on a full disk, keeps nobody out. Raises `BrokerUnavailable`: an address or
-        a file that cannot be used, and what to mend.
+        A note that cannot be written, as on a full disk, is only logged. Raises `BrokerUnavailable`: the address or
+        the file that cannot be used, and what to do.
         """
         note = {"listen": str(self.listen), "tls": self.listen.encrypted, "topics": self._topics}
+        path = self.listen.folder / NOTE_NAME
         try:
             self._file.ensure_folder()
-            private_file.write(self.listen.folder / NOTE_NAME, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
-        except AccountError as fault:
-            raise BrokerUnavailable(str(fault)) from None
+            private_file.write(path, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
+        except AccountError as error:
+            raise BrokerUnavailable(str(error)) from None
         except OSError as error:
-            logger.warning(
-                "cannot write %s: %s; hermes device may judge by older templates",
-                self.listen.folder / NOTE_NAME,
-                error.strerror,
-            )
+            logger.warning("cannot write %s: %s; hermes device may use older templates", path, error.strerror)
         self.check()
 
     def check(self) -> int:
-        """Look without writing anything: how many accounts there are. Raises `BrokerUnavailable` as `open`."""
+        """Read everything without writing; return the number of accounts. Raises `BrokerUnavailable` as `open`."""
         self._stamp = self._stamps()
         try:
             bind_once(self.listen.address, self.listen.port)
@@ -74,11 +73,11 @@ class DeviceListener:
         try:
             self._read_certificate()
             return self._read_accounts()
-        except (AccountError, ValueError) as fault:
-            raise BrokerUnavailable(str(fault)) from None
+        except (AccountError, ValueError) as error:
+            raise BrokerUnavailable(str(error)) from None
 
-    def look(self) -> bool:
-        """Whether there is something new for mosquitto to read. What cannot be read leaves all as it was."""
+    def refresh(self) -> bool:
+        """Read changed files; return whether mosquitto must reload. An unreadable file changes nothing."""
         stamp = self._stamps()
         if stamp == self._stamp:
             return False
@@ -87,43 +86,43 @@ class DeviceListener:
         for read in (self._read_accounts, self._read_certificate):
             try:
                 read()
-            except (AccountError, ValueError) as fault:
-                logger.warning("what devices may do stays as it was: %s", fault)
+            except (AccountError, ValueError) as error:
+                logger.warning("accounts or certificate unchanged: %s", error)
         return before != (self.passwords, self.rules, self.certificate, self.key)
 
     def _stamps(self) -> Stamp:
-        """What changes when a file does."""
+        """Return values that change whenever a file changes."""
         paths = (self._file.path, self.listen.cert_file, self.listen.key_file)
         return tuple(_stamp(path) for path in paths if path is not None)
 
     def _read_accounts(self) -> int:
         accounts = self._file.read()
         for account in accounts:
-            self._complain(account)
-        users = self._own | {account.user: kept for account, kept in accounts.items()}
+            self._report_without_topics(account)
+        users = self._own | {account.user: stored for account, stored in accounts.items()}
         self.passwords = lines_of(users).encode()
         self.rules = self._access.text(accounts, unrestricted=self._own).encode()
         self._metrics.device_accounts.set(len(accounts))
         return len(accounts)
 
-    def _complain(self, account: Account) -> None:
-        """Once of each account that may publish nothing."""
+    def _report_without_topics(self, account: Account) -> None:
+        """Log an account that may publish nothing, once."""
         try:
             self._access.filters(account)
-        except AccountError as fault:
-            if account.user not in self._complained:
-                self._complained.add(account.user)
-                logger.warning("a device may publish nothing: %s", fault)
+        except AccountError as error:
+            if account.user not in self._reported:
+                self._reported.add(account.user)
+                logger.warning("device account %s may not publish: %s", account.user, error)
 
     def _read_certificate(self) -> None:
         if self.listen.encrypted:
-            self.certificate, self.key = self.listen.certificate()
+            self.certificate, self.key = read_certificate(self.listen)
 
 
 def bind_once(address: str, port: int) -> None:
-    """Raises OSError where nobody can listen there."""
+    """Bind a socket there and close it. Raises OSError if it is impossible to listen there."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as mosquitto does: TIME_WAIT is no obstacle
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as mosquitto does: TIME_WAIT does not matter
         if ":" in address:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind((address, port))

@@ -1,34 +1,44 @@
-"""Files in memory that the broker inherits: it opens them by their number, anew at each reload.
+"""Files in memory (memfd_create(2)) for programs and functions that accept only paths.
 
-A killed Hermes leaves none behind, and whatever the permissions of folders are, the child can read them. They belong
-to the child's user and nobody else may read them: one is a private key.
+The broker inherits them and opens them by their descriptor, again at each reload. They disappear with the processes
+that have them open, also when Hermes is killed; and the child can read them whatever the permissions of folders are.
+Only the user of the child may read them: one contains a private key.
 """
 
 import os
 import pwd
+from types import TracebackType
 
 
 class MemoryFile:
-    """One such file. To be closed."""
+    """One file in memory; it must be closed. It belongs to ``user``, or to the user of this process."""
 
-    def __init__(self, name: str, *, user: pwd.struct_passwd | None) -> None:
+    def __init__(self, name: str, *, user: pwd.struct_passwd | None = None) -> None:
         self.descriptor = os.memfd_create(name)
         os.fchmod(self.descriptor, 0o400)
         if user is not None:
             os.fchown(self.descriptor, user.pw_uid, user.pw_gid)
 
+    def __enter__(self) -> "MemoryFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
     @property
     def path(self) -> str:
-        """Its path for the process that inherited the descriptor."""
+        """The path for each process that has the descriptor."""
         return f"/proc/self/fd/{self.descriptor}"
 
     def write(self, content: bytes) -> None:
-        """Replace the content; not while the child may be reading."""
+        """Replace the content; not while the child may be reading it."""
         os.ftruncate(self.descriptor, 0)
         os.lseek(self.descriptor, 0, os.SEEK_SET)
         with os.fdopen(self.descriptor, "wb", closefd=False) as file:
             file.write(content)
 
     def close(self) -> None:
-        """Give the memory back, once the child has done so too."""
+        """Close the descriptor; the memory is freed when the child has closed it too."""
         os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""The mosquitto program: where it is, which version, and the configuration it gets as the embedded broker."""
+"""The mosquitto program: its path, its version, and its configuration as the embedded broker."""
 
 import os
 import pwd
@@ -11,32 +11,31 @@ from dataclasses import dataclass
 from hermes.errors import BrokerUnavailable
 from hermes.settings.broker import BrokerListen
 
-# Debian installs it where a plain user's PATH does not look.
+# Debian installs it in a folder that is not in the PATH of a plain user.
 EXTRA_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 INSTALL = "apt-get install mosquitto"
 # 2.0.19 answers QoS 1 publishers "no matching subscribers" although there are some (eclipse-mosquitto issue 3128).
-UNUSABLE = {"2.0.19": "it tells publishers that nobody listens"}
-USERS = ("mosquitto", "nobody")  # whom the child becomes under root
+UNUSABLE = {"2.0.19": "it answers publishers that there are no subscribers"}
+USERS = ("mosquitto", "nobody")  # the user of the child if Hermes is root
 
-RELOADING = "Reloading config."  # what it says when it begins to read its files anew
-# What it says where it could not read one of them at a reload, after which it would let everyone do everything.
+RELOADING = "Reloading config."  # its log line at the beginning of a reload
+# Its log lines if it could not read one of its files at a reload; after that it allows everything to everyone.
 UNREADABLE = re.compile(r"Error: .*(acl_file|acl file|pwfile|password file)")
 
 MESSAGE_MAX_BYTES = 2 * 1_048_576
-QUEUED_MESSAGES_MAX = 100_000  # its default of 1,000 loses retained values silently at a fleet's first connect
+QUEUED_MESSAGES_MAX = 100_000  # its default of 1,000 silently loses retained values at a fleet's first connect
 
-
-# With devices let in, for whom its own defaults are no limit. Together they bound what a device can make it keep:
-CONNECTIONS_MAX = 10_000  # of devices; Hermes' own listener has its own count, so that they cannot shut it out
-FILES_RESERVED = 64  # of the file limit: listeners, Hermes, what it inherits
-# A longer packet ends the connection before it is read (message_size_limit only after); Hermes takes 1 MiB of payload.
+# Limits with a listener for devices; its defaults are none. Together they bound the memory that a device can fill.
+CONNECTIONS_MAX = 10_000  # of devices; Hermes' own listener is counted apart, so devices cannot block it
+FILES_RESERVED = 64  # of the file limit: listeners, Hermes, inherited files
+# A longer packet ends the connection before it is read (message_size_limit: after); Hermes accepts 1 MiB of payload.
 PACKET_MAX_BYTES = MESSAGE_MAX_BYTES
-INFLIGHT_MAX = 20  # QoS 1 and 2 under way to one client: its default, written down because the next line counts on it
+INFLIGHT_MAX = 20  # QoS 1 and 2 in flight to one client: its default, set here because the next limit depends on it
 QUEUED_MAX_BYTES = 64 * 1_048_576  # for one client that does not read: only Hermes may read
-# Of everything together, retained messages above all, which a device may have as many of as its topics have endings.
-# Past it, mosquitto ends the connection that asked for more and goes on (tried: Hermes' own stays connected).
+# All memory, above all retained messages: a device may publish one for each ending of its topics. At the limit,
+# mosquitto closes the connection that needs more and continues (tested: Hermes stays connected).
 MEMORY_MAX_BYTES = 512 * 1_048_576
-SESSION_MAX = "1d"  # how long a session outlives its connection, whatever its client asks for
+SESSION_MAX = "1d"  # the longest time that a session outlives its connection, whatever the client requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Mosquitto:
 
 
 def find_mosquitto(program: str = "mosquitto") -> Mosquitto:
-    """The usable mosquitto of this machine. Raises `BrokerUnavailable` with the one line to run."""
+    """Return the installed mosquitto. Raises `BrokerUnavailable` with the command to run if it is not usable."""
     path = shutil.which(program) or shutil.which(program, path=EXTRA_PATH)
     if path is None:
         raise BrokerUnavailable(f"mosquitto is not installed; run: {INSTALL}")
@@ -68,12 +67,12 @@ def _version(path: str) -> str:
         raise BrokerUnavailable(f"{path} cannot be run ({error}); run: {INSTALL}") from None
     match = re.search(r"mosquitto version (\S+)", answer.stdout)
     if match is None:
-        raise BrokerUnavailable(f"{path} does not say its version; run: {INSTALL}")
+        raise BrokerUnavailable(f"{path} does not report its version; run: {INSTALL}")
     return match[1]
 
 
 def child_user() -> pwd.struct_passwd | None:
-    """Whom the child is to become: nobody else unless this process is root."""
+    """Return the user of the child, or None to keep the user of this process, which is not root."""
     if os.geteuid() != 0:
         return None
     for name in USERS:
@@ -85,8 +84,8 @@ def child_user() -> pwd.struct_passwd | None:
 
 
 @dataclass(frozen=True, slots=True)
-class DoorFiles:
-    """The paths of what mosquitto reads besides its configuration."""
+class ListenerFiles:
+    """Paths of the files that mosquitto reads besides its configuration."""
 
     passwords: str
     rules: str
@@ -95,11 +94,11 @@ class DoorFiles:
 
 
 def configuration(
-    *, port: int, user: str | None, listen: BrokerListen | None = None, files: DoorFiles | None = None
+    *, port: int, user: str | None, listen: BrokerListen | None = None, files: ListenerFiles | None = None
 ) -> str:
-    """mosquitto.conf(5) of the embedded broker: nothing on disk, and on loopback only unless ``listen`` says more.
+    """Return the mosquitto.conf(5) of the embedded broker: without persistence, on loopback and at ``listen``.
 
-    No ``max_keepalive``: later versions would refuse 3.1.1 devices that ask for more, or for none, with it.
+    ``max_keepalive`` is not set: later versions would reject 3.1.1 devices that request a longer keep-alive, or none.
     """
     lines = [
         "persistence false",
@@ -112,7 +111,7 @@ def configuration(
         "log_timestamp false",
     ]
     if user is not None:
-        lines.append(f"user {user}")  # it is this user already; else mosquitto would look for its own
+        lines.append(f"user {user}")  # the child is this user already; by default mosquitto looks for its own
     if listen is None or files is None:
         lines += [f"message_size_limit {MESSAGE_MAX_BYTES}", "allow_anonymous true", f"listener {port} 127.0.0.1"]
     else:
@@ -127,11 +126,11 @@ def _limits() -> list[str]:
         f"max_queued_bytes {QUEUED_MAX_BYTES}",
         f"memory_limit {MEMORY_MAX_BYTES}",
         f"persistent_client_expiration {SESSION_MAX}",
-        "log_type information",  # for RELOADING
+        "log_type information",  # contains RELOADING
     ]
 
 
-def _credentials(files: DoorFiles) -> list[str]:
+def _credentials(files: ListenerFiles) -> list[str]:
     return [
         "per_listener_settings false",
         "allow_anonymous false",
@@ -144,14 +143,14 @@ def _own_listener(port: int) -> list[str]:
     return [f"listener {port} 127.0.0.1", *_LISTENER]
 
 
-def _device_listener(listen: BrokerListen, files: DoorFiles) -> list[str]:
+def _device_listener(listen: BrokerListen, files: ListenerFiles) -> list[str]:
     lines = [f"listener {listen.port} {listen.address}", *_LISTENER, f"max_connections {_connections_max()}"]
     if listen.encrypted:
         lines += [f"certfile {files.certificate}", f"keyfile {files.key}", "tls_version tlsv1.2"]  # or later
     return lines
 
 
-# Else whoever connects with another's client id ends that one's connection and takes over its session.
+# Otherwise a client that connects with the client id of another ends its connection and gets its session.
 _LISTENER = ("use_username_as_clientid true",)
 
 

@@ -33,11 +33,10 @@ examples:
 
 A running hermes serve --broker-listen with the same folder applies a change within seconds."""
 
-NOBODY_READS = (
-    "hermes device: no Hermes has let devices in from {} so far; "
+NOT_USED = (
+    "hermes device: no Hermes has used the folder {} yet; "
     "start it with --broker-listen and this folder (--broker-state-dir)"
 )
-
 
 VERBS = {
     "add": "create an account and print its password, once",
@@ -81,7 +80,7 @@ def _add(accounts: AccountsFile, account: Account) -> int:
     filters = _filters(note, account)
     password = accounts.add(account)
     if note is None:
-        print(NOBODY_READS.format(accounts.folder), file=sys.stderr)
+        print(NOT_USED.format(accounts.folder), file=sys.stderr)
     print("\n".join(_lines(account, password, note or {}, filters)))
     return 0
 
@@ -92,7 +91,7 @@ def _lines(account: Account, password: str, note: Mapping[str, Any], filters: tu
     for text in filters:
         yield f"topic     {text}"
     yield ""
-    yield "The password is shown this once. Try it:"
+    yield "The password is not shown again. Test it:"
     yield f"  {_publish_line(account, password, note, filters)}"
 
 
@@ -106,7 +105,7 @@ def _publish_line(account: Account, password: str, note: Mapping[str, Any], filt
 
 
 def _host(listening: str) -> str:
-    """Where to connect to: nobody can know by which of its addresses the device sees this machine."""
+    """Return the host to connect to; if it is any address, the one that the device must use is not known here."""
     bare = listening.strip("[]")
     with contextlib.suppress(ValueError):
         if not ipaddress.ip_address(bare).is_unspecified:
@@ -115,22 +114,22 @@ def _host(listening: str) -> str:
 
 
 def _topic(filters: tuple[str, ...]) -> str:
-    """A topic to try: one of this device's."""
+    """Return a topic of the device, to test it."""
     text = next(iter(filters), "TOPIC")
     return "/".join("test" if level in ("+", "#") else level for level in text.split("/"))
 
 
 def _filters(note: Mapping[str, Any] | None, account: Account) -> tuple[str, ...]:
-    """Where this device may publish, as far as the running Hermes' templates are known. Raises `AccountError`."""
+    """Return where the device may publish by the templates of the note. Raises `AccountError` if nowhere."""
     try:
         topics = TopicMap([str(text) for text in note["topics"]]) if note else None
     except (KeyError, TypeError, TemplateError):
-        topics = None  # of another version
+        topics = None  # written by another version
     return () if topics is None else AclBuilder(topics).filters(account)
 
 
 def _note(folder: Path) -> Mapping[str, Any] | None:
-    """What the Hermes that lets devices in from this folder says of itself."""
+    """Return what the Hermes that uses this folder wrote about itself."""
     try:
         note = json.loads((folder / NOTE_NAME).read_bytes())
     except FileNotFoundError:
