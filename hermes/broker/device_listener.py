@@ -16,6 +16,7 @@ from hermes.broker.accounts import Account, AccountsFile, hashed, lines_of
 from hermes.broker.acl import AclBuilder
 from hermes.broker.certificate import read_certificate
 from hermes.errors import AccountError, BrokerUnavailable
+from hermes.log_throttle import LogThrottle
 from hermes.metrics import Metrics
 from hermes.settings.broker import BrokerListen
 from hermes.topics.topic_map import TopicMap
@@ -44,7 +45,7 @@ class DeviceListener:
         self._access = AclBuilder(TopicMap(topics))
         self._own = {user: hashed(self.password) for user in (HERMES, SIMULATOR)}
         self._stamp: Stamp = ()
-        self._reported: set[str] = set()
+        self._log_throttle = LogThrottle()
 
     def open(self) -> None:
         """Create the folder, write the note for ``hermes device``, and read the files for the first time.
@@ -110,8 +111,7 @@ class DeviceListener:
         try:
             self._access.filters(account)
         except AccountError as error:
-            if account.user not in self._reported:
-                self._reported.add(account.user)
+            if self._log_throttle.allow(account.user):
                 logger.warning("device account %s may not publish: %s", account.user, error)
 
     def _read_certificate(self) -> None:

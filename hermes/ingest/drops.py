@@ -2,6 +2,7 @@
 
 import logging
 
+from hermes.log_throttle import LogThrottle
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class DropCounter:
 
     def __init__(self, metrics: Metrics) -> None:
         self._dropped = {reason: metrics.mqtt_dropped.labels(reason) for reason in REASONS}
-        self._logged: set[tuple[str, str]] = set()
+        self._log_throttle = LogThrottle()
 
     def expected(self, reason: str) -> None:
         """Count one that nobody misses: there is nothing to log."""
@@ -40,7 +41,6 @@ class DropCounter:
         or an error's name: there are few.
         """
         self._dropped[reason].inc(count)
-        if (reason, kind) not in self._logged:
-            self._logged.add((reason, kind))
+        if self._log_throttle.allow((reason, kind)):
             context = f" (template {kind})" if kind and error is None else ""
             logger.warning(f"{text}{context}; counted as {reason}, not logged again", *details, exc_info=error)

@@ -16,12 +16,12 @@ from collections import deque
 from collections.abc import Callable
 
 from hermes.backoff import Backoff
+from hermes.log_throttle import LogThrottle
 from hermes.metrics import Metrics
 from hermes.mqtt import failures
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.connection import Connection, Publication
 from hermes.mqtt.failures import RefusedByBroker
-from hermes.mqtt.log_throttle import LogThrottle
 from hermes.mqtt.net.waker import Waker
 from hermes.mqtt.reconnect import Downtime, VersionNegotiator
 from hermes.settings.mqtt import MqttOptions
@@ -36,6 +36,7 @@ OUTBOX_MAX_MESSAGES = 1_000
 # times a second. (mosquitto 2.0.11 gives the one it sends away no reason.)
 SETTLED_S = 1.0
 FLAPS_TOLD = 3  # one by one; after that they are one complaint
+LOG_INTERVAL_S = 600.0  # between lines about one failure: among the last lines of a log, and does not fill it
 
 
 class MqttClient:
@@ -67,7 +68,7 @@ class MqttClient:
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._versions = VersionNegotiator()
-        self._complaints = LogThrottle(clock)
+        self._log_throttle = LogThrottle(LOG_INTERVAL_S, clock=clock)
         self._outage = Downtime(metrics, clock)
         self._outbox: deque[Publication] = deque()
         self._wanted: frozenset[str] = frozenset()
@@ -179,7 +180,7 @@ class MqttClient:
         self._online = True
         self._ready_s = self._clock()
         if self._flaps == 0:
-            self._complaints.clear()
+            self._log_throttle.clear()
         lost_s = self._outage.end() if self._bridge is not None else None
         back = "" if lost_s is None else f": back after {lost_s:.1f} s; {self._what_is_lost()}"
         level = logging.INFO if self._flaps < FLAPS_TOLD else logging.DEBUG
@@ -205,8 +206,8 @@ class MqttClient:
         flapping = self._flaps >= FLAPS_TOLD
         if flapping and self._options.client_id is not None:
             reason += "; does another client use the same --mqtt-client-id?"
-        tries = self._complaints.allow(reason)
-        if tries is not None or (worked is not None and not flapping):
+        tries = self._log_throttle.allow(reason)
+        if tries or (worked is not None and not flapping):
             self._complain(lost, reason, "cannot connect to" if worked is None else "lost", tries or 1)
 
     def _note_outage(self, lost: Exception, worked: Connection) -> None:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hermes.log_throttle import LogThrottle
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 # 3,000 simultaneous handshakes take 1.3 s with 4 as with 128; a notification meanwhile 130 ms (p95) instead of 700.
 ACCEPTED_PER_ITERATION = 4
 PAUSE_S = 1.0  # a file descriptor may be free by then; waiting connections stay in the kernel's backlog
-COMPLAINT_INTERVAL_S = 60.0
+LOG_INTERVAL_S = 60.0
 
 _REASONS = {
     errno.EMFILE: "no file descriptor is free; raise LimitNOFILE in the unit (or ulimit -n), or lower --max-sockets",
@@ -40,7 +41,7 @@ class Listener:
         self._metrics = metrics
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resuming: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._complained_s: float | None = None
+        self._log_throttle = LogThrottle(LOG_INTERVAL_S)
 
     def start(self) -> None:
         """Start to accept."""
@@ -86,8 +87,6 @@ class Listener:
         self._loop.remove_reader(listening)
         self._resuming[listening] = self._loop.call_later(PAUSE_S, self._watch, listening)
         self._metrics.accept_pauses.inc()
-        now_s = self._loop.time()
-        if self._complained_s is None or now_s - self._complained_s >= COMPLAINT_INTERVAL_S:
-            self._complained_s = now_s
-            reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        if self._log_throttle.allow(reason):
             logger.warning("cannot accept connections: %s; open sockets are still served", reason)

@@ -156,7 +156,7 @@ def test_the_log_line_is_repeated_after_a_minute(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If accepting still fails."""
-    monkeypatch.setattr(listener, "COMPLAINT_INTERVAL_S", 0.01)
+    monkeypatch.setattr(listener, "LOG_INTERVAL_S", 0.01)
 
     async def scenario() -> None:
         test = AcceptTest(*[OSError(errno.EMFILE, "")] * 3)

@@ -1,22 +1,6 @@
-"""How often the link tries, and how often it says so."""
+"""How long to wait between two attempts."""
 
 from hermes.backoff import Backoff
-from hermes.mqtt.log_throttle import LogThrottle
-
-
-def test_repeated_failures_are_logged_every_ten_minutes() -> None:
-    """The first at once, then with the number of tries; another reason at once."""
-    now_s = 100.0
-    complaints = LogThrottle(lambda: now_s)
-    assert complaints.allow("refused") == 1
-    for _ in range(9):
-        now_s += 60
-        assert complaints.allow("refused") is None
-    now_s += 60
-    assert complaints.allow("refused") == 10
-    assert complaints.allow("timed out") == 1
-    complaints.clear()
-    assert complaints.allow("timed out") == 1
 
 
 def test_the_back_off_doubles_to_its_bound_with_full_jitter() -> None:
