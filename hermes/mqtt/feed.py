@@ -61,7 +61,7 @@ class MqttFeed:
         intake = self._intake(topics)
         self._ticking = asyncio.create_task(_tick(intake), name="hermes-feed")
         bridge = Bridge(
-            intake=intake,
+            ingest=intake,
             flush=self._hub.flush,
             link=self._link,
             metrics=self._metrics,

@@ -39,7 +39,7 @@ class Site:
         self.loop = asyncio.new_event_loop()
         self.topics = TopicMap(templates)
         self.bridge = Bridge(
-            intake=make_intake(self.topics, metrics=self.metrics, publish=self.heard),
+            ingest=make_intake(self.topics, metrics=self.metrics, publish=self.heard),
             flush=lambda: None,
             link=self.link,
             metrics=self.metrics,

@@ -164,7 +164,7 @@ def test_they_are_heard_through_a_real_broker(tmp_path: Path) -> None:
             heard, metrics, link = Heard(), Metrics(), MqttLinkState()
             loop = asyncio.get_running_loop()
             intake = make_intake(TOPICS, metrics=metrics, publish=heard)
-            bridge = Bridge(intake=intake, flush=lambda: None, link=link, metrics=metrics, loop=loop)
+            bridge = Bridge(ingest=intake, flush=lambda: None, link=link, metrics=metrics, loop=loop)
             listener = MqttClient(url, metrics=metrics, bridge=bridge, topics=TOPICS)
             speaker = MqttClient(url, metrics=metrics, thread_name="hermes-simulated")
             devices = SimulatedDevices(speaker.publish, interval_s=0.05)

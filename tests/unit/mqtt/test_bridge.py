@@ -45,7 +45,7 @@ class Crossing:
         self._call_at: Callable[..., asyncio.TimerHandle] = self.loop.call_at
         setattr(self.loop, "call_at", self._counted_wait)  # noqa: B010
         self.bridge = Bridge(
-            intake=make_intake(
+            ingest=make_intake(
                 TopicMap(templates), metrics=self.metrics, publish=publish or self.heard, tell=self.statuses.append
             ),
             flush=flush,
@@ -436,7 +436,7 @@ def test_after_a_turn_the_loop_rests_from_mqtt_as_long_as_that_took() -> None:
 
 def test_an_idle_loop_takes_a_message_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short turn is followed by no rest."""
-    monkeypatch.setattr(bridges, "REST_MIN_S", 1.0)  # a busy machine makes long turns
+    monkeypatch.setattr(bridges, "PAUSE_MIN_S", 1.0)  # a busy machine makes long turns
 
     async def scenario() -> None:
         crossing = Crossing()
@@ -501,10 +501,10 @@ def test_a_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a turn took."""
 
     async def scenario() -> None:
-        monkeypatch.setattr(bridges, "REST_MAX_S", 0.002)
+        monkeypatch.setattr(bridges, "PAUSE_MAX_S", 0.002)
         crossing = Crossing(flush=lambda: time.sleep(0.05))
         crossing.put(b"0")
         await crossing.drained()
-        assert crossing.bridge._resting_until_s - crossing.loop.time() <= 0.002
+        assert crossing.bridge._paused_until_s - crossing.loop.time() <= 0.002
 
     run(scenario)
