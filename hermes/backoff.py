@@ -1,15 +1,16 @@
-"""How long to wait before the next try: twice as long each time, so that nobody hammers a broker that is down."""
+"""Delays between attempts: the bound doubles each time, so that clients do not overload a broker that is down."""
 
 import random
 from collections.abc import Callable
 
-CHEAP_MAX_S = 3.0  # so that after a long outage the link is back 1.5 s after the broker, at the median
+SHORT_MAX_S = 3.0  # so that after a long outage the link is up 1.5 s after the broker, at the median
 
 
 class Backoff:
-    """Bounds that double from ``first_s`` to ``max_s``, and waits drawn from below them ("full jitter").
+    """Draw delays below a bound that doubles from ``first_s`` to ``max_s`` ("full jitter").
 
-    Without the jitter all clients of a broker that restarts would come back in the same instant.
+    Without the jitter, all clients of a broker that restarts would connect at the same moment. ``draw`` gives a number
+    from 0 to 1.
     """
 
     def __init__(self, *, first_s: float = 0.5, max_s: float = 30.0, draw: Callable[[], float] = random.random) -> None:
@@ -18,16 +19,16 @@ class Backoff:
         self._draw = draw
         self._bound_s = first_s
 
-    def wait_s(self, *, cheap: bool = False) -> float:
-        """A wait for this try, in seconds: anything from nothing to its bound; the next bound is twice as high.
+    def next_delay_s(self, *, short: bool = False) -> float:
+        """Return a delay between 0 and the bound, in seconds, and double the bound.
 
-        ``cheap`` is for what may stay frequent: tries that nobody has to work for, as where no program listens, and
-        connections that worked for a moment.
+        ``short`` keeps the bound at `SHORT_MAX_S`: for attempts that cost no server any work, as when no program
+        listens, and after connections that worked for a moment.
         """
-        bound_s = min(self._bound_s, CHEAP_MAX_S) if cheap else self._bound_s
+        bound_s = min(self._bound_s, SHORT_MAX_S) if short else self._bound_s
         self._bound_s = min(self._max_s, bound_s * 2)
         return self._draw() * bound_s
 
     def reset(self) -> None:
-        """It worked: begin anew."""
+        """Start again at ``first_s``, after a success."""
         self._bound_s = self._first_s

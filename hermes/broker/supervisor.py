@@ -269,7 +269,7 @@ class MosquittoProcess:
             code = await self._process.wait()
             if loop.time() - began_s >= HEALTHY_S:
                 self._backoff.reset()
-            wait_s = self._backoff.wait_s()
+            wait_s = self._backoff.next_delay_s()
             logger.warning("the embedded broker ended with status %s; restarting it in %.1f s", code, wait_s)
             await asyncio.sleep(wait_s)
             self._metrics.broker_restarts.inc()

@@ -1,11 +1,11 @@
-"""The devices' door: the link to the broker, in a thread of its own, that always comes back.
+"""An MQTT client that runs in its own thread and reconnects automatically.
 
-The thread connects, subscribes, reads, and hands everything to the bridge; when a connection ends, for whatever reason,
-it says why, waits a little, and makes a new one.
+The thread connects, subscribes, reads, and passes every message to the bridge. When a connection ends, for whatever
+reason, it logs the reason, waits, and opens a new one.
 
-Messages are subscribed to with QoS 0 unless a kept session is asked for. A broker keeps a bounded queue per client for
-QoS 1 and 2 and drops silently what does not fit (mosquitto: beyond 1,000 messages; of 5,000 retained topics QoS 1
-delivered 1,020, QoS 0 all), and an acknowledged message would still be lost with the browser that was to see it.
+Subscriptions have QoS 0 unless a persistent session is configured. A broker has a bounded queue per client for QoS 1
+and 2, and drops without notice what does not fit (mosquitto: beyond 1,000 messages; of 5,000 retained topics QoS 1
+delivered 1,020, QoS 0 all). And an acknowledged message would still be lost with the browser that it is for.
 """
 
 import logging
@@ -30,20 +30,20 @@ from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)
 
-STOP_TIMEOUT_S = 8.0  # only a name server can hold the thread up; all other waits are interrupted
+STOP_TIMEOUT_S = 8.0  # only a name server can delay the thread so long; all other waits are interrupted
 OUTBOX_MAX_MESSAGES = 1_000
-# A connection that ends sooner is no success: else two clients of one id would send each other away for ever, four
-# times a second. (mosquitto 2.0.11 gives the one it sends away no reason.)
-SETTLED_S = 1.0
-FLAPS_TOLD = 3  # one by one; after that they are one complaint
+# A connection that ends sooner is a flap, not a success: else two clients of one id would disconnect each other without
+# end, four times a second. (mosquitto 2.0.11 gives the disconnected client no reason.)
+STABLE_S = 1.0
+FLAPS_LOGGED = 3  # one by one; later ones are throttled
 LOG_INTERVAL_S = 600.0  # between lines about one failure: among the last lines of a log, and does not fill it
 
 
 class MqttClient:
-    """A link to one broker that comes back by itself.
+    """A connection to one broker that is restored automatically.
 
-    With ``bridge`` and ``topics`` it subscribes and hands over what arrives; without, it only publishes.
-    ``backoff`` and ``clock`` (monotonic seconds) are for tests.
+    With ``bridge`` and ``topics`` it subscribes and passes messages on; without them it only publishes. ``backoff`` and
+    ``clock`` (monotonic seconds) are for tests.
     """
 
     def __init__(
@@ -63,37 +63,37 @@ class MqttClient:
         self._metrics = metrics
         self._bridge = bridge
         self._topics = topics
-        # MQTT 5 §3.1.3.1: 23 letters and digits is what every broker takes
+        # MQTT 5 §3.1.3.1: every broker accepts 23 letters and digits
         self._client_id = self._options.client_id or f"hermes{secrets.token_hex(6)}"
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._versions = VersionNegotiator()
         self._log_throttle = LogThrottle(LOG_INTERVAL_S, clock=clock)
-        self._outage = Downtime(metrics, clock)
+        self._downtime = Downtime(metrics, clock)
         self._outbox: deque[Publication] = deque()
-        self._wanted: frozenset[str] = frozenset()
+        self._on_demand_filters: frozenset[str] = frozenset()
         self._connection: Connection | None = None
         self._online = False
         self._ready_s = 0.0
-        self._flaps = 0  # connections in a row that ended as soon as they were ready
+        self._flaps = 0  # connections in a row that ended within STABLE_S
         self._stopping = threading.Event()
         self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
 
     @property
     def online(self) -> bool:
-        """Connected, and every subscription of the templates granted."""
+        """Whether it is connected and the broker has granted every subscription of the templates."""
         return self._online
 
     def start(self) -> None:
-        """Begin to connect, in a thread of its own. To be called once."""
+        """Start the thread, which connects. To be called once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Disconnect and end the thread; harmless if it has ended or never began.
+        """Disconnect and end the thread; harmless if it has ended or was never started.
 
-        Blocks for a few milliseconds, and for at most `STOP_TIMEOUT_S` where a name server does not answer: on the
-        event loop, ``await asyncio.to_thread(client.stop)``.
+        Blocks for a few milliseconds, and for at most `STOP_TIMEOUT_S` if a name server does not answer: on the event
+        loop, ``await asyncio.to_thread(client.stop)``.
         """
         self._stopping.set()
         self._waker.wake()
@@ -105,9 +105,10 @@ class MqttClient:
         self._waker.close()
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> bool:
-        """Send with QoS 0, from any thread. False where it is offline or too much is waiting: the message is lost.
+        """Send with QoS 0, from any thread. Return False, and count the message as lost, if it cannot be queued.
 
-        Raises ValueError where the topic is empty or holds a wildcard.
+        It cannot while the client is offline or `OUTBOX_MAX_MESSAGES` are queued. Raises ValueError if the topic is
+        empty or holds a wildcard.
         """
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"{topic!r} is not a topic to publish on")
@@ -119,48 +120,49 @@ class MqttClient:
         return True
 
     def set_filters(self, filters: frozenset[str]) -> None:
-        """Be subscribed to these as well as to the templates', from now on and after each return; from any thread.
+        """Subscribe to exactly these filters besides the templates', now and after each reconnect; from any thread.
 
-        They replace what was wanted before. One that the broker refuses is an error in the log, and the link stays.
+        A filter that the broker refuses is an error in the log, and the connection stays.
         """
-        self._wanted = filters
+        self._on_demand_filters = filters
         self._waker.wake()
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Attempt after attempt until it is stopped."""
+        """Make attempt after attempt until the client is stopped."""
         if self._bridge is not None:
             self._bridge.connecting(f"connecting to {self._url}")
         while not self._stopping.is_set():
-            lost = self._attempt()
+            failure = self._attempt()
             if self._stopping.is_set():
                 break
             if self._bridge is not None:
-                heard_s = self._clock() if self._connection is None else self._connection.heard_s
-                self._bridge.down(failures.reason(lost), silent_s=self._clock() - heard_s)
+                last_read_s = self._clock() if self._connection is None else self._connection.last_read_s
+                self._bridge.down(failures.reason(failure), silent_s=self._clock() - last_read_s)
             if not self._versions.retry_at_once:
-                self._stopping.wait(self._backoff.wait_s(cheap=self._flaps > 0 or failures.is_local(lost)))
+                short = self._flaps > 0 or failures.is_local(failure)
+                self._stopping.wait(self._backoff.next_delay_s(short=short))
 
     def _attempt(self) -> Exception | None:
-        """One connection, from its beginning to its end. Returns why it ended."""
+        """Run one connection from its start to its end. Return why it ended."""
         connection: Connection | None = None
-        lost: Exception | None = None
+        failure: Exception | None = None
         try:
             connection = self._connection = self._new_connection()
-            connection.open(self._stopping)
-            connection.serve(self._stopping, on_ready=self._ready)
-        except Exception as error:  # noqa: BLE001 - the thread's door: it outlives whatever ends a connection
-            lost = error
+            connection.open()
+            connection.serve(on_ready=self._on_ready)
+        except Exception as error:  # noqa: BLE001 - the thread's top: it outlives whatever ends a connection
+            failure = error
         was_online, self._online = self._online, False
         self._metrics.mqtt_publish_lost.inc(len(self._outbox))
         self._outbox.clear()
         if connection is not None:
             connection.close()
-        self._versions.record(lost, connected=connection is not None and connection.connected)
-        if lost is not None and not self._stopping.is_set():
-            self._note_loss(lost, connection if was_online else None)
-        return lost
+        self._versions.record(failure, connected=connection is not None and connection.connected)
+        if failure is not None and not self._stopping.is_set():
+            self._on_failure(failure, connection if was_online else None)
+        return failure
 
     def _new_connection(self) -> Connection:
         return Connection(
@@ -171,56 +173,61 @@ class MqttClient:
             topics=self._topics,
             bridge=self._bridge,
             outbox=self._outbox,
-            wanted=lambda: self._wanted,
+            on_demand_filters=lambda: self._on_demand_filters,
             waker=self._waker,
+            stopping=self._stopping,
             clock=self._clock,
         )
 
-    def _ready(self) -> None:
+    def _on_ready(self) -> None:
         self._online = True
         self._ready_s = self._clock()
         if self._flaps == 0:
             self._log_throttle.clear()
-        lost_s = self._outage.end() if self._bridge is not None else None
-        back = "" if lost_s is None else f": back after {lost_s:.1f} s; {self._what_is_lost()}"
-        level = logging.INFO if self._flaps < FLAPS_TOLD else logging.DEBUG
+        down_s = self._downtime.end() if self._bridge is not None else None
+        back = "" if down_s is None else f": back after {down_s:.1f} s; {self._loss()}"
+        level = logging.INFO if self._flaps < FLAPS_LOGGED else logging.DEBUG
         logger.log(level, "%s connected to %s, MQTT %s%s", self._thread.name, self._url, self._versions.current, back)
         if self._bridge is not None:
             self._metrics.mqtt_connects.inc()
             self._bridge.up()
 
-    def _what_is_lost(self) -> str:
+    def _loss(self) -> str:
+        """Return which messages of the outage are lost, for the log."""
         if self._connection is not None and self._connection.session_present:
             return "the broker kept what devices published meanwhile with QoS 1, as far as its queue goes"
         if not self._options.clean_start:
             return "the broker had not kept the session; what devices published meanwhile without retain is lost"
         return "what devices published meanwhile without retain is lost"
 
-    def _note_loss(self, lost: Exception, worked: Connection | None) -> None:
-        """Count it, and say why: once for a connection that had worked, now and then for tries that fail alike."""
-        if worked is None:
-            self._outage.go_on()
+    def _on_failure(self, failure: Exception, online: Connection | None) -> None:
+        """Count and log the failure; ``online`` is the connection if it was online.
+
+        Each loss of such a connection is logged; attempts that fail for one reason, and flaps, are throttled.
+        """
+        if online is None:
+            self._downtime.update()
         else:
-            self._note_outage(lost, worked)
-        reason = failures.reason(lost)
-        flapping = self._flaps >= FLAPS_TOLD
+            self._count_outage(failure, online)
+        reason = failures.reason(failure)
+        flapping = self._flaps >= FLAPS_LOGGED
         if flapping and self._options.client_id is not None:
             reason += "; does another client use the same --mqtt-client-id?"
-        tries = self._log_throttle.allow(reason)
-        if tries or (worked is not None and not flapping):
-            self._complain(lost, reason, "cannot connect to" if worked is None else "lost", tries or 1)
+        times = self._log_throttle.allow(reason)
+        if times or (online is not None and not flapping):
+            self._log_failure(failure, reason, "cannot connect to" if online is None else "lost", times)
 
-    def _note_outage(self, lost: Exception, worked: Connection) -> None:
-        if self._clock() - self._ready_s >= SETTLED_S and not isinstance(lost, RefusedByBroker):
+    def _count_outage(self, failure: Exception, online: Connection) -> None:
+        if self._clock() - self._ready_s >= STABLE_S and not isinstance(failure, RefusedByBroker):
             self._flaps = 0
             self._backoff.reset()
         else:
             self._flaps += 1
         if self._bridge is not None:
-            self._outage.begin(worked.heard_s)
+            self._downtime.start(online.last_read_s)
 
-    def _complain(self, lost: Exception, reason: str, what: str, tries: int) -> None:
-        ours = None if failures.is_expected(lost) else lost  # only our own errors are worth a traceback
-        level = logging.ERROR if ours or failures.is_permanent(lost) else logging.WARNING
-        again = f" ({tries} times since the last such line)" if tries > 1 else ""
-        logger.log(level, "%s %s %s: %s%s", self._thread.name, what, self._url, reason, again, exc_info=ours)
+    def _log_failure(self, failure: Exception, reason: str, event: str, times: int) -> None:
+        error = None if failures.is_expected(failure) else failure  # only our own errors need a traceback
+        level = logging.ERROR if error or failures.is_permanent(failure) else logging.WARNING
+        repeated = f" ({times} times since the last such line)" if times > 1 else ""
+        logger.log(level, "%s %s %s: %s%s", self._thread.name, event, self._url, reason, repeated, exc_info=error)

@@ -1,4 +1,4 @@
-"""State kept from one connection attempt to the next: the MQTT version to try, and the time without a link."""
+"""State from one connection attempt to the next: the MQTT version to try, and the time without a connection."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -6,14 +6,14 @@ from enum import IntEnum
 from hermes.metrics import Metrics
 from hermes.mqtt.failures import NoConnack, WrongVersion
 
-# A 3.1.1 broker may close on a CONNECT that it cannot read (MQTT-3.1.2-2). One that has spoken this version before
-# is more likely to be restarting.
-SILENT_CLOSES_MAX = 2
-SILENT_CLOSES_MAX_WORKED = 10
+# A 3.1.1 broker may close the connection at a CONNECT that it cannot read (MQTT-3.1.2-2). A broker that has accepted
+# this version before is more likely to be restarting.
+UNANSWERED_MAX = 2
+UNANSWERED_MAX_IF_ACCEPTED = 10
 
 
 class MqttVersion(IntEnum):
-    """The versions that Hermes speaks, by their number in CONNECT (MQTT 5 §3.1.2.2)."""
+    """The versions that Hermes supports, by their number in CONNECT (MQTT 5 §3.1.2.2)."""
 
     V311 = 4
     V5 = 5
@@ -23,26 +23,26 @@ class MqttVersion(IntEnum):
 
 
 class VersionNegotiator:
-    """Which version of MQTT to try: 5 first, 3.1.1 where the broker does not know 5, and what worked again."""
+    """Choose the MQTT version to try: 5 first, 3.1.1 if the broker does not support 5, then the accepted one."""
 
     def __init__(self) -> None:
         self.current = MqttVersion.V5
         self.retry_at_once = False
-        self._worked: MqttVersion | None = None
-        self._silent_closes = 0
+        self._accepted: MqttVersion | None = None
+        self._unanswered = 0
 
-    def record(self, lost: Exception | None, *, connected: bool) -> None:
-        """Draw the conclusion from an attempt's end."""
+    def record(self, failure: Exception | None, *, connected: bool) -> None:
+        """Choose the next version from the end of an attempt."""
         self.retry_at_once = False
         if connected:
-            self._worked = self.current
-            self._silent_closes = 0
+            self._accepted = self.current
+            self._unanswered = 0
             return
-        self._silent_closes += isinstance(lost, NoConnack)
-        limit = SILENT_CLOSES_MAX_WORKED if self._worked is self.current else SILENT_CLOSES_MAX
-        if not isinstance(lost, WrongVersion) and self._silent_closes < limit:
+        self._unanswered += isinstance(failure, NoConnack)
+        limit = UNANSWERED_MAX_IF_ACCEPTED if self._accepted is self.current else UNANSWERED_MAX
+        if not isinstance(failure, WrongVersion) and self._unanswered < limit:
             return
-        self._silent_closes = 0
+        self._unanswered = 0
         if self.current == MqttVersion.V5:
             self.current = MqttVersion.V311
             self.retry_at_once = True
@@ -51,7 +51,7 @@ class VersionNegotiator:
 
 
 class Downtime:
-    """The time between a link's loss and its return. Used by one thread; ``clock`` gives monotonic seconds."""
+    """Measure the time without a connection. Used by one thread; ``clock`` gives monotonic seconds."""
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._metrics = metrics
@@ -59,21 +59,21 @@ class Downtime:
         self._began_s: float | None = None
         self._counted_s = 0.0
 
-    def begin(self, since_s: float) -> None:
-        """Lost; ``since_s`` is when the broker was last heard of."""
+    def start(self, since_s: float) -> None:
+        """Count an outage; ``since_s`` is when the broker's last bytes arrived."""
         self._began_s = self._counted_s = since_s
         self._metrics.mqtt_outages.inc()
-        self.go_on()
+        self.update()
 
-    def go_on(self) -> None:
-        """Still lost, if it was."""
+    def update(self) -> None:
+        """Add the time since the last update to the metric, if there is an outage."""
         if self._began_s is not None:
             now_s = self._clock()
             self._metrics.mqtt_outage_s.inc(max(0.0, now_s - self._counted_s))
             self._counted_s = now_s
 
     def end(self) -> float | None:
-        """Back: after how many seconds. None where there was no outage."""
-        self.go_on()
+        """End the outage and return its length in seconds; None if there was none."""
+        self.update()
         began_s, self._began_s = self._began_s, None
         return None if began_s is None else self._clock() - began_s

@@ -208,7 +208,7 @@ def test_a_half_open_connection_is_noticed(tmp_path: Path) -> None:
         here.up()
         between.hold()
         began_s, held_ms = time.monotonic(), time.time() * 1_000
-        here.down("fell silent")
+        here.down("stopped answering")
         assert time.monotonic() - began_s < NOTICED_S
         assert here.link.changed_ms <= held_ms + 100, "stale since it was last heard of, not since that was noticed"
         assert here.count("hermes_mqtt_outage_seconds_total") > 0.9  # it began when the broker was last heard of
@@ -249,7 +249,7 @@ def test_refused_credentials_are_one_error_and_are_tried_until_mended(
         mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker,
         site(broker.port, options=options) as here,
     ):
-        here.down("refused the connection: Not authorized; look at user and password (--mqtt-username")
+        here.down("refused the connection: Not authorized; check user and password (--mqtt-username")
         tried = here.client._backoff
         wait_until(lambda: tried._bound_s == 0.05)
         command = [needs("mosquitto_passwd"), "-b", str(passwords), "hermes", "a password"]

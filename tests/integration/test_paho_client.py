@@ -1,8 +1,8 @@
-"""paho with two private methods replaced behaves as paho does."""
+"""paho with two private methods replaced behaves as paho does; reads are buffered."""
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,16 +14,16 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 
 from hermes.mqtt.net.buffered_socket import READ_BYTES, BufferedSocket
 from hermes.mqtt.paho_client import FastPathClient
+from hermes.mqtt.reconnect import MqttVersion
 from tests.support.brokers import mosquitto
 from tests.support.programs import wait_until
 
 Message = tuple[bytes, bytes, bool]
-VERSIONS = (MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5)
 SUBSCRIPTION_IDENTIFIER_5 = b"\x02\x0b\x05"
 
 
 def publish(topic: bytes, payload: bytes, *, qos: int, retained: bool, properties: bytes) -> bytes:
-    """A PUBLISH packet; ``properties`` with their length before them, empty for MQTT 3.1.1."""
+    """A PUBLISH packet; ``properties`` begin with their length, and are empty for MQTT 3.1.1."""
     packet_id = b"\0\1" if qos else b""
     body = struct.pack("!H", len(topic)) + topic + packet_id + properties + payload
     return bytes((0x30 | qos << 1 | retained,)) + remaining_length(len(body)) + body
@@ -39,37 +39,59 @@ def remaining_length(number: int) -> bytes:
             return bytes(encoded)
 
 
+Messages = list[Message]
+
+
 @contextmanager
-def connected(client: paho.Client) -> Iterator[socket.socket]:
-    """The other end of a connection that the client believes to have."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.setblocking(False)
-        client._sock = BufferedSocket(theirs)
-        yield ours
+def connected(client: paho.Client, sock: BufferedSocket) -> Iterator[None]:
+    """Make the client use this socket as its connection."""
+    client._sock = sock
+    try:
+        yield
+    finally:
         client._sock = None
 
 
-def read(client: paho.Client, data: bytes, turns: int) -> tuple[list[Message], MQTTErrorCode]:
-    """What it makes of these bytes: its messages, and what its last read answered."""
-    messages: list[Message] = []
+def read(client: paho.Client, messages: Messages, data: bytes, turns: int) -> tuple[Messages, MQTTErrorCode]:
+    """Let the client read these bytes. Return its messages and the result of its last read."""
 
     def on_message(_client: object, _userdata: object, message: paho.MQTTMessage) -> None:
         messages.append((message._topic, bytes(message.payload), bool(message.retain)))
 
     client.on_message = on_message
-    if isinstance(client, FastPathClient):
-        client.on_qos0_publish = lambda *message: messages.append(message[:3])
-    with connected(client) as wire:
-        wire.sendall(data)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, connected(client, BufferedSocket(ours)):
+        ours.setblocking(False)
+        theirs.sendall(data)
         codes = [client.loop_read() for _ in range(turns)]
     return messages, codes[-1]
 
 
-def clients(version: MQTTProtocolVersion) -> tuple[paho.Client, FastPathClient]:
-    """paho's own and ours."""
-    ours = FastPathClient(CallbackAPIVersion.VERSION2, "ours", protocol=version)
-    return paho.Client(CallbackAPIVersion.VERSION2, "theirs", protocol=version), ours
+def fast_path_client(
+    version: MqttVersion, messages: Messages, dial: Callable[[], object] = lambda: pytest.fail("it does not connect")
+) -> FastPathClient:
+    """A client that appends its messages of QoS 0 to this list."""
+    return FastPathClient(
+        "ours",
+        version=version,
+        clean_session=None if version == MqttVersion.V5 else True,
+        dial=dial,
+        on_qos0_publish=lambda *message: messages.append(message[:3]),
+        on_fault=lambda fault: None,
+    )
+
+
+def read_both(version: MqttVersion, data: bytes, turns: int) -> list[tuple[Messages, MQTTErrorCode] | type[Exception]]:
+    """What paho's own client and ours make of these bytes: messages and the last result, or the type of an error."""
+    messages: Messages = []
+    theirs = paho.Client(CallbackAPIVersion.VERSION2, "theirs", protocol=MQTTProtocolVersion(version))
+    outcomes: list[tuple[Messages, MQTTErrorCode] | type[Exception]] = []
+    for client, list_ in ((theirs, []), (fast_path_client(version, messages), messages)):
+        try:
+            outcomes.append(read(client, list_, data, turns))
+        except Exception as error:  # noqa: BLE001 - whatever paho raises, ours must raise
+            outcomes.append(type(error))
+    return outcomes
 
 
 PACKETS = st.lists(
@@ -80,62 +102,59 @@ PACKETS = st.lists(
 )
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", MqttVersion)
 @given(packets=PACKETS, identified=st.booleans())
-def test_whatever_is_published_is_heard_as_paho_hears_it(
-    version: MQTTProtocolVersion, packets: list[tuple[bytes, bytes, int, bool]], identified: bool
+def test_every_publish_is_read_as_paho_reads_it(
+    version: MqttVersion, packets: list[tuple[bytes, bytes, int, bool]], identified: bool
 ) -> None:
     """Topics of any bytes, any payload, retained or not, of QoS 0 and 1, with and without properties."""
     properties = b""
-    if version == MQTTProtocolVersion.MQTTv5:
+    if version == MqttVersion.V5:
         properties = SUBSCRIPTION_IDENTIFIER_5 if identified else b"\0"
     data = b"".join(
         publish(topic, payload, qos=qos, retained=retained, properties=properties)
         for topic, payload, qos, retained in packets
     )
-    theirs, ours = (read(client, data, len(packets) + 1) for client in clients(version))
+    theirs, ours = read_both(version, data, len(packets) + 1)
     assert ours == theirs
+    assert isinstance(ours, tuple)
     assert ours[0] == [(topic, payload, retained) for topic, payload, _, retained in packets]
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", MqttVersion)
 @given(body=st.binary(max_size=12), flags=st.sampled_from((0, 1)))
-def test_malformed_packets_are_left_to_paho(version: MQTTProtocolVersion, body: bytes, flags: int) -> None:
-    """The same answer, the same messages."""
-    packet = bytes((0x30 | flags, len(body))) + body
-    outcomes: list[object] = []
-    for client in clients(version):
-        try:
-            outcomes.append(read(client, packet, 1))
-        except Exception as error:  # noqa: BLE001 - whatever paho raises, ours must
-            outcomes.append(type(error))
-    assert outcomes[0] == outcomes[1]
+def test_a_malformed_packet_ends_the_connection_as_in_paho(version: MqttVersion, body: bytes, flags: int) -> None:
+    """The same messages and the same result."""
+    theirs, ours = read_both(version, bytes((0x30 | flags, len(body))) + body, 1)
+    assert ours == theirs
 
 
-def test_paho_still_asks_for_both(tmp_path: Path) -> None:
-    """Against a real broker: the socket reads ahead, and plain messages come without paho's own object."""
+def test_paho_calls_both_hooks(tmp_path: Path) -> None:
+    """With a real broker: the socket is buffered, and a message of QoS 0 does not become an object of paho's."""
     with mosquitto(tmp_path) as broker:
-        client = FastPathClient(CallbackAPIVersion.VERSION2, "ours", protocol=MQTTProtocolVersion.MQTTv5)
-        plain: list[Message] = []
-        client.on_qos0_publish = lambda *message: plain.append(message[:3])
-        client.on_message = lambda *_: pytest.fail("a plain message came with paho's object")
+        messages: Messages = []
+        client = fast_path_client(
+            MqttVersion.V5, messages, dial=lambda: socket.create_connection(("127.0.0.1", broker.port))
+        )
+        client.on_message = lambda *_: pytest.fail("a message of QoS 0 became an object of paho's")
         client.connect("127.0.0.1", broker.port)
         assert isinstance(client.socket(), BufferedSocket)
+        assert client.socket() is client.broker_socket
         client.loop_start()
         wait_until(client.is_connected, why="no connection")
         client.subscribe("t")
         client.publish("t", b"1")
-        wait_until(lambda: plain, why="nothing was heard")
+        wait_until(lambda: messages, why="no message arrived")
         client.disconnect()
         client.loop_stop()
-        assert plain == [(b"t", b"1", False)]
+        assert messages == [(b"t", b"1", False)]
 
 
-class TestReadAhead:
-    """A socket whose small reads are served from one large one."""
+class TestBufferedSocket:
+    """A socket that serves small reads from one large read."""
 
-    def test_bytes_come_in_order_whatever_is_asked(self) -> None:
-        """Small pieces, larger ones, and more than there are."""
+    def test_bytes_are_in_order_for_reads_of_any_size(self) -> None:
+        """Smaller and larger than what is buffered, and more than there is."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             sock = BufferedSocket(theirs)
@@ -144,8 +163,8 @@ class TestReadAhead:
             assert b"".join(pieces) == bytes(range(200))
             assert [len(piece) for piece in pieces] == [1, 3, 100, 96]
 
-    def test_it_says_what_a_selector_cannot_know(self) -> None:
-        """That bytes are at hand."""
+    def test_pending_counts_buffered_bytes(self) -> None:
+        """A selector cannot see them."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             sock = BufferedSocket(theirs)
@@ -156,8 +175,8 @@ class TestReadAhead:
             assert sock.recv(1) == b"b"
             assert sock.pending() == 0
 
-    def test_no_bytes_and_the_end_are_the_sockets_own(self) -> None:
-        """BlockingIOError, then nothing."""
+    def test_an_empty_and_a_closed_socket_are_reported_as_the_socket_does(self) -> None:
+        """BlockingIOError, then no bytes."""
         ours, theirs = socket.socketpair()
         with theirs:
             theirs.setblocking(False)
@@ -169,7 +188,7 @@ class TestReadAhead:
             assert sock.fileno() == theirs.fileno()
 
     def test_a_large_read_is_one_read(self) -> None:
-        """More than it would read by itself."""
+        """Even if it is longer than the buffer."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * READ_BYTES)

@@ -1,53 +1,53 @@
-"""The devices' door: fewer reads of the broker's socket.
+"""Read the broker's socket in large pieces.
 
-paho asks for a packet's first byte, for its length byte by byte, and then for the rest: three system calls and more a
-message, each of which gives the interpreter away.
+paho reads a packet's first byte, then its length byte by byte, then the rest: three or more system calls for each
+message, and each of them releases the interpreter lock.
 """
 
 import ssl
 from typing import Any
 
 READ_BYTES = 65_536
-BEGINNING_BYTES = 5  # enough to tell MQTT from TLS and HTTP
+FIRST_BYTES = 5  # enough to tell MQTT from TLS and HTTP
 
-# MQTT 5 agrees on less; with 3.1.1 nobody can. Without it one packet could take 256 MB, the most there can be
+# With MQTT 5 the CONNECT packet asks for less; with 3.1.1 it cannot. A packet can have 256 MB (MQTT 3.1.1 §2.2.3)
 PACKET_MAX_BYTES = 16 * 1_048_576
 
-_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class OversizedPacket(OSError):
-    """The other side announced more than we are willing to hold."""
+    """The broker announced a packet of more than `PACKET_MAX_BYTES`."""
 
 
 class BufferedSocket:
-    """A connected socket whose small reads are served from one large one; everything else is the socket's own.
+    """A connected socket that serves small reads from one large read.
 
-    ``sock`` is a TCP, Unix or TLS socket, or a `WebSocket` over one.
+    ``sock`` is a TCP, Unix or TLS socket, or a `WebSocket` over one. Everything but reading is passed on to it.
     """
 
     def __init__(self, sock: Any) -> None:
-        self.beginning = b""  # what the other side said first
-        self.fault: OSError | None = None  # why nothing can be read any more; paho keeps that to itself
+        self.first_bytes = b""  # the first that the broker sent
+        self.failure: OSError | None = None  # why reading failed; paho does not report it
         self._sock = sock
-        self._pending = getattr(sock, "pending", None)  # TLS decrypts more than was asked for
+        self._sock_pending = getattr(sock, "pending", None)  # TLS decrypts more than was asked for
         self._buffer = b""
-        self._next = 0  # where in the buffer the unread bytes begin
+        self._next = 0  # the index in the buffer of the first unread byte
 
     def pending(self) -> int:
-        """Bytes at hand of which a selector knows nothing: read ahead, or decrypted by TLS. paho asks this too."""
-        own = len(self._buffer) - self._next
-        if own > 0:
-            return own
-        return self._pending() if self._pending is not None else 0
+        """Return the bytes at hand that a selector cannot see: read ahead, or decrypted by TLS. paho calls this too."""
+        buffered = len(self._buffer) - self._next
+        if buffered > 0:
+            return buffered
+        return self._sock_pending() if self._sock_pending is not None else 0
 
     def recv(self, size: int) -> bytes:
-        """At most so many bytes, as `socket.socket.recv`; its exceptions pass through."""
+        """Return at most ``size`` bytes, as `socket.socket.recv` does. Raises what the socket raises."""
         begin = self._next
         if begin >= len(self._buffer):
             if size > PACKET_MAX_BYTES:
-                self.fault = OversizedPacket(f"the broker sent a packet of {size:,} bytes")
-                raise self.fault
+                self.failure = OversizedPacket(f"the broker sent a packet of {size:,} bytes")
+                raise self.failure
             self._buffer = self._read(max(size, READ_BYTES))
             begin = 0
         self._next = begin + size
@@ -56,12 +56,12 @@ class BufferedSocket:
     def _read(self, size: int) -> bytes:
         try:
             data: bytes = self._sock.recv(size)
-        except _NOT_NOW:
+        except _WOULD_BLOCK:
             raise
         except OSError as error:
-            self.fault = error
+            self.failure = error
             raise
-        self.beginning = self.beginning or data[:BEGINNING_BYTES]
+        self.first_bytes = self.first_bytes or data[:FIRST_BYTES]
         return data
 
     def __getattr__(self, name: str) -> Any:

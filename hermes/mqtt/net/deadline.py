@@ -1,4 +1,4 @@
-"""The devices' door: waits of a connection attempt, each with an end: the answer, the deadline, or the link's stop."""
+"""Bound the waits of a connection attempt by a deadline and by the client's stop."""
 
 import selectors
 import threading
@@ -12,7 +12,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Deadline:
-    """What the thread may wait for while it opens a connection. ``clock`` gives monotonic seconds."""
+    """The time left for a step of a connection attempt. ``clock`` gives monotonic seconds."""
 
     def __init__(self, *, waker: Waker, stopping: threading.Event, clock: Callable[[], float]) -> None:
         self._waker = waker
@@ -21,30 +21,30 @@ class Deadline:
         self._deadline_s = clock()
 
     def start(self, timeout_s: float) -> None:
-        """So much time from now on."""
+        """Set the deadline to this many seconds from now."""
         self._deadline_s = self._clock() + timeout_s
 
     @property
     def remaining_s(self) -> float:
-        """What is left of it."""
+        """Seconds until the deadline."""
         return self._deadline_s - self._clock()
 
-    def wait_for(self, sock: Any, events: int, until_s: float | None = None) -> None:
-        """Until the socket can be read or written. Raises TimeoutError, or `Cancelled`.
+    def wait_for(self, sock: Any, events: int, reserve_s: float = 0.0) -> None:
+        """Wait until the socket can be read or written.
 
-        ``until_s`` is how much of the time may be left at the end, for what comes after.
+        Gives up ``reserve_s`` before the deadline: that time is for later steps. Raises TimeoutError, or `Cancelled`.
         """
-        with selectors.PollSelector() as selector:  # select() knows no descriptor past 1,023; epoll takes one itself
+        with selectors.PollSelector() as selector:  # select() fails above descriptor 1,023; epoll needs one itself
             selector.register(sock, events)
             selector.register(self._waker.receiver, selectors.EVENT_READ)
             while True:
                 if self._stopping.is_set():
                     raise Cancelled("stopped")
-                left_s = self.remaining_s - (until_s or 0)
-                if left_s <= 0:
+                timeout_s = self.remaining_s - reserve_s
+                if timeout_s <= 0:
                     raise TimeoutError("timed out")
-                ready = [key.fileobj for key, _ in selector.select(left_s)]
+                ready = [key.fileobj for key, _ in selector.select(timeout_s)]
                 if self._waker.receiver in ready:
-                    self._waker.rest()
+                    self._waker.clear()
                 if sock in ready:
                     return

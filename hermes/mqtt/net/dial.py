@@ -1,7 +1,7 @@
-"""The devices' door: a socket to the broker, through TCP or a Unix socket, TLS and WebSocket as its URL says.
+"""Open a socket to the broker: TCP or a Unix socket, then TLS and WebSocket if its URL says so.
 
-paho would do it too, but its handshakes can hang for as long as the other side likes, and what it says of a failed
-one helps nobody. Here nothing waits past a deadline, and stopping interrupts all but the name server.
+paho can do it too, but its handshakes have no deadline of their own, and its errors do not say what to change. Here
+every wait has a deadline, and stopping the client interrupts every wait but that for a name server.
 """
 
 import errno
@@ -21,45 +21,54 @@ HANDSHAKES_TIMEOUT_S = 5.0  # for TLS and WebSocket together; a small broker und
 
 
 def dial(url: MqttUrl, tls: TlsOptions, deadline: Deadline) -> Any:
-    """A connected, non-blocking socket that MQTT can be spoken on. Raises OSError, or `ConnectionFailure`, also for a
-    certificate file that cannot be read any more.
+    """Return a connected, non-blocking socket for MQTT.
+
+    Raises OSError, or `ConnectionFailure`, also for a certificate file that cannot be read any more.
     """
     deadline.start(TCP_TIMEOUT_S)
     sock = _connect_unix(url.path, deadline) if url.transport == "unix" else _connect_tcp(url, deadline)
     deadline.start(HANDSHAKES_TIMEOUT_S)
     try:
         if url.tls:
-            sock = _context(tls).wrap_socket(sock, server_hostname=url.host, do_handshake_on_connect=False)
-            _shake_hands(sock, deadline)
+            sock = tls_context(tls).wrap_socket(sock, server_hostname=url.host, do_handshake_on_connect=False)
+            _handshake_tls(sock, deadline)
         return WebSocket.open(sock, url, deadline) if url.transport == "websockets" else sock
     except BaseException:
         sock.close()
         raise
 
 
+def tls_context(tls: TlsOptions) -> ssl.SSLContext:
+    """Return a context of these certificate files. Raises `RefusedByBroker` if one cannot be used."""
+    try:
+        return tls.context()
+    except ValueError as error:
+        raise RefusedByBroker(str(error)) from None
+
+
 def _connect_unix(path: str, deadline: Deadline) -> socket.socket:
-    return _connect(socket.AF_UNIX, path, deadline, until_s=0)
+    return _connect(socket.AF_UNIX, path, deadline, reserve_s=0)
 
 
 def _connect_tcp(url: MqttUrl, deadline: Deadline) -> socket.socket:
-    """To the first address that answers; each has its share of the time, so that a dead one does not take it all."""
+    """Connect to the first address that answers; each gets an equal share of the time that is left."""
     addresses = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-    fault: OSError = OSError(errno.EHOSTUNREACH, "its name has no address")
+    failure: OSError = OSError(errno.EHOSTUNREACH, "its name has no address")
     for left, (family, _, _, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
         try:
-            return _connect(family, address, deadline, until_s=deadline.remaining_s * (left - 1) / left)
+            return _connect(family, address, deadline, reserve_s=deadline.remaining_s * (left - 1) / left)
         except OSError as error:
-            fault = error
-    raise fault
+            failure = error
+    raise failure
 
 
-def _connect(family: int, address: Any, deadline: Deadline, *, until_s: float) -> socket.socket:
+def _connect(family: int, address: Any, deadline: Deadline, *, reserve_s: float) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
-            deadline.wait_for(sock, WRITE, until_s)
+            deadline.wait_for(sock, WRITE, reserve_s)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
@@ -69,14 +78,7 @@ def _connect(family: int, address: Any, deadline: Deadline, *, until_s: float) -
     return sock
 
 
-def _context(tls: TlsOptions) -> ssl.SSLContext:
-    try:
-        return tls.context()
-    except ValueError as error:
-        raise RefusedByBroker(str(error)) from None
-
-
-def _shake_hands(sock: ssl.SSLSocket, deadline: Deadline) -> None:
+def _handshake_tls(sock: ssl.SSLSocket, deadline: Deadline) -> None:
     while True:
         try:
             return sock.do_handshake()

@@ -1,10 +1,10 @@
-"""How other threads interrupt a thread that waits for sockets."""
+"""Interrupt a thread that waits for sockets."""
 
 import socket
 
 
 class Waker:
-    """Ends a wait of the thread from another thread."""
+    """End a thread's wait from another thread."""
 
     def __init__(self) -> None:
         self.receiver, self._sender = socket.socketpair()
@@ -18,8 +18,8 @@ class Waker:
         except OSError:  # closed; or full, then it is readable already
             return
 
-    def rest(self) -> None:
-        """Forget the wake-ups so far."""
+    def clear(self) -> None:
+        """Make `receiver` unreadable until the next `wake`."""
         try:
             while self.receiver.recv(4096):
                 pass
@@ -27,6 +27,6 @@ class Waker:
             return
 
     def close(self) -> None:
-        """Give back both ends."""
+        """Close both sockets."""
         self.receiver.close()
         self._sender.close()
