@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from hermes.mqtt import failures
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.failures import CLOSED_UNANSWERED, ConnectionFailure, NoConnack, WrongVersion
-from hermes.mqtt.net.buffered_socket import OversizedPacket
+from hermes.mqtt.net.buffered_socket import UnacceptableData
 from hermes.mqtt.net.deadline import Deadline
 from hermes.mqtt.net.dial import dial
 from hermes.mqtt.net.selector_loop import SelectorLoop
@@ -172,7 +172,7 @@ class Connection:
         if sock is not None and self._failure is None:
             return sock
         error = None if broker_socket is None else broker_socket.failure
-        if isinstance(error, OversizedPacket):
+        if isinstance(error, UnacceptableData):
             raise ConnectionFailure(str(error))
         if isinstance(error, ssl.SSLError):
             raise error

@@ -14,6 +14,7 @@ from hermes.ingest.ingest import Ingest
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
+from hermes.mqtt.net.dial import missing_packages
 from hermes.mqtt.on_demand import OnDemandSubscriptions
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl
@@ -27,7 +28,7 @@ TICK_S = 1.0
 def feed_faults(settings: Settings) -> list[str]:
     """What keeps these settings' topics from being fed, a line for each thing to mend."""
     topics = TopicMap(settings.topics)
-    faults = decoders.missing(topics.templates)
+    faults = decoders.missing(topics.templates) + missing_packages(settings.broker_url)
     if settings.mqtt_on_demand and topics.overlapping:
         filters = ", ".join(topics.filters)
         faults.append(

@@ -1,16 +1,21 @@
-"""A client's WebSocket under MQTT: whatever the frames are, the bytes are one stream; faults are told in words."""
+"""The client's WebSocket under MQTT: the payloads of all frames are one stream; failures are explained."""
 
 import base64
 import hashlib
 import re
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes.mqtt.net.websocket import WebSocket
+from hermes.mqtt.net import websocket
+from hermes.mqtt.net.buffered_socket import UnacceptableData
+from hermes.mqtt.net.dial import missing_packages
+from hermes.mqtt.net.websocket import WebSocket, client_protocol
 from hermes.settings.mqtt_url import parse_mqtt_url
 from tests.support.brokers import Peer, scripted
 from tests.support.sites import TOPIC, site
@@ -20,7 +25,7 @@ BINARY, CONTINUATION, TEXT, CLOSE, PING, PONG = 0x82, 0x00, 0x81, 0x88, 0x89, 0x
 
 
 def frame(first: int, payload: bytes) -> bytes:
-    """As a server sends it, unmasked."""
+    """A server's frame, not masked."""
     if len(payload) < 126:
         return bytes((first, len(payload))) + payload
     if len(payload) < 65_536:
@@ -29,7 +34,7 @@ def frame(first: int, payload: bytes) -> bytes:
 
 
 def unmasked(data: bytes) -> list[tuple[int, bytes]]:
-    """The frames that a client sent: each one's first byte and payload."""
+    """The first byte and the payload of each frame that a client sent."""
     found = []
     while data:
         assert data[1] & 0x80, "a client's frame is masked"
@@ -41,18 +46,25 @@ def unmasked(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
+def opened(sock: socket.socket) -> WebSocket:
+    """A WebSocket over this socket, after its handshake."""
+    protocol = client_protocol(parse_mqtt_url("ws://broker.example"))
+    protocol.receive_data(answer(protocol.connect().serialize().decode()))
+    return WebSocket(sock, protocol)
+
+
 @pytest.fixture
 def ends() -> Iterator[tuple[WebSocket, socket.socket]]:
-    """A client's WebSocket, and the raw socket at its other end."""
+    """A client's WebSocket, and the plain socket at its other end."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    theirs.settimeout(5)
+    theirs.settimeout(30)
     with ours, theirs:
-        yield WebSocket(ours), theirs
+        yield opened(ours), theirs
 
 
-def all_of(end: WebSocket) -> bytes:
-    """What it can read without waiting."""
+def available(end: WebSocket) -> bytes:
+    """What can be read without waiting."""
     data = b""
     while True:
         try:
@@ -64,29 +76,36 @@ def all_of(end: WebSocket) -> bytes:
         data += part
 
 
-FRAMES = st.lists(
-    st.one_of(
-        st.tuples(st.sampled_from((BINARY, 0x02, CONTINUATION, 0x80)), st.binary(max_size=300)),
-        st.tuples(st.sampled_from((PING, PONG)), st.binary(max_size=125)),
-        st.tuples(st.just(BINARY), st.integers(126, 70_000).map(bytes)),
-    ),
-    max_size=6,
-)
+PAYLOADS = st.one_of(st.binary(max_size=300), st.integers(126, 70_000).map(bytes))
+CONTROL_FRAMES = st.lists(st.tuples(st.sampled_from((PING, PONG)), st.binary(max_size=125)), max_size=2)
+FRAGMENTS = st.lists(st.tuples(CONTROL_FRAMES, PAYLOADS), min_size=1, max_size=3)
 
 
-@given(frames=FRAMES, cuts=st.lists(st.integers(1, 400), max_size=30))
-def test_whatever_the_frames_are_the_bytes_are_one_stream(frames: list[tuple[int, bytes]], cuts: list[int]) -> None:
-    """Cut anywhere, with control frames in between; every ping gets its pong, the last one at least."""
+@st.composite
+def messages(draw: st.DrawFn) -> list[tuple[int, bytes]]:
+    """The frames of some messages, whole or in fragments, with control frames between them (RFC 6455 §5.4)."""
+    frames: list[tuple[int, bytes]] = []
+    for fragments in draw(st.lists(FRAGMENTS, max_size=4)):
+        for index, (control_frames, payload) in enumerate(fragments):
+            opcode = CONTINUATION if index else BINARY & 0x0F
+            final = 0x80 if index == len(fragments) - 1 else 0
+            frames += [*control_frames, (opcode | final, payload)]
+    return frames
+
+
+@given(frames=messages(), cuts=st.lists(st.integers(1, 400), max_size=30))
+def test_the_payloads_of_all_frames_are_one_stream(frames: list[tuple[int, bytes]], cuts: list[int]) -> None:
+    """Cut anywhere, with control frames between them; every ping is answered."""
     data = b"".join(frame(*each) for each in frames)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
         theirs.setblocking(False)
-        end, heard = WebSocket(ours), b""
-        for cut in [*cuts, *([4_096] * 100)]:
+        end, received = opened(ours), b""
+        for cut in [*cuts, *([4_096] * 250)]:
             theirs.sendall(data[:cut])
             data = data[cut:]
-            heard += all_of(end)
+            received += available(end)
         assert not data
         sent = b""
         while True:
@@ -94,12 +113,12 @@ def test_whatever_the_frames_are_the_bytes_are_one_stream(frames: list[tuple[int
                 sent += theirs.recv(65_536)
             except BlockingIOError:
                 break
-    assert heard == b"".join(payload for first, payload in frames if first not in (PING, PONG))
+    assert received == b"".join(payload for first, payload in frames if first not in (PING, PONG))
     assert unmasked(sent) == [(PONG, payload) for first, payload in frames if first == PING]
 
 
-def test_what_is_sent_is_masked_and_whole(ends: tuple[WebSocket, socket.socket]) -> None:
-    """Of any size that a frame's length can be written in."""
+def test_a_packet_is_sent_in_one_masked_frame(ends: tuple[WebSocket, socket.socket]) -> None:
+    """With each of the encodings of its length."""
     end, peer = ends
     sizes = (1, 125, 126, 65_535)
     for size in sizes:
@@ -110,15 +129,15 @@ def test_what_is_sent_is_masked_and_whole(ends: tuple[WebSocket, socket.socket])
     assert unmasked(data) == [(BINARY, b"m" * size) for size in sizes]
 
 
-def test_a_frame_that_the_socket_does_not_take_whole_goes_on_later(ends: tuple[WebSocket, socket.socket]) -> None:
-    """The caller is told to come again with the same; a pong waits for the frame's end."""
+def test_a_frame_that_the_socket_does_not_accept_at_once_is_continued(ends: tuple[WebSocket, socket.socket]) -> None:
+    """The caller must call again with the same data; a pong follows the whole frame."""
     end, peer = ends
     end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
     payload = bytes(range(256)) * 2_000
     with pytest.raises(BlockingIOError):
         end.send(payload)
     peer.sendall(frame(PING, b"are you there"))
-    assert all_of(end) == b""
+    assert available(end) == b""
     data, sent_bytes = b"", 0
     while not sent_bytes:
         data += peer.recv(65_536)
@@ -132,37 +151,89 @@ def test_a_frame_that_the_socket_does_not_take_whole_goes_on_later(ends: tuple[W
     assert unmasked(data) == [(BINARY, payload), (PONG, b"are you there")]
 
 
+class FullSocket:
+    """A TLS socket that accepts no bytes until ``full`` is False."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.full = True
+        self._sock = sock
+        self.offered: list[bytes] = []
+
+    def send(self, data: bytes) -> int:
+        """Record what is offered, and send it if it is accepted."""
+        self.offered.append(data)
+        if self.full:
+            raise ssl.SSLWantWriteError
+        return self._sock.send(data)
+
+    def recv(self, size: int) -> bytes:
+        """Return what has arrived."""
+        return self._sock.recv(size)
+
+
+def test_a_full_tls_socket_is_offered_the_same_bytes_again(ends: tuple[WebSocket, socket.socket]) -> None:
+    """Else it would send the bytes of the first attempt as if they were those of the second."""
+    end, peer = ends
+    full = end._sock = FullSocket(end._sock)
+    for payload in (b"1", b"2", b"3"):
+        peer.sendall(frame(PING, payload))
+        assert available(end) == b""
+    with pytest.raises(ssl.SSLWantWriteError):
+        end.send(b"packet")
+    full.full = False
+    assert end.send(b"packet") == 6
+    first, *later = full.offered
+    assert all(offer.startswith(first) for offer in later[:-1])
+    assert unmasked(peer.recv(65_536)) == [(PONG, b"1"), (BINARY, b"packet"), (PONG, b"3")]
+
+
 def test_a_close_frame_is_the_end(ends: tuple[WebSocket, socket.socket]) -> None:
-    """After what came before it."""
+    """After the data before it; nothing can be sent any more, and the close frame is answered."""
     end, peer = ends
     peer.sendall(frame(BINARY, b"last") + frame(CLOSE, b"\x03\xe8"))
     assert end.recv(100) == b"last"
     assert end.recv(100) == b""
+    with pytest.raises(BrokenPipeError):
+        end.send(b"late")
+    assert unmasked(peer.recv(100)) == [(CLOSE, b"\x03\xe8")]
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "words"),
     [
-        frame(TEXT, b"text"),
-        frame(0xC2, b"compressed"),
-        frame(PING, b"x" * 126),
-        frame(0x83, b"reserved"),
-        bytes((BINARY, 0x81)) + b"mask!",
+        (frame(TEXT, b"text"), "text frame, which MQTT does not allow"),
+        (frame(0xC2, b"compressed"), "reserved bits must be 0"),
+        (frame(PING, b"x" * 126), "control frame too long"),
+        (frame(0x83, b"reserved"), "invalid opcode"),
+        (bytes((BINARY, 0x81)) + b"mask!", "incorrect masking"),
+        (frame(0x80, b"of no message"), "unexpected continuation frame"),
+        (bytes((BINARY, 127)) + (1 << 32).to_bytes(8, "big"), "4294967296 bytes"),
     ],
 )
-def test_what_mqtt_or_a_websocket_does_not_allow_ends_it(data: bytes, ends: tuple[WebSocket, socket.socket]) -> None:
-    """MQTT 5 §6.0, RFC 6455 §5."""
+def test_an_invalid_frame_ends_the_connection(data: bytes, words: str, ends: tuple[WebSocket, socket.socket]) -> None:
+    """MQTT 5 §6.0, RFC 6455 §5; one that is too long, before it has been read."""
     end, peer = ends
     peer.sendall(data)
-    with pytest.raises(ConnectionError, match="does not allow"):
-        end.recv(100)
+    with pytest.raises(UnacceptableData, match=words):
+        end.recv(1_000)
+
+
+def test_frames_are_never_logged(ends: tuple[WebSocket, socket.socket], caplog: pytest.LogCaptureFixture) -> None:
+    """CONNECT holds the password."""
+    caplog.set_level("DEBUG")
+    end, peer = ends
+    end.send(b"password")
+    peer.sendall(frame(BINARY, b"data"))
+    assert available(end) == b"data"
+    assert caplog.records == []
+    assert not websocket._SILENT_LOGGER.isEnabledFor(10)
 
 
 # -- the handshake ----------------------------------------------------------------------------------------------------
 
 
 def request(peer: Peer) -> str:
-    """Read the client's request."""
+    """The client's request."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += peer.socket.recv(4_096)
@@ -170,7 +241,7 @@ def request(peer: Peer) -> str:
 
 
 def answer(text: str, protocol: str = "mqtt") -> bytes:
-    """The answer that grants this request."""
+    """The response that grants this request."""
     key = re.search(r"Sec-WebSocket-Key: (\S+)", text)
     assert key is not None
     accept = base64.b64encode(hashlib.sha1((key[1] + GUID).encode()).digest()).decode()
@@ -181,7 +252,7 @@ def answer(text: str, protocol: str = "mqtt") -> bytes:
 
 
 def test_a_broker_may_answer_in_any_case_and_in_pieces() -> None:
-    """The request names path, host and protocol; what follows the answer at once is heard."""
+    """The request names path, host and protocol; a frame right behind the response is received."""
     requests: list[str] = []
 
     def script(peer: Peer) -> None:
@@ -211,7 +282,7 @@ def test_a_broker_may_answer_in_any_case_and_in_pieces() -> None:
 
 
 def masked_packets(peer: Peer) -> Iterator[bytes]:
-    """The MQTT packets that a client sends, one a frame; its pongs are left out."""
+    """The MQTT packets that a client sends, one in each frame, without its pongs."""
     data = b""
     while chunk := peer.socket.recv(65_536):
         data += chunk
@@ -221,28 +292,37 @@ def masked_packets(peer: Peer) -> Iterator[bytes]:
         data = b""
 
 
+UPGRADED = b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+
+
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("response", "words"),
     [
-        (b"HTTP/1.1 404 Not Found\r\n\r\n", "answered 404 'Not Found' to a WebSocket on /mqtt: look at the URL's path"),
-        (b"\x20\x03\0\0\0", "is no WebSocket"),
-        (b"HTTP/1.1 200 " + b"x" * 20_000, "is no WebSocket"),
-        (b"HTTP/1.1 101 Yes\r\nSec-WebSocket-Accept: wrong\r\n\r\n", "answered for another request"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", "answered 404 'Not Found' to a WebSocket on /mqtt: check the path"),
+        (b"HTTP/1.0 502 Bad Gateway\r\nContent-Length: 5\r\n\r\n", "answered 502 'Bad Gateway'"),
+        (b"\x20\x03\0\0\0", "is not a WebSocket server"),
+        (b"HTTP/1.1 200 " + b"x" * 20_000, "is not a WebSocket server"),
+        (b"HTTP/1.1 101 Yes\r\nSec-WebSocket-Accept: wrong\r\n\r\n", "is not a WebSocket server"),
+        (UPGRADED + b"Sec-WebSocket-Accept: wrong\r\n\r\n", "answered for another request"),
         (b"", "closed the connection during the WebSocket handshake"),
     ],
 )
-def test_a_handshake_that_fails_is_told_in_words(said: bytes, words: str) -> None:
-    """Wrong path, wrong port, a cache in between."""
+def test_a_failed_handshake_is_explained(response: bytes, words: str) -> None:
+    """Wrong path, wrong port, a cache between both ends. The server need not close the connection."""
+    ended = threading.Event()
 
     def script(peer: Peer) -> None:
         request(peer)
-        peer.socket.sendall(said)
+        peer.socket.sendall(response)
+        if response:
+            ended.wait(30)
 
     with scripted(script) as broker, site(parse_mqtt_url(f"ws://127.0.0.1:{broker.port}")) as here:
         here.down(words)
+        ended.set()
 
 
-def test_a_websocket_that_speaks_something_else_is_refused() -> None:
+def test_a_websocket_of_another_protocol_is_refused() -> None:
     """MQTT-6.0.0-3: the subprotocol is mqtt."""
 
     def script(peer: Peer) -> None:
@@ -250,4 +330,26 @@ def test_a_websocket_that_speaks_something_else_is_refused() -> None:
         peer.until_closed()
 
     with scripted(script) as broker, site(parse_mqtt_url(f"ws://127.0.0.1:{broker.port}")) as here:
-        here.down("does not speak MQTT")
+        here.down("does not support MQTT")
+
+
+def test_an_invalid_frame_is_explained() -> None:
+    """As the reason why the connection ended."""
+
+    def script(peer: Peer) -> None:
+        peer.socket.sendall(answer(request(peer)))
+        peer.socket.sendall(frame(TEXT, b"hello"))
+        peer.until_closed()
+
+    with scripted(script) as broker, site(parse_mqtt_url(f"ws://127.0.0.1:{broker.port}")) as here:
+        here.down("the broker sent a WebSocket text frame, which MQTT does not allow")
+
+
+@pytest.mark.parametrize("url", ["ws://broker.example", "WSS://broker.example/mqtt"])
+def test_a_missing_package_is_reported_before_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line that installs it; other URLs do not need it."""
+    assert missing_packages(url) == []
+    monkeypatch.setattr("hermes.mqtt.net.dial.find_spec", lambda name: None)
+    (fault,) = missing_packages(url)
+    assert "pip install 'hermes-gateway[websockets]'" in fault
+    assert [missing_packages(other) for other in ("mqtts://broker.example", "embedded", "off")] == [[], [], []]

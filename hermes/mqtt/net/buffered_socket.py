@@ -16,8 +16,8 @@ PACKET_MAX_BYTES = 16 * 1_048_576
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class OversizedPacket(OSError):
-    """The broker announced a packet of more than `PACKET_MAX_BYTES`."""
+class UnacceptableData(OSError):
+    """The broker sent, or announced, bytes that a connection must not accept; the text says what."""
 
 
 class BufferedSocket:
@@ -46,7 +46,7 @@ class BufferedSocket:
         begin = self._next
         if begin >= len(self._buffer):
             if size > PACKET_MAX_BYTES:
-                self.failure = OversizedPacket(f"the broker sent a packet of {size:,} bytes")
+                self.failure = UnacceptableData(f"the broker sent a packet of {size:,} bytes")
                 raise self.failure
             self._buffer = self._read(max(size, READ_BYTES))
             begin = 0

@@ -8,16 +8,24 @@ import errno
 import os
 import socket
 import ssl
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from hermes.mqtt.failures import CLOSED_IN_TLS, ConnectionFailure, RefusedByBroker
 from hermes.mqtt.net.deadline import READ, WRITE, Deadline
-from hermes.mqtt.net.websocket import WebSocket
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.settings.tls import TlsOptions
 
 TCP_TIMEOUT_S = 5.0  # for all addresses of a name together
 HANDSHAKES_TIMEOUT_S = 5.0  # for TLS and WebSocket together; a small broker under load needs a second or two
+
+
+def missing_packages(broker_url: str) -> list[str]:
+    """Return what to install for this URL if its extra is missing; empty for ``embedded`` and ``off`` too."""
+    if urlsplit(broker_url).scheme in ("ws", "wss") and find_spec("websockets") is None:
+        return ["a broker at ws:// or wss:// needs another package: pip install 'hermes-gateway[websockets]'"]
+    return []
 
 
 def dial(url: MqttUrl, tls: TlsOptions, deadline: Deadline) -> Any:
@@ -32,7 +40,11 @@ def dial(url: MqttUrl, tls: TlsOptions, deadline: Deadline) -> Any:
         if url.tls:
             sock = tls_context(tls).wrap_socket(sock, server_hostname=url.host, do_handshake_on_connect=False)
             _handshake_tls(sock, deadline)
-        return WebSocket.open(sock, url, deadline) if url.transport == "websockets" else sock
+        if url.transport == "websockets":
+            from hermes.mqtt.net.websocket import WebSocket  # it imports an extra
+
+            return WebSocket.open(sock, url, deadline)
+        return sock
     except BaseException:
         sock.close()
         raise

@@ -1,180 +1,151 @@
-"""The devices' door: MQTT's bytes in the binary frames of a WebSocket (MQTT 5 §6, RFC 6455), the client's end.
+"""MQTT's bytes in the binary frames of a WebSocket (MQTT 5 §6, RFC 6455), the client's end.
 
-A frame's border means nothing to MQTT: what is in the frames is handed on as one stream, in as few reads as the socket
-allows.
+Framing and handshake are those of the `websockets` package, an extra, without its input and output. MQTT gives frame
+boundaries no meaning (MQTT 5 §6): the payloads are passed on as one stream.
 """
 
-import base64
-import hashlib
-import os
+import logging
 import ssl
-from email.parser import BytesParser
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHeader, NegotiationError
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+from websockets.uri import WebSocketURI
 
 from hermes.mqtt.failures import ConnectionFailure, RefusedByBroker
+from hermes.mqtt.net.buffered_socket import PACKET_MAX_BYTES, UnacceptableData
 from hermes.mqtt.net.deadline import READ, WRITE, Deadline
 from hermes.settings.mqtt_url import MqttUrl
 
-ANSWER_MAX_BYTES = 16_384
-CONTROL_MAX_BYTES = 125  # RFC 6455 §5.5
+RESPONSE_MAX_BYTES = 16_384
+MESSAGE_MAX_BYTES = 2 * PACKET_MAX_BYTES  # a broker may put several packets into one message
 
-_CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_NOT_A_WEBSOCKET = "the server at this address is not a WebSocket server: check the port, and use wss:// if it uses TLS"
 
-
-class _Header(NamedTuple):
-    opcode: int
-    payload_bytes: int
-    end: int  # where the payload begins
+# At debug level the package logs every frame, CONNECT with its password too: this logger has no handler
+_SILENT_LOGGER = logging.Logger("websockets", logging.CRITICAL)
 
 
 class WebSocket:
-    """A socket, as far as paho uses one. Everything but reading and writing is the socket's own."""
+    """A socket as paho uses one. Everything but reading and writing is passed on to ``sock``.
 
-    def __init__(self, sock: Any, rest: bytes = b"") -> None:
+    ``protocol`` has completed the handshake.
+    """
+
+    def __init__(self, sock: Any, protocol: ClientProtocol) -> None:
         self._sock = sock
-        self._rest = rest  # the beginning of a frame whose header is not complete
-        self._opcode = _BINARY
-        self._left_bytes = 0  # of the current frame's payload
-        self._control = b""
-        self._closed = False
-        self._unsent = b""  # of the frames on their way out
-        self._promised_bytes = 0  # of the caller's data in them
-        self._pong = b""
+        self._protocol = protocol
+        self._unsent = b""  # bytes of frames that must be sent before any other
+        self._unsent_data_bytes = 0  # of the caller's data in them
+        self._replies = b""  # pongs and close frame of the last read; later ones replace them (RFC 6455 §5.5.3)
+        self._data = self._decoded()  # payloads that arrived together with the handshake's response
 
     @classmethod
     def open(cls, sock: Any, url: MqttUrl, deadline: Deadline) -> Self:
-        """Ask for the upgrade.
+        """Request the upgrade.
 
-        Raises `ConnectionFailure` that names the answer that came instead, OSError, or `Cancelled`.
+        Raises `ConnectionFailure` that describes the response if it does not grant it, OSError, or `Cancelled`.
         """
-        key = base64.b64encode(os.urandom(16))
-        _send_all(sock, _request(url, key), deadline)
-        head, rest = _read_answer(sock, deadline)
-        _check_answer(head, key, url)
-        return cls(sock, rest)
+        protocol = client_protocol(url)
+        protocol.send_request(protocol.connect())
+        _send_all(sock, b"".join(protocol.data_to_send()), deadline)
+        response = _read_response(sock, deadline)
+        _check_status(response, url)
+        protocol.receive_data(response)
+        _check_handshake(protocol)
+        return cls(sock, protocol)
 
     def recv(self, size: int) -> bytes:
-        """What has arrived of MQTT's bytes; b"" at the end. Raises BlockingIOError where there is none."""
-        if self._closed:
-            return b""
-        chunk: bytes = self._sock.recv(size)
-        if not chunk:
-            return b""
-        if data := self._decode(chunk):
-            return data
-        if self._closed:
-            return b""
-        raise BlockingIOError
+        """Return payload bytes that have arrived, or b"" at the end. Raises BlockingIOError if there are none yet.
+
+        Reads at most ``size`` bytes from the socket; a frame that they complete may have more.
+        """
+        if not self._data and not self._closed:
+            chunk: bytes = self._sock.recv(size)
+            if not chunk:
+                return b""
+            self._protocol.receive_data(chunk)
+            self._data = self._decoded()
+        if not self._data and not self._closed:
+            raise BlockingIOError
+        data, self._data = self._data, b""
+        return data
 
     def send(self, data: bytes | bytearray) -> int:
-        """All of the data. Raises BlockingIOError where the socket did not take its frame whole: then to be called
-        again with the same.
+        """Send all of ``data`` in one frame and return its size.
+
+        Raises BlockingIOError if the socket did not accept the whole frame: the caller must call again with the same
+        data.
         """
-        if not self._promised_bytes:
-            self._unsent += _frame(_BINARY, bytes(data))
-            self._promised_bytes = len(data)
-        self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        if self._closed:
+            raise BrokenPipeError("the broker closed the WebSocket")
+        if not self._unsent_data_bytes:
+            self._protocol.send_binary(bytes(data))
+            self._unsent += b"".join(self._protocol.data_to_send())
+            self._unsent_data_bytes = len(data)
+        self._send_unsent()
         if self._unsent:
-            raise BlockingIOError  # paho forgets a packet of which 0 bytes were sent
-        sent_bytes, self._promised_bytes = self._promised_bytes, 0
-        self._send_pong()
+            raise BlockingIOError  # paho 2.2 loses a packet if 0 bytes of it are sent
+        sent_bytes, self._unsent_data_bytes = self._unsent_data_bytes, 0
+        self._send_replies()
         return sent_bytes
 
     def pending(self) -> int:
-        """Bytes that TLS has decrypted, of which a selector knows nothing."""
-        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+        """Return the bytes at hand that a selector cannot see."""
+        return len(self._data) + (self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
-    def _decode(self, chunk: bytes) -> bytes:
-        raw, self._rest = self._rest + chunk, b""
-        parts: list[bytes] = []
-        at = 0
-        while at < len(raw) and not self._closed:
-            if self._left_bytes == 0:
-                header = _header(raw, at)
-                if header is None:
-                    self._rest = raw[at:]
-                    break
-                self._opcode, self._left_bytes, at = header
-            part = raw[at : at + self._left_bytes]
-            at += len(part)
-            self._left_bytes -= len(part)
-            if self._opcode in (_BINARY, _CONTINUATION):
-                parts.append(part)
-            else:
-                self._take_control(part)
-        return b"".join(parts)
+    @property
+    def _closed(self) -> bool:
+        return self._protocol.state is not State.OPEN
 
-    def _take_control(self, part: bytes) -> None:
-        self._control += part
-        if self._left_bytes:
-            return
-        payload, self._control = self._control, b""
-        if self._opcode == _CLOSE:
-            self._closed = True
-        elif self._opcode == _PING:
-            self._pong = _frame(_PONG, payload)
-            if not self._unsent:
-                self._send_pong()
+    def _decoded(self) -> bytes:
+        """Return the payloads of the frames received. Raises `UnacceptableData` if one is not allowed."""
+        payloads = [_payload(event) for event in self._protocol.events_received() if isinstance(event, Frame)]
+        if replies := b"".join(self._protocol.data_to_send()):
+            self._replies = replies
+            self._send_replies()
+        if (error := self._protocol.parser_exc) is not None:
+            raise UnacceptableData(f"the broker sent an invalid WebSocket frame: {error}")
+        return b"".join(payloads)
 
-    def _send_pong(self) -> None:
-        """At once, between two frames; a socket that is full gets it after the next."""
-        if self._pong:
+    def _send_replies(self) -> None:
+        """Send pongs between two frames; what the socket does not accept now is sent before the next frame."""
+        if self._replies and not self._unsent:
+            self._unsent, self._replies = self._replies, b""
             try:
-                sent = self._sock.send(self._pong)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                self._send_unsent()
+            except _WOULD_BLOCK:
                 return
-            self._unsent, self._pong = self._pong[sent:], b""
+
+    def _send_unsent(self) -> None:
+        self._unsent = self._unsent[self._sock.send(self._unsent) :]
 
 
-def _frame(opcode: int, data: bytes) -> bytes:
-    """A whole message, masked as a client's must be (RFC 6455 §5.3)."""
-    size = len(data)
-    if size <= CONTROL_MAX_BYTES:
-        head = bytes((0x80 | opcode, 0x80 | size))
-    elif size < 1 << 16:
-        head = bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((0x80 | opcode, 0x80 | 127)) + size.to_bytes(8, "big")
-    mask = os.urandom(4)
-    cover = (mask * (size // 4 + 1))[:size]
-    masked = int.from_bytes(data, "big") ^ int.from_bytes(cover, "big")
-    return head + mask + masked.to_bytes(size, "big")
+def client_protocol(url: MqttUrl) -> ClientProtocol:
+    """Return the state of a connection to ``url`` whose handshake has not begun."""
+    return ClientProtocol(
+        WebSocketURI(secure=url.tls, host=url.host, port=url.port, path=url.path, query=""),
+        subprotocols=[Subprotocol("mqtt")],
+        max_size=MESSAGE_MAX_BYTES,
+        logger=_SILENT_LOGGER,
+    )
 
 
-def _header(raw: bytes, at: int) -> _Header | None:
-    """The frame's header that begins here; None where it is not complete. Raises ConnectionError."""
-    if len(raw) < at + 2:
-        return None
-    opcode, length = raw[at] & 0x0F, raw[at + 1]
-    known = opcode in (_CONTINUATION, _BINARY, _CLOSE, _PING, _PONG)
-    if raw[at] & 0x70 or length & 0x80 or not known or (opcode >= _CLOSE and length > CONTROL_MAX_BYTES):
-        raise ConnectionError("its WebSocket sent a frame that MQTT does not allow")
-    more = {126: 2, 127: 8}.get(length, 0)
-    end = at + 2 + more
-    if len(raw) < end:
-        return None
-    return _Header(opcode, int.from_bytes(raw[at + 2 : end], "big") if more else length, end)
+def _payload(frame: Frame) -> bytes | bytearray | memoryview:
+    """Return the frame's part of the stream. Raises `UnacceptableData` for a text frame (MQTT-6.0.0-1)."""
+    if frame.opcode is Opcode.TEXT:
+        raise UnacceptableData("the broker sent a WebSocket text frame, which MQTT does not allow")
+    return frame.data if frame.opcode in (Opcode.BINARY, Opcode.CONT) else b""
 
 
 # -- the handshake ----------------------------------------------------------------------------------------------------
-
-
-def _request(url: MqttUrl, key: bytes) -> bytes:
-    usual = url.port == (443 if url.tls else 80)
-    lines = (
-        f"GET {url.path} HTTP/1.1",
-        f"Host: {url.authority.rpartition(':')[0] if usual else url.authority}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Key: {key.decode()}",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Protocol: mqtt",
-    )
-    return "\r\n".join((*lines, "", "")).encode()
 
 
 def _send_all(sock: Any, data: bytes, deadline: Deadline) -> None:
@@ -187,8 +158,8 @@ def _send_all(sock: Any, data: bytes, deadline: Deadline) -> None:
             deadline.wait_for(sock, READ)
 
 
-def _read_answer(sock: Any, deadline: Deadline) -> tuple[bytes, bytes]:
-    """The answer's head, and what came after it."""
+def _read_response(sock: Any, deadline: Deadline) -> bytes:
+    """Return the bytes received up to the end of the response's header fields, or some more."""
     data = b""
     while b"\r\n\r\n" not in data:
         try:
@@ -197,27 +168,35 @@ def _read_answer(sock: Any, deadline: Deadline) -> tuple[bytes, bytes]:
             deadline.wait_for(sock, READ)
             continue
         data += chunk
-        if not data.startswith(b"HTTP/"[: len(data)]) or len(data) > ANSWER_MAX_BYTES:
-            raise ConnectionFailure("what answers there is no WebSocket: look at the port, and at wss:// for ws://")
+        if not data.startswith(b"HTTP/"[: len(data)]) or len(data) > RESPONSE_MAX_BYTES:
+            raise ConnectionFailure(_NOT_A_WEBSOCKET)
         if not chunk:
             raise ConnectionFailure(
-                "the broker closed the connection during the WebSocket handshake: does this port offer one?"
+                "the broker closed the connection during the WebSocket handshake: does this port support WebSockets?"
             )
-    head, _, rest = data.partition(b"\r\n\r\n")
-    return head, rest
+    return data
 
 
-def _check_answer(head: bytes, key: bytes, url: MqttUrl) -> None:
-    status, _, fields = head.partition(b"\r\n")
-    code, _, text = status.decode("latin-1").partition(" ")[2].partition(" ")
+def _check_status(response: bytes, url: MqttUrl) -> None:
+    """Raise `RefusedByBroker` for any status but 101; the package would wait for the end of the response's body."""
+    status = response.partition(b"\r\n")[0].decode("latin-1")
+    code, _, text = status.partition(" ")[2].partition(" ")
     if code != "101":
         raise RefusedByBroker(
             f"the broker's HTTP server answered {code} {text[:60]!r} to a WebSocket on {url.path}: "
-            "look at the URL's path"
+            "check the path in the URL"
         )
-    headers = BytesParser().parsebytes(fields + b"\r\n\r\n", headersonly=True)
-    expected = base64.b64encode(hashlib.sha1(key + _GUID).digest()).decode()  # noqa: S324 - as RFC 6455 §4.1 has it
-    if headers.get("Sec-WebSocket-Accept", "").strip() != expected:
-        raise ConnectionFailure("the WebSocket handshake was answered for another request: look for a cache in between")
-    if headers.get("Sec-WebSocket-Protocol", "mqtt").strip() != "mqtt":
-        raise RefusedByBroker("the WebSocket there does not speak MQTT: look at the URL's port and path")
+
+
+def _check_handshake(protocol: ClientProtocol) -> None:
+    match protocol.handshake_exc:
+        case None:
+            return
+        case NegotiationError():
+            raise RefusedByBroker("the WebSocket server there does not support MQTT: check port and path in the URL")
+        case InvalidHeader(name="Sec-WebSocket-Accept"):
+            raise ConnectionFailure(
+                "the WebSocket handshake was answered for another request: is there a cache in between?"
+            )
+        case _:
+            raise ConnectionFailure(_NOT_A_WEBSOCKET)
