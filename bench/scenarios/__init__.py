@@ -27,6 +27,7 @@ from bench.scenarios.storm import Storm
 from bench.scenarios.sweep import Sweep
 from bench.scenarios.templates import Templates
 from bench.scenarios.ten_thousand import TenThousand
+from bench.scenarios.websocket_framing import WebsocketFraming
 
 
 class Scenario(Protocol):
@@ -48,6 +49,7 @@ FULL: Mapping[str, Scenario] = {
     "snapshot": LastValues(),
     "templates": Templates(),
     "paho-receive": PahoReceive(),
+    "websocket-framing": WebsocketFraming(),
     "reconnect": Reconnect(),
     "ten-thousand": TenThousand(),
     "handshakes": Handshakes(),
@@ -77,6 +79,7 @@ QUICK: Mapping[str, Scenario] = {
     "snapshot": LastValues(devices=20, sockets=2),
     "templates": Templates(rounds=2),
     "paho-receive": PahoReceive(messages=2_000, rounds=1),
+    "websocket-framing": WebsocketFraming(messages=200, rounds=1),
     "reconnect": Reconnect(restarts=2, away_s=(0.0,), settle_s=0.1),
     "ten-thousand": TenThousand(sockets=40, fewer=20, messages=3, rate_per_s=20, for_s=0.1),
     "handshakes": Handshakes(handshakes=20, rounds=1, connections=4, remembered=4),
