@@ -23,6 +23,7 @@ from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.connection import Connection, Publication
 from hermes.mqtt.failures import RefusedByBroker
 from hermes.mqtt.net.waker import Waker
+from hermes.mqtt.paho_hooks import client_class
 from hermes.mqtt.reconnect import Downtime, VersionNegotiator
 from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
@@ -87,6 +88,7 @@ class MqttClient:
 
     def start(self) -> None:
         """Start the thread, which connects. To be called once."""
+        client_class()  # probes paho at the first start
         self._thread.start()
 
     def stop(self) -> None:

@@ -23,7 +23,8 @@ from hermes.mqtt.net.deadline import Deadline
 from hermes.mqtt.net.dial import dial
 from hermes.mqtt.net.selector_loop import SelectorLoop
 from hermes.mqtt.net.waker import Waker
-from hermes.mqtt.paho_client import FastPathClient
+from hermes.mqtt.paho_client import ClientHooks, PlainClient
+from hermes.mqtt.paho_hooks import client_class
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.mqtt.subscriptions import Subscriptions
 from hermes.settings.mqtt import MqttOptions
@@ -102,8 +103,8 @@ class Connection:
         v5: dict[str, Any] = {}
         if self._version == MqttVersion.V5:
             v5 = {"clean_start": self._options.clean_start, "properties": self._connect_properties()}
-        # paho only checks that host and port are not empty: `_dial` connects
-        self._client.connect(self._url.host or "unix", self._url.port or 1, self._options.keepalive_s, **v5)
+        address = (self._url.path, 1) if self._url.transport == "unix" else (self._url.host, self._url.port)
+        self._client.connect(*address, self._options.keepalive_s, **v5)
         self._answer_due_s = self._clock() + ANSWER_TIMEOUT_S
 
     def serve(self, on_ready: Callable[[], None]) -> None:
@@ -132,14 +133,14 @@ class Connection:
         if sock is not None:
             sock.close()
 
-    def _make_client(self, client_id: str) -> FastPathClient:
-        client = FastPathClient(
+    def _make_client(self, client_id: str) -> PlainClient:
+        client = client_class()(
             client_id,
+            url=self._url,
+            tls=self._options.tls,
             version=self._version,
             clean_session=None if self._version == MqttVersion.V5 else self._options.clean_start,
-            dial=self._dial,
-            on_qos0_publish=self._put,
-            on_fault=self._on_fault,
+            hooks=ClientHooks(dial=self._dial, on_qos0_publish=self._put, on_fault=self._on_fault),
         )
         username = self._options.username if self._options.username is not None else self._url.username
         if username is not None:

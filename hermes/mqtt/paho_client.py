@@ -4,56 +4,92 @@
 which nearly all are, straight to the callback: paho makes a condition variable for each message and, with MQTT 5, two
 dozen lists for the properties of each packet, and reads many properties in quadratic time. For a message of QoS 1 it
 removes all properties but the subscription identifiers from the packet. paho handles everything else.
+
+`hermes.mqtt.paho_hooks` finds out which of the classes below works with the installed paho.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from hermes.mqtt.net.buffered_socket import BufferedSocket
+from hermes.mqtt.net.dial import TCP_TIMEOUT_S, tls_context
 from hermes.mqtt.publish_properties import BLOCK_MAX_BYTES, encoded, subscription_ids, variable_byte_integer
 from hermes.mqtt.reconnect import MqttVersion
+from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.tls import TlsOptions
 
 _RETAIN_BIT = 0b0001  # of a PUBLISH packet's first byte; MQTT 3.1.1 §3.3.1, MQTT 5 §3.3.1
 
-# The topic's bytes, the payload, whether it was retained, and the subscription identifiers
-OnQos0Publish = Callable[[bytes, bytes, bool, Sequence[int]], None]
 
+@dataclass(frozen=True, slots=True)
+class ClientHooks:
+    """The functions that a client calls.
 
-class FastPathClient(paho.Client):
-    """A paho client for one connection.
-
-    ``dial`` opens its socket. ``on_qos0_publish`` gets each message of QoS 0, ``on_message`` each of QoS 1.
-    ``on_fault`` gets a text about the packet that ends the connection.
+    ``dial`` returns a connected socket. ``on_qos0_publish`` gets the topic's bytes, the payload, whether it was
+    retained, and the subscription identifiers. ``on_fault`` gets a text about the packet that ends the connection.
     """
+
+    dial: Callable[[], Any]
+    on_qos0_publish: Callable[[bytes, bytes, bool, Sequence[int]], None]
+    on_fault: Callable[[str], None]
+
+
+class PlainClient(paho.Client):
+    """paho as its documentation describes it, for one connection.
+
+    It opens its socket itself, and ``on_message`` gets every message: the hooks are not called. Raises
+    `ConnectionFailure` if a certificate file cannot be used.
+    """
+
+    opens_socket: ClassVar[bool] = True
 
     def __init__(
         self,
         client_id: str,
         *,
+        url: MqttUrl,
+        tls: TlsOptions,
         version: MqttVersion,
         clean_session: bool | None,
-        dial: Callable[[], Any],
-        on_qos0_publish: OnQos0Publish,
-        on_fault: Callable[[str], None],
+        hooks: ClientHooks,
     ) -> None:
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id,
             clean_session=clean_session,
             protocol=MQTTProtocolVersion(version),
+            transport=url.transport if self.opens_socket else "tcp",
             reconnect_on_failure=False,  # else paho answers a refusal with MQTT 3.1 by itself
         )
         self.broker_socket: BufferedSocket | None = None  # the last socket, also after paho has closed it
-        self._dial = dial
-        self._on_qos0_publish = on_qos0_publish
-        self._on_fault = on_fault
+        self._hooks = hooks
+        if self.opens_socket:
+            self._configure_socket(url, tls)
+
+    def _configure_socket(self, url: MqttUrl, tls: TlsOptions) -> None:
+        self.connect_timeout = TCP_TIMEOUT_S
+        if url.tls:
+            self.tls_set_context(tls_context(tls))
+        if url.transport == "websockets":
+            self.ws_set_options(path=url.path)
+
+
+class DialedClient(PlainClient):
+    """paho over a `BufferedSocket` that ``dial`` opens."""
+
+    opens_socket = False
 
     def _create_socket(self) -> Any:
-        self.broker_socket = BufferedSocket(self._dial())
+        self.broker_socket = BufferedSocket(self._hooks.dial())
         return self.broker_socket
+
+
+class FastPathClient(DialedClient):
+    """paho that also passes messages of QoS 0 to ``on_qos0_publish``; ``on_message`` gets those of QoS 1."""
 
     def _handle_publish(self) -> MQTTErrorCode:
         packet: bytearray = self._in_packet["packet"]
@@ -82,9 +118,9 @@ class FastPathClient(paho.Client):
     def _deliver(self, topic_end: int, payload_begin: int, identifiers: Sequence[int]) -> MQTTErrorCode:
         packet: bytearray = self._in_packet["packet"]
         retained = bool(self._in_packet["command"] & _RETAIN_BIT)
-        self._on_qos0_publish(bytes(packet[2:topic_end]), bytes(packet[payload_begin:]), retained, identifiers)
+        self._hooks.on_qos0_publish(bytes(packet[2:topic_end]), bytes(packet[payload_begin:]), retained, identifiers)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _end(self, fault: str) -> MQTTErrorCode:
-        self._on_fault(fault)
+        self._hooks.on_fault(fault)
         return MQTTErrorCode.MQTT_ERR_PROTOCOL

@@ -13,8 +13,10 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from hermes.mqtt.net.buffered_socket import READ_BYTES, BufferedSocket
-from hermes.mqtt.paho_client import FastPathClient
+from hermes.mqtt.paho_client import ClientHooks, FastPathClient
 from hermes.mqtt.reconnect import MqttVersion
+from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.tls import TlsOptions
 from tests.support.brokers import mosquitto
 from tests.support.programs import wait_until
 
@@ -73,11 +75,15 @@ def fast_path_client(
     """A client that appends its messages of QoS 0 to this list."""
     return FastPathClient(
         "ours",
+        url=MqttUrl("127.0.0.1"),
+        tls=TlsOptions(),
         version=version,
         clean_session=None if version == MqttVersion.V5 else True,
-        dial=dial,
-        on_qos0_publish=lambda *message: messages.append(message[:3]),
-        on_fault=lambda fault: None,
+        hooks=ClientHooks(
+            dial=dial,
+            on_qos0_publish=lambda *message: messages.append(message[:3]),
+            on_fault=lambda fault: None,
+        ),
     )
 
 

@@ -76,7 +76,15 @@ def test_a_module_imports_only_from_lower_layers_or_its_own_folder(path: Path) -
 @pytest.mark.parametrize(
     ("library", "only_in"),
     [
-        ("paho", {"hermes.mqtt.connection", "hermes.mqtt.paho_client", "hermes.mqtt.subscriptions"}),
+        (
+            "paho",
+            {
+                "hermes.mqtt.connection",
+                "hermes.mqtt.paho_client",
+                "hermes.mqtt.paho_hooks",
+                "hermes.mqtt.subscriptions",
+            },
+        ),
         ("cbor2", {"hermes.ingest.cbor"}),
         ("google", {"hermes.ingest.sparkplug.sparkplug_b_pb2", "hermes.ingest.sparkplug.metrics"}),
         ("jwt", {"hermes.auth.tokens", "hermes.testing"}),

@@ -1,0 +1,107 @@
+"""Find out whether the installed paho still calls the methods that Hermes replaces.
+
+The probe runs each client class on a socket pair: it connects, gets CONNACK and two small PUBLISH packets, and must
+deliver both messages and acknowledge the second. To compare signatures only would not do: a method can change its
+meaning and keep its signature.
+"""
+
+import functools
+import logging
+import socket
+from typing import Any
+
+import paho.mqtt
+
+from hermes.mqtt.paho_client import ClientHooks, DialedClient, FastPathClient, PlainClient
+from hermes.mqtt.reconnect import MqttVersion
+from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.tls import TlsOptions
+
+logger = logging.getLogger(__name__)
+
+# Subscription identifier 5, and a user property that FastPathClient removes (MQTT 5 §3.3.2.3)
+_PROPERTIES = b"\x0b\x05" + b"\x26\0\1a\0\1b"
+_PACKET_ID = b"\0\7"
+_PUBACK = b"\x40\2" + _PACKET_ID
+_CLOSED_ADDRESS = "127.0.0.1", 1  # for a paho that ignores `dial`: it is refused at once
+
+_Message = tuple[str, bytes, bytes, bool, tuple[int, ...]]
+
+
+@functools.cache
+def client_class() -> type[PlainClient]:
+    """Return the fastest class that works with the installed paho; log one line if it is not the fastest of all."""
+    if _works(FastPathClient):
+        return FastPathClient
+    found, own = (DialedClient, "messages") if _works(DialedClient) else (PlainClient, "messages and sockets")
+    logger.warning(
+        "paho-mqtt %s does not call the methods that Hermes replaces as expected: it handles %s with its own code, "
+        "which is slower",
+        paho.mqtt.__version__,
+        own,
+    )
+    return found
+
+
+def _works(candidate: type[DialedClient]) -> bool:
+    try:
+        return all(_delivers(candidate, version) for version in MqttVersion)
+    except Exception:  # a changed method may fail in any way
+        logger.debug("the probe of %s failed", candidate.__name__, exc_info=True)
+        return False
+
+
+def _delivers(candidate: type[DialedClient], version: MqttVersion) -> bool:
+    """Return whether a client of this class gets both messages in the expected way."""
+    received: list[_Message] = []
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        client = _client(candidate, version, ours, received)
+        client.connect(*_CLOSED_ADDRESS)
+        theirs.sendall(_packets(version))
+        codes = {int(client.loop_read()) for _ in range(3)}
+        acknowledged = theirs.recv(1_024).endswith(_PUBACK)
+        buffered = client.broker_socket is not None and client.socket() is client.broker_socket
+    return buffered and acknowledged and codes == {0} and received == _expected(candidate, version)
+
+
+def _client(
+    candidate: type[DialedClient], version: MqttVersion, sock: socket.socket, received: list[_Message]
+) -> DialedClient:
+    def on_qos0_publish(topic: bytes, payload: bytes, retained: bool, identifiers: Any) -> None:
+        received.append(("on_qos0_publish", topic, payload, retained, tuple(identifiers)))
+
+    def on_message(_client: object, _userdata: object, message: Any) -> None:
+        identifiers = tuple(getattr(message.properties, "SubscriptionIdentifier", ()))
+        removed = candidate is not FastPathClient or not hasattr(message.properties, "UserProperty")
+        received.append(
+            ("on_message" if removed else "", message.topic.encode(), message.payload, message.retain, identifiers)
+        )
+
+    client = candidate(
+        "probe",
+        url=MqttUrl(*_CLOSED_ADDRESS),
+        tls=TlsOptions(),
+        version=version,
+        clean_session=None if version == MqttVersion.V5 else True,
+        hooks=ClientHooks(dial=lambda: sock, on_qos0_publish=on_qos0_publish, on_fault=lambda fault: None),
+    )
+    client.on_message = on_message
+    return client
+
+
+def _packets(version: MqttVersion) -> bytes:
+    """Return CONNACK, a retained PUBLISH of QoS 0 and one of QoS 1."""
+    v5 = version == MqttVersion.V5
+    properties = bytes((len(_PROPERTIES),)) + _PROPERTIES if v5 else b""
+    connack = b"\x20\3\0\0\0" if v5 else b"\x20\2\0\0"
+    qos0 = b"\0\1t" + properties + b"0"
+    qos1 = b"\0\1t" + _PACKET_ID + properties + b"1"
+    return connack + bytes((0x31, len(qos0))) + qos0 + bytes((0x32, len(qos1))) + qos1
+
+
+def _expected(candidate: type[DialedClient], version: MqttVersion) -> list[_Message]:
+    identifiers = (5,) if version == MqttVersion.V5 else ()
+    first = "on_qos0_publish" if candidate is FastPathClient else "on_message"
+    return [(first, b"t", b"0", True, identifiers), ("on_message", b"t", b"1", False, identifiers)]
