@@ -14,6 +14,7 @@ from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, 
 from hermes.web.dev_api import DevHandler
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.notify import NotifyHandler
+from hermes.web.sockets.deflate_probe import deflate_works
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
 
@@ -23,6 +24,8 @@ access_log = logging.getLogger("hermes.access")
 def make_app(gateway: GatewayParts) -> Application:
     """Return the application with every URL that Hermes serves."""
     shared = {"gateway": gateway}
+    if gateway.settings.compress:
+        deflate_works()  # probes Tornado at the first start
     return Application(
         [
             (r"/notify", NotifyHandler, shared),

@@ -1,7 +1,7 @@
-"""Floor 3: permessage-deflate without context takeover (RFC 7692), so that one deflated frame serves all sockets.
+"""permessage-deflate without context takeover (RFC 7692), so that one deflated frame serves all sockets.
 
-`SharedDeflateProtocol` overrides one private hook of Tornado, ``_create_compressors``; that is why setup.cfg has an
-upper bound on Tornado, and why a test looks at the handshake from outside.
+`SharedDeflateProtocol` replaces one private method of Tornado, ``_create_compressors``;
+`hermes.web.sockets.deflate_probe` checks that Tornado still calls it.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from hermes.errors import MESSAGE_TOO_BIG
 
-_FLAGS = ("server_no_context_takeover", "client_no_context_takeover")
+NO_CONTEXT_TAKEOVER = ("server_no_context_takeover", "client_no_context_takeover")
 _FULL_WINDOW = "15"
 
 
@@ -33,7 +33,7 @@ class SharedDeflateProtocol(WebSocketProtocol13):
     def _create_compressors(
         self, side: str, agreed_parameters: dict[str, Any], compression_options: dict[str, Any] | None = None
     ) -> None:
-        agreed_parameters.update(dict.fromkeys(_FLAGS))
+        agreed_parameters.update(dict.fromkeys(NO_CONTEXT_TAKEOVER))
         super()._create_compressors(side, agreed_parameters, compression_options)
         self.compressed = True
 
@@ -62,7 +62,7 @@ def _well_formed(parameters: list[str]) -> bool:
         if name in seen:
             return False
         seen.add(name)
-        if name in _FLAGS and not equals:
+        if name in NO_CONTEXT_TAKEOVER and not equals:
             continue
         if name == "client_max_window_bits" and (not equals or value in map(str, range(8, 16))):
             continue

@@ -43,6 +43,7 @@ from hermes.errors import (
 from hermes.web import credentials
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.sockets.deflate import SharedDeflateProtocol, acceptable_offer
+from hermes.web.sockets.deflate_probe import deflate_works
 from hermes.web.sockets.transport import WebSocketTransport
 
 logger = logging.getLogger(__name__)
@@ -110,7 +111,8 @@ class SocketHandler(WebSocketHandler):
 
     def get_compression_options(self) -> dict[str, Any] | None:
         """Return None to respond to the handshake without permessage-deflate."""
-        return {} if self.gateway.settings.compress and acceptable_offer(self.request) else None
+        compress = self.gateway.settings.compress and deflate_works() and acceptable_offer(self.request)
+        return {} if compress else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """Return Tornado's protocol 13 with compressed frames that all sockets can share."""
