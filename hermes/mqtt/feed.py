@@ -105,8 +105,8 @@ class MqttFeed:
     def _follow_demand(self, topics: TopicMap, client: MqttClient) -> None:
         self._demand = OnDemandSubscriptions(
             topics=topics,
-            want=client.set_filters,
-            keep=self._last_values.retain_only,
+            set_filters=client.set_filters,
+            retain_only=self._last_values.retain_only,
             linger_s=self._settings.mqtt_linger_s,
             loop=asyncio.get_running_loop(),
         )

@@ -1,11 +1,19 @@
-"""The devices' door: which topics somebody watches just now, so that no others are subscribed to.
+"""On-demand subscriptions: subscribe only to the topics of the tenants and devices that sockets watch.
 
-The hub tells when a channel gets its first session and when it loses its last. A tenant's sockets ask for the tenant's
-topics, a device's for the device's, unless its tenant is watched anyway; a superuser who asks for an id in every tenant
-asks for everything. What nobody watches any more lingers a while, because pages are reloaded; then it is taken back,
-and its last values are forgotten, since nobody tells any more what becomes of them.
+One class, `OnDemandSubscriptions`, stands between the hub and the MQTT client. `hermes.mqtt.feed` connects them:
 
-One timer for all: it waits for the next channel whose time is over, or a moment for others that open in the same storm.
+- `Hub.on_watch` calls `watch` when a channel gets its first session, and when it loses its last one.
+- ``set_filters`` is `MqttClient.set_filters`: it gets the whole set of filters to subscribe to, each time it changes.
+  The client subscribes to what is new, unsubscribes from what is gone, and subscribes again after each reconnect.
+- ``retain_only`` is `LastValues.retain_only`: it removes the last values of devices that are no longer subscribed to,
+  because nothing would update them.
+
+A tenant's channel needs the tenant's topics. A device's channel needs the device's, unless its tenant is watched too. A
+superuser's channel of one device id in every tenant needs all topics. A channel that lost its last session stays
+subscribed for ``linger_s``, because pages are reloaded.
+
+One timer serves all channels: it waits for the next channel whose time is over, or for `GATHER_S` after a channel was
+added, so that sockets that open at the same time cause one change of the filters.
 """
 
 import asyncio
@@ -17,49 +25,50 @@ from hermes.ids import DeviceId, TenantId
 from hermes.topics import filters as topic_filters
 from hermes.topics.topic_map import TopicMap
 
-GATHER_S = 0.02  # sockets that open within this time are asked for together
+GATHER_S = 0.02  # channels that are added within this time change the filters once
 
 
 class OnDemandSubscriptions:
-    """``want`` gets all filters to be subscribed to, whenever that changes. ``keep`` is told, when some are taken back,
-    which devices are still watched, so that the others' last values are forgotten. ``linger_s`` is for how long a
-    channel without sessions is still subscribed to. Used on the event loop.
+    """Keep the subscribed filters equal to what is watched. Used on the event loop.
+
+    Calls ``set_filters`` with all filters when they change. When some were removed, it then calls ``retain_only`` with
+    a function that tells whether a device is still watched.
     """
 
     def __init__(
         self,
         *,
         topics: TopicMap,
-        want: Callable[[frozenset[str]], None],
-        keep: Callable[[Callable[[TenantId, DeviceId], bool]], None],
+        set_filters: Callable[[frozenset[str]], None],
+        retain_only: Callable[[Callable[[TenantId, DeviceId], bool]], None],
         linger_s: float,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._topics = topics
-        self._want = want
-        self._keep = keep
+        self._set_filters = set_filters
+        self._retain_only = retain_only
         self._linger_s = linger_s
         self._loop = loop
-        self._filters: dict[Channel, tuple[str, ...]] = {}  # of what is watched, or lingers
-        self._lingering: dict[Channel, float] = {}  # until when; the first to end comes first
-        self._wanted: frozenset[str] = frozenset()
+        self._channels: dict[Channel, tuple[str, ...]] = {}  # watched or lingering → the filters it needs
+        self._lingering: dict[Channel, float] = {}  # until when, by the loop's clock; the first to end comes first
+        self._filters: frozenset[str] = frozenset()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, channel: Channel, watched: bool) -> None:
-        """The channel got its first session, or lost its last."""
+        """Record that the channel got its first session (``watched``), or lost its last one."""
         if channel[0] not in ("tenant", "device"):
             return
         if not watched:
             self._lingering[channel] = self._loop.time() + self._linger_s
-            self._wake_in(self._linger_s)
+            self._update_in(self._linger_s)
             return
         self._lingering.pop(channel, None)
-        if channel not in self._filters:
-            self._filters[channel] = self._filters_of(channel)
-            self._wake_in(GATHER_S)
+        if channel not in self._channels:
+            self._channels[channel] = self._filters_of(channel)
+            self._update_in(GATHER_S)
 
     def stop(self) -> None:
-        """Let the timer go."""
+        """Cancel the timer: neither function is called any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -73,53 +82,57 @@ class OnDemandSubscriptions:
         return self._topics.filters
 
     def _filled(self, tenant_id: TenantId, device_id: DeviceId | None) -> tuple[str, ...]:
-        """Of Sparkplug always the tenant's: a device's data is not to be understood without its edge node's birth."""
+        """Return the templates' filters for this tenant or device.
+
+        For Sparkplug always the tenant's: a device's data cannot be read without the birth of its edge node.
+        """
         found: list[str] = []
         for template in self._topics.templates:
             found += template.filters_for(tenant_id, None if template.payload == "sparkplug" else device_id)
         return topic_filters.uncovered(found)
 
-    def _wake_in(self, delay_s: float) -> None:
+    def _update_in(self, delay_s: float) -> None:
         due_s = self._loop.time() + delay_s
         if self._timer is None or self._timer.when() > due_s:
             self.stop()
             self._timer = self._loop.call_at(due_s, self._update)
 
     def _update(self) -> None:
-        """Take back what lingered long enough, and say what is wanted if that has changed."""
+        """Remove channels that lingered long enough, and report the filters if they changed."""
         self._timer = None
         now_s = self._loop.time()
         ended = [channel for channel, until_s in self._lingering.items() if until_s <= now_s]
         for channel in ended:
             del self._lingering[channel]
-            del self._filters[channel]
-        wanted = self._all_filters()
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._want(wanted)
+            del self._channels[channel]
+        filters = self._all_filters()
+        if filters != self._filters:
+            self._filters = filters
+            self._set_filters(filters)
         if ended:
-            self._keep(self._is_watched)
+            self._retain_only(self._is_watched)
         if self._lingering:
-            self._wake_in(next(iter(self._lingering.values())) - now_s)
+            self._update_in(next(iter(self._lingering.values())) - now_s)
 
     def _all_filters(self) -> frozenset[str]:
-        """Without those that another covers: the broker would send two copies."""
-        if any(self._is_anywhere(channel) for channel in self._filters):
+        """Return the filters of all channels, without those that another one covers: copies would arrive."""
+        if any(_is_device_anywhere(channel) for channel in self._channels):
             return frozenset(self._topics.filters)
-        named = {text for channel, filters in self._filters.items() if not self._is_part(channel) for text in filters}
-        whole = [text for text in self._topics.filters if text in named]  # of templates whose payloads name the tenant
-        return frozenset(text for text in named if not any(_covered(text, other) for other in whole))
+        found = {text for channel, filters in self._channels.items() if not self._is_part(channel) for text in filters}
+        whole = [text for text in self._topics.filters if text in found]  # of templates whose payloads name the tenant
+        return frozenset(text for text in found if not any(_is_covered(text, other) for other in whole))
 
     def _is_part(self, channel: Channel) -> bool:
-        return channels.whole(channel) in self._filters
-
-    def _is_anywhere(self, channel: Channel) -> bool:
-        return channel[0] == "device" and len(channel) == 2
+        return channels.whole(channel) in self._channels
 
     def _is_watched(self, tenant_id: TenantId, device_id: DeviceId) -> bool:
         device = channels.device(tenant_id, device_id), channels.device_anywhere(device_id)
-        return channels.tenant(tenant_id) in self._filters or any(channel in self._filters for channel in device)
+        return channels.tenant(tenant_id) in self._channels or any(channel in self._channels for channel in device)
 
 
-def _covered(text: str, other: str) -> bool:
+def _is_device_anywhere(channel: Channel) -> bool:
+    return channel[0] == "device" and len(channel) == 2
+
+
+def _is_covered(text: str, other: str) -> bool:
     return text != other and topic_filters.covers(other, text)

@@ -1,146 +1,183 @@
-"""Which topics are wanted, from which channels have sessions."""
+"""Which filters are subscribed to on demand, from which channels have sessions."""
 
 import asyncio
 from collections.abc import Callable
-
-import pytest
+from typing import cast
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.ids import DeviceId, TenantId
-from hermes.mqtt.on_demand import OnDemandSubscriptions
+from hermes.mqtt.on_demand import GATHER_S, OnDemandSubscriptions
 from hermes.topics.topic_map import TopicMap
-from tests.support.gateways import eventually
 
 ACME = channels.tenant(TenantId("acme"))
+GLOBEX = channels.tenant(TenantId("globex"))
 D1 = channels.device(TenantId("acme"), DeviceId("d1"))
 D1_ANYWHERE = channels.device_anywhere(DeviceId("d1"))
 ACME_FILTER = "tenants/acme/devices/+/#"
+GLOBEX_FILTER = "tenants/globex/devices/+/#"
 D1_FILTER = "tenants/acme/devices/d1/#"
-LINGER_S = 0.1
-
-pytestmark = pytest.mark.usefixtures("io_loop")  # which closes its loop
+LINGER_S = 30.0
 
 
-class Wants:
-    """A demand, and what it asked for."""
+class ManualLoop:
+    """The timers of an event loop, with a clock that the test advances."""
 
-    def __init__(self, *templates: str, linger_s: float = LINGER_S) -> None:
-        self.asked: list[set[str]] = []
-        self.kept: list[Callable[[TenantId, DeviceId], bool]] = []
-        self.loop = asyncio.get_running_loop()
-        self.demand = OnDemandSubscriptions(
+    def __init__(self) -> None:
+        self._now_s = 1_000.0
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def time(self) -> float:
+        """The test's clock."""
+        return self._now_s
+
+    def get_debug(self) -> bool:
+        """Asked by `asyncio.TimerHandle`."""
+        return False
+
+    def call_at(self, when: float, callback: Callable[..., object]) -> asyncio.TimerHandle:
+        """Add a timer."""
+        timer = asyncio.TimerHandle(when, callback, (), cast(asyncio.AbstractEventLoop, self))
+        self._timers.append(timer)
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self._timers.remove(handle)
+
+    def advance(self, seconds: float) -> None:
+        """Run the timers of this time, each at its own moment."""
+        end_s = self._now_s + seconds
+        while due := [timer for timer in self._timers if timer.when() <= end_s]:
+            timer = min(due, key=asyncio.TimerHandle.when)
+            self._timers.remove(timer)
+            self._now_s = max(self._now_s, timer.when())
+            timer._run()
+        self._now_s = end_s
+
+
+class OnDemand:
+    """Subscriptions, and what they called."""
+
+    def __init__(self, *templates: str) -> None:
+        self.filters: list[set[str]] = []
+        self.retained: list[Callable[[TenantId, DeviceId], bool]] = []
+        self.loop = ManualLoop()
+        self.subscriptions = OnDemandSubscriptions(
             topics=TopicMap(templates or ("hermes",)),
-            want=lambda filters: self.asked.append(set(filters)),
-            keep=self.kept.append,
-            linger_s=linger_s,
-            loop=self.loop,
+            set_filters=lambda filters: self.filters.append(set(filters)),
+            retain_only=self.retained.append,
+            linger_s=LINGER_S,
+            loop=cast(asyncio.AbstractEventLoop, self.loop),
         )
 
     def watch(self, *watched: Channel) -> None:
-        """These get their first session."""
+        """These channels get their first session; the filters follow."""
+        self.add(*watched)
+        self.loop.advance(GATHER_S)
+
+    def add(self, *watched: Channel) -> None:
+        """These channels get their first session."""
         for channel in watched:
-            self.demand.watch(channel, True)
+            self.subscriptions.watch(channel, True)
 
     def leave(self, *left: Channel) -> None:
-        """These lose their last."""
+        """These channels lose their last session."""
         for channel in left:
-            self.demand.watch(channel, False)
-
-    async def wants(self, *filters: str) -> None:
-        """It comes to want exactly these."""
-        await eventually(lambda: self.asked and self.asked[-1] == set(filters))
+            self.subscriptions.watch(channel, False)
 
 
-@pytest.mark.gen_test
-async def test_a_watched_tenant_and_a_watched_device_are_asked_for() -> None:
-    """Their topics and no others; sockets of one storm together."""
-    wants = Wants()
-    wants.watch(ACME, channels.device(TenantId("globex"), DeviceId("d2")), channels.LINK)
-    await wants.wants(ACME_FILTER, "tenants/globex/devices/d2/#")
-    assert len(wants.asked) == 1
+def test_a_watched_tenant_and_a_watched_device_are_subscribed_to() -> None:
+    """Their topics and no others; channels of about the same time together."""
+    demand = OnDemand()
+    demand.add(ACME)
+    demand.loop.advance(GATHER_S / 2)
+    demand.add(channels.device(TenantId("globex"), DeviceId("d2")), channels.LINK)
+    assert demand.filters == []
+    demand.loop.advance(GATHER_S / 2)
+    assert demand.filters == [{ACME_FILTER, "tenants/globex/devices/d2/#"}]
 
 
-@pytest.mark.gen_test
-async def test_what_nobody_watches_lingers_and_is_then_taken_back() -> None:
-    """Its last values are forgotten, those of others are not."""
-    wants = Wants()
-    globex = channels.tenant(TenantId("globex"))
-    wants.watch(ACME, globex)
-    await wants.wants(ACME_FILTER, "tenants/globex/devices/+/#")
-    left_s = wants.loop.time()
-    wants.leave(ACME)
-    await wants.wants("tenants/globex/devices/+/#")
-    assert wants.loop.time() - left_s >= LINGER_S
-    (is_watched,) = wants.kept
+def test_an_unwatched_channel_stays_subscribed_for_the_linger_time() -> None:
+    """Then its filter is removed, and its last values; those of others stay."""
+    demand = OnDemand()
+    demand.watch(ACME, GLOBEX)
+    demand.leave(ACME)
+    demand.loop.advance(LINGER_S - 0.001)
+    assert demand.filters == [{ACME_FILTER, GLOBEX_FILTER}]
+    demand.loop.advance(0.001)
+    assert demand.filters[1:] == [{GLOBEX_FILTER}]
+    (is_watched,) = demand.retained
     assert is_watched(TenantId("globex"), DeviceId("any"))
     assert not is_watched(TenantId("acme"), DeviceId("any"))
 
 
-@pytest.mark.gen_test
-async def test_a_reloaded_page_changes_nothing() -> None:
-    """It comes back while its channel lingers."""
-    wants = Wants()
-    wants.watch(ACME)
-    await wants.wants(ACME_FILTER)
-    wants.leave(ACME)
-    wants.watch(ACME)
-    wants.watch(channels.tenant(TenantId("other")))
-    wants.leave(channels.tenant(TenantId("other")))
-    await wants.wants(ACME_FILTER, "tenants/other/devices/+/#")
-    await wants.wants(ACME_FILTER)
-    assert len(wants.asked) == 3
+def test_each_channel_lingers_for_its_own_time() -> None:
+    """One timer serves all."""
+    demand = OnDemand()
+    demand.watch(ACME, GLOBEX)
+    demand.leave(ACME)
+    demand.loop.advance(10)
+    demand.leave(GLOBEX)
+    demand.loop.advance(LINGER_S - 10)
+    assert demand.filters[1:] == [{GLOBEX_FILTER}]
+    demand.loop.advance(10)
+    assert demand.filters[2:] == [set()]
 
 
-@pytest.mark.gen_test
-async def test_a_device_of_a_watched_tenant_is_not_asked_for_by_itself() -> None:
-    """The broker would send two copies. When the tenant is left, it is."""
-    wants = Wants()
-    wants.watch(D1)
-    await wants.wants(D1_FILTER)
-    wants.watch(ACME)
-    await wants.wants(ACME_FILTER)
-    wants.leave(ACME)
-    await wants.wants(D1_FILTER)
-    assert wants.kept[-1](TenantId("acme"), DeviceId("d1"))
-    assert not wants.kept[-1](TenantId("acme"), DeviceId("d2"))
+def test_a_page_that_is_reloaded_changes_nothing() -> None:
+    """Its channel is watched again while it lingers."""
+    demand = OnDemand()
+    demand.watch(ACME)
+    demand.leave(ACME)
+    demand.loop.advance(LINGER_S / 2)
+    demand.watch(ACME)
+    demand.loop.advance(2 * LINGER_S)
+    assert demand.filters == [{ACME_FILTER}]
+    assert demand.retained == []
 
 
-@pytest.mark.gen_test
-async def test_a_superusers_device_in_every_tenant_asks_for_everything() -> None:
+def test_a_device_of_a_watched_tenant_has_no_filter_of_its_own() -> None:
+    """The broker would send two copies. When the tenant is left, it gets one."""
+    demand = OnDemand()
+    demand.watch(D1)
+    demand.watch(ACME)
+    demand.leave(ACME)
+    demand.loop.advance(LINGER_S)
+    assert demand.filters == [{D1_FILTER}, {ACME_FILTER}, {D1_FILTER}]
+    assert demand.retained[-1](TenantId("acme"), DeviceId("d1"))
+    assert not demand.retained[-1](TenantId("acme"), DeviceId("d2"))
+
+
+def test_a_superusers_device_in_every_tenant_needs_all_topics() -> None:
     """Until it is left."""
-    wants = Wants()
-    wants.watch(D1, ACME)
-    await wants.wants(ACME_FILTER)
-    wants.watch(D1_ANYWHERE)
-    await wants.wants("tenants/+/devices/+/#")
-    wants.leave(D1_ANYWHERE)
-    await wants.wants(ACME_FILTER)
+    demand = OnDemand()
+    demand.watch(D1, ACME)
+    demand.watch(D1_ANYWHERE)
+    demand.leave(D1_ANYWHERE)
+    demand.loop.advance(LINGER_S)
+    assert demand.filters == [{ACME_FILTER}, {"tenants/+/devices/+/#"}, {ACME_FILTER}]
 
 
-@pytest.mark.gen_test
-async def test_a_tenant_that_only_payloads_name_is_asked_for_as_a_whole() -> None:
-    """And a device of another tenant then not by itself, for it is part of that."""
-    wants = Wants("gw/{device_id}/{series};tenant_id=/t")
-    wants.watch(channels.device(TenantId("globex"), DeviceId("d2")))
-    await wants.wants("gw/d2/+")
-    wants.watch(ACME)
-    await wants.wants("gw/+/+")
+def test_a_tenant_that_only_payloads_name_needs_the_whole_template() -> None:
+    """A device then has no filter of its own, because it is part of that."""
+    demand = OnDemand("gw/{device_id}/{series};tenant_id=/t")
+    demand.watch(channels.device(TenantId("globex"), DeviceId("d2")))
+    demand.watch(ACME)
+    assert demand.filters == [{"gw/d2/+"}, {"gw/+/+"}]
 
 
-@pytest.mark.gen_test
-async def test_a_tenant_that_no_template_can_hold_is_not_asked_for() -> None:
-    """Its id cannot stand in a topic."""
-    wants = Wants()
-    wants.watch(channels.tenant(TenantId("a/+")), ACME)
-    await wants.wants(ACME_FILTER)
+def test_a_tenant_that_no_topic_can_hold_is_not_subscribed_to() -> None:
+    """Its id has characters that a topic level cannot have."""
+    demand = OnDemand()
+    demand.watch(channels.tenant(TenantId("a/+")), ACME)
+    assert demand.filters == [{ACME_FILTER}]
 
 
-@pytest.mark.gen_test
-async def test_stopping_ends_its_timer() -> None:
-    """Nothing is asked for after it."""
-    wants = Wants()
-    wants.watch(ACME)
-    wants.demand.stop()
-    await asyncio.sleep(0.05)  # longer than it gathers
-    assert wants.asked == []
+def test_after_its_stop_nothing_is_called() -> None:
+    """The timer is cancelled; a second stop does no harm."""
+    demand = OnDemand()
+    demand.add(ACME)
+    demand.subscriptions.stop()
+    demand.subscriptions.stop()
+    demand.loop.advance(LINGER_S)
+    assert demand.filters == []
