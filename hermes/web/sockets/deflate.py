@@ -18,8 +18,8 @@ _FULL_WINDOW = "15"
 class SharedDeflateProtocol(WebSocketProtocol13):
     """Tornado's protocol, answering every offer of compression with both ``*_no_context_takeover``.
 
-    A client must accept what it did not ask for (RFC 7692 §7.1.1). Nothing is kept between messages, which
-    saves 83 KiB a socket.
+    A client must accept what it did not ask for (RFC 7692 §7.1.1). No state is held between messages, which saves
+    83 KiB for each socket.
     """
 
     __slots__ = ("compressed",)  # one more entry in Tornado's own dict would cost every socket 1.5 KiB
@@ -38,15 +38,15 @@ class SharedDeflateProtocol(WebSocketProtocol13):
         self.compressed = True
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Begin the closing handshake; Tornado's own words for a message that it cuts off become the table's."""
+        """Start the closing handshake. Tornado's own reason for a message that is too big is replaced by ours."""
         super().close(code, MESSAGE_TOO_BIG.word if code == MESSAGE_TOO_BIG.code else reason)
 
 
 def acceptable_offer(request: HTTPServerRequest) -> bool:
-    """Whether the first permessage-deflate offer of this request can be taken.
+    """Return whether the first permessage-deflate offer of this request can be accepted.
 
-    A malformed one, or one that asks for a smaller window than the shared frames use, is answered without the
-    extension; Tornado alone would answer 500.
+    A malformed one, and one that asks for a smaller window than the shared frames use, must be answered without the
+    extension; Tornado would answer 500.
     """
     for offer in request.headers.get("Sec-WebSocket-Extensions", "").split(","):
         name, *parameters = [part.strip() for part in offer.split(";")]
