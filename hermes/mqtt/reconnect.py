@@ -76,4 +76,4 @@ class Downtime:
         """End the outage and return its length in seconds; None if there was none."""
         self.update()
         began_s, self._began_s = self._began_s, None
-        return None if began_s is None else self._clock() - began_s
+        return None if began_s is None else self._counted_s - began_s

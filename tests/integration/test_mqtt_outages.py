@@ -1,5 +1,6 @@
-"""Bad weather: however the broker, the network or we ourselves fail, the link says why, and comes back."""
+"""Outages: however the broker, the network or Hermes fails, the reason is reported and the link is restored."""
 
+import contextlib
 import logging
 import os
 import socket
@@ -12,9 +13,7 @@ from typing import Any
 
 import pytest
 
-from hermes.delivery.link_state import LinkState
 from hermes.mqtt import connection as connections
-from hermes.mqtt import failures
 from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
@@ -23,9 +22,11 @@ from tests.support.programs import needs, wait_until
 from tests.support.proxies import proxy
 from tests.support.sites import TOPIC, site
 
+pytestmark = pytest.mark.broker
 
-def test_the_link_comes_back_after_the_broker_died(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """And asks again for what it wants; one line on the loss, one for all the tries that fail alike."""
+
+def test_the_link_is_restored_after_the_broker_was_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With its subscriptions; one line on the loss, one for all attempts that fail for one reason."""
     with mosquitto(tmp_path) as broker, site(broker.port) as here:
         here.up()
         broker.stop()
@@ -33,13 +34,13 @@ def test_the_link_comes_back_after_the_broker_died(tmp_path: Path, caplog: pytes
         assert not here.client.online
         assert not here.link.ready
         down_since_ms = here.link.since_ms
-        tries = here.client._backoff
-        wait_until(lambda: tries._bound_s == 0.05)
+        backoff = here.client._backoff
+        wait_until(lambda: backoff._bound_s == 0.05)
         assert here.link.since_ms == down_since_ms
         broker.start()
         here.up()
         broker.publish(TOPIC, "1")
-        here.hears(b"1")
+        here.receives(b"1")
         assert here.metrics.registry.get_sample_value("hermes_mqtt_connects_total") == 2
     lines = [record.message for record in caplog.records]
     assert len(lines) == 2
@@ -47,30 +48,48 @@ def test_the_link_comes_back_after_the_broker_died(tmp_path: Path, caplog: pytes
     assert "Connection refused" in lines[1]
 
 
-def test_a_broker_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It accepts the connection, and that is all; or it answers CONNECT and never SUBSCRIBE."""
-    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(connections, "MISC_INTERVAL_S", 0.05)
+def test_a_broker_that_does_not_answer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it accepts a connection and sends nothing, and if it answers CONNECT but not SUBSCRIBE."""
+    monkeypatch.setattr(connections, "MISC_INTERVAL_S", 0.02)
+    now_s = 0.0
     reasons: list[str] = []
 
+    def clock() -> float:
+        return now_s
+
+    def expire(peer: Peer) -> None:
+        """Advance the clock until the client closes the connection."""
+        nonlocal now_s
+        peer.socket.settimeout(0.02)
+        kind = -1
+        while kind != 0:
+            now_s += connections.ANSWER_TIMEOUT_S
+            with contextlib.suppress(TimeoutError):
+                kind, _ = peer.read()
+
     def silent(peer: Peer) -> None:
-        peer.until_closed()
+        peer.read_connect()
+        expire(peer)
 
-    def half(peer: Peer) -> None:
-        peer.accept()
-        peer.until_closed()
+    def without_suback(peer: Peer) -> None:
+        reasons.extend(here.link.missing)
+        peer.read_subscribe(peer.accept())
+        expire(peer)
 
-    def speak(peer: Peer) -> None:
+    def answering(peer: Peer) -> None:
         reasons.extend(here.link.missing)
         peer.grant(peer.accept())
         peer.until_closed()
 
-    with scripted(silent, half, speak) as broker, site(broker.port) as here:
+    with scripted(silent, without_suback, answering) as broker, site(broker.port, clock=clock) as here:
         here.up()
-    assert reasons == ["the broker did not grant the subscription in 0 s: tenants/+/devices/+/#"]
+    assert reasons == [
+        "the broker did not answer in 10 s",
+        "the broker did not grant the subscription in 10 s: tenants/+/devices/+/#",
+    ]
 
 
-def test_a_broker_that_ends_the_connection_is_quoted() -> None:
+def test_the_brokers_reason_for_ending_the_connection_is_reported() -> None:
     """MQTT 5 §3.14: DISCONNECT with a reason."""
 
     def script(peer: Peer) -> None:
@@ -82,10 +101,10 @@ def test_a_broker_that_ends_the_connection_is_quoted() -> None:
         here.down("the broker ended the connection: Session taken over")
 
 
-def test_rubbish_from_the_broker_ends_the_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_packets_end_the_connection_only(caplog: pytest.LogCaptureFixture) -> None:
     """Not the thread."""
 
-    def rubbish(peer: Peer) -> None:
+    def malformed(peer: Peer) -> None:
         peer.grant(peer.accept())
         peer.socket.sendall(b"\xf0\xff\xff\xff\xff\xff\xff")
         peer.until_closed()
@@ -106,15 +125,15 @@ def test_rubbish_from_the_broker_ends_the_connection_only(caplog: pytest.LogCapt
         peer.deliver(5, TOPIC.encode(), b"1")
         peer.until_closed()
 
-    with scripted(rubbish, short, few, speak) as broker, site(broker.port) as here:
-        here.hears(b"1")
+    with scripted(malformed, short, few, speak) as broker, site(broker.port) as here:
+        here.receives(b"1")
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_an_error_of_ours_never_ends_the_thread(
+def test_an_error_in_hermes_never_ends_the_thread(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The traceback is logged, the connection is made anew."""
+    """The traceback is logged, and a new connection is opened."""
     with mosquitto(tmp_path) as broker, site(broker.port) as here:
         here.up()
         put = here.bridge.put
@@ -125,18 +144,18 @@ def test_an_error_of_ours_never_ends_the_thread(
                 put(*arguments, **options)
             else:
                 failed.set()
-                raise RuntimeError("made to fail")
+                raise RuntimeError("injected")
 
         monkeypatch.setattr(here.bridge, "put", fail_once)
         broker.publish(TOPIC, "1")
-        assert failed.wait(10)
+        assert failed.wait(60)
         wait_until(lambda: here.metrics.registry.get_sample_value("hermes_mqtt_connects_total") == 2)
         here.up()
         broker.publish(TOPIC, "2")
-        here.hears(b"2")
+        here.receives(b"2")
     (record,) = caplog.records
     assert record.exc_info is not None
-    assert "made to fail" in str(record.exc_info[1])
+    assert "injected" in str(record.exc_info[1])
 
 
 def test_an_error_before_the_connection_never_ends_the_thread(
@@ -149,23 +168,8 @@ def test_an_error_before_the_connection_never_ends_the_thread(
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (None, "stopped"),
-        (TimeoutError("timed out"), "the broker cannot be reached: timed out"),
-        (OSError(24, "Too many open files"), "the broker cannot be reached: Too many open files"),
-        (OSError("odd"), "the broker cannot be reached: odd"),
-        (RuntimeError(), "RuntimeError"),
-    ],
-)
-def test_every_end_of_a_connection_has_words(error: Exception | None, words: str) -> None:
-    """For the console and the log."""
-    assert failures.reason(error) == words
-
-
-def test_a_lack_of_files_never_ends_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even before there is a connection."""
+def test_a_lack_of_file_descriptors_never_ends_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if it occurs before there is a connection."""
     connection = MqttClient._new_connection
     calls = 0
 
@@ -183,45 +187,40 @@ def test_a_lack_of_files_never_ends_the_thread(tmp_path: Path, monkeypatch: pyte
 
 
 SHORT = MqttOptions(keepalive_s=1)
-NOTICED_S = 2 * 1 + 1.0  # twice the keepalive, and something for a busy machine
 
 
-def test_a_frozen_broker_is_noticed_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGSTOP leaves its socket open, and nothing comes any more, until SIGCONT."""
+def test_a_frozen_broker_is_detected_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP leaves its sockets open, and it sends nothing until SIGCONT."""
     monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.3)
     with mosquitto(tmp_path) as broker, site(broker.port, options=SHORT) as here:
         here.up()
         broker.freeze()
-        began_s = time.monotonic()
-        wait_until(lambda: here.link.state is LinkState.DOWN)
-        assert time.monotonic() - began_s < NOTICED_S
         here.down("did not answer in 0 s")
         broker.thaw()
         here.up()
         broker.publish(TOPIC, "1")
-        here.hears(b"1")
+        here.receives(b"1")
 
 
-def test_a_half_open_connection_is_noticed(tmp_path: Path) -> None:
-    """The network swallows everything, and neither side hears of it."""
+def test_a_half_open_connection_is_detected(tmp_path: Path) -> None:
+    """The network drops everything, and neither side gets an error."""
     with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=SHORT) as here:
         here.up()
         between.hold()
-        began_s, held_ms = time.monotonic(), time.time() * 1_000
         here.down("stopped answering")
-        assert time.monotonic() - began_s < NOTICED_S
-        assert here.link.changed_ms <= held_ms + 100, "stale since it was last heard of, not since that was noticed"
-        assert here.count("hermes_mqtt_outage_seconds_total") > 0.9  # it began when the broker was last heard of
+        detected_ms = time.time() * 1_000
+        assert here.link.changed_ms <= detected_ms - 900, "down since the last bytes, not since that was detected"
+        assert here.count("hermes_mqtt_outage_seconds_total") > 0.9
         between.forward()
         here.up()
         broker.publish(TOPIC, "1")
-        here.hears(b"1")
+        here.receives(b"1")
 
 
-def test_a_name_that_does_not_resolve_yet_is_asked_for_again(
+def test_a_name_that_does_not_resolve_yet_is_looked_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A gateway boots before its name server does."""
+    """A gateway may boot before its name server."""
     resolves = threading.Event()
     real = socket.getaddrinfo
 
@@ -238,10 +237,8 @@ def test_a_name_that_does_not_resolve_yet_is_asked_for_again(
     assert len(caplog.records) == 1
 
 
-def test_refused_credentials_are_one_error_and_are_tried_until_mended(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It says what to mend; when the broker's side is mended, nobody has to restart Hermes."""
+def test_refused_credentials_are_one_error_and_are_retried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The error says what to check; after the broker is corrected, Hermes connects without a restart."""
     passwords = tmp_path / "passwords"
     passwords.touch(mode=0o600)
     options = MqttOptions(username="hermes", password="a password")
@@ -250,8 +247,8 @@ def test_refused_credentials_are_one_error_and_are_tried_until_mended(
         site(broker.port, options=options) as here,
     ):
         here.down("refused the connection: Not authorized; check user and password (--mqtt-username")
-        tried = here.client._backoff
-        wait_until(lambda: tried._bound_s == 0.05)
+        backoff = here.client._backoff
+        wait_until(lambda: backoff._bound_s == 0.05)
         command = [needs("mosquitto_passwd"), "-b", str(passwords), "hermes", "a password"]
         subprocess.run(command, check=True, capture_output=True, timeout=10)
         broker.reload()
@@ -271,15 +268,15 @@ files = [os.open(os.devnull, os.O_RDONLY) for _ in range(2_100)]
 with site(int(sys.argv[1])) as here:
     here.up()
     print("up", flush=True)
-    wait_until(lambda: here.count("hermes_mqtt_connects_total") == 2, 30)
+    wait_until(lambda: here.count("hermes_mqtt_connects_total") == 2)
     print("up again", flush=True)
-    wait_until(lambda: here.heard.data == [b"1"], 30)
-    print("heard", flush=True)
+    wait_until(lambda: here.received.data == [b"1"])
+    print("received", flush=True)
 """
 
 
 def test_it_works_with_more_than_2000_open_files(tmp_path: Path) -> None:
-    """``select()`` would fail on such descriptors, paho's own thread in silence."""
+    """``select()`` fails for such descriptors, and paho's own thread reports nothing."""
     with mosquitto(tmp_path) as broker:
         command = [sys.executable, "-c", MANY_FILES, str(broker.port)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
@@ -290,43 +287,45 @@ def test_it_works_with_more_than_2000_open_files(tmp_path: Path) -> None:
                 broker.start()
                 assert program.stdout.readline() == "up again\n"
                 broker.publish(TOPIC, "1")
-                assert program.stdout.readline() == "heard\n"
-                assert program.wait(10) == 0
+                assert program.stdout.readline() == "received\n"
+                assert program.wait(60) == 0
             finally:
                 program.kill()
 
 
-def test_a_flood_does_not_cost_the_link(tmp_path: Path) -> None:
-    """The keepalive is served meanwhile, and all of it arrives."""
+@pytest.mark.slow
+def test_a_flood_does_not_end_the_connection(tmp_path: Path) -> None:
+    """Pings are sent meanwhile, and all messages arrive."""
     with mosquitto(tmp_path) as broker, site(broker.port, options=MqttOptions(keepalive_s=3)) as here:
         here.up()
         for _ in range(3):
             broker.publish_lines(TOPIC, [f"{number}" for number in range(20_000)])
-        wait_until(lambda: len(here.heard.messages) == 60_000, 20)
+        wait_until(lambda: len(here.received.messages) == 60_000)
         assert here.count("hermes_mqtt_connects_total") == 1
 
 
-def test_a_hundred_cuts_in_a_row_cost_nothing_but_time(tmp_path: Path) -> None:
-    """No file, no thread, no subscription."""
+@pytest.mark.parametrize("cuts", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_cut_connections_leak_nothing(cuts: int, tmp_path: Path) -> None:
+    """No file descriptor, no thread; the subscription is restored each time."""
     with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port) as here:
         here.up()
         files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-        for cut in range(1, 101):
+        for cut in range(1, cuts + 1):
             between.cut()
             wait_until(lambda cut=cut: here.count("hermes_mqtt_connects_total") == cut + 1)  # type: ignore[misc]
         here.up()
         broker.publish(TOPIC, "1")
-        here.hears(b"1")
-        assert here.count("hermes_mqtt_outages_total") == 100
+        here.receives(b"1")
+        assert here.count("hermes_mqtt_outages_total") == cuts
         wait_until(lambda: between.connections == 1)
-        assert len(os.listdir("/proc/self/fd")) <= files
-        assert threading.active_count() <= threads
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) <= files)
+        wait_until(lambda: threading.active_count() <= threads)
 
 
-def test_an_outage_is_counted_while_it_lasts_and_told_at_its_end(
+def test_an_outage_is_counted_while_it_lasts_and_logged_at_its_end(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With what it has cost."""
+    """With the messages that are lost."""
     caplog.set_level(logging.INFO)
     with mosquitto(tmp_path) as broker, site(broker.port) as here:
         here.up()
@@ -344,12 +343,19 @@ def test_an_outage_is_counted_while_it_lasts_and_told_at_its_end(
     assert last.endswith(f"MQTT 5: back after {seconds:.1f} s; what devices published meanwhile without retain is lost")
 
 
-def test_two_links_of_one_client_id_are_one_complaint_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """They send each other away, ever more slowly, and the log is not filled with it."""
+def test_two_clients_of_one_client_id_are_logged_once_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They disconnect each other, at growing intervals, and the log is not filled with it.
+
+    On a clock that stands still no connection is stable, however slow the machine is.
+    """
     options = MqttOptions(client_id="hermes-1")
-    with mosquitto(tmp_path) as broker, site(broker.port, options=options) as first:
+
+    def stopped() -> float:
+        return 0.0
+
+    with mosquitto(tmp_path) as broker, site(broker.port, options=options, clock=stopped) as first:
         first.up()
-        with site(broker.port, options=options) as second:
+        with site(broker.port, options=options, clock=stopped) as second:
             wait_until(lambda: min(each.count("hermes_mqtt_outages_total") for each in (first, second)) >= 6)
             assert first.client._backoff._bound_s == second.client._backoff._bound_s == 0.05
     lines = [record.message for record in caplog.records]

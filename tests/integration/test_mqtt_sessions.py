@@ -20,7 +20,7 @@ def test_a_kept_session_brings_what_was_published_meanwhile(tmp_path: Path, capl
     with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=KEPT) as here:
         here.up()
         broker.publish(TOPIC, "0", "-q", "1")
-        here.hears(b"0")
+        here.receives(b"0")
         between.refuse()
         between.cut()
         here.down("")
@@ -28,7 +28,7 @@ def test_a_kept_session_brings_what_was_published_meanwhile(tmp_path: Path, capl
         between.accept()
         here.up()
         broker.publish(TOPIC, "101", "-q", "1")
-        here.hears(*(b"%d" % number for number in range(102)))
+        here.receives(*(b"%d" % number for number in range(102)))
     lines = [record.message for record in caplog.records if "back after" in record.message]
     assert lines[-1].endswith("the broker kept what devices published meanwhile with QoS 1, as far as its queue goes")
 
@@ -42,7 +42,7 @@ def test_a_kept_session_outlives_hermes(tmp_path: Path) -> None:
         with site(broker.port, options=KEPT.for_a_trial()) as here:
             here.up()
         with site(broker.port, options=KEPT) as here:
-            here.hears(b"1")
+            here.receives(b"1")
 
 
 def test_a_retained_value_that_changed_meanwhile_arrives_with_a_kept_session_too(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_retained_value_that_changed_meanwhile_arrives_with_a_kept_session_too
         here.up()
         broker.publish(TOPIC, "old", "-r")
         broker.publish(f"{TOPIC}/2", "same", "-r")
-        here.hears(b'"old"', b'"same"')
+        here.receives(b'"old"', b'"same"')
         between.refuse()
         between.cut()
         here.down("")
@@ -59,8 +59,8 @@ def test_a_retained_value_that_changed_meanwhile_arrives_with_a_kept_session_too
         between.accept()
         here.up()
         broker.publish(f"{TOPIC}/3", "last")
-        wait_until(lambda: here.heard.data[-1] == b'"last"')
-        assert here.heard.data == [b'"old"', b'"same"', b'"new"', b'"last"']
+        wait_until(lambda: here.received.data[-1] == b'"last"')
+        assert here.received.data == [b'"old"', b'"same"', b'"new"', b'"last"']
 
 
 def test_a_session_that_the_broker_lost_is_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -94,7 +94,7 @@ def test_a_message_of_qos_1_is_acknowledged() -> None:
         peer.until_closed()
 
     with scripted(script) as broker, site(broker.port, options=KEPT) as here:
-        here.hears(b"1")
+        here.receives(b"1")
         wait_until(lambda: acknowledged)
     assert acknowledged == [b"\0\x07"]
 

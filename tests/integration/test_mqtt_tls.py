@@ -60,7 +60,7 @@ def carries_a_burst(here: Site, url: MqttUrl, options: MqttOptions, large_bytes:
     wait_until(partial(publisher.publish, TOPIC, large))
     for number in range(BURST):
         wait_until(partial(publisher.publish, TOPIC, b"%d" % number))
-    here.hears(b'"' + large + b'"', *(b"%d" % number for number in range(BURST)))
+    here.receives(b'"' + large + b'"', *(b"%d" % number for number in range(BURST)))
     publisher.stop()
 
 

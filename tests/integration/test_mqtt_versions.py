@@ -1,17 +1,15 @@
-"""Which version of MQTT the link speaks to a broker."""
+"""Which version of MQTT the client uses with a broker."""
 
 import pytest
 
-from hermes.mqtt.failures import NoConnack, RefusedByBroker, WrongVersion
-from hermes.mqtt.reconnect import MqttVersion, VersionNegotiator
 from tests.support.brokers import Peer, scripted
 from tests.support.programs import wait_until
 from tests.support.sites import TOPIC, site
 
 
 @pytest.mark.parametrize("code", [0x01, 0x84])
-def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(code: int) -> None:
-    """At once, and again after a loss."""
+def test_with_a_broker_without_mqtt_5_the_client_uses_3_1_1(code: int) -> None:
+    """At once, and again after the connection was lost."""
     versions: list[int] = []
 
     def refuse(peer: Peer) -> None:
@@ -26,12 +24,12 @@ def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(code: int) -> None:
         peer.deliver(version, TOPIC.encode(), b"1")
 
     with scripted(refuse, speak, speak) as broker, site(broker.port) as here:
-        wait_until(lambda: len(here.heard.messages) >= 2)
+        wait_until(lambda: len(here.received.messages) >= 2)
     assert versions[:3] == [5, 4, 4]
 
 
-def test_a_broker_that_closes_twice_without_an_answer_is_spoken_to_in_3_1_1() -> None:
-    """Old ones do not know how to refuse; where 3.1.1 fails too, 5 gets its next chance."""
+def test_after_two_connects_without_an_answer_the_client_uses_3_1_1() -> None:
+    """Old brokers close the connection instead of refusing; if 3.1.1 fails too, 5 is tried again."""
     versions: list[int] = []
 
     def close(peer: Peer) -> None:
@@ -45,18 +43,3 @@ def test_a_broker_that_closes_twice_without_an_answer_is_spoken_to_in_3_1_1() ->
     with scripted(close, close, close, close, speak) as broker, site(broker.port) as here:
         here.up()
     assert versions == [5, 5, 4, 4, 5]
-
-
-def test_versions_are_remembered() -> None:
-    """What has worked is not given up for a broker that restarts, but for one that says no."""
-    versions = VersionNegotiator()
-    versions.record(None, connected=True)
-    for _ in range(5):
-        versions.record(NoConnack("closed"), connected=False)
-    versions.record(ConnectionRefusedError(), connected=False)
-    versions.record(RefusedByBroker("credentials"), connected=False)
-    seen = [(versions.current, versions.retry_at_once)]
-    for _ in range(2):
-        versions.record(WrongVersion("no"), connected=False)
-        seen.append((versions.current, versions.retry_at_once))
-    assert seen == [(MqttVersion.V5, False), (MqttVersion.V311, True), (MqttVersion.V5, False)]

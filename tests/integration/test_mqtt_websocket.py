@@ -274,7 +274,7 @@ def test_a_broker_may_answer_in_any_case_and_in_pieces() -> None:
             pass
 
     with scripted(script) as broker, site(parse_mqtt_url(f"ws://127.0.0.1:{broker.port}/some/path")) as here:
-        here.hears(b"7")
+        here.receives(b"7")
         host = f"Host: 127.0.0.1:{broker.port}\r\n"
     assert requests[0].startswith("GET /some/path HTTP/1.1\r\n")
     assert host in requests[0]

@@ -114,7 +114,7 @@ def test_with_a_changed_paho_messages_arrive_and_one_line_is_logged(
         broker.start()
         here.up()
         broker.publish("a/b", "3", "-r")
-        here.hears(b"1", b"2", b"3")
+        here.receives(b"1", b"2", b"3")
         wait_until(lambda: here.count("hermes_mqtt_dropped_total", reason="duplicate_copy") == 2)
     lines = [record for record in caplog.records if "does not call the methods" in record.message]
     assert [record.levelno for record in lines] == [logging.WARNING]
@@ -141,4 +141,4 @@ def test_paho_opens_every_kind_of_socket_itself(
         here.up()
         assert type(here.client._connection._client) is PlainClient  # type: ignore[union-attr]
         broker.publish(TOPIC, "1")
-        here.hears(b"1")
+        here.receives(b"1")

@@ -1,4 +1,4 @@
-"""MQTT brokers for tests: a real mosquitto, and a socket that says what a mosquitto never would."""
+"""MQTT brokers for tests: a real mosquitto, and a scripted one that sends what a mosquitto never sends."""
 
 import contextlib
 import signal
@@ -12,14 +12,14 @@ from pathlib import Path
 from hermes.delivery.messages import DeviceMessage
 from tests.support.programs import accepts, free_port, needs, wait_until
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0  # reached only in a test that fails
 
 CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT = 1, 3, 8, 10, 14
 
 
 @dataclass
 class Broker:
-    """A mosquitto of its own for one test."""
+    """A mosquitto for one test."""
 
     directory: Path
     port: int
@@ -37,24 +37,24 @@ class Broker:
         wait_until(lambda: accepts(self.port), why="mosquitto does not listen")
 
     def stop(self) -> None:
-        """Kill it without a goodbye; harmless if it is dead."""
+        """Kill it with SIGKILL; harmless if it has ended."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def freeze(self) -> None:
-        """Let it live without doing anything."""
+        """Stop it with SIGSTOP; its sockets stay open."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue it with SIGCONT."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
     def reload(self) -> None:
-        """Let it read its password and access files again."""
+        """Make it read its password and access files again."""
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
 
@@ -72,7 +72,7 @@ class Broker:
 
 @contextlib.contextmanager
 def mosquitto(directory: Path, *lines: str) -> Iterator[Broker]:
-    """A running mosquitto with these lines in its configuration."""
+    """Run a mosquitto with these lines in its configuration."""
     broker = Broker(directory, free_port(), lines)
     broker.start()
     try:
@@ -88,7 +88,7 @@ class Peer:
     socket: socket.socket
 
     def read(self) -> tuple[int, bytes]:
-        """The next packet's type and body; type 0 at the end of the stream."""
+        """Return the next packet's type and body; type 0 at the end of the stream."""
         first = self._exactly(1)
         if not first:
             return 0, b""
@@ -107,22 +107,22 @@ class Peer:
         return data
 
     def send(self, kind: int, body: bytes, flags: int = 0) -> None:
-        """One packet of up to 127 bytes."""
+        """Send one packet with a body of up to 127 bytes."""
         assert len(body) < 128
         self.socket.sendall(bytes([kind << 4 | flags, len(body)]) + body)
 
     def accept(self, properties: bytes = b"") -> int:
-        """Read CONNECT and accept it. Returns the version that was asked for."""
+        """Read CONNECT and accept it. Return the client's version."""
         version = self.read_connect()
         self.send(2, b"\0\0" + (bytes([len(properties)]) + properties if version == 5 else b""))
         return version
 
     def read_connect(self) -> int:
-        """Read CONNECT. Returns the version that was asked for."""
+        """Read CONNECT. Return the client's version."""
         return self._expect(CONNECT)[6]
 
     def _expect(self, kind: int) -> bytes:
-        """The body of the next packet, which is of this kind. Raises ConnectionAbortedError if the client has gone."""
+        """Return the next packet's body; it is of this kind. Raises ConnectionAbortedError if the client has gone."""
         found, body = self.read()
         if not found:
             raise ConnectionAbortedError("the client has gone")
@@ -130,7 +130,7 @@ class Peer:
         return body
 
     def read_subscribe(self, version: int, qos: int = 0) -> tuple[bytes, list[str], bytes]:
-        """Read SUBSCRIBE: packet id, filters, properties."""
+        """Read SUBSCRIBE. Return packet id, filters and properties."""
         body = self._expect(SUBSCRIBE)
         packet_id, rest, properties = body[:2], body[2:], b""
         if version == 5:
@@ -144,17 +144,17 @@ class Peer:
         return packet_id, filters, properties
 
     def grant(self, version: int, code: int = 0) -> list[str]:
-        """Read SUBSCRIBE and answer each filter with this code. Returns the filters."""
+        """Read SUBSCRIBE and answer each filter with this code. Return the filters."""
         packet_id, filters, _ = self.read_subscribe(version)
         self.send(9, packet_id + (b"\0" if version == 5 else b"") + bytes([code]) * len(filters))
         return filters
 
     def deliver(self, version: int, topic: bytes, payload: bytes) -> None:
-        """One PUBLISH, QoS 0."""
+        """Send one PUBLISH of QoS 0."""
         self.send(PUBLISH, len(topic).to_bytes(2, "big") + topic + (b"\0" if version == 5 else b"") + payload)
 
     def until_closed(self) -> None:
-        """Wait for the client's end."""
+        """Read until the client closes the connection."""
         with contextlib.suppress(ConnectionError):
             while self.read()[0]:
                 pass
@@ -165,7 +165,7 @@ Script = Callable[[Peer], None]
 
 @dataclass
 class ScriptedBroker:
-    """Speaks to the n-th connection as the n-th script says, to all later ones as the last."""
+    """Runs the n-th script for the n-th connection, and the last script for all later ones."""
 
     scripts: Sequence[Script]
     connections: int = 0
@@ -174,12 +174,12 @@ class ScriptedBroker:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         port: int = self.listener.getsockname()[1]
         return port
 
     def run(self) -> None:
-        """Serve one connection after the other until the listener is closed."""
+        """Serve one connection after another until the listener is closed."""
         while True:
             try:
                 connection, _ = self.listener.accept()
@@ -199,7 +199,7 @@ class ScriptedBroker:
 
 @contextlib.contextmanager
 def scripted(*scripts: Script) -> Iterator[ScriptedBroker]:
-    """A broker that keeps to these scripts."""
+    """Run a broker with these scripts."""
     broker = ScriptedBroker(scripts)
     thread = threading.Thread(target=broker.run, name="scripted-broker")
     thread.start()
@@ -213,8 +213,8 @@ def scripted(*scripts: Script) -> Iterator[ScriptedBroker]:
 
 
 @dataclass
-class Heard:
-    """Collects what a bridge publishes."""
+class Received:
+    """Collects the messages that a bridge publishes."""
 
     messages: list[DeviceMessage] = field(default_factory=list)
 

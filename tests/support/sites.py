@@ -1,9 +1,10 @@
-"""A site for tests: a link with its bridge, and the loop that the bridge leads to, running in a thread."""
+"""An MQTT client for tests, with its bridge, and an event loop in a thread that receives the messages."""
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from hermes.backoff import Backoff
 from hermes.delivery.link_state import LinkState, MqttLinkState
@@ -13,7 +14,7 @@ from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
-from tests.support.brokers import Heard
+from tests.support.brokers import Received
 from tests.support.ingests import make_intake
 from tests.support.programs import wait_until
 
@@ -23,23 +24,29 @@ OVERLAPPING = ("a/{tenant_id};device_id=first", "{tenant_id}/b;device_id=second"
 
 
 def quick() -> Backoff:
-    """Waits of some milliseconds, always the longest."""
+    """Delays of some milliseconds, without jitter."""
     return Backoff(first_s=0.01, max_s=0.05, draw=lambda: 1.0)
 
 
 class Site:
-    """What `site` gives."""
+    """A running client, with what it received."""
 
     def __init__(
-        self, url: MqttUrl, templates: tuple[str, ...], options: MqttOptions, *, subscribes: bool = True
+        self,
+        url: MqttUrl,
+        templates: tuple[str, ...],
+        options: MqttOptions,
+        *,
+        subscribes: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.heard = Heard()
+        self.received = Received()
         self.link = MqttLinkState()
         self.metrics = Metrics()
         self.loop = asyncio.new_event_loop()
         self.topics = TopicMap(templates)
         self.bridge = Bridge(
-            ingest=make_intake(self.topics, metrics=self.metrics, publish=self.heard),
+            ingest=make_intake(self.topics, metrics=self.metrics, publish=self.received),
             flush=lambda: None,
             link=self.link,
             metrics=self.metrics,
@@ -52,6 +59,7 @@ class Site:
             bridge=self.bridge,
             topics=self.topics if subscribes else None,
             backoff=quick(),
+            clock=clock,
         )
         self._thread = threading.Thread(target=self.loop.run_forever, name="test-loop")
 
@@ -67,27 +75,27 @@ class Site:
         self._thread.join(10)
         self.loop.close()
 
-    def up(self, timeout_s: float = 10.0) -> None:
+    def up(self) -> None:
         """Wait until the link is up."""
-        wait_until(lambda: self.link.state is LinkState.UP, timeout_s)
+        wait_until(lambda: self.link.state is LinkState.UP)
 
-    def down(self, words: str, timeout_s: float = 10.0) -> None:
+    def down(self, reason: str) -> None:
         """Wait until the link is down for this reason."""
         seen: list[str] = []
 
         def is_down() -> bool:
             seen[:] = self.link.missing
-            return self.link.state is LinkState.DOWN and words in self.link.missing[0]
+            return self.link.state is LinkState.DOWN and reason in self.link.missing[0]
 
         try:
-            wait_until(is_down, timeout_s)
+            wait_until(is_down)
         except AssertionError:
-            raise AssertionError(f"not down because of {words!r}: {seen}") from None
+            raise AssertionError(f"not down because of {reason!r}: {seen}") from None
 
-    def hears(self, *data: bytes) -> None:
+    def receives(self, *data: bytes) -> None:
         """Wait for exactly these values."""
-        wait_until(lambda: len(self.heard.messages) >= len(data))
-        assert self.heard.data == list(data)
+        wait_until(lambda: len(self.received.messages) >= len(data))
+        assert self.received.data == list(data)
 
     def count(self, name: str, **labels: str) -> float:
         """A metric's value."""
@@ -95,16 +103,21 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(url: MqttUrl | int, *templates: str, options: MqttOptions | None = None) -> Iterator[Site]:
-    """A running link to the broker at this URL, or at this port."""
-    where = url if isinstance(url, MqttUrl) else MqttUrl("127.0.0.1", url)
-    with _running(Site(where, templates or ("hermes",), options or MqttOptions())) as here:
+def site(
+    url: MqttUrl | int,
+    *templates: str,
+    options: MqttOptions | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Site]:
+    """Run a client of the broker at this URL, or at this port. ``clock`` gives the client's monotonic seconds."""
+    address = url if isinstance(url, MqttUrl) else MqttUrl("127.0.0.1", url)
+    with _running(Site(address, templates or ("hermes",), options or MqttOptions(), clock=clock)) as here:
         yield here
 
 
 @contextlib.contextmanager
-def wanting(port: int) -> Iterator[Site]:
-    """One that subscribes only to what is wanted."""
+def on_demand_site(port: int) -> Iterator[Site]:
+    """Run a client that subscribes only on demand."""
     with _running(Site(MqttUrl("127.0.0.1", port), ("hermes",), MqttOptions(), subscribes=False)) as here:
         yield here
 

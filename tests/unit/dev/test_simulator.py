@@ -17,7 +17,7 @@ from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
-from tests.support.brokers import Heard, mosquitto
+from tests.support.brokers import Received, mosquitto
 from tests.support.ingests import make_intake
 
 TOPICS = TopicMap(["hermes"])
@@ -161,7 +161,7 @@ def test_they_are_heard_through_a_real_broker(tmp_path: Path) -> None:
     async def scenario() -> None:
         with mosquitto(tmp_path) as broker:
             url = MqttUrl("127.0.0.1", broker.port)
-            heard, metrics, link = Heard(), Metrics(), MqttLinkState()
+            heard, metrics, link = Received(), Metrics(), MqttLinkState()
             loop = asyncio.get_running_loop()
             intake = make_intake(TOPICS, metrics=metrics, publish=heard)
             bridge = Bridge(ingest=intake, flush=lambda: None, link=link, metrics=metrics, loop=loop)

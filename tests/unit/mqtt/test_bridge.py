@@ -15,7 +15,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt import bridge as bridges
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES, Bridge
 from hermes.topics.topic_map import TopicMap
-from tests.support.brokers import Heard
+from tests.support.brokers import Received
 from tests.support.ingests import Status, make_intake
 
 TOPIC = "tenants/acme/devices/d1/temp"
@@ -33,7 +33,7 @@ class Crossing:
         flush: Callable[[], None] = lambda: None,
         **bounds: int,
     ) -> None:
-        self.heard = Heard()
+        self.heard = Received()
         self.statuses: list[Status] = []
         self.metrics = Metrics()
         self.link = MqttLinkState()
@@ -342,7 +342,7 @@ def test_one_bad_message_never_takes_its_batch_along(caplog: pytest.LogCaptureFi
     """The error's traceback is logged, the rest is delivered."""
 
     async def scenario() -> None:
-        heard = Heard()
+        heard = Received()
 
         def publish(message: DeviceMessage) -> None:
             if message.data in (b"2", b"3"):

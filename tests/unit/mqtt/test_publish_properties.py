@@ -83,7 +83,7 @@ def test_a_packet_full_of_properties_holds_nobody_up(tmp_path: Path) -> None:
             device.recv(100)
             began_s = time.monotonic()
             device.sendall(_publish(b"\x26\0\0\0\0" * 400_000, b"1") + _publish(b"", b"2"))
-            here.hears(b"1", b"2")
+            here.receives(b"1", b"2")
             assert time.monotonic() - began_s < 5, "paho takes minutes"
 
 
@@ -114,7 +114,7 @@ def test_what_a_broker_must_not_send_ends_the_connection(
         peer.until_closed()
 
     with scripted(rude, polite) as broker, site(broker.port) as here:
-        here.hears(b"1")
+        here.receives(b"1")
         here.up()
     assert broker.connections == 2
     assert words in caplog.text
