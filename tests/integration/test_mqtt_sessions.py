@@ -1,4 +1,4 @@
-"""Sessions that the broker keeps: what is not lost during an outage, and what Hermes says of itself in CONNECT."""
+"""Persistent sessions: what is not lost during an outage, and the options in CONNECT."""
 
 import logging
 from pathlib import Path
@@ -11,13 +11,17 @@ from tests.support.programs import wait_until
 from tests.support.proxies import proxy
 from tests.support.sites import TOPIC, site
 
-KEPT = MqttOptions(client_id="gateway1", clean_start=False, session_expiry_s=600, qos=1)
+pytestmark = pytest.mark.broker
+
+PERSISTENT = MqttOptions(client_id="gateway1", clean_start=False, session_expiry_s=600, qos=1)
 
 
-def test_a_kept_session_brings_what_was_published_meanwhile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Once each, in order, and the log says so."""
+def test_a_persistent_session_delivers_what_was_published_meanwhile(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each message once, in order; the log reports it."""
     caplog.set_level(logging.INFO)
-    with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=KEPT) as here:
+    with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=PERSISTENT) as here:
         here.up()
         broker.publish(TOPIC, "0", "-q", "1")
         here.receives(b"0")
@@ -33,21 +37,21 @@ def test_a_kept_session_brings_what_was_published_meanwhile(tmp_path: Path, capl
     assert lines[-1].endswith("the broker kept what devices published meanwhile with QoS 1, as far as its queue goes")
 
 
-def test_a_kept_session_outlives_hermes(tmp_path: Path) -> None:
-    """A restart of Hermes loses nothing that was published with QoS 1; a trial with the same settings takes nothing."""
+def test_a_persistent_session_outlives_hermes(tmp_path: Path) -> None:
+    """A restart loses no message of QoS 1; the trial of ``hermes check`` does not consume any."""
     with mosquitto(tmp_path) as broker:
-        with site(broker.port, options=KEPT) as here:
+        with site(broker.port, options=PERSISTENT) as here:
             here.up()
         broker.publish(TOPIC, "1", "-q", "1")
-        with site(broker.port, options=KEPT.for_a_trial()) as here:
+        with site(broker.port, options=PERSISTENT.for_a_trial()) as here:
             here.up()
-        with site(broker.port, options=KEPT) as here:
+        with site(broker.port, options=PERSISTENT) as here:
             here.receives(b"1")
 
 
-def test_a_retained_value_that_changed_meanwhile_arrives_with_a_kept_session_too(tmp_path: Path) -> None:
-    """With QoS 0 it waits in no queue; what did not change is told to nobody again."""
-    with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=KEPT) as here:
+def test_a_retained_value_that_changed_meanwhile_arrives_with_a_persistent_session_too(tmp_path: Path) -> None:
+    """The broker does not queue it with QoS 0; a value that did not change is not delivered again."""
+    with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=PERSISTENT) as here:
         here.up()
         broker.publish(TOPIC, "old", "-r")
         broker.publish(f"{TOPIC}/2", "same", "-r")
@@ -63,10 +67,10 @@ def test_a_retained_value_that_changed_meanwhile_arrives_with_a_kept_session_too
         assert here.received.data == [b'"old"', b'"same"', b'"new"', b'"last"']
 
 
-def test_a_session_that_the_broker_lost_is_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody is told that something was kept."""
+def test_a_session_that_the_broker_lost_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log does not claim that messages were queued."""
     caplog.set_level(logging.INFO)
-    with mosquitto(tmp_path) as broker, site(broker.port, options=KEPT) as here:
+    with mosquitto(tmp_path) as broker, site(broker.port, options=PERSISTENT) as here:
         here.up()
         wait_until(lambda: here.count("hermes_mqtt_connects_total") == 1)
         broker.stop()
@@ -78,7 +82,7 @@ def test_a_session_that_the_broker_lost_is_said_to_be(tmp_path: Path, caplog: py
 
 
 def test_a_message_of_qos_1_is_acknowledged() -> None:
-    """By paho, when the bridge has it."""
+    """By paho, after the bridge got it."""
     acknowledged: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -93,7 +97,7 @@ def test_a_message_of_qos_1_is_acknowledged() -> None:
         acknowledged.append(body[:2])
         peer.until_closed()
 
-    with scripted(script) as broker, site(broker.port, options=KEPT) as here:
+    with scripted(script) as broker, site(broker.port, options=PERSISTENT) as here:
         here.receives(b"1")
         wait_until(lambda: acknowledged)
     assert acknowledged == [b"\0\x07"]
@@ -104,7 +108,7 @@ def test_a_message_of_qos_1_is_acknowledged() -> None:
     [
         (MqttOptions(), 0b10, b"\x27\0\x20\0\0"),
         (MqttOptions(receive_maximum=20, keepalive_s=7), 0b10, b"\x21\0\x14\x27\0\x20\0\0"),
-        (KEPT, 0b00, b"\x11\0\0\x02\x58\x27\0\x20\0\0"),
+        (PERSISTENT, 0b00, b"\x11\0\0\x02\x58\x27\0\x20\0\0"),
     ],
 )
 def test_the_options_are_in_connect(options: MqttOptions, flags: int, properties: bytes) -> None:
@@ -128,8 +132,8 @@ def test_the_options_are_in_connect(options: MqttOptions, flags: int, properties
         assert body.endswith(options.client_id.encode())
 
 
-def test_with_3_1_1_a_kept_session_is_no_clean_session() -> None:
-    """MQTT 3.1.1 §3.1.2.4; for how long it is kept, is the broker's affair."""
+def test_with_3_1_1_a_persistent_session_is_not_a_clean_session() -> None:
+    """MQTT 3.1.1 §3.1.2.4; the broker decides how long it stores the session."""
     seen: list[bytes] = []
 
     def refuse(peer: Peer) -> None:
@@ -141,13 +145,13 @@ def test_with_3_1_1_a_kept_session_is_no_clean_session() -> None:
         seen.append(peer.read()[1])
         peer.until_closed()
 
-    with scripted(refuse, script) as broker, site(broker.port, options=KEPT):
+    with scripted(refuse, script) as broker, site(broker.port, options=PERSISTENT):
         wait_until(lambda: seen)
     assert (seen[0][6], seen[0][7]) == (4, 0)
 
 
 def _properties(raw: bytes) -> list[bytes]:
-    """The properties of a CONNECT, as far as Hermes sends them, one by one."""
+    """Return the properties of a CONNECT one by one; only those that Hermes sends."""
     sizes = {0x11: 5, 0x21: 3, 0x27: 5}
     found = []
     while raw:

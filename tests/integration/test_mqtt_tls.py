@@ -1,4 +1,4 @@
-"""TLS to the broker, and the other ways to reach it: what is trusted, what is shown, and words for what fails."""
+"""TLS and the other ways to reach a broker: trust, client certificates, and the reasons of failures."""
 
 import gc
 import ipaddress
@@ -14,7 +14,6 @@ from cryptography import x509
 
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.failures import reason
 from hermes.mqtt.net import dial as dialling
 from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
@@ -24,34 +23,36 @@ from tests.support.certificates import LOOPBACK, Authority, Signed
 from tests.support.programs import free_port, wait_until
 from tests.support.sites import TOPIC, Site, quick, site
 
+pytestmark = pytest.mark.broker
+
 BURST = 3_000
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """Whom the tests trust."""
+    """The CA that the tests trust."""
     return Authority(tmp_path)
 
 
 def tls_lines(signed: Signed) -> tuple[str, str]:
-    """A listener's lines for this certificate."""
+    """Return a listener's lines for this certificate."""
     return f"certfile {signed.certificate}", f"keyfile {signed.key}"
 
 
 def tls_url(port: int) -> MqttUrl:
-    """The broker at this port, over TLS."""
+    """Return the URL of the broker at this port, over TLS."""
     return MqttUrl("127.0.0.1", port, tls=True)
 
 
 def trusting(authority: Authority, shown: Signed | None = None, *alpn: str) -> MqttOptions:
-    """Options with this authority and, where given, a certificate to show."""
+    """Return options that trust this CA and, if given, present a certificate."""
     if shown is None:
         return MqttOptions(tls=TlsOptions(authority.certificate, alpn=alpn))
     return MqttOptions(tls=TlsOptions(authority.certificate, shown.certificate, shown.key, alpn))
 
 
 def carries_a_burst(here: Site, url: MqttUrl, options: MqttOptions, large_bytes: int = 300_000) -> None:
-    """Whatever the layers below have read ahead, nothing is left lying; a large payload goes through both ways."""
+    """Send a burst and a large payload in both directions: no byte stays in a buffer."""
     publisher = MqttClient(url, metrics=Metrics(), options=options, backoff=quick())
     publisher.start()
     here.up()
@@ -65,17 +66,17 @@ def carries_a_burst(here: Site, url: MqttUrl, options: MqttOptions, large_bytes:
 
 
 def test_mqtts_carries_a_burst(tmp_path: Path, authority: Authority) -> None:
-    """With the certificate of an authority that a file names."""
+    """With a certificate of the CA in ``--mqtt-ca-file``."""
     with mosquitto(tmp_path, *tls_lines(authority.sign("broker", LOOPBACK))) as broker:
         url, options = tls_url(broker.port), trusting(authority)
         with site(url, options=options) as here:
             carries_a_burst(here, url, options)
 
 
-def test_what_the_system_trusts_is_trusted_without_a_file(
+def test_without_a_file_the_systems_cas_are_trusted(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SSL_CERT_FILE is how a test changes that."""
+    """SSL_CERT_FILE changes them for this test."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
     with (
         mosquitto(tmp_path, *tls_lines(authority.sign("broker", LOOPBACK))) as broker,
@@ -84,10 +85,8 @@ def test_what_the_system_trusts_is_trusted_without_a_file(
         here.up()
 
 
-def test_an_unknown_authority_is_refused_in_words(
-    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
-) -> None:
-    """An error, once; and no socket stays open."""
+def test_an_unknown_ca_is_explained(tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """With one error line; no socket stays open."""
     signed = Authority(tmp_path, "another authority").sign("broker", LOOPBACK)
     with mosquitto(tmp_path, *tls_lines(signed)) as broker:
         with site(tls_url(broker.port), options=trusting(authority)) as here:
@@ -96,8 +95,8 @@ def test_an_unknown_authority_is_refused_in_words(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_an_expired_certificate_is_refused_in_words(tmp_path: Path, authority: Authority) -> None:
-    """Whoever reads it knows what to renew."""
+def test_an_expired_certificate_is_explained(tmp_path: Path, authority: Authority) -> None:
+    """The reason says what to renew."""
     signed = authority.sign("broker", LOOPBACK, days=-1)
     with (
         mosquitto(tmp_path, *tls_lines(signed)) as broker,
@@ -107,26 +106,26 @@ def test_an_expired_certificate_is_refused_in_words(tmp_path: Path, authority: A
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "text"),
     [
         (x509.DNSName("elsewhere.example"), "IP address mismatch"),
         (x509.IPAddress(ipaddress.ip_address("127.0.0.2")), "IP address mismatch"),
     ],
 )
-def test_a_certificate_for_another_host_is_refused_in_words(
-    tmp_path: Path, authority: Authority, name: x509.GeneralName, words: str
+def test_a_certificate_of_another_host_is_explained(
+    tmp_path: Path, authority: Authority, name: x509.GeneralName, text: str
 ) -> None:
-    """The host's name is always checked."""
+    """The host name is always checked."""
     with (
         mosquitto(tmp_path, *tls_lines(authority.sign("broker", name))) as broker,
         site(tls_url(broker.port), options=trusting(authority)) as here,
     ):
-        here.down(words)
+        here.down(text)
         assert "use an address or name in --mqtt-url that the certificate has" in here.link.missing[0]
 
 
-def test_a_host_name_that_the_certificate_lacks_is_refused_in_words(tmp_path: Path, authority: Authority) -> None:
-    """By name as by address."""
+def test_a_host_name_that_the_certificate_lacks_is_explained(tmp_path: Path, authority: Authority) -> None:
+    """A name as well as an address."""
     signed = authority.sign("broker", x509.DNSName("elsewhere.example"))
     with (
         mosquitto(tmp_path, *tls_lines(signed)) as broker,
@@ -135,8 +134,8 @@ def test_a_host_name_that_the_certificate_lacks_is_refused_in_words(tmp_path: Pa
         here.down("Hostname mismatch, certificate is not valid for 'localhost'; use a name in --mqtt-url")
 
 
-def test_a_broker_that_wants_a_certificate_gets_ours(tmp_path: Path, authority: Authority) -> None:
-    """And says so where it does not, or does not accept it: with TLS 1.3 after the handshake, with 1.2 in it."""
+def test_a_broker_that_requires_a_certificate_gets_ours(tmp_path: Path, authority: Authority) -> None:
+    """Without it, or with a wrong one, the reason is explained: in TLS 1.3 after the handshake, in 1.2 during it."""
     lines = (
         *tls_lines(authority.sign("broker", LOOPBACK)),
         f"cafile {authority.certificate}",
@@ -154,7 +153,7 @@ def test_a_broker_that_wants_a_certificate_gets_ours(tmp_path: Path, authority: 
                 here.down("the broker does not accept our certificate: check --mqtt-cert-file")
 
 
-def test_a_renewed_certificate_holds_from_the_next_connection_on(tmp_path: Path, authority: Authority) -> None:
+def test_a_renewed_certificate_is_used_from_the_next_connection_on(tmp_path: Path, authority: Authority) -> None:
     """Without a restart."""
     lines = tls_lines(authority.sign("broker", LOOPBACK))
     trusted = tmp_path / "trusted.pem"
@@ -172,20 +171,20 @@ def test_a_renewed_certificate_holds_from_the_next_connection_on(tmp_path: Path,
         here.down("cannot read")
 
 
-def test_plain_mqtt_to_a_tls_port_is_said_so(tmp_path: Path, authority: Authority) -> None:
-    """Rather than *closed without an answer*."""
+def test_plain_mqtt_to_a_tls_port_is_explained(tmp_path: Path, authority: Authority) -> None:
+    """Not as *closed without an answer*."""
 
     def alert(peer: Peer) -> None:
         peer.read_connect()
-        peer.socket.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # what OpenSSL says to a stranger (RFC 8446 §6)
+        peer.socket.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # OpenSSL's alert (RFC 8446 §6)
         peer.until_closed()
 
     with scripted(alert) as broker, site(broker.port) as here:
         here.down("the server at this address uses TLS: use mqtts:// for mqtt://")
 
 
-def test_tls_to_a_plain_port_is_said_so(tmp_path: Path) -> None:
-    """mosquitto closes; others answer in their own protocol."""
+def test_tls_to_a_plain_port_is_explained(tmp_path: Path) -> None:
+    """mosquitto closes the connection; other servers answer in their own protocol."""
 
     def answer(peer: Peer) -> None:
         peer.socket.recv(10_000)
@@ -197,8 +196,8 @@ def test_tls_to_a_plain_port_is_said_so(tmp_path: Path) -> None:
         here.down("does not use TLS: use mqtt:// for mqtts://")
 
 
-def test_mqtt_to_an_http_port_is_said_so() -> None:
-    """As where ws:// was meant."""
+def test_mqtt_to_an_http_port_is_explained() -> None:
+    """For example if ws:// was meant."""
 
     def answer(peer: Peer) -> None:
         peer.read_connect()
@@ -209,8 +208,8 @@ def test_mqtt_to_an_http_port_is_said_so() -> None:
         here.down("the server at this address uses HTTP: use ws:// for mqtt://")
 
 
-def test_an_alpn_protocol_is_asked_for(authority: Authority) -> None:
-    """Some brokers have MQTT on port 443 by its name; a name that they lack is an error in words."""
+def test_an_alpn_protocol_is_offered(authority: Authority) -> None:
+    """Some brokers serve MQTT on port 443 to clients that offer its name."""
     signed = authority.sign("broker", LOOPBACK)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(signed.certificate, signed.key)
@@ -230,7 +229,7 @@ def test_an_alpn_protocol_is_asked_for(authority: Authority) -> None:
 
 
 def test_tls_is_1_2_or_later_and_names_are_checked(authority: Authority) -> None:
-    """Nothing turns that off."""
+    """No setting changes that."""
     context = TlsOptions(authority.certificate).context()
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert context.check_hostname
@@ -270,15 +269,15 @@ def test_stopping_interrupts_a_handshake(
     assert not client._thread.is_alive()
 
 
-def test_a_dead_address_does_not_take_the_time_of_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with two addresses, of which the first swallows everything."""
+def test_an_unreachable_address_leaves_time_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name has two addresses, and the first drops all packets."""
     monkeypatch.setattr(dialling, "TCP_TIMEOUT_S", 0.6)
     with socket.socket() as full, mosquitto(tmp_path) as broker:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         with socket.create_connection(full.getsockname()), socket.socket() as waiting:
             waiting.setblocking(False)
-            waiting.connect_ex(full.getsockname())  # its queue is full now: the next is not answered
+            waiting.connect_ex(full.getsockname())  # the backlog is full: the next connection is not answered
             addresses = [full.getsockname(), ("127.0.0.1", broker.port)]
             found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
             monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
@@ -286,8 +285,8 @@ def test_a_dead_address_does_not_take_the_time_of_the_next(tmp_path: Path, monke
                 here.up()
 
 
-def test_a_unix_socket_is_a_broker_too(tmp_path: Path) -> None:
-    """With the same reading ahead; one that is not there says so."""
+def test_a_broker_can_be_a_unix_socket(tmp_path: Path) -> None:
+    """A missing one is explained."""
     path = tmp_path / "mosquitto.sock"
     with mosquitto(tmp_path, f"listener 0 {path}") as broker:
         url = parse_mqtt_url(f"unix://{path}")
@@ -300,32 +299,19 @@ def test_a_unix_socket_is_a_broker_too(tmp_path: Path) -> None:
 
 
 def test_websockets_carry_a_burst(tmp_path: Path) -> None:
-    """Through a real broker's listener."""
+    """With a real broker's listener."""
     port = free_port()
     with mosquitto(tmp_path, f"listener {port} 127.0.0.1", "protocol websockets"):
         url = parse_mqtt_url(f"ws://127.0.0.1:{port}/mqtt")
         with site(url) as here:
-            carries_a_burst(here, url, MqttOptions(), 1_000)  # mosquitto 2.0.11 gets stuck in larger ones, without TLS
+            carries_a_burst(here, url, MqttOptions(), 1_000)  # mosquitto 2.0.11 hangs on larger ones, without TLS
 
 
 def test_websockets_over_tls_carry_a_burst(tmp_path: Path, authority: Authority) -> None:
-    """All three layers below MQTT."""
+    """TCP, TLS and WebSocket together."""
     port = free_port()
     lines = tls_lines(authority.sign("broker", LOOPBACK))
     with mosquitto(tmp_path, f"listener {port} 127.0.0.1", "protocol websockets", *lines):
         url, options = parse_mqtt_url(f"wss://127.0.0.1:{port}"), trusting(authority)
         with site(url, options=options) as here:
             carries_a_burst(here, url, options)
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (ssl.SSLError(1, "[SSL: ODD] odd"), "the TLS connection failed"),
-        (ssl.SSLEOFError(8, "EOF"), "does this port use TLS?"),
-        (socket.gaierror(-2, "Name or service not known"), "name cannot be resolved"),
-    ],
-)
-def test_tls_and_names_fail_in_words(error: OSError, words: str) -> None:
-    """Also in ways that nobody foresaw."""
-    assert words in reason(error)

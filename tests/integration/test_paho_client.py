@@ -1,4 +1,4 @@
-"""paho with two private methods replaced behaves as paho does; reads are buffered."""
+"""paho with two private methods replaced behaves as paho does."""
 
 import socket
 import struct
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from hermes.mqtt.net.buffered_socket import READ_BYTES, BufferedSocket
+from hermes.mqtt.net.buffered_socket import BufferedSocket
 from hermes.mqtt.paho_client import ClientHooks, FastPathClient
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.settings.mqtt_url import MqttUrl
@@ -135,7 +135,8 @@ def test_a_malformed_packet_ends_the_connection_as_in_paho(version: MqttVersion,
     assert ours == theirs
 
 
-def test_paho_calls_both_hooks(tmp_path: Path) -> None:
+@pytest.mark.broker
+def test_paho_calls_both_methods(tmp_path: Path) -> None:
     """With a real broker: the socket is buffered, and a message of QoS 0 does not become an object of paho's."""
     with mosquitto(tmp_path) as broker:
         messages: Messages = []
@@ -154,49 +155,3 @@ def test_paho_calls_both_hooks(tmp_path: Path) -> None:
         client.disconnect()
         client.loop_stop()
         assert messages == [(b"t", b"1", False)]
-
-
-class TestBufferedSocket:
-    """A socket that serves small reads from one large read."""
-
-    def test_bytes_are_in_order_for_reads_of_any_size(self) -> None:
-        """Smaller and larger than what is buffered, and more than there is."""
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            sock = BufferedSocket(theirs)
-            ours.sendall(bytes(range(200)))
-            pieces = [sock.recv(1), sock.recv(3), sock.recv(100), sock.recv(500)]
-            assert b"".join(pieces) == bytes(range(200))
-            assert [len(piece) for piece in pieces] == [1, 3, 100, 96]
-
-    def test_pending_counts_buffered_bytes(self) -> None:
-        """A selector cannot see them."""
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            sock = BufferedSocket(theirs)
-            assert sock.pending() == 0
-            ours.sendall(b"ab")
-            assert sock.recv(1) == b"a"
-            assert sock.pending() == 1
-            assert sock.recv(1) == b"b"
-            assert sock.pending() == 0
-
-    def test_an_empty_and_a_closed_socket_are_reported_as_the_socket_does(self) -> None:
-        """BlockingIOError, then no bytes."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            theirs.setblocking(False)
-            sock = BufferedSocket(theirs)
-            with pytest.raises(BlockingIOError):
-                sock.recv(1)
-            ours.close()
-            assert sock.recv(1) == b""
-            assert sock.fileno() == theirs.fileno()
-
-    def test_a_large_read_is_one_read(self) -> None:
-        """Even if it is longer than the buffer."""
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * READ_BYTES)
-            ours.sendall(b"x" * (READ_BYTES + 10))
-            assert len(BufferedSocket(theirs).recv(READ_BYTES + 10)) == READ_BYTES + 10

@@ -83,6 +83,7 @@ def test_the_installed_paho_calls_both_methods(caplog: pytest.LogCaptureFixture)
     assert caplog.records == []
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("alter", "expected", "own"),
     [
@@ -122,6 +123,7 @@ def test_with_a_changed_paho_messages_arrive_and_one_line_is_logged(
     assert f"it handles {own} with its own code" in lines[0].message
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("scheme", ["mqtts", "ws", "wss", "unix"])
 def test_paho_opens_every_kind_of_socket_itself(
     scheme: str, tmp_path: Path, change: Change, monkeypatch: pytest.MonkeyPatch
