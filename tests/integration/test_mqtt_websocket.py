@@ -5,6 +5,7 @@ import hashlib
 import re
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes.cli.main import main
 from hermes.mqtt.net import websocket
 from hermes.mqtt.net.buffered_socket import UnacceptableData
 from hermes.mqtt.net.dial import missing_packages
@@ -353,3 +355,18 @@ def test_a_missing_package_is_reported_before_the_start(url: str, monkeypatch: p
     (fault,) = missing_packages(url)
     assert "pip install 'hermes-gateway[websockets]'" in fault
     assert [missing_packages(other) for other in ("mqtts://broker.example", "embedded", "off")] == [[], [], []]
+
+
+@pytest.mark.parametrize(("command", "code"), [("serve", 2), ("check", 1)])
+def test_a_missing_package_ends_the_command(
+    command: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`hermes serve` as wrong settings do; `hermes check` reports it among its results."""
+    monkeypatch.setattr("hermes.mqtt.net.dial.find_spec", lambda name: None)
+    monkeypatch.setenv("HERMES_JWT_SECRET", "the secret of a gateway that runs in a test")
+    monkeypatch.setenv("HERMES_API_KEY", "the key of a gateway that runs in a test")
+    monkeypatch.setitem(sys.modules, "hermes.mqtt.net.websocket", None)  # as if it could not be imported
+    assert main([command, "--port", "0", "--mqtt-url", "ws://127.0.0.1:1"]) == code
+    printed = capsys.readouterr()
+    assert "pip install 'hermes-gateway[websockets]'" in printed.out + printed.err
+    assert "Traceback" not in printed.err

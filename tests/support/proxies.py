@@ -9,7 +9,7 @@ from tests.support.programs import wait_until
 
 
 class Proxy:
-    """Forwards connections to a port of this machine, until told otherwise."""
+    """Forwards connections to a port of this machine."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -24,20 +24,20 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """Those that are open."""
+        """The number of open connections."""
         with self._lock:
             return len(self._pairs)
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Start to accept connections."""
         self._acceptor.start()
 
     def hold(self) -> None:
-        """Swallow what the connections of now say, and close none of them."""
+        """Drop the data of the present connections, and close none of them."""
         self._forwarding.clear()
 
     def forward(self) -> None:
-        """New connections work; those that were held stay dead."""
+        """Forward new connections; those that were held stay as they are."""
         with self._lock:
             self._forwarding = threading.Event()
             self._forwarding.set()
@@ -56,14 +56,14 @@ class Proxy:
         self._refusing = True
 
     def accept(self) -> None:
-        """Take new connections again."""
+        """Accept new connections again."""
         self._refusing = False
 
     def stop(self) -> None:
-        """End everything."""
+        """Close everything and end the threads."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._acceptor.join(10)
+        self._acceptor.join(60)
         self.cut()
         wait_until(lambda: self.connections == 0)
 
@@ -99,7 +99,7 @@ class Proxy:
 
 
 def _pump(source: socket.socket, sink: socket.socket, forwarding: threading.Event) -> None:
-    """Until either side ends; then the other learns it, unless the connection is held."""
+    """Forward until either side closes; then close the other side, unless the connection is held."""
     with contextlib.suppress(OSError):
         while data := source.recv(65_536):
             if forwarding.is_set():
@@ -111,7 +111,7 @@ def _pump(source: socket.socket, sink: socket.socket, forwarding: threading.Even
 
 @contextlib.contextmanager
 def proxy(target: int) -> Iterator[Proxy]:
-    """A running proxy to this port."""
+    """Run a proxy to this port."""
     running = Proxy(target)
     running.start()
     try:

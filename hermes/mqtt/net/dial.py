@@ -33,6 +33,8 @@ def dial(url: MqttUrl, tls: TlsOptions, deadline: Deadline) -> Any:
 
     Raises OSError, or `ConnectionFailure`, also for a certificate file that cannot be read any more.
     """
+    for fault in missing_packages(str(url)):
+        raise RefusedByBroker(fault)
     deadline.start(TCP_TIMEOUT_S)
     sock = _connect_unix(url.path, deadline) if url.transport == "unix" else _connect_tcp(url, deadline)
     deadline.start(HANDSHAKES_TIMEOUT_S)
