@@ -365,6 +365,7 @@ def test_a_missing_package_ends_the_command(
     monkeypatch.setattr("hermes.mqtt.net.dial.find_spec", lambda name: None)
     monkeypatch.setenv("HERMES_JWT_SECRET", "the secret of a gateway that runs in a test")
     monkeypatch.setenv("HERMES_API_KEY", "the key of a gateway that runs in a test")
+    monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.0)
     monkeypatch.setitem(sys.modules, "hermes.mqtt.net.websocket", None)  # as if it could not be imported
     assert main([command, "--port", "0", "--mqtt-url", "ws://127.0.0.1:1"]) == code
     printed = capsys.readouterr()

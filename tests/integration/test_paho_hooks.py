@@ -110,6 +110,8 @@ def test_with_a_changed_paho_messages_arrive_and_one_line_is_logged(
         assert type(here.client._connection._client) is expected  # type: ignore[union-attr]
         broker.publish("a/b", "1", "-q", "1")
         broker.publish("a/c", "2")
+        here.receives(b"1", b"2")
+        wait_until(lambda: here.count("hermes_mqtt_dropped_total", reason="duplicate_copy") == 1)
         broker.stop()
         here.down("Connection refused")
         broker.start()
