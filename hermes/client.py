@@ -270,7 +270,7 @@ class _Socket:
         return is_refusal and not isinstance(self._source, str)
 
     async def _wait(self, reason: str, *, hint_s: float | None = None) -> None:
-        wait_s = self._backoff.wait_s() if hint_s is None else hint_s
+        wait_s = self._backoff.next_delay_s() if hint_s is None else hint_s
         self._on_reconnect(Reconnect(reason, wait_s))
         await asyncio.sleep(wait_s)
 

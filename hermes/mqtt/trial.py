@@ -78,13 +78,14 @@ class _Trial:
             topics=self._topics,
             bridge=None,
             outbox=deque(),
-            wanted=frozenset,
+            on_demand_filters=frozenset,
             waker=self._waker,
+            stopping=self._stopping,
             clock=time.monotonic,
         )
         try:
-            connection.open(self._stopping)
-            connection.serve(self._stopping, on_ready=self._end)
+            connection.open()
+            connection.serve(on_ready=self._end)
         except (OSError, ValueError, failures.ConnectionFailure) as error:  # ValueError: a file of TLS cannot be used
             return error
         finally:
