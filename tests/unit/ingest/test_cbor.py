@@ -1,4 +1,4 @@
-"""CBOR: one item becomes one JSON value, anything else a fault."""
+"""CBOR: one item becomes one JSON value, anything else an error."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ def text_of(payload: str | bytes) -> str:
         ("c074323031332d30332d32315432303a30343a30305a", '"2013-03-21T20:04:00Z"'),
         ("c11a514b67b0", '"2013-03-21T20:04:00Z"'),
         ("c1fb41d452d9ec200000", '"2013-03-21T20:04:00.500000Z"'),
-        ("d74401020304", '"01020304"'),
+        ("d74401020304", '"AQIDBA=="'),
         ("d818456449455446", '"ZElFVEY="'),
         ("d82076687474703a2f2f7777772e6578616d706c652e636f6d", '"http://www.example.com"'),
         ("6449455446", '"IETF"'),
@@ -56,43 +56,34 @@ def text_of(payload: str | bytes) -> str:
         ("7f657374726561646d696e67ff", '"streaming"'),
         ("9f018202039f0405ffff", "[1,[2,3],[4,5]]"),
         ("bf61610161629f0203ffff", '{"a":1,"b":[2,3]}'),
-        # other tags, and what they do not fit
-        ("c48221196ab3", "273.15"),
-        ("c482201903e8", "100.0"),
-        ("c4820219ffff", "6.5535E+6"),
-        ("c482390f9f01", "1E-4000"),
-        ("c4821901f401", '"1E+500"'),
-        ("c4821bffffffffffffffff01", "[18446744073709551615,1]"),
-        ("c48221c249010000000000000000", "184467440737095516.16"),
-        ("c48221c349010000000000000000", "-184467440737095516.17"),
-        ("c48221c26161", '[-2,"a"]'),
-        ("c401", "1"),
-        ("c5822003", "1.5"),
-        ("c5821b7fffffffffffffff01", "null"),
-        ("c58103", "[3]"),
+        # tags of dates and bignums around a type that they are not defined for
         ("c1f97e00", "null"),
         ("c11b7fffffffffffffff", "9223372036854775807"),
         ("c16161", '"a"'),
+        ("c1c24101", '"1970-01-01T00:00:01Z"'),
         ("c26161", '"a"'),
         ("c301", "1"),
-        ("d5420001", '"AAE"'),
-        ("d501", "1"),
-        ("d64200ff", '"AP8="'),
-        ("d701", "1"),
-        ("d825508f0e0000000000000000000000000001", '"8f0e0000-0000-0000-0000-000000000001"'),
-        ("d82541ff", '"/w=="'),
-        ("d8641a00000001", '"1970-01-02"'),
-        ("d8641b7fffffffffffffff", "9223372036854775807"),
-        ("d864f4", "false"),
-        ("d903ec6a323032352d30312d3032", '"2025-01-02"'),
+        # every other tag gives its value
+        ("c401", "1"),
+        ("c48221196ab3", "[-2,27315]"),
+        ("c48221c249010000000000000000", "[-2,18446744073709551616]"),
+        ("c4823bffffffffffffffff01", "[-18446744073709551616,1]"),
+        ("c5822003", "[-1,3]"),
+        ("d5420001", '"AAE="'),
+        ("d74200ff", '"AP8="'),
         ("d81e820103", "[1,3]"),
-        ("d8236161", '"a"'),
-        ("d90102820102", "[1,2]"),
-        ("d9d9f7a0", "{}"),
+        ("d8236128", '"("'),
+        ("d825508f0e0000000000000000000000000001", '"jw4AAAAAAAAAAAAAAAAAAQ=="'),
+        ("d8641a00000001", "1"),
+        ("d90102820101", "[1,1]"),
+        ("d903ec6a323032352d30312d3032", '"2025-01-02"'),
         ("d903e78141ff", '["/w=="]'),
+        ("d9d9f7a0", "{}"),
         # keys
         ("a54100f5" + "f5f5" + "f6f5" + "fb3ff8000000000000f5" + "20f5", None),
         ("a1f0f5", '{"null":true}'),
+        ("a1c24101f5", '{"1":true}'),
+        ("a1c100f5", '{"1970-01-01T00:00:00Z":true}'),
     ],
 )
 def test_an_item_becomes_json(payload: str, text: str | None) -> None:
@@ -115,25 +106,24 @@ def test_a_byte_string_alone_is_base64_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("payload", "why"),
     [
-        (b"", "no CBOR"),
+        (b"", "not valid CBOR"),
         (b"\x01\x02", "bytes follow"),
         (b"\x00" * 9_000, "bytes follow"),
-        (b'{"a":1}', "bytes follow|no CBOR"),
-        (b"\x82\x01", "no CBOR"),
-        (b"\x1c", "no CBOR"),
-        (b"\xff", "no CBOR"),
-        (b"\xf8\x18", "no CBOR"),
-        (b"\x62\xc3\x28", "no CBOR"),
-        (b"\x5f\x61a\xff", "no CBOR"),
+        (b'{"a":1}', "bytes follow|not valid CBOR"),
+        (b"\x82\x01", "not valid CBOR"),
+        (b"\x1c", "not valid CBOR"),
+        (b"\xff", "not valid CBOR"),
+        (b"\xf8\x18", "not valid CBOR"),
+        (b"\x62\xc3\x28", "not valid CBOR"),
+        (b"\x5f\x61a\xff", "not valid CBOR"),
         (b"\xa2\x01\x02\x01\x03", "Duplicate"),
         (b"\xa2\x01\x02\x611\x03", "same text"),
         (b"\xa1\x81\x01\x02", "array or a map"),
         (b"\xa1\xa0\x02", "array or a map"),
-        (b"\xa1\xc2\x41\x01\x02", "unhashable"),
-        (b"\xa1\xd9\x03\xe7\x01\x02", "unhashable"),
-        (b"\xd8\x1c\x81\xd8\x1d\x00", "tag 29 refers"),
-        (b"\xd8\x1c\x81\x00", "tag 28 refers"),
-        (b"\xd9\x01\x00\x82\x63abc\xd8\x19\x00", "tag 25 refers"),
+        (b"\xa1\xd9\x03\xe7\x80\x02", "array or a map"),
+        (b"\xd8\x1c\x81\xd8\x1d\x00", "tag 29: a tag refers"),
+        (b"\xd8\x1c\x81\x00", "tag 28: a tag refers"),
+        (b"\xd9\x01\x00\x82\x63abc\xd8\x19\x00", "tag 25: a tag refers"),
         (b"\xc2\x59" + (BIGNUM_MAX_BYTES + 1).to_bytes(2, "big") + b"\xff" * (BIGNUM_MAX_BYTES + 1), "bignum"),
     ],
 )
@@ -166,7 +156,7 @@ def test_a_bignum_is_a_number_or_its_digits(size: int, kind: type[int] | type[st
 def test_an_announced_length_allocates_nothing(head: int, length: int) -> None:
     """What is not there is a fault at once."""
     begun_s = time.perf_counter()
-    with pytest.raises(PayloadError, match="no CBOR"):
+    with pytest.raises(PayloadError, match="not valid CBOR"):
         decode(bytes([head]) + length.to_bytes(8, "big") + b"\x00")
     assert time.perf_counter() - begun_s < 0.5
 
