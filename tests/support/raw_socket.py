@@ -93,6 +93,20 @@ class RawSocket:
         with contextlib.suppress(ConnectionError):
             await asyncio.wait_for(self.writer.drain(), TIMEOUT_S)
 
+    def pause(self) -> None:
+        """Read nothing from now on: what the server sends stays in the kernel's buffers."""
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        transport = self.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        return transport
+
     def reset(self) -> None:
         """End the TCP connection with a reset, as after a crash of the client's machine."""
         linger = struct.pack("ii", 1, 0)
