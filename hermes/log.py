@@ -1,4 +1,4 @@
-"""Floor 1: logging to standard error, with tokens and keys masked whatever the module that logs them."""
+"""Log to standard error, with tokens and keys masked in every line of every module."""
 
 import logging
 import re
@@ -8,7 +8,7 @@ MASK = "***"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
-# what the text in lower case must contain for a search to pay, the pattern, and what comes in its place
+# a substring of the lower-case text without which the slower search is skipped, the pattern, its replacement
 _PATTERNS = (
     ("eyj", re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),  # a JWT: base64url of '{"'
     ("token=", re.compile(r"(\btoken=)[^&\s\"']+"), rf"\1{MASK}"),
@@ -18,31 +18,31 @@ _PATTERNS = (
 
 
 class MaskingFormatter(logging.Formatter):
-    """Formats a record, traceback included, and masks what looks like a secret or is a known one."""
+    """Format a record, traceback included, and mask known secrets and everything that looks like one."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         given = {form for secret in secrets for form in (secret, _printable(secret)) if form}
-        self._secrets = tuple(sorted(given, key=len, reverse=True))  # one may be the beginning of another
+        self._secrets = tuple(sorted(given, key=len, reverse=True))  # longest first: one may be a prefix of another
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """One line, whatever a client put into a name or a reason; tracebacks keep theirs."""
+        """Return one line, whatever a client put into a name or a reason; tracebacks still have several."""
         if not record.message.isprintable():
             record.message = _printable(record.message)
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The masked line or lines."""
+        """Return the masked line or lines."""
         return masked(super().format(record), self._secrets)
 
 
 def _printable(text: str) -> str:
-    """With escapes in place of what could end a line or steer a terminal."""
+    """Replace what could end a line or control a terminal by escapes."""
     return _CONTROL.sub(lambda control: repr(control[0])[1:-1], text)
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without tokens, bearer keys, URL passwords and the given secrets."""
+    """Return the text without tokens, bearer keys, URL passwords and the given secrets."""
     for secret in secrets:
         text = text.replace(secret, MASK)
     lower = text.lower()
@@ -53,13 +53,17 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def set_up(level: str, secrets: Iterable[str] = ()) -> None:
-    """Log to standard error at this level, masking these secrets."""
+    """Log to standard error at this level, with these secrets masked.
+
+    For the ``hermes`` command only: it replaces the handlers of the whole process, and switches off the fields of log
+    records that no line contains.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(MaskingFormatter(secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    # What no line shows need not be found out for each (Python's "Logging HOWTO", Optimization): 2 us of 11
+    # Without these fields a line takes 9 µs instead of 11 (Python's "Logging HOWTO", Optimization)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
