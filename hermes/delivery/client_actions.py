@@ -7,8 +7,7 @@ import orjson
 
 from hermes.errors import ClientError
 from hermes.ids import DeviceId
-
-DEVICE_MAX_CHARS = 1_024  # a socket remembers up to a thousand of them
+from hermes.topics.template import ID_MAX_CHARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,8 @@ def parse_action(text: str) -> Action:
 
 def _device(value: dict[str, Any]) -> DeviceId:
     device = _text(value, "device")
-    if len(device) > DEVICE_MAX_CHARS:
-        raise ClientError("invalid", f"device must have at most {DEVICE_MAX_CHARS} characters")
+    if len(device) > ID_MAX_CHARS:
+        raise ClientError("invalid", f"device must have at most {ID_MAX_CHARS} characters")
     return DeviceId(device)
 
 

@@ -9,18 +9,11 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictInt,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import Field, StrictInt, StringConstraints
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
-from hermes.errors import RequestError
+from hermes.delivery.request_model import IdText, RequestModel, invalid_fields
 from hermes.ids import DeviceId, TenantId, UserId
 
 Series = tuple[TenantId, DeviceId, str] | tuple[TenantId, DeviceId] | tuple[()]
@@ -30,7 +23,6 @@ Severity = Literal["info", "warning", "error", "success"]
 TITLE_MAX_CHARS = 256
 MESSAGE_MAX_CHARS = 16_384
 NOTIFICATION_ID_MAX_CHARS = 64
-ADDRESSEE_MAX_CHARS = 256
 DATA_MAX_BYTES = 65_536  # as much as a single request may hold, so that an array's elements are no larger
 
 
@@ -167,16 +159,12 @@ class LinkStatus:
 
 Message = Notification | Broadcast | DeviceMessage | DeviceStatus | LinkStatus
 
-_Addressee = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ADDRESSEE_MAX_CHARS)]
 
+class NotificationRequest(RequestModel):
+    """The body of ``POST /notify``, or one element of its array."""
 
-class NotificationRequest(BaseModel):
-    """The body of ``POST /notify``, or one element of its array, before it becomes a message."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    user_id: _Addressee | StrictInt | None = None
-    tenant_id: _Addressee | StrictInt | None = None
+    user_id: IdText | StrictInt | None = None
+    tenant_id: IdText | StrictInt | None = None
     title: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TITLE_MAX_CHARS)]
     message: Annotated[str, StringConstraints(strict=True, max_length=MESSAGE_MAX_CHARS)]
     type: Severity = "info"
@@ -192,18 +180,11 @@ def parse_notification(value: object, *, data: bytes | None) -> Notification | B
     ``data`` is the verbatim text of the value's own ``data`` member, None where it has none.
     Raises `RequestError` 422 ``invalid`` that names each faulty field.
     """
-    if not isinstance(value, dict):
-        raise RequestError(422, "invalid", "expected a JSON object, or an array of 1 to 1,000 of them")
+    request = NotificationRequest.from_json(value, expected="a JSON object, or an array of 1 to 1,000 of them")
     if data is not None and len(data) > DATA_MAX_BYTES:
-        fields = {"data": f"at most {DATA_MAX_BYTES} bytes"}
-        raise RequestError(422, "invalid", "invalid fields: data", fields)
-    try:
-        request = NotificationRequest.model_validate(value)
-    except ValidationError as error:
-        raise invalid_fields(error) from None
+        raise invalid_fields({"data": f"at most {DATA_MAX_BYTES} bytes"})
     if (request.user_id is None) == (request.tenant_id is None):
-        fields = {"user_id": "give exactly one of user_id and tenant_id"}
-        raise RequestError(422, "invalid", "invalid fields: user_id", fields)
+        raise invalid_fields({"user_id": "give exactly one of user_id and tenant_id"})
     return _message(request, data if request.data is not None else None)
 
 
@@ -228,13 +209,3 @@ def _message(request: NotificationRequest, data: bytes | None) -> Notification |
         timestamp_ms=timestamp_ms,
         data=data,
     )
-
-
-def invalid_fields(error: ValidationError) -> RequestError:
-    """The fault of a request whose fields pydantic refuses: 422 ``invalid``, a sentence per field."""
-    fields: dict[str, str] = {}
-    for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        name = str(fault["loc"][0])
-        text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"]
-        fields[name] = f"{fields[name]}; or {text}" if name in fields else text
-    return RequestError(422, "invalid", f"invalid fields: {', '.join(fields)}", fields)

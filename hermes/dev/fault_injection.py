@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field
 
 from hermes.delivery.hub import Hub
-from hermes.delivery.messages import ADDRESSEE_MAX_CHARS, invalid_fields
 from hermes.delivery.reconnect_delay import retry_ms
+from hermes.delivery.request_model import IdText, RequestModel, invalid_fields
 from hermes.delivery.session import Session
 from hermes.errors import INTERNAL_ERROR, STOPPING, RequestError
 
@@ -20,16 +20,12 @@ logger = logging.getLogger(__name__)
 
 HOLD_MAX_S = 60.0
 
-_UserId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ADDRESSEE_MAX_CHARS)]
 
-
-class FaultRequest(BaseModel):
-    """The body of ``POST /dev/drill``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class FaultRequest(RequestModel):
+    """The body of ``POST /dev/drill``; ``seconds`` is how long ``hold`` lasts."""
 
     fault: Literal["drop", "internal_error", "restart", "hold", "broker"]
-    user_id: _UserId | None = None
+    user_id: IdText | None = None
     seconds: Annotated[float, Field(ge=0.1, le=HOLD_MAX_S)] | None = None
 
 
@@ -89,18 +85,9 @@ class FaultInjector:
 
 
 def _parsed(value: object) -> FaultRequest:
-    if not isinstance(value, dict):
-        raise RequestError(422, "invalid", "expected a JSON object")
-    try:
-        request = FaultRequest.model_validate(value)
-    except ValidationError as error:
-        raise invalid_fields(error) from None
+    request = FaultRequest.from_json(value)
     if request.fault != "broker" and request.user_id is None:
-        raise _missing("user_id", "whose sockets are to be hit")
+        raise invalid_fields({"user_id": "the user whose sockets are affected"})
     if request.fault == "hold" and request.seconds is None:
-        raise _missing("seconds", f"for how long, 0.1 to {HOLD_MAX_S:g}")
+        raise invalid_fields({"seconds": f"the duration, 0.1 to {HOLD_MAX_S:g}"})
     return request
-
-
-def _missing(field: str, words: str) -> RequestError:
-    return RequestError(422, "invalid", f"invalid fields: {field}", {field: words})

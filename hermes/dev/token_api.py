@@ -3,25 +3,20 @@
 import time
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints, ValidationError
+from pydantic import Field, StrictBool, StrictInt
 
 from hermes.auth.tokens import TokenSigner
-from hermes.delivery.messages import ADDRESSEE_MAX_CHARS, invalid_fields
-from hermes.errors import RequestError
+from hermes.delivery.request_model import IdText, RequestModel
 
 TTL_MAX_S = 30 * 24 * 3600  # as long as the ready ones
 
-_Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ADDRESSEE_MAX_CHARS)]
 
-
-class TokenRequest(BaseModel):
+class TokenRequest(RequestModel):
     """The body of ``POST /dev/token``; ``ttl_s`` None is a token for ever."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    user_id: _Id | StrictInt
-    username: _Id = "dev"
-    tenant_id: _Id | StrictInt | None = None
+    user_id: IdText | StrictInt
+    username: IdText = "dev"
+    tenant_id: IdText | StrictInt | None = None
     is_superuser: StrictBool = False
     ttl_s: Annotated[StrictInt, Field(ge=1, le=TTL_MAX_S)] | None = None
 
@@ -31,12 +26,7 @@ def mint_token(mint: TokenSigner, value: object) -> dict[str, Any]:
 
     Raises `RequestError` 422 ``invalid`` that names each faulty field.
     """
-    if not isinstance(value, dict):
-        raise RequestError(422, "invalid", "expected a JSON object")
-    try:
-        request = TokenRequest.model_validate(value)
-    except ValidationError as error:
-        raise invalid_fields(error) from None
+    request = TokenRequest.from_json(value)
     token = mint.sign(
         user_id=str(request.user_id),
         username=request.username,
