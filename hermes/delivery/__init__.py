@@ -1,1 +1,1 @@
-"""Delivery from a message to the sockets."""
+"""From a message to the sockets that subscribe to it."""

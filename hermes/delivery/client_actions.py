@@ -1,4 +1,4 @@
-"""Floor 2: what a client may say, parsed once into validated values."""
+"""The actions that a client can send in a text frame, parsed into validated values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -33,14 +33,14 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """``subscribe``: narrow the device feed to the named devices."""
+    """``subscribe``: restrict the device feed to the named devices."""
 
     device_id: DeviceId
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """``unsubscribe``: take one device out of the narrowed feed."""
+    """``unsubscribe``: remove one device from the restricted feed."""
 
     device_id: DeviceId
 
@@ -49,7 +49,7 @@ Action = Ping | Ack | Refresh | Subscribe | Unsubscribe
 
 
 def parse_action(text: str) -> Action:
-    """The action that a client's text frame asks for.
+    """Return the action of a client's text frame.
 
     Raises `ClientError` with ``bad_json``, ``not_object``, ``unknown_action`` or ``invalid``.
     """

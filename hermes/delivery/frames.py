@@ -1,8 +1,8 @@
-"""Floor 2: a message becomes its finished WebSocket frame, once, whoever receives it.
+"""Encode a message as a WebSocket frame, once for all its receivers.
 
-A `Frame` is one unfragmented, unmasked text frame (RFC 6455 §5.2) in plain form and, when a socket that negotiated
-permessage-deflate asks, in deflated form (RFC 7692 §7.2.1, no context takeover, so that all may share it). A
-`Batch` is the frames that one channel gets in one turn of the loop, joined once for all its sockets.
+A `Frame` is one unfragmented, unmasked text frame (RFC 6455 §5.2) in plain form and, for sockets that negotiated
+permessage-deflate, in deflated form (RFC 7692 §7.2.1, without context takeover, so that all can share it). A `Batch` is
+the frames of one channel in one iteration of the loop, joined once for all its sockets.
 """
 
 import struct
@@ -17,16 +17,16 @@ from hermes.delivery.messages import Broadcast, DeviceMessage, DeviceStatus, Lin
 
 TEXT_FRAME = 0x81  # FIN and opcode 1
 RSV1 = 0x40  # set on a deflated message
-DEFLATE_MIN_BYTES = 256  # below this deflating costs more than it saves
+DEFLATE_MIN_BYTES = 256  # below this, deflating costs more than it saves
 DEFLATE_LEVEL = 3
 
 
 class Frame:
-    """One message, ready for the wire: ``payload`` is its JSON text in UTF-8, an object.
+    """One message as a finished frame; ``payload`` is the UTF-8 text of its JSON object.
 
-    ``series`` names what a newer value would replace on a slow socket: tenant, device and series of telemetry, tenant
-    and device of a device's status, nothing for the link's; None where every message counts. ``counts`` says whether
-    leaving it out is to be told in ``skipped``: a snapshot's value was published before.
+    On a slow socket a newer frame with the same ``series`` replaces this one: tenant, device and series of telemetry,
+    tenant and device of a device status, an empty tuple for the link status; None is never replaced.
+    ``counts`` is False if a replaced frame is not counted in ``skipped``: a snapshot's value was published before.
     """
 
     __slots__ = ("_deflated", "_header_bytes", "counts", "plain", "series")
@@ -40,26 +40,26 @@ class Frame:
         self._deflated: bytes | None = None
 
     def __len__(self) -> int:
-        """Its size in plain form, header included: what the bounds count."""
+        """Return its size in plain form, header included: the limits of the outbox count this."""
         return len(self.plain)
 
     @property
     def payload(self) -> bytes:
-        """The JSON text."""
+        """The JSON text in UTF-8."""
         return self.plain[self._header_bytes :]
 
     @property
     def deflated(self) -> bytes:
-        """The frame for sockets that inflate; the plain one where deflating does not pay."""
+        """The frame for sockets that negotiated compression; the plain one if it is small."""
         if self._deflated is None:
             small = len(self.plain) - self._header_bytes < DEFLATE_MIN_BYTES
             self._deflated = self.plain if small else _deflate(self.payload)
         return self._deflated
 
     def with_skipped(self, number: int) -> "Frame":
-        """The same value, telling that ``number`` older ones of its series were left out.
+        """Return the same value with ``"skipped":number``, the number of older values of its series that it replaces.
 
-        It is for one socket alone, and so is never deflated: a socket that inflates takes plain frames too.
+        It is for one socket, and so is never deflated: a socket that negotiated compression accepts plain frames too.
         """
         frame = Frame(b'%b,"skipped":%d}' % (self.payload[:-1], number))
         frame._deflated = frame.plain
@@ -67,19 +67,19 @@ class Frame:
 
 
 class Batch:
-    """Frames that leave together; each form is joined at most once."""
+    """Frames that are written together; each form is joined at most once."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self.frames = frames
 
     @cached_property
     def plain(self) -> bytes:
-        """All frames, plain, in order."""
+        """All frames in plain form, in order."""
         return b"".join([frame.plain for frame in self.frames])
 
     @cached_property
     def deflated(self) -> bytes:
-        """All frames for sockets that inflate, in order."""
+        """All frames for sockets that negotiated compression, in order."""
         return b"".join([frame.deflated for frame in self.frames])
 
 
@@ -94,12 +94,12 @@ def _header(first_byte: int, length: int) -> bytes:
 def _deflate(payload: bytes) -> bytes:
     compressor = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    body = body[:-4]  # RFC 7692 §7.2.1: without the empty block's 00 00 ff ff
+    body = body[:-4]  # RFC 7692 §7.2.1: without the 00 00 ff ff of the empty block
     return _header(TEXT_FRAME | RSV1, len(body)) + body
 
 
 def encode(message: Message, *, snapshot: bool = False) -> Frame:
-    """The frame that every receiver of this message gets; with ``snapshot``, those who come later."""
+    """Return the frame of a message; with ``snapshot``, the frame for sockets that subscribe later."""
     if isinstance(message, DeviceMessage):
         fields = _device_fields(message)
         if snapshot:
@@ -109,13 +109,13 @@ def encode(message: Message, *, snapshot: bool = False) -> Frame:
         return Frame(orjson.dumps(_device_status_fields(message)), message.series_key, counts=False)
     if isinstance(message, LinkStatus):
         return Frame(orjson.dumps(_link_status_fields(message)), message.series_key, counts=False)
-    return Frame(orjson.dumps(_notice_fields(message)))
+    return Frame(orjson.dumps(_notification_fields(message)))
 
 
 def reply(fields: Mapping[str, object]) -> Frame:
-    """The frame that answers one client's action.
+    """Return the frame that answers one client's action.
 
-    Raises `orjson.JSONEncodeError` (a TypeError) where echoed values are nested too deeply to print.
+    Raises `orjson.JSONEncodeError` (a TypeError) if echoed values are nested too deeply to encode.
     """
     return Frame(orjson.dumps(fields))
 
@@ -151,7 +151,7 @@ def _link_status_fields(message: LinkStatus) -> dict[str, Any]:
     return {"channel": "status", "mqtt": "up" if message.up else "down", "since": message.since_ms}
 
 
-def _notice_fields(message: Notification | Broadcast) -> dict[str, Any]:
+def _notification_fields(message: Notification | Broadcast) -> dict[str, Any]:
     fields: dict[str, Any] = (
         {"channel": "notifications"}
         if isinstance(message, Notification)

@@ -1,4 +1,4 @@
-"""Floor 2: the one timer of all sessions. Once a second it closes expired ones, pings, and drops silent ones."""
+"""Check all sessions once a second: close expired ones, ping, and drop silent ones."""
 
 import asyncio
 import logging
@@ -15,8 +15,10 @@ PERIOD_S = 1.0
 
 
 class Sweep:
-    """A task, started and stopped by the server. It wakes as the wall clock's second turns, because ``exp`` claims
-    are whole seconds: an expired token's socket closes milliseconds after.
+    """A task that checks all sessions at the beginning of each second of the wall clock.
+
+    ``exp`` claims are whole seconds: the socket of an expired token closes milliseconds later. ``clock`` gives Unix
+    seconds.
     """
 
     def __init__(
@@ -38,11 +40,11 @@ class Sweep:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin; call once, on the loop."""
+        """Start the task on the running event loop; call once."""
         self._task = asyncio.create_task(self._run(), name="hermes-sweep")
 
     async def stop(self) -> None:
-        """End the task and wait for it."""
+        """Cancel the task and wait for its end."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -54,10 +56,10 @@ class Sweep:
             due_s = time.monotonic() + delay_s
             await asyncio.sleep(delay_s)
             self._metrics.loop_lag_s.observe(max(0.0, time.monotonic() - due_s))
-            self.once()
+            self.run_once()
 
-    def once(self) -> None:
-        """Sweep all sessions, and what is remembered, now."""
+    def run_once(self) -> None:
+        """Check all sessions and the age of the last values now."""
         self._last_values.expire()
         wall_s, monotonic_s = self._clock(), time.monotonic()
         sessions = tuple(self._hub.sessions)
@@ -70,5 +72,5 @@ class Sweep:
                     ping_interval_s=self._ping_interval_s,
                     ping_timeout_s=self._ping_timeout_s,
                 )
-            except Exception:  # a task's top: one bad session must not stop expiry for all the others
-                logger.exception("sweep failed")
+            except Exception:  # the task must go on: one bad session must not stop expiry for all others
+                logger.exception("the check of a session failed")

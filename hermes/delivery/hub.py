@@ -1,4 +1,4 @@
-"""Floor 2: who listens to what; publish; the flush that lets all frames of one turn leave in one write.
+"""Route messages to sessions by channel; coalesce the frames of one loop iteration into one write per socket.
 
 Everything here runs on the event loop's thread.
 """
@@ -13,11 +13,11 @@ from hermes.delivery.session import Session
 from hermes.metrics import Metrics
 
 KINDS = ("notification", "broadcast", "device", "device_status", "link_status")
-PENDING_MAX_BYTES = 1_048_576  # more than this in one turn is flushed at once, so that a turn's memory is bounded
+PENDING_MAX_BYTES = 1_048_576  # more than this is flushed at once, so that the memory of one iteration is bounded
 
 
 class Receipt:
-    """How many sockets took one message; counted when its flush is done."""
+    """The number of sockets that accepted one message; complete after `Hub.flushed`."""
 
     __slots__ = ("sockets",)
 
@@ -26,7 +26,7 @@ class Receipt:
 
 
 class _Pending:
-    """What one channel gets at the next flush."""
+    """The frames of one channel for the next flush."""
 
     __slots__ = ("frames", "receipts")
 
@@ -36,8 +36,10 @@ class _Pending:
 
 
 class Hub:
-    """Channel → sessions. ``call_soon`` is the loop's: it runs the flush at the end of this turn. ``on_watch`` is told
-    of a channel that gets its first session (True), or loses its last (False).
+    """The sessions of each channel.
+
+    ``call_soon`` is the loop's: it runs the flush at the end of this iteration. ``on_watch`` is called when a channel
+    gets its first session (True) and when it loses its last one (False).
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Hub:
         self.on_watch: Callable[[Channel, bool], None] | None = None
         self._metrics = metrics
         self._call_soon = call_soon
-        self._sessions: dict[Channel, dict[Session, None]] = {}  # in the order in which they came
+        self._sessions: dict[Channel, dict[Session, None]] = {}  # sessions in the order in which they subscribed
         self._channels: dict[Session, frozenset[Channel]] = {}
         self._pending: dict[Channel, _Pending] = {}
         self._pending_bytes = 0
@@ -58,25 +60,26 @@ class Hub:
 
     @property
     def sessions(self) -> KeysView[Session]:
-        """Every session that listens to anything."""
+        """Every session that has subscribed."""
         return self._channels.keys()
 
     def subscribe(self, session: Session, channels: Iterable[Channel]) -> list[Channel]:
-        """Let the session hear exactly these channels from now on, in place of those it heard before.
+        """Subscribe the session to exactly these channels, in place of its earlier ones.
 
-        What was published earlier leaves first, so that the change falls between two messages. Answers the channels
-        whose messages are new to it: those it did not hear before, neither by themselves nor as part of another.
+        Messages that were published before are flushed first, so that the change takes effect between two messages.
+        Returns the new channels: those that it was not subscribed to before, neither directly nor by a channel that
+        includes them.
         """
         self.flush()
         before = self._channels.get(session, frozenset())
         after = frozenset(channels)
         for channel in after - before:
-            self._enter(session, channel)
-        self._leave(session, before - after)
+            self._add(session, channel)
+        self._remove(session, before - after)
         self._channels[session] = after
         return [channel for channel in after - before if whole(channel) not in before]
 
-    def _enter(self, session: Session, channel: Channel) -> None:
+    def _add(self, session: Session, channel: Channel) -> None:
         sessions = self._sessions.get(channel)
         if sessions is None:
             sessions = self._sessions[channel] = {}
@@ -85,10 +88,10 @@ class Hub:
         sessions[session] = None
 
     def unsubscribe(self, session: Session) -> None:
-        """Forget the session; harmless if it is not known."""
-        self._leave(session, self._channels.pop(session, frozenset()))
+        """Remove the session; may be repeated."""
+        self._remove(session, self._channels.pop(session, frozenset()))
 
-    def _leave(self, session: Session, channels: Iterable[Channel]) -> None:
+    def _remove(self, session: Session, channels: Iterable[Channel]) -> None:
         for channel in channels:
             sessions = self._sessions[channel]
             sessions.pop(session, None)
@@ -98,10 +101,10 @@ class Hub:
                     self.on_watch(channel, False)
 
     def publish(self, message: Message) -> Receipt:
-        """Put a message before every session of its channels; it leaves at this turn's flush.
+        """Send a message to every session of its channels, at the flush of this iteration.
 
-        The receipt counts the sockets that took it once `flushed` has been awaited. A message that nobody
-        hears costs three look-ups and is never encoded.
+        The receipt has the number of sockets that accepted it once `flushed` has been awaited. A message without a
+        session costs three look-ups and is never encoded.
         """
         self._published[message.kind].inc()
         receipt = Receipt()
@@ -116,10 +119,10 @@ class Hub:
             pending.frames.append(frame)
             pending.receipts.append(receipt)
         if frame is not None:
-            self._await_flush(len(frame))
+            self._schedule_flush(len(frame))
         return receipt
 
-    def _await_flush(self, size_bytes: int) -> None:
+    def _schedule_flush(self, size_bytes: int) -> None:
         if not self._pending_bytes:
             (self._call_soon or asyncio.get_running_loop().call_soon)(self.flush)
         self._pending_bytes += size_bytes
@@ -127,7 +130,7 @@ class Hub:
             self.flush()
 
     def flush(self) -> None:
-        """Write what this turn published: per channel one join, per session one write."""
+        """Write what was published in this iteration: one join per channel, one write per session."""
         if not self._pending:
             return
         pending, self._pending = self._pending, {}
@@ -141,20 +144,20 @@ class Hub:
             self._metrics.flushes.inc()
             self._metrics.deliveries.inc(deliveries)
             for waiter in waiters:
-                if not waiter.done():  # its request may have been given up
+                if not waiter.done():  # its request may have been cancelled
                     waiter.set_result(None)
 
     def _deliver(self, channel: Channel, waiting: _Pending) -> int:
         frames = waiting.frames
         batch = Batch(frames) if len(frames) > 1 else frames[0]
-        # a copy: a session that overflows or fails leaves while we write
+        # a copy: a session that overflows or fails is removed during the loop
         sockets = sum([session.send(batch) for session in tuple(self._sessions.get(channel, ()))])
         for receipt in waiting.receipts:
             receipt.sockets += sockets
         return sockets * len(frames)
 
     async def flushed(self) -> None:
-        """Wait until everything published so far was written or queued; never waits for a slow socket."""
+        """Wait until everything published so far is written or queued; never waits for a slow socket."""
         if not self._pending:
             return
         waiter = asyncio.get_running_loop().create_future()

@@ -1,11 +1,11 @@
-"""Floor 2: the last value of each tenant, device and series, and whether each device is there.
+"""The last value of each tenant, device and series, and whether each device is online.
 
-A socket gets a copy of what concerns it in the turn of the loop in which it is registered: what was published before
-is in the copy, what comes after is sent live, nothing is in both. The copy is a list of references; the frames are
-made when they are sent, once for all sockets that get the same value.
+A socket gets a snapshot in the iteration of the loop in which it subscribes: what was published before is in the
+snapshot, what is published later is sent live, nothing is in both. The snapshot is a list of references; the frames are
+encoded when they are sent, once for all sockets that get the same value.
 
-Everything is bounded: the number of values, their bytes, and how long one is kept without a newer one. What was not
-renewed for the longest time goes first. All of it lives on the event loop's thread.
+The number of values, their bytes and their age are bounded; the value with the oldest update is evicted first.
+Everything here runs on the event loop's thread.
 """
 
 import time
@@ -19,12 +19,15 @@ from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
 from hermes.ids import DeviceId, TenantId
 from hermes.metrics import Metrics
 
-OVERHEAD_BYTES = 1_000  # what a value costs beside its texts: message, frame, and its places in the dictionaries
+OVERHEAD_BYTES = 1_000  # of a value besides its texts: the objects of message and frame, the dictionary entries
 
 
 @dataclass(frozen=True, slots=True)
 class LastValuesLimits:
-    """How much is remembered. ``max_age_s`` counts from when a value was learned; presence does not age."""
+    """How many values are stored, and how long.
+
+    ``max_age_s`` counts from a value's last update. Presence has no age limit; ``max_values`` also limits it.
+    """
 
     max_values: int = 100_000
     max_bytes: int = 128 * 1_048_576
@@ -32,28 +35,35 @@ class LastValuesLimits:
 
 
 class LastValue:
-    """One last value, or one device's presence, and its frame for those who come later."""
+    """One last value or presence, and its frame for a snapshot.
 
-    __slots__ = ("_frame", "kept", "learned_s", "message")
+    ``updated_s`` is on the clock of `LastValues`. ``retained_hash`` is the hash of the last retained data.
+    """
+
+    __slots__ = ("_frame", "message", "retained_hash", "updated_s")
 
     def __init__(
-        self, message: DeviceMessage | DeviceStatus | LinkStatus, *, learned_s: float = 0.0, kept: int | None = None
+        self,
+        message: DeviceMessage | DeviceStatus | LinkStatus,
+        *,
+        updated_s: float = 0.0,
+        retained_hash: int | None = None,
     ) -> None:
         self.message = message
-        self.learned_s = learned_s
-        self.kept = kept  # the hash of what the broker was last seen to keep in this place
+        self.updated_s = updated_s
+        self.retained_hash = retained_hash
         self._frame: Frame | None = None
 
     @property
     def frame(self) -> Frame:
-        """The frame of a snapshot, made when the first socket gets it."""
+        """The frame for a snapshot, encoded when the first socket gets it."""
         if self._frame is None:
             self._frame = encode(self.message, snapshot=True)
         return self._frame
 
 
 class _Device:
-    """What is remembered of one device."""
+    """The last values of one device by series, and its presence."""
 
     __slots__ = ("status", "values")
 
@@ -66,7 +76,7 @@ _Key = tuple[TenantId, DeviceId, str]
 
 
 class LastValues:
-    """The memory of one Hermes. ``clock`` gives monotonic seconds."""
+    """The last values of one gateway; ``clock`` gives monotonic seconds."""
 
     def __init__(
         self, *, limits: LastValuesLimits, metrics: Metrics, clock: Callable[[], float] = time.monotonic
@@ -75,48 +85,50 @@ class LastValues:
         self._metrics = metrics
         self._clock = clock
         self._tenants: dict[TenantId, dict[DeviceId, _Device]] = {}
-        self._oldest: OrderedDict[_Key, int] = OrderedDict()  # least recently learned first, each with its size
+        self._oldest: OrderedDict[_Key, int] = OrderedDict()  # the oldest update first, each with its size
         self._oldest_statuses: OrderedDict[tuple[TenantId, DeviceId], None] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
-        """How many values are remembered, presence not counted."""
+        """Return the number of values, presence not counted."""
         return len(self._oldest)
 
     @property
     def size_bytes(self) -> int:
-        """About how much memory they take."""
+        """The approximate memory of the values."""
         return self._bytes
 
-    # -- learning -------------------------------------------------------------------------------------------------
+    # -- update ---------------------------------------------------------------------------------------------------
 
     def update(self, message: DeviceMessage) -> bool:
-        """Remember a value. False where it is no news and must not be published: the broker tells after a reconnect
-        what it keeps, and this is known already, or is older than what the device has said since.
+        """Store a value. Returns False if it is not new and must not be published.
+
+        After a reconnection the broker sends its retained messages again. Those that were received before are not new,
+        also when the device has sent other values since.
         """
         before = self._value(message)
-        kept = None if before is None else before.kept
+        retained_hash = None if before is None else before.retained_hash
         if message.retained:
-            told, kept = kept, hash(message.data)
-            if before is not None and (told == kept or _same(before.message, message)):
-                before.kept = kept
+            previous, retained_hash = retained_hash, hash(message.data)
+            if before is not None and (previous == retained_hash or _same(before.message, message)):
+                before.retained_hash = retained_hash
                 return False
         if message.clears:
             if before is not None:
-                self._forget((message.tenant_id, message.device_id, message.series))
+                self._remove((message.tenant_id, message.device_id, message.series))
         elif not message.historical:
-            self._remember(message, kept)
+            self._store(message, retained_hash)
         return True
 
     def _value(self, message: DeviceMessage) -> LastValue | None:
         device = self._tenants.get(message.tenant_id, {}).get(message.device_id)
         return None if device is None else device.values.get(message.series)
 
-    def _remember(self, message: DeviceMessage, kept: int | None) -> None:
+    def _store(self, message: DeviceMessage, retained_hash: int | None) -> None:
         device = self._device(message.tenant_id, message.device_id)
-        device.values[message.series] = LastValue(message, learned_s=self._clock(), kept=kept)
+        device.values[message.series] = LastValue(message, updated_s=self._clock(), retained_hash=retained_hash)
         key = (message.tenant_id, message.device_id, message.series)
-        size = OVERHEAD_BYTES + 2 * (len(message.data) + len(message.topic))  # as it is, and as a frame
+        size = OVERHEAD_BYTES + 2 * (len(message.data) + len(message.topic))  # in the message, and in the frame
         self._bytes += size - self._oldest.get(key, 0)
         self._oldest[key] = size
         self._oldest.move_to_end(key)
@@ -126,7 +138,7 @@ class LastValues:
             self._evict("bytes")
 
     def update_status(self, status: DeviceStatus) -> bool:
-        """Remember whether a device is there; False where that is no news."""
+        """Store whether a device is online. Returns False if that is not new and must not be published."""
         device = self._device(status.tenant_id, status.device_id)
         before = device.status
         if before is not None and isinstance(before.message, DeviceStatus) and before.message.online == status.online:
@@ -136,7 +148,7 @@ class LastValues:
         self._oldest_statuses[key] = None
         self._oldest_statuses.move_to_end(key)
         if len(self._oldest_statuses) > self._limits.max_values:
-            self._forget_status(next(iter(self._oldest_statuses)))
+            self._remove_status(next(iter(self._oldest_statuses)))
             self._metrics.snapshot_evicted.labels("count").inc()
         return True
 
@@ -149,55 +161,55 @@ class LastValues:
             device = devices[device_id] = _Device()
         return device
 
-    # -- forgetting -----------------------------------------------------------------------------------------------
+    # -- remove ---------------------------------------------------------------------------------------------------
 
     def expire(self) -> None:
-        """Forget what is too old, and show what there is; to be called now and then."""
+        """Evict the values that are too old, and update the gauges; to be called periodically."""
         until_s = self._clock() - self._limits.max_age_s
-        while self._oldest and self._learned_s(next(iter(self._oldest))) <= until_s:
+        while self._oldest and self._updated_s(next(iter(self._oldest))) <= until_s:
             self._evict("age")
         self._metrics.snapshot_values.set(len(self._oldest))
         self._metrics.snapshot_bytes.set(self._bytes)
 
-    def retain_only(self, watched: Callable[[TenantId, DeviceId], bool]) -> None:
-        """Forget all devices but these: nobody tells any more what becomes of the others."""
+    def retain_only(self, is_watched: Callable[[TenantId, DeviceId], bool]) -> None:
+        """Remove all devices but these, because Hermes no longer gets the data of the others."""
         for tenant_id, devices in list(self._tenants.items()):
             for device_id, device in list(devices.items()):
-                if not watched(tenant_id, device_id):
+                if not is_watched(tenant_id, device_id):
                     for series in list(device.values):
-                        self._forget((tenant_id, device_id, series))
-                    self._forget_status((tenant_id, device_id))
+                        self._remove((tenant_id, device_id, series))
+                    self._remove_status((tenant_id, device_id))
 
-    def forget_status(self, tenant_id: TenantId, device_id: DeviceId) -> DeviceStatus | None:
-        """Forget whether a device is there; what was known of it."""
+    def remove_status(self, tenant_id: TenantId, device_id: DeviceId) -> DeviceStatus | None:
+        """Remove and return the presence of a device; None if it has none."""
         device = self._tenants.get(tenant_id, {}).get(device_id)
         before = None if device is None or device.status is None else device.status.message
-        self._forget_status((tenant_id, device_id))
+        self._remove_status((tenant_id, device_id))
         return before if isinstance(before, DeviceStatus) else None
 
-    def _learned_s(self, key: _Key) -> float:
+    def _updated_s(self, key: _Key) -> float:
         tenant_id, device_id, series = key
-        return self._tenants[tenant_id][device_id].values[series].learned_s
+        return self._tenants[tenant_id][device_id].values[series].updated_s
 
     def _evict(self, reason: str) -> None:
-        self._forget(next(iter(self._oldest)))
+        self._remove(next(iter(self._oldest)))
         self._metrics.snapshot_evicted.labels(reason).inc()
 
-    def _forget(self, key: _Key) -> None:
+    def _remove(self, key: _Key) -> None:
         tenant_id, device_id, series = key
         self._bytes -= self._oldest.pop(key)
         del self._tenants[tenant_id][device_id].values[series]
-        self._drop_if_empty(tenant_id, device_id)
+        self._remove_if_empty(tenant_id, device_id)
 
-    def _forget_status(self, key: tuple[TenantId, DeviceId]) -> None:
+    def _remove_status(self, key: tuple[TenantId, DeviceId]) -> None:
         tenant_id, device_id = key
         self._oldest_statuses.pop(key, None)
         device = self._tenants.get(tenant_id, {}).get(device_id)
         if device is not None:
             device.status = None
-            self._drop_if_empty(tenant_id, device_id)
+            self._remove_if_empty(tenant_id, device_id)
 
-    def _drop_if_empty(self, tenant_id: TenantId, device_id: DeviceId) -> None:
+    def _remove_if_empty(self, tenant_id: TenantId, device_id: DeviceId) -> None:
         devices = self._tenants[tenant_id]
         device = devices[device_id]
         if not device.values and device.status is None:
@@ -205,10 +217,10 @@ class LastValues:
             if not devices:
                 del self._tenants[tenant_id]
 
-    # -- telling --------------------------------------------------------------------------------------------------
+    # -- read -----------------------------------------------------------------------------------------------------
 
     def for_channels(self, channels: Iterable[Channel]) -> list[LastValue]:
-        """A copy of what those who begin to hear these channels should know: values first, then presence."""
+        """Return the snapshot for a new subscriber of these channels: values first, then presence."""
         devices = [device for channel in channels for device in self._devices_of(channel)]
         values = [value for device in devices for value in device.values.values()]
         return values + [device.status for device in devices if device.status is not None]

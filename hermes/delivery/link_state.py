@@ -1,4 +1,4 @@
-"""Floor 1: the state of the MQTT link. Written by ``mqtt/`` on the event loop, shown by ``web/``."""
+"""The state of the MQTT link: written by ``mqtt/`` on the event loop, read by ``web/``."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class LinkState(StrEnum):
-    """What an operator is told."""
+    """The states as ``/status`` shows them."""
 
     OFF = "off"
     CONNECTING = "connecting"
@@ -15,7 +15,11 @@ class LinkState(StrEnum):
 
 
 class MqttLinkState:
-    """Whether devices' data arrives, since when, and what is missing where it does not."""
+    """Whether device data arrives, since when, and what is missing if it does not.
+
+    ``since_ms`` (Unix milliseconds) is when the state last changed; ``changed_ms`` when `is_down` last changed;
+    ``missing`` has one text for each thing that keeps the link from being up. ``clock`` gives Unix seconds.
+    """
 
     def __init__(self, *, off: bool = False, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -26,9 +30,7 @@ class MqttLinkState:
 
     @property
     def is_down(self) -> bool:
-        """Whether it is known that no data arrives; ``changed_ms`` is since when that, or the contrary, is so. In the
-        first moment after a start nothing is known yet.
-        """
+        """Whether it is certain that no data arrives. While the first connection is made this is not known yet."""
         return self.state is LinkState.DOWN
 
     @property
@@ -37,15 +39,18 @@ class MqttLinkState:
         return self.state in (LinkState.UP, LinkState.OFF)
 
     def up(self) -> None:
-        """Connected, and every subscription granted."""
+        """Record that the link is connected and every subscription granted."""
         self._enter(LinkState.UP, ())
 
     def connecting(self, missing: str) -> None:
-        """On the way up: what is still awaited."""
+        """Record that the link is being established; ``missing`` says what it waits for."""
         self._enter(LinkState.CONNECTING, (missing,))
 
     def down(self, missing: str, *, silent_s: float = 0.0) -> None:
-        """Lost, or never reached: why, in words, and for how long nothing had been heard before that was noticed."""
+        """Record that the link is lost or was never up, and why.
+
+        ``silent_s`` is how long ago the broker's last bytes arrived: the link counts as down since then.
+        """
         self._enter(LinkState.DOWN, (missing,), silent_s)
 
     def _enter(self, state: LinkState, missing: tuple[str, ...], ago_s: float = 0.0) -> None:

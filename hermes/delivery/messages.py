@@ -1,7 +1,7 @@
-"""Floor 2: what Hermes delivers, as validated values.
+"""The messages that Hermes delivers, as validated values.
 
-`Notification` and `Broadcast` come from ``POST /notify``, `DeviceMessage` from MQTT. Their ``data`` is a piece of
-JSON text that was checked at its door and travels verbatim from there on.
+`Notification` and `Broadcast` come from ``POST /notify``, the others from MQTT. ``data`` is JSON text: it is validated
+when it is received, and then passed on unchanged.
 """
 
 import os
@@ -23,17 +23,17 @@ Severity = Literal["info", "warning", "error", "success"]
 TITLE_MAX_CHARS = 256
 MESSAGE_MAX_CHARS = 16_384
 NOTIFICATION_ID_MAX_CHARS = 64
-DATA_MAX_BYTES = 65_536  # as much as a single request may hold, so that an array's elements are no larger
+DATA_MAX_BYTES = 65_536  # the limit of a single request, so that the elements of an array are not larger
 
 
 def now_ms() -> int:
-    """Unix milliseconds."""
+    """Return the time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Something one user should see. ``data`` is the text of a JSON object, or None."""
+    """A notification to one user; ``data`` is the text of a JSON object, or None."""
 
     user_id: UserId
     id: str
@@ -47,13 +47,13 @@ class Notification:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Where it goes."""
+        """The user's channel."""
         return (channels.user(self.user_id),)
 
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """Something every ``/ws`` socket of a tenant should see."""
+    """A notification to every ``/ws`` socket of a tenant; ``data`` is the text of a JSON object, or None."""
 
     tenant_id: TenantId
     id: str
@@ -67,7 +67,7 @@ class Broadcast:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Where it goes."""
+        """The tenant's channel of broadcasts."""
         return (channels.broadcast(self.tenant_id),)
 
 
@@ -75,10 +75,10 @@ class Broadcast:
 class DeviceMessage:
     """One value that a device published.
 
-    ``data`` is the text of one JSON value; ``encoding`` says ``text`` or ``base64`` where the payload was not
-    JSON, else it is empty. ``timestamp_ms`` is when Hermes received it; None on a retained value, whose age
-    nobody knows. ``historical`` is a value that the device tells late, after newer ones: it is no last value.
-    ``clears`` is an empty payload: there is no last value any more.
+    ``data`` is the text of one JSON value; ``encoding`` is ``text`` or ``base64`` if the payload was not JSON, else
+    empty. ``timestamp_ms`` is when Hermes received it (Unix milliseconds); None for a retained value, of unknown age.
+    ``historical`` marks a value that the device sends late, after newer ones: it does not become the last value.
+    ``clears`` marks an empty payload: it deletes the last value.
     """
 
     tenant_id: TenantId
@@ -96,12 +96,12 @@ class DeviceMessage:
 
     @property
     def series_key(self) -> Series:
-        """What a newer one replaces."""
+        """The key of the value that a newer one replaces."""
         return (self.tenant_id, self.device_id, self.series)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Where it goes: the tenant's sockets, the device's, and superusers' who asked for the id anywhere."""
+        """The tenant's channel, the device's, and that of the device id in every tenant."""
         return (
             channels.tenant(self.tenant_id),
             channels.device(self.tenant_id, self.device_id),
@@ -111,8 +111,9 @@ class DeviceMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """Whether a device is there, as its last will, its birth or its death says. ``since_ms`` is when Hermes learned
-    that it changed; None where the broker had kept it, for then nobody knows.
+    """Whether a device is online, from its status messages, its last will, its birth or its death.
+
+    ``since_ms`` is when Hermes received the change (Unix milliseconds); None for a retained message, of unknown age.
     """
 
     tenant_id: TenantId
@@ -124,12 +125,12 @@ class DeviceStatus:
 
     @property
     def series_key(self) -> Series:
-        """What a newer one replaces."""
+        """The key of the value that a newer one replaces."""
         return (self.tenant_id, self.device_id)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """As the device's data."""
+        """The channels of the device's data."""
         return (
             channels.tenant(self.tenant_id),
             channels.device(self.tenant_id, self.device_id),
@@ -139,7 +140,7 @@ class DeviceStatus:
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
-    """Whether devices' data arrives at all, and since when that is so."""
+    """Whether the MQTT link is up, and since when (Unix milliseconds)."""
 
     up: bool
     since_ms: int
@@ -148,12 +149,12 @@ class LinkStatus:
 
     @property
     def series_key(self) -> Series:
-        """What a newer one replaces."""
+        """The key of the value that a newer one replaces."""
         return ()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Every socket that carries device data."""
+        """The channel of every socket that carries device data."""
         return (channels.LINK,)
 
 
@@ -169,15 +170,15 @@ class NotificationRequest(RequestModel):
     message: Annotated[str, StringConstraints(strict=True, max_length=MESSAGE_MAX_CHARS)]
     type: Severity = "info"
     id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=NOTIFICATION_ID_MAX_CHARS)] = Field(
-        default_factory=lambda: os.urandom(16).hex()  # half of what a UUID costs, and as unique
+        default_factory=lambda: os.urandom(16).hex()  # takes half the time of a UUID, and is as unique
     )
     data: dict[str, Any] | None = None
 
 
 def parse_notification(value: object, *, data: bytes | None) -> Notification | Broadcast:
-    """The message that a parsed JSON value asks for.
+    """Return the message that a parsed JSON value describes.
 
-    ``data`` is the verbatim text of the value's own ``data`` member, None where it has none.
+    ``data`` is the unchanged text of the value's own ``data`` member, None if it has none.
     Raises `RequestError` 422 ``invalid`` that names each faulty field.
     """
     request = NotificationRequest.from_json(value, expected="a JSON object, or an array of 1 to 1,000 of them")

@@ -1,7 +1,7 @@
-"""Floor 2: one connected client: its principal, its outbox, and what happens when it is slow or silent.
+"""One connected client: its principal, its outbox, and what happens when it is slow or silent.
 
-The session is the only writer of its socket. It knows the socket as a `Transport`, so that tests can hand it a
-fake; the real one stands in ``web/sockets/transport.py``.
+The session is the only writer of its socket. It uses the socket through `Transport`, so that tests can pass a fake; the
+real one is in ``web/sockets/transport.py``.
 """
 
 import logging
@@ -18,36 +18,46 @@ from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-DRAIN_BYTES = 32_768  # about a hundred and fifty device frames: half a millisecond, where each says what it skipped
+DRAIN_BYTES = 32_768  # about 150 device frames: half a millisecond if each has a ``skipped`` number
 
 
 class Transport(Protocol):
-    """What a session needs of a socket."""
+    """A socket as a session uses it: the extension point for other kinds of transport.
+
+    All calls are made on the event loop's thread. ``data`` is one or more finished WebSocket frames (RFC 6455 §5.2),
+    deflated if ``compressed``.
+    """
 
     @property
     def compressed(self) -> bool:
-        """Whether the client negotiated permessage-deflate."""
+        """Whether the client negotiated permessage-deflate (RFC 7692)."""
 
     def write(self, data: bytes) -> bool:
-        """Send finished frames. True where the kernel took them all, so that more may follow at once; False
-        where some wait: then `Session.drained` is called when they have gone. Raises OSError on a dead socket.
+        """Send frames. Returns True if the kernel accepted all of them.
+
+        If it returns False, some bytes wait, and the transport calls `Session.drained` when they are sent. Raises
+        OSError if the socket is dead.
         """
 
     def resume(self) -> None:
-        """Have `Session.drained` called again, in the next turn of the loop."""
+        """Call `Session.drained` in the next iteration of the loop."""
 
     def ping(self) -> None:
         """Send a protocol ping (RFC 6455 §5.5.2)."""
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake; nothing may be written after."""
+        """Begin the closing handshake; nothing is written after this."""
 
     def abort(self) -> None:
-        """Drop the connection without a close frame, soon, not within this call."""
+        """Drop the connection without a close frame, after this call has returned."""
 
 
 class Session:
-    """One client that was let in."""
+    """One client with a valid token.
+
+    ``closed`` is True as soon as closing begins. ``ended`` is the code and reason of the server's close frame, if it
+    sent one.
+    """
 
     __slots__ = (
         "_blocked",
@@ -66,28 +76,28 @@ class Session:
     def __init__(self, *, principal: Principal, transport: Transport, limits: OutboxLimits, metrics: Metrics) -> None:
         self.principal = principal
         self.closed = False
-        self.ended: tuple[int, str] | None = None  # code and reason, where it was we who closed
+        self.ended: tuple[int, str] | None = None
         self._transport = transport
         self._outbox = Outbox(limits)
         self._metrics = metrics
         self._blocked = False  # the transport holds bytes that the kernel has not taken
-        self._held = False  # a drill lets it look like that
+        self._held = False  # by `hold`
         self._compressed = transport.compressed
         self._ping_at: float | None = None
         self._pong_until: float | None = None
 
     @property
     def waiting(self) -> int:
-        """How many frames wait in the outbox."""
+        """The number of frames that wait in the outbox."""
         return len(self._outbox)
 
     @property
     def blocked(self) -> bool:
-        """Whether it is slow just now: what it gets waits."""
+        """Whether it is slow now: new frames wait in the outbox."""
         return self._blocked and not self.closed
 
     def send(self, batch: Batch | Frame) -> bool:
-        """Give the socket these frames; True when the kernel or the bounded outbox took all of them."""
+        """Send or queue these frames. Returns True if the kernel or the outbox accepted all of them."""
         if self._blocked or self.closed:
             return not self.closed and self._queue(batch)
         try:
@@ -99,16 +109,16 @@ class Session:
 
     def _queue(self, batch: Batch | Frame) -> bool:
         skipped = self._outbox.skipped
-        kept = self._outbox.put(batch.frames if isinstance(batch, Batch) else (batch,))
+        queued = self._outbox.put(batch.frames if isinstance(batch, Batch) else (batch,))
         if self._outbox.skipped > skipped:
             self._metrics.skipped.inc(self._outbox.skipped - skipped)
-        if not kept:
+        if not queued:
             self._metrics.slow_consumers.inc()
-            self.close(SLOW_CONSUMER, retry_ms(1))  # alone: the others are not told to leave
-        return kept
+            self.close(SLOW_CONSUMER, retry_ms(1))  # retry_ms(1): only this socket is closed
+        return queued
 
     def replay(self, values: Sequence[LastValue]) -> None:
-        """Send a snapshot, piece by piece as the socket takes it; what is sent meanwhile comes after it."""
+        """Send a snapshot in parts, as fast as the socket reads it; live values that are sent meanwhile follow it."""
         if not values or self.closed:
             return
         if not self._outbox.replay(values):
@@ -118,52 +128,56 @@ class Session:
             self.drained()
 
     def drained(self) -> None:
-        """The transport's last byte has gone: send on a part of what waits. The rest has its turn later, because many
-        sockets may wake at once, and others shall not wait for all of theirs.
+        """Send the next part of what waits; the transport calls this when it has sent all its bytes.
+
+        Only a part, because many sockets may become writable at once: none should wait for all frames of the others.
         """
         if self.closed or self._held:
             return
         self._blocked = False
-        frames = self._outbox.take(DRAIN_BYTES)
+        frames = self._outbox.pop(DRAIN_BYTES)
         if frames and self.send(Batch(frames)) and not self._blocked and len(self._outbox):
-            self._blocked = True  # or what is sent meanwhile would overtake
+            self._blocked = True  # otherwise frames that are sent meanwhile would overtake the rest
             self._transport.resume()
 
     def close(self, close: Close, retry_after_ms: int | None = None) -> None:
-        """Begin to close with this row of the table. Notices that wait are still sent if the server is stopping."""
+        """Close with this row of the table; if the server is stopping, send the waiting notifications first."""
         if self.closed:
             return
-        notices = self._outbox.take_notices() if close is STOPPING else []
+        notifications = self._outbox.pop_notifications() if close is STOPPING else []
         self._outbox.clear()
-        if notices:
-            self._blocked = False  # the stream takes them: it is bounded by the outbox
-            self.send(Batch(notices))
+        if notifications:
+            self._blocked = False  # the stream buffers them: the outbox bounds their size
+            self.send(Batch(notifications))
         if not self.closed:
             self.closed = True
             self.ended = (close.code, close.reason(retry_after_ms))
             self._transport.close(*self.ended)
 
     def drop(self) -> None:
-        """End without a close frame: the socket is dead, or silent for too long."""
+        """End without a close frame, because the socket is dead or was silent for too long."""
         self.closed = True
         self._outbox.clear()
         self._transport.abort()
 
     def hold(self) -> None:
-        """Write nothing until `release`, as if the kernel took nothing: what is sent waits by the outbox's rules."""
+        """Write nothing until `release`, as if the kernel accepted nothing; frames wait in the outbox."""
         self._held = self._blocked = True
 
     def release(self) -> None:
-        """Go on; harmless where it is not held. What the transport still held has gone, or says so when it has."""
-        self._held = False
+        """End `hold`, if it was called."""
+        self._held = False  # if the transport still has bytes, it calls `drained` again when they are sent
         self.drained()
 
     def pong(self) -> None:
-        """The client answered a ping."""
+        """Record that the client answered a ping."""
         self._pong_until = None
 
     def sweep(self, *, wall_s: float, monotonic_s: float, ping_interval_s: float, ping_timeout_s: float) -> None:
-        """Once a second: close when the token has expired, ping when due, drop when the pong is overdue."""
+        """Close if the token has expired, ping if it is time, drop if the pong is overdue; called once a second.
+
+        ``wall_s`` is Unix seconds, ``monotonic_s`` the monotonic clock.
+        """
         expires_at = self.principal.expires_at
         if self.closed:
             return

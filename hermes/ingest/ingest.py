@@ -171,7 +171,7 @@ class Ingest:
     def _tell_presence(self, message: DeviceMessage, match: TopicMatch, payload: Payload) -> None:
         """What it says of its device's presence, if anything. An empty payload takes back what was said."""
         if message.clears:
-            before = self._snapshot.forget_status(message.tenant_id, message.device_id)
+            before = self._snapshot.remove_status(message.tenant_id, message.device_id)
             if before is not None and before.online:
                 self._publish(DeviceStatus(message.tenant_id, message.device_id, False, message.timestamp_ms))
             return

@@ -1,4 +1,4 @@
-"""A message becomes one finished frame."""
+"""A message is encoded as one finished frame."""
 
 import json
 import zlib
@@ -17,7 +17,7 @@ RSV1 = 0x40
 
 
 def unframe(data: bytes) -> list[tuple[int, bytes]]:
-    """First byte and payload of each frame, by RFC 6455 §5.2."""
+    """Return the first byte and the payload of each frame (RFC 6455 §5.2)."""
     frames = []
     while data:
         first, length, start = data[0], data[1], 2
@@ -32,7 +32,7 @@ def unframe(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def inflate(payload: bytes) -> bytes:
-    """A deflated message's text, by RFC 7692 §7.2.2."""
+    """Return the text of a deflated message (RFC 7692 §7.2.2)."""
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(payload + b"\x00\x00\xff\xff")
 
 
@@ -70,16 +70,16 @@ def test_a_batch_is_its_frames_in_order(payloads: list[bytes]) -> None:
     assert inflated == payloads
 
 
-@given(user=TEXT, title=TEXT, message=TEXT, notice_id=TEXT, data=st.dictionaries(TEXT, st.integers() | TEXT))
+@given(user=TEXT, title=TEXT, message=TEXT, notification_id=TEXT, data=st.dictionaries(TEXT, st.integers() | TEXT))
 def test_no_text_breaks_a_notification_frame(
-    user: str, title: str, message: str, notice_id: str, data: dict[str, object]
+    user: str, title: str, message: str, notification_id: str, data: dict[str, object]
 ) -> None:
-    """Every field comes out as it went in."""
+    """Every field is unchanged after decoding."""
     raw = json.dumps(data).encode()
-    frame = encode(Notification(UserId(user), notice_id, title, message, "error", 17, raw))
+    frame = encode(Notification(UserId(user), notification_id, title, message, "error", 17, raw))
     assert json.loads(frame.payload) == {
         "channel": "notifications",
-        "id": notice_id,
+        "id": notification_id,
         "title": title,
         "message": message,
         "type": "error",
@@ -92,7 +92,7 @@ def test_no_text_breaks_a_notification_frame(
     tenant=TEXT, device=TEXT, series=TEXT, topic=TEXT, value=st.recursive(st.none() | st.integers() | TEXT, st.lists)
 )
 def test_no_text_breaks_a_device_frame(tenant: str, device: str, series: str, topic: str, value: object) -> None:
-    """Every field comes out as it went in, the data verbatim."""
+    """Every field is unchanged after decoding, the data byte for byte."""
     raw = json.dumps(value).encode()
     frame = encode(DeviceMessage(TenantId(tenant), DeviceId(device), series, topic, raw, 17))
     assert raw in frame.payload
@@ -107,8 +107,8 @@ def test_no_text_breaks_a_device_frame(tenant: str, device: str, series: str, to
     }
 
 
-def test_optional_keys_appear_only_when_they_mean_something() -> None:
-    """``encoding`` and ``retained`` on a value that has them; a retained one has no time."""
+def test_optional_keys_appear_only_with_a_value() -> None:
+    """``encoding`` and ``retained`` on a value that has them; a retained value has no time."""
     message = DeviceMessage(
         TenantId("acme"), DeviceId("d1"), "door", "t", b'"open"', None, encoding="text", retained=True
     )
@@ -131,12 +131,12 @@ def test_a_broadcast_names_its_tenant() -> None:
 
 
 def test_a_reply_is_its_fields() -> None:
-    """As a frame like any other."""
+    """In a frame of the same form."""
     assert reply({"action": "pong"}).payload == b'{"action":"pong"}'
 
 
-def test_a_value_that_stands_for_others_says_so() -> None:
-    """As a further member of its own object; never deflated, because it is for one socket alone."""
+def test_a_value_that_replaces_others_has_their_number() -> None:
+    """As a further member of its object; never deflated, because it is for one socket only."""
     series = (TenantId("acme"), DeviceId("d1"), "t")
     frame = Frame(json.dumps({"data": "x" * 1_000}).encode(), series).with_skipped(7)
     assert json.loads(frame.payload) == {"data": "x" * 1_000, "skipped": 7}

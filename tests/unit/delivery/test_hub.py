@@ -1,4 +1,4 @@
-"""Who hears what, in how many writes."""
+"""Which sessions get a message, and in how many writes."""
 
 import asyncio
 
@@ -19,17 +19,17 @@ ACME = TenantId("acme")
 
 
 def note(user: str = "123", title: str = "t") -> Notification:
-    """A notification."""
+    """Return a notification."""
     return Notification(UserId(user), "n1", title, "m", "info", 17)
 
 
 def value(device: str, data: bytes = b"1", tenant: TenantId = ACME) -> DeviceMessage:
-    """A device's value."""
+    """Return a device's value."""
     return DeviceMessage(tenant, DeviceId(device), "temp", "topic", data, 17)
 
 
 class Bench:
-    """A hub whose turns end when told to."""
+    """A hub without an event loop: a test flushes it."""
 
     def __init__(self) -> None:
         self.scheduled = 0
@@ -40,17 +40,17 @@ class Bench:
         assert callback == self.hub.flush
         self.scheduled += 1
 
-    def join(self, *heard: channels.Channel, transport: FakeTransport | None = None) -> tuple[Session, FakeTransport]:
-        """A session that hears these channels."""
+    def join(self, *names: channels.Channel, transport: FakeTransport | None = None) -> tuple[Session, FakeTransport]:
+        """Return a session that is subscribed to these channels, and its transport."""
         transport = transport or FakeTransport()
         session = make_session(transport)
-        self.hub.subscribe(session, heard)
+        self.hub.subscribe(session, names)
         return session, transport
 
 
 @pytest.fixture
 def bench() -> Bench:
-    """A fresh hub."""
+    """Return a new hub."""
     return Bench()
 
 
@@ -59,8 +59,8 @@ TENANT = channels.tenant(ACME)
 
 
 def test_a_message_reaches_the_sessions_of_its_channels_only(bench: Bench) -> None:
-    """The tenant's, the device's, and who asked for the device anywhere."""
-    heard = {
+    """The tenant's, the device's, and those of the device id in every tenant."""
+    transports = {
         "tenant": bench.join(TENANT)[1],
         "device": bench.join(channels.device(ACME, DeviceId("d1")))[1],
         "anywhere": bench.join(channels.device_anywhere(DeviceId("d1")))[1],
@@ -70,11 +70,11 @@ def test_a_message_reaches_the_sessions_of_its_channels_only(bench: Bench) -> No
     }
     bench.hub.publish(value("d1"))
     bench.hub.flush()
-    assert {name for name, transport in heard.items() if transport.written} == {"tenant", "device", "anywhere"}
+    assert {name for name, transport in transports.items() if transport.written} == {"tenant", "device", "anywhere"}
 
 
-def test_one_turns_frames_leave_in_one_write_for_each_socket(bench: Bench) -> None:
-    """And the loop is woken once."""
+def test_the_frames_of_one_iteration_are_one_write_per_socket(bench: Bench) -> None:
+    """The flush is scheduled once."""
     transports = [bench.join(TENANT)[1] for _ in range(3)]
     messages = [value("d1", str(number).encode()) for number in range(50)]
     for message in messages:
@@ -85,19 +85,19 @@ def test_one_turns_frames_leave_in_one_write_for_each_socket(bench: Bench) -> No
     assert [transport.written for transport in transports] == [[expected]] * 3
 
 
-def test_a_message_that_nobody_hears_is_never_encoded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does it wake the loop."""
+def test_a_message_without_a_subscriber_is_never_encoded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no flush is scheduled."""
 
     def encode_nothing(message: object) -> Frame:
-        raise AssertionError("encoded for nobody")
+        raise AssertionError("encoded without a subscriber")
 
     monkeypatch.setattr(hub_module, "encode", encode_nothing)
     assert bench.hub.publish(value("d1")).sockets == 0
     assert bench.scheduled == 0
 
 
-def test_a_receipt_counts_the_sockets_that_took_the_message(bench: Bench) -> None:
-    """A closed or dead one does not count, one with room in its outbox does."""
+def test_a_receipt_counts_the_sockets_that_accepted_the_message(bench: Bench) -> None:
+    """A dead socket does not count, a slow one with room in its outbox does."""
     bench.join(USER)
     bench.join(USER, transport=FakeTransport(broken=True))
     waiting, _ = bench.join(USER, transport=FakeTransport(blocked=True))
@@ -108,8 +108,8 @@ def test_a_receipt_counts_the_sockets_that_took_the_message(bench: Bench) -> Non
     assert bench.metrics.registry.get_sample_value("hermes_deliveries_total") == 2
 
 
-def test_a_slow_session_never_keeps_others_from_their_messages(bench: Bench) -> None:
-    """The overflowing one is closed, the rest get everything."""
+def test_a_slow_session_does_not_affect_others(bench: Bench) -> None:
+    """The session that overflows is closed, the others get everything."""
     slow = FakeTransport(blocked=True)
     session = make_session(slow, limits=OutboxLimits(max_messages=1))
     bench.hub.subscribe(session, [USER])
@@ -122,8 +122,8 @@ def test_a_slow_session_never_keeps_others_from_their_messages(bench: Bench) -> 
     assert [len(transport.written) for transport in healthy] == [4, 4, 4]
 
 
-def test_a_change_of_channels_falls_between_two_messages(bench: Bench) -> None:
-    """What was published before it still arrives, once; what comes after follows the new channels."""
+def test_a_change_of_channels_takes_effect_between_two_messages(bench: Bench) -> None:
+    """Messages that were published before arrive once; later ones follow the new channels."""
     session, transport = bench.join(TENANT)
     bench.hub.publish(value("d1", b"1"))
     bench.hub.subscribe(session, [channels.device(ACME, DeviceId("d1"))])
@@ -133,8 +133,8 @@ def test_a_change_of_channels_falls_between_two_messages(bench: Bench) -> None:
     assert transport.written == [encode(value("d1", b"1")).plain, encode(value("d1", b"2")).plain]
 
 
-def test_an_unsubscribed_session_hears_nothing_and_leaves_nothing_behind(bench: Bench) -> None:
-    """Unsubscribing twice is harmless."""
+def test_an_unsubscribed_session_gets_nothing_and_leaves_nothing_behind(bench: Bench) -> None:
+    """It may be unsubscribed twice."""
     session, transport = bench.join(USER, TENANT)
     bench.hub.unsubscribe(session)
     bench.hub.unsubscribe(session)
@@ -145,8 +145,8 @@ def test_an_unsubscribed_session_hears_nothing_and_leaves_nothing_behind(bench: 
     assert not bench.hub._sessions
 
 
-def test_a_large_turn_is_flushed_before_it_ends(bench: Bench) -> None:
-    """So that a turn's memory is bounded."""
+def test_many_bytes_are_flushed_before_the_iteration_ends(bench: Bench) -> None:
+    """So that the memory of one iteration is bounded."""
     _, transport = bench.join(TENANT)
     data = b'"' + b"x" * 300_000 + b'"'
     for _ in range(4):
@@ -155,10 +155,10 @@ def test_a_large_turn_is_flushed_before_it_ends(bench: Bench) -> None:
     assert len(transport.written[0]) > 1_048_576
 
 
-def test_flushed_waits_for_this_turns_flush_only() -> None:
-    """And returns at once where nothing is pending."""
+def test_flushed_waits_for_the_next_flush_only() -> None:
+    """It returns at once if nothing is pending."""
 
-    async def walk() -> None:
+    async def run() -> None:
         hub = Hub(metrics=Metrics())
         await hub.flushed()
         transport = FakeTransport()
@@ -169,20 +169,20 @@ def test_flushed_waits_for_this_turns_flush_only() -> None:
         assert [receipt.sockets for receipt in receipts] == [1, 1, 1]
         assert len(transport.written) == 1
 
-    asyncio.run(walk())
+    asyncio.run(run())
 
 
-def test_who_waits_for_a_flush_may_give_up() -> None:
-    """The others still learn of it."""
+def test_a_cancelled_wait_for_a_flush_does_not_affect_others() -> None:
+    """The other waits end with the flush."""
 
-    async def walk() -> None:
+    async def run() -> None:
         hub = Hub(metrics=Metrics())
         hub.subscribe(make_session(FakeTransport()), [USER])
         hub.publish(note())
-        impatient = asyncio.ensure_future(hub.flushed())
-        patient = asyncio.ensure_future(hub.flushed())
+        cancelled = asyncio.ensure_future(hub.flushed())
+        other = asyncio.ensure_future(hub.flushed())
         await asyncio.sleep(0)
-        impatient.cancel()
-        await asyncio.wait_for(patient, 1)
+        cancelled.cancel()
+        await other
 
-    asyncio.run(walk())
+    asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The memory of last values: what it learns, what it tells whom, and what bounds it."""
+"""Last values: what is stored, which snapshot a channel gets, and the limits."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ ACME = channels.tenant(TenantId("acme"))
 def value(
     data: bytes = b"1", *, tenant: str = "acme", device: str = "d1", series: str = "temp", **options: Any
 ) -> DeviceMessage:
-    """A value of that series; a retained one has no time."""
+    """Return a value of this series; a retained one has no time."""
     retained = options.get("retained", False)
     return DeviceMessage(
         tenant_id=TenantId(tenant),
@@ -33,37 +33,37 @@ def value(
 
 
 def status(online: bool, *, device: str = "d1", since_ms: int | None = 5) -> DeviceStatus:
-    """What a device of acme is."""
+    """Return the presence of a device of acme."""
     return DeviceStatus(TenantId("acme"), DeviceId(device), online, since_ms)
 
 
 class Memory:
-    """A snapshot with its clock and counters."""
+    """Last values with a fake clock and their metrics."""
 
     def __init__(self, **limits: Any) -> None:
         self.clock = FakeClock()
         self.metrics = Metrics()
-        self.snapshot = LastValues(limits=LastValuesLimits(**limits), metrics=self.metrics, clock=self.clock)
+        self.values = LastValues(limits=LastValuesLimits(**limits), metrics=self.metrics, clock=self.clock)
 
-    def told(self, *heard: Channel) -> list[dict[str, Any]]:
-        """The frames for those who begin to hear these channels; the tenant acme where none is named."""
-        return [orjson.loads(each.frame.payload) for each in self.snapshot.for_channels(heard or (ACME,))]
+    def snapshot(self, *names: Channel) -> list[dict[str, Any]]:
+        """Return the frames for a new subscriber of these channels; of the tenant acme if none is given."""
+        return [orjson.loads(each.frame.payload) for each in self.values.for_channels(names or (ACME,))]
 
-    def data(self, *heard: Channel) -> list[object]:
-        """Their data."""
-        return [frame["data"] for frame in self.told(*heard)]
+    def data(self, *names: Channel) -> list[object]:
+        """Return the data of these frames."""
+        return [frame["data"] for frame in self.snapshot(*names)]
 
     def evicted(self, reason: str) -> float | None:
-        """How many were forgotten for this reason."""
+        """Return how many values were evicted for this reason."""
         return self.metrics.registry.get_sample_value("hermes_snapshot_evicted_total", {"reason": reason})
 
 
-def test_the_last_value_of_each_series_is_told_with_its_own_time() -> None:
-    """An older one of the same series is not."""
+def test_a_snapshot_has_the_last_value_of_each_series_with_its_own_time() -> None:
+    """And no older one."""
     memory = Memory()
     for data, series in ((b"1", "temp"), (b"2", "hum"), (b"3", "temp")):
-        assert memory.snapshot.update(value(data, series=series))
-    assert memory.told() == [
+        assert memory.values.update(value(data, series=series))
+    assert memory.snapshot() == [
         {
             "channel": "device",
             "tenant_id": "acme",
@@ -76,7 +76,7 @@ def test_the_last_value_of_each_series_is_told_with_its_own_time() -> None:
         }
         for data, series in ((3, "temp"), (2, "hum"))
     ]
-    assert len(memory.snapshot) == 2
+    assert len(memory.values) == 2
 
 
 @pytest.mark.parametrize(
@@ -92,185 +92,188 @@ def test_the_last_value_of_each_series_is_told_with_its_own_time() -> None:
         (channels.broadcast(TenantId("acme")), []),
     ],
 )
-def test_a_channel_is_told_what_it_would_have_heard(channel: Channel, expected: list[int]) -> None:
-    """No other tenant's, no other device's."""
+def test_a_channels_snapshot_has_what_it_would_have_received(channel: Channel, expected: list[int]) -> None:
+    """Nothing of another tenant or another device."""
     memory = Memory()
     for data, tenant, device in ((b"1", "acme", "d1"), (b"2", "acme", "d2"), (b"3", "globex", "d1")):
-        memory.snapshot.update(value(data, tenant=tenant, device=device))
+        memory.values.update(value(data, tenant=tenant, device=device))
     assert memory.data(channel) == expected
 
 
-def test_asking_for_what_nobody_has_leaves_nothing_behind() -> None:
-    """Ids in URLs are free to invent."""
+def test_unknown_devices_leave_nothing_behind() -> None:
+    """Clients can put any id into a URL."""
     memory = Memory()
-    memory.told(channels.device(TenantId("acme"), DeviceId("x")), channels.device_anywhere(DeviceId("x")))
-    memory.snapshot.forget_status(TenantId("acme"), DeviceId("x"))
-    memory.snapshot.retain_only(lambda tenant_id, device_id: True)
-    memory.snapshot.update(value(b"null", clears=True))
-    memory.snapshot.update(value(b"1", historical=True))
-    assert memory.snapshot._tenants == {}
+    memory.snapshot(channels.device(TenantId("acme"), DeviceId("x")), channels.device_anywhere(DeviceId("x")))
+    memory.values.remove_status(TenantId("acme"), DeviceId("x"))
+    memory.values.retain_only(lambda tenant_id, device_id: True)
+    memory.values.update(value(b"null", clears=True))
+    memory.values.update(value(b"1", historical=True))
+    assert memory.values._tenants == {}
 
 
-def test_a_copy_does_not_change_with_what_comes_later() -> None:
-    """It is what was known in the turn in which it was taken."""
+def test_a_snapshot_does_not_change_afterwards() -> None:
+    """It has the values of the iteration in which it was made."""
     memory = Memory()
-    memory.snapshot.update(value(b"1"))
-    copy = memory.snapshot.for_channels([ACME])
-    memory.snapshot.update(value(b"2"))
-    assert [orjson.loads(each.frame.payload)["data"] for each in copy] == [1]
+    memory.values.update(value(b"1"))
+    snapshot = memory.values.for_channels([ACME])
+    memory.values.update(value(b"2"))
+    assert [orjson.loads(each.frame.payload)["data"] for each in snapshot] == [1]
 
 
-def test_the_frame_is_made_once_for_all() -> None:
-    """Thousands may come back at once."""
+def test_the_frame_is_encoded_once_for_all_sockets() -> None:
+    """Thousands may reconnect at once."""
     memory = Memory()
-    memory.snapshot.update(value())
-    (first,), (second,) = memory.snapshot.for_channels([ACME]), memory.snapshot.for_channels([ACME])
+    memory.values.update(value())
+    (first,), (second,) = memory.values.for_channels([ACME]), memory.values.for_channels([ACME])
     assert first.frame is second.frame
 
 
-# -- what the broker had kept ---------------------------------------------------------------------------------------
+# -- retained messages ----------------------------------------------------------------------------------------------
 
 
-def test_a_kept_value_is_told_as_kept_and_without_a_time() -> None:
-    """Nobody knows how old it is."""
+def test_a_retained_value_is_marked_and_has_no_time() -> None:
+    """Its age is unknown."""
     memory = Memory()
-    assert memory.snapshot.update(value(b"7", retained=True))
-    (frame,) = memory.told()
+    assert memory.values.update(value(b"7", retained=True))
+    (frame,) = memory.snapshot()
     assert frame["timestamp"] is None
     assert frame["retained"] is frame["snapshot"] is True
 
 
-def test_a_kept_value_that_is_known_is_no_news() -> None:
-    """The broker tells all of them again after a reconnect."""
+def test_a_retained_value_that_is_known_is_not_new() -> None:
+    """The broker sends all of them again after a reconnection."""
     memory = Memory()
-    memory.snapshot.update(value(b"7", retained=True))
-    assert not memory.snapshot.update(value(b"7", retained=True))
-    memory.snapshot.update(value(b"8"))
-    assert not memory.snapshot.update(value(b"8", retained=True)), "this is what was heard live"
-    assert memory.told()[0]["timestamp"] == 1_763_836_800_123
+    memory.values.update(value(b"7", retained=True))
+    assert not memory.values.update(value(b"7", retained=True))
+    memory.values.update(value(b"8"))
+    assert not memory.values.update(value(b"8", retained=True)), "it was received live"
+    assert memory.snapshot()[0]["timestamp"] == 1_763_836_800_123
 
 
-def test_a_kept_value_is_no_news_where_the_device_has_said_something_since() -> None:
-    """It kept one value and went on without keeping the later ones."""
+def test_a_retained_value_is_not_new_if_the_device_has_sent_another_since() -> None:
+    """The device published one retained value, and then others that are not retained."""
     memory = Memory()
-    memory.snapshot.update(value(b"1", retained=True))
-    memory.snapshot.update(value(b"2"))
-    assert not memory.snapshot.update(value(b"1", retained=True))
+    memory.values.update(value(b"1", retained=True))
+    memory.values.update(value(b"2"))
+    assert not memory.values.update(value(b"1", retained=True))
     assert memory.data() == [2]
 
 
-def test_a_kept_value_that_changed_while_we_were_away_is_news() -> None:
-    """It was published during the outage."""
+def test_a_retained_value_that_changed_during_an_outage_is_new() -> None:
+    """It was published while Hermes was disconnected."""
     memory = Memory()
-    memory.snapshot.update(value(b"1", retained=True))
-    assert memory.snapshot.update(value(b"2", retained=True))
+    memory.values.update(value(b"1", retained=True))
+    assert memory.values.update(value(b"2", retained=True))
     assert memory.data() == [2]
-    assert not memory.snapshot.update(value(b"2", retained=True))
+    assert not memory.values.update(value(b"2", retained=True))
 
 
-def test_the_same_bytes_in_another_encoding_are_news() -> None:
-    """The text "1" is not the number."""
+def test_the_same_bytes_in_another_encoding_are_new() -> None:
+    """The text "1" is not the number 1."""
     memory = Memory()
-    memory.snapshot.update(value(b'"x"', encoding="text"))
-    assert memory.snapshot.update(value(b'"x"', retained=True))
+    memory.values.update(value(b'"x"', encoding="text"))
+    assert memory.values.update(value(b'"x"', retained=True))
 
 
-# -- what is forgotten ----------------------------------------------------------------------------------------------
+# -- what is removed ------------------------------------------------------------------------------------------------
 
 
 def test_an_empty_payload_clears_the_value() -> None:
-    """It is news for those who listen, and nothing for those who come later."""
+    """Subscribers get it; a later snapshot does not contain it."""
     memory = Memory()
-    memory.snapshot.update(value(b"1"))
-    assert memory.snapshot.update(value(b"null", clears=True))
-    assert memory.told() == []
-    assert (len(memory.snapshot), memory.snapshot.size_bytes) == (0, 0)
+    memory.values.update(value(b"1"))
+    assert memory.values.update(value(b"null", clears=True))
+    assert memory.snapshot() == []
+    assert (len(memory.values), memory.values.size_bytes) == (0, 0)
 
 
 def test_a_json_null_is_a_value() -> None:
     """Only an empty payload clears."""
     memory = Memory()
-    memory.snapshot.update(value(b"null"))
+    memory.values.update(value(b"null"))
     assert memory.data() == [None]
 
 
-def test_a_historical_value_is_news_but_no_last_value() -> None:
-    """The device tells late what was before."""
+def test_a_historical_value_is_new_but_not_the_last_value() -> None:
+    """The device sends an older value late."""
     memory = Memory()
-    memory.snapshot.update(value(b"2"))
-    assert memory.snapshot.update(value(b"1", historical=True))
+    memory.values.update(value(b"2"))
+    assert memory.values.update(value(b"1", historical=True))
     assert memory.data() == [2]
 
 
-def test_the_number_of_values_is_bounded_and_the_least_renewed_goes_first() -> None:
-    """It is counted."""
+def test_the_number_of_values_is_bounded_and_the_oldest_update_is_evicted_first() -> None:
+    """The eviction is counted."""
     memory = Memory(max_values=3)
     for data, series in ((b"1", "a"), (b"2", "b"), (b"3", "c"), (b"4", "a"), (b"5", "d")):
-        memory.snapshot.update(value(data, series=series))
-    assert sorted(frame["series"] for frame in memory.told()) == ["a", "c", "d"]
+        memory.values.update(value(data, series=series))
+    assert sorted(frame["series"] for frame in memory.snapshot()) == ["a", "c", "d"]
     assert memory.evicted("count") == 1
 
 
 def test_their_bytes_are_bounded() -> None:
-    """A larger value pushes out several; one that is larger than all is not kept at all."""
+    """A larger value evicts several; one that exceeds the limit alone is not stored."""
     memory = Memory(max_bytes=10 * (OVERHEAD_BYTES + 100))
     for number in range(9):
-        memory.snapshot.update(value(series=str(number)))
-    memory.snapshot.update(value(b'"%s"' % (b"x" * 2_000), series="large"))
-    assert memory.snapshot.size_bytes <= 10 * (OVERHEAD_BYTES + 100)
-    kept = {frame["series"] for frame in memory.told()}
-    assert "large" in kept
-    assert "0" not in kept
-    assert "8" in kept
-    memory.snapshot.update(value(b'"%s"' % (b"x" * 20_000), series="larger"))
-    assert (memory.told(), memory.snapshot.size_bytes) == ([], 0)
+        memory.values.update(value(series=str(number)))
+    memory.values.update(value(b'"%s"' % (b"x" * 2_000), series="large"))
+    assert memory.values.size_bytes <= 10 * (OVERHEAD_BYTES + 100)
+    stored = {frame["series"] for frame in memory.snapshot()}
+    assert "large" in stored
+    assert "0" not in stored
+    assert "8" in stored
+    memory.values.update(value(b'"%s"' % (b"x" * 20_000), series="larger"))
+    assert (memory.snapshot(), memory.values.size_bytes) == ([], 0)
 
 
-def test_sizes_are_counted_anew_when_a_value_changes() -> None:
-    """Else they would grow, or fall below nothing."""
+def test_the_size_is_recounted_when_a_value_changes() -> None:
+    """Otherwise the total would grow, or become negative."""
     memory = Memory()
     for size in (10, 5_000, 3, 800):
-        memory.snapshot.update(value(b'"%s"' % (b"x" * size)))
-    memory.snapshot.update(value(b"null", clears=True))
-    assert memory.snapshot.size_bytes == 0
+        memory.values.update(value(b'"%s"' % (b"x" * size)))
+    memory.values.update(value(b"null", clears=True))
+    assert memory.values.size_bytes == 0
 
 
-def test_what_is_not_renewed_for_too_long_is_forgotten() -> None:
-    """Presence is not: it is told only when it changes."""
+def test_values_without_an_update_for_too_long_are_evicted() -> None:
+    """Presence is not evicted: devices send it only when it changes."""
     memory = Memory(max_age_s=100)
-    memory.snapshot.update(value(b"1", series="old"))
-    memory.snapshot.update_status(status(True))
+    memory.values.update(value(b"1", series="old"))
+    memory.values.update_status(status(True))
     memory.clock.now_s += 60
-    memory.snapshot.update(value(b"2", series="new"))
+    memory.values.update(value(b"2", series="new"))
     memory.clock.now_s += 40
-    memory.snapshot.expire()
-    assert [frame.get("series", frame["channel"]) for frame in memory.told()] == ["new", "status"]
+    memory.values.expire()
+    assert [frame.get("series", frame["channel"]) for frame in memory.snapshot()] == ["new", "status"]
     assert memory.evicted("age") == 1
     assert memory.metrics.registry.get_sample_value("hermes_snapshot_values") == 1
 
 
-def test_all_but_some_devices_can_be_forgotten() -> None:
-    """When nobody tells any more what becomes of the others."""
+def test_all_but_some_devices_can_be_removed() -> None:
+    """When Hermes no longer gets the data of the others."""
     memory = Memory()
     for device in ("d1", "d2", "d3"):
-        memory.snapshot.update(value(device=device))
-        memory.snapshot.update_status(status(True, device=device))
-    memory.snapshot.update(value(tenant="globex"))
-    memory.snapshot.retain_only(lambda tenant_id, device_id: (tenant_id, device_id) == ("acme", "d2"))
-    assert [(frame["channel"], frame["device_id"]) for frame in memory.told()] == [("device", "d2"), ("status", "d2")]
-    assert len(memory.snapshot) == 1
+        memory.values.update(value(device=device))
+        memory.values.update_status(status(True, device=device))
+    memory.values.update(value(tenant="globex"))
+    memory.values.retain_only(lambda tenant_id, device_id: (tenant_id, device_id) == ("acme", "d2"))
+    assert [(frame["channel"], frame["device_id"]) for frame in memory.snapshot()] == [
+        ("device", "d2"),
+        ("status", "d2"),
+    ]
+    assert len(memory.values) == 1
 
 
 # -- presence -------------------------------------------------------------------------------------------------------
 
 
-def test_presence_comes_after_the_values() -> None:
-    """With the time since when it is so."""
+def test_presence_follows_the_values() -> None:
+    """With the time of its last change."""
     memory = Memory()
-    memory.snapshot.update_status(status(False, since_ms=None))
-    memory.snapshot.update(value())
-    assert [frame["channel"] for frame in memory.told()] == ["device", "status"]
-    assert memory.told()[1] == {
+    memory.values.update_status(status(False, since_ms=None))
+    memory.values.update(value())
+    assert [frame["channel"] for frame in memory.snapshot()] == ["device", "status"]
+    assert memory.snapshot()[1] == {
         "channel": "status",
         "tenant_id": "acme",
         "device_id": "d1",
@@ -279,29 +282,29 @@ def test_presence_comes_after_the_values() -> None:
     }
 
 
-def test_presence_that_does_not_change_is_no_news_and_keeps_its_time() -> None:
-    """A device may say it with every report."""
+def test_presence_that_does_not_change_is_not_new_and_its_time_stays() -> None:
+    """A device may send it with every report."""
     memory = Memory()
-    assert memory.snapshot.update_status(status(True, since_ms=1))
-    assert not memory.snapshot.update_status(status(True, since_ms=2))
-    assert memory.told()[0]["since"] == 1
-    assert memory.snapshot.update_status(status(False, since_ms=3))
-    assert memory.told()[0]["since"] == 3
+    assert memory.values.update_status(status(True, since_ms=1))
+    assert not memory.values.update_status(status(True, since_ms=2))
+    assert memory.snapshot()[0]["since"] == 1
+    assert memory.values.update_status(status(False, since_ms=3))
+    assert memory.snapshot()[0]["since"] == 3
 
 
-def test_presence_can_be_taken_back() -> None:
-    """And the device that has nothing else is gone."""
+def test_presence_can_be_removed() -> None:
+    """A device without anything else is removed, too."""
     memory = Memory()
-    memory.snapshot.update_status(status(True))
-    assert memory.snapshot.forget_status(TenantId("acme"), DeviceId("d1")) == status(True)
-    assert memory.snapshot.forget_status(TenantId("acme"), DeviceId("d1")) is None
-    assert memory.snapshot._tenants == {}
+    memory.values.update_status(status(True))
+    assert memory.values.remove_status(TenantId("acme"), DeviceId("d1")) == status(True)
+    assert memory.values.remove_status(TenantId("acme"), DeviceId("d1")) is None
+    assert memory.values._tenants == {}
 
 
 def test_the_number_of_presences_is_bounded() -> None:
-    """By the same bound as the values."""
+    """By the same limit as the values."""
     memory = Memory(max_values=2)
     for device in ("d1", "d2", "d3"):
-        memory.snapshot.update_status(status(True, device=device))
-    assert [frame["device_id"] for frame in memory.told()] == ["d2", "d3"]
+        memory.values.update_status(status(True, device=device))
+    assert [frame["device_id"] for frame in memory.snapshot()] == ["d2", "d3"]
     assert memory.evicted("count") == 1

@@ -1,11 +1,11 @@
-"""The state of the MQTT link, as operators and sockets are told it."""
+"""The state of the MQTT link, as operators and sockets get it."""
 
 from hermes.delivery.link_state import LinkState, MqttLinkState
 from tests.support.fakes import FakeClock
 
 
-def test_what_changes_is_whether_it_is_known_to_be_down() -> None:
-    """In the first moment nothing is known; the first failure is news, and so is the return."""
+def test_changed_ms_is_when_the_link_went_down_or_up() -> None:
+    """It is not down while the first connection is made; the first failure is a change, and so is the reconnection."""
     clock = FakeClock(now_s=100.0)
     link = MqttLinkState(clock=clock)
     assert (link.state, link.is_down, link.ready, link.changed_ms) == (LinkState.CONNECTING, False, False, 100_000)
@@ -20,8 +20,8 @@ def test_what_changes_is_whether_it_is_known_to_be_down() -> None:
     assert link.changed_ms == 102_000
 
 
-def test_it_is_down_since_it_was_last_heard_of() -> None:
-    """Not since that was noticed; and further failures do not move it."""
+def test_the_link_is_down_since_the_last_bytes_arrived() -> None:
+    """Not since that was detected; further failures do not change the time."""
     clock = FakeClock(now_s=100.0)
     link = MqttLinkState(clock=clock)
     link.up()

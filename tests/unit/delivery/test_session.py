@@ -15,12 +15,12 @@ PING_TIMEOUT_S = 20.0
 
 
 def sweep(session: Session, *, at_s: float) -> None:
-    """The wall clock and the monotonic clock show the same here."""
+    """Check the session, with the same time on the wall clock and the monotonic clock."""
     session.sweep(wall_s=at_s, monotonic_s=at_s, ping_interval_s=PING_INTERVAL_S, ping_timeout_s=PING_TIMEOUT_S)
 
 
 def test_an_idle_socket_is_written_to_at_once() -> None:
-    """One write for a whole batch."""
+    """One write for a batch."""
     transport = FakeTransport()
     session = make_session(transport)
     assert session.send(Batch([Frame(b"a"), Frame(b"b")]))
@@ -28,15 +28,15 @@ def test_an_idle_socket_is_written_to_at_once() -> None:
 
 
 def test_a_socket_that_negotiated_compression_gets_the_deflated_form() -> None:
-    """And the others the plain one."""
+    """Other sockets get the plain form."""
     frame = Frame(b"x" * 1_000)
     transport = FakeTransport(compressed=True)
     make_session(transport).send(frame)
     assert transport.written == [frame.deflated]
 
 
-def test_a_blocked_socket_waits_and_goes_on_in_order() -> None:
-    """What came meanwhile leaves when the transport has drained."""
+def test_a_blocked_socket_resumes_in_order() -> None:
+    """What was queued meanwhile is sent when the transport has drained."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
     assert all(map(session.send, [Frame(b"1"), Frame(b"2"), Frame(b"3")]))
@@ -48,7 +48,7 @@ def test_a_blocked_socket_waits_and_goes_on_in_order() -> None:
 
 
 def test_draining_stops_when_the_socket_blocks_again() -> None:
-    """One bite at a time."""
+    """One part at a time."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
     for _ in range(4):
@@ -57,8 +57,8 @@ def test_draining_stops_when_the_socket_blocks_again() -> None:
     assert (len(transport.written), session.waiting, transport.resumes) == (2, 2, 0)
 
 
-def test_a_socket_that_takes_everything_is_drained_a_bite_a_turn() -> None:
-    """And what is sent meanwhile waits behind."""
+def test_a_fast_socket_is_drained_one_part_per_iteration() -> None:
+    """What is sent meanwhile waits behind."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
     texts = [bytes([65 + number]) * 20_000 for number in range(4)]
@@ -75,8 +75,8 @@ def test_a_socket_that_takes_everything_is_drained_a_bite_a_turn() -> None:
     assert not session.blocked
 
 
-def test_only_stopping_sends_what_waits() -> None:
-    """A socket that is closed for its slowness gets nothing more pushed into it."""
+def test_only_a_stop_sends_what_waits() -> None:
+    """Nothing more is written to a socket that is closed because it is slow."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
     for text in (b"1", b"2"):
@@ -86,7 +86,7 @@ def test_only_stopping_sends_what_waits() -> None:
 
 
 def test_drained_after_the_end_does_nothing() -> None:
-    """The transport may say it late."""
+    """The transport may call it late."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
     session.send(Frame(b"1"))
@@ -95,8 +95,8 @@ def test_drained_after_the_end_does_nothing() -> None:
     assert (len(transport.written), transport.resumes) == (1, 0)
 
 
-def test_a_slow_socket_past_its_bound_is_closed_with_1013() -> None:
-    """The message that did not fit was not taken, and nothing is kept."""
+def test_a_slow_socket_over_its_limit_is_closed_with_1013() -> None:
+    """The message that exceeds the limit is not accepted, and the queue is emptied."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport, limits=OutboxLimits(max_messages=2))
     assert [session.send(Frame(b"x")) for _ in range(5)] == [True, True, True, False, False]
@@ -106,8 +106,8 @@ def test_a_slow_socket_past_its_bound_is_closed_with_1013() -> None:
     assert (session.closed, session.waiting) == (True, 0)
 
 
-def test_a_dead_socket_takes_nothing_and_is_dropped() -> None:
-    """Without a close frame; the loop over sockets goes on."""
+def test_a_dead_socket_accepts_nothing_and_is_dropped() -> None:
+    """Without a close frame; the loop over sockets continues."""
     transport = FakeTransport(broken=True)
     session = make_session(transport)
     assert not session.send(Frame(b"x"))
@@ -128,7 +128,7 @@ def test_nothing_follows_a_close_frame() -> None:
 
 
 def test_stopping_sends_what_waits_before_the_close_frame() -> None:
-    """So that a restart loses nothing that was taken."""
+    """So that a restart loses nothing that was accepted."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
     for text in (b"1", b"2", b"3"):
@@ -139,7 +139,7 @@ def test_stopping_sends_what_waits_before_the_close_frame() -> None:
 
 
 def test_stopping_a_dead_socket_drops_it() -> None:
-    """The farewell fails: there is nobody to close."""
+    """The last write fails, so no close frame is sent."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
     session.send(Frame(b"1"))
@@ -150,7 +150,7 @@ def test_stopping_a_dead_socket_drops_it() -> None:
 
 
 def test_an_expired_token_closes_with_1008() -> None:
-    """At its second, not before."""
+    """In the second of its ``exp``, not before."""
     transport = FakeTransport()
     session = make_session(transport, expires_at=100.0)
     sweep(session, at_s=99.9)
@@ -160,7 +160,7 @@ def test_an_expired_token_closes_with_1008() -> None:
 
 
 def test_a_socket_is_pinged_at_the_interval() -> None:
-    """And lives as long as it answers."""
+    """It stays open as long as it answers."""
     transport = FakeTransport()
     session = make_session(transport)
     for second in range(101):
@@ -181,7 +181,7 @@ def test_a_silent_socket_is_dropped_without_a_close_frame() -> None:
     assert (transport.pings, transport.aborted, transport.closed) == (1, True, None)
 
 
-def test_pings_more_frequent_than_the_timeout_do_not_put_it_off() -> None:
+def test_pings_more_frequent_than_the_timeout_do_not_extend_it() -> None:
     """The first unanswered ping counts."""
     transport = FakeTransport()
     session = make_session(transport)
@@ -190,8 +190,8 @@ def test_pings_more_frequent_than_the_timeout_do_not_put_it_off() -> None:
     assert transport.aborted
 
 
-def test_stopping_leaves_out_the_values_that_wait() -> None:
-    """Newer ones follow the restart, and megabytes for each slow socket would hold up the stop."""
+def test_a_stop_omits_the_values_that_wait() -> None:
+    """Newer ones follow after the restart, and megabytes for each slow socket would delay the stop."""
     transport = FakeTransport(blocked=True)
     session = make_session(transport)
     session.send(Frame(b"1"))
@@ -201,8 +201,8 @@ def test_stopping_leaves_out_the_values_that_wait() -> None:
     assert b"".join(transport.written) == Frame(b"1").plain + Frame(b"3").plain
 
 
-def test_telemetry_to_a_blocked_socket_collapses_and_is_counted() -> None:
-    """It is taken, however much comes."""
+def test_telemetry_to_a_blocked_socket_is_conflated_and_counted() -> None:
+    """All of it is accepted."""
     transport = FakeTransport(blocked=True)
     metrics = Metrics()
     session = make_session(transport, limits=OutboxLimits(max_messages=2), metrics=metrics)
