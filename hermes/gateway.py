@@ -23,7 +23,8 @@ from tornado.web import Application
 
 from hermes.app import make_app
 from hermes.auth.api_keys import ApiKeys
-from hermes.auth.tokens import TokenVerifier
+from hermes.auth.principal import TokenVerifier
+from hermes.auth.tokens import SecretTokenVerifier
 from hermes.broker.device_listener import DeviceListener
 from hermes.broker.supervisor import MosquittoProcess
 from hermes.delivery.housekeeping import Sweep
@@ -77,7 +78,7 @@ class Gateway:
         self.hub = Hub(metrics=self.metrics)
         self.last_values = LastValues(limits=last_values_limits(settings), metrics=self.metrics)
         self.link = MqttLinkState(off=settings.broker_url == "off")
-        self.token_verifier = TokenVerifier(
+        self.token_verifier: TokenVerifier = SecretTokenVerifier(
             secret=settings.token_signer.secret,
             claim_tenant=settings.claim_tenant,
             issuer=settings.jwt_issuer,

@@ -1,4 +1,4 @@
-"""Log to standard error, with tokens and keys masked in every line of every module."""
+"""Log to standard error, with tokens and keys masked in every line."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ _PATTERNS = (
 
 
 class MaskingFormatter(logging.Formatter):
-    """Format a record, traceback included, and mask known secrets and everything that looks like one."""
+    """Format a record with its traceback, and mask secrets and what looks like one."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -26,7 +26,7 @@ class MaskingFormatter(logging.Formatter):
         self._secrets = tuple(sorted(given, key=len, reverse=True))  # longest first: one may be a prefix of another
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Return one line, whatever a client put into a name or a reason; tracebacks still have several."""
+        """Return one line, whatever text of a client it has; tracebacks have several."""
         if not record.message.isprintable():
             record.message = _printable(record.message)
         return super().formatMessage(record)
@@ -42,7 +42,7 @@ def _printable(text: str) -> str:
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the text without tokens, bearer keys, URL passwords and the given secrets."""
+    """Return the text without tokens, keys, URL passwords and the given secrets."""
     for secret in secrets:
         text = text.replace(secret, MASK)
     lower = text.lower()
@@ -55,8 +55,8 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
 def set_up(level: str, secrets: Iterable[str] = ()) -> None:
     """Log to standard error at this level, with these secrets masked.
 
-    For the ``hermes`` command only: it replaces the handlers of the whole process, and switches off the fields of log
-    records that no line contains.
+    For the ``hermes`` command only: it replaces the handlers of the whole process, and switches off fields of log
+    records that the format does not use.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(MaskingFormatter(secrets))
@@ -64,6 +64,6 @@ def set_up(level: str, secrets: Iterable[str] = ()) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    # Without these fields a line takes 9 µs instead of 11 (Python's "Logging HOWTO", Optimization)
+    # Without these fields a line needs 9 µs instead of 11 (Python's "Logging HOWTO", Optimization)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None

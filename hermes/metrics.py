@@ -16,7 +16,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _Registry(CollectorRegistry):
-    """Collect without the ``_created`` sample that prometheus_client adds to each counter and histogram.
+    """Collect without the ``_created`` samples that prometheus_client adds.
 
     ``disable_created_metrics`` would do the same for every registry of the process, also for those of a program that
     embeds Hermes.

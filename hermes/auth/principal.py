@@ -1,6 +1,7 @@
-"""The validated claims of one token, and what they allow."""
+"""The validated claims of a token, and what they allow."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from hermes.errors import FORBIDDEN, SocketRejected
 from hermes.ids import TenantId, UserId
@@ -8,7 +9,10 @@ from hermes.ids import TenantId, UserId
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose socket it is: the validated claims of one token. ``expires_at`` is Unix seconds, None is never."""
+    """The user of a socket: the validated claims of one token.
+
+    ``expires_at`` is Unix seconds; None never expires.
+    """
 
     user_id: UserId
     username: str
@@ -17,22 +21,41 @@ class Principal:
     expires_at: float | None = None
 
 
+class TokenVerifier(Protocol):
+    """Verify the token of a socket: the extension point for other kinds of tokens."""
+
+    def verify(self, token: str) -> Principal:
+        """Return the principal of a valid token.
+
+        ``token`` is the text from a query, a header or a ``refresh`` action. Called on the event loop for each new
+        socket and each ``refresh``, so it must not block. Raises `SocketRejected` with the close code for the client:
+        ``TOKEN_EXPIRED``, or ``TOKEN_INVALID`` for any other reason.
+        """
+
+
 def check_requested_tenant(principal: Principal, requested: str | None) -> None:
-    """``?tenant_id=`` from anyone but a superuser must be their own tenant; raises `SocketRejected`."""
+    """Check ``?tenant_id=``: the principal's own tenant, or any for a superuser.
+
+    Raises `SocketRejected`.
+    """
     if requested is not None and requested != principal.tenant_id and not principal.is_superuser:
         raise SocketRejected(FORBIDDEN, "tenant_id is not the token's tenant")
 
 
 def check_tenant(principal: Principal, tenant_id: str) -> None:
-    """A tenant's data is for tokens of that tenant and for superusers; raises `SocketRejected`."""
+    """Check that the principal is of this tenant or a superuser.
+
+    Raises `SocketRejected`.
+    """
     if tenant_id != principal.tenant_id and not principal.is_superuser:
         raise SocketRejected(FORBIDDEN, "another tenant")
 
 
 def device_tenant(principal: Principal, requested: str | None) -> TenantId | None:
-    """The tenant in which this principal means a device id; None means in every tenant (superusers).
+    """Return the tenant of the devices that this principal can subscribe to.
 
-    Raises `SocketRejected` where the token has no tenant, or asks for one that is not its own.
+    None is every tenant (superusers). Raises `SocketRejected` if the token has no tenant, or if ``requested`` is not
+    its own.
     """
     check_requested_tenant(principal, requested)
     if principal.is_superuser:

@@ -1,7 +1,7 @@
 """Verify and sign JSON Web Tokens (RFC 7519, HS256 only).
 
 PyJWT checks form and signature (RFC 7515). The claims are checked here, so that fractions of a second count, tests can
-pass a clock, and nothing is checked that the contract ignores.
+pass a clock, and claims that the protocol does not use are ignored.
 """
 
 import hashlib
@@ -22,34 +22,41 @@ from hermes.ids import TenantId, UserId, id_text
 
 ALGORITHM = "HS256"
 SECRET_MIN_BYTES = 32  # RFC 7518 §3.2: a key of at least the hash's size
-DATE_MAX_S = 2**53 / 1_000  # the last date whose milliseconds every JSON reader has exactly; as good as never
-TOKEN_MAX_CHARS = 8192  # more is no token: do not spend a signature check on rubbish
-REMEMBERED_MAX = 20_000  # more than the sockets of most sites; about 1 KiB each
+DATE_MAX_S = 2**53 / 1_000  # the last date with exact milliseconds in every JSON reader; a later one means never
+TOKEN_MAX_CHARS = 8192  # a longer text is rejected without a signature check
+CACHE_MAX_TOKENS = 20_000  # more than the sockets of most sites; about 1 KiB each
 
 
-class _Prepared(HMACAlgorithm):
-    """HS256 with the one secret there is. PyJWT would prepare it anew for each token: a quarter of the whole check."""
+class _PreparedHmac(HMACAlgorithm):
+    """HS256 with one secret, prepared once.
+
+    PyJWT prepares it for each token, which takes a quarter of the time of a check.
+    """
 
     def __init__(self, secret: str) -> None:
         super().__init__(HMACAlgorithm.SHA256)
         self._key = super().prepare_key(secret)
 
     def prepare_key(self, key: str | bytes) -> bytes:
-        """The one that was prepared."""
+        """Return the prepared secret."""
         return self._key
 
 
 def unusable_secret(secret: str) -> str | None:
-    """Why PyJWT will not sign with this secret, in its words: a PEM or SSH key, or a JWK. None where it will."""
+    """Return PyJWT's error for a PEM or SSH key, or a JWK; None for another secret."""
     try:
-        _Prepared(secret)
+        _PreparedHmac(secret)
     except jwt.InvalidKeyError as error:
         return str(error)
     return None
 
 
-class TokenVerifier:
-    """Checks tokens against one secret and one set of rules."""
+class SecretTokenVerifier:
+    """Verify tokens that are signed with one shared secret; a `TokenVerifier`.
+
+    ``claim_tenant`` is the name of the claim with the tenant id. ``issuer`` and ``audience`` (RFC 7519 §4.1.1, §4.1.3)
+    are checked if they are not None. ``clock`` gives Unix seconds.
+    """
 
     def __init__(
         self,
@@ -59,35 +66,35 @@ class TokenVerifier:
         issuer: str | None = None,
         audience: str | None = None,
         clock: Callable[[], float] = time.time,
-        remembered_max: int = REMEMBERED_MAX,
+        cache_max_tokens: int = CACHE_MAX_TOKENS,
     ) -> None:
         self._jws = jwt.PyJWS(algorithms=[])
-        self._jws.register_algorithm(ALGORITHM, _Prepared(secret))
+        self._jws.register_algorithm(ALGORITHM, _PreparedHmac(secret))
         self._claim_tenant = claim_tenant
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        self._remembered: OrderedDict[bytes, Principal] = OrderedDict()  # SHA-256 of the token → whose it is
-        self._remembered_max = remembered_max
+        self._cache: OrderedDict[bytes, Principal] = OrderedDict()  # by the SHA-256 of the token
+        self._cache_max_tokens = cache_max_tokens
 
     def verify(self, token: str) -> Principal:
-        """The principal of a good token.
+        """Return the principal of a valid token.
 
-        A good one is remembered by its digest, because after a restart thousands come back with theirs at once; the
-        least recently used is forgotten first. ``nbf`` is checked when a token is first seen. Raises `SocketRejected`
-        with ``token_expired`` past ``exp``, with ``token_invalid`` for every other fault. There is no leeway.
+        Valid tokens are cached by their digest, because after a restart thousands of clients reconnect at once; the
+        least recently used is evicted first. ``nbf`` is checked only for a token that is not in the cache. Raises
+        `SocketRejected`: ``TOKEN_EXPIRED`` from ``exp`` on, without leeway; ``TOKEN_INVALID`` for any other reason.
         """
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        principal = self._remembered.get(digest)
+        principal = self._cache.get(digest)
         if principal is None:
-            principal = self._remembered[digest] = self._checked(token)
-            if len(self._remembered) > self._remembered_max:
-                self._remembered.popitem(last=False)
+            principal = self._cache[digest] = self._checked(token)
+            if len(self._cache) > self._cache_max_tokens:
+                self._cache.popitem(last=False)
         elif principal.expires_at is not None and principal.expires_at <= self._clock():
-            del self._remembered[digest]
+            del self._cache[digest]
             raise SocketRejected(TOKEN_EXPIRED)
         else:
-            self._remembered.move_to_end(digest)
+            self._cache.move_to_end(digest)
         return principal
 
     def _checked(self, token: str) -> Principal:
@@ -104,19 +111,19 @@ class TokenVerifier:
     def _verified_claims(self, token: str) -> Mapping[str, Any]:
         if len(token) > TOKEN_MAX_CHARS:
             raise SocketRejected(TOKEN_INVALID, "too long")
-        # Beside its own errors PyJWT lets some of its parts' through: RecursionError on deep JSON, and the
-        # ValueErrors of surrogates and of numbers with thousands of digits.
+        # PyJWT also raises errors of its dependencies: RecursionError for deep JSON, ValueError for surrogates and for
+        # numbers with thousands of digits.
         try:
             claims = json.loads(self._jws.decode(token, algorithms=[ALGORITHM]))
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise SocketRejected(TOKEN_INVALID, type(error).__name__) from None
         if not isinstance(claims, dict):
-            raise SocketRejected(TOKEN_INVALID, "the claims are no object")
+            raise SocketRejected(TOKEN_INVALID, "the claims are not an object")
         self._check_parties(claims)
         return claims
 
     def _check_parties(self, claims: Mapping[str, Any]) -> None:
-        """``iss`` and ``aud`` (RFC 7519 §4.1.1, §4.1.3), where they were configured."""
+        """Check ``iss`` and ``aud`` (RFC 7519 §4.1.1, §4.1.3), if they are configured."""
         if self._issuer is not None and claims.get("iss") != self._issuer:
             raise SocketRejected(TOKEN_INVALID, "another issuer")
         if self._audience is not None:
@@ -146,7 +153,7 @@ class TokenVerifier:
 
 
 def _is_unicode(text: str) -> bool:
-    """JSON escapes can spell lone surrogates, which no UTF-8 text can hold: no frame, no log line."""
+    """Return False for lone surrogates: JSON escapes can contain them, UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -155,7 +162,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
-    """A NumericDate claim (RFC 7519 §2) in Unix seconds; None where the claim is absent."""
+    """Return a NumericDate claim (RFC 7519 §2) in Unix seconds, or None."""
     value = claims.get(name)
     if value is None:
         if name in claims:
@@ -174,7 +181,7 @@ def _numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class TokenSigner:
-    """Signs tokens by the rules that an `TokenVerifier` of the same settings checks."""
+    """Sign tokens that a `SecretTokenVerifier` with the same values accepts."""
 
     secret: str
     claim_tenant: str = "tenant_id"
@@ -190,7 +197,7 @@ class TokenSigner:
         is_superuser: bool = False,
         ttl_s: float | None = None,
     ) -> str:
-        """A JWT that is good for ``ttl_s`` seconds from now, or for ever."""
+        """Return a JWT; ``ttl_s`` is its lifetime in seconds, None never expires."""
         claims: dict[str, object] = {"user_id": user_id, "username": username, "iat": int(time.time())}
         if tenant_id is not None:
             claims[self.claim_tenant] = tenant_id
@@ -214,9 +221,10 @@ def sign_token(
     is_superuser: bool = False,
     ttl_s: float | None = 3_600,
 ) -> str:
-    """Return a JWT for one user, signed with HS256, for gateways with the default claim names.
+    """Return a JWT for one user, signed with HS256.
 
-    ``secret`` has at least 32 bytes (RFC 7518 §3.2). ``ttl_s`` is the lifetime in seconds; None never expires.
+    It is for gateways with the default claim names. ``secret`` has at least 32 bytes (RFC 7518 §3.2). ``ttl_s`` is the
+    lifetime in seconds; None never expires.
     """
     return TokenSigner(secret).sign(
         user_id=user_id, username=username, tenant_id=tenant_id, is_superuser=is_superuser, ttl_s=ttl_s

@@ -34,10 +34,13 @@ def device(tenant_id: TenantId, device_id: DeviceId) -> Channel:
 
 
 def device_anywhere(device_id: DeviceId) -> Channel:
-    """Return the channel of the data of the devices with this id in every tenant; for superusers only."""
+    """Return the channel of a device id in every tenant; for superusers only."""
     return Channel(("device", device_id))
 
 
 def whole(channel: Channel) -> Channel | None:
-    """Return the channel that includes all messages of this one, the tenant's for a device; None if there is none."""
+    """Return the channel that includes all messages of this one, or None.
+
+    For a device of one tenant, this is the tenant's channel.
+    """
     return tenant(TenantId(channel[1])) if channel[0] == "device" and len(channel) == 3 else None

@@ -1,4 +1,4 @@
-"""The actions that a client can send in a text frame, parsed into validated values."""
+"""The actions that a client can send, parsed into validated values."""
 
 from dataclasses import dataclass
 from typing import Any

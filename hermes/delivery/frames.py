@@ -22,11 +22,11 @@ DEFLATE_LEVEL = 3
 
 
 class Frame:
-    """One message as a finished frame; ``payload`` is the UTF-8 text of its JSON object.
+    """One message as a finished frame: the text of a JSON object.
 
     On a slow socket a newer frame with the same ``series`` replaces this one: tenant, device and series of telemetry,
-    tenant and device of a device status, an empty tuple for the link status; None is never replaced.
-    ``counts`` is False if a replaced frame is not counted in ``skipped``: a snapshot's value was published before.
+    tenant and device of a device status, an empty tuple for the link status; None is never replaced. ``counts`` is
+    False if a replaced frame is not counted in ``skipped``: a snapshot's value was published before.
     """
 
     __slots__ = ("_deflated", "_header_bytes", "counts", "plain", "series")
@@ -40,7 +40,7 @@ class Frame:
         self._deflated: bytes | None = None
 
     def __len__(self) -> int:
-        """Return its size in plain form, header included: the limits of the outbox count this."""
+        """Return its size in plain form with the header, as the outbox counts it."""
         return len(self.plain)
 
     @property
@@ -50,16 +50,17 @@ class Frame:
 
     @property
     def deflated(self) -> bytes:
-        """The frame for sockets that negotiated compression; the plain one if it is small."""
+        """The frame for sockets with compression; the plain one if it is small."""
         if self._deflated is None:
             small = len(self.plain) - self._header_bytes < DEFLATE_MIN_BYTES
             self._deflated = self.plain if small else _deflate(self.payload)
         return self._deflated
 
     def with_skipped(self, number: int) -> "Frame":
-        """Return the same value with ``"skipped":number``, the number of older values of its series that it replaces.
+        """Return the same value with the number of older values that it replaces.
 
-        It is for one socket, and so is never deflated: a socket that negotiated compression accepts plain frames too.
+        ``"skipped":number`` is added to the object. The frame is for one socket, and so is never deflated: a socket
+        that negotiated compression accepts plain frames too.
         """
         frame = Frame(b'%b,"skipped":%d}' % (self.payload[:-1], number))
         frame._deflated = frame.plain
@@ -79,7 +80,7 @@ class Batch:
 
     @cached_property
     def deflated(self) -> bytes:
-        """All frames for sockets that negotiated compression, in order."""
+        """All frames for sockets with compression, in order."""
         return b"".join([frame.deflated for frame in self.frames])
 
 
@@ -99,7 +100,10 @@ def _deflate(payload: bytes) -> bytes:
 
 
 def encode(message: Message, *, snapshot: bool = False) -> Frame:
-    """Return the frame of a message; with ``snapshot``, the frame for sockets that subscribe later."""
+    """Return the frame of a message.
+
+    With ``snapshot``, it is the frame for sockets that subscribe later.
+    """
     if isinstance(message, DeviceMessage):
         fields = _device_fields(message)
         if snapshot:

@@ -1,4 +1,4 @@
-"""Check all sessions once a second: close expired ones, ping, and drop silent ones."""
+"""Once a second: close expired sessions, ping, and drop silent sessions."""
 
 import asyncio
 import logging
@@ -15,10 +15,10 @@ PERIOD_S = 1.0
 
 
 class Sweep:
-    """A task that checks all sessions at the beginning of each second of the wall clock.
+    """A task that checks all sessions once a second.
 
-    ``exp`` claims are whole seconds: the socket of an expired token closes milliseconds later. ``clock`` gives Unix
-    seconds.
+    It runs at the beginning of each second of the wall clock, because ``exp`` claims are whole seconds: the socket of
+    an expired token closes milliseconds later. ``clock`` gives Unix seconds.
     """
 
     def __init__(

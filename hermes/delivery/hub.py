@@ -1,6 +1,7 @@
-"""Route messages to sessions by channel; coalesce the frames of one loop iteration into one write per socket.
+"""Route messages to sessions by channel.
 
-Everything here runs on the event loop's thread.
+The frames of one iteration of the loop are coalesced into one write per socket. Everything here runs on the event
+loop's thread.
 """
 
 import asyncio
@@ -66,9 +67,9 @@ class Hub:
     def subscribe(self, session: Session, channels: Iterable[Channel]) -> list[Channel]:
         """Subscribe the session to exactly these channels, in place of its earlier ones.
 
-        Messages that were published before are flushed first, so that the change takes effect between two messages.
-        Returns the new channels: those that it was not subscribed to before, neither directly nor by a channel that
-        includes them.
+        Messages that were published before are flushed first, so that the change happens between two messages. Returns
+        the new channels: those that it was not subscribed to before, neither directly nor by a channel that includes
+        them.
         """
         self.flush()
         before = self._channels.get(session, frozenset())
@@ -101,7 +102,7 @@ class Hub:
                     self.on_watch(channel, False)
 
     def publish(self, message: Message) -> Receipt:
-        """Send a message to every session of its channels, at the flush of this iteration.
+        """Send a message to every session of its channels at the next flush.
 
         The receipt has the number of sockets that accepted it once `flushed` has been awaited. A message without a
         session costs three look-ups and is never encoded.
@@ -130,7 +131,7 @@ class Hub:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was published in this iteration: one join per channel, one write per session."""
+        """Write what was published: one join per channel, one write per session."""
         if not self._pending:
             return
         pending, self._pending = self._pending, {}
@@ -157,7 +158,7 @@ class Hub:
         return sockets * len(frames)
 
     async def flushed(self) -> None:
-        """Wait until everything published so far is written or queued; never waits for a slow socket."""
+        """Wait until everything published so far is written to a socket or queued."""
         if not self._pending:
             return
         waiter = asyncio.get_running_loop().create_future()

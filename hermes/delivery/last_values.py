@@ -1,4 +1,4 @@
-"""The last value of each tenant, device and series, and whether each device is online.
+"""The last value of each tenant, device and series, and each device's presence.
 
 A socket gets a snapshot in the iteration of the loop in which it subscribes: what was published before is in the
 snapshot, what is published later is sent live, nothing is in both. The snapshot is a list of references; the frames are
@@ -26,7 +26,7 @@ OVERHEAD_BYTES = 1_000  # of a value besides its texts: the objects of message a
 class LastValuesLimits:
     """How many values are stored, and how long.
 
-    ``max_age_s`` counts from a value's last update. Presence has no age limit; ``max_values`` also limits it.
+    ``max_age_s`` counts from a value's last update. Presence does not expire; ``max_values`` limits it, too.
     """
 
     max_values: int = 100_000
@@ -138,7 +138,10 @@ class LastValues:
             self._evict("bytes")
 
     def update_status(self, status: DeviceStatus) -> bool:
-        """Store whether a device is online. Returns False if that is not new and must not be published."""
+        """Store whether a device is online.
+
+        Returns False if that is not new and must not be published.
+        """
         device = self._device(status.tenant_id, status.device_id)
         before = device.status
         if before is not None and isinstance(before.message, DeviceStatus) and before.message.online == status.online:
@@ -164,7 +167,7 @@ class LastValues:
     # -- remove ---------------------------------------------------------------------------------------------------
 
     def expire(self) -> None:
-        """Evict the values that are too old, and update the gauges; to be called periodically."""
+        """Evict the values that are too old, and update the gauges."""
         until_s = self._clock() - self._limits.max_age_s
         while self._oldest and self._updated_s(next(iter(self._oldest))) <= until_s:
             self._evict("age")
@@ -172,7 +175,7 @@ class LastValues:
         self._metrics.snapshot_bytes.set(self._bytes)
 
     def retain_only(self, is_watched: Callable[[TenantId, DeviceId], bool]) -> None:
-        """Remove all devices but these, because Hermes no longer gets the data of the others."""
+        """Remove the devices that are not watched: Hermes does not get their data."""
         for tenant_id, devices in list(self._tenants.items()):
             for device_id, device in list(devices.items()):
                 if not is_watched(tenant_id, device_id):
@@ -220,7 +223,10 @@ class LastValues:
     # -- read -----------------------------------------------------------------------------------------------------
 
     def for_channels(self, channels: Iterable[Channel]) -> list[LastValue]:
-        """Return the snapshot for a new subscriber of these channels: values first, then presence."""
+        """Return the snapshot for a new subscriber of these channels.
+
+        Values precede presence.
+        """
         devices = [device for channel in channels for device in self._devices_of(channel)]
         values = [value for device in devices for value in device.values.values()]
         return values + [device.status for device in devices if device.status is not None]

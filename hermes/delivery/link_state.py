@@ -1,4 +1,4 @@
-"""The state of the MQTT link: written by ``mqtt/`` on the event loop, read by ``web/``."""
+"""The state of the MQTT link, written by ``mqtt/`` and read by ``web/``."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class MqttLinkState:
     """Whether device data arrives, since when, and what is missing if it does not.
 
     ``since_ms`` (Unix milliseconds) is when the state last changed; ``changed_ms`` when `is_down` last changed;
-    ``missing`` has one text for each thing that keeps the link from being up. ``clock`` gives Unix seconds.
+    ``missing`` has one text for each thing that is missing. ``clock`` gives Unix seconds.
     """
 
     def __init__(self, *, off: bool = False, clock: Callable[[], float] = time.time) -> None:
@@ -30,7 +30,10 @@ class MqttLinkState:
 
     @property
     def is_down(self) -> bool:
-        """Whether it is certain that no data arrives. While the first connection is made this is not known yet."""
+        """Whether data certainly does not arrive.
+
+        This is not known yet while the first connection is made.
+        """
         return self.state is LinkState.DOWN
 
     @property
@@ -43,7 +46,7 @@ class MqttLinkState:
         self._enter(LinkState.UP, ())
 
     def connecting(self, missing: str) -> None:
-        """Record that the link is being established; ``missing`` says what it waits for."""
+        """Record that the link is being established, and what it waits for."""
         self._enter(LinkState.CONNECTING, (missing,))
 
     def down(self, missing: str, *, silent_s: float = 0.0) -> None:

@@ -1,7 +1,7 @@
 """The messages that Hermes delivers, as validated values.
 
-`Notification` and `Broadcast` come from ``POST /notify``, the others from MQTT. ``data`` is JSON text: it is validated
-when it is received, and then passed on unchanged.
+The sources are ``POST /notify`` for `Notification` and `Broadcast`, MQTT for the others. ``data`` is JSON text: it is
+validated when it is received, and then passed on unchanged.
 """
 
 import os
@@ -53,7 +53,10 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """A notification to every ``/ws`` socket of a tenant; ``data`` is the text of a JSON object, or None."""
+    """A notification to every ``/ws`` socket of a tenant.
+
+    ``data`` is the text of a JSON object, or None.
+    """
 
     tenant_id: TenantId
     id: str
@@ -75,10 +78,10 @@ class Broadcast:
 class DeviceMessage:
     """One value that a device published.
 
-    ``data`` is the text of one JSON value; ``encoding`` is ``text`` or ``base64`` if the payload was not JSON, else
-    empty. ``timestamp_ms`` is when Hermes received it (Unix milliseconds); None for a retained value, of unknown age.
-    ``historical`` marks a value that the device sends late, after newer ones: it does not become the last value.
-    ``clears`` marks an empty payload: it deletes the last value.
+    ``data`` is the text of one JSON value; ``encoding`` is ``text`` or ``base64`` if the payload was not JSON,
+    otherwise empty. ``timestamp_ms`` is when Hermes received it (Unix milliseconds); None for a retained value, of
+    unknown age. ``historical`` marks a value that the device sends late, after newer ones: it does not become the last
+    value. ``clears`` marks an empty payload: it deletes the last value.
     """
 
     tenant_id: TenantId
@@ -111,7 +114,7 @@ class DeviceMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """Whether a device is online, from its status messages, its last will, its birth or its death.
+    """The presence of a device: whether it is online.
 
     ``since_ms`` is when Hermes received the change (Unix milliseconds); None for a retained message, of unknown age.
     """
@@ -170,7 +173,7 @@ class NotificationRequest(RequestModel):
     message: Annotated[str, StringConstraints(strict=True, max_length=MESSAGE_MAX_CHARS)]
     type: Severity = "info"
     id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=NOTIFICATION_ID_MAX_CHARS)] = Field(
-        default_factory=lambda: os.urandom(16).hex()  # takes half the time of a UUID, and is as unique
+        default_factory=lambda: os.urandom(16).hex()  # as unique as a UUID, in half the time
     )
     data: dict[str, Any] | None = None
 
@@ -178,8 +181,8 @@ class NotificationRequest(RequestModel):
 def parse_notification(value: object, *, data: bytes | None) -> Notification | Broadcast:
     """Return the message that a parsed JSON value describes.
 
-    ``data`` is the unchanged text of the value's own ``data`` member, None if it has none.
-    Raises `RequestError` 422 ``invalid`` that names each faulty field.
+    ``data`` is the unchanged text of the value's own ``data`` member, None if it has none. Raises `RequestError` 422
+    ``invalid`` that names each faulty field.
     """
     request = NotificationRequest.from_json(value, expected="a JSON object, or an array of 1 to 1,000 of them")
     if data is not None and len(data) > DATA_MAX_BYTES:

@@ -10,8 +10,7 @@ telemetry queued meanwhile are sent, the limits of conflated telemetry are highe
 a slow client of a large fleet would be closed at each attempt.
 
 Alternatives refused: conflation in place, because values would be sent in another order than they were published; and
-one queue in which each new value goes to the end, because on a slow line a series that changes often would never be
-sent.
+one queue in which each new value is appended, because on a slow line a series that changes often would never be sent.
 """
 
 from collections import deque
@@ -40,7 +39,7 @@ class OutboxLimits:
 
 
 class Outbox:
-    """Queue references to shared frames, so that the backlog of a slow socket is not a copy."""
+    """The queue; it has references to shared frames, not copies."""
 
     __slots__ = (
         "_conflated",
@@ -78,21 +77,23 @@ class Outbox:
         return self._notification_bytes + self._telemetry_bytes + self._conflated_bytes
 
     def put(self, frames: Sequence[Frame]) -> bool:
-        """Queue these frames. Returns False if they exceed a limit: the socket must be closed.
+        """Queue these frames.
 
-        A single frame that is larger than a limit of bytes may wait if no other of its class does.
+        Returns False if they exceed a limit: the socket must be closed. A single frame that is larger than a limit of
+        bytes may wait if it is the only one of its class.
         """
         return all(self._put_value(frame) if frame.series is not None else self._append(frame) for frame in frames)
 
     def replay(self, values: Sequence[LastValue]) -> bool:
-        """Queue a snapshot before the telemetry that is published later. Returns False if the socket must be closed.
+        """Queue a snapshot before the telemetry that is published later.
 
-        If telemetry waits already, the snapshot is newer: it is queued behind, by the rules of telemetry.
+        Returns False if it exceeds a limit: the socket must be closed. If telemetry waits already, the snapshot is
+        newer: it is queued behind, by the rules of telemetry.
         """
         if self._telemetry or self._conflated:
             return self.put([value.frame for value in values])
         waiting = list(self._replay or ())
-        if waiting:  # keep only the newer value of each series, so that repeated requests do not fill the memory
+        if waiting:  # only the newer value of each series, so that repeated requests do not fill the memory
             newer = {value.message.series_key for value in values}
             waiting = [value for value in waiting if value.message.series_key not in newer]
         self._replay = deque([*waiting, *values])
@@ -138,7 +139,10 @@ class Outbox:
         )
 
     def pop(self, max_bytes: int) -> list[Frame]:
-        """Remove and return frames in order, notifications first: at least one, up to about this many bytes."""
+        """Remove and return frames in order, notifications first.
+
+        At least one frame, and about ``max_bytes``.
+        """
         frames = self.pop_notifications(max_bytes)
         if self._notifications:
             return frames
@@ -162,7 +166,10 @@ class Outbox:
         return frames
 
     def pop_notifications(self, max_bytes: int | None = None) -> list[Frame]:
-        """Remove and return the oldest notifications: at least one, up to about this many bytes, or all."""
+        """Remove and return the oldest notifications.
+
+        At least one, and about ``max_bytes``; None is all.
+        """
         frames: list[Frame] = []
         size_bytes = 0
         waiting = self._notifications

@@ -30,7 +30,7 @@ class RequestModel(BaseModel):
 
 
 def invalid_fields(fields: dict[str, str]) -> RequestError:
-    """Return the error of a request with these faulty fields: 422 ``invalid``; name → what is wrong."""
+    """Return the error for these fields: 422 ``invalid``; name → what is wrong."""
     return RequestError(422, "invalid", f"invalid fields: {', '.join(fields)}", fields)
 
 

@@ -1,4 +1,4 @@
-"""One connected client: its principal, its outbox, and what happens when it is slow or silent.
+"""One connected client: its principal, its outbox, and its state.
 
 The session is the only writer of its socket. It uses the socket through `Transport`, so that tests can pass a fake; the
 real one is in ``web/sockets/transport.py``.
@@ -22,7 +22,7 @@ DRAIN_BYTES = 32_768  # about 150 device frames: half a millisecond if each has 
 
 
 class Transport(Protocol):
-    """A socket as a session uses it: the extension point for other kinds of transport.
+    """A socket as a session uses it: the extension point for other transports.
 
     All calls are made on the event loop's thread. ``data`` is one or more finished WebSocket frames (RFC 6455 §5.2),
     deflated if ``compressed``.
@@ -80,7 +80,7 @@ class Session:
         self._transport = transport
         self._outbox = Outbox(limits)
         self._metrics = metrics
-        self._blocked = False  # the transport holds bytes that the kernel has not taken
+        self._blocked = False  # the transport has bytes that the kernel has not accepted
         self._held = False  # by `hold`
         self._compressed = transport.compressed
         self._ping_at: float | None = None
@@ -97,7 +97,10 @@ class Session:
         return self._blocked and not self.closed
 
     def send(self, batch: Batch | Frame) -> bool:
-        """Send or queue these frames. Returns True if the kernel or the outbox accepted all of them."""
+        """Send or queue these frames.
+
+        Returns True if the kernel or the outbox accepted all of them.
+        """
         if self._blocked or self.closed:
             return not self.closed and self._queue(batch)
         try:
@@ -118,7 +121,10 @@ class Session:
         return queued
 
     def replay(self, values: Sequence[LastValue]) -> None:
-        """Send a snapshot in parts, as fast as the socket reads it; live values that are sent meanwhile follow it."""
+        """Send a snapshot in parts, as fast as the socket reads it.
+
+        Live values that are sent meanwhile follow the snapshot.
+        """
         if not values or self.closed:
             return
         if not self._outbox.replay(values):
@@ -128,20 +134,24 @@ class Session:
             self.drained()
 
     def drained(self) -> None:
-        """Send the next part of what waits; the transport calls this when it has sent all its bytes.
+        """Send the next part of the outbox.
 
-        Only a part, because many sockets may become writable at once: none should wait for all frames of the others.
+        The transport calls this when it has sent all its bytes. Only a part is sent, because many sockets may become
+        writable at once: none should wait for all frames of the others.
         """
         if self.closed or self._held:
             return
         self._blocked = False
         frames = self._outbox.pop(DRAIN_BYTES)
         if frames and self.send(Batch(frames)) and not self._blocked and len(self._outbox):
-            self._blocked = True  # otherwise frames that are sent meanwhile would overtake the rest
+            self._blocked = True  # otherwise frames that are sent meanwhile would overtake the outbox
             self._transport.resume()
 
     def close(self, close: Close, retry_after_ms: int | None = None) -> None:
-        """Close with this row of the table; if the server is stopping, send the waiting notifications first."""
+        """Close with this row of the table.
+
+        If the server is stopping, the notifications that wait are sent first.
+        """
         if self.closed:
             return
         notifications = self._outbox.pop_notifications() if close is STOPPING else []
@@ -155,13 +165,13 @@ class Session:
             self._transport.close(*self.ended)
 
     def drop(self) -> None:
-        """End without a close frame, because the socket is dead or was silent for too long."""
+        """End without a close frame: the socket is dead or was silent for too long."""
         self.closed = True
         self._outbox.clear()
         self._transport.abort()
 
     def hold(self) -> None:
-        """Write nothing until `release`, as if the kernel accepted nothing; frames wait in the outbox."""
+        """Write nothing until `release`, as if the kernel accepted nothing."""
         self._held = self._blocked = True
 
     def release(self) -> None:
@@ -174,9 +184,9 @@ class Session:
         self._pong_until = None
 
     def sweep(self, *, wall_s: float, monotonic_s: float, ping_interval_s: float, ping_timeout_s: float) -> None:
-        """Close if the token has expired, ping if it is time, drop if the pong is overdue; called once a second.
+        """Close an expired session, ping, and drop one with an overdue pong.
 
-        ``wall_s`` is Unix seconds, ``monotonic_s`` the monotonic clock.
+        Called once a second. ``wall_s`` is Unix seconds, ``monotonic_s`` the monotonic clock.
         """
         expires_at = self.principal.expires_at
         if self.closed:

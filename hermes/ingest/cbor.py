@@ -2,12 +2,12 @@
 
 Needs the extra ``hermes-gateway[cbor]``: only this module imports cbor2. Types that JSON does not have become:
 
-- a byte string: the text of its base64 (RFC 4648 §4). RFC 8949 §6.1 advises base64url; but everything else that Hermes
-  turns into base64 has the plain alphabet, which a browser's `atob` reads;
+- a byte string: the text of its base64 (RFC 4648 §4). RFC 8949 §6.1 advises base64url; but all other base64 of Hermes
+  has the plain alphabet, which a browser's `atob` reads;
 - ``undefined``, simple values without a meaning, NaN and the infinities: ``null``;
 - a date (tags 0 and 1): RFC 3339 text, in UTC if the device counts seconds;
 - a bignum (tags 2 and 3): an integer with all its digits, as text if a double would overflow;
-- an item under any other tag: the item itself, as if it had no tag;
+- an item under any other tag: the item without the tag;
 - a key that is not text: the text of its JSON; ``{1: true}`` becomes ``{"1":true}``.
 
 A payload is rejected if it is not exactly one well-formed item; if a key appears twice, also when two keys become the
@@ -97,7 +97,7 @@ def _bignum(value: object, _immutable: bool) -> object:
 
 
 def _negative_bignum(value: object, immutable: bool) -> object:
-    """Convert tag 3, whose integer is -1 minus that of tag 2."""
+    """Convert tag 3 to an integer: -1 minus that of tag 2."""
     number = _bignum(value, immutable)
     return -1 - number if isinstance(value, bytes) and isinstance(number, int) else number
 
@@ -120,7 +120,7 @@ _DECODERS = {
 
 
 def _json(value: object) -> object:
-    """Return what `orjson` can write. It writes NaN and the infinities as null by itself."""
+    """Return a value for `orjson`, which writes NaN and the infinities as null."""
     match value:
         case str() | float() | bool() | None:
             return value
@@ -158,7 +158,7 @@ def _key(key: object) -> str:
 
 
 def _integer(value: int) -> object:
-    """Return an integer for orjson, which is limited to 64 bits; JSON integers have any number of digits."""
+    """Return a value for `orjson`, which is limited to integers of 64 bits."""
     if -(2**63) <= value < 2**64:
         return value
     text = str(value)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from hermes.auth.api_keys import ApiKeys
-from hermes.auth.tokens import TokenVerifier
+from hermes.auth.principal import TokenVerifier
 from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues
 from hermes.delivery.link_state import MqttLinkState

@@ -1,4 +1,4 @@
-"""Who is asking, and what their claims allow. The refusals as clients see them stand in test_sockets_tokens."""
+"""Tokens, principals and API keys; the close codes that clients get are tested in test_sockets_tokens."""
 
 import time
 
@@ -6,8 +6,8 @@ import jwt
 import pytest
 
 from hermes.auth.api_keys import ApiKeys
-from hermes.auth.principal import Principal, check_requested_tenant, check_tenant, device_tenant
-from hermes.auth.tokens import TokenSigner, TokenVerifier
+from hermes.auth.principal import Principal, TokenVerifier, check_requested_tenant, check_tenant, device_tenant
+from hermes.auth.tokens import SecretTokenVerifier, TokenSigner
 from hermes.errors import FORBIDDEN, TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
 from hermes.ids import TenantId, UserId
 from tests.support.fakes import FakeClock
@@ -17,14 +17,14 @@ NOW_S = FakeClock().now_s
 
 
 def principal(text: str, **rules: str) -> Principal:
-    """Checked by the fake clock."""
-    return TokenVerifier(
+    """Return the principal of a token, with the fake clock."""
+    return SecretTokenVerifier(
         secret=SECRET, clock=FakeClock(), issuer=rules.get("issuer"), audience=rules.get("audience")
     ).verify(text)
 
 
 def test_a_good_token_becomes_its_principal() -> None:
-    """Integers become their decimal strings; other claims are ignored."""
+    """Integers become their decimal text; other claims are ignored."""
     given = token(7, "ana", tenant_id=9, is_superuser=True, exp=NOW_S + 60.5, sub=5, iat="soon", jti=1)
     assert principal(given) == Principal(UserId("7"), "ana", TenantId("9"), is_superuser=True, expires_at=NOW_S + 60.5)
 
@@ -58,82 +58,84 @@ def test_only_true_makes_a_superuser(value: object) -> None:
         ({"tenant_id": "\ud800"}, TOKEN_INVALID),
     ],
 )
-def test_a_faulty_claim_is_refused(claims: dict[str, object], close: object) -> None:
-    """Expired is said apart from invalid; there is no leeway."""
-    with pytest.raises(SocketRejected) as refused:
+def test_a_faulty_claim_is_rejected(claims: dict[str, object], close: object) -> None:
+    """Expired and invalid have different close codes; there is no leeway."""
+    with pytest.raises(SocketRejected) as rejection:
         principal(token(**claims))  # type: ignore[arg-type]
-    assert refused.value.close is close
+    assert rejection.value.close is close
 
 
-def test_a_null_expiry_is_no_expiry_claim() -> None:
-    """It is refused rather than taken for a token that lasts for ever."""
+def test_a_null_expiry_is_rejected() -> None:
+    """It does not mean a token that never expires."""
     text = jwt.encode({"user_id": "1", "username": "ana", "exp": None}, SECRET, "HS256")
     with pytest.raises(SocketRejected):
         principal(text)
 
 
 @pytest.mark.parametrize("part", ["[" * 5_000, '{"a":' * 3_000, '"\\ud800"', "1" * 5_000, "", "x" * 10_240])
-def test_rubbish_is_refused_not_raised(part: str) -> None:
-    """Whatever a token's parts hold, also with the right signature."""
+def test_malformed_tokens_are_rejected(part: str) -> None:
+    """Whatever the parts of a token contain, also with the right signature."""
     signed = jwt.api_jws.encode(part.encode(), SECRET, "HS256")
     for text in (signed, part, f"{part}.{part}.{part}", signed[:-2]):
-        with pytest.raises(SocketRejected) as refused:
+        with pytest.raises(SocketRejected) as rejection:
             principal(text)
-        assert refused.value.close is TOKEN_INVALID
+        assert rejection.value.close is TOKEN_INVALID
 
 
 def test_issuer_and_audience_are_checked_only_when_set() -> None:
-    """A token that has them is fine where nobody asks."""
-    stamped = token(iss="us", aud=["them", "others"])
-    assert principal(stamped).user_id == "123"
-    assert principal(stamped, issuer="us", audience="them").user_id == "123"
-    for rules in ({"issuer": "you"}, {"audience": "you"}):
+    """A token that has them is accepted by a verifier that does not check them."""
+    given = token(iss="issuer", aud=["audience", "others"])
+    assert principal(given).user_id == "123"
+    assert principal(given, issuer="issuer", audience="audience").user_id == "123"
+    for rules in ({"issuer": "other"}, {"audience": "other"}):
         with pytest.raises(SocketRejected):
-            principal(stamped, **rules)
+            principal(given, **rules)
     with pytest.raises(SocketRejected):
-        principal(token(), issuer="us")
+        principal(token(), issuer="issuer")
 
 
-def test_minted_tokens_pass_the_same_rules() -> None:
-    """The claim's name, issuer and audience are the settings'."""
-    mint = TokenSigner(SECRET, claim_tenant="org", issuer="us", audience="them")
-    authenticator = TokenVerifier(secret=SECRET, claim_tenant="org", issuer="us", audience="them")
-    made = authenticator.verify(mint.sign(user_id="7", username="ana", tenant_id="acme", is_superuser=True, ttl_s=60))
+def test_signed_tokens_are_accepted_by_a_verifier_with_the_same_values() -> None:
+    """The name of the tenant claim, the issuer and the audience."""
+    rules = {"claim_tenant": "org", "issuer": "issuer", "audience": "audience"}
+    signer = TokenSigner(SECRET, **rules)
+    verifier: TokenVerifier = SecretTokenVerifier(secret=SECRET, **rules)
+    begun_s = time.time()
+    made = verifier.verify(signer.sign(user_id="7", username="ana", tenant_id="acme", is_superuser=True, ttl_s=60))
     assert (made.user_id, made.tenant_id, made.is_superuser) == ("7", "acme", True)
     assert made.expires_at is not None
-    assert 50 < made.expires_at - time.time() <= 60
-    assert authenticator.verify(mint.sign(user_id="7", username="ana")).expires_at is None
+    assert begun_s + 59 <= made.expires_at <= time.time() + 60
+    assert verifier.verify(signer.sign(user_id="7", username="ana")).expires_at is None
 
 
 ANA = Principal(UserId("1"), "ana", TenantId("acme"))
-NOBODY = Principal(UserId("2"), "nobody")
+GUEST = Principal(UserId("2"), "guest")
 ROOT = Principal(UserId("3"), "root", is_superuser=True)
 
 
-def test_a_tenants_data_is_for_its_tokens_and_superusers() -> None:
-    """Nobody else's."""
+def test_a_tenants_data_is_for_its_own_principals_and_superusers() -> None:
+    """Others are rejected."""
     check_tenant(ANA, "acme")
     check_tenant(ROOT, "acme")
-    for other, tenant in ((ANA, "globex"), (NOBODY, "acme")):
-        with pytest.raises(SocketRejected) as refused:
+    for other, tenant in ((ANA, "globex"), (GUEST, "acme")):
+        with pytest.raises(SocketRejected) as rejection:
             check_tenant(other, tenant)
-        assert refused.value.close is FORBIDDEN
+        assert rejection.value.close is FORBIDDEN
 
 
-def test_a_device_is_meant_within_the_tokens_tenant() -> None:
-    """A superuser's in every tenant, or in the one asked for."""
+def test_a_device_id_refers_to_the_tokens_tenant() -> None:
+    """For a superuser to every tenant, or to the requested one."""
     assert device_tenant(ANA, None) == "acme"
     assert device_tenant(ANA, "acme") == "acme"
     assert device_tenant(ROOT, None) is None
     assert device_tenant(ROOT, "globex") == "globex"
-    for other, asked in ((ANA, "globex"), (ANA, ""), (NOBODY, None), (NOBODY, "acme")):
+    for other, requested in ((ANA, "globex"), (ANA, ""), (GUEST, None), (GUEST, "acme")):
         with pytest.raises(SocketRejected):
-            device_tenant(other, asked)
+            device_tenant(other, requested)
     check_requested_tenant(ROOT, "globex")
 
 
 def test_any_of_the_keys_is_accepted() -> None:
-    """And nothing like them."""
+    """And nothing similar."""
     keys = ApiKeys(["first", "zweiter-schlüssel"])
     assert keys.accepts("first")
     assert keys.accepts("zweiter-schlüssel")
@@ -142,43 +144,43 @@ def test_any_of_the_keys_is_accepted() -> None:
     assert not ApiKeys([])
 
 
-def test_a_remembered_token_expires_like_any_other() -> None:
-    """The clock is asked each time; afterwards it is forgotten, and still expired."""
+def test_a_cached_token_expires_like_any_other() -> None:
+    """The time is checked at each use; afterwards the token is removed, and still expired."""
     clock = FakeClock()
-    authenticator = TokenVerifier(secret=SECRET, clock=clock)
+    verifier = SecretTokenVerifier(secret=SECRET, clock=clock)
     given = token(exp=NOW_S + 10)
-    first = authenticator.verify(given)
+    first = verifier.verify(given)
     clock.now_s += 9.9
-    assert authenticator.verify(given) is first
+    assert verifier.verify(given) is first
     clock.now_s += 0.1
     for _ in range(2):
-        with pytest.raises(SocketRejected) as refusal:
-            authenticator.verify(given)
-        assert refusal.value.close is TOKEN_EXPIRED
-    assert not authenticator._remembered
+        with pytest.raises(SocketRejected) as rejection:
+            verifier.verify(given)
+        assert rejection.value.close is TOKEN_EXPIRED
+    assert not verifier._cache
 
 
-def test_only_good_tokens_are_remembered_and_only_as_they_are() -> None:
-    """A refused one stays refused; one that differs is another."""
-    authenticator = TokenVerifier(secret=SECRET, clock=FakeClock())
+def test_only_valid_tokens_are_cached() -> None:
+    """A rejected token stays rejected; a token with one other byte is another token."""
+    verifier = SecretTokenVerifier(secret=SECRET, clock=FakeClock())
     good = token()
-    authenticator.verify(good)
+    verifier.verify(good)
     for bad in (good[:-2] + ("AA" if good[-2:] != "AA" else "BB"), token(secret="x" * 32), "", "\ud800"):
         for _ in range(2):
             with pytest.raises(SocketRejected):
-                authenticator.verify(bad)
-    assert len(authenticator._remembered) == 1
+                verifier.verify(bad)
+    assert len(verifier._cache) == 1
 
 
-def test_what_is_remembered_is_bounded_and_the_least_recently_used_goes_first() -> None:
-    """However many tokens come by."""
-    authenticator = TokenVerifier(secret=SECRET, clock=FakeClock(), remembered_max=3)
+def test_the_cache_is_bounded_and_the_least_recently_used_token_is_evicted_first() -> None:
+    """However many tokens are verified."""
+    verifier = SecretTokenVerifier(secret=SECRET, clock=FakeClock(), cache_max_tokens=3)
     tokens = [token(user) for user in range(5)]
-    kept = authenticator.verify(tokens[0])
+    first = verifier.verify(tokens[0])
     for text in tokens[1:]:
-        authenticator.verify(text)
-        assert authenticator.verify(tokens[0]) is kept
-    assert len(authenticator._remembered) == 3
+        verifier.verify(text)
+        assert verifier.verify(tokens[0]) is first
+    assert len(verifier._cache) == 3
 
 
 @pytest.mark.parametrize("audience", ["A", ["A"], ["B", "A"]])
@@ -188,7 +190,7 @@ def test_an_audience_may_be_one_or_several(audience: object) -> None:
 
 
 @pytest.mark.parametrize("audience", ["B", "", "AA", [], ["B"], ["A", 5], ["A", None], [["A"]], {"A": 1}, 5, None])
-def test_another_audience_is_refused(audience: object) -> None:
-    """And so is a list that holds anything but strings."""
+def test_another_audience_is_rejected(audience: object) -> None:
+    """And a list that contains anything but text."""
     with pytest.raises(SocketRejected):
         principal(token(aud=audience), audience="A")
