@@ -1,21 +1,21 @@
-"""Floor 1: what can go wrong, and how it is said.
+"""The exceptions of Hermes, and the WebSocket close codes.
 
 The exceptions, as a tree::
 
     HermesError
-    ├── ConfigError        settings that cannot work: every fault at once, exit code 2
-    ├── TemplateError      a topic template that cannot be used, and what to mend
-    ├── SocketRejected            a socket must be closed: carries its row of the table below
-    ├── ClientError        a client's frame is wrong, the socket stays open: code and message
-    ├── RequestError     a ``POST /notify`` body is wrong: status, code, message, fields
-    ├── BrokerUnavailable  the embedded broker cannot be had, and the line to run
-    ├── AccountError       a device's account of the embedded broker cannot be had, and what to mend
-    ├── AddressNotFound        a device's message is nobody's: the reason to count it under
-    └── PayloadError       a device's payload is not what its template says
+    ├── ConfigError        the settings are not valid: all problems at once; exit code 2
+    ├── TemplateError      a topic template is not valid, and how to fix it
+    ├── SocketRejected     a socket must be closed, with a row of the table below
+    ├── ClientError        a client's frame is wrong, the socket stays open: code, message
+    ├── RequestError       an HTTP request is wrong: status, code, message, fields
+    ├── BrokerUnavailable  the embedded broker cannot start, and the command that fixes it
+    ├── AccountError       a device account cannot be created, read or used, and how to fix it
+    ├── AddressNotFound    a payload does not have the tenant or device of its message
+    └── PayloadError       a payload does not have the format of its template
 
-The close codes, one row each (RFC 6455 §7.4; 1013 from IANA's registry): the number, the machine word that
-begins the reason, and whether a client may come back without its user doing something first. 1006 is not
-here: it is never sent, a client sees it where the connection broke without a close frame.
+The close codes, one row each (RFC 6455 §7.4; 1013 from IANA's registry): the number, the machine word at the beginning
+of the reason, and whether a client may reconnect without an action of its user. 1006 is not in the table: it is never
+sent, a client gets it when the connection ends without a close frame.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """One row of the close-code table."""
+    """One row of the table of close codes."""
 
     code: int
     word: str
     may_return: bool
 
     def reason(self, retry_ms: int | None = None) -> str:
-        """The close frame's reason: the word, then hints, ``word;retry_ms=1234``."""
+        """Return the reason of the close frame: ``word`` or ``word;retry_ms=1234``."""
         return self.word if retry_ms is None else f"{self.word};retry_ms={retry_ms}"
 
 
@@ -61,20 +61,23 @@ TABLE = (
     SLOW_CONSUMER,
     SERVER_FULL,
 )
-CODES = frozenset({row.code for row in TABLE} | {1005, 1006})  # what is counted; clients may say anything
+CODES = frozenset({row.code for row in TABLE} | {1005, 1006})  # those that are counted; clients can send any code
 
 
 def may_return(code: int) -> bool:
-    """Whether a client that saw this close code may come back by itself; where the table has no such code, it may."""
+    """Return whether a client that got this close code may reconnect by itself.
+
+    True for a code that is not in the table.
+    """
     return all(row.may_return for row in TABLE if row.code == code)
 
 
 class HermesError(Exception):
-    """Anything that Hermes itself raises on purpose."""
+    """An error that Hermes raises on purpose."""
 
 
 class ConfigError(HermesError):
-    """The settings cannot work. ``faults`` holds one line for each thing to mend."""
+    """The settings are not valid; ``faults`` has one line for each problem."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
@@ -82,11 +85,11 @@ class ConfigError(HermesError):
 
 
 class TemplateError(HermesError, ValueError):
-    """A topic template cannot be used; the text says why and what to write instead."""
+    """A topic template is not valid; the text gives the reason and the correction."""
 
 
 class SocketRejected(HermesError):
-    """This socket must be closed, with this row of the table."""
+    """A socket must be closed, with this row of the table; ``detail`` is for the log."""
 
     def __init__(self, close: Close, detail: str = "") -> None:
         super().__init__(f"{close.word}: {detail}" if detail else close.word)
@@ -94,7 +97,7 @@ class SocketRejected(HermesError):
 
 
 class ClientError(HermesError):
-    """A client's frame is wrong; the socket stays open and gets an error frame with this code."""
+    """A client's frame is wrong; the socket stays open and gets an error frame."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -103,7 +106,10 @@ class ClientError(HermesError):
 
 
 class RequestError(HermesError):
-    """An HTTP request is wrong: the status, a machine code, a sentence, and a sentence per faulty field."""
+    """An HTTP request is wrong.
+
+    ``status`` is the HTTP status, ``code`` a machine word, ``message`` a sentence, ``fields`` a text per faulty field.
+    """
 
     def __init__(self, status: int, code: str, message: str, fields: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -114,16 +120,21 @@ class RequestError(HermesError):
 
 
 class BrokerUnavailable(HermesError):
-    """The embedded broker cannot be started; the text says the one line to run."""
+    """The embedded broker cannot start; the text has the command that fixes it."""
 
 
 class AccountError(HermesError):
-    """A device's account of the embedded broker cannot be made, read or used; the text says why and what to mend."""
+    """An account of the embedded broker cannot be created, read or used.
+
+    The text gives the reason and the correction.
+    """
 
 
 class AddressNotFound(HermesError):
-    """A message's payload does not say whose it is. ``reason`` is what it is counted as: ``pointer`` where it lacks
-    what is pointed at, ``mismatch`` where it says otherwise than its topic.
+    """A payload does not have the tenant or device of its message.
+
+    ``reason`` is the label of the dropped message: ``pointer`` if the payload has nothing at the JSON pointer,
+    ``mismatch`` if it has another value than the topic, ``too_long`` if an id is too long.
     """
 
     def __init__(self, reason: str, text: str) -> None:
@@ -132,4 +143,4 @@ class AddressNotFound(HermesError):
 
 
 class PayloadError(HermesError):
-    """A payload cannot be decoded as its template says; the text says why."""
+    """A payload does not have the format of its template; the text gives the reason."""

@@ -1,6 +1,6 @@
-"""Floor 1: the identifiers that everything else speaks of.
+"""The types of identifiers.
 
-An id is a non-empty string; an integer is accepted at the doors and becomes its decimal string, so that
+An id is a non-empty text. Tokens, requests and payloads may also contain an integer, which becomes its decimal text:
 ``123`` in a token and ``"123"`` in a request are the same user.
 """
 
@@ -12,9 +12,9 @@ DeviceId = NewType("DeviceId", str)
 
 
 def id_text(value: object) -> str | None:
-    """The id that a JSON value stands for, or None where it is not an id.
+    """Return the id of a JSON value, or None if it is not an id.
 
-    Strings and integers are ids; booleans, floats, the empty string and everything else are not.
+    Text and integers are ids; booleans, floats, the empty text and all other values are not.
     """
     if isinstance(value, str):
         return value or None

@@ -96,9 +96,8 @@ def test_issuer_and_audience_are_checked_only_when_set() -> None:
 
 def test_signed_tokens_are_accepted_by_a_verifier_with_the_same_values() -> None:
     """The name of the tenant claim, the issuer and the audience."""
-    rules = {"claim_tenant": "org", "issuer": "issuer", "audience": "audience"}
-    signer = TokenSigner(SECRET, **rules)
-    verifier: TokenVerifier = SecretTokenVerifier(secret=SECRET, **rules)
+    signer = TokenSigner(SECRET, claim_tenant="org", issuer="issuer", audience="users")
+    verifier: TokenVerifier = SecretTokenVerifier(secret=SECRET, claim_tenant="org", issuer="issuer", audience="users")
     begun_s = time.time()
     made = verifier.verify(signer.sign(user_id="7", username="ana", tenant_id="acme", is_superuser=True, ttl_s=60))
     assert (made.user_id, made.tenant_id, made.is_superuser) == ("7", "acme", True)
