@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hermes import __version__, log
 from hermes.cli.arguments import add_setting_flags, given
-from hermes.dev.banner import Running, welcome
+from hermes.dev.banner import Running, banner
 from hermes.dev.secrets import DevSecrets
 from hermes.errors import ConfigError, HermesError
 from hermes.gateway import Gateway
@@ -119,11 +119,11 @@ def _greeting(gateway: Gateway) -> str:
     settings = gateway.settings
     if not settings.dev:
         return f"Hermes {__version__} on {gateway.url}"
-    return welcome(
+    return banner(
         Running(
             url=gateway.url,
             api_key=settings.api_keys[0],
-            mint=settings.token_signer,
+            signer=settings.token_signer,
             broker_port=None if gateway.broker is None else gateway.broker.port,
             devices=len(gateway.device_ids),
             accounts=settings.broker_listen is not None,

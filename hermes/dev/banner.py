@@ -1,4 +1,4 @@
-"""Floor 3: what ``--dev`` prints when it is up: commands to paste, each of which shows something."""
+"""The text that ``--dev`` prints after the start, with commands to paste."""
 
 from dataclasses import dataclass
 
@@ -8,29 +8,33 @@ from hermes.dev.demo_users import ANA, DEMO_USERS
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What the welcome speaks of. ``broker_port`` is None where there is no embedded broker, ``why`` then says why."""
+    """The facts of the running gateway that the banner contains.
+
+    ``broker_port`` is None without an embedded broker; ``why`` is then the reason. ``accounts`` is whether the broker
+    requires passwords.
+    """
 
     url: str
     api_key: str
-    mint: TokenSigner
+    signer: TokenSigner
     broker_port: int | None
     devices: int
     command: str = "hermes"
     why: str = ""
-    accounts: bool = False  # whether the broker asks everyone for a password
+    accounts: bool = False
 
 
-def welcome(running: Running) -> str:
-    """The text, for standard output."""
-    lines = [f"\nHermes is up. Console:\n\n  {running.url}/\n"]
-    lines.append("Send a notification and watch it pop up there:\n")
+def banner(running: Running) -> str:
+    """Return the text for standard output."""
+    lines = [f"\nHermes is running. Console:\n\n  {running.url}/\n"]
+    lines.append("Send a notification; it appears in the console:\n")
     lines.append(f"  {_curl(running)}\n")
     if running.broker_port is None:
         lines.append(f"No devices: {running.why}\n")
     else:
         lines += _device_lines(running)
-    lines.append("Tokens, good for 30 days, on this machine only:\n")
-    lines += [f"  {person.label}\n  {person.token(running.mint)}\n" for person in DEMO_USERS]
+    lines.append("Tokens for this machine, valid for 30 days:\n")
+    lines += [f"  {user.label}\n  {user.token(running.signer)}\n" for user in DEMO_USERS]
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
 
@@ -47,9 +51,10 @@ def _device_lines(running: Running) -> list[str]:
     topic = f"tenants/{ANA.tenant_id}/devices/mine/temp"
     url = "" if running.url.endswith("127.0.0.1:8080") else f" --url {running.url}"
     publish = f"mosquitto_pub -p {running.broker_port} -t {topic} -m '{{\"value\":21.4}}'"
+    add = f"{running.command} device add {ANA.tenant_id}/mine"
     return [
-        f"{running.devices} simulated devices publish to the broker on port {running.broker_port}. Be one of them:\n",
-        f"  {f'{running.command} device add {ANA.tenant_id}/mine' if running.accounts else publish}\n",
-        "See what a browser would get:\n",
+        f"{running.devices} simulated devices publish to the broker on port {running.broker_port}. Add your own:\n",
+        f"  {add if running.accounts else publish}\n",
+        "See the frames that a browser gets:\n",
         f"  {running.command} listen tenant/{ANA.tenant_id}{url}\n",
     ]

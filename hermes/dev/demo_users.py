@@ -1,4 +1,4 @@
-"""Floor 3: the people of ``--dev``, with whose tokens a new user tries Hermes out."""
+"""The users of ``--dev``, with tokens for a new user to try."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Any
 
 from hermes.auth.tokens import TokenSigner
 
-TTL_S = 30 * 24 * 3600  # a month: a page left open over a holiday still works
+TTL_S = 30 * 24 * 3600  # a month: a page that stays open over a holiday still works
 
 
 @dataclass(frozen=True, slots=True)
 class DemoUser:
-    """Somebody to be."""
+    """A user with a ready token."""
 
     user_id: str
     username: str
@@ -20,13 +20,13 @@ class DemoUser:
 
     @property
     def label(self) -> str:
-        """What a picker shows."""
+        """The text in a list of users: name, user id, tenant."""
         kind = ", superuser" if self.is_superuser else ""
         return f"{self.username} (user {self.user_id}, tenant {self.tenant_id}{kind})"
 
-    def token(self, mint: TokenSigner) -> str:
-        """A token of theirs."""
-        return mint.sign(
+    def token(self, signer: TokenSigner) -> str:
+        """Return a token for this user, valid for `TTL_S` seconds."""
+        return signer.sign(
             user_id=self.user_id,
             username=self.username,
             tenant_id=self.tenant_id,
@@ -41,15 +41,15 @@ ROOT = DemoUser("1", "root", "acme", is_superuser=True)
 DEMO_USERS = (ANA, LUIS, ROOT)
 
 
-def console_facts(mint: TokenSigner, *, api_keys: Sequence[str], devices: Sequence[str]) -> Mapping[str, Any]:
-    """What the console is filled in with."""
+def console_facts(signer: TokenSigner, *, api_keys: Sequence[str], devices: Sequence[str]) -> Mapping[str, Any]:
+    """Return the tokens, API key and device ids that the console is filled with."""
     tokens = [
         {
-            "label": person.label,
-            "token": person.token(mint),
-            "user_id": person.user_id,
-            "tenant_id": person.tenant_id,
+            "label": user.label,
+            "token": user.token(signer),
+            "user_id": user.user_id,
+            "tenant_id": user.tenant_id,
         }
-        for person in DEMO_USERS
+        for user in DEMO_USERS
     ]
     return {"tokens": tokens, "api_key": api_keys[0] if api_keys else "", "devices": list(devices)}

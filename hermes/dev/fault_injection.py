@@ -1,6 +1,6 @@
-"""Floor 3, ``--dev``: faults on purpose, so that an operator sees how clients come back.
+"""``POST /dev/drill``: inject a fault, to show operators how clients reconnect.
 
-A fault hits the sockets of one user, whom a drill makes up for itself; only the broker is everybody's.
+A fault affects the sockets of one user; each drill of the console uses a user of its own. Only ``broker`` affects all.
 """
 
 import asyncio
@@ -30,7 +30,10 @@ class FaultRequest(RequestModel):
 
 
 class FaultInjector:
-    """Causes faults. ``kill_broker`` kills the embedded broker's process and answers False where there is none."""
+    """Inject faults into the sockets of one user, or into the embedded broker.
+
+    ``kill_broker`` kills the process of the embedded broker; it returns False without one.
+    """
 
     def __init__(self, *, hub: Hub, kill_broker: Callable[[], bool]) -> None:
         self._hub = hub
@@ -38,21 +41,22 @@ class FaultInjector:
         self._releases: dict[Session, asyncio.TimerHandle] = {}
 
     def inject(self, value: object) -> dict[str, Any]:
-        """Do what this parsed JSON asks for: ``{"status","fault","sockets"}``, the number of sockets that it hit.
+        """Inject the fault of a parsed request; return ``{"status","fault","sockets"}``.
 
-        Raises `RequestError`: 422 ``invalid`` that names each faulty field, 409 ``no_broker``.
+        ``sockets`` is the number of affected sockets. Raises `RequestError`: 422 ``invalid`` that names each faulty
+        field, 409 ``no_broker``.
         """
-        request = _parsed(value)
+        request = _parse(value)
         logger.warning("drill: %s, user %s", request.fault, request.user_id or "-")
-        sockets = self._break_broker() if request.fault == "broker" else self._hit(request)
+        sockets = self._inject_into_broker() if request.fault == "broker" else self._inject_into_sockets(request)
         return {"status": "success", "fault": request.fault, "sockets": sockets}
 
-    def _break_broker(self) -> int:
+    def _inject_into_broker(self) -> int:
         if not self._kill_broker():
             raise RequestError(409, "no_broker", "there is no embedded broker to kill: start with --mqtt-url embedded")
         return 0
 
-    def _hit(self, request: FaultRequest) -> int:
+    def _inject_into_sockets(self, request: FaultRequest) -> int:
         sessions = [session for session in self._hub.sessions if session.principal.user_id == request.user_id]
         for session in sessions:
             match request.fault:
@@ -67,9 +71,9 @@ class FaultInjector:
         return len(sessions)
 
     def _hold(self, session: Session, seconds: float) -> None:
-        """A second hold counts from now, in place of the first."""
-        if (before := self._releases.pop(session, None)) is not None:
-            before.cancel()
+        """Hold the session for this time from now; a second hold replaces the first."""
+        if (earlier := self._releases.pop(session, None)) is not None:
+            earlier.cancel()
         session.hold()
         self._releases[session] = asyncio.get_running_loop().call_later(seconds, self._release, session)
 
@@ -78,13 +82,13 @@ class FaultInjector:
         session.release()
 
     def stop(self) -> None:
-        """Hold nobody any longer."""
+        """Release all held sessions."""
         for session, release in list(self._releases.items()):
             release.cancel()
             self._release(session)
 
 
-def _parsed(value: object) -> FaultRequest:
+def _parse(value: object) -> FaultRequest:
     request = FaultRequest.from_json(value)
     if request.fault != "broker" and request.user_id is None:
         raise invalid_fields({"user_id": "the user whose sockets are affected"})

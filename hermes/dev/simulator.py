@@ -1,6 +1,6 @@
-"""Floor 3, ``--dev``: devices that are not there, so that something moves on the first screen.
+"""The simulated devices of ``--dev``.
 
-They publish like real ones, through MQTT, on the topics of the ``hermes`` preset.
+They publish through MQTT, as real devices do, on topics of the ``hermes`` preset.
 """
 
 import asyncio
@@ -15,58 +15,58 @@ from hermes.ids import DeviceId, TenantId
 
 logger = logging.getLogger(__name__)
 
-Publish = Callable[[str, bytes], bool]  # topic, payload → whether it was taken
+Publish = Callable[[str, bytes], bool]  # topic, payload → whether it was sent
 
 TENANTS = ("acme", "globex")
 COUNT_PER_TENANT = 12
 
 
-class _Walk:
-    """A number that drifts between two bounds."""
+class _Drift:
+    """A number that drifts between two limits."""
 
     def __init__(self, low: float, high: float, unit: str, *, digits: int = 1) -> None:
         self._low, self._high, self._unit, self._digits = low, high, unit, digits
         self._value: float | None = None
 
-    def payload(self, chance: random.Random) -> bytes:
-        """The next value as a JSON object with its unit."""
+    def payload(self, rng: random.Random) -> bytes:
+        """Return the next value as a JSON object with its unit."""
         span = self._high - self._low
         if self._value is None:
-            self._value = chance.uniform(self._low, self._high)
-        self._value = min(self._high, max(self._low, self._value + chance.uniform(-span, span) / 40))
+            self._value = rng.uniform(self._low, self._high)
+        self._value = min(self._high, max(self._low, self._value + rng.uniform(-span, span) / 40))
         return orjson.dumps({"value": round(self._value, self._digits or None), "unit": self._unit})
 
 
 class _Choice:
-    """One of some states, as plain text the way many devices send it, or as JSON."""
+    """One of several states, as plain text or as JSON: devices send both."""
 
     def __init__(self, *states: str, as_json: bool = False) -> None:
         self._states = states
         self._as_json = as_json
 
-    def payload(self, chance: random.Random) -> bytes:
-        """The next state."""
-        state = chance.choice(self._states)
-        return orjson.dumps({"state": state, "battery": chance.randint(60, 100)}) if self._as_json else state.encode()
+    def payload(self, rng: random.Random) -> bytes:
+        """Return the next state."""
+        state = rng.choice(self._states)
+        return orjson.dumps({"state": state, "battery": rng.randint(60, 100)}) if self._as_json else state.encode()
 
 
-_Source = _Walk | _Choice
+_Source = _Drift | _Choice
 Series = Mapping[str, _Source]
 
 
 def _climate() -> Series:
     return {
-        "temp": _Walk(17, 26, "°C"),
-        "humidity": _Walk(30, 65, "%", digits=0),
-        "co2": _Walk(420, 1400, "ppm", digits=0),
+        "temp": _Drift(17, 26, "°C"),
+        "humidity": _Drift(30, 65, "%", digits=0),
+        "co2": _Drift(420, 1400, "ppm", digits=0),
     }
 
 
 def _meter() -> Series:
     return {
-        "power": _Walk(80, 3600, "W", digits=0),
-        "voltage": _Walk(226, 238, "V"),
-        "current": _Walk(0.4, 15, "A"),
+        "power": _Drift(80, 3600, "W", digits=0),
+        "voltage": _Drift(226, 238, "V"),
+        "current": _Drift(0.4, 15, "A"),
     }
 
 
@@ -76,8 +76,8 @@ def _door() -> Series:
 
 def _pump() -> Series:
     return {
-        "pressure": _Walk(1.8, 4.2, "bar", digits=2),
-        "flow": _Walk(0, 40, "l/min"),
+        "pressure": _Drift(1.8, 4.2, "bar", digits=2),
+        "flow": _Drift(0, 40, "l/min"),
         "mode": _Choice("auto", "boost"),
     }
 
@@ -86,9 +86,11 @@ KINDS: Mapping[str, Callable[[], Series]] = {"climate": _climate, "meter": _mete
 
 
 class SimulatedDevices:
-    """Devices of several tenants, each of which publishes one of its series every ``interval_s`` seconds.
+    """Devices of several tenants that publish periodically.
 
-    Their turns are spread over the interval. The same ids exist in every tenant, as they may on real sites.
+    Each publishes one of its series every ``interval_s`` seconds. They publish one after the other, spread over the
+    interval. The same device ids exist in every tenant, as is possible on real sites. The same ``seed`` gives the same
+    messages.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class SimulatedDevices:
     ) -> None:
         self._publish = publish
         self._interval_s = interval_s
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._task: asyncio.Task[None] | None = None
         kinds = itertools.cycle(KINDS)
         names = [f"{kind}-{number:02}" for number, kind in zip(range(1, count_per_tenant + 1), kinds, strict=False)]
@@ -112,11 +114,11 @@ class SimulatedDevices:
         self._devices = [_device(tenant, name) for name in names for tenant in tenants]
 
     def start(self) -> None:
-        """Begin to publish, on the running event loop."""
+        """Start to publish, on the running event loop."""
         self._task = asyncio.create_task(self._run(), name="hermes-simulated-devices")
 
     async def stop(self) -> None:
-        """Stop publishing; harmless if it never started or has stopped."""
+        """Stop publishing; also possible before `start`, and repeatedly."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -133,11 +135,11 @@ class SimulatedDevices:
 
     def _publish_next(self, device: Iterator[tuple[str, _Source]]) -> None:
         topic, series = next(device)
-        self._publish(topic, series.payload(self._chance))
+        self._publish(topic, series.payload(self._rng))
 
 
 def _device(tenant: str, name: str) -> Iterator[tuple[str, _Source]]:
-    """The device's topics and series, in turn."""
+    """Return an endless iterator over the device's topics and series."""
     kind = name.partition("-")[0]
     return itertools.cycle(
         (f"tenants/{tenant}/devices/{name}/{series}", source) for series, source in KINDS[kind]().items()

@@ -1,4 +1,4 @@
-"""Floor 3, ``--dev``: tokens for whoever asks with the key, to try things with."""
+"""``POST /dev/token``: sign a token with the requested claims."""
 
 import time
 from typing import Annotated, Any
@@ -8,11 +8,11 @@ from pydantic import Field, StrictBool, StrictInt
 from hermes.auth.tokens import TokenSigner
 from hermes.delivery.request_model import IdText, RequestModel
 
-TTL_MAX_S = 30 * 24 * 3600  # as long as the ready ones
+TTL_MAX_S = 30 * 24 * 3600  # as the tokens of `hermes.dev.demo_users`
 
 
 class TokenRequest(RequestModel):
-    """The body of ``POST /dev/token``; ``ttl_s`` None is a token for ever."""
+    """The body of ``POST /dev/token``; ``ttl_s`` is seconds, None never expires."""
 
     user_id: IdText | StrictInt
     username: IdText = "dev"
@@ -21,13 +21,13 @@ class TokenRequest(RequestModel):
     ttl_s: Annotated[StrictInt, Field(ge=1, le=TTL_MAX_S)] | None = None
 
 
-def mint_token(mint: TokenSigner, value: object) -> dict[str, Any]:
-    """The token that this parsed JSON asks for: ``{"status","token","expires"}``, in Unix ms or None.
+def mint_token(signer: TokenSigner, value: object) -> dict[str, Any]:
+    """Return the answer to a parsed request: ``{"status","token","expires"}``.
 
-    Raises `RequestError` 422 ``invalid`` that names each faulty field.
+    ``expires`` is Unix milliseconds or None. Raises `RequestError` 422 ``invalid`` that names each faulty field.
     """
     request = TokenRequest.from_json(value)
-    token = mint.sign(
+    token = signer.sign(
         user_id=str(request.user_id),
         username=request.username,
         tenant_id=None if request.tenant_id is None else str(request.tenant_id),

@@ -1,4 +1,4 @@
-"""The simulated devices of ``--dev``: real topics, plausible values, a steady stream."""
+"""The simulated devices of ``--dev``: topics of the preset, plausible values, a steady stream."""
 
 import asyncio
 import itertools
@@ -21,10 +21,11 @@ from tests.support.brokers import Received, mosquitto
 from tests.support.ingests import make_intake
 
 TOPICS = TopicMap(["hermes"])
+TIMEOUT_S = 60.0  # reached only in a test that fails
 
 
 class Collector:
-    """Takes what the devices publish, and can be waited for."""
+    """Collect what the devices publish."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
@@ -35,19 +36,19 @@ class Collector:
 
 
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run it on a loop of its own."""
-    asyncio.run(asyncio.wait_for(scenario(), 30))
+    """Run a scenario on a new event loop, with a time limit."""
+    asyncio.run(asyncio.wait_for(scenario(), TIMEOUT_S))
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait on the loop until this is true, with a bound."""
-    async with asyncio.timeout(15):
+    """Wait until this is true, with a time limit."""
+    async with asyncio.timeout(TIMEOUT_S):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 def some_messages(count: int, seed: int | None = 1) -> list[tuple[str, bytes]]:
-    """The first messages of devices in a hurry."""
+    """Return the first messages of devices with a short interval."""
     collector = Collector()
 
     async def scenario() -> None:
@@ -60,19 +61,19 @@ def some_messages(count: int, seed: int | None = 1) -> list[tuple[str, bytes]]:
     return collector.messages[:count]
 
 
-def test_at_least_twenty_devices_of_two_tenants_speak() -> None:
+def test_at_least_twenty_devices_of_two_tenants_publish() -> None:
     """On topics of the ``hermes`` preset, each of several series."""
     devices = SimulatedDevices(lambda topic, payload: True)
     assert sum(len(ids) for ids in devices.device_ids.values()) >= 20
-    heard: dict[tuple[str, str], set[str]] = {}
+    series_of: dict[tuple[str, str], set[str]] = {}
     for topic, _ in some_messages(200):
         match = TOPICS.match(topic)
         assert match is not None
         found = match.resolve(None)
         assert found is not None
-        heard.setdefault((found[0], found[1]), set()).add(found[2])
-    assert set(heard) == {(tenant, device) for tenant, ids in devices.device_ids.items() for device in ids}
-    assert all(len(series) >= 2 for series in heard.values())
+        series_of.setdefault((found[0], found[1]), set()).add(found[2])
+    assert set(series_of) == {(tenant, device) for tenant, ids in devices.device_ids.items() for device in ids}
+    assert all(len(series) >= 2 for series in series_of.values())
 
 
 def test_values_are_json_objects_or_text() -> None:
@@ -86,7 +87,7 @@ def test_values_are_json_objects_or_text() -> None:
 
 
 def test_values_drift_within_their_bounds() -> None:
-    """A room does not jump from cold to hot."""
+    """Consecutive values are close to each other."""
     topic = "tenants/acme/devices/climate-01/temp"
     values = [json.loads(payload)["value"] for name, payload in some_messages(1_000) if name == topic]
     assert len(values) > 10
@@ -94,14 +95,14 @@ def test_values_drift_within_their_bounds() -> None:
     assert all(abs(after - before) <= 1 for before, after in itertools.pairwise(values))
 
 
-def test_a_seed_makes_them_repeatable() -> None:
-    """For tests that compare."""
+def test_the_same_seed_gives_the_same_messages() -> None:
+    """Another seed gives others."""
     assert some_messages(100, seed=7) == some_messages(100, seed=7)
     assert some_messages(100, seed=7) != some_messages(100, seed=8)
 
 
-def test_their_turns_are_spread_over_the_interval() -> None:
-    """Something moves many times a second, not everything once."""
+def test_they_publish_spread_over_the_interval() -> None:
+    """Not all of them at once."""
     collector = Collector()
 
     async def scenario() -> None:
@@ -118,7 +119,7 @@ def test_their_turns_are_spread_over_the_interval() -> None:
 
 
 def test_stopping_ends_the_task_and_can_be_repeated() -> None:
-    """Also before it began."""
+    """Also before the start."""
     collector = Collector()
 
     async def scenario() -> None:
@@ -134,7 +135,7 @@ def test_stopping_ends_the_task_and_can_be_repeated() -> None:
 
 
 def test_a_failure_to_publish_does_not_end_them(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged with its traceback; a refusal is nothing special."""
+    """It is logged with its traceback; a message that is not sent is not an error."""
     calls = 0
 
     def publish(topic: str, payload: bytes) -> bool:
@@ -155,7 +156,7 @@ def test_a_failure_to_publish_does_not_end_them(caplog: pytest.LogCaptureFixture
     assert record.exc_info is not None
 
 
-def test_they_are_heard_through_a_real_broker(tmp_path: Path) -> None:
+def test_they_publish_through_a_real_broker(tmp_path: Path) -> None:
     """Published by one client, received by another, mapped to their tenants."""
 
     async def scenario() -> None:
@@ -166,15 +167,15 @@ def test_they_are_heard_through_a_real_broker(tmp_path: Path) -> None:
             intake = make_intake(TOPICS, metrics=metrics, publish=heard)
             bridge = Bridge(ingest=intake, flush=lambda: None, link=link, metrics=metrics, loop=loop)
             listener = MqttClient(url, metrics=metrics, bridge=bridge, topics=TOPICS)
-            speaker = MqttClient(url, metrics=metrics, thread_name="hermes-simulated")
-            devices = SimulatedDevices(speaker.publish, interval_s=0.05)
+            publisher = MqttClient(url, metrics=metrics, thread_name="hermes-simulated")
+            devices = SimulatedDevices(publisher.publish, interval_s=0.05)
             listener.start()
-            speaker.start()
-            await until(lambda: link.ready and speaker.online)
+            publisher.start()
+            await until(lambda: link.ready and publisher.online)
             devices.start()
             await until(lambda: {message.tenant_id for message in heard.messages} == {"acme", "globex"})
             await devices.stop()
-            await asyncio.to_thread(speaker.stop)
+            await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(listener.stop)
 
     run(scenario)
