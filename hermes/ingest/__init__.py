@@ -1,1 +1,1 @@
-"""MQTT messages become device messages."""
+"""From an MQTT message to device messages, on the event loop."""

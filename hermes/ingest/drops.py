@@ -1,4 +1,4 @@
-"""The devices' door: messages that are not delivered, counted by reason, the first of each kind in the log."""
+"""Count the messages that are not delivered, and log the first of each kind."""
 
 import logging
 
@@ -24,21 +24,26 @@ REASONS = (
 
 
 class DropCounter:
-    """Used by the bridge's two threads: a counter locks itself, and a line that two threads log twice does no harm."""
+    """Dropped messages by reason, as ``hermes_mqtt_dropped_total``.
+
+    Used by both threads of the bridge: Prometheus counters have locks, and a line that is logged twice is acceptable.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._dropped = {reason: metrics.mqtt_dropped.labels(reason) for reason in REASONS}
         self._log_throttle = LogThrottle()
 
-    def expected(self, reason: str) -> None:
-        """Count one that nobody misses: there is nothing to log."""
+    def ignore(self, reason: str) -> None:
+        """Count a message that is not a loss; it is not logged."""
         self._dropped[reason].inc()
 
     def drop(
         self, reason: str, kind: str, text: str, *details: object, count: int = 1, error: Exception | None = None
     ) -> None:
-        """Count a loss, and log the first of its reason and kind; later ones only count. ``kind`` is a template's text
-        or an error's name: there are few.
+        """Count dropped messages, and log the first of each reason and kind.
+
+        ``kind`` is the text of a template or the name of an error, so there are few; ``text`` and ``details`` are as
+        for `logging`.
         """
         self._dropped[reason].inc(count)
         if self._log_throttle.allow((reason, kind)):

@@ -1,15 +1,18 @@
-"""The devices' door: the packages that some payloads need, and whether they are there."""
+"""The payload formats that need another package: an extra of ``hermes-gateway``."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
 
+from hermes.ingest import payload
+from hermes.ingest.payload import PayloadDecoder
+from hermes.topics.template import PayloadKind
 from hermes.topics.topic_map import Template
 
-EXTRAS = {"cbor": "cbor2", "sparkplug": "google.protobuf"}  # payload and extra of one name → what it imports
+EXTRAS = {"cbor": "cbor2", "sparkplug": "google.protobuf"}  # format and extra of the same name → imported package
 
 
 def missing(templates: Iterable[Template]) -> list[str]:
-    """For each extra that a template needs and this Python lacks, what to run."""
+    """Return one command for each missing extra that a template needs."""
     needed = sorted({template.payload for template in templates} & EXTRAS.keys())
     return [
         f"topics with payload={extra} need another package: pip install 'hermes-gateway[{extra}]'"
@@ -18,8 +21,21 @@ def missing(templates: Iterable[Template]) -> list[str]:
     ]
 
 
+def decoders(templates: Iterable[Template]) -> dict[PayloadKind, PayloadDecoder]:
+    """Return a decoder for each payload format of these templates.
+
+    The module of an extra is imported only if a template needs it. Sparkplug is not among them: one of its payloads has several values, see `hermes.ingest.sparkplug`.
+    """
+    found: dict[PayloadKind, PayloadDecoder] = {"json": payload.decode}
+    if "cbor" in {template.payload for template in templates}:
+        from hermes.ingest import cbor
+
+        found["cbor"] = cbor.decode
+    return found
+
+
 def _importable(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # not even the package around it
+    except ModuleNotFoundError:  # not even the enclosing package is installed
         return False

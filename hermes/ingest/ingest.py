@@ -1,24 +1,28 @@
-"""The devices' door: an arrival becomes messages. Topic → whose it is; payload → JSON; then remembered and published.
+"""Convert MQTT messages to device messages and presence.
 
-This is the straight part of the walk, on the event loop, one arrival at a time.
+Those that are new are stored and published. Everything here runs on the event loop, one message at a time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from hermes.delivery.last_values import LastValues
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus, now_ms
 from hermes.errors import AddressNotFound, PayloadError
 from hermes.ids import DeviceId, TenantId
-from hermes.ingest import payload as payloads
 from hermes.ingest.drops import DropCounter
-from hermes.ingest.payload import Payload
+from hermes.ingest.payload import EMPTY, Payload, PayloadDecoder
 from hermes.ingest.presence import is_presence, presence
+from hermes.topics.template import PayloadKind
 from hermes.topics.topic_map import TopicMap, TopicMatch
 
 
 class InboundMessage(NamedTuple):
-    """A message as the thread read it. ``payload`` is None where it was too large to keep."""
+    """An MQTT message as the thread received it.
+
+    ``payload`` is None if it was over 1 MiB. ``subscription_ids`` are the identifiers of the matching subscriptions (MQTT 5 §3.3.2.3.8), ``timestamp_ms`` is Unix
+    milliseconds.
+    """
 
     topic: str
     payload: bytes | None
@@ -28,12 +32,12 @@ class InboundMessage(NamedTuple):
 
     @property
     def size(self) -> int:
-        """What it counts against a queue's bytes."""
+        """The bytes that it counts in the limit of the queue."""
         return len(self.topic) + len(self.payload or b"")
 
 
 class SparkplugReader(Protocol):
-    """What `hermes.ingest.sparkplug.reader` has; it is an extra."""
+    """The methods of `hermes.ingest.sparkplug.reader.Sparkplug`, an extra."""
 
     def read(
         self,
@@ -45,136 +49,137 @@ class SparkplugReader(Protocol):
         retained: bool,
         timestamp_ms: int,
     ) -> Sequence[DeviceMessage | DeviceStatus]:
-        """What one Sparkplug message says; raises `PayloadError`."""
+        """Return the values and changes of presence in one message.
 
-    def link_is_back(self) -> None:
-        """Something may have been missed."""
+        Raises `PayloadError`.
+        """
+
+    def link_restored(self) -> None:
+        """Record that messages may have been missed."""
 
     def tick(self, timestamp_ms: int) -> Sequence[DeviceStatus]:
-        """Once a second: who is gone."""
+        """Return the devices that are offline now; to be called once a second."""
 
 
 class Ingest:
-    """Makes messages of arrivals. ``publish`` gets those that are news.
+    """Convert MQTT messages, and pass the new ones to ``publish``.
 
-    ``sparkplug`` and ``decode_cbor`` are there where a template asks for them.
+    ``decoders`` has a decoder for each payload format of the templates; ``sparkplug`` is needed if a template uses it.
     """
 
     def __init__(
         self,
         *,
         topics: TopicMap,
-        snapshot: LastValues,
+        last_values: LastValues,
         publish: Callable[[DeviceMessage | DeviceStatus | LinkStatus], object],
-        losses: DropCounter,
+        drops: DropCounter,
+        decoders: Mapping[PayloadKind, PayloadDecoder],
         sparkplug: SparkplugReader | None = None,
-        decode_cbor: Callable[[bytes], Payload] | None = None,
     ) -> None:
         self._topics = topics
-        self._snapshot = snapshot
+        self._last_values = last_values
         self._publish = publish
+        self._decoders = decoders
         self._sparkplug = sparkplug
-        self._decode_cbor = decode_cbor
-        self.losses = losses
+        self.drops = drops
 
-    def handle(self, arrival: InboundMessage) -> None:
-        """Publish what it says; whatever is wrong with it is counted."""
+    def handle(self, inbound: InboundMessage) -> None:
+        """Publish the contents of a message; count a message that is dropped."""
         try:
-            self._take(arrival)
-        except Exception as error:  # noqa: BLE001 - one message must not take the rest of its batch along
+            self._handle(inbound)
+        except Exception as error:  # noqa: BLE001 - an error must not affect the other messages of the batch
             text = "topic %.200r could not be delivered"
-            self.losses.drop("error", type(error).__name__, text, arrival.topic, error=error)
+            self.drops.drop("error", type(error).__name__, text, inbound.topic, error=error)
 
-    def _take(self, arrival: InboundMessage) -> None:
-        topic = arrival.topic
-        if not self._topics.wanted_copy(topic, arrival.subscription_ids):
-            self.losses.expected("duplicate_copy")  # where filters overlap
+    def _handle(self, inbound: InboundMessage) -> None:
+        topic = inbound.topic
+        if not self._topics.wanted_copy(topic, inbound.subscription_ids):
+            self.drops.ignore("duplicate_copy")  # of overlapping filters
             return
         match = self._topics.match(topic)
         if match is None:
-            self._unmatched(topic)
-        elif arrival.payload is None:
-            self.losses.drop("too_large", match.template.text, "payload of topic %.200r is over 1 MiB", topic)
+            self._drop_unmatched(topic)
+        elif inbound.payload is None:
+            self.drops.drop("too_large", match.template.text, "payload of topic %.200r is over 1 MiB", topic)
         else:
             try:
-                self._read(arrival, arrival.payload, match)
-            except AddressNotFound as fault:
-                self.losses.drop(fault.reason, match.template.text, "payload of topic %.200r: %s", topic, fault)
-            except PayloadError as fault:
-                self.losses.drop("undecodable", match.template.text, "payload of topic %.200r: %s", topic, fault)
+                self._convert(inbound, inbound.payload, match)
+            except AddressNotFound as error:
+                self.drops.drop(error.reason, match.template.text, "payload of topic %.200r: %s", topic, error)
+            except PayloadError as error:
+                self.drops.drop("undecodable", match.template.text, "payload of topic %.200r: %s", topic, error)
 
-    def _unmatched(self, topic: str) -> None:
+    def _drop_unmatched(self, topic: str) -> None:
         if self._topics.excluded(topic):
-            self.losses.expected("excluded")
+            self.drops.ignore("excluded")
         else:
-            self.losses.drop(
-                "unmatched", "", "topic %.200r maps to no tenant and device: no template matches it", topic
-            )
+            text = "topic %.200r maps to no tenant and device: no template matches it"
+            self.drops.drop("unmatched", "", text, topic)
 
-    def _read(self, arrival: InboundMessage, raw: bytes, match: TopicMatch) -> None:
-        kind = match.template.payload
-        if kind == "sparkplug":
-            self._read_sparkplug(arrival, raw, match)
+    def _convert(self, inbound: InboundMessage, raw: bytes, match: TopicMatch) -> None:
+        if match.template.payload == "sparkplug":
+            self._convert_sparkplug(inbound, raw, match)
             return
-        payload = self._decode_cbor(raw) if kind == "cbor" and raw and self._decode_cbor else payloads.decode(raw)
+        payload = self._decoders[match.template.payload](raw) if raw else EMPTY
         tenant_id, device_id, series = match.resolve(payload.value)
         message = DeviceMessage(
             tenant_id=tenant_id,
             device_id=device_id,
             series=series,
-            topic=arrival.topic,
+            topic=inbound.topic,
             data=payload.data,
-            timestamp_ms=None if arrival.retained else arrival.timestamp_ms,
+            timestamp_ms=None if inbound.retained else inbound.timestamp_ms,
             encoding=payload.encoding,
-            retained=arrival.retained,
+            retained=inbound.retained,
             clears=not raw,
         )
-        self._tell(message)
+        self._publish_if_new(message)
         if is_presence(match.template, series):
-            self._tell_presence(message, match, payload)
+            self._publish_presence(message, match, payload)
 
-    def _read_sparkplug(self, arrival: InboundMessage, raw: bytes, match: TopicMatch) -> None:
+    def _convert_sparkplug(self, inbound: InboundMessage, raw: bytes, match: TopicMatch) -> None:
         assert self._sparkplug is not None
         tenant_id, device_id, _ = match.resolve(None)
         for message in self._sparkplug.read(
-            arrival.topic,
+            inbound.topic,
             raw,
             tenant_id=tenant_id,
             device_id=device_id,
-            retained=arrival.retained,
-            timestamp_ms=arrival.timestamp_ms,
+            retained=inbound.retained,
+            timestamp_ms=inbound.timestamp_ms,
         ):
-            self._tell(message)
+            self._publish_if_new(message)
 
     def publish_link_status(self, status: LinkStatus) -> None:
-        """Tell every socket that carries device data that the link came or went."""
+        """Publish to every socket with device data that the link is up or down."""
         self._publish(status)
         if status.up and self._sparkplug is not None:
-            self._sparkplug.link_is_back()
+            self._sparkplug.link_restored()
 
     def tick(self) -> None:
-        """Once a second: tell who turned out to be gone."""
+        """Publish which Sparkplug devices are offline now; to be called once a second."""
         if self._sparkplug is not None:
             for status in self._sparkplug.tick(now_ms()):
-                self._tell(status)
+                self._publish_if_new(status)
 
-    def _tell(self, message: DeviceMessage | DeviceStatus) -> None:
-        """Remember and publish it, in one turn of the loop; what is no news is counted."""
+    def _publish_if_new(self, message: DeviceMessage | DeviceStatus) -> None:
+        """Store and publish a message in one iteration of the loop, unless it is not new."""
         if isinstance(message, DeviceMessage):
-            if self._snapshot.update(message):
+            if self._last_values.update(message):
                 self._publish(message)
             else:
-                self.losses.expected("known")
-        elif self._snapshot.update_status(message):
+                self.drops.ignore("known")
+        elif self._last_values.update_status(message):
             self._publish(message)
 
-    def _tell_presence(self, message: DeviceMessage, match: TopicMatch, payload: Payload) -> None:
-        """What it says of its device's presence, if anything. An empty payload takes back what was said."""
+    def _publish_presence(self, message: DeviceMessage, match: TopicMatch, payload: Payload) -> None:
+        """Publish the presence in a payload; an empty payload deletes it."""
         if message.clears:
-            before = self._snapshot.remove_status(message.tenant_id, message.device_id)
+            before = self._last_values.remove_status(message.tenant_id, message.device_id)
             if before is not None and before.online:
                 self._publish(DeviceStatus(message.tenant_id, message.device_id, False, message.timestamp_ms))
             return
         online = presence(match.template, payload)
         if online is not None:
-            self._tell(DeviceStatus(message.tenant_id, message.device_id, online, message.timestamp_ms))
+            self._publish_if_new(DeviceStatus(message.tenant_id, message.device_id, online, message.timestamp_ms))

@@ -1,20 +1,20 @@
-"""The devices' door: payload bytes → one JSON value that can be put into a frame as it is.
+"""Convert payload bytes to one JSON value that can be embedded into a frame.
 
-What a payload becomes, decided once:
+By default, a payload becomes:
 
 - empty: ``null``;
-- JSON (RFC 8259), but for the white space around it, stays byte for byte what the device wrote: also with names
-  that appear twice (readers take the last), with more digits than a double holds, with escapes;
-- everything else that is UTF-8 becomes a JSON string, ``encoding`` says ``text``: ``NaN`` and ``Infinity``, numbers
-  that overflow a double (``1e999``), lone surrogates, a byte order mark, half a document, and JSON nested more than
-  `MAX_DEPTH` deep, which some readers would refuse;
-- the rest becomes a JSON string of its base64 (RFC 4648 §4), ``encoding`` says ``base64``.
+- JSON (RFC 8259): the bytes of the device without the surrounding white space, also with repeated names (readers use
+  the last one), with more digits than a double has, and with escapes;
+- other UTF-8: a JSON string with ``encoding`` ``text``. This includes ``NaN`` and ``Infinity``, numbers that overflow a
+  double (``1e999``), lone surrogates, a byte order mark, half a document, and JSON with more than `MAX_DEPTH` levels,
+  which some readers would reject;
+- other bytes: a JSON string of the base64 (RFC 4648 §4) with ``encoding`` ``base64``.
 
-A payload is embedded only after a strict parser has read all of it as one value, so none can end the frame around it.
+A payload is embedded only after a strict parser has read all of it as one value, so it cannot end the frame around it.
 """
 
 import base64
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import orjson
 
@@ -26,18 +26,33 @@ _WHITE_SPACE = b" \t\n\r"
 
 
 class Payload(NamedTuple):
-    """One JSON value: its text, what its bytes were if not JSON, and what a parser makes of it (else None)."""
+    """One JSON value.
+
+    ``data`` is its text, ``encoding`` the form of a payload that is not JSON, ``value`` the parsed value (None if the
+    payload is not JSON).
+    """
 
     data: bytes
     encoding: Literal["", "text", "base64"]
     value: object
 
 
+class PayloadDecoder(Protocol):
+    """Convert the payload of one message: the extension point for payload formats."""
+
+    def __call__(self, payload: bytes, /) -> Payload:
+        """Return the JSON value of a payload that is not empty.
+
+        Called on the event loop, for payloads of up to 1 MiB. Raises `PayloadError` if the bytes do not have the
+        format: the message is then dropped as ``undecodable``.
+        """
+
+
 EMPTY = Payload(b"null", "", None)
 
 
 def decode(payload: bytes) -> Payload:
-    """The JSON value that stands for the payload; every payload has one. 1 MiB of JSON takes a few ms."""
+    """Return the JSON value of any payload; 1 MiB of JSON needs a few milliseconds."""
     if not payload:
         return EMPTY
     try:
@@ -57,7 +72,10 @@ def _not_json(payload: bytes) -> Payload:
 
 
 def _depth(value: object) -> int:
-    """How many arrays and objects lie around the innermost value; level by level, because it may be deep."""
+    """Return the number of arrays and objects around the innermost value.
+
+    It is counted level by level, not recursively, because the value may be deep.
+    """
     depth = 0
     containers = [value] if isinstance(value, dict | list) else []
     while containers:

@@ -1,6 +1,7 @@
-"""The devices' door: what devices and their last wills say about whether they are there.
+"""Whether a device is online, from its status messages and its last will.
 
-There is no standard; these are the words of the schemes that Hermes has presets for, compared without regard to case.
+No standard defines this. These are the values of the topic schemes that Hermes has presets for; upper and lower case are
+equal.
 """
 
 import orjson
@@ -9,7 +10,7 @@ from hermes.ingest.payload import Payload
 from hermes.topics.json_pointer import pointed_at
 from hermes.topics.topic_map import Template
 
-WORDS = {
+VALUES = {
     "online": True,
     "offline": False,
     "true": True,
@@ -32,7 +33,7 @@ WORDS = {
     "sleeping": True,
     "alert": True,
     "lost": False,
-    # OwnTracks' _type: the broker publishes the last will, the phone all others
+    # OwnTracks' _type: the broker publishes the last will, the phone the others
     "lwt": False,
     "location": True,
     "transition": True,
@@ -41,23 +42,26 @@ MEMBERS = ("state", "status", "online")  # of a JSON object; zigbee2mqtt writes 
 
 
 def is_presence(template: Template, series: str) -> bool:
-    """Whether this series of the template says that its device is there, or not."""
+    """Return whether this series of the template has presence in its payloads."""
     return template.online_pointer is not None or bool(
         template.online and (series in template.online or series.rpartition("/")[2] in template.online)
     )
 
 
 def presence(template: Template, payload: Payload) -> bool | None:
-    """Whether the device is there, by a payload for which `is_presence` holds; None where it does not say."""
+    """Return whether the device is online; None if the payload does not contain that.
+
+    The payload is of a series for which `is_presence` is true.
+    """
     value = orjson.loads(payload.data) if payload.encoding == "text" else payload.value
     if template.online_pointer is not None:
-        return _word(pointed_at(template.online_pointer, value))
+        return _online(pointed_at(template.online_pointer, value))
     if isinstance(value, dict):
-        return next((_word(value[name]) for name in MEMBERS if name in value), None)
-    return _word(value)
+        return next((_online(value[name]) for name in MEMBERS if name in value), None)
+    return _online(value)
 
 
-def _word(value: object) -> bool | None:
+def _online(value: object) -> bool | None:
     if isinstance(value, bool):
         return value
-    return WORDS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    return VALUES.get(str(value).strip().lower()) if isinstance(value, str | int) else None

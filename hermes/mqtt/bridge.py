@@ -83,7 +83,7 @@ class Bridge:
     def put_bad_topic(self, topic: bytes) -> None:
         """Count and drop a message with a topic that is not UTF-8 (MQTT-1.5.4-1)."""
         self._metrics.mqtt_received.inc()
-        self._ingest.losses.drop("bad_topic", "", "topic %r is not UTF-8", topic[:200])
+        self._ingest.drops.drop("bad_topic", "", "topic %r is not UTF-8", topic[:200])
 
     def wake(self) -> None:
         """Queue the batch, and wake the loop unless it has been woken already."""
@@ -163,7 +163,7 @@ class Bridge:
             self._publish_items(items)
             self._flush()
         except Exception as error:  # noqa: BLE001 - whatever fails in this turn, the next one must run
-            self._ingest.losses.drop(
+            self._ingest.drops.drop(
                 "error", type(error).__name__, "a turn's messages could not be written", error=error
             )
         if left:
@@ -174,7 +174,7 @@ class Bridge:
         self._metrics.mqtt_batches.inc()
         self._metrics.mqtt_queued.set(left)
         if overrun:
-            self._ingest.losses.drop(
+            self._ingest.drops.drop(
                 "overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun
             )
 

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from typing import Any
 
 from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues
 from hermes.delivery.link_state import MqttLinkState
 from hermes.errors import ConfigError
-from hermes.ingest import extras as decoders
+from hermes.ingest import extras
 from hermes.ingest.drops import DropCounter
-from hermes.ingest.ingest import Ingest
+from hermes.ingest.ingest import Ingest, SparkplugReader
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
@@ -28,7 +27,7 @@ TICK_S = 1.0
 def feed_faults(settings: Settings) -> list[str]:
     """What keeps these settings' topics from being fed, a line for each thing to mend."""
     topics = TopicMap(settings.topics)
-    faults = decoders.missing(topics.templates) + missing_packages(settings.broker_url)
+    faults = extras.missing(topics.templates) + missing_packages(settings.broker_url)
     if settings.mqtt_on_demand and topics.overlapping:
         filters = ", ".join(topics.filters)
         faults.append(
@@ -81,23 +80,21 @@ class MqttFeed:
         self._client.start()
 
     def _intake(self, topics: TopicMap) -> Ingest:
-        kinds = {template.payload for template in topics.templates}
-        readers: dict[str, Any] = {}  # modules of extras: imported where a template asks for them
-        if "sparkplug" in kinds:
-            from hermes.ingest.sparkplug.reader import Sparkplug
-
-            readers["sparkplug"] = Sparkplug(publish=self._publish, metrics=self._metrics)
-        if "cbor" in kinds:
-            from hermes.ingest import cbor
-
-            readers["decode_cbor"] = cbor.decode
         return Ingest(
             topics=topics,
-            snapshot=self._last_values,
+            last_values=self._last_values,
             publish=self._hub.publish,
-            losses=DropCounter(self._metrics),
-            **readers,
+            drops=DropCounter(self._metrics),
+            decoders=extras.decoders(topics.templates),
+            sparkplug=self._sparkplug(topics),
         )
+
+    def _sparkplug(self, topics: TopicMap) -> SparkplugReader | None:
+        if not any(template.payload == "sparkplug" for template in topics.templates):
+            return None
+        from hermes.ingest.sparkplug.reader import Sparkplug  # an extra
+
+        return Sparkplug(publish=self._publish, metrics=self._metrics)
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         return self._client is not None and self._client.publish(topic, payload)

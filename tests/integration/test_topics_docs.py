@@ -8,7 +8,7 @@ import pytest
 
 from hermes.cli.main import main
 from hermes.ingest.payload import decode
-from hermes.ingest.presence import WORDS
+from hermes.ingest.presence import VALUES
 from hermes.topics.parser import KEYS, PAYLOADS
 from hermes.topics.topic_map import PRESETS, TopicMap
 from tests.support.paths import CHECKOUT
@@ -48,7 +48,7 @@ def test_every_setting_word_and_payload_is_documented() -> None:
     for name in (*KEYS, *(f"payload={kind}" for kind in PAYLOADS)):
         assert re.search(rf"`[^`]*\b{name}\b", TEXT), name
     homie = {"init", "ready", "sleeping", "alert", "lost"}
-    assert not [word for word in WORDS if word not in homie and f"`{word}`" not in TEXT]
+    assert not [word for word in VALUES if word not in homie and f"`{word}`" not in TEXT]
 
 
 def test_the_templates_in_the_text_parse() -> None:

@@ -1,9 +1,10 @@
-"""An intake for tests of what stands before it."""
+"""An ingest for tests of the code that passes messages to it."""
 
 from collections.abc import Callable
 
 from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
+from hermes.ingest import extras
 from hermes.ingest.drops import DropCounter
 from hermes.ingest.ingest import Ingest
 from hermes.metrics import Metrics
@@ -19,7 +20,7 @@ def make_intake(
     publish: Callable[[DeviceMessage], object],
     tell: Callable[[Status], object] = lambda status: None,
 ) -> Ingest:
-    """One whose device messages go to ``publish`` and whose statuses go to ``tell``."""
+    """Return an ingest that passes device messages to ``publish`` and statuses to ``tell``."""
 
     def either(message: DeviceMessage | Status) -> None:
         if isinstance(message, DeviceMessage):
@@ -29,7 +30,8 @@ def make_intake(
 
     return Ingest(
         topics=topics,
-        snapshot=LastValues(limits=LastValuesLimits(), metrics=metrics),
+        last_values=LastValues(limits=LastValuesLimits(), metrics=metrics),
         publish=either,
-        losses=DropCounter(metrics),
+        drops=DropCounter(metrics),
+        decoders=extras.decoders(topics.templates),
     )

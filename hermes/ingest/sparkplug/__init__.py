@@ -1,1 +1,1 @@
-"""Sparkplug B payloads."""
+"""Sparkplug B, an extra: the payloads of edge nodes and their devices."""

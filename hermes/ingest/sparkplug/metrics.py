@@ -1,9 +1,9 @@
-"""The devices' door: a Sparkplug B payload → its metrics, each as one JSON object.
+"""Convert the metrics of a Sparkplug B payload to one JSON object each.
 
-A metric becomes ``{"value":…,"type":"Double","timestamp":…}``, and what else means something. JSON has no NaN and no
-infinities: their value is null, and ``nonfinite`` says which it was. Bytes are text, their base64 (RFC 4648 §4), and
-``encoding`` says so; likewise an array whose bytes are not what its type says. A 32-bit float gets the fewest digits
-that mean it: 21.4, not 21.399999618530273.
+A metric becomes ``{"value":…,"type":"Double","timestamp":…}`` with its other attributes. NaN and the infinities become
+null, and ``nonfinite`` is their name. Bytes become the text of their base64 (RFC 4648 §4) with ``"encoding":"base64"``,
+also those of an array that do not match its type. A 32-bit float gets the smallest number of digits that is exact:
+21.4, not 21.399999618530273.
 """
 
 import base64
@@ -17,15 +17,15 @@ from google.protobuf.message import DecodeError
 from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 
-METRICS_MAX = 5_000  # of one payload: half of the series that a slow socket may have waiting
-VALUES_MAX = 250_000  # elements, cells, properties of one payload: an array of booleans needs a bit of it each
-DEPTH_MAX = 16  # templates and property sets inside each other; one makes JSON deeper by three
+METRICS_MAX = 5_000  # of one payload: half of the series that may wait for a slow socket
+VALUES_MAX = 250_000  # elements, cells, properties of one payload: an array of booleans has 8 in a byte
+DEPTH_MAX = 16  # nested templates and property sets; each one adds three levels of JSON
 
 TYPE_NAMES: dict[int, str] = {value.number: value.name for value in DESCRIPTOR.enum_types_by_name["DataType"].values}
 TYPES = {name: number for number, name in TYPE_NAMES.items()}
 BOOLEAN = TYPES["Boolean"]
 
-# bits of what travels as two's complement in an unsigned field; dates before 1970 do
+# bits of the types that are two's complement in an unsigned field; dates before 1970 are negative
 _SIGNED_BITS = {TYPES[name]: bits for name, bits in [("Int8", 8), ("Int16", 16), ("Int32", 32), ("Int64", 64)]}
 _SIGNED_BITS[TYPES["DateTime"]] = 64
 _FIELD_BITS = {"int_value": 32, "long_value": 64}
@@ -41,49 +41,51 @@ _Cell = Payload.DataSet.DataSetValue | Payload.Template.Parameter | Payload.Prop
 
 
 def parse(payload: bytes) -> Payload:
-    """The payload's fields. Raises `PayloadError`."""
+    """Parse a payload. Raises `PayloadError`."""
     try:
         parsed = Payload.FromString(payload)
-    except (DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last two by protobuf without its C part
-        raise PayloadError(f"no Sparkplug B payload: {error}") from None
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last two only without C extension
+        raise PayloadError(f"not a Sparkplug B payload: {error}") from None
     if len(parsed.metrics) > METRICS_MAX:
         raise PayloadError(f"{len(parsed.metrics)} metrics are over {METRICS_MAX}")
-    if any(isinstance(metric.name, bytes) for metric in parsed.metrics):  # what protobuf makes of a bad text
+    if any(isinstance(metric.name, bytes) for metric in parsed.metrics):  # protobuf returns bytes for invalid UTF-8
         raise PayloadError("the name of a metric is not UTF-8")
     return parsed
 
 
 class MetricReader:
-    """Reads the metrics of one payload; what they may grow to is bounded for all of them together."""
+    """Read the metrics of one payload; `VALUES_MAX` limits all of them together."""
 
     def __init__(self) -> None:
         self._values_left = VALUES_MAX
 
     def data(self, metric: Payload.Metric, *, datatype: int, timestamp_ms: int) -> bytes:
-        """The JSON text of a metric's object. Type and time are what its birth and its payload say where it is silent
-        itself; 0 where nobody does. Raises `PayloadError`.
+        """Return the JSON text of a metric's object.
+
+        ``datatype`` and ``timestamp_ms`` are those of the metric, its birth or its payload; 0 if none has them. Raises
+        `PayloadError`.
         """
         try:
             return orjson.dumps(self._object(metric, datatype, timestamp_ms, 0))
-        except TypeError:  # where a text should be, protobuf gives bytes
+        except TypeError:  # protobuf returns bytes for invalid UTF-8
             raise PayloadError("a text of the payload is not UTF-8") from None
 
     def _object(self, metric: Payload.Metric, datatype: int, timestamp_ms: int, depth: int) -> dict[str, object]:
-        found: dict[str, object] = {"value": self._value(metric, datatype, depth)}
+        fields: dict[str, object] = {"value": self._value(metric, datatype, depth)}
         if datatype:
-            found["type"] = TYPE_NAMES.get(datatype, str(datatype))
+            fields["type"] = TYPE_NAMES.get(datatype, str(datatype))
         if timestamp_ms:
-            found["timestamp"] = timestamp_ms
-        _mark(found)
+            fields["timestamp"] = timestamp_ms
+        _replace_non_json(fields)
         if metric.is_historical:
-            found["historical"] = True
+            fields["historical"] = True
         if metric.is_transient:
-            found["transient"] = True
+            fields["transient"] = True
         if metric.HasField("metadata"):
-            found["metadata"] = {field.name: value for field, value in metric.metadata.ListFields()}
+            fields["metadata"] = {field.name: value for field, value in metric.metadata.ListFields()}
         if metric.HasField("properties"):
-            found["properties"] = self._properties(metric.properties, depth + 1)
-        return found
+            fields["properties"] = self._properties(metric.properties, depth + 1)
+        return fields
 
     def _value(self, metric: Payload.Metric, datatype: int, depth: int) -> object:
         field = metric.WhichOneof("value")
@@ -98,7 +100,7 @@ class MetricReader:
         return scalar(field, getattr(metric, field), datatype)
 
     def _bytes(self, packed: bytes, datatype: int) -> object:
-        """An array; bytes where they are none."""
+        """Return the array, or the bytes if they do not match its type."""
         if datatype == TYPES["BooleanArray"]:
             return self._booleans(packed)
         if datatype == TYPES["StringArray"]:
@@ -107,22 +109,22 @@ class MetricReader:
         if code is None or len(packed) % struct.calcsize(f"<{code}"):
             return packed
         count = len(packed) // struct.calcsize(f"<{code}")
-        self._take(count)
+        self._count(count)
         elements = struct.unpack(f"<{count}{code}", packed)
         return [_shortest(element) for element in elements] if code == "f" else elements
 
     def _booleans(self, packed: bytes) -> object:
-        """Four bytes of count, then bits, the highest of each byte first."""
+        """Unpack four bytes of count and then bits, the highest of each byte first."""
         count = int.from_bytes(packed[:4], "little")
         if len(packed) < 4 or (count + 7) // 8 > len(packed) - 4:
             return packed
-        self._take(count)
+        self._count(count)
         return [bool(packed[4 + index // 8] & 0x80 >> index % 8) for index in range(count)]
 
     def _strings(self, packed: bytes) -> object:
-        """A zero byte ends each."""
+        """Unpack texts that end with a zero byte each."""
         parts = packed.removesuffix(b"\0").split(b"\0") if packed else []
-        self._take(len(parts))
+        self._count(len(parts))
         try:
             return [part.decode() for part in parts]
         except UnicodeDecodeError:
@@ -132,38 +134,38 @@ class MetricReader:
         types = list(dataset.types)
         rows = []
         for row in dataset.rows:
-            self._take(1 + len(row.elements))
+            self._count(1 + len(row.elements))
             rows.append([_cell(cell, types[at] if at < len(types) else 0) for at, cell in enumerate(row.elements)])
         names = [TYPE_NAMES.get(number, str(number)) for number in types]
         return {"columns": list(dataset.columns), "types": names, "rows": rows}
 
     def _template(self, template: Payload.Template, depth: int) -> dict[str, object]:
         self._descend(depth)
-        found: dict[str, object] = {}
+        fields: dict[str, object] = {}
         if template.template_ref:
-            found["template"] = template.template_ref
+            fields["template"] = template.template_ref
         if template.version:
-            found["version"] = template.version
+            fields["version"] = template.version
         if template.is_definition:
-            found["definition"] = True
-        found["metrics"] = self._members(template.metrics, depth)
+            fields["definition"] = True
+        fields["metrics"] = self._members(template.metrics, depth)
         if template.parameters:
-            self._take(len(template.parameters))
-            found["parameters"] = {each.name: _cell(each, each.type) for each in template.parameters}
-        return found
+            self._count(len(template.parameters))
+            fields["parameters"] = {each.name: _cell(each, each.type) for each in template.parameters}
+        return fields
 
     def _members(self, metrics: Iterable[Payload.Metric], depth: int) -> dict[str, object]:
-        """A template's metrics; a member that has only an alias goes by that."""
-        found: dict[str, object] = {}
+        """Return a template's metrics by name, or by alias if they have only that."""
+        fields: dict[str, object] = {}
         for metric in metrics:
-            self._take(1)
+            self._count(1)
             name = metric.name or str(metric.alias)
-            found[name] = self._object(metric, metric.datatype, metric.timestamp, depth)
-        return found
+            fields[name] = self._object(metric, metric.datatype, metric.timestamp, depth)
+        return fields
 
     def _properties(self, properties: Payload.PropertySet, depth: int) -> dict[str, object]:
         self._descend(depth)
-        self._take(len(properties.values))
+        self._count(len(properties.values))
         pairs = zip(properties.keys, properties.values, strict=False)
         return {key: self._property(value, depth) for key, value in pairs}
 
@@ -174,12 +176,12 @@ class MetricReader:
             case "propertyset_value":
                 return self._properties(value.propertyset_value, depth + 1)
             case "propertysets_value":
-                self._take(len(value.propertysets_value.propertyset))
+                self._count(len(value.propertysets_value.propertyset))
                 return [self._properties(each, depth + 1) for each in value.propertysets_value.propertyset]
             case _:
                 return _cell(value, value.type)
 
-    def _take(self, count: int) -> None:
+    def _count(self, count: int) -> None:
         self._values_left -= count
         if self._values_left < 0:
             raise PayloadError(f"the payload holds more than {VALUES_MAX} values")
@@ -190,7 +192,7 @@ class MetricReader:
 
 
 def scalar(field: str, value: object, datatype: int) -> object:
-    """What one of the simple fields holds, by its type; where the two do not fit, as it came."""
+    """Return the value of a simple field by its type, unchanged if they do not match."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -201,7 +203,7 @@ def scalar(field: str, value: object, datatype: int) -> object:
 
 
 def _integer(value: int, field_bits: int, datatype: int) -> int | bool:
-    """Some devices extend the sign to the field's width, some to the type's: -1 as an Int8 comes as 255 or 2³²-1."""
+    """Convert two's complement; devices send an Int8 of -1 as 255 or as 2³²-1."""
     bits = _SIGNED_BITS.get(datatype)
     if bits is None:
         return bool(value) if datatype == BOOLEAN else value
@@ -214,19 +216,19 @@ def _cell(cell: _Cell, datatype: int) -> object:
     return None if field is None else scalar(field, getattr(cell, field), datatype)
 
 
-def _mark(found: dict[str, object]) -> None:
-    """Say what had to become something else to be JSON."""
-    value = found["value"]
+def _replace_non_json(fields: dict[str, object]) -> None:
+    """Replace a value that JSON does not have, and add its encoding or name."""
+    value = fields["value"]
     if isinstance(value, bytes):
-        found["value"] = base64.b64encode(value).decode()
-        found["encoding"] = "base64"
+        fields["value"] = base64.b64encode(value).decode()
+        fields["encoding"] = "base64"
     elif isinstance(value, float) and not math.isfinite(value):
-        found["value"] = None
-        found["nonfinite"] = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        fields["value"] = None
+        fields["nonfinite"] = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _shortest(value: float) -> float:
-    """The double with the fewest digits that is this 32-bit float."""
+    """Return the double with the fewest digits that equals this 32-bit float."""
     if value.is_integer() or not math.isfinite(value):
         return value
     for digits in (6, 7, 8):

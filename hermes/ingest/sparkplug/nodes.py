@@ -1,7 +1,7 @@
-"""The devices' door: what is remembered of Sparkplug's edge nodes and their devices, within a bound.
+"""The state of Sparkplug edge nodes and their devices, in bounded memory.
 
-A birth teaches a vocabulary: which types the metrics have, and which short numbers, their aliases, stand for their
-names from now on. It holds until the next birth or death.
+A birth defines the metrics: their types, and the aliases (numbers) that replace their names in later messages. The
+definitions are valid until the next birth or death.
 """
 
 from collections import OrderedDict
@@ -14,35 +14,38 @@ from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from hermes.metrics import Metrics
 
 MEMORY_MAX_BYTES = 64 * 1_048_576  # about 200,000 metrics
-METRIC_BYTES = 250  # beside its name; 165 to 210 measured with it, in births of 10 to 15,000 metrics with aliases
-SOURCE_BYTES = 800  # as much was measured for an edge node with one metric, its source and all
-SEQ_RANGE = 256  # Sparkplug 3.0.0, "Sequence Numbers": from 255 on to 0
+METRIC_BYTES = 250  # without its name; 165 to 210 measured with it, in births of 10 to 15,000 metrics with aliases
+PUBLISHER_BYTES = 800  # the same was measured for an edge node with one metric, everything included
+SEQ_RANGE = 256  # Sparkplug 3.0.0, "Sequence Numbers": after 255 follows 0
 
 
 class NodeKey(NamedTuple):
-    """An edge node: its id belongs to its group."""
+    """The identity of an edge node: its id is unique in its group only."""
 
     group: str
     edge: str
 
 
 class MetricDefinitions(NamedTuple):
-    """What a birth taught: each metric's type by its name, and names by alias, None where two metrics claimed it."""
+    """The definitions of a birth: types by name, names by alias.
+
+    The name is None if two metrics have the same alias.
+    """
 
     types: dict[str, int]
     aliases: dict[int, str | None]
 
     @property
     def size_bytes(self) -> int:
-        """About how much memory it takes."""
+        """The approximate memory."""
         return METRIC_BYTES * len(self.types) + sum(map(len, self.types))
 
 
-NO_VOCABULARY = MetricDefinitions({}, {})
+NO_DEFINITIONS = MetricDefinitions({}, {})
 
 
-def vocabulary_of(metrics: Iterable[Payload.Metric]) -> MetricDefinitions:
-    """What these metrics of a birth teach."""
+def definitions_of(metrics: Iterable[Payload.Metric]) -> MetricDefinitions:
+    """Return the definitions in the metrics of a birth."""
     types: dict[str, int] = {}
     aliases: dict[int, str | None] = {}
     for metric in metrics:
@@ -58,24 +61,25 @@ def vocabulary_of(metrics: Iterable[Payload.Metric]) -> MetricDefinitions:
 
 @dataclass(slots=True)
 class Publisher:
-    """Who sends metrics: an edge node itself or one of its devices, by the ids that browsers know it by."""
+    """An edge node or one of its devices, with its ids in Hermes."""
 
     tenant_id: TenantId
     device_id: DeviceId
-    vocabulary: MetricDefinitions
+    definitions: MetricDefinitions
 
     @property
     def size_bytes(self) -> int:
-        """About how much memory it takes."""
-        return SOURCE_BYTES + self.vocabulary.size_bytes
+        """The approximate memory."""
+        return PUBLISHER_BYTES + self.definitions.size_bytes
 
 
 @dataclass(slots=True)
 class EdgeNode:
-    """One edge node's session: from its birth to its death. ``own`` is None before and after it.
+    """The session of one edge node, from its birth to its death.
 
-    ``devices`` are those that are there; ``awaited`` those of them that were there before the node was born again,
-    and have yet to follow. ``stale`` says that something was missed, and only a birth can mend it.
+    ``own`` is the edge node as a publisher, None before its birth and after its death. ``devices`` are those that are
+    online; ``awaited`` are those of them that were online before a rebirth of the node and have not sent their own
+    birth yet. ``stale`` is True if a message was missed; only a birth corrects that.
     """
 
     own: Publisher | None = None
@@ -84,56 +88,60 @@ class EdgeNode:
     bd_seq: int | None = None
     seq: int | None = None
     stale: bool = False
-    size_bytes: int = SOURCE_BYTES
+    size_bytes: int = PUBLISHER_BYTES
     counted_bytes: int = 0
 
-    def begin(self, own: Publisher, *, bd_seq: int | None, seq: int | None) -> list[Publisher]:
-        """It is born, or born again. Returns the devices that are not there any more: all of them where the session is
-        another than before; else none yet, see `overdue`.
+    def start_session(self, own: Publisher, *, bd_seq: int | None, seq: int | None) -> list[Publisher]:
+        """Process the node's birth or rebirth; return the devices that are offline now.
+
+        In a new session these are all devices. After a rebirth in the same session they follow later: see
+        `remove_awaited`.
         """
-        another = self.own is not None and bd_seq != self.bd_seq
-        gone = list(self.devices.values()) if another else []
-        kept = {} if another else self.devices
-        self.end()
-        for name, device in kept.items():
-            self.put(name, Publisher(device.tenant_id, device.device_id, NO_VOCABULARY))
-        self.awaited = set(kept)
+        is_new = self.own is not None and bd_seq != self.bd_seq
+        offline = list(self.devices.values()) if is_new else []
+        devices = {} if is_new else self.devices
+        self.end_session()
+        for name, device in devices.items():
+            self.add(name, Publisher(device.tenant_id, device.device_id, NO_DEFINITIONS))
+        self.awaited = set(devices)
         self.own, self.bd_seq, self.seq, self.stale = own, bd_seq, seq, False
         self.size_bytes += own.size_bytes
-        return gone
+        return offline
 
-    def end(self) -> list[Publisher]:
-        """It is dead. Returns the devices that were there."""
-        gone = list(self.devices.values())
+    def end_session(self) -> list[Publisher]:
+        """Process the node's death; return the devices that were online."""
+        offline = list(self.devices.values())
         self.own = self.bd_seq = self.seq = None
         self.devices, self.awaited = {}, set()
-        self.size_bytes = SOURCE_BYTES
-        return gone
+        self.size_bytes = PUBLISHER_BYTES
+        return offline
 
-    def put(self, name: str, device: Publisher) -> None:
-        """A device is born."""
+    def add(self, name: str, device: Publisher) -> None:
+        """Process a device's birth."""
         self.remove(name)
         self.devices[name] = device
         self.size_bytes += device.size_bytes
 
     def remove(self, name: str) -> None:
-        """A device is dead, or takes its vocabulary back."""
+        """Process a device's death."""
         self.awaited.discard(name)
         device = self.devices.pop(name, None)
         if device is not None:
             self.size_bytes -= device.size_bytes
 
-    def overdue(self) -> list[Publisher]:
-        """The devices that did not follow their node's new birth though it sends data already. In Sparkplug 3.0.0 all
-        DBIRTHs come right after the NBIRTH and before any data, so these are not there any more.
+    def remove_awaited(self) -> list[Publisher]:
+        """Remove and return the devices without a birth after their node's rebirth.
+
+        Called when data arrives: in Sparkplug 3.0.0 all DBIRTHs follow the NBIRTH before any data, so these devices are
+        offline.
         """
-        gone = [self.devices[name] for name in self.awaited]
+        offline = [self.devices[name] for name in self.awaited]
         for name in list(self.awaited):
             self.remove(name)
-        return gone
+        return offline
 
-    def follow(self, seq: int | None) -> bool:
-        """Take the sequence number of a message. False where one before it is missing."""
+    def accept_seq(self, seq: int | None) -> bool:
+        """Store a message's sequence number; return False after a gap."""
         if self.own is None or seq is None:
             return True
         expected = seq if self.seq is None else (self.seq + 1) % SEQ_RANGE
@@ -142,7 +150,10 @@ class EdgeNode:
 
 
 class EdgeNodes:
-    """All edge nodes that were heard of. Past the bound those are forgotten that were silent for longest."""
+    """All known edge nodes.
+
+    Above the memory limit, the node that was silent for longest is evicted.
+    """
 
     def __init__(self, metrics: Metrics, memory_max_bytes: int) -> None:
         self._metrics = metrics
@@ -151,16 +162,16 @@ class EdgeNodes:
         self._size_bytes = 0
 
     @property
-    def there(self) -> list[NodeKey]:
-        """Those that are born."""
+    def online(self) -> list[NodeKey]:
+        """The nodes with a birth and without a death."""
         return [key for key, node in self._nodes.items() if node.own is not None]
 
     def get(self, key: NodeKey) -> EdgeNode | None:
-        """The node, if it is known."""
+        """Return the node, or None if it is not known."""
         return self._nodes.get(key)
 
     def get_or_create(self, key: NodeKey) -> EdgeNode:
-        """The node, which says something just now; known from here on."""
+        """Return the node of a message that has just arrived."""
         node = self._nodes.get(key)
         if node is None:
             node = self._nodes[key] = EdgeNode()
@@ -168,7 +179,7 @@ class EdgeNodes:
         return node
 
     def evict(self, node: EdgeNode) -> None:
-        """Count what it has grown by, and make room."""
+        """Update the size of a changed node; evict nodes above the memory limit."""
         self._size_bytes += node.size_bytes - node.counted_bytes
         node.counted_bytes = node.size_bytes
         while self._size_bytes > self._memory_max_bytes and self._nodes:

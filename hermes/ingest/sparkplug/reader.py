@@ -1,7 +1,7 @@
-"""The devices' door: Sparkplug B. One message → the metrics in it, and who came or went.
+"""Sparkplug B: read the metrics and the changes of presence in one message.
 
-An extra, ``hermes-gateway[sparkplug]``. ``docs/reference/sparkplug.md`` has the rules; the types and their JSON are
-`sparkplug_payload`'s, what is remembered of edge nodes and its bound `sparkplug_nodes`'.
+Needs the extra ``hermes-gateway[sparkplug]``. ``docs/reference/sparkplug.md`` describes the results; `.metrics`
+converts types to JSON, `.nodes` stores the state of edge nodes in bounded memory.
 """
 
 import time
@@ -13,33 +13,33 @@ from hermes.ids import DeviceId, TenantId
 from hermes.ingest.sparkplug.metrics import BOOLEAN, MetricReader, parse
 from hermes.ingest.sparkplug.nodes import (
     MEMORY_MAX_BYTES,
-    NO_VOCABULARY,
+    NO_DEFINITIONS,
     EdgeNodes,
     MetricDefinitions,
     NodeKey,
     Publisher,
-    vocabulary_of,
+    definitions_of,
 )
-from hermes.ingest.sparkplug.rebirth import Rebirths
+from hermes.ingest.sparkplug.rebirth import RebirthRequests
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
-from hermes.ingest.sparkplug.topic import SparkplugTopic, read_topic
+from hermes.ingest.sparkplug.topic import SparkplugTopic, parse_topic
 from hermes.metrics import Metrics
 
 BD_SEQ = "bdSeq"
-# Booleans of these names are orders that a node takes: false in each birth, and never data
+# Booleans with these prefixes are commands to a node: false in each birth, and never data
 CONTROLS = ("Node Control/", "Device Control/")
-SILENT_S = 30.0  # a node that is asked for its births and says nothing for so long is not there
-SIGNED_FROM = 128  # from here on an integer without a type may mean a negative one
+SILENT_S = 30.0  # a node that does not answer a rebirth request for so long is offline
+SIGNED_FROM = 128  # from here on, an integer without a type can be a negative one
 
 Updates = list[DeviceMessage | DeviceStatus]
 
 
 @dataclass(frozen=True, slots=True)
 class SparkplugMessage:
-    """A message of an edge node, parsed, and whose it is to Hermes."""
+    """A parsed message of an edge node, with its tenant and device in Hermes."""
 
     topic: str
-    kind: SparkplugTopic
+    parts: SparkplugTopic
     payload: Payload
     tenant_id: TenantId
     device_id: DeviceId
@@ -53,26 +53,26 @@ class SparkplugMessage:
 
     @property
     def bd_seq(self) -> int | None:
-        """Which session this is the birth or the death of."""
+        """The number of the session of a birth or a death, if the payload has one."""
         for metric in self.payload.metrics:
             if metric.name == BD_SEQ:
                 return metric.int_value if metric.HasField("int_value") else metric.long_value
         return None
 
-    def publisher(self, vocabulary: MetricDefinitions) -> Publisher:
+    def publisher(self, definitions: MetricDefinitions) -> Publisher:
         """Return the publisher of this message with these metric definitions."""
-        return Publisher(self.tenant_id, self.device_id, vocabulary)
+        return Publisher(self.tenant_id, self.device_id, definitions)
 
-    def status(self, online: bool, source: Publisher | None = None) -> DeviceStatus:
-        """That it, or another source, came or went."""
-        tenant_id, device_id = (source.tenant_id, source.device_id) if source else (self.tenant_id, self.device_id)
-        return DeviceStatus(tenant_id, device_id, online, None if self.retained else self.timestamp_ms)
+    def status(self, online: bool, publisher: Publisher | None = None) -> DeviceStatus:
+        """Return the presence of this message's publisher, or of another one."""
+        who = publisher or self
+        return DeviceStatus(who.tenant_id, who.device_id, online, None if self.retained else self.timestamp_ms)
 
 
 class Sparkplug:
-    """Reads what edge nodes say, one message at a time, and remembers their births.
+    """Read the messages of edge nodes, and store the definitions of their births.
 
-    ``publish`` takes a topic and a payload and says whether they left; ``clock`` gives monotonic seconds.
+    ``publish`` sends a payload to a topic, and returns whether it was sent; ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -85,33 +85,35 @@ class Sparkplug:
     ) -> None:
         self._metrics = metrics
         self._nodes = EdgeNodes(metrics, memory_max_bytes)
-        self._rebirths = Rebirths(publish=publish, metrics=metrics, clock=clock)
+        self._rebirths = RebirthRequests(publish=publish, metrics=metrics, clock=clock)
         self._clock = clock
-        self._unheard: dict[NodeKey, float | None] = {}  # since the link came back; and when they were asked
+        # the nodes without a message since the link was restored, and when their births were requested
+        self._unconfirmed: dict[NodeKey, float | None] = {}
 
-    def link_is_back(self) -> None:
-        """Deaths may have been missed: every node that was there is to say that it still is."""
-        self._unheard = dict.fromkeys(self._nodes.there)
+    def link_restored(self) -> None:
+        """Check each node that is online, because its death may have been missed."""
+        self._unconfirmed = dict.fromkeys(self._nodes.online)
 
     def tick(self, timestamp_ms: int) -> list[DeviceStatus]:
-        """To be called once a second: asks those for their births that said nothing since the link came back, as many
-        at a time as may be asked, and tells those gone that do not answer for `SILENT_S`.
+        """Request births of unconfirmed nodes; return those that are offline now.
+
+        To be called once a second. A node is offline if it does not send anything within `SILENT_S` after the request.
         """
         now_s = self._clock()
-        gone: list[DeviceStatus] = []
-        for key, asked_s in list(self._unheard.items()):
+        offline: list[DeviceStatus] = []
+        for key, requested_s in list(self._unconfirmed.items()):
             node = self._nodes.get(key)
             if node is None or node.own is None:
-                del self._unheard[key]
-            elif asked_s is None:
-                if self._rebirths.ask(key, timestamp_ms=timestamp_ms):
-                    self._unheard[key] = now_s
-            elif now_s - asked_s >= SILENT_S:
-                del self._unheard[key]
-                sources = [node.own, *node.end()]
+                del self._unconfirmed[key]
+            elif requested_s is None:
+                if self._rebirths.request(key, timestamp_ms=timestamp_ms):
+                    self._unconfirmed[key] = now_s
+            elif now_s - requested_s >= SILENT_S:
+                del self._unconfirmed[key]
+                publishers = [node.own, *node.end_session()]
                 self._nodes.evict(node)
-                gone += [DeviceStatus(each.tenant_id, each.device_id, False, timestamp_ms) for each in sources]
-        return gone
+                offline += [DeviceStatus(each.tenant_id, each.device_id, False, timestamp_ms) for each in publishers]
+        return offline
 
     def read(
         self,
@@ -123,121 +125,127 @@ class Sparkplug:
         retained: bool,
         timestamp_ms: int,
     ) -> Sequence[DeviceMessage | DeviceStatus]:
-        """The values and changes of presence that one message tells, changes first. Raises `PayloadError`, and then
-        has learned nothing from it.
+        """Return the changes of presence and the values of one message, in this order.
+
+        Raises `PayloadError`; the state is then unchanged.
         """
-        kind = read_topic(topic)
-        if kind is None or not payload:  # an empty one takes a retained message back
+        parts = parse_topic(topic)
+        if parts is None or not payload:  # an empty payload deletes a retained message
             return ()
-        said = SparkplugMessage(topic, kind, parse(payload), tenant_id, device_id, retained, timestamp_ms)
+        message = SparkplugMessage(topic, parts, parse(payload), tenant_id, device_id, retained, timestamp_ms)
         if retained:
-            return self._kept(said)
-        self._unheard.pop(kind.node, None)
-        match kind.kind:
+            return self._retained(message)
+        self._unconfirmed.pop(parts.node, None)
+        match parts.kind:
             case "NBIRTH":
-                return self._node_born(said)
+                return self._node_birth(message)
             case "DBIRTH":
-                return self._device_born(said)
+                return self._device_birth(message)
             case "NDEATH":
-                return self._node_dead(said)
+                return self._node_death(message)
             case "DDEATH":
-                return self._device_dead(said)
+                return self._device_death(message)
             case _:
-                return self._data(said)
+                return self._data(message)
 
-    def _node_born(self, said: SparkplugMessage) -> Updates:
-        vocabulary = vocabulary_of(said.payload.metrics)
-        values, _ = self._values(said, vocabulary)
-        node = self._nodes.get_or_create(said.kind.node)
-        gone = node.begin(said.publisher(vocabulary), bd_seq=said.bd_seq, seq=said.seq)
+    def _node_birth(self, message: SparkplugMessage) -> Updates:
+        definitions = definitions_of(message.payload.metrics)
+        values, _ = self._values(message, definitions)
+        node = self._nodes.get_or_create(message.parts.node)
+        offline = node.start_session(message.publisher(definitions), bd_seq=message.bd_seq, seq=message.seq)
         self._nodes.evict(node)
-        return [said.status(True), *(said.status(False, device) for device in gone), *values]
+        return [message.status(True), *(message.status(False, device) for device in offline), *values]
 
-    def _device_born(self, said: SparkplugMessage) -> Updates:
-        vocabulary = vocabulary_of(said.payload.metrics)
-        values, _ = self._values(said, vocabulary)
-        node = self._nodes.get_or_create(said.kind.node)
-        self._follow(said)
-        node.put(said.kind.device, said.publisher(vocabulary))
+    def _device_birth(self, message: SparkplugMessage) -> Updates:
+        definitions = definitions_of(message.payload.metrics)
+        values, _ = self._values(message, definitions)
+        node = self._nodes.get_or_create(message.parts.node)
+        self._check_seq(message)
+        node.add(message.parts.device, message.publisher(definitions))
         self._nodes.evict(node)
-        return [said.status(True), *values]
+        return [message.status(True), *values]
 
-    def _data(self, said: SparkplugMessage) -> Updates:
-        node = self._nodes.get_or_create(said.kind.node)
-        source = node.devices.get(said.kind.device) if said.kind.device else node.own
-        source_is_late = said.kind.device in node.awaited
-        values, understood = self._values(said, source.vocabulary if source else NO_VOCABULARY)
-        gone = node.overdue()
-        node.stale = node.stale or source is None or source_is_late or not understood
-        self._follow(said)
+    def _data(self, message: SparkplugMessage) -> Updates:
+        node = self._nodes.get_or_create(message.parts.node)
+        publisher = node.devices.get(message.parts.device) if message.parts.device else node.own
+        is_awaited = message.parts.device in node.awaited
+        values, complete = self._values(message, publisher.definitions if publisher else NO_DEFINITIONS)
+        offline = node.remove_awaited()
+        node.stale = node.stale or publisher is None or is_awaited or not complete
+        self._check_seq(message)
         self._nodes.evict(node)
-        return [*(said.status(False, device) for device in gone), *values]
+        return [*(message.status(False, device) for device in offline), *values]
 
-    def _node_dead(self, said: SparkplugMessage) -> Updates:
-        node = self._nodes.get(said.kind.node)
+    def _node_death(self, message: SparkplugMessage) -> Updates:
+        node = self._nodes.get(message.parts.node)
         if node is None:
-            return [said.status(False)]
-        if node.own is not None and None not in (said.bd_seq, node.bd_seq) and said.bd_seq != node.bd_seq:
-            return []  # the last will of a session before this one, which comes late
-        gone = node.end()
+            return [message.status(False)]
+        if node.own is not None and None not in (message.bd_seq, node.bd_seq) and message.bd_seq != node.bd_seq:
+            return []  # the last will of an earlier session, sent late
+        offline = node.end_session()
         self._nodes.evict(node)
-        return [said.status(False), *(said.status(False, device) for device in gone)]
+        return [message.status(False), *(message.status(False, device) for device in offline)]
 
-    def _device_dead(self, said: SparkplugMessage) -> Updates:
-        node = self._nodes.get_or_create(said.kind.node)
-        node.remove(said.kind.device)
-        self._follow(said)
+    def _device_death(self, message: SparkplugMessage) -> Updates:
+        node = self._nodes.get_or_create(message.parts.node)
+        node.remove(message.parts.device)
+        self._check_seq(message)
         self._nodes.evict(node)
-        return [said.status(False)]
+        return [message.status(False)]
 
-    def _kept(self, said: SparkplugMessage) -> Updates:
-        """What the broker had kept, against the specification: values of some time or other. A birth says nothing of
-        today's aliases, and as little as a death of who is there now.
+    def _retained(self, message: SparkplugMessage) -> Updates:
+        """Return the values of a retained message.
+
+        The specification does not allow it. Its age is unknown: a birth does not define today's aliases, and neither a
+        birth nor a death is a change of presence.
         """
-        values, _ = self._values(said, vocabulary_of(said.payload.metrics))
-        return [] if said.kind.kind.endswith("DEATH") else list(values)
+        values, _ = self._values(message, definitions_of(message.payload.metrics))
+        return [] if message.parts.kind.endswith("DEATH") else list(values)
 
-    def _follow(self, said: SparkplugMessage) -> None:
-        """Take the message's place in its node's order, and ask for births where anything was missed."""
-        node = self._nodes.get_or_create(said.kind.node)
-        if not node.follow(said.seq):
+    def _check_seq(self, message: SparkplugMessage) -> None:
+        """Check the sequence number, and request births if anything was missed."""
+        node = self._nodes.get_or_create(message.parts.node)
+        if not node.accept_seq(message.seq):
             self._metrics.sparkplug_gaps.inc()
             node.stale = True
         if node.stale or node.own is None:
-            self._rebirths.ask(said.kind.node, timestamp_ms=said.timestamp_ms)
+            self._rebirths.request(message.parts.node, timestamp_ms=message.timestamp_ms)
 
-    def _values(self, said: SparkplugMessage, vocabulary: MetricDefinitions) -> tuple[Updates, bool]:
-        """The metrics' messages, and whether a new birth could give a meaning to those that are withheld."""
+    def _values(self, message: SparkplugMessage, definitions: MetricDefinitions) -> tuple[Updates, bool]:
+        """Return the values, and whether they are complete.
+
+        They are not if a metric was withheld that a new birth would define.
+        """
         reader = MetricReader()
-        told: Updates = []
-        understood = True
-        for metric in said.payload.metrics:
-            name = metric.name or vocabulary.aliases.get(metric.alias, "")
-            if not name or _is_ambiguous(metric, name, vocabulary):
-                understood = understood and name is None
+        values: Updates = []
+        complete = True
+        for metric in message.payload.metrics:
+            name = metric.name or definitions.aliases.get(metric.alias, "")
+            if not name or _is_ambiguous(metric, name, definitions):
+                complete = complete and name is None
                 self._metrics.sparkplug_withheld.inc()
                 continue
-            datatype = metric.datatype or vocabulary.types.get(name, 0)
+            datatype = metric.datatype or definitions.types.get(name, 0)
             if name != BD_SEQ and not (datatype == BOOLEAN and name.startswith(CONTROLS)):
-                told.append(self._message(said, metric, name, reader, datatype))
-        return told, understood
+                values.append(self._value(message, metric, name, reader, datatype))
+        return values, complete
 
-    def _message(
-        self, said: SparkplugMessage, metric: Payload.Metric, name: str, reader: MetricReader, datatype: int
+    def _value(
+        self, message: SparkplugMessage, metric: Payload.Metric, name: str, reader: MetricReader, datatype: int
     ) -> DeviceMessage:
         return DeviceMessage(
-            tenant_id=said.tenant_id,
-            device_id=said.device_id,
+            tenant_id=message.tenant_id,
+            device_id=message.device_id,
             series=name,
-            topic=said.topic,
-            data=reader.data(metric, datatype=datatype, timestamp_ms=metric.timestamp or said.payload.timestamp),
-            timestamp_ms=None if said.retained else said.timestamp_ms,
-            retained=said.retained,
+            topic=message.topic,
+            data=reader.data(metric, datatype=datatype, timestamp_ms=metric.timestamp or message.payload.timestamp),
+            timestamp_ms=None if message.retained else message.timestamp_ms,
+            retained=message.retained,
             historical=metric.is_historical,
         )
 
 
-def _is_ambiguous(metric: Payload.Metric, name: str, vocabulary: MetricDefinitions) -> bool:
-    """Whether only the missing birth tells if this integer is a large one or a negative one."""
-    untyped = not metric.datatype and name not in vocabulary.types
+def _is_ambiguous(metric: Payload.Metric, name: str, definitions: MetricDefinitions) -> bool:
+    """Return whether the sign of this integer depends on a type that is not known."""
+    untyped = not metric.datatype and name not in definitions.types
     return untyped and max(metric.int_value, metric.long_value) >= SIGNED_FROM

@@ -1,4 +1,4 @@
-"""The devices' door: asks Sparkplug's edge nodes for their births, seldom enough to harm nobody."""
+"""Request births of Sparkplug edge nodes, at a limited rate."""
 
 import math
 from collections import OrderedDict, deque
@@ -10,45 +10,49 @@ from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from hermes.ingest.sparkplug.topic import rebirth_topic
 from hermes.metrics import Metrics
 
-PATIENCE_MIN_S = 10.0
-PATIENCE_MAX_S = 600.0  # for a node that does not do it, or whose births do not help
-REMEMBERED_MAX = 20_000  # nodes that were asked
-PER_SECOND_MAX = 50  # after an outage every node of a fleet has to be asked, and answers with all it has
+INTERVAL_MIN_S = 10.0
+INTERVAL_MAX_S = 600.0  # for a node that does not answer, or with births that do not help
+NODES_MAX = 20_000  # of which the last request is stored
+PER_SECOND_MAX = 50  # after an outage every node of a fleet gets a request, and answers with all its metrics
 
 
-class Rebirths:
-    """``publish`` takes topic and payload, and says whether that left; ``clock`` gives monotonic seconds."""
+class RebirthRequests:
+    """Send rebirth requests, at most `PER_SECOND_MAX` per second.
+
+    ``publish`` sends a payload to a topic, and returns whether it was sent; ``clock`` gives monotonic seconds.
+    """
 
     def __init__(self, *, publish: Callable[[str, bytes], bool], metrics: Metrics, clock: Callable[[], float]) -> None:
         self._publish = publish
         self._metrics = metrics
         self._clock = clock
         self._last_s: deque[float] = deque(maxlen=PER_SECOND_MAX)
-        # when each may be asked again, and how long that was; outlives what is known of the node itself
-        self._patience: OrderedDict[NodeKey, tuple[float, float]] = OrderedDict()
+        # the earliest time of the next request, and the interval before it; not removed when the node itself is evicted
+        self._intervals: OrderedDict[NodeKey, tuple[float, float]] = OrderedDict()
 
-    def ask(self, key: NodeKey, *, timestamp_ms: int) -> bool:
-        """Ask the node to be born again, unless that was done just now: at first 10 s must lie in between, each time
-        twice as long, and 10 s again when it needed none for a while. What cannot leave is asked at the next occasion.
-        True where it was asked.
+    def request(self, key: NodeKey, *, timestamp_ms: int) -> bool:
+        """Request the births of this node; return whether the request was sent.
+
+        It is not sent while the interval since the last one has not passed: 10 s at first, doubled each time, and 10 s
+        again after `INTERVAL_MAX_S` without a need for a request. The caller repeats what could not be sent.
         """
         now_s = self._clock()
-        again_s, patience_s = self._patience.get(key, (-math.inf, 0.0))
-        if now_s < again_s or (len(self._last_s) == PER_SECOND_MAX and now_s - self._last_s[0] < 1.0):
+        next_s, interval_s = self._intervals.get(key, (-math.inf, 0.0))
+        if now_s < next_s or (len(self._last_s) == PER_SECOND_MAX and now_s - self._last_s[0] < 1.0):
             return False
-        if not self._publish(rebirth_topic(key), _request(timestamp_ms)):
+        if not self._publish(rebirth_topic(key), _command(timestamp_ms)):
             return False
-        well = now_s - again_s > PATIENCE_MAX_S
-        patience_s = PATIENCE_MIN_S if well else min(max(2 * patience_s, PATIENCE_MIN_S), PATIENCE_MAX_S)
-        self._patience[key] = (now_s + patience_s, patience_s)
-        self._patience.move_to_end(key)
-        if len(self._patience) > REMEMBERED_MAX:
-            self._patience.popitem(last=False)
+        was_quiet = now_s - next_s > INTERVAL_MAX_S
+        interval_s = INTERVAL_MIN_S if was_quiet else min(max(2 * interval_s, INTERVAL_MIN_S), INTERVAL_MAX_S)
+        self._intervals[key] = (now_s + interval_s, interval_s)
+        self._intervals.move_to_end(key)
+        if len(self._intervals) > NODES_MAX:
+            self._intervals.popitem(last=False)
         self._last_s.append(now_s)
         self._metrics.sparkplug_rebirth_requests.inc()
         return True
 
 
-def _request(timestamp_ms: int) -> bytes:
-    order = Payload.Metric(name="Node Control/Rebirth", timestamp=timestamp_ms, datatype=BOOLEAN, boolean_value=True)
-    return Payload(timestamp=timestamp_ms, metrics=[order]).SerializeToString()
+def _command(timestamp_ms: int) -> bytes:
+    rebirth = Payload.Metric(name="Node Control/Rebirth", timestamp=timestamp_ms, datatype=BOOLEAN, boolean_value=True)
+    return Payload(timestamp=timestamp_ms, metrics=[rebirth]).SerializeToString()

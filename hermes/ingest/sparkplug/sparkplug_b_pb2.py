@@ -1,8 +1,8 @@
-"""The devices' door: the classes of ``sparkplug_b.proto``, made at import of what ``make proto`` compiled.
+"""The classes of ``sparkplug_b.proto``, created from the compiled descriptor.
 
-``sparkplug_b.desc`` is the compiled file, ``sparkplug_b_pb2.pyi`` has the classes' types. Only public calls of protobuf
-are used, which all its versions since 4.22 have. Refused: the module that protoc writes, which works with
-protobuf of its own major version and the next one, and no other.
+``make proto`` compiles it to ``sparkplug_b.desc``; ``sparkplug_b_pb2.pyi`` has the types. Only public functions of
+protobuf are used, which all versions since 4.22 have. The module that protoc generates is not used, because it works
+only with protobuf of its own major version and the next one.
 """
 
 from importlib import resources
@@ -12,13 +12,16 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 _files = descriptor_pb2.FileDescriptorSet.FromString(
     resources.files("hermes.ingest.sparkplug").joinpath("sparkplug_b.desc").read_bytes()
 )
-# a pool of its own: another package of the same process may bring the same names
+# a separate pool: another package in the same process may define the same names
 _pool = descriptor_pool.DescriptorPool()
 _pool.AddSerializedFile(_files.file[0].SerializeToString())
 
 
 def _class_of(descriptor):
-    """A message's class, and as its attributes those of the messages in it, which protobuf in Python leaves out."""
+    """Return the class of a message, with its inner classes as attributes.
+
+    Protobuf without its C extension does not set these attributes.
+    """
     made = message_factory.GetMessageClass(descriptor)
     for inner in descriptor.nested_types:
         inner_class = _class_of(inner)

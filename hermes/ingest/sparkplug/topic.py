@@ -1,4 +1,4 @@
-"""The devices' door: Sparkplug's topics, ``spBv1.0/GROUP/NBIRTH/EDGE`` and ``spBv1.0/GROUP/DBIRTH/EDGE/DEVICE``."""
+"""Sparkplug topics: ``spBv1.0/GROUP/NBIRTH/EDGE`` or ``…/DBIRTH/EDGE/DEVICE``."""
 
 from typing import NamedTuple
 
@@ -13,29 +13,34 @@ COMMANDS = frozenset({"NCMD", "DCMD"})
 
 
 class SparkplugTopic(NamedTuple):
-    """Who says what kind of thing; ``device`` is empty where the edge node speaks of itself."""
+    """The kind and the publisher of a message.
+
+    ``device`` is empty for a message of the edge node itself.
+    """
 
     kind: str
     node: NodeKey
     device: str
 
 
-def read_topic(topic: str) -> SparkplugTopic | None:
-    """None for what is not said by an edge node: commands to it, and the ``STATE`` of host applications. Raises
-    `PayloadError` where it is no topic of Sparkplug B.
+def parse_topic(topic: str) -> SparkplugTopic | None:
+    """Return the parts of a topic; None if an edge node does not publish to it.
+
+    Those are commands to edge nodes, and the ``STATE`` of host applications. Raises `PayloadError` if it is not a topic
+    of Sparkplug B.
     """
     parts = topic.split("/")
     if parts[0] == "STATE" or parts[:2] == [NAMESPACE, "STATE"]:
         return None
     if parts[0] == NAMESPACE and len(parts) in (4, 5) and all(0 < len(part) <= ID_MAX_CHARS for part in parts):
-        _, group, kind, edge, *rest = parts
+        _, group, kind, edge, *device = parts
         if kind in COMMANDS:
             return None
-        if kind in (OF_DEVICES if rest else OF_NODES):
-            return SparkplugTopic(kind, NodeKey(group, edge), rest[0] if rest else "")
-    raise PayloadError(f"{topic[:200]!r} is no topic of Sparkplug B")
+        if kind in (OF_DEVICES if device else OF_NODES):
+            return SparkplugTopic(kind, NodeKey(group, edge), device[0] if device else "")
+    raise PayloadError(f"{topic[:200]!r} is not a topic of Sparkplug B")
 
 
 def rebirth_topic(node: NodeKey) -> str:
-    """Where this edge node takes commands."""
+    """Return the topic of commands to this edge node."""
     return f"{NAMESPACE}/{node.group}/NCMD/{node.edge}"

@@ -1,4 +1,4 @@
-"""Payloads that need another package: what lacks is named with the line to run."""
+"""Payload formats that need another package: a missing one is named with the command to run."""
 
 import pytest
 
@@ -7,17 +7,17 @@ from hermes.topics.topic_map import Template, parse_template
 
 
 def template(settings: str) -> Template:
-    """One with these settings behind its topic."""
+    """Return a template with these settings after its topic."""
     return parse_template(f"{{tenant_id}}/{{device_id}}{settings}")
 
 
 def test_with_both_packages_nothing_is_missing() -> None:
-    """The tests have them."""
+    """They are installed for the tests."""
     assert extras.missing(map(template, ["", ";payload=cbor", ";payload=sparkplug"])) == []
 
 
 def test_only_what_a_template_needs_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each once, however many templates want it."""
+    """Each one once, for any number of templates."""
     monkeypatch.setattr(extras, "EXTRAS", {"cbor": "no_such_package", "sparkplug": "no_such.package"})
     json, cbor, sparkplug = map(template, ["", ";payload=cbor", ";payload=sparkplug"])
     assert extras.missing([json]) == []
@@ -28,3 +28,12 @@ def test_only_what_a_template_needs_is_missing(monkeypatch: pytest.MonkeyPatch) 
         "install 'hermes-gateway[cbor]'",
         "install 'hermes-gateway[sparkplug]'",
     ]
+
+
+def test_each_format_has_its_decoder() -> None:
+    """That of an extra only if a template needs it."""
+    json, cbor, sparkplug = map(template, ["", ";payload=cbor", ";payload=sparkplug"])
+    assert set(extras.decoders([json, sparkplug])) == {"json"}
+    decoders = extras.decoders([json, cbor])
+    assert decoders["json"](b"1").value == 1
+    assert decoders["cbor"](b"\x18\x64").value == 100

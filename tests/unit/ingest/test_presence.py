@@ -1,4 +1,4 @@
-"""Whether a device is there, in the words of devices and last wills."""
+"""Whether a device is online, from its status messages and its last will."""
 
 import pytest
 
@@ -39,8 +39,8 @@ NAMED = parse_template("t/{tenant_id}/{device_id}/{series...};online=availabilit
         (b"\xff\xfe", None),
     ],
 )
-def test_the_words_of_presence(payload: bytes, expected: bool | None) -> None:
-    """Whatever the case and the form; what says nothing is nothing."""
+def test_the_values_of_presence(payload: bytes, expected: bool | None) -> None:
+    """In upper and lower case, and in each form; other values are not presence."""
     assert presence(PLAIN, decode(payload)) is expected
 
 
@@ -49,7 +49,7 @@ def test_the_words_of_presence(payload: bytes, expected: bool | None) -> None:
     [(b'{"_type":"lwt","tst":1}', False), (b'{"_type":"location"}', True), (b'{"_type":"card"}', None), (b"lwt", None)],
 )
 def test_a_pointer_into_every_payload(payload: bytes, expected: bool | None) -> None:
-    """As OwnTracks needs it, whose last will comes on the topic of its locations."""
+    """OwnTracks needs it: its last will has the topic of its locations."""
     assert is_presence(POINTED, "")
     assert presence(POINTED, decode(payload)) is expected
 
@@ -58,12 +58,12 @@ def test_a_pointer_into_every_payload(payload: bytes, expected: bool | None) -> 
     ("series", "expected"),
     [("online", True), ("LWT", True), ("plug/online", True), ("onlineness", False), ("temp", False), ("", False)],
 )
-def test_the_series_of_presence_where_the_template_names_none(series: str, expected: bool) -> None:
-    """As a whole, or as its last level."""
+def test_the_series_of_presence_if_the_template_names_none(series: str, expected: bool) -> None:
+    """The whole series, or its last level."""
     assert is_presence(PLAIN, series) is expected
 
 
 @pytest.mark.parametrize(("series", "expected"), [("availability", True), ("$state", True), ("online", False)])
 def test_the_series_of_presence_that_a_template_names(series: str, expected: bool) -> None:
-    """In place of the usual ones."""
+    """Instead of the default ones."""
     assert is_presence(NAMED, series) is expected
