@@ -24,7 +24,8 @@ def missing(templates: Iterable[Template]) -> list[str]:
 def decoders(templates: Iterable[Template]) -> dict[PayloadKind, PayloadDecoder]:
     """Return a decoder for each payload format of these templates.
 
-    The module of an extra is imported only if a template needs it. Sparkplug is not among them: one of its payloads has several values, see `hermes.ingest.sparkplug`.
+    The module of an extra is imported only if a template needs it. Sparkplug is not among them: one of its payloads has
+    several values, see `hermes.ingest.sparkplug`.
     """
     found: dict[PayloadKind, PayloadDecoder] = {"json": payload.decode}
     if "cbor" in {template.payload for template in templates}:

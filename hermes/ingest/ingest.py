@@ -20,8 +20,8 @@ from hermes.topics.topic_map import TopicMap, TopicMatch
 class InboundMessage(NamedTuple):
     """An MQTT message as the thread received it.
 
-    ``payload`` is None if it was over 1 MiB. ``subscription_ids`` are the identifiers of the matching subscriptions (MQTT 5 §3.3.2.3.8), ``timestamp_ms`` is Unix
-    milliseconds.
+    ``payload`` is None if it was over 1 MiB. ``subscription_ids`` are the identifiers of the matching subscriptions
+    (MQTT 5 §3.3.2.3.8), ``timestamp_ms`` is Unix milliseconds.
     """
 
     topic: str

@@ -1,7 +1,7 @@
 """Whether a device is online, from its status messages and its last will.
 
-No standard defines this. These are the values of the topic schemes that Hermes has presets for; upper and lower case are
-equal.
+No standard defines this. These are the values of the topic schemes that Hermes has presets for; upper and lower case
+are equal.
 """
 
 import orjson

@@ -1,4 +1,4 @@
-"""What Sparkplug's edge nodes say, for tests, and what Hermes makes of it."""
+"""Messages of Sparkplug edge nodes, and a reader for them."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ NOW_MS = 1_763_836_800_000
 
 
 def metric(name: str = "", type: str = "", /, **fields: Any) -> Payload.Metric:
-    """A metric; what is not given is not in it."""
+    """Return a metric with these fields only."""
     if name:
         fields["name"] = name
     if type:
@@ -26,18 +26,18 @@ def metric(name: str = "", type: str = "", /, **fields: Any) -> Payload.Metric:
 
 
 def bd_seq(number: int) -> Payload.Metric:
-    """The number of a session."""
+    """Return the metric with the number of a session."""
     return metric("bdSeq", "Int64", long_value=number)
 
 
 def message(*metrics: Payload.Metric, seq: int | None = None, timestamp: int | None = 1_000) -> bytes:
-    """The bytes of a payload."""
+    """Return the bytes of a payload."""
     return Payload(timestamp=timestamp, seq=seq, metrics=metrics).SerializeToString()
 
 
 @dataclass
 class Reader:
-    """A `Sparkplug` with a clock of its own; device ids are ``EDGE`` and ``EDGE/DEVICE``."""
+    """A `Sparkplug` with a fake clock; device ids are ``EDGE`` and ``EDGE/DEVICE``."""
 
     now_s: float = 0.0
     offline: bool = False
@@ -55,14 +55,14 @@ class Reader:
         )
 
     def publish(self, topic: str, payload: bytes) -> bool:
-        """Takes what Hermes sends, while it is not offline."""
+        """Record a message of Hermes, unless it is offline."""
         if not self.offline:
             self.asked.append(topic)
             self.requests.append(payload)
         return not self.offline
 
     def read(self, topic: str, payload: bytes, *, retained: bool = False) -> Sequence[DeviceMessage | DeviceStatus]:
-        """All that one message says."""
+        """Return everything in one message."""
         return self.sparkplug.read(
             topic,
             payload,
@@ -73,7 +73,7 @@ class Reader:
         )
 
     def values(self, topic: str, payload: bytes) -> dict[str, Any]:
-        """The metrics' values by name."""
+        """Return the values of the metrics by name."""
         return {
             each.series: json.loads(each.data)["value"]
             for each in self.read(topic, payload)
@@ -81,7 +81,7 @@ class Reader:
         }
 
     def presence(self, topic: str, payload: bytes, *, retained: bool = False) -> list[tuple[str, bool]]:
-        """Who came and who went."""
+        """Return the changes of presence."""
         return [
             (each.device_id, each.online)
             for each in self.read(topic, payload, retained=retained)
@@ -89,7 +89,7 @@ class Reader:
         ]
 
     def count(self, name: str) -> float:
-        """A counter's or gauge's value."""
+        """Return the value of a counter or gauge."""
         value = self.metrics.registry.get_sample_value(f"hermes_sparkplug_{name}")
         assert value is not None
         return value

@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-import time
+import resource
 from typing import Any
 
 import cbor2
@@ -17,7 +17,7 @@ from hermes.ingest.payload import MAX_DEPTH
 
 
 def text_of(payload: str | bytes) -> str:
-    """The JSON of a payload, written in hexadecimal or as bytes."""
+    """Return the JSON of a payload, given in hexadecimal or as bytes."""
     return decode(payload if isinstance(payload, bytes) else bytes.fromhex(payload)).data.decode()
 
 
@@ -87,19 +87,19 @@ def text_of(payload: str | bytes) -> str:
     ],
 )
 def test_an_item_becomes_json(payload: str, text: str | None) -> None:
-    """The nearest that JSON has."""
+    """The nearest JSON value."""
     if text is None:
         text = '{"AA==":true,"true":true,"null":true,"1.5":true,"-1":true}'
     assert text_of(payload) == text
 
 
-def test_the_parsed_value_is_there_for_pointers() -> None:
-    """As a reader of the JSON sees it."""
+def test_the_parsed_value_is_available_to_pointers() -> None:
+    """As a reader of the JSON gets it."""
     assert decode(bytes.fromhex("a1616182016162")) == (b'{"a":[1,"b"]}', "", {"a": [1, "b"]})
 
 
-def test_a_byte_string_alone_is_base64_and_says_so() -> None:
-    """As every payload that is bytes."""
+def test_a_byte_string_alone_is_base64_with_its_encoding() -> None:
+    """As other payloads of bytes."""
     assert decode(b"\x43abc") == (b'"YWJj"', "base64", None)
 
 
@@ -127,14 +127,14 @@ def test_a_byte_string_alone_is_base64_and_says_so() -> None:
         (b"\xc2\x59" + (BIGNUM_MAX_BYTES + 1).to_bytes(2, "big") + b"\xff" * (BIGNUM_MAX_BYTES + 1), "bignum"),
     ],
 )
-def test_what_is_not_one_plain_item_is_a_fault(payload: bytes, why: str) -> None:
-    """Cut off, followed by more, ambiguous, or pointing elsewhere."""
+def test_anything_but_one_plain_item_is_rejected(payload: bytes, why: str) -> None:
+    """Truncated, followed by more bytes, ambiguous, or with references."""
     with pytest.raises(PayloadError, match=why):
         decode(payload)
 
 
 def test_depth_is_bounded_as_for_json() -> None:
-    """Arrays, maps and tags count alike."""
+    """Arrays, maps and tags count equally."""
     assert text_of(b"\x81" * MAX_DEPTH + b"\x00") == "[" * MAX_DEPTH + "0" + "]" * MAX_DEPTH
     for opening in (b"\x81", b"\x9f", b"\xc6", b"\xa1\x61a", b"\xc1"):
         for depth in (MAX_DEPTH + 1, 40_000):
@@ -144,7 +144,7 @@ def test_depth_is_bounded_as_for_json() -> None:
 
 @pytest.mark.parametrize(("size", "kind"), [(9, int), (127, int), (128, str), (BIGNUM_MAX_BYTES, str)])
 def test_a_bignum_is_a_number_or_its_digits(size: int, kind: type[int] | type[str]) -> None:
-    """Where a double would overflow, some readers of JSON refuse it."""
+    """If a double would overflow, some readers of JSON reject the number."""
     for tag, sign in ((b"\xc2", 1), (b"\xc3", -1)):
         found = json.loads(text_of(tag + b"\x59" + size.to_bytes(2, "big") + b"\xff" * (size - 1) + b"\xfe"))
         assert isinstance(found, kind)
@@ -154,15 +154,15 @@ def test_a_bignum_is_a_number_or_its_digits(size: int, kind: type[int] | type[st
 @pytest.mark.parametrize("head", [0x5B, 0x7B, 0x9B, 0xBB])
 @pytest.mark.parametrize("length", [2**31, 2**62, 2**64 - 1])
 def test_an_announced_length_allocates_nothing(head: int, length: int) -> None:
-    """What is not there is a fault at once."""
-    begun_s = time.perf_counter()
+    """A payload with fewer bytes is rejected at once."""
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(PayloadError, match="not valid CBOR"):
         decode(bytes([head]) + length.to_bytes(8, "big") + b"\x00")
-    assert time.perf_counter() - begun_s < 0.5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 65_536
 
 
-def test_large_payloads_have_keys_of_text_or_bytes() -> None:
-    """Others could be made to collide."""
+def test_large_payloads_may_have_only_text_and_bytes_as_keys() -> None:
+    """Other keys could be crafted to collide."""
     small = cbor2.dumps({1: "x" * 60_000})
     assert json.loads(text_of(small)) == {"1": "x" * 60_000}
     large = {"a": "x" * ANY_KEYS_MAX_BYTES}
@@ -171,8 +171,8 @@ def test_large_payloads_have_keys_of_text_or_bytes() -> None:
         decode(cbor2.dumps({1: "x" * ANY_KEYS_MAX_BYTES}))
 
 
-def test_a_payload_that_is_too_large_for_telemetry_is_refused() -> None:
-    """It would hold up the event loop, or become many times as large."""
+def test_a_payload_that_is_too_large_for_telemetry_is_rejected() -> None:
+    """It would block the event loop, or become many times as large."""
     largest = b"\x5a" + (PAYLOAD_MAX_BYTES - 5).to_bytes(4, "big") + b"x" * (PAYLOAD_MAX_BYTES - 5)
     assert len(decode(largest).data) > PAYLOAD_MAX_BYTES
     with pytest.raises(PayloadError, match="over 131,072"):
@@ -192,7 +192,7 @@ VALUES = st.recursive(
 
 
 def plain(value: Any) -> Any:
-    """The value with text for bytes."""
+    """Return the value with base64 text for bytes."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, list):
@@ -201,16 +201,16 @@ def plain(value: Any) -> Any:
 
 
 @given(VALUES)
-def test_every_value_arrives(value: Any) -> None:
-    """As another implementation's JSON reader has it."""
+def test_every_value_is_converted(value: Any) -> None:
+    """Python's JSON reader gets the same value."""
     assert json.loads(text_of(cbor2.dumps(value))) == plain(value)
 
 
 @given(st.binary(max_size=60))
 @example(b"\xc4\x82\x3b\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 @example(b"\xfb\x7f\xf8\x00\x00\x00\x00\x00\x01")
-def test_any_bytes_are_json_or_a_fault(payload: bytes) -> None:
-    """And never another exception."""
+def test_any_bytes_become_json_or_are_rejected(payload: bytes) -> None:
+    """Without any other exception."""
     try:
         found = decode(payload)
     except PayloadError:
@@ -221,8 +221,8 @@ def test_any_bytes_are_json_or_a_fault(payload: bytes) -> None:
 
 
 @given(VALUES, st.data())
-def test_a_damaged_item_is_json_or_a_fault(value: Any, data: st.DataObject) -> None:
-    """One byte of a good one is another."""
+def test_a_damaged_item_becomes_json_or_is_rejected(value: Any, data: st.DataObject) -> None:
+    """One byte of a valid item is replaced."""
     good = cbor2.dumps(value)
     at = data.draw(st.integers(0, len(good) - 1))
     try:
@@ -232,8 +232,8 @@ def test_a_damaged_item_is_json_or_a_fault(value: Any, data: st.DataObject) -> N
     json.loads(found.data, parse_constant=pytest.fail)
 
 
-def test_seconds_of_any_size_are_text_or_a_number() -> None:
-    """Dates end with the year 9999."""
+def test_seconds_are_a_date_up_to_the_year_9999() -> None:
+    """Others stay numbers."""
     assert text_of(cbor2.dumps(cbor2.CBORTag(1, 253_402_300_799))) == '"9999-12-31T23:59:59Z"'
     assert text_of(cbor2.dumps(cbor2.CBORTag(1, 253_402_300_800))) == "253402300800"
     assert text_of(cbor2.dumps(cbor2.CBORTag(1, -math.inf))) == "null"

@@ -1,4 +1,4 @@
-"""Sparkplug's payloads: every type becomes JSON that means the same, and nothing hostile becomes more than a fault."""
+"""Sparkplug payloads: every type becomes equivalent JSON; invalid and hostile ones are rejected."""
 
 import base64
 import json
@@ -7,7 +7,6 @@ import re
 import struct
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.metrics import DEPTH_MAX, METRICS_MAX, TYPES, VALUES_MAX, MetricReader, parse
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from tests.support.edge_nodes import message, metric
+from tests.support.growth import FACTOR, LINEAR_MAX, growth
 from tests.support.paths import CHECKOUT
 
 PROTO = CHECKOUT / "hermes" / "ingest" / "sparkplug" / "sparkplug_b.proto"
@@ -27,7 +27,7 @@ DOUBLE_MAX = 1.7976931348623157e308
 
 
 def data_of(one: Payload.Metric) -> dict[str, Any]:
-    """The JSON of a metric that went over the wire."""
+    """Return the JSON of a metric after encoding and decoding."""
     (parsed,) = parse(message(one)).metrics
     found = json.loads(
         MetricReader().data(parsed, datatype=parsed.datatype, timestamp_ms=parsed.timestamp), parse_constant=pytest.fail
@@ -112,36 +112,36 @@ def test_a_value_means_in_json_what_it_meant(type_: str, fields: dict[str, Any],
         ("String", b"abc"),
     ],
 )
-def test_bytes_become_base64_and_say_so(type_: str, packed: bytes) -> None:
-    """Also an array that is none, so that whoever looks can see what came."""
+def test_bytes_become_base64_with_its_encoding(type_: str, packed: bytes) -> None:
+    """Also those of an array that do not match its type, so that they are visible."""
     found = data_of(metric("x", type_, bytes_value=packed))
     assert found == {"value": base64.b64encode(packed).decode(), "type": type_, "encoding": "base64"}
 
 
 @pytest.mark.parametrize(("number", "name"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
 @pytest.mark.parametrize("type_", ["Float", "Double"])
-def test_json_has_no_such_number(type_: str, number: float, name: str) -> None:
-    """It is null, and says which it was."""
+def test_a_number_that_json_does_not_have_is_null(type_: str, number: float, name: str) -> None:
+    """With its name."""
     found = data_of(metric("x", type_, **{f"{type_.lower()}_value": number}))
     assert found == {"value": None, "type": type_, "nonfinite": name}
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_short_float_is_the_same_float(number: float) -> None:
-    """Fewer digits never mean another one."""
+    """The number with fewer digits equals it."""
     value = data_of(metric("x", "Float", float_value=number))["value"]
     assert struct.pack("<f", value) == struct.pack("<f", number)
     assert len(repr(value)) <= len(repr(number))
 
 
-def test_an_unknown_type_is_told_by_its_number() -> None:
-    """There may be newer ones."""
+def test_an_unknown_type_is_a_number() -> None:
+    """There may be newer types."""
     assert data_of(Payload.Metric(name="x", datatype=99, int_value=2**32 - 1)) == {"value": 2**32 - 1, "type": "99"}
     assert data_of(Payload.Metric(name="x", int_value=1)) == {"value": 1}
 
 
 def test_a_dataset_is_a_table() -> None:
-    """Each cell by its column's type; missing ones are null."""
+    """Each cell by the type of its column; missing ones are null."""
     cells = [{"int_value": 2**32 - 1}, {"string_value": "a"}, {"double_value": math.nan}, {}]
     table = Payload.DataSet(
         num_of_columns=4,
@@ -157,7 +157,7 @@ def test_a_dataset_is_a_table() -> None:
 
 
 def test_a_template_is_an_object_of_its_metrics() -> None:
-    """With its reference and parameters; templates may stand in templates."""
+    """With its reference and parameters; templates may be nested."""
     inner = Payload.Template(metrics=[metric("rpm", "Int32", int_value=3, timestamp=9)], is_definition=True)
     outer = Payload.Template(
         template_ref="Motor",
@@ -177,8 +177,8 @@ def test_a_template_is_an_object_of_its_metrics() -> None:
     }
 
 
-def test_what_a_metric_says_beside_its_value_is_kept() -> None:
-    """Properties, metadata and flags, where they mean something."""
+def test_the_other_attributes_of_a_metric_are_included() -> None:
+    """Properties, metadata and flags, if they have a meaning."""
     scale = Payload.PropertySet(keys=["low", "high"], values=[{"type": TYPES["Int8"], "int_value": 255}, {}])
     properties = Payload.PropertySet(
         keys=["Quality", "engUnit", "gone", "scale", "scales"],
@@ -218,11 +218,11 @@ def test_what_a_metric_says_beside_its_value_is_kept() -> None:
     assert data_of(metric("x", "Int8", int_value=1, is_historical=False)) == {"value": 1, "type": "Int8"}
 
 
-# -- faults and bounds ------------------------------------------------------------------------------------------------
+# -- errors and limits ------------------------------------------------------------------------------------------------
 
 
 def read_all(payload: bytes) -> list[bytes]:
-    """Every metric's JSON."""
+    """Return the JSON of every metric."""
     reader = MetricReader()
     return [reader.data(each, datatype=each.datatype, timestamp_ms=each.timestamp) for each in parse(payload).metrics]
 
@@ -238,9 +238,9 @@ def read_all(payload: bytes) -> list[bytes]:
         b"\x09\x00",
     ],
 )
-def test_what_is_no_payload_is_a_fault(payload: bytes) -> None:
-    """Cut off, JSON, text, noise."""
-    with pytest.raises(PayloadError, match="no Sparkplug B payload"):
+def test_what_is_not_a_payload_is_rejected(payload: bytes) -> None:
+    """Truncated, JSON, text, noise."""
+    with pytest.raises(PayloadError, match="not a Sparkplug B payload"):
         parse(payload)
 
 
@@ -258,15 +258,15 @@ def test_what_is_no_payload_is_a_fault(payload: bytes) -> None:
         metric("x", "Template", template_value={"metrics": [metric("\x01\x02")]}),
     ],
 )
-def test_a_text_that_is_not_utf8_is_a_fault(one: Payload.Metric) -> None:
-    """Wherever it stands."""
+def test_a_text_that_is_not_utf8_is_rejected(one: Payload.Metric) -> None:
+    """In each field."""
     with pytest.raises(PayloadError, match="UTF-8"):
         read_all(message(one).replace(b"\x01\x02", b"\xc3\x28"))
 
 
 @pytest.mark.parametrize("kind", ["template", "property set"])
 def test_depth_is_bounded(kind: str) -> None:
-    """At a depth that all readers of JSON can take."""
+    """At a depth that all readers of JSON accept."""
 
     def nested(depth: int) -> bytes:
         if kind == "template":
@@ -287,8 +287,8 @@ def test_depth_is_bounded(kind: str) -> None:
         read_all(nested(33))
 
 
-def test_a_payload_nested_without_end_is_a_fault() -> None:
-    """A stack is no deeper than the parser lets it be."""
+def test_a_payload_with_thousands_of_levels_is_rejected() -> None:
+    """The parser limits the depth of its stack."""
     body = b""
     for _ in range(3_000):
         for tag in (b"\x12", b"\x92\x01"):  # metrics, template_value
@@ -301,14 +301,14 @@ def test_a_payload_nested_without_end_is_a_fault() -> None:
 
 
 def test_the_number_of_metrics_is_bounded() -> None:
-    """A million of two bytes each fit into 1 MiB otherwise."""
+    """Otherwise half a million of two bytes each fit into 1 MiB."""
     assert len(parse(b"\x12\x00" * METRICS_MAX).metrics) == METRICS_MAX
     with pytest.raises(PayloadError, match="metrics are over"):
         parse(b"\x12\x00" * 100_000)
 
 
 def booleans(count: int) -> Payload.Metric:
-    """An array of so many."""
+    """Return an array of this many booleans."""
     return metric("x", "BooleanArray", bytes_value=count.to_bytes(4, "little") + b"\xff" * (count // 8 + 1))
 
 
@@ -325,26 +325,23 @@ def booleans(count: int) -> Payload.Metric:
     ids=["booleans", "twice", "bytes", "strings", "rows", "members"],
 )
 def test_a_small_payload_does_not_become_a_large_one(metrics: list[Payload.Metric]) -> None:
-    """Elements count together, all over the payload."""
-    payload = message(*metrics)
-    begun_s = time.perf_counter()
+    """All elements of the payload are counted together."""
     with pytest.raises(PayloadError, match="more than"):
-        read_all(payload)
-    assert time.perf_counter() - begun_s < 5
+        read_all(message(*metrics))
 
 
-def test_an_array_of_the_largest_size_is_read_in_good_time() -> None:
-    """It must not hold up the event loop for long."""
-    payload = message(metric("x", "FloatArray", bytes_value=struct.pack("<f", 21.4) * VALUES_MAX))
-    begun_s = time.perf_counter()
-    (data,) = read_all(payload)
-    assert time.perf_counter() - begun_s < 2
-    assert json.loads(data)["value"] == [21.4] * VALUES_MAX
+def test_a_large_array_needs_linear_time() -> None:
+    """Up to the largest one, so that it does not block the event loop for long."""
+    sizes = (VALUES_MAX // FACTOR, VALUES_MAX)
+    element = struct.pack("<f", 21.4)
+    payloads = {size: message(metric("x", "FloatArray", bytes_value=element * size)) for size in sizes}
+    assert growth(lambda size: read_all(payloads[size]), sizes[0]) < LINEAR_MAX
+    assert json.loads(read_all(payloads[VALUES_MAX])[0])["value"] == [21.4] * VALUES_MAX
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_metrics_or_a_fault(payload: bytes) -> None:
-    """Never another exception."""
+def test_any_bytes_become_metrics_or_are_rejected(payload: bytes) -> None:
+    """Without any other exception."""
     try:
         texts = read_all(payload)
     except PayloadError:
@@ -354,8 +351,8 @@ def test_any_bytes_are_metrics_or_a_fault(payload: bytes) -> None:
 
 
 @given(st.data())
-def test_a_damaged_payload_is_metrics_or_a_fault(data: st.DataObject) -> None:
-    """One byte of a good one is another."""
+def test_a_damaged_payload_becomes_metrics_or_is_rejected(data: st.DataObject) -> None:
+    """One byte of a valid payload is replaced."""
     template = Payload.Template(metrics=[metric("r", "Int16", int_value=1)], parameters=[{"name": "p", "int_value": 1}])
     good = message(
         metric("t", "Template", template_value=template),
@@ -377,8 +374,8 @@ def test_a_damaged_payload_is_metrics_or_a_fault(data: st.DataObject) -> None:
 # -- the compiled fields ----------------------------------------------------------------------------------------------
 
 
-def written() -> dict[str, tuple[int, str, bool]]:
-    """What the .proto says: each field's full name → its number, its type, whether it is repeated."""
+def defined() -> dict[str, tuple[int, str, bool]]:
+    """Return the fields of the .proto: full name → number, type, whether it is repeated."""
     found: dict[str, tuple[int, str, bool]] = {}
     scopes: list[str] = []
     text = re.sub(r"//.*", "", PROTO.read_text())
@@ -406,7 +403,7 @@ SCALARS = {1: "double", 2: "float", 4: "uint64", 8: "bool", 9: "string", 12: "by
 
 
 def compiled(message_type: Descriptor) -> dict[str, tuple[int, str, bool]]:
-    """The same of a compiled message and those in it."""
+    """Return the same of a compiled message and its inner messages."""
     prefix = message_type.full_name.removeprefix(f"{DESCRIPTOR.package}.")
     found: dict[str, tuple[int, str, bool]] = {}
     proto = DescriptorProto()
@@ -420,15 +417,15 @@ def compiled(message_type: Descriptor) -> dict[str, tuple[int, str, bool]]:
 
 
 def test_the_compiled_fields_are_those_of_the_proto() -> None:
-    """Else somebody forgot `make proto`."""
-    fields = written()
+    """Otherwise run `make proto`."""
+    fields = defined()
     assert len(fields) == 103, "fields and values of the specification, without its extension points"
     types = {f"DataType.{name}": (number, "enum", False) for name, number in TYPES.items()}
     assert fields == compiled(DESCRIPTOR.message_types_by_name["Payload"]) | types
 
 
-def test_it_works_without_protobufs_compiled_part() -> None:
-    """Some small machines have no wheel of it."""
+def test_it_works_without_the_c_extension_of_protobuf() -> None:
+    """Some small machines do not have a wheel with it."""
     program = """
 import sys
 from google.protobuf.internal import api_implementation
@@ -441,16 +438,16 @@ for broken in (b"\\x12\\x03\\x0a\\x01\\xff", b"{", b"\\x12\\x05"):
     try:
         parse(broken)
     except PayloadError:
-        print("fault")
+        print("rejected")
 """
     payload = message(metric("x", "Float", float_value=21.4)).hex()
     ran = subprocess.run(
         [sys.executable, "-c", program, payload],
-        env={"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python", "PYTHONPATH": str(PROTO.parent.parent.parent)},
+        env={"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python", "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert ran.stderr == ""
-    assert ran.stdout.splitlines() == ['{"value":21.4,"type":"Float"}', "fault", "fault", "fault"]
+    assert ran.stdout.splitlines() == ['{"value":21.4,"type":"Float"}', "rejected", "rejected", "rejected"]

@@ -1,4 +1,4 @@
-"""Sparkplug B: births teach, aliases are resolved, presence is told, what was missed is asked for."""
+"""Sparkplug B: definitions, aliases, presence, and requests for what was missed."""
 
 import base64
 import json
@@ -26,13 +26,13 @@ PUMP_BIRTH = message(metric("speed", "Int16", alias=2, int_value=1_450), seq=1)
 
 @pytest.fixture
 def reader() -> Reader:
-    """One that knows no edge node."""
+    """Return a reader without any edge node."""
     return Reader()
 
 
 @pytest.fixture
 def born(reader: Reader) -> Reader:
-    """One that saw an edge node and its pump being born."""
+    """Return a reader that has read the births of an edge node and its pump."""
     reader.read(NBIRTH, NODE_BIRTH)
     reader.read(DBIRTH, PUMP_BIRTH)
     assert reader.asked == []
@@ -43,7 +43,7 @@ def born(reader: Reader) -> Reader:
 
 
 def test_each_metric_becomes_a_message_of_its_own(born: Reader) -> None:
-    """Its name is the series; Hermes' time is the message's, the device's time stands in the data."""
+    """Its name is the series; the message has the time of Hermes, the data the time of the device."""
     assert born.read(DDATA, message(metric("speed", "Int16", int_value=7, timestamp=1_234), seq=2)) == [
         DeviceMessage(
             tenant_id="acme",  # type: ignore[arg-type]
@@ -57,31 +57,31 @@ def test_each_metric_becomes_a_message_of_its_own(born: Reader) -> None:
 
 
 def test_aliases_and_types_come_from_the_birth(born: Reader) -> None:
-    """Data may have nothing but a number and a value."""
+    """Data may contain only a number and a value."""
     assert born.values(DDATA, message(metric(alias=2, int_value=2**32 - 3), seq=2)) == {"speed": -3}
     assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=3)) == {"uptime": 6}
     assert born.values(NDATA, message(metric("uptime", long_value=2**64 - 6), seq=4)) == {"uptime": -6}
     assert born.asked == []
 
 
-def test_an_alias_belongs_to_its_own_source(born: Reader) -> None:
-    """The node's number 1 is not the pump's."""
+def test_an_alias_belongs_to_its_publisher(born: Reader) -> None:
+    """Alias 1 of the node is not alias 1 of the pump."""
     assert born.values(DDATA, message(metric(alias=1, int_value=3), seq=2)) == {}
     assert born.asked == [NCMD]
 
 
-def test_a_metric_without_a_time_has_its_payloads(born: Reader) -> None:
-    """And none where neither has one."""
-    (told,) = born.read(DDATA, message(metric(alias=2, int_value=1), seq=2, timestamp=99))
-    assert isinstance(told, DeviceMessage)
-    assert json.loads(told.data)["timestamp"] == 99
-    (told,) = born.read(DDATA, message(metric(alias=2, int_value=1), seq=3, timestamp=None))
-    assert isinstance(told, DeviceMessage)
-    assert "timestamp" not in json.loads(told.data)
+def test_a_metric_without_a_time_has_the_time_of_its_payload(born: Reader) -> None:
+    """Without both, the data does not contain a time."""
+    (value,) = born.read(DDATA, message(metric(alias=2, int_value=1), seq=2, timestamp=99))
+    assert isinstance(value, DeviceMessage)
+    assert json.loads(value.data)["timestamp"] == 99
+    (value,) = born.read(DDATA, message(metric(alias=2, int_value=1), seq=3, timestamp=None))
+    assert isinstance(value, DeviceMessage)
+    assert "timestamp" not in json.loads(value.data)
 
 
-def test_a_historical_metric_says_so(born: Reader) -> None:
-    """It is no last value."""
+def test_a_historical_metric_is_marked(born: Reader) -> None:
+    """It does not become the last value."""
     late, now = born.read(
         DDATA, message(metric(alias=2, int_value=1, is_historical=True), metric(alias=2, int_value=2), seq=2)
     )
@@ -90,8 +90,8 @@ def test_a_historical_metric_says_so(born: Reader) -> None:
     assert (late.historical, now.historical) == (True, False)
 
 
-def test_session_numbers_and_orders_are_no_data(reader: Reader) -> None:
-    """An order is false in every birth; other settings of a node are values."""
+def test_session_numbers_and_commands_are_not_data(reader: Reader) -> None:
+    """A command is false in every birth; other settings of a node are values."""
     birth = message(
         bd_seq(1),
         metric("Node Control/Rebirth", "Boolean", boolean_value=False),
@@ -101,8 +101,8 @@ def test_session_numbers_and_orders_are_no_data(reader: Reader) -> None:
     assert reader.values(NBIRTH, birth) == {"Node Control/Scan Rate": 1_000}
 
 
-def test_an_alias_that_two_metrics_claim_is_withheld(reader: Reader) -> None:
-    """Nobody can say which is meant, and the same birth again would not help."""
+def test_an_alias_of_two_metrics_is_withheld(reader: Reader) -> None:
+    """It is ambiguous, and the same birth again would not help."""
     reader.read(
         NBIRTH, message(metric("a", "Int8", alias=1, int_value=1), metric("b", "Int8", alias=1, int_value=2), seq=0)
     )
@@ -111,8 +111,8 @@ def test_an_alias_that_two_metrics_claim_is_withheld(reader: Reader) -> None:
     assert reader.asked == []
 
 
-def test_a_new_birth_forgets_the_aliases_before_it(born: Reader) -> None:
-    """The node's and its devices'."""
+def test_a_new_birth_removes_the_earlier_aliases(born: Reader) -> None:
+    """Those of the node and of its devices."""
     born.read(NBIRTH, message(bd_seq(7), metric("voltage", "Float", alias=2, float_value=1), seq=0))
     assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=1)) == {}
     assert born.values(DDATA, message(metric(alias=2, int_value=6), seq=2)) == {}
@@ -120,8 +120,8 @@ def test_a_new_birth_forgets_the_aliases_before_it(born: Reader) -> None:
 
 
 @pytest.mark.parametrize(("value", "values"), [(127, {"x": 127}), (128, {})])
-def test_an_integer_that_may_be_negative_waits_for_its_type(reader: Reader, value: int, values: dict[str, int]) -> None:
-    """255 may be -1; what is the same in every type is told at once."""
+def test_an_integer_that_may_be_negative_needs_a_type(reader: Reader, value: int, values: dict[str, int]) -> None:
+    """255 may be -1; a value that is the same in every type is published at once."""
     assert reader.values(NDATA, message(metric("x", int_value=value), seq=9)) == values
     assert reader.asked == [NCMD]
     reader.read(NBIRTH, message(metric("x", "Int8", int_value=value), seq=0))
@@ -129,15 +129,15 @@ def test_an_integer_that_may_be_negative_waits_for_its_type(reader: Reader, valu
 
 
 def test_a_metric_without_name_and_alias_is_withheld(born: Reader) -> None:
-    """The others of its payload are not."""
+    """The others of its payload are published."""
     assert born.values(DDATA, message(metric(int_value=1), metric(alias=2, int_value=2), seq=2)) == {"speed": 2}
 
 
 # -- presence ---------------------------------------------------------------------------------------------------------
 
 
-def test_births_and_deaths_tell_who_is_there(reader: Reader) -> None:
-    """A node's death takes its devices along."""
+def test_births_and_deaths_are_presence(reader: Reader) -> None:
+    """The death of a node is also the death of its devices."""
     assert reader.presence(NBIRTH, NODE_BIRTH) == [("edge1", True)]
     assert reader.presence(DBIRTH, PUMP_BIRTH) == [("edge1/pump", True)]
     assert reader.presence(DDEATH, message(seq=2)) == [("edge1/pump", False)]
@@ -146,7 +146,7 @@ def test_births_and_deaths_tell_who_is_there(reader: Reader) -> None:
     assert reader.asked == []
 
 
-def test_a_change_of_presence_is_told_before_the_values(reader: Reader) -> None:
+def test_a_change_of_presence_precedes_the_values(reader: Reader) -> None:
     """With the time of its arrival."""
     first, second = reader.read(DBIRTH, PUMP_BIRTH)
     assert isinstance(first, DeviceStatus)
@@ -155,24 +155,24 @@ def test_a_change_of_presence_is_told_before_the_values(reader: Reader) -> None:
 
 
 def test_the_last_will_of_an_earlier_session_is_ignored(born: Reader) -> None:
-    """The broker may send it after the node has come back."""
+    """The broker may send it after the node has reconnected."""
     assert born.presence(NDEATH, message(bd_seq(6))) == []
     assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=2)) == {"uptime": 6}
 
 
-def test_a_death_without_a_number_is_believed(born: Reader) -> None:
-    """Better a device that is offline too early than one that never is."""
+def test_a_death_without_a_session_number_is_accepted(born: Reader) -> None:
+    """A device that is offline too early is better than one that never is."""
     assert born.presence(NDEATH, message()) == [("edge1", False), ("edge1/pump", False)]
 
 
-def test_the_death_of_an_unknown_node_is_told(reader: Reader) -> None:
-    """It was born before Hermes listened."""
+def test_the_death_of_an_unknown_node_is_published(reader: Reader) -> None:
+    """Its birth was before the start of Hermes."""
     assert reader.presence(NDEATH, message(bd_seq(6))) == [("edge1", False)]
     assert reader.count("nodes") == 0
 
 
-def test_data_after_a_death_is_asked_about(born: Reader) -> None:
-    """The aliases died too, for device and node."""
+def test_data_after_a_death_causes_a_request(born: Reader) -> None:
+    """The aliases are removed, too, for device and node."""
     born.read(DDEATH, message(seq=2))
     assert born.values(DDATA, message(metric(alias=2, int_value=1), seq=3)) == {}
     assert born.asked == [NCMD]
@@ -183,13 +183,13 @@ def test_data_after_a_death_is_asked_about(born: Reader) -> None:
 
 
 def test_in_another_session_devices_are_offline_until_their_birth(born: Reader) -> None:
-    """Their node's death was missed."""
+    """The death of their node was missed."""
     assert born.presence(NBIRTH, message(bd_seq(8), seq=0)) == [("edge1", True), ("edge1/pump", False)]
     assert born.presence(DBIRTH, PUMP_BIRTH) == [("edge1/pump", True)]
 
 
-def test_a_rebirth_does_not_make_devices_flicker(born: Reader) -> None:
-    """Their births follow at once; one that has not come when data does is not there any more."""
+def test_devices_stay_online_during_a_rebirth(born: Reader) -> None:
+    """Their births follow at once; a device without a birth before the next data is offline."""
     born.read(FAN_BIRTH, message(seq=2))
     assert born.presence(NBIRTH, NODE_BIRTH) == [("edge1", True)]
     assert born.presence(DBIRTH, PUMP_BIRTH) == [("edge1/pump", True)]
@@ -197,15 +197,15 @@ def test_a_rebirth_does_not_make_devices_flicker(born: Reader) -> None:
     assert born.presence(DDATA, message(metric(alias=2, int_value=1), seq=3)) == []
 
 
-def test_a_node_that_is_known_only_by_its_devices_keeps_them_at_its_birth(reader: Reader) -> None:
-    """Hermes began to listen in the middle of its births."""
+def test_a_node_that_is_known_only_by_its_devices_retains_them_at_its_birth(reader: Reader) -> None:
+    """Hermes started in the middle of its births."""
     reader.read(DBIRTH, PUMP_BIRTH)
     assert reader.presence(NBIRTH, NODE_BIRTH) == [("edge1", True)]
     assert reader.presence(NDEATH, message(bd_seq(7))) == [("edge1", False), ("edge1/pump", False)]
 
 
-def test_nodes_of_one_name_in_two_groups_are_two(born: Reader) -> None:
-    """An edge node's id belongs to its group."""
+def test_nodes_with_one_name_in_two_groups_are_different(born: Reader) -> None:
+    """The id of an edge node is unique in its group only."""
     assert born.values("spBv1.0/office/NDATA/edge1", message(metric(alias=1, long_value=6), seq=2)) == {}
     assert born.asked == ["spBv1.0/office/NCMD/edge1"]
 
@@ -213,8 +213,8 @@ def test_nodes_of_one_name_in_two_groups_are_two(born: Reader) -> None:
 # -- what was missed --------------------------------------------------------------------------------------------------
 
 
-def test_the_request_is_an_order_to_the_edge_node(reader: Reader) -> None:
-    """As the specification has it: a Boolean that is true."""
+def test_the_request_is_a_command_to_the_edge_node(reader: Reader) -> None:
+    """As in the specification: a Boolean that is true."""
     assert reader.values(DDATA, message(metric(alias=5, int_value=1), seq=1)) == {}
     assert reader.asked == [NCMD]
     request = Payload.FromString(reader.requests[0])
@@ -223,16 +223,16 @@ def test_the_request_is_an_order_to_the_edge_node(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("topic", [NDATA, DDATA, DBIRTH, DDEATH])
-def test_a_node_without_a_birth_is_asked_for_one(reader: Reader, topic: str) -> None:
-    """Whatever it says first; what has a name is told nevertheless."""
+def test_births_are_requested_from_a_node_without_a_birth(reader: Reader, topic: str) -> None:
+    """Whatever message arrives first; metrics with a name are published nevertheless."""
     payload = message(metric("on", "Boolean", boolean_value=True), seq=1)
     assert reader.values(topic, payload) == ({} if topic == DDEATH else {"on": True})
     assert reader.asked == [NCMD]
     assert reader.count("rebirth_requests_total") == 1
 
 
-def test_sequence_numbers_go_round(reader: Reader) -> None:
-    """After 255 comes 0, and no gap."""
+def test_the_sequence_number_after_255_is_0(reader: Reader) -> None:
+    """That is not a gap."""
     reader.read(NBIRTH, message(bd_seq(1), metric("a", "Int8", alias=1, int_value=0), seq=0))
     for number in range(1, 600):
         reader.read(NDATA, message(metric(alias=1, int_value=1), seq=number % 256))
@@ -240,8 +240,8 @@ def test_sequence_numbers_go_round(reader: Reader) -> None:
     assert reader.asked == []
 
 
-def test_a_gap_is_counted_and_asked_about_until_a_birth_comes(born: Reader) -> None:
-    """The value is told; a lost request is repeated."""
+def test_a_gap_is_counted_and_births_are_requested_until_one_arrives(born: Reader) -> None:
+    """The value is published; a lost request is repeated."""
     assert born.values(DDATA, message(metric(alias=2, int_value=1), seq=3)) == {"speed": 1}
     assert born.count("gaps_total") == 1
     assert born.asked == [NCMD]
@@ -257,14 +257,14 @@ def test_a_gap_is_counted_and_asked_about_until_a_birth_comes(born: Reader) -> N
 
 
 def test_messages_without_sequence_numbers_have_no_gaps(born: Reader) -> None:
-    """Some devices leave them out."""
+    """Some devices omit them."""
     born.read(DDATA, message(metric(alias=2, int_value=1)))
     born.read(DDATA, message(metric(alias=2, int_value=1), seq=2))
     assert born.count("gaps_total") == 0
 
 
-def test_a_node_is_asked_ever_more_seldom(reader: Reader) -> None:
-    """Ten seconds between the first two, ten minutes at last; one that was well for long is asked at once."""
+def test_the_interval_between_requests_grows(reader: Reader) -> None:
+    """From ten seconds to ten minutes; after a long time without a need, the next request is sent at once."""
     asked_s: list[int] = []
     for second in range(3_000):
         reader.now_s = second
@@ -279,8 +279,8 @@ def test_a_node_is_asked_ever_more_seldom(reader: Reader) -> None:
     assert len(reader.asked) == len(asked_s) + 2
 
 
-def test_a_request_that_could_not_leave_is_made_again(reader: Reader) -> None:
-    """At the next occasion, and only what left is counted."""
+def test_a_request_that_could_not_be_sent_is_repeated(reader: Reader) -> None:
+    """At the next message; only requests that were sent are counted."""
     reader.offline = True
     reader.read(NDATA, message(metric(alias=1, int_value=1)))
     assert reader.count("rebirth_requests_total") == 0
@@ -289,8 +289,8 @@ def test_a_request_that_could_not_leave_is_made_again(reader: Reader) -> None:
     assert reader.asked == [NCMD]
 
 
-def test_a_whole_fleet_is_asked_little_by_little(reader: Reader) -> None:
-    """Each answers with all it has."""
+def test_requests_to_a_whole_fleet_are_spread(reader: Reader) -> None:
+    """Each node answers with all its metrics."""
     for second in range(3):
         reader.now_s = second
         for node in range(120):
@@ -299,7 +299,7 @@ def test_a_whole_fleet_is_asked_little_by_little(reader: Reader) -> None:
     assert len(set(reader.asked)) == 120
 
 
-# -- what is no message of an edge node -------------------------------------------------------------------------------
+# -- messages that are not from an edge node --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -307,8 +307,8 @@ def test_a_whole_fleet_is_asked_little_by_little(reader: Reader) -> None:
     ["STATE/scada", "spBv1.0/STATE/scada", NCMD, "spBv1.0/plant/DCMD/edge1/pump"],
 )
 @pytest.mark.parametrize("payload", [b"OFFLINE", b"", message(metric("a", int_value=1))])
-def test_commands_and_states_of_hosts_are_no_data(reader: Reader, topic: str, payload: bytes) -> None:
-    """Hermes' own requests come back to it, too."""
+def test_commands_and_states_of_hosts_are_not_data(reader: Reader, topic: str, payload: bytes) -> None:
+    """Hermes receives its own requests, too."""
     assert reader.read(topic, payload) == ()
     assert reader.count("nodes") == 0
 
@@ -327,34 +327,34 @@ def test_commands_and_states_of_hosts_are_no_data(reader: Reader, topic: str, pa
         "plant",
     ],
 )
-def test_other_topics_are_a_fault(reader: Reader, topic: str) -> None:
-    """A template sent them here by mistake."""
+def test_other_topics_are_rejected(reader: Reader, topic: str) -> None:
+    """Their template has the wrong payload format."""
     with pytest.raises(PayloadError, match="not a topic of Sparkplug B"):
         reader.read(topic, NODE_BIRTH)
 
 
-def test_an_empty_payload_says_nothing(born: Reader) -> None:
-    """It takes back what a broker had kept."""
+def test_an_empty_payload_changes_nothing(born: Reader) -> None:
+    """It deletes a retained message of the broker."""
     for topic in (NBIRTH, NDEATH, DDATA):
         assert born.read(topic, b"") == ()
     assert born.values(DDATA, message(metric(alias=2, int_value=1), seq=2)) == {"speed": 1}
 
 
-def test_what_the_broker_had_kept_teaches_nothing(reader: Reader) -> None:
-    """Births must not be kept; the aliases of such a one may be another's today, and nobody knows who is there."""
-    (told,) = reader.read(NBIRTH, NODE_BIRTH, retained=True)
-    assert isinstance(told, DeviceMessage)
-    assert (told.series, told.retained, told.timestamp_ms) == ("uptime", True, None)
+def test_a_retained_message_defines_nothing(reader: Reader) -> None:
+    """Births must not be retained: the aliases may be outdated, and presence is unknown."""
+    (value,) = reader.read(NBIRTH, NODE_BIRTH, retained=True)
+    assert isinstance(value, DeviceMessage)
+    assert (value.series, value.retained, value.timestamp_ms) == ("uptime", True, None)
     assert reader.read(NDEATH, message(bd_seq(7)), retained=True) == []
     assert reader.values(NDATA, message(metric(alias=1, long_value=6), seq=1)) == {}
     assert reader.asked == [NCMD]
 
 
-# -- bounds -----------------------------------------------------------------------------------------------------------
+# -- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_fault_teaches_nothing(born: Reader) -> None:
-    """What was known stays."""
+def test_a_rejected_message_changes_nothing(born: Reader) -> None:
+    """The earlier definitions are still valid."""
     broken = Payload.FromString(NODE_BIRTH)
     broken.metrics.add(name="x", datatype=12, alias=1).string_value = "\x01\x02"
     with pytest.raises(PayloadError, match="not UTF-8"):
@@ -362,8 +362,8 @@ def test_a_fault_teaches_nothing(born: Reader) -> None:
     assert born.values(NDATA, message(metric(alias=1, long_value=6), seq=2)) == {"uptime": 6}
 
 
-def test_the_most_silent_nodes_are_forgotten_first() -> None:
-    """What is remembered has a bound, and what is forgotten is asked for again."""
+def test_the_nodes_that_were_silent_longest_are_evicted_first() -> None:
+    """The memory is bounded, and the births of an evicted node are requested again."""
     reader = Reader(memory_max_bytes=500_000)
     names = [f"edge{number}" for number in range(10)]
     metrics = [metric(f"sensor {number}", "Int8", alias=number, int_value=0) for number in range(400)]
@@ -377,7 +377,7 @@ def test_the_most_silent_nodes_are_forgotten_first() -> None:
 
 
 def test_a_flood_of_names_does_not_grow_the_memory() -> None:
-    """Neither edge nodes nor one node's devices, whoever invents them."""
+    """Neither edge nodes nor the devices of one node."""
     reader = Reader(memory_max_bytes=200_000)
     for number in range(2_000):
         reader.read(f"spBv1.0/plant/NDATA/edge{number}", message())
@@ -403,7 +403,7 @@ METRICS = st.builds(
     ),
     VALUES,
 )
-SAID = st.tuples(
+MESSAGES = st.tuples(
     st.sampled_from(KINDS),
     st.booleans(),
     st.binary(max_size=40)
@@ -411,33 +411,33 @@ SAID = st.tuples(
 )
 
 
-@given(st.lists(SAID, max_size=12))
-def test_whatever_is_said_becomes_messages_or_a_fault(said: list[tuple[str, bool, bytes]]) -> None:
-    """And what is told is JSON that says no NaN."""
+@given(st.lists(MESSAGES, max_size=12))
+def test_any_messages_are_converted_or_rejected(messages: list[tuple[str, bool, bytes]]) -> None:
+    """The data is JSON without NaN."""
     reader = Reader()
-    for kind, retained, payload in said:
+    for kind, retained, payload in messages:
         topic = f"spBv1.0/g/{kind}/edge" + ("/device" if kind.startswith("D") else "")
         try:
-            told = reader.read(topic, payload, retained=retained)
+            updates = reader.read(topic, payload, retained=retained)
         except PayloadError:
             continue
-        for each in told:
+        for each in updates:
             if isinstance(each, DeviceMessage):
                 assert "value" in json.loads(each.data, parse_constant=pytest.fail)
 
 
-def test_real_messages_are_understood(reader: Reader) -> None:
-    """The collected ones, where they are at hand."""
+def test_real_messages_are_converted(reader: Reader) -> None:
+    """The collected ones, if they are available."""
     if not RECORDED.exists():
-        pytest.skip("the collected messages are not here")
+        pytest.skip("the collected messages are not available")
     series: set[str] = set()
     for line in RECORDED.read_text().splitlines():
         sample = json.loads(line)
         raw = sample.get("payload_base64")
         payload = base64.b64decode(raw) if raw is not None else sample["payload"].encode()
-        told = reader.read(sample["topic"], payload, retained=sample.get("retain", False))
-        assert bool(told) == sample["topic"].startswith("spBv1.0")
-        series.update(each.series for each in told if isinstance(each, DeviceMessage))
+        updates = reader.read(sample["topic"], payload, retained=sample.get("retain", False))
+        assert bool(updates) == sample["topic"].startswith("spBv1.0")
+        series.update(each.series for each in updates if isinstance(each, DeviceMessage))
     assert {"counter_group1/counter1_run", "blob", "Node Metric2", "My_Custom_Motor", "input/Device Metric1"} <= series
     assert reader.count("withheld_total") == 0
 
@@ -445,8 +445,8 @@ def test_real_messages_are_understood(reader: Reader) -> None:
 # -- after an outage ------------------------------------------------------------------------------------------------
 
 
-def test_a_node_that_died_during_an_outage_is_told_gone(born: Reader) -> None:
-    """Its death was missed: it is asked, and does not answer."""
+def test_a_node_that_died_during_an_outage_is_offline(born: Reader) -> None:
+    """Its death was missed; it does not answer the request."""
     born.sparkplug.link_restored()
     asked = len(born.asked)
     born.now_s += 1_000
@@ -455,17 +455,17 @@ def test_a_node_that_died_during_an_outage_is_told_gone(born: Reader) -> None:
     born.now_s += SILENT_S - 1
     assert born.sparkplug.tick(NOW_MS) == []
     born.now_s += 1
-    gone = born.sparkplug.tick(NOW_MS + 9)
-    assert gone
-    assert {each.online for each in gone} == {False}
-    assert {each.since_ms for each in gone} == {NOW_MS + 9}
-    assert "edge1" in {each.device_id for each in gone}
+    offline = born.sparkplug.tick(NOW_MS + 9)
+    assert offline
+    assert {each.online for each in offline} == {False}
+    assert {each.since_ms for each in offline} == {NOW_MS + 9}
+    assert "edge1" in {each.device_id for each in offline}
     born.now_s += 100
     assert born.sparkplug.tick(NOW_MS) == []
 
 
-def test_a_node_that_speaks_after_an_outage_is_there(born: Reader) -> None:
-    """Whatever it says."""
+def test_a_node_that_sends_anything_after_an_outage_is_online(born: Reader) -> None:
+    """Any message of it."""
     born.sparkplug.link_restored()
     born.read("spBv1.0/plant/NDATA/edge1", message(seq=200))
     for _ in range(5):
@@ -473,8 +473,8 @@ def test_a_node_that_speaks_after_an_outage_is_there(born: Reader) -> None:
         assert born.sparkplug.tick(NOW_MS) == []
 
 
-def test_a_node_that_could_not_be_asked_is_not_told_gone(born: Reader) -> None:
-    """The link is away again."""
+def test_a_node_without_a_request_is_not_offline(born: Reader) -> None:
+    """The link is down again, so the request could not be sent."""
     born.sparkplug.link_restored()
     born.offline = True
     for _ in range(5):
@@ -482,8 +482,8 @@ def test_a_node_that_could_not_be_asked_is_not_told_gone(born: Reader) -> None:
         assert born.sparkplug.tick(NOW_MS) == []
 
 
-def test_a_node_that_was_forgotten_is_asked_no_sooner() -> None:
-    """Where more nodes speak than there is room for, they push each other out; each is asked as seldom as before."""
+def test_the_interval_of_requests_outlives_an_eviction() -> None:
+    """If there are more nodes than the memory allows, they evict each other; the rate of requests stays limited."""
     reader = Reader(memory_max_bytes=10_000)
     names = [f"edge{number}" for number in range(40)]
     for _ in range(100):
