@@ -24,7 +24,7 @@ async def notify(hermes: Hermes, numbers: range) -> None:
     assert all(result["sent"] for result in results["results"])
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("size", [100, 1_000])
 async def test_ten_thousand_notifications_in_arrays_arrive_once_and_in_order(hermes: Hermes, size: int) -> None:
     """They are posted one array after the other, and read only when the last one is accepted."""

@@ -1,4 +1,4 @@
-"""Last values and presence, from devices over a real broker to sockets that open later."""
+"""Last values and presence, from devices over a real broker to sockets that are opened later."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def mortal(broker: Broker) -> Iterator[subprocess.Popen[bytes]]:
-    """A connected device whose will says that it is not online."""
+    """A connected device with a last will that says that it is offline."""
     broker.publish("hello", "1", "-r")
     will = ["--will-topic", f"{TOPIC}/online", "--will-payload", "false", "--will-retain"]
     command = [needs("mosquitto_sub"), "-p", str(broker.port), "-t", "hello", *will]
@@ -42,7 +42,7 @@ def mortal(broker: Broker) -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def connected(make_hermes: MakeHermes, port: int, *topics: str) -> Hermes:
-    """A server that is subscribed."""
+    """Return a server that is subscribed."""
     given = {"topics": list(topics)} if topics else {}
     hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{port}", **given)
     await eventually(lambda: hermes.gateway.link.ready)
@@ -50,17 +50,19 @@ async def connected(make_hermes: MakeHermes, port: int, *topics: str) -> Hermes:
 
 
 def brief(frame: dict[str, Any]) -> dict[str, Any]:
-    """What says how a value is known."""
+    """Return the fields that say how a value is known."""
     return {key: frame[key] for key in ("data", "retained", "snapshot") if key in frame}
 
 
-async def known(hermes: Hermes, number: int) -> None:
-    """So many values are remembered."""
+async def wait_stored(hermes: Hermes, number: int) -> None:
+    """Wait until this many values are stored."""
     await eventually(lambda: len(hermes.gateway.last_values) == number)
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_a_page_that_opens_late_has_the_last_value_at_once(make_hermes: MakeHermes, broker: Broker) -> None:
+@pytest.mark.gen_test
+async def test_a_socket_that_is_opened_later_gets_the_last_value_at_once(
+    make_hermes: MakeHermes, broker: Broker
+) -> None:
     """With the time at which Hermes received it."""
     hermes = await connected(make_hermes, broker.port)
     early = await hermes.open("/ws/tenant/acme", ACME)
@@ -72,25 +74,25 @@ async def test_a_page_that_opens_late_has_the_last_value_at_once(make_hermes: Ma
     assert frame["timestamp"] == live["timestamp"]
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_what_the_broker_keeps_warms_the_memory(make_hermes: MakeHermes, broker: Broker) -> None:
-    """It is told as kept, without a time."""
+@pytest.mark.gen_test
+async def test_retained_messages_of_the_broker_are_stored(make_hermes: MakeHermes, broker: Broker) -> None:
+    """They are marked as retained, and have no time."""
     broker.publish(f"{TOPIC}/temp", "21", "-r")
     hermes = await connected(make_hermes, broker.port)
-    await known(hermes, 1)
+    await wait_stored(hermes, 1)
     frame = await (await hermes.open("/ws/tenant/acme", ACME)).hear()
     assert brief(frame) == {"data": 21, "retained": True, "snapshot": True}
     assert frame["timestamp"] is None
 
 
-@pytest.mark.gen_test(timeout=30)
-async def test_a_reconnect_tells_only_what_changed_meanwhile(make_hermes: MakeHermes, broker: Broker) -> None:
-    """Of three kept values one is another now; the others are no news, nor is the one that was followed by others."""
+@pytest.mark.gen_test
+async def test_a_reconnection_publishes_only_what_changed_meanwhile(make_hermes: MakeHermes, broker: Broker) -> None:
+    """One of three retained values has changed; the others are not new, also the one with later values."""
     for series in ("same", "other", "followed"):
         broker.publish(f"{TOPIC}/{series}", "1", "-r")
     with proxy(broker.port) as between:
         hermes = await connected(make_hermes, between.port)
-        await known(hermes, 3)
+        await wait_stored(hermes, 3)
         socket = await hermes.open("/ws/tenant/acme?snapshot=0", ACME)
         broker.publish(f"{TOPIC}/followed", "2")
         assert (await socket.hear())["data"] == 2
@@ -101,7 +103,7 @@ async def test_a_reconnect_tells_only_what_changed_meanwhile(make_hermes: MakeHe
         between.accept()
         up = await socket.hear()
         frame = await socket.hear()
-        if "mqtt" in frame:  # the broker may send what it keeps before it grants the subscription (MQTT 5 §3.8.4)
+        if "mqtt" in frame:  # the broker may send retained messages before it grants the subscription (MQTT 5 §3.8.4)
             up, frame = frame, up
         assert up["mqtt"] == "up"
         assert (frame["series"], brief(frame), frame["timestamp"]) == ("other", {"data": 5, "retained": True}, None)
@@ -112,13 +114,13 @@ async def test_a_reconnect_tells_only_what_changed_meanwhile(make_hermes: MakeHe
         assert values == {"same": 1, "other": 5, "followed": 2}
 
 
-@pytest.mark.gen_test(timeout=15)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("retain", [True, False])
 async def test_an_empty_payload_clears(make_hermes: MakeHermes, broker: Broker, retain: bool) -> None:
-    """Those who listen get null; those who come later get nothing."""
+    """Open sockets get null; later ones get nothing."""
     hermes = await connected(make_hermes, broker.port)
     broker.publish(f"{TOPIC}/temp", "21", "-r")
-    await known(hermes, 1)
+    await wait_stored(hermes, 1)
     socket = await hermes.open("/ws/tenant/acme", ACME)
     assert (await socket.hear())["data"] == 21
     broker.publish(f"{TOPIC}/temp", "", *(["-r"] if retain else []))
@@ -128,32 +130,32 @@ async def test_an_empty_payload_clears(make_hermes: MakeHermes, broker: Broker, 
     await (await hermes.open("/ws/tenant/acme", ACME)).silence()
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_a_last_will_says_that_a_device_is_gone(
+@pytest.mark.gen_test
+async def test_a_last_will_makes_a_device_offline(
     make_hermes: MakeHermes, broker: Broker, mortal: subprocess.Popen[bytes]
 ) -> None:
-    """A device that is cut off: its will arrives as data and as a status."""
+    """A device without connection: its last will arrives as data and as a status."""
     hermes = await connected(make_hermes, broker.port)
     socket = await hermes.open("/ws/device/d1", ACME)
     broker.publish(f"{TOPIC}/online", "true", "-r")
     assert (await socket.hear())["data"] is True
-    there = await socket.hear()
-    assert (there["channel"], there["online"], there["device_id"]) == ("status", True, "d1")
+    online = await socket.hear()
+    assert (online["channel"], online["online"], online["device_id"]) == ("status", True, "d1")
     mortal.kill()
     assert (await socket.hear())["data"] is False
-    gone = await socket.hear()
-    assert (gone["online"], gone["since"] >= there["since"]) == (False, True)
+    offline = await socket.hear()
+    assert (offline["online"], offline["since"] >= online["since"]) == (False, True)
     late = await hermes.open("/ws/device/d1", ACME)
     assert brief(await late.hear()) == {"data": False, "snapshot": True}
-    assert await late.hear() == gone
+    assert await late.hear() == offline
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_presence_that_the_broker_kept_has_no_time(make_hermes: MakeHermes, broker: Broker) -> None:
-    """Nobody knows since when. When the device speaks and nothing changed, it is no news."""
+@pytest.mark.gen_test
+async def test_retained_presence_has_no_time(make_hermes: MakeHermes, broker: Broker) -> None:
+    """Its age is unknown. The same presence from the device itself is not new."""
     broker.publish("zigbee2mqtt/kitchen/lamp/availability", '{"state":"online"}', "-r")
     hermes = await connected(make_hermes, broker.port, "zigbee2mqtt;tenant_id=acme")
-    await known(hermes, 1)
+    await wait_stored(hermes, 1)
     socket = await hermes.open("/ws/device/kitchen%2Flamp", ACME)
     assert brief(await socket.hear()) == {"data": {"state": "online"}, "retained": True, "snapshot": True}
     assert await socket.hear() == {
@@ -167,11 +169,11 @@ async def test_presence_that_the_broker_kept_has_no_time(make_hermes: MakeHermes
     assert (await socket.hear())["data"] == "online"
     broker.publish("zigbee2mqtt/kitchen/lamp/availability", "", "-r")
     assert (await socket.hear())["data"] is None
-    assert (await socket.hear())["online"] is False, "who takes its presence back is gone"
+    assert (await socket.hear())["online"] is False, "a device without presence is offline"
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_a_payload_of_another_tenant_than_its_topic_is_refused(
+@pytest.mark.gen_test
+async def test_a_payload_with_another_tenant_than_its_topic_is_dropped(
     make_hermes: MakeHermes, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is counted, and logged once."""
@@ -181,8 +183,8 @@ async def test_a_payload_of_another_tenant_than_its_topic_is_refused(
     for owner in ("globex", "globex", "acme"):
         broker.publish("t/acme/d1", json.dumps({"owner": owner}))
     broker.publish("t/acme/d2", "7")
-    heard = [await socket.hear(), await socket.hear()]
-    assert [frame["data"] for frame in heard] == [{"owner": "acme"}, 7]
+    frames = [await socket.hear(), await socket.hear()]
+    assert [frame["data"] for frame in frames] == [{"owner": "acme"}, 7]
     await other.silence()
     sample = hermes.gateway.metrics.registry.get_sample_value
     assert sample("hermes_mqtt_dropped_total", {"reason": "mismatch"}) == 2
@@ -191,22 +193,22 @@ async def test_a_payload_of_another_tenant_than_its_topic_is_refused(
     caplog.clear()
 
 
-@pytest.mark.gen_test(timeout=15)
-async def test_a_device_that_changes_its_tenant_is_the_new_ones(make_hermes: MakeHermes, broker: Broker) -> None:
-    """The old tenant keeps what it was told, with its time, and hears no more."""
+@pytest.mark.gen_test
+async def test_a_device_that_changes_its_tenant_belongs_to_the_new_one(make_hermes: MakeHermes, broker: Broker) -> None:
+    """The old tenant still has the earlier value, with its time, and gets no more."""
     hermes = await connected(make_hermes, broker.port, "up/{device_id};tenant_id=/tenant")
     broker.publish("up/d1", '{"tenant":"acme","n":1}')
-    await known(hermes, 1)
+    await wait_stored(hermes, 1)
     old = await hermes.open("/ws/device/d1", ACME)
     assert (await old.hear())["data"]["n"] == 1
     broker.publish("up/d1", '{"tenant":"globex","n":2}')
-    await known(hermes, 2)
+    await wait_stored(hermes, 2)
     new = await hermes.open("/ws/device/d1", token(tenant_id="globex"))
     assert (await new.hear())["data"]["n"] == 2
     await old.silence()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_nothing_is_lost_or_doubled_while_sockets_open_under_load(
     make_hermes: MakeHermes, broker: Broker
 ) -> None:

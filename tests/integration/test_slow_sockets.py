@@ -116,7 +116,7 @@ OFFERS = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @OFFERS
 async def test_a_frozen_socket_resumes_with_the_latest_values_and_the_right_skipped(
     hermes: Hermes, offer: dict[str, str], complaints: list[logging.LogRecord]
@@ -141,7 +141,7 @@ async def test_a_frozen_socket_resumes_with_the_latest_values_and_the_right_skip
     assert [frame.get("skipped") for frame in await frames_until(frozen, last + 8)] == [None] * 8
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_notifications_to_a_frozen_socket_of_both_kinds_are_never_skipped(hermes: Hermes) -> None:
     """On ``/ws`` they arrive one by one and in order, whatever happens to the telemetry between them."""
     frozen = await open_frozen(hermes, "/ws", user_id="123")
@@ -163,7 +163,7 @@ async def test_notifications_to_a_frozen_socket_of_both_kinds_are_never_skipped(
     assert titles == {"tenant": list(range(0, 50, 2)), "notifications": list(range(1, 50, 2))}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_waits_for_a_frozen_socket_is_bounded(hermes: Hermes) -> None:
     """However much is published: a mebibyte, and one value for each series."""
     await open_frozen(hermes)
@@ -174,7 +174,7 @@ async def test_what_waits_for_a_frozen_socket_is_bounded(hermes: Hermes) -> None
     assert SERIES < session.waiting < 1_048_576 / len(PADDING) + SERIES
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_frozen_socket_with_too_many_series_is_closed_with_1013(hermes: Hermes) -> None:
     """Ten thousand may wait, beside the thousand values that wait in full."""
     frozen = await open_frozen(hermes)
@@ -195,7 +195,7 @@ async def test_a_frozen_socket_with_too_many_series_is_closed_with_1013(hermes: 
     assert closed[1].startswith("slow_consumer;retry_ms=")
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_socket_that_reads_a_byte_now_and_then_does_not_affect_others(
     hermes: Hermes, complaints: list[logging.LogRecord]
 ) -> None:
@@ -210,7 +210,7 @@ async def test_a_socket_that_reads_a_byte_now_and_then_does_not_affect_others(
     assert blocked(hermes) == 1
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_receivers_that_reset_or_close_or_send_garbage_mid_write_do_not_affect_others(
     hermes: Hermes, complaints: list[logging.LogRecord]
 ) -> None:
@@ -237,7 +237,7 @@ async def test_receivers_that_reset_or_close_or_send_garbage_mid_write_do_not_af
     await publish(hermes, range(count, count + 1), reader)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_frozen_socket_gets_the_answers_to_its_pings_in_order(hermes: Hermes) -> None:
     """What the client sends while its data waits is answered after that data."""
     frozen = await open_frozen(hermes)
@@ -254,7 +254,7 @@ async def test_a_frozen_socket_gets_the_answers_to_its_pings_in_order(hermes: He
     assert answers == [b"hello", b'{"n":1,"action":"pong"}']
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_message_of_a_mebibyte_reaches_a_hundred_sockets(hermes: Hermes) -> None:
     """Also those that read it only later."""
     sockets = [await open_raw(hermes, "/ws/tenant/acme", token(str(number), tenant_id="acme")) for number in range(100)]
@@ -266,7 +266,7 @@ async def test_a_message_of_a_mebibyte_reaches_a_hundred_sockets(hermes: Hermes)
         assert frame.endswith('"timestamp":1}')
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_messages_without_a_subscriber_leave_nothing_behind(hermes: Hermes) -> None:
     """A hundred thousand cause no flush, and no frame on a socket that is subscribed to something else."""
     other = await hermes.open("/ws/tenant/globex", token("1", tenant_id="globex"))

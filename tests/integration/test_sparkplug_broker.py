@@ -1,4 +1,4 @@
-"""Sparkplug over a real broker: an edge node is asked for its births, gives them, and dies without a goodbye."""
+"""Sparkplug over a real broker: an edge node sends its births on request, and dies without DISCONNECT."""
 
 import contextlib
 import queue
@@ -21,7 +21,7 @@ PUMP = f"{NODE}/pump"
 
 @contextlib.contextmanager
 def connected(client: paho.Client, port: int, subscription: str) -> Iterator[None]:
-    """A client that runs, and is subscribed."""
+    """Run a client that is subscribed."""
     granted: queue.Queue[object] = queue.Queue()
     client.on_subscribe = lambda *_: granted.put(None)
     client.connect("127.0.0.1", port)
@@ -35,53 +35,53 @@ def connected(client: paho.Client, port: int, subscription: str) -> Iterator[Non
 
 
 class EdgeNode:
-    """A simulated edge node with one pump. It gives births when it is asked, and only then."""
+    """A simulated edge node with one pump. It sends its births only on request."""
 
     def __init__(self) -> None:
         self.client = paho.Client(CallbackAPIVersion.VERSION2)
         self.client.will_set(NODE.format("NDEATH"), message(bd_seq(3)))
-        self.client.on_message = self.commanded
+        self.client.on_message = self.on_command
         self.seq = 41
 
-    def say(self, topic: str, *metrics: Payload.Metric) -> None:
+    def publish(self, topic: str, *metrics: Payload.Metric) -> None:
         """Publish with the next sequence number."""
         self.seq = 0 if topic == NODE.format("NBIRTH") else (self.seq + 1) % 256
         self.client.publish(topic, message(*metrics, seq=self.seq))
 
-    def commanded(self, _client: paho.Client, _userdata: object, arrived: paho.MQTTMessage) -> None:
+    def on_command(self, _client: paho.Client, _userdata: object, received: paho.MQTTMessage) -> None:
         """Obey ``Node Control/Rebirth``."""
-        (order,) = Payload.FromString(bytes(arrived.payload)).metrics
-        if order.name == "Node Control/Rebirth" and order.boolean_value:
-            self.say(NODE.format("NBIRTH"), bd_seq(3), metric("uptime", "Int64", alias=1, long_value=9))
-            self.say(PUMP.format("DBIRTH"), metric("speed", "Int16", alias=2, int_value=0))
-            self.say(PUMP.format("DDATA"), metric(alias=2, int_value=2**32 - 7))
+        (command,) = Payload.FromString(bytes(received.payload)).metrics
+        if command.name == "Node Control/Rebirth" and command.boolean_value:
+            self.publish(NODE.format("NBIRTH"), bd_seq(3), metric("uptime", "Int64", alias=1, long_value=9))
+            self.publish(PUMP.format("DBIRTH"), metric("speed", "Int16", alias=2, int_value=0))
+            self.publish(PUMP.format("DDATA"), metric(alias=2, int_value=2**32 - 7))
 
 
 @pytest.fixture
 def node() -> EdgeNode:
-    """A node that is not connected yet."""
+    """Return a node that is not connected yet."""
     return EdgeNode()
 
 
-@pytest.mark.gen_test(timeout=30)
-async def test_an_edge_node_is_understood_though_its_births_were_missed(
+@pytest.mark.gen_test
+async def test_an_edge_node_is_read_although_its_births_were_missed(
     make_hermes: MakeHermes, tmp_path: Path, node: EdgeNode
 ) -> None:
-    """Hermes comes later than it; it is asked, born, told, and its death by the broker's word takes the pump along."""
+    """Hermes starts later, and requests its births. Its last will is also the death of the pump."""
     with mosquitto(tmp_path) as broker:
         hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}", topics=["sparkplug"])
         await eventually(lambda: hermes.gateway.link.ready)
         socket = await hermes.open("/ws/tenant/plant", token(tenant_id="plant"))
         with connected(node.client, broker.port, NODE.format("NCMD")):
-            node.say(PUMP.format("DDATA"), metric(alias=2, int_value=5))
-            told = [_brief(await socket.hear()) for _ in range(5)]
+            node.publish(PUMP.format("DDATA"), metric(alias=2, int_value=5))
+            frames = [_brief(await socket.hear()) for _ in range(5)]
             connection = node.client.socket()
             assert connection is not None
         connection.close()  # without DISCONNECT: the broker publishes the will
-        told += [_brief(await socket.hear()) for _ in range(2)]
+        frames += [_brief(await socket.hear()) for _ in range(2)]
         late = await hermes.open("/ws/device/pump", token(tenant_id="plant"))
         value, status = await late.hear(), await late.hear()
-    assert told == [
+    assert frames == [
         ("edge1", True),
         ("edge1 uptime", 9),
         ("pump", True),

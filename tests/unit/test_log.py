@@ -1,4 +1,4 @@
-"""No token, key or password is ever logged, nor shown elsewhere."""
+"""Tokens, keys and passwords are never logged or shown."""
 
 import logging
 import subprocess
@@ -13,6 +13,7 @@ from tests.support.gateways import KEY, SECRET, token
 from tests.support.programs import hermes
 
 JWT = token()
+TIMEOUT_S = 60  # reached only in a test that fails
 
 
 @pytest.mark.parametrize(
@@ -27,21 +28,21 @@ JWT = token()
         "the key is known-secret",
     ],
 )
-def test_secrets_are_masked_wherever_they_stand(text: str) -> None:
-    """The rest of the line stays."""
+def test_secrets_are_masked_anywhere_in_a_line(text: str) -> None:
+    """Each form in which a secret is logged."""
     shown = log.masked(text, ["known-secret"])
     assert log.MASK in shown
     assert not any(secret in shown for secret in (JWT, "not-even-a-jwt", "secret-pass", "known-secret"))
 
 
-def test_ordinary_lines_stay_as_they_are() -> None:
-    """Names with dots are no tokens."""
+def test_other_lines_are_unchanged() -> None:
+    """Names with dots are not tokens."""
     for text in ("hermes.mqtt.client: up", "mqtt://broker:1883", "a@b", "http://127.0.0.1:8080/ws/tenant/acme"):
         assert log.masked(text) == text
 
 
 def test_tracebacks_are_masked_too() -> None:
-    """A secret in an exception's text."""
+    """A secret in the text of an exception."""
     formatter = log.MaskingFormatter(["", "known-secret"])
     try:
         raise ValueError(f"bad known-secret {JWT}")
@@ -54,8 +55,8 @@ def test_tracebacks_are_masked_too() -> None:
 
 
 @pytest.mark.parametrize("message", ["a\tsecret", "hush and hush-hush", "the secret hush-hush"])
-def test_secrets_are_masked_whole_and_in_the_form_that_is_shown(message: str) -> None:
-    """One that begins like another, and one with what the log writes as an escape."""
+def test_secrets_are_masked_completely_and_in_their_escaped_form(message: str) -> None:
+    """One secret is a prefix of another; one contains a character that the log escapes."""
     formatter = log.MaskingFormatter(["hush", "a\tsecret", "hush-hush"])
     shown = formatter.format(logging.LogRecord("hermes", logging.INFO, __file__, 1, message, None, None))
     assert log.MASK in shown
@@ -63,7 +64,7 @@ def test_secrets_are_masked_whole_and_in_the_form_that_is_shown(message: str) ->
 
 
 def test_set_up_logs_to_standard_error_at_the_level(capsys: pytest.CaptureFixture[str]) -> None:
-    """And replaces what was there."""
+    """It replaces the earlier handlers."""
     log.set_up("info", ["known-secret"])
     logging.getLogger("hermes.test").info("opened with known-secret")
     logging.getLogger("hermes.test").debug("not shown")
@@ -73,7 +74,7 @@ def test_set_up_logs_to_standard_error_at_the_level(capsys: pytest.CaptureFixtur
 
 
 def test_secrets_show_neither_in_ps_nor_in_the_log(tmp_path: Path, key_file: Path) -> None:
-    """Whatever is asked of it."""
+    """At level debug, with requests that contain them."""
     secret_file = tmp_path / "secret"
     secret_file.write_text(SECRET)
     words = ("serve", "--port", "0", "--mqtt-url", "off", "--log-level", "debug")
@@ -82,7 +83,7 @@ def test_secrets_show_neither_in_ps_nor_in_the_log(tmp_path: Path, key_file: Pat
         url = program.url
         command = Path(f"/proc/{program.process.pid}/cmdline").read_text()
         curl = [sys.executable, "-c", _TWO_REQUESTS, url, given, KEY]
-        subprocess.run(curl, check=True, timeout=10)
+        subprocess.run(curl, check=True, timeout=TIMEOUT_S)
         program.wait_for(r"GET /ws\?token=\*\*\*")
         assert program.end() == 0
     shown = command + "".join(program.output + program.errors)
@@ -91,10 +92,12 @@ def test_secrets_show_neither_in_ps_nor_in_the_log(tmp_path: Path, key_file: Pat
 
 @pytest.mark.parametrize("words", [("--dev",), ("--api-key-file", "KEYS")], ids=["dev", "plain"])
 @pytest.mark.parametrize("given", ["url", "file"])
-def test_the_brokers_password_shows_nowhere(given: str, words: tuple[str, ...], tmp_path: Path, key_file: Path) -> None:
-    """Neither in ps nor in the log, the welcome, /ready or /metrics, while the broker refuses it."""
-    broker_lines = (f"password_file {tmp_path / 'nobody'}", "allow_anonymous false")
-    (tmp_path / "nobody").write_text("")
+def test_the_password_of_the_broker_is_shown_nowhere(
+    given: str, words: tuple[str, ...], tmp_path: Path, key_file: Path
+) -> None:
+    """Neither in ps nor in the log, the banner, /ready or /metrics, while the broker refuses it."""
+    broker_lines = (f"password_file {tmp_path / 'passwords'}", "allow_anonymous false")
+    (tmp_path / "passwords").write_text("")
     (tmp_path / "password").write_text("hush@hush\n")
     with mosquitto(tmp_path, *broker_lines) as broker:
         where = f"127.0.0.1:{broker.port}"
@@ -112,14 +115,14 @@ def test_the_brokers_password_shows_nowhere(given: str, words: tuple[str, ...], 
             program.wait_for("the broker refused the connection: .*--mqtt-password-file")
             shown = Path(f"/proc/{program.process.pid}/cmdline").read_text()
             shown += subprocess.run(
-                [sys.executable, "-c", _TWO_PAGES, url], check=True, timeout=10, capture_output=True, text=True
+                [sys.executable, "-c", _TWO_PAGES, url], check=True, timeout=TIMEOUT_S, capture_output=True, text=True
             ).stdout
             assert "refused" in shown
             assert "hermes_mqtt_connects_total 0.0" in shown
             assert program.end() == 0
         with hermes("check", *flags, **environment) as checking:
             checking.wait_for("FAIL    broker mqtt://.*refused the connection")
-            assert checking.process.wait(10) == 1
+            assert checking.process.wait(TIMEOUT_S) == 1
     for done in (program, checking):
         shown += "".join(done.output + done.errors)
     assert "Hermes" in shown
@@ -130,7 +133,7 @@ _TWO_PAGES = """
 import sys, urllib.request, urllib.error
 for page in ("/ready", "/metrics"):
     try:
-        answer = urllib.request.urlopen(sys.argv[1] + page, timeout=5)
+        answer = urllib.request.urlopen(sys.argv[1] + page, timeout=60)
     except urllib.error.HTTPError as error:
         answer = error
     print(answer.read().decode())
@@ -145,7 +148,7 @@ for request in (
     urllib.request.Request(f"{url}/notify", data=b"{}", headers={"X-API-Key": key, "Content-Type": "application/json"}),
 ):
     try:
-        urllib.request.urlopen(request, timeout=5)
+        urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError:
         pass
 """
