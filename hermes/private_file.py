@@ -1,7 +1,7 @@
-"""Private files: mode 0600, and either complete or absent, whenever a process is killed.
+"""Private files: mode 0600, and either complete or absent.
 
-A file is written under a name of its own, a draft, and then gets its name. If root writes it, it belongs to the owner
-of its folder, so that a Hermes that runs as this user can read it.
+A file is written as a draft, under another name, and then gets its name, so a killed process leaves at most a draft. If
+root writes it, it belongs to the owner of its folder, so that a Hermes that runs as this user can read it.
 """
 
 import contextlib
@@ -21,13 +21,19 @@ def write(path: Path, text: str) -> None:
 
 
 def create(path: Path, text: str) -> None:
-    """Create the file unless it exists, also if two processes do so at once. Raises OSError."""
+    """Create the file unless it exists. Raises OSError.
+
+    Of several processes that do so at once, one creates it.
+    """
     with _draft(path, text) as draft, contextlib.suppress(FileExistsError):
         os.link(draft, path)
 
 
 def remove_drafts(path: Path) -> None:
-    """Remove the drafts of this file that killed processes left; no other process may be writing it."""
+    """Remove the drafts of this file that killed processes left.
+
+    No other process may be writing the file.
+    """
     draft = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.[0-9a-f]{{8}}", re.ASCII)
     for name in os.listdir(path.parent):
         if draft.fullmatch(name):

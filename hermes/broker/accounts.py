@@ -1,4 +1,4 @@
-"""Device accounts: who may publish to the embedded broker, in a file that mosquitto itself could read.
+"""Accounts of devices at the embedded broker, in the file format of mosquitto.
 
 One account is one line, ``user:$7$iterations$salt$hash`` (mosquitto_passwd(1)). The accounts are stored nowhere else.
 The user name is ``tenant/device``, percent-encoded except for letters, digits and ``-._~``. So an id cannot end a line,
@@ -53,9 +53,9 @@ class Account(NamedTuple):
 
 
 def parse_account(text: str) -> Account:
-    """Return the account of ``TENANT/DEVICE``; the device id may contain further slashes.
+    """Return the account of ``TENANT/DEVICE``.
 
-    Raises `AccountError`: which id is not allowed, and why.
+    The device id may contain further slashes. Raises `AccountError`: which id is not allowed, and why.
     """
     tenant_id, _, device_id = text.partition("/")
     if not tenant_id or not device_id:
@@ -76,7 +76,10 @@ def parse_account(text: str) -> Account:
 
 
 def account_of(user: str) -> Account:
-    """Return the account of an MQTT user name. Raises `AccountError` if it is not one of a device."""
+    """Return the account of an MQTT user name.
+
+    Raises `AccountError` if it is not the user name of a device.
+    """
     tenant_id, _, device_id = user.partition("/")
     try:
         account = parse_account(f"{unquote(tenant_id, errors='strict')}/{unquote(device_id, errors='strict')}")
@@ -100,7 +103,10 @@ def new_password() -> str:
 
 
 def parse_lines(text: str) -> dict[Account, str]:
-    """Return accounts and their hashes, without blank lines and ``# comments``. Raises `AccountError`."""
+    """Return accounts and their hashes; skip blank lines and ``# comments``.
+
+    Raises `AccountError`.
+    """
     found: dict[Account, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line or line.startswith("#"):
@@ -121,14 +127,20 @@ def lines_of(hashes: Mapping[str, str]) -> str:
 
 
 class AccountsFile:
-    """The accounts in a folder. Readers always see a complete file, and writers wait for each other."""
+    """The accounts in a folder.
+
+    Readers always see a complete file, and writers wait for each other.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
 
     def read(self) -> dict[Account, str]:
-        """Return all accounts and their hashes; none if there is no file. Raises `AccountError`."""
+        """Return all accounts and their hashes; none if the file is missing.
+
+        Raises `AccountError`.
+        """
         try:
             return parse_lines(self.path.read_bytes().decode())
         except FileNotFoundError:
@@ -141,7 +153,10 @@ class AccountsFile:
             raise AccountError(f"cannot read {self.path}: {error.strerror}; {advice(error)}") from None
 
     def add(self, account: Account) -> str:
-        """Create an account; return its password, which is stored nowhere. Raises `AccountError` if it exists."""
+        """Create an account; return its password, which is stored nowhere.
+
+        Raises `AccountError` if the account exists.
+        """
         password = new_password()
         with self._changing() as accounts:
             if account in accounts:
@@ -156,7 +171,10 @@ class AccountsFile:
                 raise AccountError(f"{account} has no account in {self.path}")
 
     def ensure_folder(self) -> None:
-        """Create the folder if it is missing, with the owner of the folder above it. Raises `AccountError`."""
+        """Create the folder if it is missing, with the owner of the folder above it.
+
+        Raises `AccountError`.
+        """
         try:
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
@@ -169,7 +187,7 @@ class AccountsFile:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[Account, str]]:
-        """Yield the accounts, to be changed; they are written unless an exception is raised."""
+        """Yield the accounts for a change; write them unless an exception is raised."""
         self.ensure_folder()
         try:
             lock_path = self.folder / LOCK_NAME

@@ -1,9 +1,9 @@
-"""Access rules of the embedded broker: mosquitto's ACL file (mosquitto.conf(5)), derived from the templates.
+"""Access rules of the embedded broker, derived from the templates.
 
-A device may publish to the topics of its tenant and device and read nothing. mosquitto grants every SUBSCRIBE and then
-sends nothing that the client may not read. **If mosquitto cannot read this file at a reload, it allows everything to
-everyone**: so each line is checked here, and `hermes.broker.supervisor` kills the broker at once if it reports an error
-nevertheless.
+They are mosquitto's ACL file (mosquitto.conf(5)). A device may publish to the topics of its tenant and device, and read
+nothing: mosquitto grants every SUBSCRIBE and then sends nothing that the client may not read. **If mosquitto cannot
+read this file at a reload, it allows everything to everyone**: so each line is checked here, and
+`hermes.broker.supervisor` kills the broker at once if it reports an error nevertheless.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,10 @@ class AclBuilder:
         self._known: dict[Account, tuple[str, ...]] = {}
 
     def filters(self, account: Account) -> tuple[str, ...]:
-        """Return the topic filters that the account may publish to. Raises `AccountError` if there are none: why."""
+        """Return the topic filters that the account may publish to.
+
+        Raises `AccountError` with the reason if there are none.
+        """
         if self._problem is not None:
             raise AccountError(self._problem)
         if account not in self._known:
@@ -51,7 +54,10 @@ class AclBuilder:
         return topic_filters.uncovered(text for text in found if _is_valid_rule(text))
 
     def text(self, accounts: Iterable[Account], *, unrestricted: Iterable[str]) -> str:
-        """Return the ACL file: the ``unrestricted`` users may do everything; accounts without a topic are left out."""
+        """Return the ACL file, without accounts that have no topic.
+
+        The ``unrestricted`` users may do everything.
+        """
         lines = [line for user in unrestricted for line in self._unrestricted_lines(user)]
         for account in accounts:
             try:
@@ -70,7 +76,7 @@ class AclBuilder:
 
 
 def _is_valid_rule(text: str) -> bool:
-    """Return whether mosquitto reads the line ``topic write TEXT`` as exactly this filter."""
+    """Return whether mosquitto reads ``topic write TEXT`` as exactly this filter."""
     return (
         text.isprintable()
         and text == text.strip()

@@ -21,7 +21,10 @@ def read_certificate(listen: BrokerListen) -> tuple[bytes, bytes]:
 
 
 def _check(certificate: bytes, key: bytes) -> None:
-    """Raise `ssl.SSLError` unless the key belongs to the certificate; the files themselves may have changed since."""
+    """Raise `ssl.SSLError` unless the key belongs to the certificate.
+
+    It loads the bytes that were read: the files may have changed since.
+    """
     with MemoryFile("certificate") as cert_file, MemoryFile("key") as key_file:
         cert_file.write(certificate)
         key_file.write(key)

@@ -36,7 +36,7 @@ def drop_privileges(user: str) -> None:
 
 
 def set_parent_death_signal(parent_pid: int) -> None:
-    """Request a SIGKILL from the kernel for the end of the thread that started this process."""
+    """Request a SIGKILL for the end of the thread that started this process."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")

@@ -1,4 +1,4 @@
-"""The listener of the embedded broker for devices: passwords, access rules and certificate.
+"""Listener of the embedded broker for devices: passwords, rules, certificate.
 
 The file of the accounts and the certificate are checked once a second; the files that mosquitto reads are derived from
 them.
@@ -30,7 +30,7 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class DeviceListener:
-    """Passwords, access rules and certificate as mosquitto reads them; `refresh` updates them."""
+    """Passwords, rules and certificate as mosquitto reads them; see `refresh`."""
 
     def __init__(self, listen: BrokerListen, *, topics: Sequence[str], metrics: Metrics) -> None:
         self.listen = listen
@@ -48,7 +48,7 @@ class DeviceListener:
         self._log_throttle = LogThrottle()
 
     def open(self) -> None:
-        """Create the folder, write the note for ``hermes device``, and read the files for the first time.
+        """Create the folder and the note for ``hermes device``; read all files.
 
         A note that cannot be written, as on a full disk, is only logged. Raises `BrokerUnavailable`: the address or
         the file that cannot be used, and what to do.
@@ -65,7 +65,10 @@ class DeviceListener:
         self.check()
 
     def check(self) -> int:
-        """Read everything without writing; return the number of accounts. Raises `BrokerUnavailable` as `open`."""
+        """Read all files without writing; return the number of accounts.
+
+        Raises `BrokerUnavailable` as `open`.
+        """
         self._stamp = self._stamps()
         try:
             bind_once(self.listen.address, self.listen.port)
@@ -78,7 +81,10 @@ class DeviceListener:
             raise BrokerUnavailable(str(error)) from None
 
     def refresh(self) -> bool:
-        """Read changed files; return whether mosquitto must reload. An unreadable file changes nothing."""
+        """Read changed files; return whether mosquitto must reload.
+
+        An unreadable file changes nothing.
+        """
         stamp = self._stamps()
         if stamp == self._stamp:
             return False
@@ -120,7 +126,7 @@ class DeviceListener:
 
 
 def bind_once(address: str, port: int) -> None:
-    """Bind a socket there and close it. Raises OSError if it is impossible to listen there."""
+    """Bind a socket there and close it. Raises OSError if that is impossible."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as mosquitto does: TIME_WAIT does not matter
         if ":" in address:

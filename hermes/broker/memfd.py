@@ -1,4 +1,4 @@
-"""Files in memory (memfd_create(2)) for programs and functions that accept only paths.
+"""Files in memory (memfd_create(2)) for code that accepts only paths.
 
 The broker inherits them and opens them by their descriptor, again at each reload. They disappear with the processes
 that have them open, also when Hermes is killed; and the child can read them whatever the permissions of folders are.
@@ -11,7 +11,10 @@ from types import TracebackType
 
 
 class MemoryFile:
-    """One file in memory; it must be closed. It belongs to ``user``, or to the user of this process."""
+    """One file in memory, to be closed.
+
+    It belongs to ``user``, or to the user of this process.
+    """
 
     def __init__(self, name: str, *, user: pwd.struct_passwd | None = None) -> None:
         self.descriptor = os.memfd_create(name)

@@ -1,4 +1,4 @@
-"""The mosquitto program: its path, its version, and its configuration as the embedded broker."""
+"""The mosquitto program: its path, version and configuration."""
 
 import os
 import pwd
@@ -47,7 +47,10 @@ class Mosquitto:
 
 
 def find_mosquitto(program: str = "mosquitto") -> Mosquitto:
-    """Return the installed mosquitto. Raises `BrokerUnavailable` with the command to run if it is not usable."""
+    """Return the installed mosquitto.
+
+    Raises `BrokerUnavailable` with the command to run if it is not usable.
+    """
     path = shutil.which(program) or shutil.which(program, path=EXTRA_PATH)
     if path is None:
         raise BrokerUnavailable(f"mosquitto is not installed; run: {INSTALL}")
@@ -72,7 +75,7 @@ def _version(path: str) -> str:
 
 
 def child_user() -> pwd.struct_passwd | None:
-    """Return the user of the child, or None to keep the user of this process, which is not root."""
+    """Return the user for the child, or None if this process is not root."""
     if os.geteuid() != 0:
         return None
     for name in USERS:
@@ -96,9 +99,10 @@ class ListenerFiles:
 def configuration(
     *, port: int, user: str | None, listen: BrokerListen | None = None, files: ListenerFiles | None = None
 ) -> str:
-    """Return the mosquitto.conf(5) of the embedded broker: without persistence, on loopback and at ``listen``.
+    """Return the mosquitto.conf(5) of the embedded broker.
 
-    ``max_keepalive`` is not set: later versions would reject 3.1.1 devices that request a longer keep-alive, or none.
+    It stores nothing, and listens on loopback and at ``listen``. ``max_keepalive`` is not set: later versions would
+    reject 3.1.1 devices that request a longer keep-alive, or none.
     """
     lines = [
         "persistence false",

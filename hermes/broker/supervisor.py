@@ -1,4 +1,4 @@
-"""The embedded broker: a mosquitto process that Hermes starts, supervises and restarts.
+"""The embedded broker: a mosquitto that Hermes starts, supervises and restarts.
 
 It listens on loopback and, with a `hermes.broker.device_listener`, on a second address with a password for each device;
 changed accounts are reloaded without a restart. It ends with Hermes however Hermes ends (see
@@ -53,9 +53,10 @@ CHILD_EXEC = Path(__file__).with_name("child_exec.py")
 
 
 class MosquittoProcess:
-    """A supervised mosquitto. Without ``port`` it listens on 1883 if that is free, otherwise on any free port.
+    """A supervised mosquitto.
 
-    `start` must be called on the main thread: the kernel kills the child when the thread that started it ends.
+    Without ``port`` it listens on 1883 if that is free, otherwise on any free port. `start` must be called on the main
+    thread: the kernel kills the child when the thread that started it ends.
     """
 
     def __init__(
@@ -86,12 +87,15 @@ class MosquittoProcess:
 
     @property
     def url(self) -> MqttUrl:
-        """The address for Hermes itself, with Hermes' own password if the broker requires one."""
+        """The address for Hermes itself, with a password if the broker requires one."""
         return self._url_for(HERMES)
 
     @property
     def simulator_url(self) -> MqttUrl:
-        """The same for the simulated devices: of two connections of one user, the second ends the first."""
+        """The same for the simulated devices.
+
+        They need a user of their own: of two connections of one user, the second ends the first.
+        """
         return self._url_for(SIMULATOR)
 
     def _url_for(self, user: str) -> MqttUrl:
@@ -126,7 +130,7 @@ class MosquittoProcess:
             _announce(self._listener.listen)
 
     async def stop(self) -> None:
-        """Stop the child, with SIGKILL if it ignores SIGTERM. It does nothing if no child is running."""
+        """Stop the child, if any, with SIGKILL if it ignores SIGTERM."""
         tasks = [task for task in (self._supervisor, self._watcher) if task is not None]
         self._supervisor = self._watcher = None
         for task in tasks:
@@ -153,7 +157,7 @@ class MosquittoProcess:
         self._files["mosquitto.conf"].write(text.encode())
 
     def _write_listener_files(self) -> None:
-        """Write passwords, rules and certificate for the child; not while it may be reading them."""
+        """Write the files for the child; not while it may be reading them."""
         listener = self._listener
         if listener is not None:
             contents = (listener.passwords, listener.rules, listener.certificate, listener.key)
@@ -227,7 +231,7 @@ class MosquittoProcess:
                 self._fail_closed()
 
     def kill(self) -> bool:
-        """Kill the child; it is restarted as after any other end. Returns False if no child is running."""
+        """Kill the child, which is then restarted; return False if there is none."""
         if self.pid is None:
             return False
         assert self._process is not None
@@ -261,7 +265,7 @@ class MosquittoProcess:
             logger.info("device accounts or certificate changed: mosquitto reloads them")
 
     async def _supervise(self) -> None:
-        """Restart the child whenever it ends, at first quickly, then after longer and longer waits."""
+        """Restart the child whenever it ends, after longer and longer waits."""
         loop = asyncio.get_running_loop()
         while True:
             began_s = loop.time()
@@ -276,7 +280,7 @@ class MosquittoProcess:
             await self._respawn()
 
     async def _respawn(self) -> None:
-        """Start the child again. A failure leaves no child, and `_supervise` then retries."""
+        """Start the child again; after a failure `_supervise` retries."""
         try:
             async with self._changing:
                 await self._spawn()

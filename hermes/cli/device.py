@@ -105,7 +105,7 @@ def _publish_line(account: Account, password: str, note: Mapping[str, Any], filt
 
 
 def _host(listening: str) -> str:
-    """Return the host to connect to; if it is any address, the one that the device must use is not known here."""
+    """Return the host to connect to, or GATEWAY if it listens on all addresses."""
     bare = listening.strip("[]")
     with contextlib.suppress(ValueError):
         if not ipaddress.ip_address(bare).is_unspecified:
@@ -120,7 +120,10 @@ def _topic(filters: tuple[str, ...]) -> str:
 
 
 def _filters(note: Mapping[str, Any] | None, account: Account) -> tuple[str, ...]:
-    """Return where the device may publish by the templates of the note. Raises `AccountError` if nowhere."""
+    """Return the filters of the device by the templates of the note.
+
+    Raises `AccountError` if there are none.
+    """
     try:
         topics = TopicMap([str(text) for text in note["topics"]]) if note else None
     except (KeyError, TypeError, TemplateError):

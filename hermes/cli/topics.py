@@ -1,4 +1,4 @@
-"""``hermes topics explain TOPIC [PAYLOAD]``: how a topic is mapped to a device, or why it is not.
+"""``hermes topics explain``: how a topic is mapped to a device, or why it is not.
 
 It reads only the topic templates of the settings: it opens no connection and needs no secret.
 """

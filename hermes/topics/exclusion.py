@@ -1,4 +1,4 @@
-"""Exclusions: entries that begin with ``!`` and exclude topics, whatever the templates match.
+"""Exclusions: entries with ``!`` that exclude topics from all templates.
 
 After the ``!`` comes an MQTT topic filter, ``!zigbee2mqtt/bridge/#``, or, if it contains a brace, a topic with fields:
 ``!zigbee2mqtt/{name...}/{command:set|get}`` expresses what a filter cannot.
@@ -14,7 +14,10 @@ from hermes.topics.template import Template
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Excluded topics: ``text`` as it was written; ``topic`` is a topic filter or a topic with fields."""
+    """Excluded topics.
+
+    ``text`` is the entry as it was written, ``topic`` a topic filter or a topic with fields.
+    """
 
     text: str
     topic: str | Template
@@ -32,7 +35,10 @@ class Exclusion:
 
 
 def parse_entry(text: str, *, preset: str = "") -> Template | Exclusion:
-    """Return the template or the exclusion. Raises `TemplateError`: the problem, and what to write instead."""
+    """Return the template or the exclusion.
+
+    Raises `TemplateError`: the problem, and what to write instead.
+    """
     if not text.startswith("!"):
         return parse_template(text, preset=preset)
     return Exclusion(text, _topic(text[1:], preset), preset)

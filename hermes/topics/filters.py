@@ -1,7 +1,7 @@
-"""Floor 1: what MQTT topic filters match, compared with each other without any topic at hand.
+"""Comparisons of MQTT topic filters by the topics that they match.
 
-A filter is text as in a SUBSCRIBE packet (MQTT 5 §4.7): ``+`` stands for one level, ``#`` for the rest, and
-neither at the beginning matches a topic that begins with ``$`` (MQTT-4.7.2-1).
+A filter is a text as in a SUBSCRIBE packet (MQTT 5 §4.7): ``+`` matches one level, ``#`` the rest, and at the beginning
+neither matches a topic that begins with ``$`` (MQTT-4.7.2-1).
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 
 def problem(text: str) -> str | None:
-    """What makes it no topic filter (§4.7.1, §4.7.3); None where nothing does."""
+    """Return why the text is not a valid filter (§4.7.1, §4.7.3), or None."""
     levels = text.split("/")
     if not text:
         return "it is empty"
@@ -23,8 +23,8 @@ def problem(text: str) -> str | None:
 
 
 def covers(general: str, special: str) -> bool:
-    """Whether every topic that ``special`` matches is matched by ``general`` too."""
-    if _parted_by_dollar(general, special):
+    """Return whether ``general`` matches every topic that ``special`` matches."""
+    if _differ_in_dollar(general, special):
         return False
     wide, narrow = general.split("/"), special.split("/")
     for index, level in enumerate(wide):
@@ -36,8 +36,8 @@ def covers(general: str, special: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some topic is matched by both."""
-    if _parted_by_dollar(one, other):
+    """Return whether a topic exists that both match."""
+    if _differ_in_dollar(one, other):
         return False
     left, right = one.split("/"), other.split("/")
     for a, b in zip(left, right, strict=False):
@@ -51,7 +51,7 @@ def overlap(one: str, other: str) -> bool:
 
 
 def generalisation(one: str, other: str) -> str:
-    """A filter that covers both of two overlapping ones."""
+    """Return a filter that covers two overlapping ones."""
     levels: list[str] = []
     for a, b in zip(one.split("/"), other.split("/"), strict=False):
         if "#" in (a, b):
@@ -62,7 +62,7 @@ def generalisation(one: str, other: str) -> str:
 
 
 def uncovered(filters: Iterable[str]) -> tuple[str, ...]:
-    """The filters without repetitions and without those that another one covers, in their order."""
+    """Return the filters, in order, without those that another one covers."""
     kept: list[str] = []
     for candidate in filters:
         if not any(covers(other, candidate) for other in kept):
@@ -72,12 +72,12 @@ def uncovered(filters: Iterable[str]) -> tuple[str, ...]:
 
 
 def any_overlap(filters: Sequence[str]) -> bool:
-    """Whether any two of them overlap."""
+    """Return whether any two filters overlap."""
     return _overlapping_pair(filters) is not None
 
 
 def disjoint(filters: Iterable[str]) -> tuple[str, ...]:
-    """Filters of which no two overlap and which together match at least what the given ones match."""
+    """Return filters that cover the given ones and do not overlap."""
     merged = uncovered(filters)
     while (pair := _overlapping_pair(merged)) is not None:
         merged = uncovered([generalisation(*pair), *(other for other in merged if other not in pair)])
@@ -85,7 +85,7 @@ def disjoint(filters: Iterable[str]) -> tuple[str, ...]:
 
 
 def pattern(topic_filter: str) -> str:
-    """A regular expression for the topics that the filter matches."""
+    """Return a regular expression for the topics that the filter matches."""
     levels = topic_filter.split("/")
     dollar = r"(?!\$)" if levels[0] in ("+", "#") else ""
     if levels == ["#"]:
@@ -95,7 +95,7 @@ def pattern(topic_filter: str) -> str:
     return dollar + "/".join("[^/]*+" if level == "+" else re.escape(level) for level in named) + rest + r"\Z"
 
 
-def _parted_by_dollar(one: str, other: str) -> bool:
+def _differ_in_dollar(one: str, other: str) -> bool:
     return (one[:1] in ("+", "#") and other[:1] == "$") or (other[:1] in ("+", "#") and one[:1] == "$")
 
 

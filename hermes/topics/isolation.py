@@ -1,4 +1,4 @@
-"""Templates that confine each device to its own topics, as ``--broker-listen`` requires.
+"""Rule of ``--broker-listen``: templates confine each device to its own topics.
 
 A device account may publish to the topics of its tenant and device, and the broker knows topic filters only. So
 ``{tenant_id}`` and ``{device_id}`` must each be a whole level of the topic, ``{device_id...}`` several, or a constant;
@@ -13,7 +13,10 @@ from hermes.topics.template import DEVICE, ID_FIELDS, TENANT, Field, Level, Temp
 
 
 def isolation_problems(templates: Sequence[Template]) -> list[str]:
-    """Return a line for each template, or pair of templates, that does not confine devices: what to write instead."""
+    """Return a line for each template, or pair, that does not confine devices.
+
+    Each line says what to write instead.
+    """
     reasons = {template.text: _reason(template) for template in templates}
     problems = [
         f"template {_named(template)} {reason}, so one device could publish as another: leave it out, or write "
@@ -51,7 +54,7 @@ def _is_field(level: Level, name: str) -> bool:
 
 
 def isolated(template: Template) -> str:
-    """Return a template like this one that gives tenant and device a whole level each."""
+    """Return a similar template that gives tenant and device a whole level each."""
     levels = [_separated(level) for level in template.levels]
     after = [_separated(level) for level in template.after]
     last = template.optional and f"{{{template.optional.name}?}}"
@@ -69,7 +72,7 @@ def isolated(template: Template) -> str:
 
 
 def _separated(level: Level) -> str:
-    """Return the level as text, or, if it contains ids and more, its ids as levels of their own."""
+    """Return the level as text; if it is only partly an id, return the ids as levels."""
     ids = [str(part) for part in level if isinstance(part, Field) and part.name in ID_FIELDS]
     return "/".join(ids) if ids and len(level) > 1 else "".join(map(str, level))
 

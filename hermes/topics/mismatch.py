@@ -1,4 +1,4 @@
-"""Why a topic does not match a template, level by level, for ``hermes topics explain``."""
+"""Reasons why a topic does not match a template, for ``hermes topics explain``."""
 
 import re
 from collections.abc import Iterator, Sequence

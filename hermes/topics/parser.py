@@ -1,4 +1,4 @@
-"""Floor 1: the text of a topic template → a `Template`, or what to mend."""
+"""Parser of topic templates; its errors say what to write instead."""
 
 import re
 from types import MappingProxyType
@@ -20,39 +20,39 @@ from hermes.topics.template import (
 )
 
 PAYLOADS = ("json", "cbor", "sparkplug")
-ONLINE = frozenset({"online", "LWT"})  # series that tell presence where a template names none
+ONLINE = frozenset({"online", "LWT"})  # series that report presence if a template does not name any
 KEYS = (*ADDRESS_FIELDS, "payload", "online")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
-_LEVEL = re.compile(r"((?:[^/{]++|\{[^{}]*+\}|\{)*+)(?:/|\Z)")  # a / in a field's pattern parts none
+_LEVEL = re.compile(r"((?:[^/{]++|\{[^{}]*+\}|\{)*+)(?:/|\Z)")  # a / in the pattern of a field is no separator
 _REST, _OPTIONAL = "...", "?"
-_CUT = re.compile(r"\{[^{}]*:[^{}]*\Z")  # what is left of a pattern that held a comma
-_COMMA = ", and give a pattern that holds a comma by --topic or in the TOML file: HERMES_TOPICS ends an entry there"
+_CUT = re.compile(r"\{[^{}]*:[^{}]*\Z")  # the first part of a pattern with a comma
+_COMMA = "; a comma ends an entry of HERMES_TOPICS, so give a pattern that contains one by --topic or in the TOML file"
 
 
 def parse_template(text: str, *, preset: str = "") -> Template:
-    """The template that the text describes. Raises `TemplateError`: what is wrong, and what to write."""
+    """Return the template. Raises `TemplateError`: the problem, and what to write."""
     try:
         template = _parse(text, preset)
         _check_ids(template)
-    except _Fault as fault:
-        raise TemplateError(f"template {_shown(text)}: {fault}") from None
+    except _InvalidTemplate as problem:
+        raise TemplateError(f"template {_shown(text)}: {problem}") from None
     return template
 
 
 def parse_exclusion(text: str, *, preset: str = "") -> Template:
-    """A template of topics that are left out, which need no tenant and no device. Raises `TemplateError`."""
+    """Return a template of excluded topics, without ids. Raises `TemplateError`."""
     try:
         if ";" in text:
-            _fail("nothing is set for topics that are left out; leave out what follows ;")
+            _fail("excluded topics have no settings; remove the ; and the text after it")
         return _parse(text, preset)
-    except _Fault as fault:
-        raise TemplateError(f"exclusion {_shown('!' + text)}: {fault}") from None
+    except _InvalidTemplate as problem:
+        raise TemplateError(f"exclusion {_shown('!' + text)}: {problem}") from None
 
 
-class _Fault(Exception):
-    """What is wrong with a template, and what to write."""
+class _InvalidTemplate(Exception):
+    """The problem of a template, and what to write."""
 
 
 def _parse(text: str, preset: str) -> Template:
@@ -62,7 +62,7 @@ def _parse(text: str, preset: str) -> Template:
     optional = _field(texts.pop()[1:-1].replace(_OPTIONAL, "", 1)) if _is_optional(texts[-1]) else None
     rests = [index for index, level in enumerate(texts) if _is_rest(level)]
     if len(rests) + (optional is not None) > 1:
-        _fail("there are two fields of which nobody could tell the border; only one may end in ... or ?")
+        _fail("two fields end in ... or ?, so the border between them is unknown; only one may")
     at = rests[0] if rests else len(texts)
     rest = _field(texts[at][1:-1].replace(_REST, "", 1)) if rests else None
     levels, after = [_level(level) for level in texts[:at]], [_level(level) for level in texts[at + 1 :]]
@@ -87,7 +87,7 @@ def _parse(text: str, preset: str) -> Template:
 
 
 def _fail(text: str) -> NoReturn:
-    raise _Fault(text)
+    raise _InvalidTemplate(text)
 
 
 def _check_text(topic: str, text: str) -> None:
@@ -102,13 +102,13 @@ def _check_text(topic: str, text: str) -> None:
     except UnicodeEncodeError:
         _fail("it is not valid UTF-8; write the topic's characters as they are")
     if size > TOPIC_MAX_BYTES:
-        _fail(f"it is longer than {TOPIC_MAX_BYTES:,} bytes, the longest topic that MQTT knows; shorten it")
+        _fail(f"it is longer than {TOPIC_MAX_BYTES:,} bytes, the longest topic of MQTT; shorten it")
 
 
 def _levels_of(topic: str) -> list[str]:
-    """The topic's levels; a ``/`` in a field's pattern parts none."""
+    """Return the levels; a ``/`` in the pattern of a field is no separator."""
     levels = _LEVEL.findall(topic)
-    return levels if topic.endswith("/") else levels[:-1]  # else the last is what follows the end
+    return levels if topic.endswith("/") else levels[:-1]  # otherwise the last match is the empty text at the end
 
 
 def _is_whole_field(level: str) -> bool:
@@ -136,7 +136,7 @@ def _level(text: str) -> Level:
             _fail(f"two fields touch in {text!r}; put a character between them")
         parts.append(_plain_field(inside, text))
     if len(parts) > 1 and any(isinstance(part, Field) and part.pattern for part in parts):
-        _fail(f"in {text!r} a field with a pattern has not the level for itself; leave the pattern out, or the rest")
+        _fail(f"in {text!r} a field with a pattern is only a part of the level; remove the pattern, or the other part")
     return tuple(parts) or ("",)
 
 
@@ -147,7 +147,7 @@ def _plain_field(inside: str, level: str) -> Field:
     if name.endswith(_OPTIONAL):
         _fail(f"{{{name}}} must be the whole of the last level: only that may be absent; write {{{name[:-1]}}}")
     if "/" in inside:
-        _fail(f"the pattern of {{{name}}} holds a /, but the field is one level; write {{{name}...}} for several")
+        _fail(f"the pattern of {{{name}}} contains a /, but the field is one level; write {{{name}...}} for several")
     return _field(inside)
 
 
@@ -156,7 +156,7 @@ def _field(inside: str) -> Field:
     if not name:
         _fail("a field has no name; write {name}")
     if not _NAME.fullmatch(name):
-        _fail(f"{name!r} is no field name; use letters, digits and _, not beginning with a digit")
+        _fail(f"{name!r} is not a field name; use letters, digits and _, not beginning with a digit")
     if not colon:
         return Field(name)
     pattern = FieldPattern(text)
@@ -170,24 +170,29 @@ def _check_parts(
     topic: str, levels: list[Level], *, rest: Field | None, after: list[Level], optional: Field | None
 ) -> None:
     if topic.startswith("$share/"):
-        _fail("$share/… is a kind of subscription, no topic; write the topic alone")
+        _fail("$share/… is a shared subscription, not a topic; write the topic alone")
     if topic.startswith("$") and len(levels) and len(levels[0]) > 1:
-        _fail("a first level that begins with $ cannot hold a field, for no wildcard matches it; write it out")
+        _fail("a first level that begins with $ cannot contain a field, because no wildcard matches it; write it out")
     first = next((part for level in levels[:1] for part in level[:1]), rest)
-    if isinstance(first, Field) and first.pattern and not first.pattern.negated and "$" in _first_signs(first.pattern):
-        _fail("no field takes a first level that begins with $; write that level out")
+    if (
+        isinstance(first, Field)
+        and first.pattern
+        and not first.pattern.negated
+        and "$" in _first_characters(first.pattern)
+    ):
+        _fail("no field matches a first level that begins with $; write that level out")
     if rest is not None and after and rest.pattern is not None:
         _fail(f"{{{rest.name}...}} has a pattern and levels after it; leave one out, or exclude topics with !filter")
     if optional is not None and (optional.name in ID_FIELDS or not levels):
         _fail(f"{{{optional.name}?}} may not be absent; write {{{optional.name}}}")
 
 
-def _first_signs(pattern: FieldPattern) -> set[str]:
+def _first_characters(pattern: FieldPattern) -> set[str]:
     return {alternative[0] for alternative in pattern.alternatives}
 
 
 def _settings(texts: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]], dict[str, str]]:
-    """Constants, pointers, and the other keys."""
+    """Return constants, pointers, and the other settings."""
     constants: dict[str, str] = {}
     pointers: dict[str, tuple[str, ...]] = {}
     others: dict[str, str] = {}
@@ -241,7 +246,7 @@ def _online(text: str | None) -> tuple[frozenset[str], tuple[str, ...] | None]:
 
 def _pointer(key: str, text: str) -> tuple[str, ...]:
     if re.search(r"~(?![01])", text):
-        _fail(f"{key}={text} is no JSON pointer (RFC 6901); write ~0 for ~ and ~1 for / inside a name")
+        _fail(f"{key}={text} is not a JSON pointer (RFC 6901); write ~0 for ~ and ~1 for / inside a name")
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
 
 
@@ -249,12 +254,12 @@ def _check_names(template: Template) -> None:
     fields = template.fields
     for name in (*fields, *template.constants):
         if (*fields, *template.constants).count(name) > 1:
-            _fail(f"{name} comes from two places; keep one of them")
+            _fail(f"{name} comes from two places; remove one of them")
 
 
 def _check_ids(template: Template) -> None:
     if template.payload == "sparkplug" and (template.pointers or template.online_pointer):
-        _fail("payload=sparkplug has no JSON to point into; leave the pointers out, births and deaths tell presence")
+        _fail("payload=sparkplug has no JSON for pointers; leave them out (births and deaths report presence)")
     for name in (TENANT, DEVICE):
         if name not in (*template.fields, *template.constants, *template.pointers):
             choice = f"write {{{name}}} in the topic, or add ;{name}=constant or ;{name}=/json/pointer"

@@ -56,9 +56,9 @@ class FieldPattern:
         return re.fullmatch(self.regex(r"\Z", across=across), text) is not None
 
     def regex(self, end: str, *, across: bool = False) -> str:
-        """Return a regular expression for an accepted text that ``end`` follows; ``end`` itself is not consumed.
+        """Return a regular expression for an accepted text that ``end`` follows.
 
-        With ``across``, ``*`` and ``?`` match ``/`` too.
+        ``end`` itself is not consumed. With ``across``, ``*`` and ``?`` match ``/`` too.
         """
         alternatives = "|".join(_alternative(text, across=across) for text in self.alternatives)
         if not self.negated:
@@ -97,7 +97,7 @@ def _sections(text: str, *, across: bool) -> list[str]:
 
 
 def _class(group: str, never: str) -> str:
-    """Translate a set of characters for `re`; the result never matches the character ``never``."""
+    """Translate a set of characters for `re`, except the character ``never``."""
     body = group[1:-1]
     negated = body.startswith("!")
     body = _CLASS_SPECIAL.sub(r"\\\1", body.removeprefix("!"))

@@ -1,7 +1,8 @@
-"""Floor 1: the presets: topic schemes of well-known device families, as entries of `hermes.topics.topic_map`.
+"""Presets: the topic schemes of well-known device families.
 
-An entry is a template, or ``!`` and topics that are left out. Where a scheme has no tenant it is ``default``;
-``NAME;tenant_id=home`` names another. ``docs/reference/topics.md`` shows a message of each.
+Each preset is a list of entries of `hermes.topics.topic_map`: templates, or ``!`` and excluded topics. If a scheme has
+no tenant, the tenant is ``default``; ``NAME;tenant_id=home`` sets another. ``docs/reference/topics.md`` shows a message
+of each.
 """
 
 import re
@@ -14,7 +15,7 @@ from hermes.errors import TemplateError
 PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "hermes": ("tenants/{tenant_id}/devices/{device_id}/{series...}",),
-        # ChirpStack 4. Commands to devices (…/command/down) are no data.
+        # ChirpStack 4. Commands to devices (…/command/down) do not match.
         "chirpstack": ("application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId",),
         # The Things Stack; the open-source edition has no tenant in its topics.
         "ttn": (
@@ -23,7 +24,7 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "v3/{app}@{tenant_id}/devices/{device_id}/{series...}",
             "v3/{app:!*@*}/devices/{device_id}/{series...};tenant_id=default",
         ),
-        # Friendly names may hold slashes. What is below bridge is the bridge's own, /set and /get are commands.
+        # Friendly names may contain slashes. bridge/… is about the bridge itself, /set and /get are commands.
         "zigbee2mqtt": (
             "!zigbee2mqtt/bridge/#",
             "!zigbee2mqtt/{name...}/{command:set|get}",
@@ -31,10 +32,10 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability",
             "zigbee2mqtt/{device_id...};tenant_id=default",
         ),
-        # What devices tell, now and then (tele) and as an answer (stat); not the commands to them (cmnd).
+        # Reports of the devices, periodic (tele) and as an answer (stat), without the commands to them (cmnd).
         "tasmota": ("{kind:tele|stat}/{device_id...}/{series};tenant_id=default;online=LWT",),
-        # First generation: shellies/ID/…. Second and later: their own prefix, by default MODEL-MAC. No filter can tell
-        # such a first level from others, so every topic of these shapes is read that no earlier template takes.
+        # First generation: shellies/ID/…. Later ones: a prefix of their own, by default MODEL-MAC. A filter cannot
+        # distinguish such a first level from others, so Hermes subscribes to every topic of these shapes.
         "shelly": (
             "!shellies/command",
             "!shellies/+/command/#",
@@ -55,12 +56,12 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "homie/5/{device_id:!$*}/{series...};tenant_id=default;online=$state",
             "homie/{device_id:!$*|5}/{series...};tenant_id=default;online=$state",
         ),
-        # Births, data and deaths of edge nodes and of their devices; commands (NCMD, DCMD) and STATE are no data.
+        # Births, data and deaths of edge nodes and of their devices, without commands (NCMD, DCMD) and STATE.
         "sparkplug": (
             "spBv1.0/{tenant_id}/{message:NBIRTH|NDATA|NDEATH}/{device_id};payload=sparkplug",
             "spBv1.0/{tenant_id}/{message:DBIRTH|DDATA|DDEATH}/{edge}/{device_id};payload=sparkplug",
         ),
-        # The user is the tenant; the last will comes on the topic of the locations.
+        # The user is the tenant; the last will has the topic of the locations.
         "owntracks": (
             "!owntracks/+/+/cmd",
             "owntracks/{tenant_id}/{device_id}/{series?};online=/_type",
@@ -70,25 +71,31 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 def expanded(entry: str) -> list[tuple[str, str]]:
-    """The texts that an entry stands for, each with its preset's name, if any. Raises `TemplateError`."""
+    """Return the texts of an entry, each with the name of its preset or ``""``.
+
+    Raises `TemplateError`.
+    """
     name, semicolon, settings = entry.partition(";")
     if name in PRESETS:
         texts = _with_settings(name, settings.split(";")) if semicolon else PRESETS[name]
         return [(text, name) for text in texts]
     if entry and not any(sign in entry for sign in "/{;!"):
         known, example = ", ".join(PRESETS), PRESETS["hermes"][0]
-        raise TemplateError(f"{entry!r} is no preset: write one of {known}, or a template such as {example}")
+        raise TemplateError(f"{entry!r} is not a preset: write one of {known}, or a template such as {example}")
     return [(entry, "")]
 
 
 def _with_settings(name: str, settings: list[str]) -> list[str]:
-    """A preset's texts with these settings in place of their own; where a topic has the value, it stays."""
+    """Return the texts of a preset with these settings in place of its own.
+
+    A value that the topic contains stays.
+    """
     texts = PRESETS[name]
     for setting in settings:
         key, _, value = setting.partition("=")
         if value[:1] not in ("", "/") and not any(_may_set(text, key) for text in texts):
             raise TemplateError(
-                f"preset {name!r}: its topics say the {key}, so it cannot be {value!r}; "
+                f"preset {name!r}: its topics contain the {key}, so it cannot be {value!r}; "
                 "leave that out, or write a template"
             )
     return [text if text.startswith("!") else _set(text, settings) for text in texts]
@@ -102,5 +109,5 @@ def _set(text: str, settings: list[str]) -> str:
 
 
 def _may_set(text: str, key: str) -> bool:
-    """Whether the template has no field of that name."""
+    """Return whether the template does not have a field of this name."""
     return not text.startswith("!") and re.search(rf"\{{{re.escape(key)}[.:?}}]", text.partition(";")[0]) is None

@@ -1,4 +1,4 @@
-"""Templates that can never match, because entries before them match every topic of theirs.
+"""Templates that can never match: entries before them match all their topics.
 
 Decided on MQTT topic filters alone: each filter of the template is covered by a filter of an entry that matches all
 topics of its filter. Patterns of fields, parts of levels and levels after ``{name...}`` are not compared; such a
@@ -15,7 +15,7 @@ Entry = Exclusion | Template
 
 
 def unreachable_problems(templates: Sequence[Template], exclusions: Sequence[Exclusion]) -> list[str]:
-    """Return a line for each template that is given twice or can never match: what to write instead."""
+    """Return a line for each template that is given twice or can never match."""
     problems: list[str] = []
     before: list[tuple[Entry, tuple[str, ...]]] = [(exclusion, _filters(exclusion)) for exclusion in exclusions]
     for template in templates:
@@ -31,7 +31,10 @@ def unreachable_problems(templates: Sequence[Template], exclusions: Sequence[Exc
 def _covering(
     template: Template, filters: Sequence[str], before: Sequence[tuple[Entry, tuple[str, ...]]]
 ) -> dict[str, Entry]:
-    """Return entries, by their text, that together match every topic of the template; none if a topic may be left."""
+    """Return entries, by their text, that together match every topic of the template.
+
+    The result is empty if a topic may be left.
+    """
     covering: dict[str, Entry] = {}
     for text in filters:
         for entry, others in before:
@@ -50,7 +53,7 @@ def _filters(entry: Entry) -> tuple[str, ...]:
 
 
 def _matches_filters(entry: Entry, template: Template) -> bool:
-    """Return whether the entry matches all those topics of the template that its filters cover.
+    """Return whether the entry matches all topics of the template in its filters.
 
     ``+`` and ``#`` match empty levels and fields do not, so the template must not have topics with an empty level in
     place of a field of the entry.

@@ -1,4 +1,4 @@
-"""One parsed topic template: the topics that it matches and the MQTT filters that subscribe to them."""
+"""Parsed topic template: the topics that it matches, and their MQTT filters."""
 
 import itertools
 import re
@@ -25,7 +25,7 @@ _LEGAL = re.compile(r"[^+#\0\ud800-\udfff]+")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Placeholder in a topic: a non-empty text without ``/`` that its pattern, if any, accepts."""
+    """Placeholder for a non-empty text without ``/`` that its pattern accepts."""
 
     name: str
     pattern: FieldPattern | None = None
@@ -65,18 +65,18 @@ class Template:
 
     @property
     def starts_with_field(self) -> bool:
-        """Whether the topic begins with a field; then no topic that begins with ``$`` matches."""
+        """Whether the topic begins with a field; then topics with ``$`` do not match."""
         return not self.levels or isinstance(self.levels[0][0], Field)
 
     @property
     def rest_needs_text(self) -> bool:
-        """Whether ``rest`` is at least one character long; otherwise its levels may be absent."""
+        """Whether ``rest`` has at least one character; otherwise it may be absent."""
         rest = self.rest
         return rest is not None and bool(self.after or rest.pattern or rest.name in ID_FIELDS or not self.levels)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the template matches all topics of its `filters` but those with an empty level.
+        """Whether it matches all topics of its filters but those with an empty level.
 
         True if each level is a text or one field without a pattern, and ``rest`` comes last.
         """
@@ -139,7 +139,7 @@ class Template:
 
     @property
     def pattern(self) -> str:
-        """A regular expression for the topics of the template, one group per field; it takes linear time."""
+        """A regular expression, one group per field, that takes linear time."""
         pattern = "/".join(level_pattern(level) for level in self.levels)
         if self.rest:
             pattern += self._rest_pattern(self.rest)
@@ -179,8 +179,9 @@ def _fields(levels: Iterable[Level]) -> Iterator[Field]:
 
 
 def _combined(levels: Iterable[Level], known: Mapping[str, str]) -> Iterator[str]:
-    """Return the combinations of the levels' texts; ``+`` replaces a level that would make them too many.
+    """Return the combinations of the levels' texts.
 
+    ``+`` replaces a level that would make them too many.
     Combinations are counted without ``known``, so that its filters are never wider than those without it:
     `hermes.broker.acl` relies on that.
     """
@@ -207,7 +208,7 @@ def _can_contain(level: Level, known: Mapping[str, str]) -> bool:
 
 
 def _level_texts(level: Level, known: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the texts of this level in a filter: the level itself, the texts that its pattern lists, or ``+``."""
+    """Return the texts of a level in filters: its text, the listed texts, or ``+``."""
     if all(isinstance(part, str) or part.name in known for part in level):
         return ("".join(part if isinstance(part, str) else known[part.name] for part in level),)
     (first, *more) = level

@@ -1,9 +1,9 @@
-"""Floor 1: topic templates and presets → the filters to subscribe, and whose device a topic is.
+"""Topic map: filters to subscribe to; tenant, device and series of a topic.
 
-A template is a topic with fields: ``{name}`` stands for one non-empty level or a part of one, ``{name...}`` for all
-remaining levels, or as many as leave room for the levels after it, ``{name:a|b*}`` for texts of a pattern, ``{name?}``
-for a last level that may be absent. What the topic lacks follows after semicolons, as a constant or as a JSON pointer
-(RFC 6901) into the payload, and how payloads are to be read::
+A template is a topic with fields: ``{name}`` is one non-empty level or a part of one, ``{name...}`` all remaining
+levels, or as many as leave room for the levels after it, ``{name:a|b*}`` a text that matches a pattern, ``{name?}`` a
+last level that may be absent. Values that the topic does not contain follow after semicolons, as a constant or as a
+JSON pointer (RFC 6901) into the payload; so do settings for the payload::
 
     tenants/{tenant_id}/devices/{device_id}/{series...}
     v3/{app}@{tenant_id}/devices/{device_id}/{series...}
@@ -13,10 +13,9 @@ for a last level that may be absent. What the topic lacks follows after semicolo
     !zigbee2mqtt/bridge/#
     !zigbee2mqtt/{name...}/{command:set|get}
 
-Where a level can be divided in several ways, earlier fields take as little as they can. Templates are tried in
-order and the first that matches wins; ``!`` leaves out the topics of a filter, or of a topic with fields, whatever the
-templates say.
-Everything here is pure, so that the settings can be checked with it.
+If a level can be divided in several ways, earlier fields are as short as possible. Templates are tried in order, and
+the first that matches is used. ``!`` excludes the topics of a filter, or of a topic with fields, from all templates.
+Nothing here has side effects, so the settings are checked with it.
 """
 
 import re
@@ -37,7 +36,7 @@ __all__ = ["PRESETS", "Template", "TopicMap", "TopicMatch", "parse_template"]
 
 
 class TopicMatch(NamedTuple):
-    """What a topic said. None is a value that the template finds in the payload instead."""
+    """Values of a topic; None is a value that is in the payload instead."""
 
     template: Template
     tenant_id: str | None
@@ -46,15 +45,14 @@ class TopicMatch(NamedTuple):
 
     @property
     def needs_payload(self) -> bool:
-        """Whether `resolve` looks into the payload."""
+        """Whether `resolve` reads the payload."""
         return bool(self.template.pointers)
 
     def resolve(self, value: object) -> tuple[TenantId, DeviceId, str]:
-        """Tenant, device and series, with the payload's parsed JSON at hand.
+        """Return tenant, device and series; ``value`` is the parsed payload.
 
-        Raises `AddressNotFound`: ``pointer`` where a pointer finds neither a non-empty string nor an integer,
-        ``mismatch`` where it finds something else than the topic says, ``too_long`` for ids of more than 1,024
-        characters.
+        Raises `AddressNotFound`: ``pointer`` if a pointer finds neither a non-empty string nor an integer, ``mismatch``
+        if it finds another value than the topic contains, ``too_long`` for ids of more than 1,024 characters.
         """
         tenant_id, device_id, series = self.tenant_id, self.device_id, self.series
         if self.template.pointers:
@@ -77,13 +75,16 @@ class TopicMatch(NamedTuple):
             raise AddressNotFound("pointer", f"{name} is neither text nor an integer at /{'/'.join(pointer)}")
         if found is not None and len(found) > ID_MAX_CHARS:
             raise AddressNotFound("too_long", f"{name} has more than {ID_MAX_CHARS:,} characters")
-        if found is not None and known and found != known:  # a series that the topic lacks may be said here
-            raise AddressNotFound("mismatch", f"it says {name} {found!r}, and its topic {known!r}")
+        if found is not None and known and found != known:  # an empty series of the topic may be set here
+            raise AddressNotFound("mismatch", f"{name} is {found!r} in the payload and {known!r} in the topic")
         return known if found is None else found
 
 
 class _Row(NamedTuple):
-    """Where one template's ids are: a group of the combined pattern, or (group 0) a constant or None."""
+    """The places of a template's values: groups of the combined pattern.
+
+    Group 0 means the constant of the same index, or None.
+    """
 
     template: Template
     groups: tuple[int, int, int]
@@ -91,14 +92,14 @@ class _Row(NamedTuple):
 
 
 class TopicMap:
-    """The templates of one Hermes, ready to be subscribed to and to be matched.
+    """All templates of one Hermes, for subscribing and matching.
 
-    ``templates`` holds names of presets and texts of templates, in the order in which they are tried. Raises
-    `TemplateError` that names every fault and what to write instead.
+    ``templates`` are names of presets and texts of templates, in the order in which they are tried. Raises
+    `TemplateError` that names every problem and what to write instead.
 
-    `filters` are the MQTT topic filters to subscribe, none covered by another. Two of them may still overlap: then
-    filter ``i`` is to be subscribed with the MQTT 5 subscription identifier ``i + 1`` and `wanted_copy` tells the
-    copies apart; where the broker knows no identifiers, `disjoint_filters` are to be subscribed instead.
+    `filters` are the MQTT topic filters to subscribe to; none covers another. If two of them overlap, filter ``i`` must
+    have the MQTT 5 subscription identifier ``i + 1``, by which `wanted_copy` distinguishes the copies of a message. A
+    broker without identifiers needs `disjoint_filters` instead.
     """
 
     def __init__(self, templates: Sequence[str]) -> None:
@@ -112,7 +113,7 @@ class TopicMap:
         self._excluded = re.compile("|".join(each.pattern for each in self.exclusions) or "(?!)")
 
     def _combined(self) -> re.Pattern[str]:
-        """All as one expression; the empty group that ends each alternative tells which one matched."""
+        """Compile all entries into one expression; each ends with an empty group."""
         alternatives: list[str] = []
         groups_before = 0
         for exclusion in self.exclusions:
@@ -128,7 +129,7 @@ class TopicMap:
         return re.compile("|".join(alternatives))
 
     def match(self, topic: str) -> TopicMatch | None:
-        """What the first template that matches makes of the topic; None where none does, or the topic is left out."""
+        """Return the match of the first template, or None; excluded topics do not match."""
         found = self._pattern.match(topic)
         row = None if found is None else self._rows[found.lastindex or 0]
         if found is None or row is None:
@@ -138,18 +139,18 @@ class TopicMap:
             template,
             found[tenant] if tenant else constants[0],
             found[device] if device else constants[1],
-            found[series] or "" if series else constants[2],  # a rest of no levels is a group that took no part
+            found[series] or "" if series else constants[2],  # the group of an absent rest did not match
         )
 
     def excluded(self, topic: str) -> bool:
-        """Whether the topic is left out on purpose."""
+        """Return whether the topic is excluded by an entry."""
         return self._excluded.match(topic) is not None
 
     def wanted_copy(self, topic: str, subscription_ids: Sequence[int]) -> bool:
-        """Whether this copy of a message is the one to deliver, where overlapping filters bring several.
+        """Return whether to deliver this copy of a message.
 
-        It is if it carries the lowest identifier of the filters that match the topic (MQTT 5 §3.3.4: a broker may
-        send one copy per subscription, or one with all identifiers), or carries none.
+        It is the copy with the lowest identifier of the filters that match the topic, or without identifiers (MQTT 5
+        §3.3.4: a broker may send one copy per subscription, or one with all identifiers).
         """
         if not self.overlapping or not subscription_ids:
             return True
@@ -169,26 +170,29 @@ def _row(template: Template, positions: Mapping[str, int]) -> _Row:
 
 
 def _parsed(entries: Sequence[str]) -> tuple[tuple[Template, ...], tuple[Exclusion, ...]]:
-    """Templates and exclusions. Raises `TemplateError` with all faults."""
-    faults: list[str] = []
+    """Return templates and exclusions. Raises `TemplateError` with all problems."""
+    problems: list[str] = []
     found: list[Template | Exclusion] = []
     for entry in entries:
         try:
             found += [parse_entry(text, preset=preset) for text, preset in expanded(entry)]
         except TemplateError as error:
-            faults.append(str(error))
+            problems.append(str(error))
     templates = tuple(each for each in found if isinstance(each, Template))
     exclusions = tuple({each.text: each for each in found if isinstance(each, Exclusion)}.values())
-    if not templates and not faults:
-        faults.append("no topic template: write a preset (" + ", ".join(PRESETS) + ") or a template")
-    faults += [*_repeated(found), *unreachable_problems(templates, exclusions)]
-    if faults:
-        raise TemplateError("; ".join(faults))
+    if not templates and not problems:
+        problems.append("no topic template: write a preset (" + ", ".join(PRESETS) + ") or a template")
+    problems += [*_repeated(found), *unreachable_problems(templates, exclusions)]
+    if problems:
+        raise TemplateError("; ".join(problems))
     return templates, exclusions
 
 
 def _repeated(entries: Sequence[Template | Exclusion]) -> list[str]:
-    """Exclusions that are written twice. Presets may leave out the same topics, or what is written as well."""
+    """Return a line for each exclusion that is given twice.
+
+    A preset may exclude the same topics as an entry or as another preset.
+    """
     texts = [entry.text for entry in entries if isinstance(entry, Exclusion) and not entry.preset]
     twice = dict.fromkeys(text for text in texts if texts.count(text) > 1)
     return [f"exclusion {text!r} is given twice: leave one out" for text in twice]

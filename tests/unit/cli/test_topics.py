@@ -96,7 +96,10 @@ def test_what_hermes_would_deliver_is_explained_with_exit_code_0(
         ),
         (
             ["--topic", "t/{tenant_id}/{device_id};tenant_id=/t", "t/a/d", '{"t":"b"}'],
-            ["dropped it says tenant_id 'b', and its topic 'a' (hermes_mqtt_dropped_total, reason mismatch)"],
+            [
+                "dropped tenant_id is 'b' in the payload and 'a' in the topic"
+                " (hermes_mqtt_dropped_total, reason mismatch)"
+            ],
         ),
         (["tenants/a/devices/" + "d" * 1_025, "1"], ["dropped an id has more than 1,024 characters"]),
     ],
@@ -209,7 +212,7 @@ def test_a_missing_extra_is_reported(
         (["\udcff"], "not UTF-8"),
         (["a" * 65_536], "is not a topic"),
         (["a", "@/nowhere/at/all"], "cannot read /nowhere/at/all"),
-        (["--topic", "nope", "a"], "'nope' is no preset"),
+        (["--topic", "nope", "a"], "'nope' is not a preset"),
     ],
 )
 def test_an_invalid_topic_ends_with_exit_code_2(

@@ -1,4 +1,4 @@
-"""MQTT topic filters, compared with each other and with paho's reading of them."""
+"""MQTT topic filters, compared with each other and with paho's implementation."""
 
 import re
 from itertools import combinations
@@ -22,7 +22,7 @@ FILTERS = st.builds(
 @settings(deadline=None)
 @given(st.lists(FILTERS, min_size=1, max_size=4), TOPICS)
 def test_exactly_one_copy_of_a_message_is_wanted(filters: list[str], topic: str) -> None:
-    """Whatever the overlap, one of the copies that a broker sends is delivered."""
+    """Of the copies that a broker sends for overlapping filters, one is delivered."""
     kept = topic_filters.uncovered(filters)
     matching = [index for index, each in enumerate(kept, start=1) if topic_matches_sub(each, topic)]
     topics = _map_of(kept)
@@ -32,7 +32,7 @@ def test_exactly_one_copy_of_a_message_is_wanted(filters: list[str], topic: str)
 @settings(deadline=None)
 @given(FILTERS, TOPICS)
 def test_a_filters_pattern_agrees_with_paho(topic_filter: str, topic: str) -> None:
-    """An independent implementation of MQTT 5 §4.7 finds the same."""
+    """paho is an independent implementation of MQTT 5 §4.7."""
     assert bool(re.match(topic_filters.pattern(topic_filter), topic)) == topic_matches_sub(topic_filter, topic)
 
 
@@ -54,7 +54,7 @@ def test_filters_are_compared_as_their_topics_say(one: str, other: str, topic: s
 @settings(deadline=None)
 @given(st.lists(FILTERS, min_size=1, max_size=5))
 def test_disjoint_filters_are_disjoint_and_cover_all(filters: list[str]) -> None:
-    """For brokers that know no identifiers."""
+    """For brokers without subscription identifiers."""
     disjoint = topic_filters.disjoint(filters)
     assert not any(topic_filters.overlap(one, other) for one, other in combinations(disjoint, 2))
     assert all(any(topic_filters.covers(each, given) for each in disjoint) for given in filters)

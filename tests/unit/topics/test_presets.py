@@ -1,4 +1,4 @@
-"""The presets: messages in the shape that each family has, made up, and the collected ones where they are at hand."""
+"""The presets: invented messages of each device family, and collected ones if they are present."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ Read = tuple[str, str, str] | str
 
 
 def read(topics: TopicMap, topic: str, payload: bytes) -> Read:
-    """Tenant, device and series; or why it is dropped."""
+    """Tenant, device and series, or the reason why the message is dropped."""
     match = topics.match(topic)
     if match is None:
         return "excluded" if topics.excluded(topic) else "unmatched"
@@ -107,19 +107,19 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("preset", "topic", "payload", "expected"), MESSAGES)
 def test_a_preset_reads_its_familys_messages(preset: str, topic: str, payload: bytes, expected: Read) -> None:
-    """Alone, and beside the others, that do not take its topics from it."""
+    """Alone, and together with all other presets."""
     assert read(TopicMap([preset]), topic, payload) == expected
     assert read(ALL, topic, payload) == expected
 
 
 def test_every_preset_has_its_messages_here() -> None:
-    """A new one needs some."""
+    """A new preset needs messages in this file."""
     assert {preset for preset, *_ in MESSAGES} == set(PRESETS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_works_alone_and_behind_any_other(preset: str) -> None:
-    """None makes another unreachable."""
+    """No preset makes another unreachable."""
     for other in PRESETS:
         names = list(dict.fromkeys([other, preset]))
         assert len(TopicMap(names).templates) == sum(len(TopicMap([name]).templates) for name in names)
@@ -162,8 +162,8 @@ def test_every_preset_works_alone_and_behind_any_other(preset: str) -> None:
         ("ttn", "v3/farm@acme/devices/soil-1/up", b"{}", "no presence"),
     ],
 )
-def test_a_preset_knows_what_tells_presence(preset: str, topic: str, payload: bytes, online: bool | str | None) -> None:
-    """Last wills and availability; what only looks like them is data."""
+def test_a_preset_reads_presence(preset: str, topic: str, payload: bytes, online: bool | str | None) -> None:
+    """Last wills and availability; similar topics are data."""
     match = TopicMap([preset]).match(topic)
     assert match is not None
     value = decode(payload)
@@ -191,15 +191,15 @@ def test_a_preset_knows_what_tells_presence(preset: str, topic: str, payload: by
         ("hermes;tenant_id=/site", "tenants/acme/devices/d1/t", b'{"site":"evil"}', "mismatch"),
     ],
 )
-def test_settings_behind_a_presets_name_hold_for_its_templates(
+def test_settings_after_the_name_of_a_preset_apply_to_its_templates(
     entry: str, topic: str, payload: bytes, expected: Read
 ) -> None:
-    """In place of the preset's own; what stands in a topic stays."""
+    """They replace the settings of the preset, but not the values in topics."""
     assert read(TopicMap([entry]), topic, payload) == expected
 
 
 def test_other_settings_of_a_preset_can_be_given_too() -> None:
-    """How payloads are read, and which series tell presence."""
+    """The payload format, and the series that report presence."""
     (template,) = TopicMap(["hermes;payload=cbor;online=alive"]).templates
     assert (template.payload, template.online) == ("cbor", frozenset({"alive"}))
 
@@ -207,16 +207,19 @@ def test_other_settings_of_a_preset_can_be_given_too() -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ("hermes;tenant_id=home", ["preset 'hermes'", "its topics say the tenant_id", "'home'", "write a template"]),
-        ("owntracks;tenant_id=home", ["preset 'owntracks'", "its topics say the tenant_id"]),
-        ("sparkplug;tenant_id=home", ["preset 'sparkplug'", "its topics say the tenant_id"]),
-        ("zigbee2mqtt;device_id=x", ["preset 'zigbee2mqtt'", "its topics say the device_id"]),
-        ("sparkplug;tenant_id=/x", ["no JSON to point into"]),
+        (
+            "hermes;tenant_id=home",
+            ["preset 'hermes'", "its topics contain the tenant_id", "'home'", "write a template"],
+        ),
+        ("owntracks;tenant_id=home", ["preset 'owntracks'", "its topics contain the tenant_id"]),
+        ("sparkplug;tenant_id=home", ["preset 'sparkplug'", "its topics contain the tenant_id"]),
+        ("zigbee2mqtt;device_id=x", ["preset 'zigbee2mqtt'", "its topics contain the device_id"]),
+        ("sparkplug;tenant_id=/x", ["no JSON for pointers"]),
         ("zigbee2mqtt;tenant_id=", ["tenant_id has no value"]),
         ("zigbee2mqtt;tenant_id=a;tenant_id=b", ["set twice"]),
         ("zigbee2mqtt;", ["'' after ;"]),
         ("zigbee2mqtt;color=red", ["'color' after ;"]),
-        ("zigbee2mqtt@home", ["is no preset"]),
+        ("zigbee2mqtt@home", ["is not a preset"]),
     ],
 )
 def test_settings_that_a_preset_cannot_take_are_refused(entry: str, words: list[str]) -> None:
@@ -230,7 +233,7 @@ def test_settings_that_a_preset_cannot_take_are_refused(entry: str, words: list[
 
 
 def samples(name: str) -> list[dict[str, Any]]:
-    """All lines of a file; the test is skipped where it is absent."""
+    """All lines of a file; the test is skipped if it is absent."""
     path = SAMPLES / f"{name}.jsonl"
     if not path.exists():
         pytest.skip("the collected messages are not here")
@@ -245,7 +248,7 @@ def body(sample: dict[str, Any]) -> bytes:
 
 
 def sampled(preset: str, name: str) -> list[Read]:
-    """What a preset makes of each line."""
+    """The result of a preset for each line."""
     topics = TopicMap([preset])
     return [read(topics, sample["topic"], body(sample)) for sample in samples(name)]
 
@@ -261,14 +264,14 @@ def test_the_collected_messages_of_chirpstack() -> None:
 
 
 def test_the_collected_messages_of_the_things_stack() -> None:
-    """Commands are left out, and the one that came by another integration."""
+    """Commands are excluded, and so is a message of another integration."""
     series = ["join", "up", "excluded", "down/ack", "down/ack", "down/failed", "unmatched", "excluded", "up"]
     dropped = ("excluded", "unmatched")
     assert sampled("ttn", "ttn_v3") == [each if each in dropped else ("tenant1", "dev1", each) for each in series]
 
 
 def test_the_collected_messages_of_zigbee2mqtt() -> None:
-    """The bridge's own and commands are left out; groups are devices."""
+    """Messages of the bridge and commands are excluded; groups are devices."""
     out = "excluded"
     series = {"bulb_color": "availability"}
     devices = [out, "bulb", "group_1", "bulb", out, out, "weather_sensor", "bulb_color", out, out, out, out]
@@ -278,7 +281,7 @@ def test_the_collected_messages_of_zigbee2mqtt() -> None:
 
 
 def test_the_collected_messages_of_tasmota() -> None:
-    """Device and series stand in the topic, all of them."""
+    """Device and series are in the topic."""
     for sample, found in zip(samples("tasmota"), sampled("tasmota", "tasmota"), strict=True):
         _, device, series = sample["topic"].split("/")
         assert found == ("default", device, series)
@@ -293,7 +296,7 @@ def test_the_collected_messages_of_shelly() -> None:
 
 
 def test_the_collected_messages_of_homie() -> None:
-    """Both versions; the convention's misprints that begin with a slash match nothing."""
+    """Both versions; misprints of the convention that begin with a slash match nothing."""
     assert sampled("homie", "homie") == [
         ("default", "super-car", "$state"),
         ("default", "super-car", "engine/temperature"),
@@ -309,7 +312,7 @@ def test_the_collected_messages_of_homie() -> None:
 
 
 def test_the_collected_messages_of_sparkplug() -> None:
-    """Group, and node or device; host applications' STATE is not theirs."""
+    """Group, and node or device; STATE of host applications does not match."""
     group, node, device = "Sparkplug B Devices", "Python Edge Node 1", "Emulated Device"
     assert sampled("sparkplug", "sparkplug_b") == [
         *[("flnc246", "Inverter", "")] * 2,
@@ -320,7 +323,7 @@ def test_the_collected_messages_of_sparkplug() -> None:
 
 
 def test_the_collected_messages_of_owntracks() -> None:
-    """User, device, kind; commands are left out."""
+    """User, device, kind; commands are excluded."""
     assert sampled("owntracks", "owntracks") == [
         ("jane", "phone", "waypoint"),
         ("jane", "phone", "event"),
@@ -334,8 +337,8 @@ def test_the_collected_messages_of_owntracks() -> None:
 
 
 @pytest.mark.parametrize("name", ["thingsboard_gateway", "homeassistant_discovery", "frigate", "aws_iot_shadow"])
-def test_no_preset_takes_messages_of_other_families(name: str) -> None:
-    """Nor fails at them."""
+def test_no_preset_matches_messages_of_other_families(name: str) -> None:
+    """And none fails on them."""
     found = [read(ALL, sample["topic"], body(sample)) for sample in samples(name)]
     assert found
     assert set(found) == {"unmatched"}
@@ -350,7 +353,7 @@ def test_no_preset_takes_messages_of_other_families(name: str) -> None:
     ],
 )
 def test_all_presets_at_once_read_the_collected_messages_as_the_familys_own_does(preset: str, name: str) -> None:
-    """None takes another's."""
+    """No preset matches messages of another."""
     assert [read(ALL, sample["topic"], body(sample)) for sample in samples(name)] == sampled(preset, name)
 
 
@@ -380,6 +383,6 @@ ODD: dict[str, list[Read]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_payloads_are_no_matter_of_topics(name: str) -> None:
-    """What carries nothing, or no JSON, is read by its topic."""
+def test_unusual_payloads_do_not_change_the_match(name: str) -> None:
+    """A message without a payload, or without JSON, is mapped by its topic."""
     assert [read(ALL, sample["topic"], body(sample)) for sample in samples(name)] == ODD[name]

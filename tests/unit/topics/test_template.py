@@ -1,4 +1,4 @@
-"""One topic template: the topics that it matches and the filters that it subscribes to."""
+"""One topic template: the topics that it matches, and its filters."""
 
 import contextlib
 import re
@@ -107,8 +107,8 @@ def test_a_topic_is_read_by_its_template(template: str, topic: str, expected: tu
 
 @settings(deadline=None)
 @given(st.sampled_from(ACROSS), st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map("/".join))
-def test_a_pattern_takes_what_a_shell_would(text: str, value: str) -> None:
-    """Python's `fnmatch` is the judge."""
+def test_a_pattern_matches_as_in_a_shell(text: str, value: str) -> None:
+    """Compared with Python's `fnmatch`."""
     taken = any(fnmatchcase(value, each) for each in text.removeprefix("!").split("|"))
     expected = taken != text.startswith("!") and value != ""
     assert FieldPattern(text).matches(value, across=True) is expected
@@ -143,7 +143,7 @@ def test_a_pattern_takes_what_a_shell_would(text: str, value: str) -> None:
     ],
 )
 def test_patterns_rests_and_optional_levels(template: str, topic: str, expected: tuple[str, str, str] | None) -> None:
-    """Cases that are worth a name of their own."""
+    """Special cases, each with its result."""
     assert ids(template, topic) == expected
 
 
@@ -177,7 +177,7 @@ def test_hostile_topics_of_64_kib_are_matched_in_linear_time() -> None:
 
 
 def test_a_hundred_templates_read_a_hostile_topic_in_linear_time() -> None:
-    """Each looks once."""
+    """Each template reads the topic once."""
     topics = TopicMap([f"{{device_id...}}/{number}/{{series:*a*b}};tenant_id=t" for number in range(100)])
     begun_s = time.thread_time()
     assert topics.match("a/" * 32_000) is None
@@ -185,7 +185,7 @@ def test_a_hundred_templates_read_a_hostile_topic_in_linear_time() -> None:
 
 
 def test_a_hostile_template_is_parsed_in_linear_time() -> None:
-    """Levels are found without looking ahead from each."""
+    """Levels are separated without looking ahead from each."""
     begun_s = time.thread_time()
     for text in ("/" * 60_000, "{a/" * 20_000, "{" * 60_000, "{x:/" * 15_000):
         with contextlib.suppress(TemplateError):
@@ -263,16 +263,16 @@ def test_the_filters_for_a_tenant_and_a_device_bring_all_their_topics(template: 
         ("$aws/{tenant_id}/{device_id}", "a", "d", ("$aws/a/d",)),
     ],
 )
-def test_a_template_is_filled_with_ids(
+def test_the_filters_for_ids_contain_the_ids(
     template: str, tenant_id: str, device_id: str | None, expected: tuple[str, ...]
 ) -> None:
-    """Or there is nothing to subscribe to."""
+    """Or the template has no topic for these ids."""
     device = None if device_id is None else DeviceId(device_id)
     assert parse_template(template).filters_for(TenantId(tenant_id), device) == expected
 
 
 def test_patterns_that_list_too_much_are_subscribed_to_with_a_wildcard() -> None:
-    """Not with thousands of filters."""
+    """The number of filters is limited."""
     ten = "|".join("abcdefghij")
     template = f"{{x:{ten}}}/{{y:{ten}}}/{{z:{ten}}}/{{tenant_id}}/{{device_id}}"
     assert parse_template(template).filters == tuple(f"{each}/+/+/+/+" for each in "abcdefghij")

@@ -1,4 +1,4 @@
-"""The map of topics: several templates at once, ids from payloads, what is subscribed, what is refused."""
+"""The topic map: several templates, ids from payloads, filters, refused templates."""
 
 import contextlib
 
@@ -26,7 +26,7 @@ TEN_TEMPLATES = (
 
 
 def ids(topics: TopicMap, topic: str, value: object = None) -> tuple[str, str, str] | None:
-    """What the map makes of a topic and a payload."""
+    """Tenant, device and series of a topic and a payload, or None."""
     match = topics.match(topic)
     try:
         return None if match is None else match.resolve(value)
@@ -61,7 +61,7 @@ def ids(topics: TopicMap, topic: str, value: object = None) -> tuple[str, str, s
     ],
 )
 def test_a_pointer_finds_strings_and_integers_only(pointer: str, value: object, tenant: str | None) -> None:
-    """RFC 6901: what is no id, or is not there, gives no message."""
+    """RFC 6901; without a valid id the message is dropped."""
     topics = TopicMap([f"up/{{device_id}};tenant_id={pointer}"])
     match = topics.match("up/d1")
     assert match is not None
@@ -88,7 +88,7 @@ def test_a_pointer_finds_strings_and_integers_only(pointer: str, value: object, 
     ],
 )
 def test_topic_and_payload_must_agree_where_both_are_asked(value: object, expected: tuple[str, str, str] | str) -> None:
-    """What the payload lacks, or what is no id there, is the topic's alone; it may add the series."""
+    """The topic decides if the payload has no valid id; the payload may add the series."""
     text = "v1/{tenant_id:acme|7}/{device_id}/{series?};tenant_id=/tenant;device_id=/device;series=/kind"
     topic = "v1/7/d1" if value == {"tenant": 7} else "v1/acme/d1"
     match = TopicMap([text]).match(topic)
@@ -102,7 +102,7 @@ def test_topic_and_payload_must_agree_where_both_are_asked(value: object, expect
 
 
 def test_a_series_of_topic_and_payload_must_agree_too() -> None:
-    """A constant of the same name stays refused."""
+    """The payload may add a series that the topic lacks."""
     topics = TopicMap(["v1/{tenant_id}/{device_id}/{series?};series=/kind"])
     assert ids(topics, "v1/t/d/temp", {"kind": "temp"}) == ("t", "d", "temp")
     assert ids(topics, "v1/t/d/temp", {"kind": "hum"}) is None
@@ -123,7 +123,7 @@ def test_a_series_of_topic_and_payload_must_agree_too() -> None:
     ],
 )
 def test_ids_of_more_than_1024_characters_are_refused(template: str, topic: str, value: object, too_long: bool) -> None:
-    """From the topic and from the payload."""
+    """In the topic and in the payload."""
     match = TopicMap([template]).match(topic)
     assert match is not None
     if not too_long:
@@ -135,28 +135,28 @@ def test_ids_of_more_than_1024_characters_are_refused(template: str, topic: str,
 
 
 def test_device_and_series_can_come_from_the_payload_too() -> None:
-    """Several settings stand behind one topic."""
+    """One topic may have several pointers."""
     topics = TopicMap(["gw/{tenant_id};device_id=/device;series=/kind"])
     assert ids(topics, "gw/acme", {"device": "d1", "kind": "temp"}) == ("acme", "d1", "temp")
     assert ids(topics, "gw/acme", {"device": "d1"}) is None
 
 
 def test_a_template_without_pointers_needs_no_payload() -> None:
-    """What the topic says is enough."""
+    """The topic contains all values."""
     match = TopicMap(["hermes"]).match("tenants/acme/devices/d1/temp")
     assert match is not None
     assert not match.needs_payload
 
 
 def test_the_first_matching_template_wins() -> None:
-    """Order decides, and an id that would be empty leaves the topic to the next template."""
+    """In their order; a template with an empty id does not match."""
     topics = TopicMap(["a/{tenant_id}/{device_id...}", "a/{tenant_id}/{series...};device_id=gateway"])
     assert ids(topics, "a/t/d") == ("t", "d", "")
     assert ids(topics, "a/t") == ("t", "gateway", "")
 
 
 def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
-    """The combined expression keeps their groups apart."""
+    """The combined expression has groups for each of them."""
     topics = TopicMap(TEN_TEMPLATES)
     assert ids(topics, "v3/app@ttn/devices/dev/up") == ("ttn", "dev", "up")
     assert ids(topics, "zigbee2mqtt/kitchen/lamp") == ("home", "kitchen/lamp", "")
@@ -170,7 +170,7 @@ def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
         ([], ["no topic template", "hermes, chirpstack"]),
         ([""], ["empty", "tenants/"]),
         ([";tenant_id=a;device_id=b"], ["empty"]),
-        (["hermse"], ["'hermse' is no preset", "hermes, chirpstack"]),
+        (["hermse"], ["'hermse' is not a preset", "hermes, chirpstack"]),
         (["a/+/{tenant_id}/{device_id}"], ["wildcards", "{name}"]),
         (["{tenant_id}/{device_id}/#"], ["wildcards", "{name...}"]),
         (["a{tenant_id}+/{device_id}"], ["wildcards"]),
@@ -188,20 +188,20 @@ def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
         (["{tenant_id}/{device_id:[a-}"], ["bracket", "[a-z0-9]"]),
         (["{tenant_id}/{device_id:[]}"], ["bracket"]),
         (["{tenant_id}/{device_id:[z-a]}"], ["[z-a]", "not a set of characters"]),
-        (["{tenant_id}/{device_id:a/b}"], ["holds a /", "{device_id...}"]),
-        (["{tenant_id}/x{device_id:a*}"], ["has not the level for itself"]),
+        (["{tenant_id}/{device_id:a/b}"], ["contains a /", "{device_id...}"]),
+        (["{tenant_id}/x{device_id:a*}"], ["is only a part of the level"]),
         (["{tenant_id}/{device_id...:a*}/{series}"], ["has a pattern and levels after it", "!filter"]),
         (["{tenant_id}/{device_id};payload=xml"], ["payload=xml", "payload=cbor"]),
         (["{tenant_id}/{device_id};online="], ["online has no value", "online=SERIES"]),
         (["{tenant_id}/{device_id};online=a||b"], ["empty name"]),
-        (["{tenant_id}/{device_id};online=/a~3"], ["no JSON pointer"]),
-        (["{device_id};tenant_id=/t;payload=sparkplug"], ["sparkplug has no JSON to point into"]),
-        (["{tenant_id:$x|y}/{device_id}"], ["no field takes", "begins with $"]),
+        (["{tenant_id}/{device_id};online=/a~3"], ["not a JSON pointer"]),
+        (["{device_id};tenant_id=/t;payload=sparkplug"], ["sparkplug has no JSON for pointers"]),
+        (["{tenant_id:$x|y}/{device_id}"], ["no field matches", "begins with $"]),
         (["{tenant_id}/{device_id:a+}"], ["contains +", "write * for any text"]),
         (["{device_id};tenant_id=" + "a" * 1_025], ["tenant_id has more than 1,024 characters"]),
         (["{device_id};tenant_id=\udc80"], ["not valid UTF-8"]),
-        (["{tenant_id}/{device_id};payload=sparkplug;online=/x"], ["sparkplug has no JSON to point into"]),
-        (["hermes", "!a/{b};tenant_id=c"], ["exclusion '!a/{b};tenant_id=c'", "nothing is set"]),
+        (["{tenant_id}/{device_id};payload=sparkplug;online=/x"], ["sparkplug has no JSON for pointers"]),
+        (["hermes", "!a/{b};tenant_id=c"], ["exclusion '!a/{b};tenant_id=c'", "have no settings"]),
         (["hermes", "!a/+/{b}"], ["exclusion '!a/+/{b}'", "write {name}"]),
         (["a/{tenant_id}/{device_id}", "!a/{x}/{y}"], ["never reached", "is excluded by '!a/{x}/{y}'"]),
         (["hermes", "!a/b#"], ["exclusion '!a/b#'", "# must be"]),
@@ -214,21 +214,21 @@ def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
         (["hermes", "!a/#", "!b/#", "!a/#"], ["exclusion '!a/#' is given twice"]),
         (["hermes", "!{a}/x", "!{a}/x"], ["exclusion '!{a}/x' is given twice"]),
         (["{tenant_id/{device_id}"], ["braces", "'{tenant_id'"]),
-        (["{tenant_id}/{device_id:[", "-9]}"], ["braces in '{device_id:['", "HERMES_TOPICS ends an entry"]),
+        (["{tenant_id}/{device_id:[", "-9]}"], ["braces in '{device_id:['", "a comma ends an entry of HERMES_TOPICS"]),
         (["{tenant_id}/{device_id...:a/b", "c}"], ["braces in '{device_id...:a'", "HERMES_TOPICS"]),
         (["tenant_id}/{device_id}"], ["braces"]),
         (["{{tenant_id}}/{device_id}"], ["braces"]),
         (["{}/{tenant_id}/{device_id}"], ["no name"]),
         (["{tenant_id}/{device_id}/{...}"], ["no name"]),
-        (["{tenant id}/{device_id}"], ["'tenant id' is no field name"]),
-        (["{1}/{tenant_id}/{device_id}"], ["'1' is no field name"]),
+        (["{tenant id}/{device_id}"], ["'tenant id' is not a field name"]),
+        (["{1}/{tenant_id}/{device_id}"], ["'1' is not a field name"]),
         (["{tenant_id}{device_id}"], ["two fields touch"]),
         (["{tenant_id}/{device_id};color=red"], ["'color' after ;", "tenant_id=…"]),
         (["{tenant_id}/{device_id};"], ["'' after ;"]),
         (["{device_id};tenant_id"], ["tenant_id has no value"]),
         (["{device_id};tenant_id="], ["tenant_id has no value"]),
         (["{device_id};tenant_id=a;tenant_id=b"], ["set twice"]),
-        (["{device_id};tenant_id=/a~2"], ["no JSON pointer", "~0"]),
+        (["{device_id};tenant_id=/a~2"], ["not a JSON pointer", "~0"]),
         (["a/{device_id}"], ["tenant_id is missing", ";tenant_id=constant"]),
         (["a/{tenant_id}"], ["device_id is missing", "{device_id}"]),
         (["a\0/{tenant_id}/{device_id}"], ["NUL"]),
@@ -252,14 +252,14 @@ def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
     ],
 )
 def test_a_template_that_cannot_work_is_refused_with_what_to_write(templates: list[str], words: list[str]) -> None:
-    """The error names the template, the fault and the remedy."""
+    """The error names the template, the problem and what to write."""
     with pytest.raises(TemplateError) as caught:
         TopicMap(templates)
     assert [word for word in words if word not in str(caught.value)] == []
 
 
-def test_all_faults_come_in_one_error() -> None:
-    """Nobody should mend one template to learn of the next."""
+def test_all_problems_are_in_one_error() -> None:
+    """So that they can be fixed at once."""
     with pytest.raises(TemplateError) as caught:
         TopicMap(["a/+", "nope", "a/{tenant_id}", "hermes", "hermes"])
     for word in ("wildcards", "'nope'", "device_id is missing", "given twice"):
@@ -281,7 +281,7 @@ def test_all_faults_come_in_one_error() -> None:
     ],
 )
 def test_templates_of_which_each_can_be_reached_are_accepted(templates: list[str]) -> None:
-    """Overlap alone is no fault."""
+    """Overlapping templates are allowed."""
     assert len(TopicMap(templates).templates) == len(templates)
 
 
@@ -299,20 +299,20 @@ def test_templates_of_which_each_can_be_reached_are_accepted(templates: list[str
     ],
 )
 def test_exclusions_that_leave_something_of_each_template_are_accepted(entries: list[str]) -> None:
-    """Also one that a preset has already."""
+    """Also an exclusion that a preset contains already."""
     assert TopicMap(entries).exclusions
 
 
 def test_filters_covered_by_another_are_not_subscribed() -> None:
-    """One subscription brings each message once."""
+    """So each message arrives once."""
     topics = TopicMap(["o/{device_id}@{tenant_id}/x", "o/{tenant_id}/{device_id}", "o/{tenant_id}/{device_id...}"])
     assert topics.filters == ("o/+/#",)
     assert not topics.overlapping
     assert topics.wanted_copy("o/a/b", [2])
 
 
-def test_partly_overlapping_filters_are_told_apart_by_identifiers() -> None:
-    """The copy with the lowest identifier among the matching filters is the one to deliver."""
+def test_partly_overlapping_filters_are_distinguished_by_identifiers() -> None:
+    """The copy with the lowest identifier of the matching filters is delivered."""
     topics = TopicMap(["a/{tenant_id};device_id=1", "{tenant_id}/b;device_id=2", "$x/{tenant_id}/{device_id}"])
     assert topics.filters == ("a/+", "+/b", "$x/+/+")
     assert topics.overlapping
@@ -326,8 +326,8 @@ def test_partly_overlapping_filters_are_told_apart_by_identifiers() -> None:
     assert topics.wanted_copy("matched/by/none", [1])
 
 
-def test_exclusions_hold_for_all_templates() -> None:
-    """Wherever they stand in the list; a topic that no template matches may be left out as well."""
+def test_exclusions_apply_to_all_templates() -> None:
+    """At any place in the list; also for a topic that no template matches."""
     topics = TopicMap(
         ["a/{tenant_id}/{device_id}", "b/{tenant_id}/{device_id}", "!+/secret/#", "!{x:a|b}/{y}/{z:cmd|set}"]
     )
@@ -358,7 +358,7 @@ def test_the_first_template_that_matches_reads_the_topic(every: list[str], data:
 @settings(deadline=None)
 @given(st.text(max_size=60), st.text(alphabet="{}/.?:;=!*[]|ab$+#\0,tenant_id", max_size=40))
 def test_any_text_is_a_template_or_refused(text: str, likely: str) -> None:
-    """Parsing raises nothing else."""
+    """Parsing raises no other exception."""
     for entry in (text, likely, f"{likely}/{{tenant_id}}/{{device_id}}", f"a/{{tenant_id}}/{{device_id:{likely}}}"):
         with contextlib.suppress(TemplateError):
             assert TopicMap([entry]).templates
