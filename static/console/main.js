@@ -1,62 +1,63 @@
-/** The console: makes the panels and wires them together. */
+/** Entry point of the console: create the panels and connect them to each other. */
 
-import { Announcer } from './announcer.js';
-import { readBoot } from './boot.js';
-import { ClinicPanel } from './clinic/clinic-panel.js';
+import { LiveRegion } from './lib/live-region.js';
+import { readPageData } from './lib/page-data.js';
+import { TokenInspectorPanel } from './token-inspector/token-inspector-panel.js';
 import { ConnectPanel } from './connect/connect-panel.js';
-import { Credentials } from './credentials.js';
-import { DevDoors } from './dev-doors.js';
+import { Credentials } from './lib/credentials.js';
+import { DevApi } from './lib/dev-api.js';
 import { DevicesPanel } from './devices/devices-panel.js';
 import { DrillsPanel } from './drills/drills-panel.js';
-import { byId } from './element.js';
-import { Feed } from './feed.js';
+import { byId } from './lib/dom.js';
+import { StalenessBanner } from './lib/staleness-banner.js';
 import { LogPanel } from './log/log-panel.js';
-import { Navigation } from './navigation.js';
-import { Histories } from './notifications/histories.js';
+import { Navigation } from './lib/navigation.js';
+import { UserHistories } from './notifications/user-histories.js';
 import { NotificationsPanel } from './notifications/notifications-panel.js';
-import { NodeWatch } from './overview/node-watch.js';
+import { StatusPoller } from './overview/status-poller.js';
 import { OverviewPanel } from './overview/overview-panel.js';
-import { offerPreferences } from './preferences.js';
+import { bindPreferences } from './lib/preferences.js';
 
-const { dev } = readBoot();
-const announcer = new Announcer(byId('announcer'));
+const { dev } = readPageData();
+const liveRegion = new LiveRegion(byId('live-region'));
 /** @param {string} text */
-const say = (text) => announcer.say(text);
+const announce = (text) => liveRegion.announce(text);
 const credentials = new Credentials({ token: dev?.tokens[0]?.token, apiKey: dev?.api_key });
 const log = new LogPanel();
 const devices = new DevicesPanel();
-const feed = new Feed(devices, say);
-const histories = new Histories(/** @returns {string} */ () => connect.owner.user_id);
+const stalenessBanner = new StalenessBanner(devices, announce);
+const histories = new UserHistories(/** @returns {string} */ () => connect.owner.user_id);
 const notifications = new NotificationsPanel({ ack: (id) => connect.acknowledge(id), credentials, histories });
 const connect = new ConnectPanel({
-  credentials, histories, say, attach,
-  log: (socket, { kind, text }) => log.write({ at: Date.now(), socket, kind, text }),
+  credentials, histories, announce, attach,
+  log: (socket, { kind, text }) => log.add({ at: Date.now(), socket, kind, text }),
 });
-const overview = new OverviewPanel(connect.cards, say);
-const doors = new DevDoors(credentials);
-const clinic = new ClinicPanel({ credentials, doors, say });
-new DrillsPanel({ credentials, doors, say, userId: () => connect.owner.user_id });
+const overview = new OverviewPanel(connect.cards, announce);
+const devApi = new DevApi(credentials);
+const tokenInspector = new TokenInspectorPanel({ credentials, devApi, announce });
+new DrillsPanel({ credentials, devApi, userId: () => connect.owner.user_id });
 
 /**
+ * Route the events of a new client to the panels.
  * @param {import('../hermes-client.js').HermesClient} client
- * @param {string} name
+ * @param {string} name  of the socket: notifications, tenant, device or legacy
  */
 function attach(client, name) {
-  client.on('notification', (frame) => notifications.take(frame));
-  client.on('broadcast', (frame) => notifications.take(frame));
-  client.on('device', (frame) => devices.take(frame, name));
-  client.on('presence', (frame) => devices.showPresence(frame));
-  feed.watch(client, name);
+  client.on('notification', (frame) => notifications.handleFrame(frame));
+  client.on('broadcast', (frame) => notifications.handleFrame(frame));
+  client.on('device', (frame) => devices.handleFrame(frame, name));
+  client.on('presence', (frame) => devices.updatePresence(frame));
+  stalenessBanner.observe(client, name);
 }
 
-const turnToUser = () => {
+const updateUser = () => {
   if (connect.owner.user_id) notifications.userId = connect.owner.user_id;
-  histories.turn();
+  histories.notifyChange();
 };
-credentials.addEventListener('change', turnToUser);
-turnToUser();
-offerPreferences();
+credentials.addEventListener('change', updateUser);
+updateUser();
+bindPreferences();
 byId('dev-badge').hidden = !dev;
-new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, clinic, drills: {}, log })));
-if (dev || credentials.token) connect.connectAll(); // a newcomer sees rows move without a click; a reload goes on
-new NodeWatch(credentials, (finding) => overview.take(finding)).watch();
+new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, 'token-inspector': tokenInspector, drills: {}, log })));
+if (dev || credentials.token) connect.connectAll(); // also after a reload with a stored token
+new StatusPoller(credentials, (status) => overview.update(status)).run();

@@ -68,7 +68,7 @@ def test_a_restart_reconnects_every_socket_without_a_reload(
             expect(page.locator(f"[data-socket={name}] .note")).to_have_text(countdown)
         first_close = page.evaluate("closes[0]")
         assert ("1001" if number is signal.SIGTERM else "1006") in first_close, first_close
-        expect(page.locator("#hermes-lamp .word")).to_have_text("not reachable", timeout=10_000)
+        expect(page.locator("#hermes-status-light .label")).to_have_text("not reachable", timeout=10_000)
     with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as second:
         assert second.url
         console.expect_all_open(RESTART_TIMEOUT_MS)
@@ -158,7 +158,7 @@ def test_token_and_key_are_hidden_until_asked_for(console: Console) -> None:
     for field in ("#token-value", "#key-value"):
         assert page.get_attribute(field, "type") == "text"
     expect(page.locator("#token-show")).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#token-words")).to_have_text(re.compile("user 123 \\(ana\\), tenant acme, expires"))
+    expect(page.locator("#token-summary")).to_have_text(re.compile("user 123 \\(ana\\), tenant acme, expires"))
 
 
 def test_an_id_stays_for_the_tab(production_console: Console) -> None:
@@ -194,7 +194,7 @@ def test_a_token_is_put_into_words(production_console: Console) -> None:
     """Whose it is and until when, as it says itself, before Hermes is asked."""
     console = production_console
     console.open("connect")
-    field, words = console.page.locator("#token-value"), console.page.locator("#token-words")
+    field, words = console.page.locator("#token-value"), console.page.locator("#token-summary")
     for given, said in {
         token(): "It says: user 123 (ana), no tenant, never expires.",
         token(tenant_id="acme", is_superuser=True): "tenant acme, superuser",

@@ -96,14 +96,14 @@ def test_no_token_stands_in_the_log(log: Console) -> None:
     expect(page.locator("#log-lines > li", has_text='"note":"…"').first).to_be_visible()
     choose(log)
     page.click("#log-copy")
-    expect(page.locator("#log-said")).to_contain_text("lines copied")
+    expect(page.locator("#log-copied")).to_contain_text("lines copied")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert len(copied.splitlines()) > 20
     assert "eyJ" not in copied
-    told = page.locator("#log-words").inner_text()
+    told = page.locator("#log-count").inner_text()
     sockets[-1].send('{"action":"pong"}')
-    expect(page.locator("#log-words")).not_to_have_text(told)
-    expect(page.locator("#log-said")).to_have_text(re.compile(r"^\d+ lines copied\.$"))
+    expect(page.locator("#log-count")).not_to_have_text(told)
+    expect(page.locator("#log-copied")).to_have_text(re.compile(r"^\d+ lines copied\.$"))
     assert "eyJ" not in page.locator("#log-lines").inner_text()
 
 
@@ -114,7 +114,7 @@ def test_a_pause_holds_the_lines_and_counts_what_comes(log: Console) -> None:
     expect(lines.nth(20)).to_be_attached()
     page.click("#log-pause")
     count = lines.count()
-    expect(page.locator("#log-words")).to_have_text(re.compile(r"Paused; [1-9]\d* lines have come meanwhile"))
+    expect(page.locator("#log-count")).to_have_text(re.compile(r"Paused; [1-9]\d* lines have come meanwhile"))
     assert lines.count() == count
     last = lines.last.inner_text()
     choose(log, text="a")
@@ -146,7 +146,7 @@ def test_it_follows_the_newest_unless_its_reader_has_scrolled_away(console: Cons
     page.locator("#log-lines").evaluate("list => { list.scrollTop = list.scrollHeight / 2; }")
     first, count = lines.first.inner_text(), lines.count()
     say_lines(sockets[0], 800, 1_400)
-    expect(page.locator("#log-words")).to_have_text(re.compile(r"^600 newer lines"))
+    expect(page.locator("#log-count")).to_have_text(re.compile(r"^600 newer lines"))
     assert (lines.first.inner_text(), lines.count()) == (first, count)
     page.locator("#log-lines").press("Home")
     expect(lines).to_have_count(2 * count)
@@ -189,7 +189,7 @@ def test_showing_it_again_starts_no_second_clock(console: Console) -> None:
     without = page.evaluate("clocks.size")
     for fragment in ("log", "log/a", "log/b"):
         console.show(fragment)
-        expect(page.locator("#log-words")).not_to_be_empty()
+        expect(page.locator("#log-count")).not_to_be_empty()
     assert page.evaluate("[...clocks.values()].filter((ms) => ms === 200).length") == 1
     console.show("overview")
     wait_until(lambda: page.evaluate("clocks.size") == without)
@@ -208,7 +208,7 @@ def test_it_is_bounded(console: Console) -> None:
     console.page.route_web_socket(re.compile(r"/ws/notifications$"), play)
     console.open("log")
     page = console.page
-    words = page.locator("#log-words")
+    words = page.locator("#log-count")
     expect(words).to_have_text(re.compile(r"The newest 300 of 2,000 lines are shown; 2,000 are kept\."), timeout=15_000)
     assert page.locator("#log-lines > li").count() == 300
 
@@ -223,17 +223,17 @@ def test_many_lines_are_painted_at_once(console: Console) -> None:
     for _ in range(10):
         say_lines(sockets[0], 0, 150)
         page.evaluate("() => new Promise(resolve => setTimeout(resolve, 50))")
-    expect(page.locator("#log-words")).to_contain_text("300")
+    expect(page.locator("#log-count")).to_contain_text("300")
     assert 0 < page.evaluate("paints") < 1_500 / 10
 
 
 WRITE_TO_A_LOG_OF_ITS_OWN = """
 async (text) => {
-  const { LogLines } = await import('/static/console/log/log-lines.js');
-  const lines = new LogLines();
+  const { LogBuffer } = await import('/static/console/log/log-buffer.js');
+  const lines = new LogBuffer();
   const start = performance.now();
   lines.add({ at: 0, socket: 'legacy', kind: 'in', text });
-  return [lines.chosen[0].text, performance.now() - start];
+  return [lines.filtered[0].text, performance.now() - start];
 }
 """
 

@@ -103,7 +103,7 @@ def act_out(console: Console, dev: Program) -> Iterator[str]:
     page = console.page
     console.card("device").expect_state("refused")
     console.card("legacy").expect_state("waiting")
-    expect(page.locator("#feed")).to_be_visible(timeout=10_000)
+    expect(page.locator("#staleness-banner")).to_be_visible(timeout=10_000)
     console.show("connect")
     expect(page.locator("#errors li")).not_to_have_count(0)
     yield "connect"
@@ -116,11 +116,11 @@ def act_out(console: Console, dev: Program) -> Iterator[str]:
         notify(dev, title=f"Of type {type}", type=type)
     expect(page.locator("#toasts > *")).not_to_have_count(0)
     yield "notifications"
-    console.show("clinic")
-    page.fill("#clinic-token", token(exp=int(time.time()) - 60))
-    page.click("#clinic-ask")
-    expect(page.locator("#clinic-routes [data-verdict=bad]")).not_to_have_count(0)
-    yield "clinic"
+    console.show("token-inspector")
+    page.fill("#inspector-token", token(exp=int(time.time()) - 60))
+    page.click("#inspector-ask")
+    expect(page.locator("#inspector-routes [data-verdict=bad]")).not_to_have_count(0)
+    yield "token-inspector"
     console.show("drills")
     for drill, verdict in (("burst", "good"), ("drop", "bad")):
         page.locator(f"[data-drill={drill}] button").press("Enter")  # toasts may lie over it

@@ -119,7 +119,7 @@ def test_what_could_not_be_sent_stays_open(console: Console, dev: Program) -> No
     console.page.evaluate("document.querySelector('#disconnect-all').click()")
     console.page.locator("#history button").click()
     expect(console.page.locator("#errors li").first).to_contain_text("not sent, for neither")
-    expect(console.page.locator("#history-fault")).to_contain_text("not sent, for neither")
+    expect(console.page.locator("#history-error")).to_contain_text("not sent, for neither")
     assert "acknowledged" not in console.page.locator("#history > li").inner_text()
 
 
@@ -132,11 +132,11 @@ def test_the_history_survives_a_reload_until_it_is_cleared(console: Console, dev
     page.reload()
     expect(entry).to_have_count(1)
     page.click("#history-clear")
-    expect(page.locator("#history-keep")).to_be_focused()
-    page.click("#history-keep")
+    expect(page.locator("#history-clear-cancel")).to_be_focused()
+    page.click("#history-clear-cancel")
     expect(entry).to_have_count(1)
     page.click("#history-clear")
-    page.click("#history-really")
+    page.click("#history-clear-confirm")
     expect(entry).to_have_count(0)
     page.reload()
     expect(page.locator("#history-empty")).to_be_visible()
@@ -151,7 +151,7 @@ def test_another_tab_sees_the_same_history(console: Console, dev: Program) -> No
     for page in (console.page, other):
         expect(page.locator("#history > li", has_text="For both")).to_have_count(1)
     console.page.click("#history-clear")
-    console.page.click("#history-really")
+    console.page.click("#history-clear-confirm")
     expect(other.locator("#history > li")).to_have_count(0)
 
 
@@ -194,8 +194,8 @@ def test_the_browsers_own_notifications_are_asked_for_by_a_click_only(console: C
     notify(dev, title="Before")
     expect(page.locator("#history > li", has_text="Before")).to_have_count(1)
     assert page.evaluate("[shown, asked]") == [[], 0]
-    page.click("#notices-allow")
-    expect(page.locator("#notices-words")).to_contain_text("on")
+    page.click("#browser-notifications-allow")
+    expect(page.locator("#browser-notifications-status")).to_contain_text("on")
     expect(page.locator("#history-ack-all")).to_be_focused()  # for the button that was is gone
     notify(dev, title="After")
     expect(page.locator("#history > li", has_text="After")).to_have_count(1)
@@ -257,7 +257,7 @@ def test_each_user_has_a_history_of_their_own(console: Console, dev: Program) ->
     notify(dev, user_id="456", title="For Luis")
     expect(titles).to_have_text(["For Luis"])
     page.click("#history-clear")
-    page.click("#history-really")
+    page.click("#history-clear-confirm")
     expect(titles).to_have_count(0)
     change_user(console, "ana (user 123, tenant acme)")
     expect(titles).to_have_text(["For Ana"])

@@ -65,7 +65,7 @@ def test_figures_of_the_node_need_the_operators_key(production_console: Console)
     console.show("overview")
     expect(page.locator("#node-totals")).to_be_visible()
     expect(page.locator("#overview-hint")).to_be_hidden()
-    expect(page.locator("#tile-mqtt .word")).to_have_text("off")
+    expect(page.locator("#tile-mqtt .label")).to_have_text("off")
 
 
 def test_a_killed_broker_shows_and_heals_by_itself(console: Console, dev: Program) -> None:
@@ -73,12 +73,12 @@ def test_a_killed_broker_shows_and_heals_by_itself(console: Console, dev: Progra
     console.open()
     console.expect_all_open()
     page = console.page
-    expect(page.locator("#mqtt-lamp .word")).to_have_text("up", timeout=10_000)
+    expect(page.locator("#mqtt-status-light .label")).to_have_text("up", timeout=10_000)
     (broker,) = _children(dev.process.pid, "mosquitto")
     os.kill(broker, signal.SIGKILL)
-    expect(page.locator("#feed")).to_contain_text("stale since", timeout=10_000)
+    expect(page.locator("#staleness-banner")).to_contain_text("stale since", timeout=10_000)
     wait_until(lambda: _children(dev.process.pid, "mosquitto") not in ([], [broker]), 20)
-    expect(page.locator("#mqtt-lamp .word")).to_have_text("up", timeout=20_000)
+    expect(page.locator("#mqtt-status-light .label")).to_have_text("up", timeout=20_000)
     before = metric(dev, "hermes_deliveries_total")
     wait_until(lambda: metric(dev, "hermes_deliveries_total") > before)
     console.expect_all_open()
@@ -97,8 +97,8 @@ def test_the_lamp_says_since_when_the_broker_is_away(context: BrowserContext, tm
     with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as program:
         page = context.new_page()
         page.goto(program.url)
-        expect(page.locator("#mqtt-lamp .word")).to_have_text("down", timeout=10_000)
-        expect(page.locator("#mqtt-lamp .detail")).to_contain_text("since")
+        expect(page.locator("#mqtt-status-light .label")).to_have_text("down", timeout=10_000)
+        expect(page.locator("#mqtt-status-light .detail")).to_contain_text("since")
         expect(page.locator("#tile-mqtt .detail")).to_contain_text("since")
 
 
@@ -107,9 +107,9 @@ def test_a_hermes_that_is_gone_is_said_to_be_gone(context: BrowserContext, tmp_p
     with hermes("serve", "--dev", "--port", "0", "--mqtt-url", "off", XDG_STATE_HOME=str(tmp_path)) as program:
         page = context.new_page()
         page.goto(program.url)
-        expect(page.locator("#tile-hermes .word")).to_have_text("reachable")
+        expect(page.locator("#tile-hermes .label")).to_have_text("reachable")
         program.end(signal.SIGKILL)
-        expect(page.locator("#tile-hermes .word")).to_have_text("not reachable", timeout=10_000)
+        expect(page.locator("#tile-hermes .label")).to_have_text("not reachable", timeout=10_000)
         expect(page.locator("#tile-hermes .detail")).to_contain_text("since")
-        expect(page.locator("#tile-mqtt .word")).to_have_text("unknown")
+        expect(page.locator("#tile-mqtt .label")).to_have_text("unknown")
         expect(page.locator("#node-charts")).to_be_hidden()

@@ -77,7 +77,7 @@ def test_the_language_is_chosen_and_remembered(console: Console) -> None:
     expect(page.locator("#connect-title")).to_have_text("Conexión")
     assert page.get_attribute("html", "lang") == "es"
     console.expect_all_open()
-    expect(page.locator("[data-socket=tenant] .word")).to_have_text("abierto")
+    expect(page.locator("[data-socket=tenant] .label")).to_have_text("abierto")
     page.reload()
     expect(page.locator("#connect-title")).to_have_text("Conexión")
 
@@ -122,19 +122,19 @@ def test_every_script_is_asked_for_by_the_page_itself(console: Console) -> None:
 
 
 def test_in_production_the_page_holds_no_secret_and_no_power(production_console: Console) -> None:
-    """Neither token nor key; nothing connects by itself, no drill of the server's can be run, nothing can be minted."""
+    """Neither token nor key; nothing connects by itself, no drill of the server's can be run, no token can be signed."""
     console = production_console
     console.open("connect")
     page = console.page
-    expect(page.locator("#hermes-lamp .word")).to_have_text("reachable")
+    expect(page.locator("#hermes-status-light .label")).to_have_text("reachable")
     assert "eyJ" not in page.content()
     for selector in ("#token-value", "#key-value"):
         assert page.input_value(selector) == ""
     for name in ("notifications", "tenant", "device", "legacy"):
-        assert page.locator(f"form[data-socket={name}] .word").inner_text() == "closed"
+        assert page.locator(f"form[data-socket={name}] .label").inner_text() == "closed"
     assert page.locator("#dev-badge").is_hidden()
-    console.show("clinic")
-    assert page.locator("#clinic-mint").is_hidden()
+    console.show("token-inspector")
+    assert page.locator("#inspector-sign").is_hidden()
     console.show("drills")
     assert page.locator("#drills button:enabled").count() == 0
     console.show("overview")

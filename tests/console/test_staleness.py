@@ -73,7 +73,7 @@ class Played:
     @property
     def feed(self) -> Locator:
         """The word in the header on whether data arrives."""
-        return self.page.locator("#feed")
+        return self.page.locator("#staleness-banner")
 
     def row(self, series: str) -> Locator:
         """The row of one series of d1."""
@@ -172,7 +172,7 @@ def test_while_the_link_is_down_nothing_looks_live(played: Played) -> None:
     played.expect_age("temp", re.compile(r"^stale: \d s ago \(21:00:0\d\)$"))
     played.expect_age("kept", "stale: kept by the broker, age unknown")
     assert played.row("temp").locator(".value").evaluate("cell => getComputedStyle(cell).color") != before
-    expect(played.page.locator("#announcer")).to_contain_text(DOWN)
+    expect(played.page.locator("#live-region")).to_contain_text(DOWN)
 
 
 def test_after_the_links_return_each_value_is_stale_until_it_comes_again(played: Played) -> None:
@@ -189,7 +189,7 @@ def test_after_the_links_return_each_value_is_stale_until_it_comes_again(played:
     played.expect_feed(BACK)
     played.expect_freshness("humidity", "live")
     expect(played.feed).to_be_hidden(timeout=BACK_GONE_TIMEOUT_MS)
-    expect(played.page.locator("#announcer")).to_contain_text(BACK)
+    expect(played.page.locator("#live-region")).to_contain_text(BACK)
 
 
 def test_a_page_opened_while_the_link_is_down_shows_no_live_value(played: Played) -> None:
@@ -320,7 +320,7 @@ def test_staleness_can_be_read_in_every_window(played: Played, width: int, schem
     played.say(link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     shoot(page, f"stale-{scheme}-{width}", width)
-    for selector in ("#feed", "[data-freshness=stale] .value", "[data-freshness=stale] .age", ".offline:visible"):
+    for selector in ("#staleness-banner", "[data-freshness=stale] .value", "[data-freshness=stale] .age", ".offline:visible"):
         assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
     played.say(link("up", NOON + 180 * SECOND), device("temp", {"value": 21.5, "unit": "°C"}))
     expect(played.feed).to_contain_text("3 of 4 values")
@@ -367,7 +367,7 @@ def test_a_killed_broker_makes_values_stale_until_each_comes_again(context: Brow
         console.watch()
         played, page = Played(console.page), console.page
         console.open("connect")
-        expect(page.locator("#mqtt-lamp .word")).to_have_text("up", timeout=10_000)
+        expect(page.locator("#mqtt-status-light .label")).to_have_text("up", timeout=10_000)
         broker.publish("tenants/acme/devices/d1/temp", "21")
         broker.publish("tenants/acme/devices/d1/humidity", "40")
         broker.publish("tenants/acme/devices/d1/online", "false")

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from tests.support.programs import Program, needs
 
 SOCKETS = ("notifications", "tenant", "device", "legacy")
-PANELS = ("overview", "connect", "notifications", "devices", "clinic", "drills", "log")
+PANELS = ("overview", "connect", "notifications", "devices", "token-inspector", "drills", "log")
 DEVICE_PAGE = "devices/acme/climate-01"
 TIMEOUT_MS = 15_000  # for what takes a moment, on a busy machine too
 CHROMIUM_FLAGS = (

@@ -47,7 +47,7 @@ class ConsolePage:
 
     def render(self, *, language: Language, theme: str, dev: Mapping[str, Any] | None) -> str:
         """The page in this language, with its facts as JSON beside the markup."""
-        boot = {"version": __version__, "language": language.tag, "strings": language.strings, "dev": dev}
+        page_data = {"version": __version__, "language": language.tag, "strings": language.strings, "dev": dev}
         return self.template.render(
             version=__version__,
             t=language.words,
@@ -56,7 +56,7 @@ class ConsolePage:
             theme=theme,
             themes=THEMES,
             modules=self.modules,
-            boot=_script_json(boot),
+            page_data=_script_json(page_data),
         )
 
 

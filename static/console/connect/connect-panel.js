@@ -1,38 +1,38 @@
-/** The panel of the four sockets: token and key, the sockets' cards, what went wrong. */
+/** The panel with the token, the API key, the four sockets and the list of errors. */
 
-import { readBoot } from '../boot.js';
-import { byId, make } from '../element.js';
-import { maybe, t } from '../strings.js';
+import { readPageData } from '../lib/page-data.js';
+import { byId, make } from '../lib/dom.js';
+import { tOptional, t } from '../lib/i18n.js';
 import { ErrorList } from './error-list.js';
-import { faultWords } from './fault-words.js';
+import { translateError } from './error-messages.js';
 import { SocketCard } from './socket-card.js';
 import { TokenField } from './token-field.js';
 
 /**
  * @typedef {import('../../hermes-client.js').HermesClient} HermesClient
  *
- * @typedef {object} Surroundings
- * @property {import('../credentials.js').Credentials} credentials
- * @property {import('../notifications/histories.js').Histories} histories  the clients fill them
- * @property {(client: HermesClient, name: string) => void} attach  called with each new client
+ * @typedef {object} Dependencies
+ * @property {import('../lib/credentials.js').Credentials} credentials
+ * @property {import('../notifications/user-histories.js').UserHistories} histories  the clients add to them
+ * @property {(client: HermesClient, name: string) => void} attach  called for each new client
  * @property {(name: string, line: {kind: string, text: string}) => void} log
- * @property {(text: string) => void} say  to screen readers
+ * @property {(text: string) => void} announce  report to screen readers
  */
 
 const PAINT_EVERY_MS = 250;
-const ACKNOWLEDGING = ['notifications', 'legacy'];
+const ACK_SOCKETS = ['notifications', 'legacy'];
 
 export class ConnectPanel {
   cards;
   #errors = new ErrorList();
   #credentials;
   #field;
-  #painting = 0;
+  #paintTimer = 0;
   #token;
 
-  /** @param {Surroundings} surroundings */
-  constructor({ credentials, histories, attach, log, say }) {
-    const { dev } = readBoot();
+  /** @param {Dependencies} dependencies */
+  constructor({ credentials, histories, attach, log, announce }) {
+    const { dev } = readPageData();
     this.#credentials = credentials;
     this.#token = credentials.token;
     this.#field = new TokenField(credentials, dev?.tokens ?? []);
@@ -40,30 +40,30 @@ export class ConnectPanel {
       new SocketCard(/** @type {HTMLFormElement} */ (root), {
         token: () => credentials.token,
         attach: (client, name) => {
-          client.on('error', ({ message }) => this.#errors.add(maybe(`socket.${name}`) ?? name, faultWords(client, message)));
+          client.on('error', ({ message }) => this.#errors.add(tOptional(`socket.${name}`) ?? name, translateError(client, message)));
           attach(client, name);
         },
-        histories, log, say,
+        histories, log, announce,
       })));
     byId('device-ids').append(...(dev?.devices ?? []).map((value) => make('option', { value })));
-    credentials.addEventListener('change', () => this.#changed());
+    credentials.addEventListener('change', () => this.#reconnect());
     byId('token').addEventListener('submit', (event) => {
       event.preventDefault();
       this.connectAll();
     });
     byId('disconnect-all').addEventListener('click', () => this.cards.forEach((card) => card.disconnect()));
-    this.#fillIn(({ id }) => !id);
+    this.#prefill(({ id }) => !id);
   }
 
-  /** Whose token it is. */
+  /** The user and the tenant of the token. */
   get owner() { return this.#field.owner; }
 
-  connectAll() { this.cards.filter(({ live }) => !live).forEach((card) => card.connect()); }
+  connectAll() { this.cards.filter(({ active }) => !active).forEach((card) => card.connect()); }
 
-  /** On the notifications socket, else on the legacy one; whether it could be sent. @param {string} id */
+  /** Acknowledge on the first open socket that carries notifications; false if there is none. @param {string} id */
   acknowledge(id) {
-    const sent = this.cards.some(({ name, client }) => ACKNOWLEDGING.includes(name) && client?.ack(id));
-    if (!sent) this.#errors.add(t('connect.ack_where'), t('connect.ack_not_sent'));
+    const sent = this.cards.some(({ name, client }) => ACK_SOCKETS.includes(name) && client?.ack(id));
+    if (!sent) this.#errors.add(t('connect.ack'), t('connect.ack_not_sent'));
     return sent;
   }
 
@@ -71,26 +71,26 @@ export class ConnectPanel {
     this.hide();
     const paint = () => this.cards.forEach((card) => card.paint());
     paint();
-    this.#painting = window.setInterval(paint, PAINT_EVERY_MS);
+    this.#paintTimer = window.setInterval(paint, PAINT_EVERY_MS);
   }
 
-  hide() { clearInterval(this.#painting); }
+  hide() { clearInterval(this.#paintTimer); }
 
-  #changed() {
+  #reconnect() {
     if (this.#token === this.#credentials.token) return;
     this.#token = this.#credentials.token;
-    this.#fillIn(() => true);
-    this.cards.filter(({ client }) => client).forEach((card) => card.connect()); // refused ones too: that is why it changed
+    this.#prefill(() => true);
+    this.cards.filter(({ client }) => client).forEach((card) => card.connect()); // rejected ones too: the new token may be accepted
   }
 
   /**
-   * What the token says of its owner goes into the fields that ask for it.
-   * @param {(card: SocketCard) => boolean} where
+   * Fill in the tenant id of the token and the first device id.
+   * @param {(card: SocketCard) => boolean} filter
    */
-  #fillIn(where) {
+  #prefill(filter) {
     const { tenant_id } = this.owner;
-    const devices = readBoot().dev?.devices ?? [];
-    for (const card of this.cards.filter(where)) {
+    const devices = readPageData().dev?.devices ?? [];
+    for (const card of this.cards.filter(filter)) {
       if (card.name === 'tenant' && tenant_id) card.id = tenant_id;
       if (card.name === 'device' && devices.length) card.id = devices[0];
     }

@@ -1,30 +1,31 @@
-/** The last errors, in words, newest first. One that comes again moves to the top and counts its times. */
+/** The latest errors, newest first. A repeated error moves to the top and shows how often it occurred. */
 
-import { byId, make } from '../element.js';
-import { number, t } from '../strings.js';
-import { clockWords } from '../time-words.js';
+import { byId, make } from '../lib/dom.js';
+import { formatNumber, t } from '../lib/i18n.js';
+import { formatTime } from '../lib/format-time.js';
 
-const ERRORS_KEPT = 20;
+const ERRORS_MAX = 20;
 
 export class ErrorList {
   #list = byId('errors');
   #total = 0;
-  /** @type {Map<string, number>} how often each error of the list came, oldest first */
-  #times = new Map();
+  /** @type {Map<string, number>} occurrences of each error in the list, oldest first */
+  #counts = new Map();
 
   /**
-   * @param {string} where
-   * @param {string} words
+   * Add an error.
+   * @param {string} source  the socket or the action
+   * @param {string} message
    */
-  add(where, words) {
-    const text = `${where}: ${words}`;
-    const times = (this.#times.get(text) ?? 0) + 1;
+  add(source, message) {
+    const text = `${source}: ${message}`;
+    const count = (this.#counts.get(text) ?? 0) + 1;
     this.#drop(text);
-    this.#times.set(text, times);
-    const item = make('li', {}, make('time', {}, clockWords(Date.now())), ` ${text}${times > 1 ? ` ${t('errors.times', { n: number(times) })}` : ''}`);
+    this.#counts.set(text, count);
+    const item = make('li', {}, make('time', {}, formatTime(Date.now())), ` ${text}${count > 1 ? ` ${t('errors.times', { n: formatNumber(count) })}` : ''}`);
     item.dataset.text = text;
     this.#list.prepend(item);
-    if (this.#times.size > ERRORS_KEPT) this.#drop(this.#list.lastElementChild?.getAttribute('data-text') ?? '');
+    if (this.#counts.size > ERRORS_MAX) this.#drop(this.#list.lastElementChild?.getAttribute('data-text') ?? '');
     this.#total += 1;
     byId('errors-count').textContent = String(this.#total);
     byId('errors-empty').hidden = true;
@@ -32,7 +33,7 @@ export class ErrorList {
 
   /** @param {string} text */
   #drop(text) {
-    this.#times.delete(text);
+    this.#counts.delete(text);
     for (const item of [...this.#list.children]) if (item.getAttribute('data-text') === text) item.remove();
   }
 }

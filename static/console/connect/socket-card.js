@@ -1,51 +1,51 @@
-/** One of the four sockets: its fields, its state, its figures. */
+/** The card of one of the four sockets: id field, state, counts and round trip times. */
 
 import { HermesClient } from '../../hermes-client.js';
-import { LineChart } from '../chart.js';
-import { find, setHidden, setText } from '../element.js';
-import { number, t, tenths } from '../strings.js';
-import { explainClose, explainRefusal } from './close-codes.js';
+import { LineChart } from '../lib/line-chart.js';
+import { find, setHidden, setText } from '../lib/dom.js';
+import { formatNumber, t, formatTenths } from '../lib/i18n.js';
+import { explainClose, explainRefusal } from '../lib/close-codes.js';
 
 /**
  * @typedef {import('../../hermes-client-types.js').Status} Status
  *
- * @typedef {object} Surroundings
+ * @typedef {object} Dependencies
  * @property {() => string} token
- * @property {import('../notifications/histories.js').Histories} histories
- * @property {(client: HermesClient, name: string) => void} attach  called with each new client
+ * @property {import('../notifications/user-histories.js').UserHistories} histories
+ * @property {(client: HermesClient, name: string) => void} attach  called for each new client
  * @property {(name: string, line: {kind: string, text: string}) => void} log
- * @property {(text: string) => void} say  to screen readers
+ * @property {(text: string) => void} announce  report to screen readers
  */
 
 const COUNTDOWN_EVERY_MS = 100;
-const CHART_SPAN_MS = 600_000; // twenty heartbeats
+const CHART_SPAN_MS = 600_000; // 20 heartbeats
 const CHART_HEIGHT = 90;
-const NOTHING = { received: 0, sent: 0, bytesIn: 0, bytesOut: 0 };
+const NO_TRAFFIC = { received: 0, sent: 0, bytesIn: 0, bytesOut: 0 };
 
-/** Tells `state` at each change of its client's. */
+/** Emits `state` when the state of its client changes. */
 export class SocketCard extends EventTarget {
   /** @type {HermesClient | null} */
   client = null;
   name;
   #root;
-  #surroundings;
+  #dependencies;
   #field;
-  #opened = 0;
-  #before = NOTHING;
-  #countdown = 0;
+  #openCount = 0;
+  #previousCounts = NO_TRAFFIC;
+  #countdownTimer = 0;
   #chart;
 
   /**
    * @param {HTMLFormElement} root
-   * @param {Surroundings} surroundings
+   * @param {Dependencies} dependencies
    */
-  constructor(root, surroundings) {
+  constructor(root, dependencies) {
     super();
     this.#root = root;
-    this.#surroundings = surroundings;
+    this.#dependencies = dependencies;
     this.name = root.dataset.socket ?? '';
     this.#field = root.querySelector('input');
-    if (this.#field) this.#field.value = sessionStorage.getItem(this.#idKeptAs) ?? '';
+    if (this.#field) this.#field.value = sessionStorage.getItem(this.#storageKey) ?? '';
     this.#chart = new LineChart(this.#part('.rtt-chart'), {
       title: t('connect.rtt_chart'), unit: 'ms', spanMs: CHART_SPAN_MS, height: CHART_HEIGHT,
       series: [{ label: t('connect.rtt'), colour: 'var(--series-1)' }],
@@ -55,37 +55,37 @@ export class SocketCard extends EventTarget {
     this.#part('.ping').addEventListener('click', () => this.client?.ping());
     root.addEventListener('submit', (event) => {
       event.preventDefault();
-      if (this.live) return this.disconnect();
+      if (this.active) return this.disconnect();
       this.connect();
-      if (!this.client) this.#field?.focus(); // it asks for an id
+      if (!this.client) this.#field?.focus(); // the id is missing
     });
   }
 
-  /** Whether the socket is open or on its way. */
-  get live() { return Boolean(this.client) && this.client?.state !== 'refused'; }
+  /** Whether the client is open or tries to be. */
+  get active() { return Boolean(this.client) && this.client?.state !== 'refused'; }
 
   get state() { return this.client?.state ?? 'closed'; }
 
-  /** The device or tenant id; kept for this tab once it was used. */
+  /** The device or tenant id; stored for this tab once it was used. */
   get id() { return this.#field?.value.trim() ?? ''; }
 
   set id(id) { if (this.#field) this.#field.value = id; }
 
-  get #idKeptAs() { return `hermes.id.${this.name}`; }
+  get #storageKey() { return `hermes.id.${this.name}`; }
 
   connect() {
     this.disconnect();
     const path = this.#path();
-    if (!path) return this.#askForId();
-    if (this.id) sessionStorage.setItem(this.#idKeptAs, this.id);
-    const { token, histories, log, attach } = this.#surroundings;
+    if (!path) return this.#promptForId();
+    if (this.id) sessionStorage.setItem(this.#storageKey, this.id);
+    const { token, histories, log, attach } = this.#dependencies;
     const client = new HermesClient({
       url: path, getToken: token, history: histories.current, log: (line) => log(this.name, line),
     });
     this.client = client;
     client.on('state', (status) => this.#show(status));
     client.on('rtt', (ms) => this.#chart.push(Date.now(), [ms]));
-    client.on('rtt', (ms) => setText(this.#part('.rtt'), `${number(ms)} ms`));
+    client.on('rtt', (ms) => setText(this.#part('.rtt'), `${formatNumber(ms)} ms`));
     attach(client, this.name);
     client.connect();
   }
@@ -94,25 +94,25 @@ export class SocketCard extends EventTarget {
     const { client } = this;
     if (!client) return;
     client.close();
-    this.#before = this.counts;
+    this.#previousCounts = this.counts;
     this.client = null;
   }
 
-  /** What this card's clients have sent and received, all in all. */
+  /** The traffic of all clients that this card has had. */
   get counts() {
-    const { received, sent, bytesIn, bytesOut } = this.client?.counts ?? NOTHING;
-    const before = this.#before;
+    const { received, sent, bytesIn, bytesOut } = this.client?.counts ?? NO_TRAFFIC;
+    const previous = this.#previousCounts;
     return {
-      received: before.received + received, sent: before.sent + sent,
-      bytesIn: before.bytesIn + bytesIn, bytesOut: before.bytesOut + bytesOut,
+      received: previous.received + received, sent: previous.sent + sent,
+      bytesIn: previous.bytesIn + bytesIn, bytesOut: previous.bytesOut + bytesOut,
     };
   }
 
-  /** Frames may come by the hundred a second, so the figures are painted now and then. */
+  /** Update the counts; called periodically, because hundreds of frames may come each second. */
   paint() {
     const { received, sent, bytesIn, bytesOut } = this.counts;
-    setText(this.#part('.frames'), `${number(received)} / ${number(sent)}`);
-    setText(this.#part('.bytes'), `${number(bytesIn)} / ${number(bytesOut)}`);
+    setText(this.#part('.frames'), `${formatNumber(received)} / ${formatNumber(sent)}`);
+    setText(this.#part('.bytes'), `${formatNumber(bytesIn)} / ${formatNumber(bytesOut)}`);
     this.#chart.paint();
   }
 
@@ -122,36 +122,36 @@ export class SocketCard extends EventTarget {
     return this.id ? `/ws/${this.name}/${encodeURIComponent(this.id)}` : '';
   }
 
-  #askForId() {
+  #promptForId() {
     this.#part('.note').textContent = t(this.name === 'tenant' ? 'connect.enter.tenant' : 'connect.enter.device');
   }
 
   /** @param {Status} status */
   #show(status) {
-    clearInterval(this.#countdown);
+    clearInterval(this.#countdownTimer);
     const { state, close } = status;
     this.#root.dataset.state = state;
-    this.#part('.word').textContent = t(`state.${state}`);
+    this.#part('.label').textContent = t(`state.${state}`);
     this.#part('.toggle').textContent = t(['closed', 'refused'].includes(state) ? 'connect.connect' : 'connect.disconnect');
     setHidden(this.#part('.now'), state !== 'waiting', this.#part('.toggle'));
     setHidden(this.#part('.ping'), state !== 'open', this.#part('.toggle'));
-    if (state === 'open') this.#part('.tries').textContent = number(this.#opened += 1);
+    if (state === 'open') this.#part('.tries').textContent = formatNumber(this.#openCount += 1);
     if (close) this.#part('.close').textContent = explainClose(close);
     const note = state === 'refused' ? explainRefusal(close) : '';
     this.#part('.note').textContent = note;
     if (state === 'waiting') this.#countDown(status);
-    this.#surroundings.say(t('connect.socket_says', { name: t(`socket.${/** @type {'legacy'} */ (this.name)}`), state: t(`state.${state}`), note }));
+    this.#dependencies.announce(t('connect.socket_state', { name: t(`socket.${/** @type {'legacy'} */ (this.name)}`), state: t(`state.${state}`), note }));
     this.dispatchEvent(new Event('state'));
   }
 
-  /** @param {Status} status */
+  /** Show the seconds until the next attempt. @param {Status} status */
   #countDown({ nextTryAt, attempt }) {
-    const tick = () => {
-      const seconds = tenths.format(Math.max(0, nextTryAt - Date.now()) / 1000);
+    const update = () => {
+      const seconds = formatTenths(Math.max(0, nextTryAt - Date.now()) / 1000);
       this.#part('.note').textContent = t('connect.countdown', { seconds, attempt });
     };
-    tick();
-    this.#countdown = window.setInterval(tick, COUNTDOWN_EVERY_MS);
+    update();
+    this.#countdownTimer = window.setInterval(update, COUNTDOWN_EVERY_MS);
   }
 
   /** @param {string} selector */

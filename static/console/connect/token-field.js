@@ -1,12 +1,12 @@
-/** Where the token and the key are brought: pasted, or picked from those that `--dev` made ready. */
+/** The form fields for the token and the API key, with a list of the tokens that `--dev` signed. */
 
-import { claimsOf, tokenWords } from './claims.js';
-import { byId, find, make } from '../element.js';
-import { t } from '../strings.js';
+import { claimsOf, describeToken } from '../lib/token-claims.js';
+import { byId, find, make } from '../lib/dom.js';
+import { t } from '../lib/i18n.js';
 
 /**
- * @typedef {import('../boot.js').ReadyToken} ReadyToken
- * @typedef {{user_id: string, tenant_id: string}} Owner  empty where the token does not say
+ * @typedef {import('../lib/page-data.js').DevToken} DevToken
+ * @typedef {{user_id: string, tenant_id: string}} Owner  empty strings for missing claims
  */
 
 export class TokenField {
@@ -14,32 +14,32 @@ export class TokenField {
   #key = find(document, '#key-value', HTMLInputElement);
   #picker = find(document, '#token-picker', HTMLSelectElement);
   #credentials;
-  #ready;
+  #devTokens;
 
   /**
-   * @param {import('../credentials.js').Credentials} credentials
-   * @param {ReadyToken[]} ready
+   * @param {import('../lib/credentials.js').Credentials} credentials
+   * @param {DevToken[]} devTokens
    */
-  constructor(credentials, ready) {
+  constructor(credentials, devTokens) {
     this.#credentials = credentials;
-    this.#ready = ready;
-    if (ready.length) this.#offer();
+    this.#devTokens = devTokens;
+    if (devTokens.length) this.#fillPicker();
     this.#input.addEventListener('change', () => { credentials.token = this.#input.value; });
     this.#key.addEventListener('change', () => { credentials.apiKey = this.#key.value; });
-    find(document, '#token-show', HTMLButtonElement).addEventListener('click', (event) => this.#show(event));
-    credentials.addEventListener('change', () => this.#tell());
-    this.#tell();
+    find(document, '#token-show', HTMLButtonElement).addEventListener('click', (event) => this.#toggleSecrets(event));
+    credentials.addEventListener('change', () => this.#update());
+    this.#update();
   }
 
   /** @returns {Owner} */
   get owner() {
     const { token } = this.#credentials;
-    const { user_id, tenant_id } = this.#ready.find((each) => each.token === token) ?? claimsOf(token) ?? {};
+    const { user_id, tenant_id } = this.#devTokens.find((known) => known.token === token) ?? claimsOf(token) ?? {};
     return { user_id: String(user_id ?? ''), tenant_id: String(tenant_id ?? '') };
   }
 
-  #offer() {
-    this.#picker.append(...this.#ready.map(({ label, token }) => make('option', { value: token }, label)));
+  #fillPicker() {
+    this.#picker.append(...this.#devTokens.map(({ label, token }) => make('option', { value: token }, label)));
     this.#picker.append(make('option', { value: '' }, t('connect.own_token')));
     byId('token-picker-label').hidden = false;
     this.#picker.addEventListener('change', () => {
@@ -48,16 +48,17 @@ export class TokenField {
     });
   }
 
-  #tell() {
+  /** Show the credentials in use. */
+  #update() {
     const { token, apiKey } = this.#credentials;
     this.#input.value = token;
     this.#key.value = apiKey;
-    this.#picker.value = this.#ready.some((each) => each.token === token) ? token : '';
-    byId('token-words').textContent = tokenWords(token);
+    this.#picker.value = this.#devTokens.some((known) => known.token === token) ? token : '';
+    byId('token-summary').textContent = describeToken(token);
   }
 
-  /** @param {Event} event */
-  #show(event) {
+  /** Show or hide the two secrets. @param {Event} event */
+  #toggleSecrets(event) {
     const hidden = this.#input.type === 'password';
     for (const field of [this.#input, this.#key]) field.type = hidden ? 'text' : 'password';
     const button = /** @type {HTMLButtonElement} */ (event.currentTarget);

@@ -1,14 +1,14 @@
-/** One device: all its series with their charts, and its frames as they come. */
+/** The page of one device: all its series with charts, and its latest frames. */
 
-import { LineChart } from '../chart.js';
-import { copyText } from '../copy.js';
-import { byId, make, setText } from '../element.js';
-import { Ring } from '../ring.js';
-import { t } from '../strings.js';
-import { clockWords } from '../time-words.js';
-import { numberIn } from './numbers.js';
+import { LineChart } from '../lib/line-chart.js';
+import { copyText } from '../lib/clipboard.js';
+import { byId, make, setText } from '../lib/dom.js';
+import { RingBuffer } from '../lib/ring-buffer.js';
+import { t } from '../lib/i18n.js';
+import { formatTime } from '../lib/format-time.js';
+import { numericValue } from './numeric-value.js';
 import { deviceKey } from './series.js';
-import { freshness, offlineWords, rateWords, valueAge, valueText } from './value-words.js';
+import { freshness, formatOffline, formatRate, formatValueAge, formatValue } from './format-value.js';
 
 /**
  * @typedef {import('../../hermes-client.js').Frame} Frame
@@ -16,34 +16,34 @@ import { freshness, offlineWords, rateWords, valueAge, valueText } from './value
  * @typedef {{root: HTMLElement, value: HTMLElement, note: HTMLElement, chart: LineChart | null}} Card
  */
 
-const FRAMES_KEPT = 100;
-const SHOWN_CHARS = 2_000; // a copy has all of it
+const FRAMES_MAX = 100;
+const SHOWN_MAX_CHARS = 2_000; // the copy button copies all
 const CHARTS_MAX = 24;
 const CHART_SPAN_MS = 600_000;
 const CHART_HEIGHT = 120;
 const PAINT_EVERY_MS = 500;
 
 export class DevicePage {
-  #fleet;
+  #store;
   #key = '';
   /** @type {Map<Series, Card>} */
   #cards = new Map();
-  /** @type {Ring<{at: number, frame: Frame, source: string}>} */
-  #frames = new Ring(FRAMES_KEPT);
-  /** @type {Frame[]} those on the screen, the newest first */
+  /** @type {RingBuffer<{at: number, frame: Frame, source: string}>} */
+  #frames = new RingBuffer(FRAMES_MAX);
+  /** @type {Frame[]} those in the page, newest first */
   #listed = [];
-  /** How many have come since they were listed. */
-  #news = 0;
-  #charts = 0;
+  /** The number of frames since the last update of the list. */
+  #newCount = 0;
+  #chartCount = 0;
   #paused = false;
-  #ticking = 0;
+  #timer = 0;
 
-  /** @param {import('./fleet.js').Fleet} fleet */
-  constructor(fleet) {
-    this.#fleet = fleet;
+  /** @param {import('./series-store.js').SeriesStore} store */
+  constructor(store) {
+    this.#store = store;
     byId('device-pause').addEventListener('click', () => this.#pause(!this.#paused));
-    offerCopy('device-copy', 'device-copied', () => this.#listed.map((frame) => JSON.stringify(frame)).join('\n'));
-    offerCopy('device-url-copy', 'device-url-copied', () => byId('device-url').textContent ?? '');
+    bindCopyButton('device-copy', 'device-copied', () => this.#listed.map((frame) => JSON.stringify(frame)).join('\n'));
+    bindCopyButton('device-url-copy', 'device-url-copied', () => byId('device-url').textContent ?? '');
   }
 
   /**
@@ -59,32 +59,33 @@ export class DevicePage {
     for (const id of ['device-copied', 'device-url-copied']) setText(byId(id), '');
     this.#pause(false);
     this.#frames.clear();
-    [this.#listed, this.#news, this.#charts] = [[], 0, 0];
+    [this.#listed, this.#newCount, this.#chartCount] = [[], 0, 0];
     byId('device-frames').replaceChildren();
     this.#cards.clear();
     byId('device-series').replaceChildren();
     this.#paint();
-    this.#ticking = window.setInterval(() => this.#paint(), PAINT_EVERY_MS);
+    this.#timer = window.setInterval(() => this.#paint(), PAINT_EVERY_MS);
   }
 
   focus() { byId('device-name').focus(); }
 
   hide() {
-    clearInterval(this.#ticking);
+    clearInterval(this.#timer);
     this.#key = '';
   }
 
   /**
+   * Add a frame if it belongs to this device.
    * @param {Frame} frame  of any device
-   * @param {Series | null} series  where it is news
-   * @param {string} source  the name of the socket that brought it: several may
+   * @param {Series | null} series  null if the frame changes nothing
+   * @param {string} source  the name of the socket that received it
    */
-  take(frame, series, source) {
+  addFrame(frame, series, source) {
     if (!this.#key || !series || deviceKey(frame) !== this.#key) return;
     this.#frames.push({ at: Date.now(), frame, source });
-    this.#news += 1;
-    const last = series.numbers.last;
-    if (last && numberIn(frame.data) !== null) this.#cards.get(series)?.chart?.push(last.at, [last.value]);
+    this.#newCount += 1;
+    const last = series.points.last;
+    if (last && numericValue(frame.data) !== null) this.#cards.get(series)?.chart?.push(last.at, [last.value]);
   }
 
   /** @param {boolean} paused */
@@ -98,24 +99,24 @@ export class DevicePage {
   #paint() {
     if (document.hidden) return;
     const now = Date.now();
-    const all = this.#fleet.device(this.#key);
+    const all = this.#store.device(this.#key);
     byId('device-unknown').hidden = all.length > 0;
-    setText(byId('device-presence'), offlineWords({ offline: this.#fleet.offline(this.#key) }));
+    setText(byId('device-presence'), formatOffline({ offline: this.#store.offline(this.#key) }));
     for (const series of all) this.#paintCard(series, this.#cards.get(series) ?? this.#addCard(series), now);
-    if (this.#news && !this.#paused) this.#list();
+    if (this.#newCount && !this.#paused) this.#listNewFrames();
   }
 
-  /** Only what is new is made: a hundred large frames twice a second would be felt. */
-  #list() {
+  /** Add only the new frames: to create 100 large ones twice a second is slow. */
+  #listNewFrames() {
     const newest = this.#frames.toArray().reverse();
     const list = byId('device-frames');
-    list.prepend(...newest.slice(0, this.#news).map(({ at, frame, source }) => {
+    list.prepend(...newest.slice(0, this.#newCount).map(({ at, frame, source }) => {
       const socket = make('span', { class: 'muted' }, t(`socket.${/** @type {'tenant'} */ (source)}`));
-      return make('li', {}, make('time', {}, clockWords(at)), ' ', socket, ' ', make('code', {}, cut(JSON.stringify(frame))));
+      return make('li', {}, make('time', {}, formatTime(at)), ' ', socket, ' ', make('code', {}, truncate(JSON.stringify(frame))));
     }));
-    while (list.childElementCount > FRAMES_KEPT) list.lastElementChild?.remove();
+    while (list.childElementCount > FRAMES_MAX) list.lastElementChild?.remove();
     this.#listed = newest.map(({ frame }) => frame);
-    this.#news = 0;
+    this.#newCount = 0;
   }
 
   /** @param {Series} series */
@@ -131,17 +132,17 @@ export class DevicePage {
   }
 
   /**
-   * Once there is a number to draw.
+   * Add the chart, when there is a number to draw.
    * @param {Series} series
    * @param {Element} root
    */
   #addChart(series, root) {
-    this.#charts += 1;
+    this.#chartCount += 1;
     const chart = new LineChart(root, {
-      title: `${series.device} ${series.name}`, unit: series.unit, spanMs: CHART_SPAN_MS, height: CHART_HEIGHT, fits: true,
+      title: `${series.device} ${series.name}`, unit: series.unit, spanMs: CHART_SPAN_MS, height: CHART_HEIGHT, autoScale: true,
       series: [{ label: series.name || '–', colour: 'var(--series-1)' }],
     });
-    for (const point of series.numbers.toArray()) chart.push(point.at, [point.value]);
+    for (const point of series.points.toArray()) chart.push(point.at, [point.value]);
     return chart;
   }
 
@@ -153,22 +154,23 @@ export class DevicePage {
   #paintCard(series, card, now) {
     const { root, value, note } = card;
     root.dataset.freshness = freshness(series);
-    setText(value, cut(valueText(series.frame.data)));
-    setText(note, `${valueAge(series, now)} · ${rateWords(series, now)} · ${series.frame.topic ?? ''}`);
-    if (series.numbers.length && this.#charts < CHARTS_MAX) card.chart ??= this.#addChart(series, root);
+    setText(value, truncate(formatValue(series.frame.data)));
+    setText(note, `${formatValueAge(series, now)} · ${formatRate(series, now)} · ${series.frame.topic ?? ''}`);
+    if (series.points.length && this.#chartCount < CHARTS_MAX) card.chart ??= this.#addChart(series, root);
     card.chart?.paint(now);
   }
 }
 
 /** @param {string} text */
-function cut(text) { return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text; }
+function truncate(text) { return text.length > SHOWN_MAX_CHARS ? `${text.slice(0, SHOWN_MAX_CHARS)}…` : text; }
 
 /**
+ * Copy a text when the button is pressed and show whether it worked.
  * @param {string} button  its id
- * @param {string} answer  the id of where it says how it went
+ * @param {string} status  the id of the element for the result
  * @param {() => string} text
  */
-function offerCopy(button, answer, text) {
+function bindCopyButton(button, status, text) {
   byId(button).addEventListener('click', async () => (
-    setText(byId(answer), t(await copyText(text()) ? 'copy.done' : 'copy.failed'))));
+    setText(byId(status), t(await copyText(text()) ? 'copy.done' : 'copy.failed'))));
 }

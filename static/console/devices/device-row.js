@@ -1,12 +1,12 @@
-/** A row of the table on the screen. It shows one series now and another after a scroll. */
+/** A row of the device table. It is reused for another series when the table scrolls. */
 
-import { make, setText } from '../element.js';
-import { Sparkline } from '../sparkline.js';
-import { freshness, offlineWords, rateWords, shortValue, topicWords, valueAge, valueText } from './value-words.js';
+import { make, setText } from '../lib/dom.js';
+import { Sparkline } from '../lib/sparkline.js';
+import { freshness, formatOffline, formatRate, formatShortValue, formatTopic, formatValueAge, formatValue } from './format-value.js';
 
 /** @typedef {import('./series.js').Series} Series */
 
-const TITLE_CHARS = 2_000;
+const TITLE_MAX_CHARS = 2_000;
 
 export class DeviceRow {
   element;
@@ -21,8 +21,8 @@ export class DeviceRow {
   #topic = cell('topic');
   /** @type {Series | null} */
   #shown = null;
-  #version = -1;
-  #flashes = 0;
+  #shownVersion = -1;
+  #flashCount = 0;
 
   constructor() {
     const device = cell('device');
@@ -32,7 +32,7 @@ export class DeviceRow {
     this.element = make('tr', { role: 'row' }, this.#tenant, device, this.#series, this.#value, trend, this.#age, this.#rate, this.#topic);
   }
 
-  /** What it shows. */
+  /** The series it shows. */
   get series() { return this.#shown; }
 
   get hasFocus() { return this.element.contains(document.activeElement); }
@@ -40,22 +40,23 @@ export class DeviceRow {
   focus() { this.#link.focus({ preventScroll: true }); }
 
   /**
+   * Show a series.
    * @param {Series} series
-   * @param {number} place  in what is shown, from 0
+   * @param {number} index  among the filtered series, from 0
    * @param {number} now  Unix ms
    */
-  show(series, place, now) {
-    if (series !== this.#shown) this.#name(series);
-    if (this.element.ariaRowIndex !== String(place + 2)) this.element.ariaRowIndex = String(place + 2); // after the head
-    if (series !== this.#shown || series.version !== this.#version) this.#paint(series);
+  show(series, index, now) {
+    if (series !== this.#shown) this.#setNames(series);
+    if (this.element.ariaRowIndex !== String(index + 2)) this.element.ariaRowIndex = String(index + 2); // the header row is 1
+    if (series !== this.#shown || series.version !== this.#shownVersion) this.#paint(series);
     this.#shown = series;
-    this.#version = series.version;
-    setText(this.#age, valueAge(series, now));
-    setText(this.#rate, rateWords(series, now));
+    this.#shownVersion = series.version;
+    setText(this.#age, formatValueAge(series, now));
+    setText(this.#rate, formatRate(series, now));
   }
 
   /** @param {Series} series */
-  #name({ tenant, device, name }) {
+  #setNames({ tenant, device, name }) {
     setText(this.#tenant, tenant);
     setText(this.#link, device);
     this.#link.href = `#devices/${encodeURIComponent(tenant)}/${encodeURIComponent(device)}`;
@@ -64,24 +65,24 @@ export class DeviceRow {
 
   /** @param {Series} series */
   #paint(series) {
-    const { frame, offline, numbers } = series;
-    setText(this.#value, shortValue(frame.data));
-    this.#value.title = valueText(frame.data).slice(0, TITLE_CHARS);
-    setText(this.#topic, topicWords(series));
+    const { frame, offline, points } = series;
+    setText(this.#value, formatShortValue(frame.data));
+    this.#value.title = formatValue(frame.data).slice(0, TITLE_MAX_CHARS);
+    setText(this.#topic, formatTopic(series));
     this.#topic.title = this.#topic.textContent ?? '';
     this.#offline.hidden = !offline;
-    setText(this.#offline, offlineWords(series));
+    setText(this.#offline, formatOffline(series));
     this.element.toggleAttribute('data-offline', Boolean(offline));
     this.element.dataset.freshness = freshness(series);
-    this.#trend.draw(numbers.toArray().map(({ value }) => value));
+    this.#trend.draw(points.toArray().map(({ value }) => value));
     this.#flash(series);
   }
 
-  /** Only news flashes, not a row that shows another series; a new name restarts the animation. @param {Series} series */
+  /** Flash the row if its value is new; the alternating class name restarts the animation. @param {Series} series */
   #flash(series) {
-    this.#flashes += 1;
-    const news = series === this.#shown && !series.frame.snapshot && !series.stale;
-    this.element.className = news ? (this.#flashes % 2 ? 'flash-odd' : 'flash-even') : '';
+    this.#flashCount += 1;
+    const isUpdate = series === this.#shown && !series.frame.snapshot && !series.stale;
+    this.element.className = isUpdate ? (this.#flashCount % 2 ? 'flash-odd' : 'flash-even') : '';
   }
 }
 

@@ -1,16 +1,16 @@
-/** The table: however many series there are, only the rows in view are in the page. */
+/** The virtual device table: only the rows in view are in the page. */
 
-import { byId, find } from '../element.js';
+import { byId, find } from '../lib/dom.js';
 import { DeviceRow } from './device-row.js';
 
 /** @typedef {import('./series.js').Series} Series */
 
-const MARGIN_ROWS = 6; // above and below the view, so that a scroll shows no hole
-const PAINT_EVERY_MS = 100; // eyes read no faster
-const AGES_EVERY_MS = 1_000;
+const OVERSCAN_ROWS = 6; // above and below the view, so that scrolling shows no gap
+const PAINT_EVERY_MS = 100; // faster than anyone can read
+const AGES_UPDATE_EVERY_MS = 1_000;
 
 export class DeviceTable {
-  #fleet;
+  #store;
   #region = byId('devices-scroll');
   #body = byId('devices-rows');
   #above = find(this.#region, '.spacer.above td', HTMLElement);
@@ -19,48 +19,48 @@ export class DeviceTable {
   #rows = [];
   #shown = false;
   #pending = 0;
-  #painted = 0;
-  #ticking = 0;
-  #top = 0;
-  /** @type {Series | null | undefined} whose link had the focus when the table was left */
-  #left = null;
+  #paintedAt = 0;
+  #timer = 0;
+  #scrollTop = 0;
+  /** @type {Series | null | undefined} the series that had the focus when the table was hidden */
+  #focusedSeries = null;
 
-  /** @param {import('./fleet.js').Fleet} fleet */
-  constructor(fleet) {
-    this.#fleet = fleet;
+  /** @param {import('./series-store.js').SeriesStore} store */
+  constructor(store) {
+    this.#store = store;
     this.#region.addEventListener('scroll', () => this.#paintNow());
     new ResizeObserver(() => this.#paintNow()).observe(this.#region);
   }
 
   show() {
     this.#shown = true;
-    this.#region.scrollTop = this.#top; // not every browser remembers it of what was hidden
+    this.#region.scrollTop = this.#scrollTop; // not every browser preserves it while hidden
     this.#paintNow();
-    this.#ticking = window.setInterval(() => this.#paintNow(), AGES_EVERY_MS);
+    this.#timer = window.setInterval(() => this.#paintNow(), AGES_UPDATE_EVERY_MS);
   }
 
   hide() {
     if (this.#shown) {
-      this.#top = this.#region.scrollTop;
-      this.#left = this.#rows.find((row) => row.hasFocus)?.series;
+      this.#scrollTop = this.#region.scrollTop;
+      this.#focusedSeries = this.#rows.find((row) => row.hasFocus)?.series;
     }
     this.#shown = false;
-    clearInterval(this.#ticking);
+    clearInterval(this.#timer);
   }
 
-  /** Where the focus was when the table was left. */
-  focus() { (this.#rows.find(({ series }) => series === this.#left) ?? this.#region).focus(); }
+  /** Restore the focus. */
+  focus() { (this.#rows.find(({ series }) => series === this.#focusedSeries) ?? this.#region).focus(); }
 
-  /** From the first row on: what is shown is another choice. */
-  restart() {
+  /** Show the first rows, after the filter changed. */
+  scrollToTop() {
     this.#region.scrollTop = 0;
     this.#paintNow();
   }
 
-  /** Something has changed: paint, but not for each of many changes. */
-  changed() {
+  /** Paint soon, once for many changes. */
+  requestPaint() {
     if (this.#pending || !this.#shown) return;
-    const wait = Math.max(0, this.#painted + PAINT_EVERY_MS - performance.now());
+    const wait = Math.max(0, this.#paintedAt + PAINT_EVERY_MS - performance.now());
     this.#pending = window.setTimeout(() => this.#paintNow(), wait);
   }
 
@@ -68,29 +68,30 @@ export class DeviceTable {
     clearTimeout(this.#pending);
     this.#pending = 0;
     if (!this.#shown || document.hidden) return;
-    this.#painted = performance.now();
-    const { view } = this.#fleet;
+    this.#paintedAt = performance.now();
+    const { visible } = this.#store;
     const height = this.#rowHeight;
-    const count = Math.min(view.length, Math.ceil(this.#region.clientHeight / height) + 2 * MARGIN_ROWS);
-    const first = Math.max(0, Math.min(view.length - count, Math.floor(this.#region.scrollTop / height) - MARGIN_ROWS));
-    const wanted = view.slice(first, first + count);
-    this.#arrange(wanted);
+    const count = Math.min(visible.length, Math.ceil(this.#region.clientHeight / height) + 2 * OVERSCAN_ROWS);
+    const first = Math.max(0, Math.min(visible.length - count, Math.floor(this.#region.scrollTop / height) - OVERSCAN_ROWS));
+    const wanted = visible.slice(first, first + count);
+    this.#assignRows(wanted);
     const now = Date.now();
-    this.#rows.forEach((row, place) => row.show(wanted[place], first + place, now));
+    this.#rows.forEach((row, index) => row.show(wanted[index], first + index, now));
     setHeight(this.#above, first * height);
-    setHeight(this.#below, (view.length - first - count) * height);
-    find(this.#region, 'table', HTMLTableElement).ariaRowCount = String(view.length + 1);
+    setHeight(this.#below, (visible.length - first - count) * height);
+    find(this.#region, 'table', HTMLTableElement).ariaRowCount = String(visible.length + 1);
   }
 
-  /** As the style sheet has it: taller on a phone. */
+  /** From the style sheet: rows are taller on a phone. */
   get #rowHeight() { return parseFloat(getComputedStyle(this.#region).getPropertyValue('--row')); }
 
   /**
-   * One row for each. What stays in view keeps its row, so that a focused link never leads elsewhere; the others' rows
-   * are put to new use.
+   * Assign a row to each series.
+   *
+   * A series that stays in view keeps its row, so that a focused link does not change. The other rows are reused.
    * @param {Series[]} wanted
    */
-  #arrange(wanted) {
+  #assignRows(wanted) {
     const kept = new Map(this.#rows.map((row) => [row.series, row]));
     const staying = new Set(wanted);
     const spare = this.#rows.filter(({ series }) => !series || !staying.has(series));
@@ -110,6 +111,6 @@ export class DeviceTable {
  * @param {number} height  in CSS pixels
  */
 function setHeight(element, height) {
-  const words = `${height}px`;
-  if (element.style.height !== words) element.style.height = words;
+  const text = `${height}px`;
+  if (element.style.height !== text) element.style.height = text;
 }

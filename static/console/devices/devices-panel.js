@@ -1,58 +1,59 @@
-/** The devices: a table of all their series, a filter, and a page for each device. */
+/** The devices panel: a table of all series, a filter, and a page for each device. */
 
-import { byId, find, setText } from '../element.js';
-import { number, plural, t } from '../strings.js';
+import { byId, find, setText } from '../lib/dom.js';
+import { formatNumber, tPlural, t } from '../lib/i18n.js';
 import { DevicePage } from './device-page.js';
 import { DeviceTable } from './device-table.js';
-import { Fleet } from './fleet.js';
+import { SeriesStore } from './series-store.js';
 
 /** @typedef {import('../../hermes-client.js').Frame} Frame */
 
 const COUNT_EVERY_MS = 1_000;
 
 export class DevicesPanel {
-  #fleet = new Fleet();
-  #table = new DeviceTable(this.#fleet);
-  #page = new DevicePage(this.#fleet);
+  #store = new SeriesStore();
+  #table = new DeviceTable(this.#store);
+  #page = new DevicePage(this.#store);
   #text = find(document, '#devices-filter', HTMLInputElement);
-  #choice = find(document, '#devices-choice', HTMLSelectElement);
-  #listed = false;
+  #state = find(document, '#devices-choice', HTMLSelectElement);
+  #hasRows = false;
   #shown = false;
 
   constructor() {
-    for (const field of [this.#text, this.#choice]) field.addEventListener('input', () => this.#filter());
-    setInterval(() => this.#count(), COUNT_EVERY_MS);
+    for (const field of [this.#text, this.#state]) field.addEventListener('input', () => this.#filter());
+    setInterval(() => this.#updateCounts(), COUNT_EVERY_MS);
   }
 
-  get size() { return this.#fleet.size; }
+  get size() { return this.#store.size; }
 
-  get staleCount() { return this.#fleet.staleCount; }
+  get staleCount() { return this.#store.staleCount; }
 
   /**
+   * Update the series of a device frame.
    * @param {Frame} frame
-   * @param {string} source  the name of the socket that brought it
+   * @param {string} source  the name of the socket that received it
    */
-  take(frame, source) {
-    const series = this.#fleet.take(frame, source);
-    this.#page.take(frame, series, source);
+  handleFrame(frame, source) {
+    const series = this.#store.update(frame, source);
+    this.#page.addFrame(frame, series, source);
     if (!series) return;
-    this.#table.changed();
-    if (!this.#listed) this.#count();
+    this.#table.requestPaint();
+    if (!this.#hasRows) this.#updateCounts();
   }
 
-  /** What only this socket has brought is stale from now on. @param {string} source */
-  lose(source) { if (this.#fleet.lose(source)) this.#table.changed(); }
+  /** Mark as stale the values that only this socket delivers. @param {string} source */
+  markSourceLost(source) { if (this.#store.markSourceLost(source)) this.#table.requestPaint(); }
 
-  /** A device came or went. @param {Frame} frame */
-  showPresence(frame) {
-    this.#fleet.showPresence(frame);
-    this.#table.changed();
+  /** Update whether a device is online. @param {Frame} frame  of channel `status` */
+  updatePresence(frame) {
+    this.#store.updatePresence(frame);
+    this.#table.requestPaint();
   }
 
-  /** @param {string} rest  `tenant/device` for that device's page */
+  /** @param {string} rest  empty, or `tenant/device` for the page of a device */
   show(rest) {
-    const [tenant, device] = rest.split('/').map(decoded);
-    const within = this.#shown; // from another panel, the navigation sees to the focus
+    const [tenant, device] = rest.split('/').map(decodePart);
+    const wasShown = this.#shown; // otherwise the navigation moves the focus
     this.hide();
     this.#shown = true;
     byId('device-page').hidden = !device;
@@ -60,8 +61,8 @@ export class DevicesPanel {
     const part = device ? this.#page : this.#table;
     if (device) this.#page.show(tenant, device);
     else this.#table.show();
-    if (within) part.focus();
-    this.#count();
+    if (wasShown) part.focus();
+    this.#updateCounts();
   }
 
   hide() {
@@ -71,27 +72,27 @@ export class DevicesPanel {
   }
 
   #filter() {
-    this.#fleet.filter(this.#text.value, /** @type {import('./fleet.js').Choice} */ (this.#choice.value));
-    this.#table.restart();
-    this.#count();
+    this.#store.filter(this.#text.value, /** @type {import('./series-store.js').StateFilter} */ (this.#state.value));
+    this.#table.scrollToTop();
+    this.#updateCounts();
   }
 
-  #count() {
-    const { size, view, leftOut, max } = this.#fleet;
-    this.#fleet.refresh();
-    this.#listed = size > 0;
-    setText(byId('devices-count'), number(this.#fleet.deviceCount));
-    setText(byId('devices-shown'), view.length === size ? plural('devices.rows', size) : t('devices.of', { n: number(view.length), total: number(size) }));
-    byId('devices-empty').hidden = this.#listed;
-    byId('devices-scroll').hidden = !this.#listed;
+  #updateCounts() {
+    const { size, visible, overflowCount, max } = this.#store;
+    this.#store.refresh();
+    this.#hasRows = size > 0;
+    setText(byId('devices-count'), formatNumber(this.#store.deviceCount));
+    setText(byId('devices-shown'), visible.length === size ? tPlural('devices.rows', size) : t('devices.of', { n: formatNumber(visible.length), total: formatNumber(size) }));
+    byId('devices-empty').hidden = this.#hasRows;
+    byId('devices-scroll').hidden = !this.#hasRows;
     const full = byId('devices-full');
-    full.hidden = !leftOut;
-    if (leftOut) setText(full, t(leftOut < max ? 'devices.full' : 'devices.full_or_more', { max: number(max), n: number(leftOut) }));
+    full.hidden = !overflowCount;
+    if (overflowCount) setText(full, t(overflowCount < max ? 'devices.full' : 'devices.full_or_more', { max: formatNumber(max), n: formatNumber(overflowCount) }));
   }
 }
 
-/** @param {string} part  of a URL; one that is wrongly encoded stands for itself */
-function decoded(part) {
+/** Percent-decode a part of a URL; return it unchanged if it is not valid. @param {string} part */
+function decodePart(part) {
   try {
     return decodeURIComponent(part);
   } catch {

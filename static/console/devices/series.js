@@ -1,12 +1,12 @@
-/** One series of one device: its last value, how fresh that is, and the numbers before it. Knows nothing of the page. */
+/** One series of one device: its last value, whether that is stale, and earlier numbers. Independent of the DOM. */
 
-import { NumberRing } from './number-ring.js';
-import { numberIn, unitOf } from './numbers.js';
+import { PointRingBuffer } from '../lib/ring-buffer.js';
+import { numericValue, unitOf } from './numeric-value.js';
 import { RateMeter } from './rate-meter.js';
 
 /** @typedef {import('../../hermes-client.js').Frame} Frame */
 
-const NUMBERS_KEPT = 60;
+const POINTS_MAX = 60;
 
 export class Series {
   /** @type {string} */
@@ -17,69 +17,70 @@ export class Series {
   name;
   /** @type {string} */
   key;
-  /** What a filter looks into. */
-  text;
+  /** Lower-case text that the filter searches. */
+  searchText;
   /** @type {Frame} */
   frame = {};
-  /** Whether the value may have changed without anybody telling this page. */
+  /** Whether the value may have changed since this page received it. */
   stale = false;
-  /** @type {number | null} Unix ms; null where nobody knows */
-  bornAt = null;
+  /** @type {number | null} Unix ms; null if unknown */
+  valueAt = null;
   /** @type {Frame | undefined} the status frame of a device that is offline */
   offline;
-  /** Grows with every change that a row shows. */
+  /** Incremented at each change that a row shows. */
   version = 0;
-  numbers = new NumberRing(NUMBERS_KEPT);
-  #meter = new RateMeter();
-  /** @type {Set<string>} the sockets that have brought the value, and would bring the next */
+  points = new PointRingBuffer(POINTS_MAX);
+  #rateMeter = new RateMeter();
+  /** @type {Set<string>} the open sockets that deliver this series */
   #sources = new Set();
 
-  /** @param {Frame} frame  any of the series */
+  /** @param {Frame} frame  any frame of the series */
   constructor(frame) {
     const { tenant_id: tenant, device_id: device, series, topic } = frame;
     [this.tenant, this.device, this.name] = [String(tenant), String(device), String(series)];
     this.key = deviceKey(frame) + series;
-    this.text = [tenant, device, series, topic].join(' ').toLowerCase();
+    this.searchText = [tenant, device, series, topic].join(' ').toLowerCase();
   }
 
   get unit() { return unitOf(this.frame.data); }
 
-  /** Messages per second, or null. @param {number} now  Unix ms */
-  rate(now) { return this.#meter.rate(now); }
+  /** Messages per second; null if unknown. @param {number} now  Unix ms */
+  rate(now) { return this.#rateMeter.rate(now); }
 
   /**
-   * Whether it changes what is shown. A snapshot is no news: it never replaces what came live, and a stale value stays
-   * stale if the snapshot only repeats it.
+   * Store a value; false if that changes nothing that is shown.
+   *
+   * A snapshot does not replace a newer live value, and a stale value stays stale if the snapshot only repeats it.
    * @param {Frame} frame
-   * @param {string} source  the name of the socket that brought it
+   * @param {string} source  the name of the socket that received it
    */
-  take(frame, source) {
+  update(frame, source) {
     const isNewer = !frame.snapshot || isLater(frame, this.frame);
     const isFirst = !this.#sources.size && !this.stale;
     this.#sources.add(source);
     if (!isNewer && !this.stale && !isFirst) return false;
     if (isNewer) this.stale = false;
-    // A live value's age counts from its arrival here, so that a wrong clock on either side does not matter; of a
-    // replayed value only the server knows when it came, and of some nobody.
-    this.bornAt = frame.snapshot || frame.timestamp === null ? frame.timestamp : Date.now();
+    // The age of a live value starts when it arrives here, so that a wrong clock on either side does not matter. The
+    // time of a snapshot value comes from the server; it may be unknown.
+    this.valueAt = frame.snapshot || frame.timestamp === null ? frame.timestamp : Date.now();
     this.frame = frame;
     this.version += 1;
-    if (source === this.#leader) this.#note(frame);
+    if (source === this.#primarySource) this.#record(frame);
     return true;
   }
 
-  /** Several sockets may bring the same messages, in batches of their own: those of the first one count. */
-  get #leader() { return this.#sources.values().next().value; }
+  /** Several sockets may deliver the same messages; only those of the first one are counted. */
+  get #primarySource() { return this.#sources.values().next().value; }
 
   /** @param {Frame} frame */
-  #note(frame) {
-    if (!frame.snapshot) this.#meter.count(Date.now(), 1 + (frame.skipped ?? 0));
-    const value = numberIn(frame.data);
-    if (value !== null) this.numbers.push({ at: this.bornAt ?? Date.now(), value });
+  #record(frame) {
+    if (!frame.snapshot) this.#rateMeter.record(Date.now(), 1 + (frame.skipped ?? 0));
+    const value = numericValue(frame.data);
+    if (value !== null) this.points.push({ at: this.valueAt ?? Date.now(), value });
   }
 
-  /** Whether it is stale from now on, for that socket was the last one that would bring the next value. @param {string} source */
-  lose(source) {
+  /** Become stale if this socket was the last one to deliver the series; false if not. @param {string} source */
+  markSourceLost(source) {
     if (!this.#sources.delete(source) || this.#sources.size || this.stale) return false;
     this.stale = true;
     this.version += 1;
@@ -87,11 +88,11 @@ export class Series {
   }
 }
 
-/** What the keys of all the device's series begin with. @param {Frame} frame */
+/** The common prefix of the keys of all series of a device. @param {Frame} frame */
 export function deviceKey({ tenant_id: tenant, device_id: device }) { return `${tenant}\u0000${device}\u0000`; }
 
 /**
- * By the server's clock alone. A value whose time nobody knows is later than none.
+ * Compare by the clock of the server only; a value without a time is not later than any.
  * @param {Frame} frame
  * @param {Frame} known
  */

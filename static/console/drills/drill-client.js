@@ -1,7 +1,7 @@
-/** A client of a drill: the real one, and what it went through, as promises with a bound. */
+/** A HermesClient that records its events, and waits with a time limit. */
 
 import { HermesClient } from '../../hermes-client.js';
-import { t } from '../strings.js';
+import { t } from '../lib/i18n.js';
 
 /**
  * @typedef {import('../../hermes-client-types.js').Frame} Frame
@@ -10,7 +10,7 @@ import { t } from '../strings.js';
  * @typedef {{at: number, status: Status}} Change  by performance.now()
  */
 
-const LOOK_EVERY_MS = 10;
+const POLL_EVERY_MS = 10;
 
 export class DrillClient {
   client;
@@ -18,8 +18,8 @@ export class DrillClient {
   changes = [];
   /** @type {{at: number, frame: Frame}[]} */
   devices = [];
-  /** @type {Map<string, number>} how often each notification came */
-  notices = new Map();
+  /** @type {Map<string, number>} how often each notification was received, by id */
+  received = new Map();
 
   /** @param {Options} options */
   constructor(options) {
@@ -27,36 +27,36 @@ export class DrillClient {
     this.client.on('state', (status) => this.changes.push({ at: performance.now(), status }));
     this.client.on('device', (frame) => this.devices.push({ at: performance.now(), frame }));
     this.client.on('frame', ({ channel, id }) => {
-      if (channel === 'notifications') this.notices.set(id, (this.notices.get(id) ?? 0) + 1);
+      if (channel === 'notifications') this.received.set(id, (this.received.get(id) ?? 0) + 1);
     });
     this.client.connect();
   }
 
   get open() { return this.client.state === 'open'; }
 
-  /** The changes since this moment. @param {number} at */
+  /** The state changes since this time. @param {number} at  by performance.now() */
   since(at) { return this.changes.filter((change) => change.at >= at); }
 
   close() { this.client.close(); }
 }
 
 /**
- * Waits until it is so; throws an Error with those words if that takes too long.
+ * Wait for a condition; throws an Error if that takes too long.
  * @template V
- * @param {() => V} condition  truthy in the end
+ * @param {() => V} condition  returns a truthy value when it is met
  * @param {number} withinMs
- * @param {string} words
+ * @param {string} what  the condition, for the error message
  * @returns {Promise<NonNullable<V>>}
  */
-export async function until(condition, withinMs, words) {
+export async function waitFor(condition, withinMs, what) {
   const end = performance.now() + withinMs;
   for (;;) {
     const value = condition();
     if (value) return value;
-    if (performance.now() > end) throw new Error(t('drills.too_late', { what: words, n: Math.round(withinMs / 1000) }));
-    await pause(LOOK_EVERY_MS);
+    if (performance.now() > end) throw new Error(t('drills.too_late', { what, n: Math.round(withinMs / 1000) }));
+    await delay(POLL_EVERY_MS);
   }
 }
 
 /** @param {number} ms */
-export function pause(ms) { return new Promise((resolve) => setTimeout(resolve, ms)); }
+export function delay(ms) { return new Promise((resolve) => setTimeout(resolve, ms)); }

@@ -1,118 +1,128 @@
-/** Drills on more than one socket: many clients at once, one that does not read, the broker gone, a burst of notices. */
+/** Drills with several sockets: reconnect storm, slow reader, broker outage, burst of notifications. */
 
-import { number, t } from '../strings.js';
-import { pause, until } from './drill-client.js';
+import { formatNumber, t } from '../lib/i18n.js';
+import { delay, waitFor } from './drill-client.js';
 
 /**
- * @typedef {import('./workshop.js').Workshop} Workshop
- * @typedef {import('./workshop.js').Outcome} Outcome
+ * @typedef {import('./drill-context.js').DrillContext} DrillContext
+ * @typedef {import('./drill-context.js').Outcome} Outcome
  * @typedef {import('./drill-client.js').DrillClient} DrillClient
  */
 
-const TENANT = 'acme'; // whose simulated devices speak in --dev
+const TENANT = 'acme'; // of the simulated devices in --dev
 const TENANT_PATH = `/ws/tenant/${TENANT}`;
 const CLIENTS = 200;
-const CROWD = 100; // while they move, the sockets that they leave count as well, and Chromium allows a page 255
-const OPEN_WITHIN_MS = 30_000;
-const SPREAD_MS = 3_000; // no retry_ms of so few clients is longer
+const PAGE_CLIENTS = 100; // old and new sockets count together, and Chromium allows 255 for a page
+const OPEN_TIMEOUT_MS = 30_000;
+const SPREAD_MS = 3_000; // the longest retry_ms for so few clients
 const HOLD_S = 5;
-const AFTERWARDS_MS = 2_500;
-const DATA_WITHIN_MS = 5_000;
-const BROKER_WITHIN_MS = 30_000;
+const CATCH_UP_MS = 2_500;
+const DATA_TIMEOUT_MS = 5_000;
+const BROKER_TIMEOUT_MS = 30_000;
 const BURST = 100;
 
-/** A burst of notifications to one open socket: all of them, once. @param {Workshop} shop @returns {Promise<Outcome>} */
-export async function burst(shop) {
-  const user = shop.person('burst');
-  const token = await shop.token(user);
-  const drill = await shop.open('/ws/notifications', () => token);
-  const { lost, doubled, unsent, took } = await shop.tell(drill, user, BURST);
+/**
+ * Send a burst of notifications to one socket: each must arrive exactly once.
+ * @param {DrillContext} context
+ * @returns {Promise<Outcome>}
+ */
+export async function burst(context) {
+  const user = context.userId('burst');
+  const token = await context.token(user);
+  const drill = await context.openClient('/ws/notifications', () => token);
+  const { lost, duplicated, unsent, took } = await context.sendNotifications(drill, user, BURST);
   return {
-    passed: !lost && !doubled && !unsent,
-    words: t('drills.saw.burst', { n: number(BURST), ms: number(took) }),
-    figures: [[t('drills.figure.lost'), number(lost + unsent)], [t('drills.figure.doubled'), number(doubled)]],
+    passed: !lost && !duplicated && !unsent,
+    text: t('drills.result.burst', { n: formatNumber(BURST), ms: formatNumber(took) }),
+    figures: [[t('drills.figure.lost'), formatNumber(lost + unsent)], [t('drills.figure.duplicated'), formatNumber(duplicated)]],
   };
 }
 
 /**
- * Hundreds of clients are told that Hermes restarts, and come back at once.
- * @param {boolean} byServer  else they leave by themselves
+ * Reconnect many clients at once.
+ * @param {boolean} byServer  after a restart message; else they close and connect by themselves
  */
-export function storm(byServer) {
-  return async (/** @type {Workshop} */ shop) => {
-    const user = shop.person('storm');
-    const token = await shop.token(user);
-    const count = byServer ? CLIENTS : CROWD;
-    const clients = Array.from({ length: count }, () => shop.make('/ws/notifications', () => token));
+export function reconnectStorm(byServer) {
+  return async (/** @type {DrillContext} */ context) => {
+    const user = context.userId('storm');
+    const token = await context.token(user);
+    const count = byServer ? CLIENTS : PAGE_CLIENTS;
+    const clients = Array.from({ length: count }, () => context.createClient('/ws/notifications', () => token));
     const all = () => clients.every(({ open }) => open);
     const made = performance.now();
-    await until(all, OPEN_WITHIN_MS, t('drills.what.all_open'));
-    const began = performance.now();
-    if (byServer) await shop.cause('restart', { user_id: user });
+    await waitFor(all, OPEN_TIMEOUT_MS, t('drills.wait.all_open'));
+    const startedAt = performance.now();
+    if (byServer) await context.injectFault('restart', { user_id: user });
     else for (const { client } of clients) { client.close(); client.connect(); }
-    await until(() => clients.every((each) => each.since(began).some(({ status }) => status.state !== 'open')), OPEN_WITHIN_MS, t('drills.what.end'));
-    await until(all, OPEN_WITHIN_MS, t('drills.what.all_open'));
-    const back = clients.map((each) => each.changes[each.changes.length - 1].at - began).sort((one, other) => one - other);
-    const waits = clients.reduce((sum, each) => sum + each.since(began).filter(({ status }) => status.state === 'waiting').length, 0);
-    const failed = waits - (byServer ? count : 0); // whoever is sent away waits once
+    await waitFor(() => clients.every((each) => each.since(startedAt).some(({ status }) => status.state !== 'open')), OPEN_TIMEOUT_MS, t('drills.wait.end'));
+    await waitFor(all, OPEN_TIMEOUT_MS, t('drills.wait.all_open'));
+    const back = clients.map((each) => each.changes[each.changes.length - 1].at - startedAt).sort((one, other) => one - other);
+    const waits = clients.reduce((sum, each) => sum + each.since(startedAt).filter(({ status }) => status.state === 'waiting').length, 0);
+    const failed = waits - (byServer ? count : 0); // a client that was closed by the server waits once
     const [last] = back.slice(-1);
     return {
-      passed: last < SPREAD_MS + 2 * (began - made) + 3_000 && !failed, // browsers open many sockets one after the other
-      words: t('drills.saw.all_back', { n: number(count), ms: number(last) }),
+      passed: last < SPREAD_MS + 2 * (startedAt - made) + 3_000 && !failed, // browsers open sockets one after the other
+      text: t('drills.result.all_back', { n: formatNumber(count), ms: formatNumber(last) }),
       figures: /** @type {[string, string][]} */ ([
-        [t('drills.figure.median'), `${number(back[count / 2])} ms`], [t('drills.figure.last'), `${number(last)} ms`],
-        [t('drills.figure.failed'), number(failed)],
+        [t('drills.figure.median'), `${formatNumber(back[count / 2])} ms`], [t('drills.figure.last'), `${formatNumber(last)} ms`],
+        [t('drills.figure.failed'), formatNumber(failed)],
       ]),
     };
   };
 }
 
-/** One socket does not read, another does: the second must not notice, the first must get it all told. @param {Workshop} shop @returns {Promise<Outcome>} */
-export async function frozenReader(shop) {
+/**
+ * Stop reading on one of two sockets: the other must not be delayed, and `skipped` must count what the first missed.
+ * @param {DrillContext} context
+ * @returns {Promise<Outcome>}
+ */
+export async function slowReader(context) {
   const [frozen, healthy] = await Promise.all(['frozen', 'healthy'].map(async (role) => {
-    const token = await shop.token(shop.person(role), { tenantId: TENANT });
-    return shop.open(TENANT_PATH, () => token, { snapshot: false });
+    const token = await context.token(context.userId(role), { tenantId: TENANT });
+    return context.openClient(TENANT_PATH, () => token, { snapshot: false });
   }));
-  await until(() => frozen.devices.length && healthy.devices.length, DATA_WITHIN_MS, t('drills.what.data'));
-  const began = performance.now();
-  await shop.cause('hold', { user_id: shop.person('frozen'), seconds: HOLD_S });
-  await pause(HOLD_S * 1_000 + AFTERWARDS_MS);
-  const held = healthy.devices.filter(({ at }) => at >= began && at < began + HOLD_S * 1_000);
-  const gap = longestGap([began, ...held.map(({ at }) => at), began + HOLD_S * 1_000]);
-  const leaked = frozen.devices.filter(({ at }) => at >= began + 500 && at < began + HOLD_S * 900).length;
+  await waitFor(() => frozen.devices.length && healthy.devices.length, DATA_TIMEOUT_MS, t('drills.wait.data'));
+  const startedAt = performance.now();
+  await context.injectFault('hold', { user_id: context.userId('frozen'), seconds: HOLD_S });
+  await delay(HOLD_S * 1_000 + CATCH_UP_MS);
+  const held = healthy.devices.filter(({ at }) => at >= startedAt && at < startedAt + HOLD_S * 1_000);
+  const gap = longestGap([startedAt, ...held.map(({ at }) => at), startedAt + HOLD_S * 1_000]);
+  const leaked = frozen.devices.filter(({ at }) => at >= startedAt + 500 && at < startedAt + HOLD_S * 900).length;
   const skipped = frozen.devices.reduce((sum, { frame }) => sum + (frame.skipped ?? 0), 0);
-  const missing = unaccounted(frozen, healthy);
+  const missing = countMissing(frozen, healthy);
   return {
     passed: !missing && !leaked && held.length > 0 && frozen.open && frozen.changes.length === healthy.changes.length,
-    words: t('drills.saw.frozen', { n: number(held.length), gap: number(gap) }),
+    text: t('drills.result.frozen', { n: formatNumber(held.length), gap: formatNumber(gap) }),
     figures: [
-      [t('drills.figure.skipped'), number(skipped)], [t('drills.figure.lost'), number(missing)],
+      [t('drills.figure.skipped'), formatNumber(skipped)], [t('drills.figure.lost'), formatNumber(missing)],
     ],
   };
 }
 
 /**
- * Received plus skipped is what was published: of each series between its first and last frame on the frozen socket,
- * how many of those that the healthy one got are neither.
+ * The number of frames that the frozen socket neither received nor reported as skipped.
+ *
+ * The healthy socket shows what was published. Each series is compared between its first and its last frame on the
+ * frozen socket.
  * @param {DrillClient} frozen
  * @param {DrillClient} healthy
  */
-function unaccounted(frozen, healthy) {
+function countMissing(frozen, healthy) {
   const published = bySeries(healthy);
   let missing = 0;
   for (const [key, frames] of bySeries(frozen)) {
     const [first, last] = [frames[0].timestamp, frames[frames.length - 1].timestamp];
     const all = published.get(key) ?? [];
     const isOnce = (/** @type {number} */ at) => all.filter(({ timestamp }) => timestamp === at).length === 1;
-    if (!isOnce(first) || !isOnce(last)) continue; // several of one millisecond: nobody can tell where they begin
-    const told = frames.slice(1).reduce(withSkipped, 0);
+    if (!isOnce(first) || !isOnce(last)) continue; // several in one millisecond: the start is ambiguous
+    const accounted = frames.slice(1).reduce(withSkipped, 0);
     const sent = all.filter(({ timestamp }) => timestamp > first && timestamp <= last).reduce(withSkipped, 0);
-    missing += Math.abs(sent - told);
+    missing += Math.abs(sent - accounted);
   }
   return missing;
 }
 
-/** Itself, and those that it stands for. @param {number} sum @param {import('../../hermes-client.js').Frame} frame */
+/** Count a frame and those that it reports as skipped. @param {number} sum @param {import('../../hermes-client.js').Frame} frame */
 function withSkipped(sum, { skipped }) { return sum + 1 + (skipped ?? 0); }
 
 /** @param {DrillClient} client */
@@ -129,27 +139,31 @@ function bySeries({ devices }) {
 }
 
 /** @param {number[]} moments */
-function longestGap(moments) { return Math.max(...moments.slice(1).map((at, place) => at - moments[place])); }
+function longestGap(moments) { return Math.max(...moments.slice(1).map((at, index) => at - moments[index])); }
 
-/** The broker is killed: open sockets must be told so, and told of its return, and data must flow again. @param {Workshop} shop @returns {Promise<Outcome>} */
-export async function broker(shop) {
-  const token = await shop.token(shop.person('broker'), { tenantId: TENANT });
-  const drill = await shop.open(TENANT_PATH, () => token);
+/**
+ * Kill the embedded broker: open sockets must be notified of the outage and its end, and receive data again.
+ * @param {DrillContext} context
+ * @returns {Promise<Outcome>}
+ */
+export async function brokerOutage(context) {
+  const token = await context.token(context.userId('broker'), { tenantId: TENANT });
+  const drill = await context.openClient(TENANT_PATH, () => token);
   /** @type {{at: number, up: boolean}[]} */
-  const told = [];
-  drill.client.on('link', ({ up }) => told.push({ at: performance.now(), up }));
-  await until(() => drill.devices.some(({ frame }) => !frame.snapshot), DATA_WITHIN_MS, t('drills.what.data'));
-  const began = performance.now();
-  await shop.doors.cause('broker');
-  const down = await until(() => told.find(({ up }) => !up), BROKER_WITHIN_MS, t('drills.what.down'));
-  const up = await until(() => told.find((each) => each.up && each.at > down.at), BROKER_WITHIN_MS, t('drills.what.up'));
-  const data = await until(() => drill.devices.find(({ at }) => at > up.at), BROKER_WITHIN_MS, t('drills.what.data'));
+  const changes = [];
+  drill.client.on('link', ({ up }) => changes.push({ at: performance.now(), up }));
+  await waitFor(() => drill.devices.some(({ frame }) => !frame.snapshot), DATA_TIMEOUT_MS, t('drills.wait.data'));
+  const startedAt = performance.now();
+  await context.devApi.injectFault('broker');
+  const down = await waitFor(() => changes.find(({ up }) => !up), BROKER_TIMEOUT_MS, t('drills.wait.down'));
+  const up = await waitFor(() => changes.find((each) => each.up && each.at > down.at), BROKER_TIMEOUT_MS, t('drills.wait.up'));
+  const data = await waitFor(() => drill.devices.find(({ at }) => at > up.at), BROKER_TIMEOUT_MS, t('drills.wait.data'));
   return {
-    passed: drill.open && !drill.since(began).length,
-    words: t('drills.saw.broker'),
+    passed: drill.open && !drill.since(startedAt).length,
+    text: t('drills.result.broker'),
     figures: [
-      [t('drills.figure.told_down'), `${number(down.at - began)} ms`], [t('drills.figure.told_up'), `${number(up.at - began)} ms`],
-      [t('drills.figure.data'), `${number(data.at - began)} ms`],
+      [t('drills.figure.reported_down'), `${formatNumber(down.at - startedAt)} ms`], [t('drills.figure.reported_up'), `${formatNumber(up.at - startedAt)} ms`],
+      [t('drills.figure.data'), `${formatNumber(data.at - startedAt)} ms`],
     ],
   };
 }

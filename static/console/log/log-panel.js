@@ -1,119 +1,119 @@
-/** Every frame in and out of the four sockets, and what became of these; tokens are masked. */
+/** The log panel: all frames and state changes of the four sockets, with masked tokens. */
 
-import { copyText } from '../copy.js';
-import { download } from '../download.js';
-import { byId, find, setText } from '../element.js';
-import { number, plural, t } from '../strings.js';
-import { LogLines } from './log-lines.js';
-import { logRow } from './log-row.js';
+import { copyText } from '../lib/clipboard.js';
+import { download } from '../lib/download.js';
+import { byId, find, setText } from '../lib/dom.js';
+import { formatNumber, tPlural, t } from '../lib/i18n.js';
+import { LogBuffer } from './log-buffer.js';
+import { createLogRow } from './log-row.js';
 
-/** @typedef {import('./log-lines.js').Line} Line */
+/** @typedef {import('./log-buffer.js').Line} Line */
 
-const ROWS_AT_ONCE = 300; // older ones come when their reader scrolls up to them
+const ROWS_AT_ONCE = 300; // older rows are added when the user scrolls up
 const PAINT_EVERY_MS = 200;
-const NEAR_PX = 40; // so far from an end still counts as being there
+const SCROLL_TOLERANCE_PX = 40; // closer than this counts as the end
 
 export class LogPanel {
-  #lines = new LogLines();
+  #buffer = new LogBuffer();
   #list = byId('log-lines');
   #text = find(document, '#log-filter', HTMLInputElement);
   #socket = find(document, '#log-socket', HTMLSelectElement);
   #kind = find(document, '#log-kind', HTMLSelectElement);
-  #next = 0; // number of the first line that is not shown yet
+  #nextNumber = 0; // of the first line that is not shown yet
   #paused = false;
-  #painting = 0;
+  #paintTimer = 0;
 
   constructor() {
-    for (const field of [this.#text, this.#socket, this.#kind]) field.addEventListener('input', () => this.#choose());
+    for (const field of [this.#text, this.#socket, this.#kind]) field.addEventListener('input', () => this.#applyFilter());
     this.#list.addEventListener('scroll', () => this.#showOlder());
     byId('log-pause').addEventListener('click', () => this.#pause(!this.#paused));
     byId('log-clear').addEventListener('click', () => {
-      this.#lines.clear();
+      this.#buffer.clear();
       this.#repaint();
     });
     byId('log-copy').addEventListener('click', async () => {
-      const { length } = this.#lines.chosen;
+      const { length } = this.#buffer.filtered;
       const copied = await copyText(this.#asText());
-      setText(byId('log-said'), copied ? plural('log.copied', length) : t('copy.failed'));
+      setText(byId('log-copied'), copied ? tPlural('log.copied', length) : t('copy.failed'));
     });
     byId('log-save').addEventListener('click', () => download('hermes-log.txt', 'text/plain', this.#asText()));
   }
 
   /** @param {Line} line */
-  write(line) { this.#lines.add(line); }
+  add(line) { this.#buffer.add(line); }
 
   show() {
-    this.hide(); // a second word behind the fragment shows the panel anew
+    this.hide(); // a change after the slash of the fragment calls this again
     if (!this.#paused) this.#repaint();
-    this.#painting = window.setInterval(() => this.#paint(), PAINT_EVERY_MS);
+    this.#paintTimer = window.setInterval(() => this.#paint(), PAINT_EVERY_MS);
   }
 
-  hide() { clearInterval(this.#painting); }
+  hide() { clearInterval(this.#paintTimer); }
 
-  #choose() {
-    this.#lines.choose({ text: this.#text.value, socket: this.#socket.value, kind: this.#kind.value });
+  #applyFilter() {
+    this.#buffer.setFilter({ text: this.#text.value, socket: this.#socket.value, kind: this.#kind.value });
     this.#repaint();
   }
 
   /** @param {boolean} paused */
   #pause(paused) {
-    if (paused) this.#paint(); // what has come since the last time is not held back
+    if (paused) this.#paint(); // show what came since the last update
     this.#paused = paused;
-    this.#lines.hold(paused);
+    this.#buffer.freeze(paused);
     const button = byId('log-pause');
     button.setAttribute('aria-pressed', String(paused));
     setText(button, t(paused ? 'log.resume' : 'log.pause'));
     if (!paused) this.#repaint();
-    else this.#tell();
+    else this.#updateCount();
   }
 
-  /** The newest of those that are kept. */
+  /** Show the newest lines. */
   #repaint() {
-    this.#list.replaceChildren(...this.#lines.chosen.slice(-ROWS_AT_ONCE).map(logRow));
+    this.#list.replaceChildren(...this.#buffer.filtered.slice(-ROWS_AT_ONCE).map(createLogRow));
     this.#list.scrollTop = this.#list.scrollHeight;
-    this.#next = this.#lines.end;
-    setText(byId('log-said'), '');
-    this.#tell();
+    this.#nextNumber = this.#buffer.nextNumber;
+    setText(byId('log-copied'), '');
+    this.#updateCount();
   }
 
   #paint() {
     if (document.hidden) return;
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
-    if (scrollHeight - scrollTop - clientHeight < NEAR_PX) this.#append();
-    this.#tell();
+    if (scrollHeight - scrollTop - clientHeight < SCROLL_TOLERANCE_PX) this.#append();
+    this.#updateCount();
   }
 
   #append() {
-    const fresh = this.#lines.since(this.#next);
-    this.#next = this.#lines.end;
+    const fresh = this.#buffer.linesFrom(this.#nextNumber);
+    this.#nextNumber = this.#buffer.nextNumber;
     if (!fresh.length) return;
-    this.#list.append(...fresh.slice(-ROWS_AT_ONCE).map(logRow));
+    this.#list.append(...fresh.slice(-ROWS_AT_ONCE).map(createLogRow));
     while (this.#list.childElementCount > ROWS_AT_ONCE) this.#list.firstElementChild?.remove();
     this.#list.scrollTop = this.#list.scrollHeight;
   }
 
-  /** Above the others, which stay where they are. */
+  /** Add older rows above and preserve the scroll position. */
   #showOlder() {
     const first = this.#list.firstElementChild;
-    if (this.#list.scrollTop > NEAR_PX || !(first instanceof HTMLElement)) return;
+    if (this.#list.scrollTop > SCROLL_TOLERANCE_PX || !(first instanceof HTMLElement)) return;
     const { scrollHeight, scrollTop } = this.#list;
-    this.#list.prepend(...this.#lines.before(Number(first.dataset.number)).slice(-ROWS_AT_ONCE).map(logRow));
+    this.#list.prepend(...this.#buffer.linesBefore(Number(first.dataset.number)).slice(-ROWS_AT_ONCE).map(createLogRow));
     this.#list.scrollTop = scrollTop + this.#list.scrollHeight - scrollHeight;
   }
 
-  #tell() {
-    const newer = this.#lines.since(this.#next).length;
-    byId('log-empty').hidden = this.#lines.size > 0;
-    setText(byId('log-words'), this.#paused ? plural('log.paused', this.#lines.missed)
-      : newer ? plural('log.newer', newer) : this.#countWords());
+  #updateCount() {
+    const newer = this.#buffer.linesFrom(this.#nextNumber).length;
+    byId('log-empty').hidden = this.#buffer.size > 0;
+    setText(byId('log-count'), this.#paused ? tPlural('log.paused', this.#buffer.missedCount)
+      : newer ? tPlural('log.newer', newer) : this.#countText());
   }
 
-  #countWords() {
-    const { chosen, size } = this.#lines;
-    return t('log.of', { shown: number(this.#list.childElementCount), n: number(chosen.length), total: number(size) });
+  #countText() {
+    const { filtered, size } = this.#buffer;
+    return t('log.of', { shown: formatNumber(this.#list.childElementCount), n: formatNumber(filtered.length), total: formatNumber(size) });
   }
 
   #asText() {
-    return this.#lines.chosen.map(({ at, socket, kind, text }) => `${new Date(at).toISOString()} ${socket} ${kind} ${text}\n`).join('');
+    return this.#buffer.filtered.map(({ at, socket, kind, text }) => `${new Date(at).toISOString()} ${socket} ${kind} ${text}\n`).join('');
   }
 }

@@ -1,72 +1,72 @@
-/** The history, shown: searched, filtered, exported, acknowledged, cleared. */
+/** The list of past notifications: filter, export, acknowledge, clear. */
 
-import { download } from '../download.js';
-import { byId, find, make, makeButton, setText } from '../element.js';
-import { number, t } from '../strings.js';
-import { clockWords } from '../time-words.js';
-import { iconUrl, noticeOf } from './notification.js';
+import { download } from '../lib/download.js';
+import { byId, find, make, makeButton, setText } from '../lib/dom.js';
+import { formatNumber, t } from '../lib/i18n.js';
+import { formatTime } from '../lib/format-time.js';
+import { iconUrl, notificationFrom } from './notification.js';
 
-/** @typedef {import('./notification.js').Notice} Notice */
+/** @typedef {import('./notification.js').ConsoleNotification} ConsoleNotification */
 /** @typedef {import('../../hermes-client.js').Frame} Frame */
 
 export class HistoryList {
   #histories;
   #acknowledge;
-  #painting = false;
+  #paintPending = false;
   #day = '';
-  /** @type {WeakMap<Frame, HTMLElement>} a row stays as long as its frame, and with it focus, selection and place */
+  /** @type {WeakMap<Frame, HTMLElement>} a row is reused, so that it keeps focus and text selection */
   #rows = new WeakMap();
   #text = find(document, '#history-filter', HTMLInputElement);
   #type = find(document, '#history-type', HTMLSelectElement);
-  #open = find(document, '#history-open', HTMLInputElement);
+  #unackedOnly = find(document, '#history-open', HTMLInputElement);
 
   /**
-   * @param {import('./histories.js').Histories} histories
-   * @param {(notices: Notice[]) => void} acknowledge
+   * @param {import('./user-histories.js').UserHistories} histories
+   * @param {(notifications: ConsoleNotification[]) => void} acknowledge
    */
   constructor(histories, acknowledge) {
     this.#histories = histories;
     this.#acknowledge = acknowledge;
-    for (const field of [this.#text, this.#type, this.#open]) field.addEventListener('input', () => this.#paint());
+    for (const field of [this.#text, this.#type, this.#unackedOnly]) field.addEventListener('input', () => this.#paint());
     byId('history-export').addEventListener('click', () => this.#export());
-    byId('history-ack-all').addEventListener('click', () => acknowledge(this.#chosen.filter(({ acked }) => !acked).map(noticeOf)));
-    byId('history-clear').addEventListener('click', () => this.#ask(true));
-    byId('history-keep').addEventListener('click', () => this.#ask(false));
-    byId('history-really').addEventListener('click', () => {
+    byId('history-ack-all').addEventListener('click', () => acknowledge(this.#filtered.filter(({ acked }) => !acked).map(notificationFrom)));
+    byId('history-clear').addEventListener('click', () => this.#showClearQuestion(true));
+    byId('history-clear-cancel').addEventListener('click', () => this.#showClearQuestion(false));
+    byId('history-clear-confirm').addEventListener('click', () => {
       histories.current.clear();
-      this.#ask(false);
+      this.#showClearQuestion(false);
     });
     histories.addEventListener('change', () => this.#paintSoon());
   }
 
-  /** Beside the buttons that were pressed. @param {boolean} sent */
-  tellSent(sent) { setText(byId('history-fault'), sent ? '' : t('connect.ack_not_sent')); }
+  /** Show an error if an acknowledgement could not be sent. @param {boolean} sent */
+  showAckResult(sent) { setText(byId('history-error'), sent ? '' : t('connect.ack_not_sent')); }
 
-  get #chosen() {
+  get #filtered() {
     const text = this.#text.value.trim().toLowerCase();
     return this.#histories.current.items.filter((frame) => {
-      const { title, message, type, acked, id } = noticeOf(frame);
-      return (!this.#type.value || type === this.#type.value) && (!this.#open.checked || !acked)
+      const { title, message, type, acked, id } = notificationFrom(frame);
+      return (!this.#type.value || type === this.#type.value) && (!this.#unackedOnly.checked || !acked)
         && `${title}\n${message}\n${id}`.toLowerCase().includes(text);
     });
   }
 
-  /** Before everything goes; in the page, where a keyboard stays. @param {boolean} asking */
-  #ask(asking) {
-    byId('history-sure').hidden = !asking;
+  /** Show or hide the confirmation; part of the page, so that the keyboard focus is not lost. @param {boolean} asking */
+  #showClearQuestion(asking) {
+    byId('history-clear-question').hidden = !asking;
     byId('history-clear').hidden = asking;
-    byId(asking ? 'history-keep' : 'history-clear').focus();
+    byId(asking ? 'history-clear-cancel' : 'history-clear').focus();
   }
 
   #export() {
-    download('hermes-notifications.json', 'application/json', JSON.stringify(this.#chosen, null, 2));
+    download('hermes-notifications.json', 'application/json', JSON.stringify(this.#filtered, null, 2));
   }
 
   #paintSoon() {
-    if (this.#painting) return;
-    this.#painting = true;
+    if (this.#paintPending) return;
+    this.#paintPending = true;
     requestAnimationFrame(() => {
-      this.#painting = false;
+      this.#paintPending = false;
       this.#paint();
     });
   }
@@ -74,19 +74,19 @@ export class HistoryList {
   #paint() {
     const { items } = this.#histories.current;
     const open = items.filter(({ acked }) => !acked).length;
-    const chosen = this.#chosen;
-    setText(byId('history-count'), number(items.length));
+    const filtered = this.#filtered;
+    setText(byId('history-count'), formatNumber(items.length));
     const badge = byId('notifications-badge');
     badge.hidden = !open;
-    setText(badge, number(open));
+    setText(badge, formatNumber(open));
     byId('history-empty').hidden = items.length > 0;
-    setText(byId('history-shown'), chosen.length === items.length ? '' : t('notifications.of', { n: number(chosen.length), total: number(items.length) }));
-    this.#forgetRowsOfYesterday();
-    arrange(byId('history'), chosen.map((frame) => this.#row(frame)));
+    setText(byId('history-shown'), filtered.length === items.length ? '' : t('notifications.of', { n: formatNumber(filtered.length), total: formatNumber(items.length) }));
+    this.#dropRowsOfPreviousDay();
+    reconcile(byId('history'), filtered.map((frame) => this.#row(frame)));
   }
 
-  /** Their times say no day. */
-  #forgetRowsOfYesterday() {
+  /** Render the rows again after midnight, because times of today have no date. */
+  #dropRowsOfPreviousDay() {
     const day = new Date().toDateString();
     if (day !== this.#day) this.#rows = new WeakMap();
     this.#day = day;
@@ -94,55 +94,55 @@ export class HistoryList {
 
   /** @param {Frame} frame */
   #row(frame) {
-    const row = this.#rows.get(frame) ?? this.#item(noticeOf(frame));
+    const row = this.#rows.get(frame) ?? this.#createRow(notificationFrom(frame));
     this.#rows.set(frame, row);
     return row;
   }
 
-  /** @param {Notice} notice */
-  #item(notice) {
-    const facts = [clockWords(notice.timestamp), notice.tenant && t('notifications.to_all', { tenant: notice.tenant }),
-      notice.acked && t('notifications.acked')];
-    return make('li', { 'data-type': notice.type, 'data-id': notice.id },
-      make('img', { src: iconUrl(notice.type), alt: t(`type.${notice.type}`), width: '20', height: '20' }),
-      make('div', {}, make('strong', {}, notice.title), make('p', {}, notice.message),
+  /** @param {ConsoleNotification} notification */
+  #createRow(notification) {
+    const facts = [formatTime(notification.timestamp), notification.tenant && t('notifications.to_all', { tenant: notification.tenant }),
+      notification.acked && t('notifications.acked')];
+    return make('li', { 'data-type': notification.type, 'data-id': notification.id },
+      make('img', { src: iconUrl(notification.type), alt: t(`type.${notification.type}`), width: '20', height: '20' }),
+      make('div', {}, make('strong', {}, notification.title), make('p', {}, notification.message),
         make('small', {}, facts.filter(Boolean).join(' · '))),
-      ...(notice.acked ? [] : [this.#button(notice)]));
+      ...(notification.acked ? [] : [this.#button(notification)]));
   }
 
-  /** @param {Notice} notice */
-  #button(notice) {
-    const button = makeButton(t('notifications.ack'), () => this.#acknowledge([notice]));
-    button.setAttribute('aria-label', t('notifications.ack_this', { title: notice.title }));
+  /** @param {ConsoleNotification} notification */
+  #button(notification) {
+    const button = makeButton(t('notifications.ack'), () => this.#acknowledge([notification]));
+    button.setAttribute('aria-label', t('notifications.ack_this', { title: notification.title }));
     return button;
   }
 }
 
 /**
- * Touches only what is new or gone: a row that is moved would lose the focus.
+ * Add and remove rows without moving the others: a moved row would lose the focus.
  * @param {HTMLElement} list
  * @param {HTMLElement[]} rows
  */
-function arrange(list, rows) {
+function reconcile(list, rows) {
   const before = [...list.children];
-  const place = before.findIndex((row) => row.contains(document.activeElement));
+  const focused = before.findIndex((row) => row.contains(document.activeElement));
   const wanted = new Set(rows);
   for (const row of before) if (!wanted.has(/** @type {HTMLElement} */ (row))) row.remove();
   rows.forEach((row, index) => {
     if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
   });
-  if (place < 0 || before[place].isConnected) return;
-  const { id } = /** @type {HTMLElement} */ (before[place]).dataset;
-  const again = rows.findIndex((row) => row.dataset.id === id); // another tab's history brings every row anew
-  focusFrom(list, again < 0 ? place : again);
+  if (focused < 0 || before[focused].isConnected) return;
+  const { id } = /** @type {HTMLElement} */ (before[focused]).dataset;
+  const newIndex = rows.findIndex((row) => row.dataset.id === id); // another tab may replace every row
+  focusNextButton(list, newIndex < 0 ? focused : newIndex);
 }
 
 /**
- * Whoever acknowledges by keyboard goes on with the next one.
+ * Move the focus to the next button, for users who acknowledge by keyboard.
  * @param {HTMLElement} list
- * @param {number} place
+ * @param {number} index
  */
-function focusFrom(list, place) {
-  const buttons = [...list.children].slice(place).map((item) => item.querySelector('button'));
+function focusNextButton(list, index) {
+  const buttons = [...list.children].slice(index).map((item) => item.querySelector('button'));
   (buttons.find(Boolean) ?? byId('history-clear')).focus();
 }

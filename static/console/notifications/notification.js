@@ -1,35 +1,36 @@
 /**
- * A notification or broadcast, as the console shows it.
+ * A notification or broadcast in the form that the console shows.
  *
- * @typedef {'info' | 'warning' | 'error' | 'success'} Type
+ * @typedef {'info' | 'warning' | 'error' | 'success'} Severity
  *
- * @typedef {object} Notice
+ * @typedef {object} ConsoleNotification
  * @property {string} id
  * @property {string} title
  * @property {string} message
- * @property {Type} type
+ * @property {Severity} type
  * @property {number} timestamp  Unix ms
- * @property {string} tenant  whose broadcast it is; empty for a personal notification
+ * @property {string} tenant  of a broadcast; empty for a notification of the user
  * @property {boolean} acked
  */
 
-export const TYPES = ['info', 'warning', 'error', 'success'];
+export const SEVERITIES = ['info', 'warning', 'error', 'success'];
 
 /**
- * @param {import('../../hermes-client.js').Frame} frame  as it came, or as the history kept it
- * @returns {Notice}
+ * Convert a frame.
+ * @param {import('../../hermes-client.js').Frame} frame  received, or from the history
+ * @returns {ConsoleNotification}
  */
-export function noticeOf(frame) {
+export function notificationFrom(frame) {
   return {
     id: String(frame.id ?? ''),
     title: String(frame.title ?? ''),
     message: String(frame.message ?? ''),
-    type: TYPES.includes(frame.type) ? frame.type : 'info',
+    type: SEVERITIES.includes(frame.type) ? frame.type : 'info',
     timestamp: typeof frame.timestamp === 'number' ? frame.timestamp : Date.now(),
     tenant: frame.channel === 'tenant' ? String(frame.tenant_id ?? '') : '',
     acked: frame.acked === true,
   };
 }
 
-/** @param {Type} type */
+/** @param {Severity} type */
 export function iconUrl(type) { return `/static/icons/${type}.svg`; }

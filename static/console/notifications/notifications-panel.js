@@ -1,22 +1,22 @@
-/** The notifications: the history, the form, and what pops up anywhere in the page. */
+/** The notifications panel: history, form, toasts and browser notifications. */
 
-import { NoticeDesk } from './notice-desk.js';
+import { NotificationReceiver } from './notification-receiver.js';
 import { NotifyForm } from './notify-form.js';
 
 /** @typedef {import('../../hermes-client.js').Frame} Frame */
 
 export class NotificationsPanel {
-  #desk;
+  #receiver;
   #form;
 
   /**
-   * @param {object} surroundings
-   * @param {(id: string) => boolean} surroundings.ack
-   * @param {import('../credentials.js').Credentials} surroundings.credentials
-   * @param {import('./histories.js').Histories} surroundings.histories
+   * @param {object} dependencies
+   * @param {(id: string) => boolean} dependencies.ack
+   * @param {import('../lib/credentials.js').Credentials} dependencies.credentials
+   * @param {import('./user-histories.js').UserHistories} dependencies.histories
    */
   constructor({ ack, credentials, histories }) {
-    this.#desk = new NoticeDesk(histories, ack);
+    this.#receiver = new NotificationReceiver(histories, ack);
     this.#form = new NotifyForm(credentials);
   }
 
@@ -24,5 +24,5 @@ export class NotificationsPanel {
   set userId(userId) { this.#form.userId = userId; }
 
   /** @param {Frame} frame */
-  take(frame) { this.#desk.take(frame); }
+  handleFrame(frame) { this.#receiver.handleFrame(frame); }
 }

@@ -1,12 +1,12 @@
-/** The form that does what a backend service does: `POST /notify`; and the same as a command to paste. */
+/** The form that sends `POST /notify`, and the equivalent curl command. */
 
-import { copyText } from '../copy.js';
-import { byId, find, make, setText } from '../element.js';
-import { t } from '../strings.js';
+import { copyText } from '../lib/clipboard.js';
+import { byId, find, make, setText } from '../lib/dom.js';
+import { t } from '../lib/i18n.js';
 
 /** @typedef {{user_id?: string, tenant_id?: string, title: string, message: string, type: string, data?: object}} Body */
 
-const ANSWERS_WITHIN_MS = 15_000;
+const TIMEOUT_MS = 15_000;
 const FIELDS = ['addressee', 'title', 'message', 'type', 'data'];
 
 export class NotifyForm {
@@ -15,9 +15,9 @@ export class NotifyForm {
   #button = find(this.#form, '[type=submit]', HTMLButtonElement);
   #credentials;
   #sending = false;
-  #filledIn = '';
+  #prefilled = '';
 
-  /** @param {import('../credentials.js').Credentials} credentials */
+  /** @param {import('../lib/credentials.js').Credentials} credentials */
   constructor(credentials) {
     this.#credentials = credentials;
     this.#form.addEventListener('submit', (event) => {
@@ -31,60 +31,60 @@ export class NotifyForm {
     this.#showCommand();
   }
 
-  /** Filled in where nobody has typed another. @param {string} userId */
+  /** Fill in the user id unless the user has typed another. @param {string} userId */
   set userId(userId) {
-    if (this.#value('kind') === 'user_id' && ['', this.#filledIn].includes(this.#value('addressee'))) {
-      this.#field('addressee').value = this.#filledIn = userId;
+    if (this.#value('kind') === 'user_id' && ['', this.#prefilled].includes(this.#value('addressee'))) {
+      this.#field('addressee').value = this.#prefilled = userId;
     }
     this.#showCommand();
   }
 
-  /** What is sent; throws a SyntaxError where `data` is no JSON object. @returns {Body} */
+  /** The request body; throws a SyntaxError if `data` is not a JSON object. @returns {Body} */
   get #body() {
     const data = this.#value('data').trim();
     return {
       [this.#value('kind')]: this.#value('addressee'),
       title: this.#value('title'), message: this.#value('message'), type: this.#value('type'),
-      ...(data && { data: objectOf(data) }),
+      ...(data && { data: parseObject(data) }),
     };
   }
 
   #showCommand() {
     try {
-      setText(byId('notify-curl'), command(this.#body));
-      this.#mark([]);
+      setText(byId('notify-curl'), curlCommand(this.#body));
+      this.#markInvalid([]);
     } catch {
       setText(byId('notify-curl'), t('notifications.data_first'));
-      this.#mark(['data']);
+      this.#markInvalid(['data']);
     }
     setText(byId('notify-copied'), '');
   }
 
   async #send() {
-    if (this.#sending) return; // rather than a button that is disabled, and so loses the focus
+    if (this.#sending) return; // instead of disabling the button, which would lose the focus
     let body;
     try {
       body = this.#body;
     } catch {
-      this.#tell('bad', t('notifications.data_first'));
+      this.#showResult('bad', t('notifications.data_first'));
       return this.#field('data').focus();
     }
-    this.#busy(true);
+    this.#setSending(true);
     this.#answer.replaceChildren(make('p', {}, t('notifications.sending')));
     try {
       const response = await fetch('/notify', this.#request(body));
       const answer = await response.json().catch(() => null);
-      if (answer) this.#show(response.status, answer);
-      else this.#tell('bad', t('notifications.no_answer', { why: response.status }));
+      if (answer) this.#showResponse(response.status, answer);
+      else this.#showResult('bad', t('notifications.no_answer', { reason: response.status }));
     } catch (error) {
-      this.#tell('bad', t('notifications.no_answer', { why: error instanceof Error ? error.message : String(error) }));
+      this.#showResult('bad', t('notifications.no_answer', { reason: error instanceof Error ? error.message : String(error) }));
     } finally {
-      this.#busy(false);
+      this.#setSending(false);
     }
   }
 
   /** @param {boolean} sending */
-  #busy(sending) {
+  #setSending(sending) {
     this.#sending = sending;
     this.#button.setAttribute('aria-disabled', String(sending));
   }
@@ -97,7 +97,7 @@ export class NotifyForm {
     /** @type {Record<string, string>} */
     const headers = { 'Content-Type': 'application/json' };
     if (this.#credentials.apiKey) headers['X-API-Key'] = this.#credentials.apiKey;
-    const signal = AbortSignal.timeout(ANSWERS_WITHIN_MS);
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
     return { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', signal };
   }
 
@@ -105,26 +105,26 @@ export class NotifyForm {
    * @param {number} status
    * @param {Record<string, any>} answer
    */
-  #show(status, answer) {
+  #showResponse(status, answer) {
     const fields = answer.error?.fields ?? {};
-    this.#mark(Object.keys(fields).map((name) => (name.endsWith('_id') ? 'addressee' : name)));
+    this.#markInvalid(Object.keys(fields).map((name) => (name.endsWith('_id') ? 'addressee' : name)));
     if (answer.status !== 'success') {
-      const list = Object.entries(fields).map(([name, words]) => make('li', {}, `${name}: ${words}`));
-      this.#tell('bad', `${status} ${answer.error?.code}: ${answer.error?.message}`, make('ul', {}, ...list));
-    } else if (answer.sent) this.#tell('good', t('notifications.sent'));
-    else this.#tell('so-so', t('notifications.not_sent'));
+      const list = Object.entries(fields).map(([name, text]) => make('li', {}, `${name}: ${text}`));
+      this.#showResult('bad', `${status} ${answer.error?.code}: ${answer.error?.message}`, make('ul', {}, ...list));
+    } else if (answer.sent) this.#showResult('good', t('notifications.sent'));
+    else this.#showResult('warn', t('notifications.not_sent'));
     this.#answer.append(make('code', {}, `${status} ${JSON.stringify(answer)}`));
   }
 
-  /** @param {string[]} faulty */
-  #mark(faulty) { for (const name of FIELDS) this.#field(name).setAttribute('aria-invalid', String(faulty.includes(name))); }
+  /** @param {string[]} invalid */
+  #markInvalid(invalid) { for (const name of FIELDS) this.#field(name).setAttribute('aria-invalid', String(invalid.includes(name))); }
 
   /**
-   * @param {'good' | 'so-so' | 'bad'} mood
-   * @param {string} words
+   * @param {'good' | 'warn' | 'bad'} level
+   * @param {string} text
    * @param {Node[]} more
    */
-  #tell(mood, words, ...more) { this.#answer.replaceChildren(make('p', { class: mood }, words), ...more); }
+  #showResult(level, text, ...more) { this.#answer.replaceChildren(make('p', { class: level }, text), ...more); }
 
   /** @param {string} name */
   #value(name) { return this.#field(name).value; }
@@ -134,14 +134,14 @@ export class NotifyForm {
 }
 
 /** @param {string} text @returns {object} */
-function objectOf(text) {
+function parseObject(text) {
   const value = JSON.parse(text);
-  if (!value || typeof value !== 'object' || Array.isArray(value)) throw new SyntaxError('no object');
+  if (!value || typeof value !== 'object' || Array.isArray(value)) throw new SyntaxError('not a JSON object');
   return value;
 }
 
-/** For a POSIX shell; the key stands in a variable, so that it stays out of the history. @param {Body} body */
-function command(body) {
+/** The command for a POSIX shell; the key comes from a variable, so that it is not in the shell history. @param {Body} body */
+function curlCommand(body) {
   const quoted = `'${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
   return `curl -sS '${location.origin}/notify' -H "X-API-Key: $HERMES_API_KEY" \\\n  -H 'Content-Type: application/json' -d ${quoted}`;
 }

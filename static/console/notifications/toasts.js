@@ -1,49 +1,49 @@
-/** New notifications, in the corner of the page. Warnings and errors stay until someone acknowledges them. */
+/** New notifications in the corner of the page. Warnings and errors stay until they are acknowledged. */
 
-import { byId, make, makeButton } from '../element.js';
-import { t } from '../strings.js';
+import { byId, make, makeButton } from '../lib/dom.js';
+import { t } from '../lib/i18n.js';
 import { iconUrl } from './notification.js';
 
-/** @typedef {import('./notification.js').Notice} Notice */
+/** @typedef {import('./notification.js').ConsoleNotification} ConsoleNotification */
 
-const KEPT = 200; // as in the history; notifications.css shows the newest few
-const LEAVES_AFTER_MS = 10_000;
+const TOASTS_MAX = 200; // as many as in the history; notifications.css shows the newest few
+const REMOVE_AFTER_MS = 10_000;
 
 export class Toasts {
   #root = byId('toasts');
   #acknowledge;
 
-  /** @param {(notice: Notice) => void} acknowledge */
+  /** @param {(notification: ConsoleNotification) => void} acknowledge */
   constructor(acknowledge) { this.#acknowledge = acknowledge; }
 
-  /** @param {Notice} notice */
-  show(notice) {
-    const button = makeButton(t('notifications.ack'), () => this.#acknowledge(notice));
-    button.setAttribute('aria-label', t('notifications.ack_this', { title: notice.title }));
-    const toast = make('article', { class: 'toast', 'data-type': notice.type, 'data-id': notice.id },
-      make('img', { src: iconUrl(notice.type), alt: t(`type.${notice.type}`), width: '28', height: '28' }),
-      make('div', {}, make('strong', {}, notice.title), make('p', {}, notice.message)), button);
+  /** @param {ConsoleNotification} notification */
+  show(notification) {
+    const button = makeButton(t('notifications.ack'), () => this.#acknowledge(notification));
+    button.setAttribute('aria-label', t('notifications.ack_this', { title: notification.title }));
+    const toast = make('article', { class: 'toast', 'data-type': notification.type, 'data-id': notification.id },
+      make('img', { src: iconUrl(notification.type), alt: t(`type.${notification.type}`), width: '28', height: '28' }),
+      make('div', {}, make('strong', {}, notification.title), make('p', {}, notification.message)), button);
     this.#root.append(toast);
-    while (this.#root.childElementCount > KEPT) this.#root.firstElementChild?.remove();
-    if (notice.type === 'info' || notice.type === 'success') leaveInTime(toast);
+    while (this.#root.childElementCount > TOASTS_MAX) this.#root.firstElementChild?.remove();
+    if (notification.type === 'info' || notification.type === 'success') removeLater(toast);
   }
 
-  /** @param {Notice} notice */
-  remove(notice) {
+  /** @param {ConsoleNotification} notification */
+  remove(notification) {
     for (const toast of [...this.#root.children]) {
-      if (toast.getAttribute('data-id') !== notice.id) continue;
+      if (toast.getAttribute('data-id') !== notification.id) continue;
       const next = toast.nextElementSibling ?? toast.previousElementSibling;
       const focused = toast.contains(document.activeElement);
-      toast.remove(); // first: it may have kept the next one out of sight
+      toast.remove(); // first: the style sheet may have hidden the next one because of it
       if (focused) (next?.querySelector('button') ?? byId('main')).focus({ preventScroll: true });
     }
   }
 }
 
-/** Not under somebody's pointer or focus, though. @param {HTMLElement} toast */
-function leaveInTime(toast) {
+/** Remove a toast after some time, but not while it has the pointer or the focus. @param {HTMLElement} toast */
+function removeLater(toast) {
   setTimeout(() => {
-    if (toast.matches(':hover, :focus-within')) leaveInTime(toast);
+    if (toast.matches(':hover, :focus-within')) removeLater(toast);
     else toast.remove();
-  }, LEAVES_AFTER_MS);
+  }, REMOVE_AFTER_MS);
 }

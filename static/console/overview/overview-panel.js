@@ -1,15 +1,15 @@
-/** The truth at a glance: lamps, live charts, totals. Figures of the whole node need the operator's key. */
+/** The overview panel: status lights, live charts, totals. Figures of this Hermes need the API key. */
 
-import { LineChart } from '../chart.js';
-import { byId, find, make, setText } from '../element.js';
-import { showLamp } from '../lamp.js';
-import { maybe, t } from '../strings.js';
-import { ageWords, clockWords } from '../time-words.js';
-import { Rates } from './rates.js';
-import { showTotals, sum } from './totals.js';
+import { LineChart } from '../lib/line-chart.js';
+import { byId, find, make, setText } from '../lib/dom.js';
+import { showStatusLight } from '../lib/status-light.js';
+import { tOptional, t } from '../lib/i18n.js';
+import { formatDuration, formatTime } from '../lib/format-time.js';
+import { CounterRates } from './counter-rates.js';
+import { renderTotals, sum } from './totals.js';
 
 /**
- * @typedef {import('./node-watch.js').Finding} Finding
+ * @typedef {import('./status-poller.js').NodeStatus} NodeStatus
  * @typedef {import('../connect/socket-card.js').SocketCard} SocketCard
  */
 
@@ -18,19 +18,19 @@ const COLOURS = ['var(--series-1)', 'var(--series-2)', 'var(--series-3)', 'var(-
 
 export class OverviewPanel {
   #cards;
-  #say;
-  #rates = new Rates();
+  #announce;
+  #rates = new CounterRates();
   #charts;
   #shown = false;
-  #word = { hermes: '', mqtt: '' };
+  #announced = { hermes: '', mqtt: '' };
 
   /**
    * @param {SocketCard[]} cards
-   * @param {(text: string) => void} say  to screen readers
+   * @param {(text: string) => void} announce  report to screen readers
    */
-  constructor(cards, say) {
+  constructor(cards, announce) {
     this.#cards = cards;
-    this.#say = say;
+    this.#announce = announce;
     const node = byId('node-charts');
     const perSecond = t('overview.per_second');
     this.#charts = {
@@ -54,26 +54,26 @@ export class OverviewPanel {
 
   hide() { this.#shown = false; }
 
-  /** Once a second. @param {Finding} finding */
-  take(finding) {
-    this.#showGateway(finding);
+  /** Show the latest state; called once a second. @param {NodeStatus} status */
+  update(status) {
+    this.#showGateway(status);
     const now = Date.now();
     this.#charts.page.push(now, this.#cards.map((card) => this.#rates.rate(card.name, card.counts.received, now)));
-    const { figures } = finding;
-    if (figures) this.#takeFigures(figures, now);
+    const { figures } = status;
+    if (figures) this.#pushFigures(figures, now);
     else for (const each of ['in', 'out', 'sockets', 'lost']) this.#charts[/** @type {'in'} */ (each)].push(now, [null, null, null, null]);
     byId('node-charts').hidden = byId('node-totals').hidden = !figures;
     const hint = byId('overview-hint');
-    hint.hidden = Boolean(figures) || !finding.reachable;
-    setText(find(hint, '.words', HTMLElement), t(finding.keyRefused ? 'overview.bad_key' : 'overview.need_key'));
+    hint.hidden = Boolean(figures) || !status.reachable;
+    setText(find(hint, '.text', HTMLElement), t(status.keyRejected ? 'overview.bad_key' : 'overview.need_key'));
     if (this.#shown && !document.hidden) this.#paint();
   }
 
   /**
-   * @param {import('./node-watch.js').Figures} figures
+   * @param {import('./status-poller.js').Figures} figures
    * @param {number} now
    */
-  #takeFigures({ now: at, ...figures }, now) {
+  #pushFigures({ now: at, ...figures }, now) {
     const { mqtt, notify, delivery, sockets, process } = figures;
     const rate = (/** @type {string} */ name, /** @type {number} */ count) => this.#rates.rate(`node.${name}`, count, at);
     this.#charts.in.push(now, [rate('mqtt', mqtt.received), rate('notify', sum(notify.answers))]);
@@ -83,7 +83,7 @@ export class OverviewPanel {
       rate('dropped', sum(mqtt.dropped)), rate('skipped', delivery.skipped), rate('refused', sum(sockets.refused)),
     ]);
     const cpu = rate('cpu', process.cpu_s);
-    if (this.#shown) showTotals(byId('totals'), { now: at, ...figures }, cpu);
+    if (this.#shown) renderTotals(byId('totals'), { now: at, ...figures }, cpu);
   }
 
   #paint() { for (const each of Object.values(this.#charts)) each.paint(); }
@@ -92,47 +92,49 @@ export class OverviewPanel {
   #showSocket(card) {
     const tile = find(document, `[data-tile=${card.name}]`, HTMLElement);
     tile.dataset.state = card.state;
-    setText(find(tile, '.word', HTMLElement), stateWord(card.state));
+    setText(find(tile, '.label', HTMLElement), stateLabel(card.state));
   }
 
-  /** @param {Finding} finding */
+  /** @param {NodeStatus} status */
   #showGateway({ reachable, since, link, figures }) {
-    const hermes = t(reachable ? 'lamp.reachable' : 'lamp.unreachable');
-    const detail = reachable ? '' : sinceWords(since);
-    const uptime = figures ? t('overview.up_for', { age: ageWords(figures.now - figures.started) }) : '';
-    this.#tell('hermes', 'Hermes', hermes);
-    showLamp(byId('hermes-lamp'), reachable ? 'up' : 'down', hermes, detail);
-    showLamp(byId('tile-hermes'), reachable ? 'up' : 'down', hermes, detail || uptime);
+    const hermes = t(reachable ? 'status.reachable' : 'status.unreachable');
+    const detail = reachable ? '' : sinceText(since);
+    const uptime = figures ? t('overview.up_for', { age: formatDuration(figures.now - figures.started) }) : '';
+    this.#announceChange('hermes', 'Hermes', hermes);
+    showStatusLight(byId('hermes-status-light'), reachable ? 'up' : 'down', hermes, detail);
+    showStatusLight(byId('tile-hermes'), reachable ? 'up' : 'down', hermes, detail || uptime);
     this.#showLink(reachable ? link.mqtt ?? 'unknown' : 'unknown', link, figures);
   }
 
   /**
    * @param {string} state
-   * @param {import('./node-watch.js').Ready} link
-   * @param {import('./node-watch.js').Figures | null} figures
+   * @param {import('./status-poller.js').Ready} link
+   * @param {import('./status-poller.js').Figures | null} figures
    */
   #showLink(state, { since, missing }, figures) {
-    const word = maybe(`lamp.${state}`) ?? state;
-    const why = Array.isArray(missing) ? missing.join('; ') : '';
-    const detail = [state === 'down' && since ? sinceWords(since) : '', why].filter(Boolean).join(': ');
+    const label = tOptional(`status.${state}`) ?? state;
+    const reason = Array.isArray(missing) ? missing.join('; ') : '';
+    const detail = [state === 'down' && since ? sinceText(since) : '', reason].filter(Boolean).join(': ');
     const broker = figures?.mqtt.broker;
-    this.#tell('mqtt', 'MQTT', word);
-    showLamp(byId('mqtt-lamp'), state, word, detail);
-    showLamp(byId('tile-mqtt'), state, word, detail || (broker ? maybe(`overview.${broker}`) ?? '' : ''));
+    this.#announceChange('mqtt', 'MQTT', label);
+    showStatusLight(byId('mqtt-status-light'), state, label, detail);
+    showStatusLight(byId('tile-mqtt'), state, label, detail || (broker ? tOptional(`overview.${broker}`) ?? '' : ''));
   }
 
   /**
-   * @param {'hermes' | 'mqtt'} lamp
+   * Report a changed state to screen readers.
+   * @param {'hermes' | 'mqtt'} light
    * @param {string} name
-   * @param {string} word
+   * @param {string} label
    */
-  #tell(lamp, name, word) {
-    if (this.#word[lamp] !== word) this.#say(`${name}: ${word}`);
-    this.#word[lamp] = word;
+  #announceChange(light, name, label) {
+    if (this.#announced[light] !== label) this.#announce(`${name}: ${label}`);
+    this.#announced[light] = label;
   }
 }
 
 /**
+ * Create a card with a chart.
  * @param {HTMLElement} root
  * @param {string} title
  * @param {string} unit
@@ -141,14 +143,14 @@ export class OverviewPanel {
 function chart(root, title, unit, labels) {
   const card = make('section', { class: 'card' }, make('h3', {}, title));
   root.append(card);
-  return new LineChart(card, { title, unit, series: labels.map((label, place) => ({ label, colour: COLOURS[place] })) });
+  return new LineChart(card, { title, unit, series: labels.map((label, index) => ({ label, colour: COLOURS[index] })) });
 }
 
 /** @param {string} name */
-function socketName(name) { return maybe(`socket.${name}`) ?? name; }
+function socketName(name) { return tOptional(`socket.${name}`) ?? name; }
 
 /** @param {string} state */
-function stateWord(state) { return maybe(`state.${state}`) ?? state; }
+function stateLabel(state) { return tOptional(`state.${state}`) ?? state; }
 
 /** @param {number} unixMs */
-function sinceWords(unixMs) { return t('time.since', { time: clockWords(unixMs), age: ageWords(Date.now() - unixMs) }); }
+function sinceText(unixMs) { return t('time.since', { time: formatTime(unixMs), age: formatDuration(Date.now() - unixMs) }); }

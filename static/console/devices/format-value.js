@@ -1,0 +1,64 @@
+/** Format a value, its age and its rate. */
+
+import { formatNumber, t } from '../lib/i18n.js';
+import { formatDuration, formatTime } from '../lib/format-time.js';
+
+/** @typedef {import('./series.js').Series} Series */
+
+const VALUE_MAX_CHARS = 160;
+
+/** @param {unknown} data */
+export function formatValue(data) {
+  if (data === null || data === undefined) return t('devices.cleared');
+  return typeof data === 'string' ? data : JSON.stringify(data);
+}
+
+/** Format a value for a table row, truncated; `{value, unit}` as `21.5 °C`. @param {unknown} data */
+export function formatShortValue(data) {
+  const { value, unit, ...rest } = Object(data);
+  const plain = typeof value === 'number' && !Object.keys(rest).length;
+  const text = plain ? [value, unit].join(' ').trim() : formatValue(data);
+  return text.length > VALUE_MAX_CHARS ? `${text.slice(0, VALUE_MAX_CHARS)}…` : text;
+}
+
+/** Whether the value is live; the page dims the others. @param {Series} series */
+export function freshness({ stale, frame }) { return stale ? 'stale' : frame.snapshot ? 'snapshot' : 'live'; }
+
+/** Format the age of the value, and whether it is stale. @param {Series} series @param {number} now  Unix ms */
+export function formatValueAge({ stale, frame, valueAt }, now) {
+  const age = valueAt === null ? formatUnknownAge(frame) : formatAge(valueAt, now, stale || frame.snapshot);
+  return stale ? t('devices.stale', { age }) : age;
+}
+
+/** @param {import('../../hermes-client.js').Frame} frame */
+function formatUnknownAge({ retained }) { return t(retained ? 'devices.retained' : 'devices.age_unknown'); }
+
+/**
+ * @param {number} valueAt
+ * @param {number} now
+ * @param {boolean} exact  add the time of day, for values that may have changed since
+ */
+function formatAge(valueAt, now, exact) {
+  const age = formatDuration(now - valueAt);
+  return exact ? t('devices.ago', { age, time: formatTime(valueAt) }) : age;
+}
+
+/** @param {Series} series @param {number} now  Unix ms */
+export function formatRate(series, now) {
+  const rate = series.rate(now);
+  if (rate === null) return '–';
+  return rate >= 1 ? t('devices.per_second', { n: formatNumber(rate) }) : t('devices.per_minute', { n: formatNumber(rate * 60) });
+}
+
+/** @param {{offline?: import('../../hermes-client.js').Frame}} device  or one of its series */
+export function formatOffline({ offline }) {
+  if (!offline) return '';
+  return offline.since ? t('devices.offline_since', { time: formatTime(offline.since) }) : t('devices.offline');
+}
+
+/** Format the topic and the flags of the value. @param {Series} series */
+export function formatTopic({ frame }) {
+  const flags = ['retained', 'snapshot'].filter((flag) => frame[flag]);
+  return [frame.topic, frame.encoding, ...flags, frame.skipped ? t('devices.skipped', { n: frame.skipped }) : '']
+    .filter(Boolean).join(' · ');
+}

@@ -1,0 +1,28 @@
+/**
+ * The JSON data that the server embeds in the page.
+ *
+ * @typedef {object} DevToken  signed by `hermes serve --dev`
+ * @property {string} label
+ * @property {string} token
+ * @property {string} user_id
+ * @property {string | null} tenant_id
+ *
+ * @typedef {object} DevData
+ * @property {DevToken[]} tokens
+ * @property {string} api_key
+ * @property {string[]} devices
+ *
+ * @typedef {object} PageData
+ * @property {string} version
+ * @property {string} language  of the page: `en`, `es`
+ * @property {Record<string, string>} strings
+ * @property {DevData | null} dev  null in production
+ */
+
+import { byId } from './dom.js';
+
+/** @type {PageData | undefined} */
+let pageData;
+
+/** Parse the data once. @returns {PageData} */
+export function readPageData() { return pageData ??= JSON.parse(byId('page-data').textContent ?? ''); }
