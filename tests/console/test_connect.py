@@ -63,7 +63,7 @@ def test_a_restart_reconnects_every_socket_without_a_reload(
         page.evaluate(KEEP_CLOSES)
         page.evaluate("window.untouched = true")
         first.end(number)
-        countdown = re.compile(r"next try in [\d.]+ s, attempt [1-9]")
+        countdown = re.compile(r"attempt [1-9]\d* in [\d.]+ s")
         for name in SOCKETS:
             expect(page.locator(f"[data-socket={name}] .note")).to_have_text(countdown)
         first_close = page.evaluate("closes[0]")
@@ -88,11 +88,11 @@ def test_a_full_server_is_waited_for_and_tried_at_once_on_a_click(console: Conso
     console.open("connect")
     page = console.page
     note = page.locator("[data-socket=tenant] .note")
-    expect(note).to_have_text(re.compile(r"next try in (1\d|20)\.\d s, attempt 1"))
-    expect(page.locator("[data-socket=tenant] .close")).to_contain_text("Hermes has all the sockets")
+    expect(note).to_have_text(re.compile(r"attempt 1 in (1\d|20)\.\d s"))
+    expect(page.locator("[data-socket=tenant] .close")).to_contain_text("Hermes has reached its limit")
     page.locator("[data-socket=tenant] .now").click()
     expect(note).to_contain_text("attempt 2")
-    expect(page.locator("#errors li").first).to_contain_text("Tenant: 1013 server_full: Hermes has all the sockets")
+    expect(page.locator("#errors li").first).to_contain_text("Tenant: 1013 server_full: Hermes has reached its limit")
     expect(page.locator("#errors li").first).to_contain_text("(2 times)")
 
 
@@ -158,7 +158,7 @@ def test_token_and_key_are_hidden_until_asked_for(console: Console) -> None:
     for field in ("#token-value", "#key-value"):
         assert page.get_attribute(field, "type") == "text"
     expect(page.locator("#token-show")).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#token-summary")).to_have_text(re.compile("user 123 \\(ana\\), tenant acme, expires"))
+    expect(page.locator("#token-summary")).to_have_text(re.compile("User 123 \\(ana\\), tenant acme, expires"))
 
 
 def test_an_id_stays_for_the_tab(production_console: Console) -> None:
@@ -196,12 +196,12 @@ def test_a_token_is_put_into_words(production_console: Console) -> None:
     console.open("connect")
     field, words = console.page.locator("#token-value"), console.page.locator("#token-summary")
     for given, said in {
-        token(): "It says: user 123 (ana), no tenant, never expires.",
+        token(): "User 123 (ana), no tenant, never expires.",
         token(tenant_id="acme", is_superuser=True): "tenant acme, superuser",
         token(exp=1_700_000_000): "EXPIRED",
         token(exp=32_503_680_000): "expires",
-        unsigned(exp="soon"): "its expiry is no number",
-        "rubbish": "This does not look like a JWT.",
+        unsigned(exp="soon"): "its expiry is not a number",
+        "rubbish": "This is not a JWT.",
     }.items():
         field.fill(given)
         field.blur()

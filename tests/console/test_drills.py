@@ -9,16 +9,16 @@ from tests.support.gateways import KEY, token
 
 # name, what its outcome must say
 DRILLS = {
-    "drop": "The client saw: 1006",
-    "expiry": "The client saw: 1008 token_expired",
+    "drop": "Close seen by the client: 1006",
+    "expiry": "Close seen by the client: 1008 token_expired",
     "refresh": "The socket stayed open",
-    "error": "The client saw: 1011 internal_error",
-    "restart": r"The client saw: 1001 stopping;retry_ms=\d+",
-    "pong": "The client saw: 1006",
-    "frozen": r"the other socket got \d+ values",
-    "broker": "told of both",
-    "storm": "All 200 are back",
-    "crowd": "All 100 are back",
+    "error": "Close seen by the client: 1011 internal_error",
+    "restart": r"Close seen by the client: 1001 stopping;retry_ms=\d+",
+    "pong": "Close seen by the client: 1006",
+    "frozen": r"the other socket received \d+ values",
+    "broker": "notified of both",
+    "storm": "All 200 reconnected",
+    "crowd": "All 100 reconnected",
     "burst": "100 notifications in",
 }
 OUTCOME_TIMEOUT_MS = 60_000
@@ -78,7 +78,7 @@ def test_a_client_that_cannot_return_fails_its_drill(console: Console) -> None:
     card = console.page.locator("[data-drill=drop]")
     expect(card).to_have_attribute("data-verdict", "running")
     console.page.clock.run_for(15_000)
-    expect_verdict(console, "drop", "bad", "not within 10 s: the drill's socket opens")
+    expect_verdict(console, "drop", "bad", "not within 10 s: the socket of the drill is open")
 
 
 def test_a_lost_notification_fails_the_burst(console: Console) -> None:
@@ -112,7 +112,7 @@ def test_in_production_only_the_pages_own_drills_run(production_console: Console
     page.fill("#key-value", KEY)
     page.locator("#key-value").blur()
     console.show("drills")
-    expect(page.locator("#drills-limits")).to_contain_text("does not run with --dev")
+    expect(page.locator("#drills-limits")).to_contain_text("runs without --dev")
     expect(page.locator("[data-drill=drop] .badge")).to_have_text("server-side fault")
     assert page.locator("[data-drill=drop] button").is_disabled()
     assert page.locator("[data-drill=crowd] button").is_enabled()

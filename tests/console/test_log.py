@@ -114,7 +114,7 @@ def test_a_pause_holds_the_lines_and_counts_what_comes(log: Console) -> None:
     expect(lines.nth(20)).to_be_attached()
     page.click("#log-pause")
     count = lines.count()
-    expect(page.locator("#log-count")).to_have_text(re.compile(r"Paused; [1-9]\d* lines have come meanwhile"))
+    expect(page.locator("#log-count")).to_have_text(re.compile(r"Paused; [1-9]\d* new lines"))
     assert lines.count() == count
     last = lines.last.inner_text()
     choose(log, text="a")
@@ -209,7 +209,7 @@ def test_it_is_bounded(console: Console) -> None:
     console.open("log")
     page = console.page
     words = page.locator("#log-count")
-    expect(words).to_have_text(re.compile(r"The newest 300 of 2,000 lines are shown; 2,000 are kept\."), timeout=15_000)
+    expect(words).to_have_text(re.compile(r"Newest 300 of 2,000 lines shown; 2,000 stored\."), timeout=15_000)
     assert page.locator("#log-lines > li").count() == 300
 
 

@@ -118,8 +118,8 @@ def test_what_could_not_be_sent_stays_open(console: Console, dev: Program) -> No
     expect(console.page.locator("#history > li")).to_have_count(1)
     console.page.evaluate("document.querySelector('#disconnect-all').click()")
     console.page.locator("#history button").click()
-    expect(console.page.locator("#errors li").first).to_contain_text("not sent, for neither")
-    expect(console.page.locator("#history-error")).to_contain_text("not sent, for neither")
+    expect(console.page.locator("#errors li").first).to_contain_text("not sent: neither")
+    expect(console.page.locator("#history-error")).to_contain_text("not sent: neither")
     assert "acknowledged" not in console.page.locator("#history > li").inner_text()
 
 
@@ -321,7 +321,7 @@ def test_an_answer_that_is_none_is_told(console: Console) -> None:
     console.expected = ("502",)
     page.route("**/notify", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     page.click("#notify [type=submit]")
-    expect(page.locator("#notify-answer")).to_contain_text("No answer that could be read: 502")
+    expect(page.locator("#notify-answer")).to_contain_text("No readable response: 502")
     page.unroute("**/notify")
     page.route("**/notify", lambda route: None)
     page.evaluate(SHORT_PATIENCE)
@@ -340,7 +340,7 @@ def test_a_broadcast_goes_to_the_tenant(console: Console) -> None:
     page.fill("#notify [name=addressee]", "acme")
     page.fill("#notify [name=title]", "Everybody")
     page.click("#notify [type=submit]")
-    expect(page.locator("#history > li", has_text="Everybody")).to_contain_text("to all of acme")
+    expect(page.locator("#history > li", has_text="Everybody")).to_contain_text("to all users of acme")
 
 
 @pytest.mark.parametrize("data", ["{", "[1]", "7", "null", '"text"'])
@@ -348,9 +348,9 @@ def test_data_that_is_no_object_is_not_sent(console: Console, data: str) -> None
     """The field is marked, and gets the focus."""
     page = console.page
     page.fill("#notify [name=data]", data)
-    expect(page.locator("#notify-curl")).to_have_text("The data is no JSON object; mend it first.")
+    expect(page.locator("#notify-curl")).to_have_text("The data is not a JSON object; fix it first.")
     page.click("#notify [type=submit]")
-    expect(page.locator("#notify-answer")).to_contain_text("no JSON object")
+    expect(page.locator("#notify-answer")).to_contain_text("not a JSON object")
     expect(page.locator("#notify [name=data]")).to_be_focused()
     expect(page.locator("#notify [name=data]")).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#history > li")).to_have_count(0)

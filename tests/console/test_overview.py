@@ -41,7 +41,7 @@ def test_a_chart_has_a_scale_with_its_unit_a_time_axis_and_a_legend(console: Con
     expect(chart.locator(".grid text", has_text="/s")).to_have_count(1)
     expect(chart.locator(".grid text", has_text="now")).to_have_count(1)
     expect(chart.locator(".grid text", has_text="−30 s")).to_have_count(1)
-    expect(chart.locator(".key")).to_have_text([re.compile(name) for name in ("Notif", "Tenant", "Device", "Legacy")])
+    expect(chart.locator(".key")).to_have_text([re.compile(name) for name in ("Notif", "Tenant", "Device", "Combined")])
 
 
 def test_what_is_sent_is_counted(console: Console, dev: Program) -> None:

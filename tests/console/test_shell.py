@@ -138,7 +138,7 @@ def test_in_production_the_page_holds_no_secret_and_no_power(production_console:
     console.show("drills")
     assert page.locator("#drills button:enabled").count() == 0
     console.show("overview")
-    expect(page.locator("#overview-hint")).to_contain_text("need the operator’s API key")
+    expect(page.locator("#overview-hint")).to_contain_text("need the API key")
     assert page.locator("#node-charts").is_hidden()
 
 
@@ -157,7 +157,7 @@ def test_what_the_user_brings_is_kept_for_this_tab_only(production_console: Cons
     expect(other.locator("#key-value")).to_have_value("")
     console.expected = ("401",)
     console.show("overview")
-    expect(page.locator("#overview-hint")).to_contain_text("refuses this API key")
+    expect(page.locator("#overview-hint")).to_contain_text("rejects this API key")
 
 
 @pytest.mark.parametrize("width", [390, 1280, 2560])

@@ -126,8 +126,8 @@ def link(word: str, since: int) -> dict[str, object]:
     return {"channel": "status", "mqtt": word, "since": since}
 
 
-DOWN = "Devices’ data is stale since 21:00:07: Hermes has no link to the MQTT broker."
-BACK = "Devices’ data can arrive again since 21:03:00."
+DOWN = "Device data is stale since 21:00:07: Hermes is not connected to the MQTT broker."
+BACK = "Device data is available again since 21:03:00."
 
 
 def test_a_value_of_the_snapshot_shows_when_it_came(played: Played) -> None:
@@ -144,7 +144,7 @@ def test_a_value_of_the_snapshot_shows_when_it_came(played: Played) -> None:
 def test_a_value_that_the_broker_had_kept_has_no_age(played: Played) -> None:
     """Nobody knows how old it is, and that is what is said."""
     played.say(device("temp", 21, snapshot=True, retained=True, timestamp=None))
-    played.expect_age("temp", "kept by the broker, age unknown")
+    played.expect_age("temp", "age unknown (retained)")
 
 
 def test_a_snapshot_never_replaces_what_is_newer(played: Played) -> None:
@@ -170,7 +170,7 @@ def test_while_the_link_is_down_nothing_looks_live(played: Played) -> None:
     played.expect_feed(DOWN)
     expect(played.feed).to_have_attribute("data-state", "down")
     played.expect_age("temp", re.compile(r"^stale: \d s ago \(21:00:0\d\)$"))
-    played.expect_age("kept", "stale: kept by the broker, age unknown")
+    played.expect_age("kept", "stale: age unknown (retained)")
     assert played.row("temp").locator(".value").evaluate("cell => getComputedStyle(cell).color") != before
     expect(played.page.locator("#live-region")).to_contain_text(DOWN)
 
@@ -180,9 +180,9 @@ def test_after_the_links_return_each_value_is_stale_until_it_comes_again(played:
     played.say(device("temp", 21), device("humidity", 40), link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     played.say(link("up", NOON + 180 * SECOND))
-    played.expect_feed(f"{BACK} Not come again yet, and marked as stale: 2 of 2 values.")
+    played.expect_feed(f"{BACK} Not updated yet, marked as stale: 2 of 2 values.")
     played.say(device("temp", 22))
-    played.expect_feed(f"{BACK} Not come again yet, and marked as stale: 1 of 2 values.")
+    played.expect_feed(f"{BACK} Not updated yet, marked as stale: 1 of 2 values.")
     played.expect_freshness("temp", "live")
     played.expect_freshness("humidity", "stale")
     played.say(device("humidity", 41))
@@ -212,7 +212,7 @@ def test_a_lost_socket_makes_stale_what_it_alone_brought(played: Played) -> None
     played.expect_freshness("humidity", "live")
     played.page.clock.set_fixed_time(later / 1_000)
     played.sockets["tenant"][-1].close(code=1001, reason="stopping;retry_ms=3000")
-    played.expect_feed("Devices’ data is stale since 22:01:40: this page has no open socket that brings it.")
+    played.expect_feed("Device data is stale since 22:01:40: no socket of this page that carries device data is open.")
     played.expect_age("temp", re.compile(r"^stale: 61 min ago \(21:00:0\d\)$"))
     played.page.clock.resume()
     wait_for_sockets(played, "tenant", 2)
@@ -220,7 +220,7 @@ def test_a_lost_socket_makes_stale_what_it_alone_brought(played: Played) -> None
         device("temp", 21, snapshot=True),
         device("humidity", 41, snapshot=True, timestamp=NOON + SECOND),
     )
-    expect(played.feed).to_contain_text("Not come again yet, and marked as stale: 1 of 2 values.")
+    expect(played.feed).to_contain_text("Not updated yet, marked as stale: 1 of 2 values.")
     played.expect_freshness("temp", "stale")
     played.expect_freshness("humidity", "snapshot")
 
@@ -249,7 +249,7 @@ def test_a_value_stays_live_while_another_socket_brings_it(context: BrowserConte
     toggle_tenant(console)
     played.expect_freshness("alone", "stale")
     played.expect_freshness("temp", "live")
-    played.expect_feed("Not come again yet, and marked as stale: 1 of 2 values.")
+    played.expect_feed("Not updated yet, marked as stale: 1 of 2 values.")
 
 
 def toggle_tenant(console: Console) -> None:
@@ -380,12 +380,12 @@ def test_a_killed_broker_makes_values_stale_until_each_comes_again(context: Brow
         played.expect_freshness("temp", "live")
         broker.stop()
         played.expect_feed(
-            re.compile(r"^Devices’ data is stale since [\d:]+: Hermes has no link to the MQTT broker\.$")
+            re.compile(r"^Device data is stale since [\d:]+: Hermes is not connected to the MQTT broker\.$")
         )
         for series in ("temp", "humidity"):
             played.expect_freshness(series, "stale")
         broker.start()
-        expect(played.feed).to_contain_text("can arrive again", timeout=40_000)
+        expect(played.feed).to_contain_text("is available again", timeout=40_000)
         broker.publish("tenants/acme/devices/d1/temp", "23")
         played.expect_freshness("temp", "live")
         played.expect_freshness("humidity", "stale")

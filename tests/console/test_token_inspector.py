@@ -21,7 +21,7 @@ def examine(console: Console, text: str) -> None:
 
 def verdicts(console: Console, selector: str = "#inspector-checks") -> dict[str, list[str]]:
     """The words under each verdict."""
-    found: dict[str, list[str]] = {"good": [], "bad": [], "look twice": [], "not known": []}
+    found: dict[str, list[str]] = {"good": [], "bad": [], "warning": [], "unknown": []}
     for item in console.page.locator(f"{selector} > li").all():
         verdict, words = item.locator("span").all_inner_texts()
         found[verdict].append(words)
@@ -35,7 +35,7 @@ def test_the_token_in_use_is_examined_at_once(console: Console) -> None:
     expect(page.locator("#inspector-token")).to_have_value(re.compile(r"^eyJ"))
     found = verdicts(console)
     assert found["bad"] == []
-    assert found["not known"] == ["The signature: only Hermes has the secret. Ask it."]
+    assert found["unknown"] == ["The signature: only Hermes can check it."]
     assert "User 123." in found["good"]
     expect(page.locator("#inspector-claims")).to_contain_text("tenant_id")
     left = page.locator("#inspector-remaining")
@@ -45,19 +45,19 @@ def test_the_token_in_use_is_examined_at_once(console: Console) -> None:
 
 
 BROKEN = {
-    "no dots": ("rubbish", "A JWT has three parts with dots between them; this has 1."),
-    "no JSON": ("a.b.c", "The first part is no JSON object"),
-    "no claims": (f"{token().split('.')[0]}.W10.x", "The second part is no JSON object"),
+    "no dots": ("rubbish", "A JWT has three parts separated by dots; this has 1."),
+    "no JSON": ("a.b.c", "The first part is not a JSON object"),
+    "no claims": (f"{token().split('.')[0]}.W10.x", "The second part is not a JSON object"),
     "unsigned": (token().rpartition(".")[0] + ".", "The third part, the signature, is empty."),
-    "algorithm": (jwt.encode({"user_id": 1, "username": "a"}, "", "none"), 'The header says alg "none"'),
+    "algorithm": (jwt.encode({"user_id": 1, "username": "a"}, "", "none"), 'The algorithm is "none"'),
     "expired": (token(exp=int(time.time()) - DAY_S), "Expired "),
     "not yet": (token(nbf=int(time.time()) + DAY_S), "Not valid before"),
-    "no user": (token(user_id=None), "The claim user_id is missing; it is required."),
+    "no user": (token(user_id=None), "The required claim user_id is missing."),
     "float id": (token(user_id=1.5), "user_id is 1.5; an id is a string or an integer."),
-    "no name": (token(username=None), "The claim username is missing"),
+    "no name": (token(username=None), "The required claim username is missing"),
     "name": (token(username=""), 'username is ""'),
     "tenant": (token(tenant_id=True), "tenant_id is true"),
-    "exp": (token(exp="soon"), 'exp is "soon", which is no number of seconds.'),
+    "exp": (token(exp="soon"), 'exp is "soon"; it must be a number of seconds.'),
 }
 
 
@@ -76,14 +76,14 @@ def test_odd_but_good_tokens_are_pointed_out(production_console: Console) -> Non
     console = production_console
     console.open("token-inspector")
     examine(console, token(is_superuser=True))
-    assert [words.partition(":")[0] for words in verdicts(console)["look twice"]] == [
+    assert [words.partition(":")[0] for words in verdicts(console)["warning"]] == [
         "No tenant_id",
         "Superuser",
         "No exp",
     ]
     examine(console, f"Bearer {token(is_superuser='yes', tenant_id='acme')}")
-    assert any(words.startswith('is_superuser is "yes"') for words in verdicts(console)["look twice"])
-    assert console.page.locator("#inspector-remaining").inner_text() == "It never expires."
+    assert any(words.startswith('is_superuser is "yes"') for words in verdicts(console)["warning"])
+    assert console.page.locator("#inspector-remaining").inner_text() == "Never expires."
 
 
 def test_markup_in_claims_stays_text(production_console: Console) -> None:
@@ -112,9 +112,9 @@ def test_hermes_itself_says_what_a_token_opens(production_console: Console, text
     console = production_console
     console.open("token-inspector")
     examine(console, text)
-    assert len(verdicts(console, "#inspector-routes")["not known"]) == 4
+    assert len(verdicts(console, "#inspector-routes")["unknown"]) == 4
     console.page.click("#inspector-ask")
-    wait_until(lambda: not verdicts(console, "#inspector-routes")["not known"], 12)
+    wait_until(lambda: not verdicts(console, "#inspector-routes")["unknown"], 12)
     shown = console.page.locator("#inspector-routes > li").all()
     assert [each.locator(".verdict").inner_text() == "good" for each in shown] == opens
 
@@ -139,7 +139,7 @@ def test_a_signed_token_has_the_requested_claims(console: Console) -> None:
     page = console.page
     page.fill("#inspector-sign [name=user_id]", "789")
     page.fill("#inspector-sign [name=tenant_id]", "")
-    page.get_by_role("button", name="Mint", exact=True).click()
+    page.get_by_role("button", name="Sign", exact=True).click()
     expect(page.locator("#inspector-checks")).to_contain_text("User 789.")
     expect(page.locator("#inspector-remaining")).to_have_text(re.compile(r"^(2\d|30) seconds left$"))
     page.click("#inspector-ask")
@@ -152,7 +152,7 @@ def test_a_signed_token_has_the_requested_claims(console: Console) -> None:
     ]
     console.expected = ("422",)
     page.fill("#inspector-sign [name=user_id]", "x" * 2_000)
-    page.get_by_role("button", name="Mint", exact=True).click()
+    page.get_by_role("button", name="Sign", exact=True).click()
     expect(page.locator("#inspector-checks .verdict[data-verdict=bad]")).to_have_count(1)
 
 
@@ -167,8 +167,8 @@ def test_a_short_lived_token_is_refreshed_on_the_open_socket(console: Console) -
     began_s = int(time.time())
     wait_until(lambda: int(time.time()) > began_s + 1)  # one of the same second would be the same token
     page.clock.fast_forward(20_500)
-    expect(events).to_contain_text("asked for a token (expiring): a new one until")
-    expect(events).to_contain_text("Hermes took the new token on the open socket")
+    expect(events).to_contain_text("token requested (expiring): new one until")
+    expect(events).to_contain_text("Hermes accepted the new token on the open socket")
     assert "1008" not in events.inner_text()
     page.click("#inspector-demo-stop")
     expect(page.locator("#inspector-demo-stop")).to_be_hidden()
@@ -181,7 +181,7 @@ def test_a_short_lived_token_that_nobody_renews_ends_with_1008(console: Console)
     page.fill("#inspector-sign [name=ttl_s]", "4")
     page.click("#inspector-demo-expiry")
     events = page.locator("#inspector-events")
-    expect(events).to_contain_text("asked for a token (expired): none is handed out", timeout=10_000)
+    expect(events).to_contain_text("token requested (expired): none supplied", timeout=10_000)
     expect(events).to_contain_text("1008 token_expired")
     expect(page.locator("#inspector-demo-state")).to_have_attribute("data-state", "refused")
     assert SECRET not in page.content()
