@@ -3,6 +3,7 @@
 import { HermesClient } from '../../hermes-client.js';
 import { LineChart } from '../lib/line-chart.js';
 import { find, setHidden, setText } from '../lib/dom.js';
+import { onFieldChange } from '../lib/field-change.js';
 import { formatNumber, t, formatTenths } from '../lib/i18n.js';
 import { explainClose, explainRefusal } from '../lib/close-codes.js';
 
@@ -50,7 +51,7 @@ export class SocketCard extends EventTarget {
       title: t('connect.rtt_chart'), unit: 'ms', spanMs: CHART_SPAN_MS, height: CHART_HEIGHT,
       series: [{ label: t('connect.rtt'), colour: 'var(--series-1)' }],
     });
-    this.#field?.addEventListener('change', () => this.client && this.connect());
+    if (this.#field) onFieldChange(this.#field, () => this.client && this.connect());
     this.#part('.now').addEventListener('click', () => this.client?.connect());
     this.#part('.ping').addEventListener('click', () => this.client?.ping());
     root.addEventListener('submit', (event) => {

@@ -2,6 +2,7 @@
 
 import { claimsOf, describeToken } from '../lib/token-claims.js';
 import { byId, find, make } from '../lib/dom.js';
+import { onFieldChange } from '../lib/field-change.js';
 import { t } from '../lib/i18n.js';
 
 /**
@@ -24,8 +25,8 @@ export class TokenField {
     this.#credentials = credentials;
     this.#devTokens = devTokens;
     if (devTokens.length) this.#fillPicker();
-    this.#input.addEventListener('change', () => { credentials.token = this.#input.value; });
-    this.#key.addEventListener('change', () => { credentials.apiKey = this.#key.value; });
+    onFieldChange(this.#input, () => { credentials.token = this.#input.value; });
+    onFieldChange(this.#key, () => { credentials.apiKey = this.#key.value; });
     find(document, '#token-show', HTMLButtonElement).addEventListener('click', (event) => this.#toggleSecrets(event));
     credentials.addEventListener('change', () => this.#update());
     this.#update();
