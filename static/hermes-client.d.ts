@@ -1,6 +1,6 @@
 // Made from the JSDoc of hermes-client.js by "npm run declarations" in tests/js.
 /**
- * What a token states, unchecked; null where it is no JWT.
+ * The claims of a token, not verified; null if it is not a JWT.
  * @param {string} token
  * @returns {Record<string, any> | null}
  */
@@ -13,40 +13,40 @@ export class HermesClient extends EventTarget {
     /** @returns {Readonly<Status>} */
     get status(): Readonly<Status>;
     get state(): State;
-    /** As last told. @returns {Readonly<Link>} */
+    /** @returns {Readonly<Link>} */
     get link(): Readonly<Link>;
     /**
-     * Hands over the event's detail; answers a function that stops that.
+     * Listen to an event; returns a function that removes the listener.
      * @template {keyof Events} K
      * @param {K} type
      * @param {(detail: Events[K]) => void} listener
      */
     on<K extends keyof Events>(type: K, listener: (detail: Events[K]) => void): () => void;
-    /** Starts, also again after `refused` or `closed`; while waiting, tries at once. */
+    /** Start, also after `refused` or `closed`; while waiting, try at once. */
     connect(): undefined;
-    /** Ends for good; nothing is left behind. */
+    /** Close the socket; remove all timers and listeners. */
     close(): void;
     /**
-     * Sends JSON; false if the socket is not open, or the message too big.
+     * Send JSON; false if the socket is not open or the message is too big.
      * @param {object} message
      */
     send(message: object): boolean;
-    /** @param {string} [id]  the notification's */
+    /** Acknowledge a notification. @param {string} [id] */
     ack(id?: string): boolean;
-    /** A heartbeat out of turn; false if none can leave. */
+    /** Send a heartbeat now; false if that is not possible. */
     ping(): boolean;
     /**
-     * On `/ws`: narrows the device feed; remembered across reconnects.
+     * On `/ws`: limit the device feed; repeated after a reconnect.
      * @param {string} device
      */
     subscribe(device: string): boolean;
-    /** @param {string} device  the last one gone means all devices again */
+    /** Without any subscription, all devices are sent. @param {string} device */
     unsubscribe(device: string): boolean;
     #private;
 }
-/** The last notifications; they survive a reload. Tells `change`, also another tab's. */
+/** The latest notifications, stored across reloads. Emits `change`, also for other tabs. */
 export class HermesHistory extends EventTarget {
-    /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  null: only memory */
+    /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  storage null: memory only */
     constructor({ key, max, storage }?: {
         key?: string;
         max?: number;
@@ -54,24 +54,24 @@ export class HermesHistory extends EventTarget {
     });
     /** @type {Frame[]} newest first */
     items: Frame[];
-    /** False if this id is there. @param {Frame} frame */
+    /** Add a frame; false if its id exists. @param {Frame} frame */
     add(frame: Frame): boolean;
-    /** Adds fields, such as `acked: true`. @param {string} id @param {object} fields */
+    /** Add fields, such as `acked: true`. @param {string} id @param {object} fields */
     mark(id: string, fields: object): void;
     clear(): void;
     #private;
 }
 
 /**
- * The types of hermes-client.js. In a file of their own, because browsers never load them.
+ * Types of hermes-client.js, in a separate file that browsers do not load.
  */
 export type State = "connecting" | "open" | "waiting" | "refused" | "closed";
 /**
- * why the application is asked for a token
+ * why the client needs a token
  */
 export type TokenReason = "first" | "expiring" | "expired" | "refused";
 /**
- * a parsed frame; its fields are in docs/protocol.md
+ * a parsed frame; its fields are in docs/reference/protocol.md
  */
 export type Frame = Record<string, any>;
 /**
@@ -79,61 +79,61 @@ export type Frame = Record<string, any>;
  */
 export type Close = {
     /**
-     * 1006 when it broke without a close frame
+     * 1006 if it ended without a close frame
      */
     code: number;
     /**
-     * a machine word, then hints: `stopping;retry_ms=800`
+     * a code, then hints: `stopping;retry_ms=800`
      */
     reason: string;
 };
 /**
- * The types of hermes-client.js. In a file of their own, because browsers never load them.
+ * Types of hermes-client.js, in a separate file that browsers do not load.
  */
 export type Status = {
     state: State;
     /**
-     * the number of the try under way or awaited; 0 for the first of all
+     * the number of the current or next attempt; 0 is the first
      */
     attempt: number;
     /**
-     * state `waiting`: from its beginning to the next try
+     * state `waiting`: from its start to the next attempt
      */
     waitMs: number;
     /**
-     * state `waiting`: when the next try is due, Unix ms
+     * state `waiting`: time of the next attempt, Unix ms
      */
     nextTryAt: number;
     close: Close | null;
 };
 /**
- * Hermes' own link to the MQTT broker
+ * the connection of Hermes to the MQTT broker
  */
 export type Link = {
     /**
-     * false: no device's data arrives, and what there is grows stale
+     * false: no device data arrives; the last values are stale
      */
     up: boolean;
     /**
-     * Unix ms; null as long as a fresh socket has been told nothing
+     * Unix ms; null until the first status frame
      */
     since: number | null;
 };
 /**
- * The types of hermes-client.js. In a file of their own, because browsers never load them.
+ * Types of hermes-client.js, in a separate file that browsers do not load.
  */
 export type Fault = {
     /**
-     * what happened, in words
+     * what happened
      */
     message: string;
     /**
-     * the `code` of a server's error frame
+     * the `code` of an error frame from the server
      */
     code?: string | undefined;
 };
 /**
- * since the client was made
+ * since the client was created
  */
 export type Counts = {
     /**
@@ -147,15 +147,15 @@ export type Counts = {
     bytesIn: number;
     bytesOut: number;
     /**
-     * notifications and broadcasts whose id had come before; they are told as `frame` only
+     * notifications and broadcasts with a repeated id; only `frame` is emitted for them
      */
     duplicates: number;
     /**
-     * with `numbered`: ids that did not come
+     * with `numbered`: missing ids
      */
     gaps: number;
     /**
-     * device values that the server left out because this client was slow
+     * device values that the server skipped because this client was slow
      */
     skipped: number;
 };
@@ -167,31 +167,31 @@ export type Line = {
     text: string;
 };
 /**
- * The types of hermes-client.js. In a file of their own, because browsers never load them.
+ * Types of hermes-client.js, in a separate file that browsers do not load.
  */
 export type Events = {
     state: Status;
     /**
-     * every frame from the server, before the narrower events
+     * each frame from the server, before the specific events
      */
     frame: Frame;
     notification: Frame;
     /**
-     * with `snapshot: true` no news, but a last value, told because the socket opened
+     * with `snapshot: true` a last value, sent when the socket opened
      */
     device: Frame;
     broadcast: Frame;
     /**
-     * a device came or went, or was so when the socket opened
+     * whether a device is online, at each change and when the socket opened
      */
     presence: Frame;
     link: Link;
     /**
-     * a heartbeat's round trip in ms
+     * round trip time of a heartbeat in ms
      */
     rtt: number;
     /**
-     * the open socket goes on with a new token; Unix ms
+     * the server accepted a new token on the open socket; Unix ms
      */
     refreshed: {
         expires: number | null;
@@ -199,7 +199,7 @@ export type Events = {
     error: Fault;
 };
 /**
- * the surroundings; tests hand in their own
+ * the environment; tests supply their own
  */
 export type World = {
     WebSocket: new (url: string, protocols?: string[]) => WebSocket;
@@ -210,7 +210,7 @@ export type World = {
      */
     now: () => number;
     /**
-     * ms by a clock that never jumps
+     * ms of a monotonic clock
      */
     elapsed: () => number;
     /**
@@ -218,34 +218,34 @@ export type World = {
      */
     random: () => number;
     /**
-     * tells `online`
+     * emits `online`
      */
     window: EventTarget | undefined;
     /**
-     * tells `visibilitychange`
+     * emits `visibilitychange`
      */
     document: (EventTarget & {
         hidden: boolean;
     }) | undefined;
 };
 /**
- * The types of hermes-client.js. In a file of their own, because browsers never load them.
+ * Types of hermes-client.js, in a separate file that browsers do not load.
  */
 export type Options = {
     /**
-     * ws, wss, http or https; in a page also just a path
+     * ws, wss, http or https; in a page also a path
      */
     url: string | URL;
     /**
-     * null: there is none
+     * null if there is none
      */
     getToken: (reason: TokenReason) => string | null | Promise<string | null>;
     /**
-     * `false` declines the last values and the presence that a socket is told first
+     * `false` omits the last values and the presence at the start
      */
     snapshot?: boolean | undefined;
     /**
-     * `query` puts the token into the URL, and so into logs
+     * `query` puts the token into the URL and so into logs
      */
     tokenIn?: "subprotocol" | "query" | undefined;
     /**
@@ -265,19 +265,19 @@ export type Options = {
      */
     pongWithinMs?: number | undefined;
     /**
-     * 15 000: a token and handshake that take longer have failed
+     * 15 000, for token and handshake together
      */
     openWithinMs?: number | undefined;
     /**
-     * 60 000 before the token's `exp`, `getToken` is asked for the next
+     * 60 000: how long before `exp` the client requests the next token
      */
     refreshBeforeMs?: number | undefined;
     /**
-     * keeps notifications and broadcasts; several clients may share one
+     * stores notifications and broadcasts; several clients may share one
      */
     history?: HermesHistory | undefined;
     /**
-     * ids that end in a number are consecutive, so that gaps can be counted
+     * ids end in consecutive numbers, so that gaps can be counted
      */
     numbered?: boolean | undefined;
     log?: ((line: Line) => void) | undefined;

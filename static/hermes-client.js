@@ -1,23 +1,22 @@
 /**
- * The Hermes client: one WebSocket that stays open, as far as that is possible and polite.
- * No dependencies; for browsers and Node. See docs/client.md.
+ * Hermes client: a WebSocket that reconnects automatically, for browsers and Node. See docs/guide/browser-client.md.
  *
  * @import { Close, Counts, Events, Frame, Line, Link, Options, State, Status, TokenReason, World } from './hermes-client-types.js'
  */
 
 const SUBPROTOCOL = 'hermes.v1';
 const MESSAGE_MAX_BYTES = 65_536; // the server closes with 1009 beyond this
-const HINT_MAX_MS = 3_600_000; // setTimeout takes a wait beyond 2^31 ms for none
-const IDS_REMEMBERED = 1_000;
-const SAVE_AFTER_MS = 100; // one write for a burst
+const HINT_MAX_MS = 3_600_000; // setTimeout treats more than 2^31 ms as 0
+const IDS_MAX = 1_000;
+const SAVE_AFTER_MS = 100; // one write per burst
 const DEFAULTS = {
   backoffMinMs: 1_000, backoffMaxMs: 30_000, pingEveryMs: 30_000, pongWithinMs: 10_000, openWithinMs: 15_000,
   refreshBeforeMs: 60_000,
 };
 const encoder = new TextEncoder();
-/** @type {Close} of a broken connection */
+/** @type {Close} */
 const BROKEN = { code: 1006, reason: '' };
-/** @type {Link} until a fresh socket is told otherwise */
+/** @type {Link} until the first status frame */
 const ASSUMED_UP = { up: true, since: null };
 /** @type {Map<unknown, 'notification' | 'device' | 'broadcast'>} */
 const EVENT_OF_CHANNEL = new Map([['notifications', 'notification'], ['device', 'device'], ['tenant', 'broadcast']]);
@@ -27,7 +26,7 @@ export class HermesClient extends EventTarget {
   counts = { received: 0, sent: 0, bytesIn: 0, bytesOut: 0, duplicates: 0, gaps: 0, skipped: 0 };
   /** @type {Set<string>} */
   #ids = new Set();
-  /** @type {Map<string, number>} by what stands before an id's number */
+  /** @type {Map<string, number>} by the part of the id before its number */
   #highest = new Map();
   #options;
   #world;
@@ -44,13 +43,13 @@ export class HermesClient extends EventTarget {
   #devices = new Set();
   #token = '';
   /** @type {TokenReason | null} */
-  #ask = 'first'; // why the next try must ask for a token; null: the present one is good
-  // Only a socket's first frame resets these: a server that accepts and closes must not be hammered.
+  #ask = 'first'; // why the next attempt needs a token; null: use the current one
+  // Reset by the first frame of a socket only, because a server may accept a socket and close it at once.
   #failures = 0;
-  #asked = false; // getToken was asked after a 1008
-  #hinted = false; // the server asked for this wait
+  #asked = false; // getToken was called after a 1008
+  #hinted = false; // the server requested this wait
   #pingSentAt = 0;
-  #run = 0; // numbers each try, so that late answers are known
+  #run = 0; // numbers the attempts, to ignore late results
 
   /** @param {Options} options */
   constructor(options) {
@@ -67,11 +66,11 @@ export class HermesClient extends EventTarget {
 
   get state() { return this.#status.state; }
 
-  /** As last told. @returns {Readonly<Link>} */
+  /** @returns {Readonly<Link>} */
   get link() { return this.#link; }
 
   /**
-   * Hands over the event's detail; answers a function that stops that.
+   * Listen to an event; returns a function that removes the listener.
    * @template {keyof Events} K
    * @param {K} type
    * @param {(detail: Events[K]) => void} listener
@@ -83,7 +82,7 @@ export class HermesClient extends EventTarget {
     return () => this.removeEventListener(type, unwrap);
   }
 
-  /** Starts, also again after `refused` or `closed`; while waiting, tries at once. */
+  /** Start, also after `refused` or `closed`; while waiting, try at once. */
   connect() {
     if (this.state === 'waiting') return void this.#try();
     if (this.state === 'connecting' || this.state === 'open') return;
@@ -96,13 +95,13 @@ export class HermesClient extends EventTarget {
     this.#try();
   }
 
-  /** Ends for good; nothing is left behind. */
+  /** Close the socket; remove all timers and listeners. */
   close() {
     if (this.state !== 'closed') this.#stop('closed');
   }
 
   /**
-   * Sends JSON; false if the socket is not open, or the message too big.
+   * Send JSON; false if the socket is not open or the message is too big.
    * @param {object} message
    */
   send(message) {
@@ -110,7 +109,7 @@ export class HermesClient extends EventTarget {
     const text = JSON.stringify(message);
     const size = encoder.encode(text).length;
     if (size > MESSAGE_MAX_BYTES) {
-      this.#fault(`a message of more than ${MESSAGE_MAX_BYTES} bytes was not sent`);
+      this.#reportError(`message not sent: more than ${MESSAGE_MAX_BYTES} bytes`);
       return false;
     }
     this.#socket.send(text);
@@ -120,22 +119,22 @@ export class HermesClient extends EventTarget {
     return true;
   }
 
-  /** @param {string} [id]  the notification's */
+  /** Acknowledge a notification. @param {string} [id] */
   ack(id) {
     const sent = this.send({ action: 'ack', notification_id: id });
     if (sent && id) this.#options.history?.mark(id, { acked: true });
     return sent;
   }
 
-  /** A heartbeat out of turn; false if none can leave. */
+  /** Send a heartbeat now; false if that is not possible. */
   ping() {
     if (this.state !== 'open' || this.#timers.has('pong')) return false;
-    this.#beat();
+    this.#heartbeat();
     return true;
   }
 
   /**
-   * On `/ws`: narrows the device feed; remembered across reconnects.
+   * On `/ws`: limit the device feed; repeated after a reconnect.
    * @param {string} device
    */
   subscribe(device) {
@@ -143,7 +142,7 @@ export class HermesClient extends EventTarget {
     return this.send({ action: 'subscribe', device });
   }
 
-  /** @param {string} device  the last one gone means all devices again */
+  /** Without any subscription, all devices are sent. @param {string} device */
   unsubscribe(device) {
     this.#devices.delete(device);
     return this.send({ action: 'unsubscribe', device });
@@ -152,13 +151,13 @@ export class HermesClient extends EventTarget {
   async #try() {
     const run = this.#begin('connecting');
     if (run !== this.#run) return;
-    this.#after('open', this.#options.openWithinMs, () => this.#wait('no answer in time', BROKEN));
+    this.#after('open', this.#options.openWithinMs, () => this.#wait('no token or handshake in time', BROKEN));
     const reason = this.#ask ?? (this.#tokenLeftMs <= 0 ? 'expired' : null);
     if (reason) {
       const token = await this.#newToken(reason, (message) => this.#wait(message));
       if (token === undefined) return;
       if (!token || (reason !== 'first' && token === this.#token)) {
-        return this.#stop('refused', token ? 'the refused token was offered again' : 'there is no token');
+        return this.#stop('refused', token ? 'getToken returned the refused token again' : 'getToken returned no token');
       }
       this.#token = token;
       this.#ask = null;
@@ -167,7 +166,7 @@ export class HermesClient extends EventTarget {
   }
 
   /**
-   * Undefined where that failed, or is too late.
+   * Undefined if that failed or is too late.
    * @param {TokenReason} reason
    * @param {(message: string) => void} failed
    */
@@ -188,25 +187,25 @@ export class HermesClient extends EventTarget {
     let socket;
     try {
       socket = new this.#world.WebSocket(url.href, inQuery ? [] : [SUBPROTOCOL, this.#token]);
-    } catch { // whose words would repeat the token
-      return this.#stop('refused', 'no socket can be made of this URL and token: look for stray characters');
+    } catch { // its message contains the token
+      return this.#stop('refused', 'cannot open a socket with this URL and token: check for invalid characters');
     }
     this.#socket = socket;
     socket.onopen = () => this.#opened();
     socket.onmessage = (event) => this.#received(event.data);
-    socket.onerror = () => {}; // for ws, which throws what nobody hears
+    socket.onerror = () => {}; // the package ws throws unhandled errors
     socket.onclose = ({ code, reason }) => this.#closed({ code, reason });
   }
 
   #opened() {
     this.#cancel('open');
-    const devices = [...this.#devices]; // a listener may add more
+    const devices = [...this.#devices]; // a listener may add one
     const wasUp = this.#link.up;
     this.#link = ASSUMED_UP;
     this.#enter('open');
-    if (!wasUp) this.#emit('link', this.#link); // the socket before may have missed it
+    if (!wasUp) this.#emit('link', this.#link); // the previous socket may have missed it
     for (const device of devices) this.send({ action: 'subscribe', device });
-    this.#beat();
+    this.#heartbeat();
     this.#planRefresh();
   }
 
@@ -219,21 +218,21 @@ export class HermesClient extends EventTarget {
     else if (due > 0) this.#after('refresh', due, () => this.#refresh());
   }
 
-  /** Where this fails, 1008 asks again. */
+  /** If this fails, the 1008 asks again. */
   async #refresh() {
-    const token = await this.#newToken('expiring', (message) => this.#fault(message));
+    const token = await this.#newToken('expiring', (message) => this.#reportError(message));
     if (token === undefined) return;
-    if (!token || token === this.#token) return this.#fault('there is no new token yet');
+    if (!token || token === this.#token) return this.#reportError('getToken returned no new token');
     this.#token = token;
     this.send({ action: 'refresh', token });
   }
 
-  #beat() {
+  #heartbeat() {
     if (!this.send({ action: 'ping' })) return;
     this.#pingSentAt = this.#world.elapsed();
     const { pingEveryMs, pongWithinMs } = this.#options;
-    this.#after('pong', Math.min(pongWithinMs, pingEveryMs), () => this.#wait('the heartbeat had no answer', BROKEN));
-    this.#after('beat', pingEveryMs, () => this.#beat());
+    this.#after('pong', Math.min(pongWithinMs, pingEveryMs), () => this.#wait('no pong in time', BROKEN));
+    this.#after('beat', pingEveryMs, () => this.#heartbeat());
   }
 
   /** @param {unknown} data */
@@ -244,26 +243,26 @@ export class HermesClient extends EventTarget {
     this.counts.bytesIn += encoder.encode(String(data)).length;
     this.#log('in', String(data));
     const frame = parse(data);
-    if (!frame) return this.#fault('a frame from the server is not a JSON object');
+    if (!frame) return this.#reportError('received a frame that is not a JSON object');
     this.counts.skipped += frame.skipped ?? 0;
     this.#emit('frame', frame);
     const event = EVENT_OF_CHANNEL.get(frame.channel);
-    if (event && event !== 'device') this.#take(event, frame);
+    if (event && event !== 'device') this.#handleNotification(event, frame);
     else if (event) this.#emit(event, frame);
-    else if (frame.channel === 'status') this.#showStatus(frame);
+    else if (frame.channel === 'status') this.#handleStatus(frame);
     else if (frame.action === 'refreshed') {
       this.#planRefresh();
       this.#emit('refreshed', { expires: frame.expires });
-    } else if (frame.action === 'error') this.#fault(`the server says: ${frame.message}`, frame.code);
+    } else if (frame.action === 'error') this.#reportError(`server error: ${frame.message}`, frame.code);
     else if (frame.action === 'pong' && this.#cancel('pong')) this.#emit('rtt', this.#world.elapsed() - this.#pingSentAt);
   }
 
   /** @param {'notification' | 'broadcast'} event @param {Frame} frame */
-  #take(event, frame) {
+  #handleNotification(event, frame) {
     const id = String(frame.id);
     if (this.#ids.has(id)) return void (this.counts.duplicates += 1);
     this.#ids.add(id);
-    forgetOldest(this.#ids);
+    evictOldest(this.#ids);
     if (this.#options.numbered) this.#countGap(id);
     this.#options.history?.add(frame);
     this.#emit(event, frame);
@@ -277,11 +276,11 @@ export class HermesClient extends EventTarget {
     const highest = this.#highest.get(kind) ?? number;
     this.counts.gaps += Math.max(0, number - highest - 1);
     this.#highest.set(kind, Math.max(number, highest));
-    forgetOldest(this.#highest);
+    evictOldest(this.#highest);
   }
 
   /** @param {Frame} frame */
-  #showStatus(frame) {
+  #handleStatus(frame) {
     if (frame.mqtt === 'up' || frame.mqtt === 'down') {
       this.#link = { up: frame.mqtt === 'up', since: frame.since };
       this.#emit('link', this.#link);
@@ -292,17 +291,17 @@ export class HermesClient extends EventTarget {
   #closed(close) {
     const message = closeText(close);
     if (close.code !== 1008) return this.#wait(message, close);
-    // A fresh token cures neither a client that errs nor one whose fresh token was refused.
+    // A new token does not help after too many errors, or if a new token was refused.
     if (this.#asked || close.reason.startsWith('too_many_errors')) return this.#stop('refused', message, close);
     this.#asked = true;
     this.#ask = close.reason.startsWith('token_expired') ? 'expired' : 'refused';
     this.#status = { ...this.#status, close };
     this.#try();
-    this.#fault(message);
+    this.#reportError(message);
   }
 
   /**
-   * Full jitter: from nothing to the bound, so that clients do not return as one.
+   * Back-off with full jitter: from 0 to the bound, so that clients do not reconnect together.
    * @param {string} message
    * @param {Close | null} [close]
    */
@@ -310,13 +309,13 @@ export class HermesClient extends EventTarget {
     const { backoffMinMs, backoffMaxMs } = this.#options;
     const hintMs = retryHintMs(close);
     const bound = Math.min(backoffMaxMs, backoffMinMs * 2 ** this.#failures);
-    // The hint spreads the clients; back-off comes on top while tries keep failing.
+    // The hint spreads the clients; back-off also applies while attempts fail.
     const waitMs = Math.max(hintMs, hintMs && !this.#failures ? 0 : this.#world.random() * bound);
     this.#hinted = hintMs > 0;
     this.#failures += 1;
     const run = this.#begin('waiting', { waitMs, nextTryAt: this.#world.now() + waitMs, close });
     if (run === this.#run) this.#after('retry', waitMs, () => this.#try());
-    this.#fault(message);
+    this.#reportError(message);
   }
 
   /** @param {'refused' | 'closed'} state @param {string} [message] @param {Close | null} [close] */
@@ -324,18 +323,18 @@ export class HermesClient extends EventTarget {
     this.#world.window?.removeEventListener('online', this.#wake);
     this.#world.document?.removeEventListener('visibilitychange', this.#wake);
     this.#begin(state, { close });
-    if (message) this.#fault(message);
+    if (message) this.#reportError(message);
   }
 
-  /** The network is back, or someone looks at the page; a wait that the server asked for stays. */
+  /** Online or visible again: try at once, unless the server requested the wait. */
   #wake = () => {
     if (this.#world.document?.hidden) return;
     if (this.state === 'waiting' && !this.#hinted) this.#try();
-    if (this.state === 'open' && !this.#timers.has('pong')) this.#beat();
+    if (this.state === 'open' && !this.#timers.has('pong')) this.#heartbeat();
   };
 
   /**
-   * Leaves the last state behind; answers the new run's number.
+   * End the last attempt; returns the number of the new one.
    * @param {State} state
    * @param {Partial<Status>} [more]
    */
@@ -364,19 +363,19 @@ export class HermesClient extends EventTarget {
   #emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 
   /** @param {string} message @param {string} [code] */
-  #fault(message, code) {
+  #reportError(message, code) {
     this.#log('note', message);
     this.#emit('error', { message, code });
   }
 
   /** @param {Line['kind']} kind @param {string} text */
   #log(kind, text) {
-    // in linear time, whatever a device sends
+    // linear time for any input
     this.#options.log?.({ kind, text: text.replaceAll(this.#token || '\0', '…')
       .replace(/[\w.-]+/g, (each) => (each.includes('eyJ') && each.split('.')[2] ? '…' : each)) });
   }
 
-  /** @param {string} name  one timer of each name at a time @param {number} ms @param {() => void} run */
+  /** @param {string} name  one timer per name @param {number} ms @param {() => void} run */
   #after(name, ms, run) {
     this.#cancel(name);
     const fire = () => {
@@ -403,7 +402,7 @@ function browserWorld() {
   };
 }
 
-/** Blocked, it throws. */
+/** The browser throws if storage is blocked. */
 function ownStorage() {
   try {
     return globalThis.localStorage;
@@ -413,9 +412,9 @@ function ownStorage() {
 }
 
 /** @param {Set<string> | Map<string, number>} ids */
-function forgetOldest(ids) {
+function evictOldest(ids) {
   const [oldest] = ids.keys();
-  if (ids.size > IDS_REMEMBERED) ids.delete(oldest);
+  if (ids.size > IDS_MAX) ids.delete(oldest);
 }
 
 /** The JSON object in a text frame, or null. @param {unknown} data @returns {Frame | null} */
@@ -428,7 +427,7 @@ function parse(data) {
   }
 }
 
-/** What the server asks for. @param {Close | null} close */
+/** @param {Close | null} close */
 function retryHintMs(close) {
   if (close?.code !== 1001 && close?.code !== 1013) return 0;
   const hint = /(?:^|;)retry_ms=(\d+)/.exec(close.reason);
@@ -437,11 +436,11 @@ function retryHintMs(close) {
 
 /** @param {Close} close */
 function closeText({ code, reason }) {
-  return code === 1006 ? 'the connection broke or could not be made (1006)' : `the server closed: ${code} ${reason}`;
+  return code === 1006 ? 'connection failed or lost (1006)' : `closed by the server: ${code} ${reason}`;
 }
 
 /**
- * What a token states, unchecked; null where it is no JWT.
+ * The claims of a token, not verified; null if it is not a JWT.
  * @param {string} token
  * @returns {Record<string, any> | null}
  */
@@ -454,14 +453,14 @@ export function claimsOf(token) {
   }
 }
 
-/** The last notifications; they survive a reload. Tells `change`, also another tab's. */
+/** The latest notifications, stored across reloads. Emits `change`, also for other tabs. */
 export class HermesHistory extends EventTarget {
   /** @type {Frame[]} newest first */
   items = [];
   #options;
   #saving = false;
 
-  /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  null: only memory */
+  /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  storage null: memory only */
   constructor({ key = 'hermes.history', max = 200, storage = ownStorage() } = {}) {
     super();
     this.#options = { key, max, storage };
@@ -470,14 +469,14 @@ export class HermesHistory extends EventTarget {
     globalThis.window?.addEventListener('pagehide', () => this.#save());
   }
 
-  /** False if this id is there. @param {Frame} frame */
+  /** Add a frame; false if its id exists. @param {Frame} frame */
   add(frame) {
     if (this.items.some(({ id }) => id === frame.id)) return false;
     this.#set([frame, ...this.items]);
     return true;
   }
 
-  /** Adds fields, such as `acked: true`. @param {string} id @param {object} fields */
+  /** Add fields, such as `acked: true`. @param {string} id @param {object} fields */
   mark(id, fields) { this.#set(this.items.map((item) => (item.id === id ? { ...item, ...fields } : item))); }
 
   clear() { this.#set([]); }
@@ -501,7 +500,7 @@ export class HermesHistory extends EventTarget {
     this.dispatchEvent(new Event('change'));
   }
 
-  /** Where the storage is full, the older half gives way. */
+  /** If the storage is full, drop the older half. */
   #save() {
     const { key, storage } = this.#options;
     if (!this.#saving) return;

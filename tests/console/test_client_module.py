@@ -1,4 +1,4 @@
-"""The client module and the console's scripts: their types by tsc, the client's behaviour by Node's test runner."""
+"""The client module and the scripts of the console: types checked by tsc, behaviour by Node's test runner."""
 
 import gzip
 import json
@@ -24,19 +24,19 @@ GZIPPED_MAX_BYTES = 6 * 1024
 
 
 def run(*command: str, timeout_s: float = 120) -> None:
-    """A command in tests/js; its output is shown where it fails."""
+    """Run a command in tests/js; the failure shows its output."""
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_client_behaves() -> None:
-    """Sentence by sentence, in tests/js."""
+    """The tests in tests/js pass."""
     run(needs("node"), "--test")
 
 
 @pytest.fixture(scope="module", name="npm")
 def installed_npm() -> str:
-    """npm, with the pinned packages installed."""
+    """The npm command, with the pinned packages installed."""
     npm = needs("npm")
     if not all((FOLDER / "node_modules" / package).is_dir() for package in ("typescript", "ws", "axe-core")):
         done = subprocess.run([npm, "ci", "--silent"], cwd=FOLDER, timeout=300, check=False)
@@ -47,58 +47,58 @@ def installed_npm() -> str:
 
 
 def test_the_types_hold(npm: str) -> None:
-    """tsc --checkJs --strict, from a pinned TypeScript; the console's strings are checked by their keys."""
+    """By tsc --checkJs --strict of a pinned TypeScript, including the keys of the console's texts."""
     run(npm, "run", "--silent", "types")
 
 
 def test_the_declarations_are_those_of_the_code(npm: str, tmp_path: Path) -> None:
-    """What is committed is what would be made now."""
+    """The committed file equals a newly generated one."""
     made = tmp_path / "hermes-client.d.ts"
     run(npm, "run", "--silent", "declarations", str(made))
     assert made.read_text() == CLIENT.with_suffix(".d.ts").read_text(), "run npm run declarations in tests/js"
 
 
 def test_a_program_in_typescript_compiles_against_the_declarations(npm: str) -> None:
-    """And one that asks for an event that is not there does not."""
+    """And a program that listens to an unknown event does not compile."""
     assert npm
     flags = "--noEmit --strict --target ES2022 --module ES2022 --moduleResolution bundler --lib ES2022,DOM"
     run("node_modules/.bin/tsc", *flags.split(), "consumer.ts")
 
 
 def test_the_client_is_small() -> None:
-    """As browsers fetch it."""
+    """Compressed, as browsers load it."""
     assert len(gzip.compress(CLIENT.read_bytes(), 9)) <= GZIPPED_MAX_BYTES
 
 
 def test_the_client_needs_no_other_module() -> None:
-    """One file to copy."""
+    """So that an application can copy one file."""
     assert re.findall(r"^\s*(?:import|export .* from)\b.*", CLIENT.read_text(), re.MULTILINE) == []
 
 
-class Talk:
-    """The client in Node, and what it says."""
+class NodeClient:
+    """The client in Node, tests/js/node-client.mjs."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
-    def wait_for(self, what: str, detail: object = ...) -> object:
-        """The next such line; what comes before it is passed over."""
+    def wait_for(self, event: str, detail: object = ...) -> object:
+        """Wait for an event and return its detail; earlier events are skipped."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            said = json.loads(line)
-            if said["what"] == what and detail in (..., said.get("detail")):
-                return said.get("detail")
-        raise AssertionError(f"it ended without {what} {detail}")
+            received = json.loads(line)
+            if received["event"] == event and detail in (..., received.get("detail")):
+                return received.get("detail")
+        raise AssertionError(f"the client ended without {event} {detail}")
 
-    def say(self, line: str) -> None:
-        """Have this notification acknowledged."""
+    def acknowledge(self, notification_id: str) -> None:
+        """Let the client acknowledge this notification."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.write(f"{notification_id}\n")
         self.process.stdin.flush()
 
 
-def test_in_node_it_speaks_with_a_real_hermes(npm: str, tmp_path: Path) -> None:
-    """A notification and its acknowledgement; a token renewed on the open socket in time; refused in the end."""
+def test_the_client_works_in_node_with_a_real_server(npm: str, tmp_path: Path) -> None:
+    """It acknowledges a notification, refreshes its token on the open socket, and ends in the state refused."""
     assert npm
     words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
     with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as program:
@@ -106,44 +106,44 @@ def test_in_node_it_speaks_with_a_real_hermes(npm: str, tmp_path: Path) -> None:
         secret = (tmp_path / "hermes" / "jwt-secret").read_text().strip()
         tokens = [token(secret=secret, exp=int(time.time()) + life_s) for life_s in (4, 7)]
         url = program.url.replace("http", "ws") + "/ws/notifications"
-        command = [needs("node"), "talk.mjs", url, *tokens]
+        command = [needs("node"), "node-client.mjs", url, *tokens]
         process = subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         watchdog = threading.Timer(30, process.kill)
         watchdog.start()
         with process:
-            talk = Talk(process)
-            talk.wait_for("asked", "first")
-            talk.wait_for("rtt")
+            client = NodeClient(process)
+            client.wait_for("token-request", "first")
+            client.wait_for("rtt")
             notify(program, id="n1")
-            heard = talk.wait_for("notification")
-            assert isinstance(heard, dict)
-            assert heard["id"] == "n1"
-            talk.say("n1")
-            talk.wait_for("acked", True)
+            notification = client.wait_for("notification")
+            assert isinstance(notification, dict)
+            assert notification["id"] == "n1"
+            client.acknowledge("n1")
+            client.wait_for("acked", True)
             wait_until(lambda: metric(program, 'hermes_client_frames_total{action="ack"}') == 1)
-            talk.wait_for("asked", "expiring")
-            assert talk.wait_for("refreshed") == {"expires": int(_exp(tokens[1]) * 1_000)}
+            client.wait_for("token-request", "expiring")
+            assert client.wait_for("refreshed") == {"expires": int(_exp(tokens[1]) * 1_000)}
             assert metric(program, 'hermes_sockets_open{route="/ws/notifications"}') == 1
-            talk.wait_for("asked", "expiring")
-            talk.wait_for("asked", "expired")
-            talk.wait_for("state", "refused")
+            client.wait_for("token-request", "expiring")
+            client.wait_for("token-request", "expired")
+            client.wait_for("state", "refused")
             process.terminate()
         watchdog.cancel()
 
 
-def test_in_node_a_server_that_is_down_is_waited_for(npm: str) -> None:
-    """The package ws throws what nobody hears: a refused connection or a handshake cut short must not end it."""
+def test_the_client_in_node_waits_for_a_server_that_is_down(npm: str) -> None:
+    """The package ws throws unhandled errors: a refused connection or an aborted handshake must not end the process."""
     assert npm
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, answers nothing
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and does not answer
         for port, state in ((free_port(), "waiting"), (silent.getsockname()[1], "connecting")):
-            command = [needs("node"), "talk.mjs", f"ws://127.0.0.1:{port}/ws/notifications", "a.b.c"]
+            command = [needs("node"), "node-client.mjs", f"ws://127.0.0.1:{port}/ws/notifications", "a.b.c"]
             process = subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             watchdog = threading.Timer(30, process.kill)
             watchdog.start()
             with process:
-                Talk(process).wait_for("state", state)
+                NodeClient(process).wait_for("state", state)
                 assert process.stdin is not None
-                process.stdin.close()  # it closes the client, and ends
+                process.stdin.close()  # closes the client and ends the process
                 assert process.wait() == 0
             watchdog.cancel()
 

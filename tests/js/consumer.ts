@@ -1,4 +1,4 @@
-/** A program in TypeScript that uses the generated declarations; it only has to compile. */
+/** A TypeScript program that uses the generated declarations; it must compile, it is not run. */
 
 import { claimsOf, HermesClient, HermesHistory, type Frame, type Options, type State } from '../../static/hermes-client.js';
 

@@ -1,6 +1,7 @@
 /**
- * Writes static/hermes-client.d.ts, or a file named on the command line: what tsc reads from the JSDoc of hermes-client.js
- * and of hermes-client-types.js, in one file.
+ * Write static/hermes-client.d.ts, or the file named on the command line.
+ *
+ * It contains the declarations that tsc derives from the JSDoc of hermes-client.js and hermes-client-types.js, in one file.
  */
 
 import { execFileSync } from 'node:child_process';

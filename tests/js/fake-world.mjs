@@ -1,4 +1,4 @@
-/** A world in which a test owns the clock, chance and the network. */
+/** A fake of the client's `world` option: the test controls the clock, the random numbers and the network. */
 
 class FakeSocket {
   onopen = null;
@@ -17,7 +17,7 @@ class FakeSocket {
 
   close(code) { this.closedWith = code; }
 
-  // What the server does:
+  // Actions of the server:
   accept() {
     this.readyState = 1;
     this.onopen?.({});
@@ -30,7 +30,7 @@ class FakeSocket {
   end(code, reason = '') { this.onclose?.({ code, reason }); }
 }
 
-/** An EventTarget that knows how many listeners it has. */
+/** An EventTarget that counts its listeners. */
 class CountedTarget extends EventTarget {
   listeners = new Set();
 
@@ -76,7 +76,7 @@ export class FakeWorld {
 
   get listenerCount() { return this.window.listeners.size + this.document.listeners.size; }
 
-  /** Lets time pass: every timer runs at its own moment, and every promise settles. */
+  /** Advance the time: each timer runs when it is due, and all promises settle. */
   async pass(ms) {
     const end = this.time + ms;
     for (;;) {

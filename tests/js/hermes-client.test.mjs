@@ -1,10 +1,10 @@
-/** The client's behaviour, sentence by sentence, against a server and a clock that the test plays itself. */
+/** Behaviour of the client with a fake server and a fake clock. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HermesClient } from '../../static/hermes-client.js';
 import { FakeWorld, settled } from './fake-world.mjs';
 
-/** A client in a world of its own, and everything that it told. */
+/** A started client in a fake environment, and all its events. */
 async function started(options = {}) {
   const world = options.world ?? new FakeWorld();
   const asked = [];
@@ -23,28 +23,28 @@ async function started(options = {}) {
   return { world, client, asked, details };
 }
 
-/** A client whose socket has proved itself. */
-async function proved(options) {
+/** A client with an open socket that received a first frame. */
+async function opened(options) {
   const parts = await started(options);
   parts.world.socket.accept();
   parts.world.socket.pong();
   return parts;
 }
 
-test('the token travels as a subprotocol and never in the URL', async () => {
+test('the token is sent as a subprotocol and not in the URL', async () => {
   const { world } = await started();
   assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-1']);
   assert.equal(world.socket.url, 'ws://gateway/ws');
 });
 
-test('the token travels in the query when asked to, beside what is there', async () => {
+test('with tokenIn: query the token is added to the query', async () => {
   const { world } = await started({ url: 'https://gateway/ws?snapshot=0', tokenIn: 'query' });
   assert.deepEqual(world.socket.protocols, []);
   assert.equal(world.socket.url, 'wss://gateway/ws?snapshot=0&token=token-1');
 });
 
-test('states are told in order, and again by the property', async () => {
-  const { client, details } = await proved();
+test('states are emitted in order and available as a property', async () => {
+  const { client, details } = await opened();
   assert.deepEqual(details('state').map(({ state }) => state), ['connecting', 'open']);
   assert.equal(client.state, 'open');
 });
@@ -54,7 +54,7 @@ test('getToken may be asynchronous', async () => {
   assert.deepEqual(world.socket.protocols, ['hermes.v1', 'later']);
 });
 
-test('a token that comes after close() opens nothing', async () => {
+test('a token that arrives after close() opens no socket', async () => {
   let deliver;
   const { world, client } = await started({ getToken: () => new Promise((resolve) => { deliver = resolve; }) });
   client.close();
@@ -63,7 +63,7 @@ test('a token that comes after close() opens nothing', async () => {
   assert.equal(world.sockets.length, 0);
 });
 
-test('a failing getToken is an error in words, and asked again later', async () => {
+test('a failing getToken is an error, and is called again later', async () => {
   let calls = 0;
   const getToken = () => {
     calls += 1;
@@ -77,13 +77,13 @@ test('a failing getToken is an error in words, and asked again later', async () 
   assert.deepEqual(world.socket.protocols, ['hermes.v1', 'good']);
 });
 
-test('no token at all is refused, without a socket', async () => {
+test('without a token the state is refused and no socket is opened', async () => {
   const { world, client } = await started({ getToken: () => null });
   assert.equal(client.state, 'refused');
   assert.equal(world.sockets.length, 0);
 });
 
-test('a token that no socket can carry is refused, and the error does not repeat it', async () => {
+test('a token that cannot be a subprotocol is refused, and the error does not contain it', async () => {
   const world = new FakeWorld();
   world.WebSocket = class { constructor() { throw new SyntaxError('bad subprotocol "se cret"'); } };
   const { client, details } = await started({ world, getToken: () => 'se cret' });
@@ -107,8 +107,8 @@ test('back-off doubles from 1 s to 30 s with full jitter', async () => {
   assert.equal(details('state').at(-1).waitMs, 0);
 });
 
-test('a wait says when the next try is due, and that is when it comes', async () => {
-  const { world, details } = await proved();
+test('nextTryAt is the time of the next attempt', async () => {
+  const { world, details } = await opened();
   world.socket.end(1006);
   assert.equal(details('state').at(-1).nextTryAt, world.time + 500);
   await world.pass(499);
@@ -117,15 +117,15 @@ test('a wait says when the next try is due, and that is when it comes', async ()
   assert.equal(world.sockets.length, 2);
 });
 
-test('the token at hand is used again after a broken connection', async () => {
-  const { world, asked } = await proved();
+test('the current token is used again after a broken connection', async () => {
+  const { world, asked } = await opened();
   world.socket.end(1006);
   await world.pass(500);
   assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-1']);
   assert.deepEqual(asked, ['first']);
 });
 
-test('a socket that proved itself resets the back-off', async () => {
+test('the first frame of a socket resets the back-off', async () => {
   const { world, details } = await started();
   world.socket.end(1006);
   await world.pass(500);
@@ -137,7 +137,7 @@ test('a socket that proved itself resets the back-off', async () => {
   assert.equal(details('state').at(-1).waitMs, 500);
 });
 
-test('a handshake that is accepted and closed at once does not reset the back-off', async () => {
+test('a socket that is closed at once does not reset the back-off', async () => {
   const { world, client, details } = await started();
   for (let tries = 0; tries < 3; tries += 1) {
     world.socket.accept();
@@ -150,13 +150,13 @@ test('a handshake that is accepted and closed at once does not reset the back-of
 
 for (const [code, reason] of [[1001, 'stopping;retry_ms=7000'], [1013, 'slow_consumer;retry_ms=7000']]) {
   test(`retry_ms is waited for after ${code}`, async () => {
-    const { world, details } = await proved();
+    const { world, details } = await opened();
     world.socket.end(code, reason);
     assert.equal(details('state').at(-1).waitMs, 7000);
   });
 }
 
-test('back-off grows past a hint that does not help', async () => {
+test('back-off grows beyond repeated hints', async () => {
   const world = new FakeWorld();
   world.chance = 1;
   const { client, details } = await started({ world });
@@ -169,8 +169,8 @@ test('back-off grows past a hint that does not help', async () => {
   assert.deepEqual(waits, [3000, 3000, 4000, 8000]);
 });
 
-test('a hint means nothing on other codes, and an absurd one is bounded', async () => {
-  const { world, details } = await proved();
+test('a hint is ignored for other codes, and a huge one is limited', async () => {
+  const { world, details } = await opened();
   world.socket.end(1011, 'internal_error;retry_ms=7000');
   assert.equal(details('state').at(-1).waitMs, 500);
   await world.pass(500);
@@ -178,7 +178,7 @@ test('a hint means nothing on other codes, and an absurd one is bounded', async 
   assert.equal(details('state').at(-1).waitMs, 3_600_000);
 });
 
-test('a ping leaves at once and every 30 s, and each pong tells its round trip', async () => {
+test('a ping is sent at once and every 30 s, and each pong gives the round trip time', async () => {
   const { world, details } = await started();
   world.socket.accept();
   assert.deepEqual(world.socket.sent, [{ action: 'ping' }]);
@@ -191,8 +191,8 @@ test('a ping leaves at once and every 30 s, and each pong tells its round trip',
   assert.equal(world.socket.sent.length, 2);
 });
 
-test('no pong within 10 s: the socket is dropped and a new one comes', async () => {
-  const { world, client, details } = await proved();
+test('without a pong within 10 s the socket is replaced', async () => {
+  const { world, client, details } = await opened();
   const first = world.socket;
   await world.pass(39_999);
   assert.equal(client.state, 'open');
@@ -200,29 +200,29 @@ test('no pong within 10 s: the socket is dropped and a new one comes', async () 
   assert.equal(client.state, 'waiting');
   assert.notEqual(first.closedWith, undefined);
   assert.equal(first.onmessage, null);
-  assert.match(details('error').at(-1).message, /heartbeat/);
+  assert.match(details('error').at(-1).message, /no pong/);
   await world.pass(500);
   assert.equal(world.sockets.length, 2);
 });
 
-test('a handshake without an answer is given up after 15 s', async () => {
+test('a handshake times out after 15 s', async () => {
   const { world, client } = await started();
   await world.pass(15_000);
   assert.equal(client.state, 'waiting');
 });
 
-for (const [reason, why] of [['token_expired', 'expired'], ['token_invalid', 'refused'], ['', 'refused']]) {
-  test(`1008 "${reason}" asks for a new token once, and comes back at once with it`, async () => {
-    const { world, asked } = await proved();
+for (const [reason, tokenReason] of [['token_expired', 'expired'], ['token_invalid', 'refused'], ['', 'refused']]) {
+  test(`1008 "${reason}" requests a new token once and reconnects with it at once`, async () => {
+    const { world, asked } = await opened();
     world.socket.end(1008, reason);
     await settled();
-    assert.deepEqual(asked, ['first', why]);
+    assert.deepEqual(asked, ['first', tokenReason]);
     assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-2']);
   });
 }
 
 for (const reason of ['token_invalid', 'token_expired', 'forbidden']) {
-  test(`1008 "${reason}" straight again stops for good`, async () => {
+  test(`a second 1008 "${reason}" stops the client`, async () => {
     const { world, client, asked, details } = await started();
     world.socket.accept();
     world.socket.end(1008, reason);
@@ -237,7 +237,7 @@ for (const reason of ['token_invalid', 'token_expired', 'forbidden']) {
   });
 }
 
-test('the same token offered again is not even tried', async () => {
+test('the same token again is not sent', async () => {
   const { world, client } = await started({ getToken: () => 'old' });
   world.socket.accept();
   world.socket.end(1008, 'token_invalid');
@@ -247,15 +247,15 @@ test('the same token offered again is not even tried', async () => {
   assert.deepEqual(client.status.close, { code: 1008, reason: 'token_invalid' });
 });
 
-test('too_many_errors stops at once, also on a socket that had proved itself', async () => {
-  const { world, client, asked } = await proved();
+test('too_many_errors stops the client at once, also after the first frame', async () => {
+  const { world, client, asked } = await opened();
   world.socket.end(1008, 'too_many_errors');
   await world.pass(600_000);
   assert.deepEqual([client.state, asked.length, world.sockets.length], ['refused', 1, 1]);
 });
 
-test('a token refused, cured, and refused again hours later is asked for again', async () => {
-  const { world, asked } = await proved();
+test('a new 1008 after a successful socket requests a token again', async () => {
+  const { world, asked } = await opened();
   world.socket.end(1008, 'token_expired');
   await settled();
   world.socket.accept();
@@ -266,8 +266,8 @@ test('a token refused, cured, and refused again hours later is asked for again',
   assert.equal(world.sockets.length, 3);
 });
 
-test('connect() starts again after a refusal', async () => {
-  const { world, client, asked } = await proved();
+test('connect() starts again after the state refused', async () => {
+  const { world, client, asked } = await opened();
   world.socket.end(1008, 'too_many_errors');
   client.connect();
   await settled();
@@ -278,7 +278,7 @@ test('connect() starts again after a refusal', async () => {
 });
 
 test('connect() while waiting tries at once; while open it does nothing', async () => {
-  const { world, client } = await proved();
+  const { world, client } = await opened();
   client.connect();
   assert.equal(world.sockets.length, 1);
   world.socket.end(1006);
@@ -287,8 +287,8 @@ test('connect() while waiting tries at once; while open it does nothing', async 
   assert.equal(world.timers.size, 1); // the handshake's, no longer the wait's
 });
 
-test('online and a tab shown again end the wait', async () => {
-  const { world, client } = await proved();
+test('online or a visible tab ends the wait', async () => {
+  const { world, client } = await opened();
   world.socket.end(1006);
   world.window.dispatchEvent(new Event('online'));
   assert.equal(client.state, 'connecting');
@@ -301,24 +301,24 @@ test('online and a tab shown again end the wait', async () => {
   assert.equal(client.state, 'connecting');
 });
 
-test('a wait that the server asked for is not cut short by a tab', async () => {
-  const { world, client } = await proved();
+test('a wait that the server requested is not shortened', async () => {
+  const { world, client } = await opened();
   world.socket.end(1013, 'server_full;retry_ms=20000');
   world.window.dispatchEvent(new Event('online'));
   assert.equal(client.state, 'waiting');
 });
 
-test('online while open asks at once whether the socket still lives', async () => {
-  const { world, client } = await proved();
+test('online while open sends a ping at once', async () => {
+  const { world, client } = await opened();
   world.window.dispatchEvent(new Event('online'));
-  world.window.dispatchEvent(new Event('online')); // one question is enough
+  world.window.dispatchEvent(new Event('online')); // one ping is enough
   assert.equal(world.socket.sent.length, 2);
   await world.pass(10_000);
   assert.equal(client.state, 'waiting');
 });
 
-test('every frame is told, and again under its own name', async () => {
-  const { world, details } = await proved();
+test('each frame is emitted as frame and as its own event', async () => {
+  const { world, details } = await opened();
   const frames = [
     { channel: 'notifications', id: 'n1' }, { channel: 'device', device_id: 'd1' }, { channel: 'tenant', id: 'b1' },
     { channel: 'status', mqtt: 'up' }, { channel: 'constructor' }, { action: 'subscribed', devices: [] },
@@ -330,8 +330,8 @@ test('every frame is told, and again under its own name', async () => {
   assert.deepEqual(details('broadcast'), [frames[2]]);
 });
 
-test('a device that comes or goes is told as presence, and nothing else', async () => {
-  const { world, details } = await proved();
+test('an online or offline device is emitted as presence only', async () => {
+  const { world, details } = await opened();
   const gone = { channel: 'status', tenant_id: 'acme', device_id: 'd1', online: false, since: 7 };
   const back = { ...gone, online: true, since: null };
   world.socket.frame(gone);
@@ -340,8 +340,8 @@ test('a device that comes or goes is told as presence, and nothing else', async 
   assert.deepEqual([...details('link'), ...details('device')], []);
 });
 
-test('the link is told as it changes, and again by the property', async () => {
-  const { world, client, details } = await proved();
+test('changes of the link are emitted and available as a property', async () => {
+  const { world, client, details } = await opened();
   assert.deepEqual(client.link, { up: true, since: null });
   world.socket.frame({ channel: 'status', mqtt: 'down', since: 5 });
   assert.deepEqual(client.link, { up: false, since: 5 });
@@ -350,8 +350,8 @@ test('the link is told as it changes, and again by the property', async () => {
   assert.deepEqual(details('link'), [{ up: false, since: 5 }, { up: true, since: 6 }]);
 });
 
-test('a status that says neither is a frame and no more', async () => {
-  const { world, client, details } = await proved();
+test('an unknown status is emitted as frame only', async () => {
+  const { world, client, details } = await opened();
   for (const odd of [{ mqtt: 'sideways' }, { device_id: 'd1', online: 'yes' }, {}]) {
     world.socket.frame({ channel: 'status', ...odd });
   }
@@ -360,12 +360,12 @@ test('a status that says neither is a frame and no more', async () => {
   assert.equal(client.link.up, true);
 });
 
-test('a fresh socket takes the link to be up unless it is told otherwise', async () => {
-  const { world, client, details } = await proved();
+test('a new socket assumes that the link is up until the first status', async () => {
+  const { world, client, details } = await opened();
   world.socket.frame({ channel: 'status', mqtt: 'down', since: 5 });
   world.socket.end(1006);
   await world.pass(500);
-  assert.equal(client.link.up, false); // nobody knows yet
+  assert.equal(client.link.up, false); // not known yet
   const seenAtOpen = [];
   client.on('state', ({ state }) => state === 'open' && seenAtOpen.push(client.link));
   world.socket.accept();
@@ -374,36 +374,36 @@ test('a fresh socket takes the link to be up unless it is told otherwise', async
   assert.deepEqual(details('link').map(({ up }) => up), [false, true, false]);
 });
 
-test('the snapshot is declined in the URL, beside what is there', async () => {
+test('snapshot: false is added to the query', async () => {
   const { world } = await started({ url: 'ws://gateway/ws?tenant_id=acme', snapshot: false });
   assert.equal(world.socket.url, 'ws://gateway/ws?tenant_id=acme&snapshot=0');
   const wanted = await started({ snapshot: true });
   assert.equal(wanted.world.socket.url, 'ws://gateway/ws');
 });
 
-test('a value of the snapshot is a device event with its mark', async () => {
-  const { world, details } = await proved();
+test('a snapshot value is a device event with snapshot: true', async () => {
+  const { world, details } = await opened();
   const known = { channel: 'device', device_id: 'd1', snapshot: true, timestamp: null, retained: true };
   world.socket.frame(known);
   assert.deepEqual(details('device'), [known]);
 });
 
-test('a bad frame is an error event and nothing else', async () => {
-  const { world, client, details } = await proved();
+test('an invalid frame is emitted as error only', async () => {
+  const { world, client, details } = await opened();
   for (const bad of ['not json', '[1]', 'null', '42', '{"half":']) world.socket.frame(bad);
   world.socket.onmessage({ data: new ArrayBuffer(3) });
   assert.equal(details('error').length, 6);
   assert.equal(client.state, 'open');
 });
 
-test("a server's error frame is told with its code", async () => {
-  const { world, details } = await proved();
+test('an error frame is emitted with its code', async () => {
+  const { world, details } = await opened();
   world.socket.frame({ action: 'error', code: 'not_here', message: 'subscribe only on /ws' });
   assert.equal(details('error')[0].code, 'not_here');
   assert.match(details('error')[0].message, /subscribe only on/);
 });
 
-test('send and ack say whether the message left', async () => {
+test('send and ack return whether the message was sent', async () => {
   const { world, client } = await started();
   assert.equal(client.send({ action: 'x' }), false);
   world.socket.accept();
@@ -413,15 +413,15 @@ test('send and ack say whether the message left', async () => {
   assert.deepEqual(world.socket.sent.slice(1), acks);
 });
 
-test('a message beyond 64 KiB is held back, for it would cost the socket', async () => {
-  const { world, client, details } = await proved();
+test('a message larger than 64 KiB is not sent, because the server would close the socket', async () => {
+  const { world, client, details } = await opened();
   assert.equal(client.send({ text: 'é'.repeat(33_000) }), false);
   assert.equal(world.socket.sent.length, 1);
   assert.equal(details('error').length, 1);
 });
 
-test('subscriptions are told again after a reconnect', async () => {
-  const { world, client } = await proved();
+test('subscriptions are repeated after a reconnect', async () => {
+  const { world, client } = await opened();
   client.subscribe('d1');
   client.subscribe('d2');
   client.unsubscribe('d1');
@@ -433,9 +433,9 @@ test('subscriptions are told again after a reconnect', async () => {
 
 for (const [when, reach] of [
   ['connecting', async () => started()],
-  ['open', proved],
+  ['open', opened],
   ['waiting', async () => {
-    const parts = await proved();
+    const parts = await opened();
     parts.world.socket.end(1006);
     return parts;
   }],
@@ -452,7 +452,7 @@ for (const [when, reach] of [
   });
 }
 
-test('close() from within any listener is obeyed', async () => {
+test('close() works inside any listener', async () => {
   for (const type of ['state', 'frame', 'link', 'rtt', 'error']) {
     const { world, client } = await started();
     client.on(type, () => client.close());
@@ -465,8 +465,8 @@ test('close() from within any listener is obeyed', async () => {
   }
 });
 
-test('a listener may be taken off', async () => {
-  const { world, client } = await proved();
+test('a listener can be removed', async () => {
+  const { world, client } = await opened();
   let frames = 0;
   const off = client.on('frame', () => { frames += 1; });
   world.socket.pong();

@@ -11,12 +11,12 @@ import { explainClose } from '../lib/close-codes.js';
 
 /** @type {Map<string, import('../lib/i18n.js').Key>} */
 const KEY_OF_MESSAGE = new Map([
-  ['the refused token was offered again', 'client_error.same_token'],
-  ['there is no token', 'client_error.no_token'],
-  ['there is no new token yet', 'client_error.no_new_token'],
-  ['no answer in time', 'client_error.no_answer'],
-  ['the heartbeat had no answer', 'client_error.heartbeat'],
-  ['no socket can be made of this URL and token: look for stray characters', 'client_error.not_sendable'],
+  ['getToken returned the refused token again', 'client_error.same_token'],
+  ['getToken returned no token', 'client_error.no_token'],
+  ['getToken returned no new token', 'client_error.no_new_token'],
+  ['no token or handshake in time', 'client_error.no_answer'],
+  ['no pong in time', 'client_error.heartbeat'],
+  ['cannot open a socket with this URL and token: check for invalid characters', 'client_error.not_sendable'],
 ]);
 
 /**
