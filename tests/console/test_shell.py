@@ -122,7 +122,7 @@ def test_every_script_is_asked_for_by_the_page_itself(console: Console) -> None:
 
 
 def test_in_production_the_page_holds_no_secret_and_no_power(production_console: Console) -> None:
-    """Neither token nor key; nothing connects by itself, no drill of the server's can be run, no token can be signed."""
+    """Neither token nor key; nothing connects by itself, no server fault can be caused, no token can be signed."""
     console = production_console
     console.open("connect")
     page = console.page

@@ -320,7 +320,12 @@ def test_staleness_can_be_read_in_every_window(played: Played, width: int, schem
     played.say(link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     shoot(page, f"stale-{scheme}-{width}", width)
-    for selector in ("#staleness-banner", "[data-freshness=stale] .value", "[data-freshness=stale] .age", ".offline:visible"):
+    for selector in (
+        "#staleness-banner",
+        "[data-freshness=stale] .value",
+        "[data-freshness=stale] .age",
+        ".offline:visible",
+    ):
         assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
     played.say(link("up", NOON + 180 * SECOND), device("temp", {"value": 21.5, "unit": "°C"}))
     expect(played.feed).to_contain_text("3 of 4 values")

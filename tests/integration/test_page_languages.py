@@ -62,10 +62,10 @@ def scripts() -> Iterable[str]:
 
 
 def test_every_string_is_used() -> None:
-    """By its key, or by a composed key: ``t(`state.${state}`)``, ``maybe(`close.${code}`)``."""
+    """By its key, or by a composed key: ``t(`state.${state}`)``, ``tOptional(`close.${code}`)``."""
     text = "\n".join(scripts())
     composed = set(re.findall(r"[`'\"]([a-z_.]+\.)(?:\$\{|[\"'] ~)", text))
-    plurals = set(re.findall(r"plural\('([\w.]+)'", text))
+    plurals = set(re.findall(r"tPlural\('([\w.]+)'", text))
     unused = [
         key
         for key in ENGLISH

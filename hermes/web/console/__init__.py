@@ -1,1 +1,1 @@
-"""The served console page."""
+"""The operator's console page and its translations."""

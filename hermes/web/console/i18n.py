@@ -1,4 +1,4 @@
-"""Floor 3: the console's languages: a file of words for each, and which of them a reader gets."""
+"""Languages of the console: one file of texts per language, selected per request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,40 +7,40 @@ from typing import Self
 
 import orjson
 
-NAMES = {"en": "English", "es": "Español"}  # by BCP 47 tag; the first is for everybody else
+LANGUAGE_NAMES = {"en": "English", "es": "Español"}  # by BCP 47 tag; the first is the default
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The words of one language, by key; ``{name}`` in them is a place to fill."""
+    """The texts of one language, by key; ``{name}`` in a text is a placeholder."""
 
     tag: str
     strings: Mapping[str, str]
 
-    def words(self, key: str) -> str:
-        """The words of this key; raises KeyError, so that a page with a hole is never served."""
+    def translate(self, key: str) -> str:
+        """Return the text of a key; raise KeyError instead of serving an incomplete page."""
         return self.strings[key]
 
 
 @dataclass(frozen=True, slots=True)
 class Languages:
-    """All languages there are."""
+    """All available languages."""
 
     by_tag: Mapping[str, Language]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read ``en.json`` and the others."""
-        return cls({tag: Language(tag, orjson.loads((folder / f"{tag}.json").read_bytes())) for tag in NAMES})
+        return cls({tag: Language(tag, orjson.loads((folder / f"{tag}.json").read_bytes())) for tag in LANGUAGE_NAMES})
 
     def pick(self, *, wanted: str | None, accepted: str) -> Language:
-        """What the reader chose, else the best of ``Accept-Language`` (RFC 9110 §12.5.4), else the first."""
+        """Return the chosen language, else the best of ``Accept-Language`` (RFC 9110 §12.5.4), else the default."""
         tags = [wanted or "", *_by_preference(accepted)]
-        return next((self.by_tag[tag] for tag in tags if tag in self.by_tag), self.by_tag[next(iter(NAMES))])
+        return next((self.by_tag[tag] for tag in tags if tag in self.by_tag), self.by_tag[next(iter(LANGUAGE_NAMES))])
 
 
 def _by_preference(header: str) -> list[str]:
-    """The primary tags of the header, best first; ranges of equal weight stay in their order."""
+    """Return the primary tags of the header, best first; equal weights keep their order."""
     weighted: list[tuple[float, str]] = []
     for part in header.split(","):
         tag, _, parameter = part.partition(";")
@@ -48,5 +48,5 @@ def _by_preference(header: str) -> list[str]:
         try:
             weighted.append((float(weight), tag.strip().lower().partition("-")[0]))
         except ValueError:
-            continue  # no weight: no wish
+            continue  # not a weight: ignore this range
     return [tag for weight, tag in sorted(weighted, key=lambda each: -each[0]) if weight > 0]

@@ -1,5 +1,7 @@
-"""Floor 3: the console's page and the files it loads. The page holds no power: it works with the token and the key
-that its user brings, but for ``--dev``, which fills them in.
+"""The console page and the static files.
+
+The page itself has no privileges: it uses the token and the API key that its user enters. With ``--dev`` they are
+filled in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from tornado.web import RequestHandler, StaticFileHandler
 
 from hermes import __version__
 from hermes.settings.fields import is_loopback
-from hermes.web.console.i18n import NAMES, Language, Languages
+from hermes.web.console.i18n import LANGUAGE_NAMES, Language, Languages
 from hermes.web.gateway_parts import GatewayParts
 
 TYPES_ONLY = "hermes-client-types.js"
@@ -39,20 +41,23 @@ THEMES = ("auto", "light", "dark")
 
 @dataclass(frozen=True, slots=True)
 class ConsolePage:
-    """What the page is made of. ``modules`` are the scripts that it imports, so that it can request all at once."""
+    """Template, languages and scripts of the page.
+
+    ``modules`` are the URL paths of all scripts, so that the page can request them at once.
+    """
 
     template: Template
     languages: Languages
     modules: Sequence[str]
 
     def render(self, *, language: Language, theme: str, dev: Mapping[str, Any] | None) -> str:
-        """The page in this language, with its facts as JSON beside the markup."""
+        """Return the HTML in this language, with the data of the page as JSON in a script element."""
         page_data = {"version": __version__, "language": language.tag, "strings": language.strings, "dev": dev}
         return self.template.render(
             version=__version__,
-            t=language.words,
+            t=language.translate,
             language=language.tag,
-            languages=NAMES,
+            languages=LANGUAGE_NAMES,
             theme=theme,
             themes=THEMES,
             modules=self.modules,
@@ -61,7 +66,7 @@ class ConsolePage:
 
 
 class ConsoleHandler(RequestHandler):
-    """``GET /``: the page."""
+    """``GET /``: the console page."""
 
     def initialize(self, page: ConsolePage, gateway: GatewayParts) -> None:
         """Keep the shared objects."""
@@ -69,14 +74,14 @@ class ConsoleHandler(RequestHandler):
         self._gateway = gateway
 
     def set_default_headers(self) -> None:
-        """Nothing from elsewhere, no framing, no address leaked, nothing kept."""
+        """Forbid other origins, framing, referrers and caching."""
         self.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cache-Control", "no-store")
 
     def get(self) -> None:
-        """The page in the reader's language and theme."""
+        """Send the page in the language and theme of the user."""
         language = self._page.languages.pick(
             wanted=self.get_cookie("hermes_language"), accepted=self.request.headers.get("Accept-Language", "")
         )
@@ -85,28 +90,28 @@ class ConsoleHandler(RequestHandler):
         self.finish(self._page.render(language=language, theme=theme, dev=self._dev_facts()))
 
     def _dev_facts(self) -> Mapping[str, Any] | None:
-        # A page of another name that resolves to this machine (DNS rebinding) must not read the tokens.
+        # Another host name that resolves to this machine (DNS rebinding) must not get the tokens.
         return self._gateway.console_facts() if is_loopback(self.request.host_name) else None
 
 
 def page_modules(static: Path) -> list[str]:
-    """The URL paths of all scripts under ``static`` that browsers run."""
+    """Return the URL paths of all scripts under ``static`` that browsers run."""
     scripts = [path.relative_to(static).as_posix() for path in sorted(static.rglob("*.js"))]
     return [f"/static/{script}" for script in scripts if script != TYPES_ONLY]
 
 
 def _script_json(value: object) -> Markup:
-    """JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end the script element that contains it."""
     text = orjson.dumps(value).decode()
     escaped = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup(escaped)  # noqa: S704 - what could end the script element has just been escaped
+    return Markup(escaped)  # noqa: S704 - the characters that could end the script element are escaped above
 
 
 class StaticHandler(StaticFileHandler):
-    """``/static/``: the client module may be imported by any origin's page, the rest only by our own."""
+    """``/static/``: pages of any origin may import the client module, other files only this origin."""
 
     def set_extra_headers(self, path: str) -> None:
-        """Ask before using a copy: an upgraded Hermes must not run with yesterday's console."""
+        """Require revalidation, so that an upgraded Hermes is not used with a cached console."""
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
         if path in CLIENT_FILES:
