@@ -1,4 +1,4 @@
-"""axe-core on a page: what it finds against WCAG, in words."""
+"""Check a page against WCAG with axe-core."""
 
 import json
 import os
@@ -24,7 +24,7 @@ OPTIONS = {
 
 
 def axe_script() -> str:
-    """The pinned axe-core, fetched by npm where it is not there yet."""
+    """Return the pinned axe-core; npm installs it if it is missing."""
     if not SCRIPT.is_file():
         done = subprocess.run([needs("npm"), "ci", "--silent"], cwd=FOLDER, timeout=300, check=False)
         if done.returncode != 0 and os.environ.get("CI") != "true":
@@ -34,8 +34,10 @@ def axe_script() -> str:
 
 
 def violations(page: Page) -> list[str]:
-    """One line for each element that breaks a rule. The page needs :func:`axe_script` as an init script, to which its
-    CSP does not apply."""
+    """Return one line for each element that violates a rule.
+
+    The page needs :func:`axe_script` as an init script, because its CSP does not apply to init scripts.
+    """
     found = page.evaluate("options => axe.run(document, options)", OPTIONS)
     return [line for rule in found["violations"] for line in _lines(rule)]
 

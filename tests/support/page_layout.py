@@ -23,7 +23,7 @@ OVERHANGING = """
     return { left, right };
   };
   for (const element of document.body.querySelectorAll('*')) {
-    if (element.closest('.skip, .unseen') || !element.checkVisibility({ visibilityProperty: true })) continue;
+    if (element.closest('.skip, .visually-hidden') || !element.checkVisibility({ visibilityProperty: true })) continue;
     const { left, right } = clipped(element);
     const beyond = right > left && (left < -0.5 || right > width + 0.5);
     if (beyond) found.push(`${name(element)} from ${left} to ${right} px`);
@@ -39,7 +39,7 @@ OVERHANGING = """
 # Words cut off by a box of their own that does not scroll and shows no ellipsis.
 CUT = """
 () => [...document.body.querySelectorAll('main *, header *')].filter((element) => {
-  if (element.closest('.skip, .unseen, input, textarea, svg')) return false;
+  if (element.closest('.skip, .visually-hidden, input, textarea, svg')) return false;
   if (!element.checkVisibility({ visibilityProperty: true })) return false;
   const { overflowX, textOverflow, display, clipPath } = getComputedStyle(element);
   if (clipPath !== 'none') return false; // for screen readers alone

@@ -1,7 +1,7 @@
-"""Makes the README's picture, ``docs/console.png``: the console of a running ``hermes serve --dev``.
+"""Create ``docs/console.png``, the picture of the README: the console of a running ``hermes serve --dev``.
 
-``python -m tests.support.screenshots``, or ``make screenshots``. What is on it is real; only the moment is chosen:
-after enough seconds for the charts, with one notification just come.
+``python -m tests.support.screenshots``, or ``make screenshots``. The data is real. The picture is taken when the charts
+are filled and a notification has just arrived.
 """
 
 import sys
@@ -16,12 +16,12 @@ from tests.support.programs import Program, hermes
 
 PICTURE = CHECKOUT / "docs" / "console.png"
 SIZE = ViewportSize(width=1280, height=1000)
-WATCHED_S = 115.0  # nearly what the charts show
+RECORDED_S = 115.0  # nearly the span of the charts
 MAX_BYTES = 200_000
 
 
 def take(program: Program, path: Path) -> None:
-    """Watch for a while, then take the picture."""
+    """Wait until the charts are filled, then take the picture."""
     with chromium() as browser:
         context = browser.new_context(viewport=SIZE, reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
         context.add_cookies([{"name": "hermes_theme", "value": "light", "url": program.url}])
@@ -29,21 +29,21 @@ def take(program: Program, path: Path) -> None:
         console.watch()
         console.open("overview")
         console.expect_all_open(10_000)
-        _watch(console.page, program)
+        _fill(console.page, program)
         console.page.screenshot(path=path)
         context.close()
         assert console.unexpected == []
 
 
-def _watch(page: Page, program: Program) -> None:
-    """Until the charts are filled and a notification is on the screen."""
-    page.wait_for_timeout(WATCHED_S * 1000)
+def _fill(page: Page, program: Program) -> None:
+    """Wait until the charts are filled and a notification is shown."""
+    page.wait_for_timeout(RECORDED_S * 1000)
     notify(program, message="Pump 4: pressure at 4.1 bar")
     expect(page.locator("#toasts > *")).to_have_count(1)
 
 
 def main() -> int:
-    """Take it, and refuse one that is too big for a README."""
+    """Take the picture; return 1 if it is too big for a README."""
     with (
         tempfile.TemporaryDirectory() as state,
         hermes("serve", "--dev", "--port", "0", XDG_STATE_HOME=state) as program,
