@@ -43,10 +43,10 @@ export class HermesClient extends EventTarget {
   #devices = new Set();
   #token = '';
   /** @type {TokenReason | null} */
-  #ask = 'first'; // why the next attempt needs a token; null: use the current one
+  #tokenReason = 'first'; // why the next attempt needs a token; null: use the current one
   // Reset by the first frame of a socket only, because a server may accept a socket and close it at once.
   #failures = 0;
-  #asked = false; // getToken was called after a 1008
+  #tokenRetried = false; // getToken was called after a 1008
   #hinted = false; // the server requested this wait
   #pingSentAt = 0;
   #run = 0; // numbers the attempts, to ignore late results
@@ -87,8 +87,8 @@ export class HermesClient extends EventTarget {
     if (this.state === 'waiting') return void this.#try();
     if (this.state === 'connecting' || this.state === 'open') return;
     this.#failures = 0;
-    this.#asked = false;
-    this.#ask = 'first';
+    this.#tokenRetried = false;
+    this.#tokenReason = 'first';
     this.#status = { ...this.#status, close: null };
     this.#world.window?.addEventListener('online', this.#wake);
     this.#world.document?.addEventListener('visibilitychange', this.#wake);
@@ -152,7 +152,7 @@ export class HermesClient extends EventTarget {
     const run = this.#begin('connecting');
     if (run !== this.#run) return;
     this.#after('open', this.#options.openWithinMs, () => this.#wait('no token or handshake in time', BROKEN));
-    const reason = this.#ask ?? (this.#tokenLeftMs <= 0 ? 'expired' : null);
+    const reason = this.#tokenReason ?? (this.#tokenLeftMs <= 0 ? 'expired' : null);
     if (reason) {
       const token = await this.#newToken(reason, (message) => this.#wait(message));
       if (token === undefined) return;
@@ -160,7 +160,7 @@ export class HermesClient extends EventTarget {
         return this.#stop('refused', token ? 'getToken returned the refused token again' : 'getToken returned no token');
       }
       this.#token = token;
-      this.#ask = null;
+      this.#tokenReason = null;
     }
     if (run === this.#run) this.#open();
   }
@@ -238,7 +238,7 @@ export class HermesClient extends EventTarget {
   /** @param {unknown} data */
   #received(data) {
     this.#failures = 0;
-    this.#asked = false;
+    this.#tokenRetried = false;
     this.counts.received += 1;
     this.counts.bytesIn += encoder.encode(String(data)).length;
     this.#log('in', String(data));
@@ -292,9 +292,9 @@ export class HermesClient extends EventTarget {
     const message = closeText(close);
     if (close.code !== 1008) return this.#wait(message, close);
     // A new token does not help after too many errors, or if a new token was refused.
-    if (this.#asked || close.reason.startsWith('too_many_errors')) return this.#stop('refused', message, close);
-    this.#asked = true;
-    this.#ask = close.reason.startsWith('token_expired') ? 'expired' : 'refused';
+    if (this.#tokenRetried || close.reason.startsWith('too_many_errors')) return this.#stop('refused', message, close);
+    this.#tokenRetried = true;
+    this.#tokenReason = close.reason.startsWith('token_expired') ? 'expired' : 'refused';
     this.#status = { ...this.#status, close };
     this.#try();
     this.#reportError(message);

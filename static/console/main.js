@@ -1,22 +1,22 @@
 /** Entry point of the console: create the panels and connect them to each other. */
 
-import { LiveRegion } from './lib/live-region.js';
-import { readPageData } from './lib/page-data.js';
-import { TokenInspectorPanel } from './token-inspector/token-inspector-panel.js';
 import { ConnectPanel } from './connect/connect-panel.js';
-import { Credentials } from './lib/credentials.js';
-import { DevApi } from './lib/dev-api.js';
 import { DevicesPanel } from './devices/devices-panel.js';
 import { DrillsPanel } from './drills/drills-panel.js';
+import { Credentials } from './lib/credentials.js';
+import { DevApi } from './lib/dev-api.js';
 import { byId } from './lib/dom.js';
+import { LiveRegion } from './lib/live-region.js';
+import { Navigation } from './lib/navigation.js';
+import { readPageData } from './lib/page-data.js';
+import { bindPreferences } from './lib/preferences.js';
 import { StalenessBanner } from './lib/staleness-banner.js';
 import { LogPanel } from './log/log-panel.js';
-import { Navigation } from './lib/navigation.js';
-import { UserHistories } from './notifications/user-histories.js';
 import { NotificationsPanel } from './notifications/notifications-panel.js';
-import { StatusPoller } from './overview/status-poller.js';
+import { UserHistories } from './notifications/user-histories.js';
 import { OverviewPanel } from './overview/overview-panel.js';
-import { bindPreferences } from './lib/preferences.js';
+import { StatusPoller } from './overview/status-poller.js';
+import { TokenInspectorPanel } from './token-inspector/token-inspector-panel.js';
 
 const { dev } = readPageData();
 const liveRegion = new LiveRegion(byId('live-region'));

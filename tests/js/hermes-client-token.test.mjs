@@ -15,11 +15,11 @@ function jwt(claims) {
 /** An open client; its n-th token expires at the n-th of these times (ms from now); null is no token. */
 async function opened(expiries, options = {}) {
   const world = new FakeWorld();
-  const asked = [];
+  const reasons = [];
   const tokens = expiries.map((each, number) => each && jwt({ exp: (world.time + each) / 1_000, number }));
   const getToken = (reason) => {
-    asked.push(reason);
-    return tokens[asked.length - 1] ?? null;
+    reasons.push(reason);
+    return tokens[reasons.length - 1] ?? null;
   };
   const client = new HermesClient({ url: 'ws://gateway/ws', getToken, ...options, world });
   const errors = [];
@@ -28,7 +28,7 @@ async function opened(expiries, options = {}) {
   await settled();
   world.socket.accept();
   world.socket.pong();
-  return { world, client, asked, tokens, errors };
+  return { world, client, reasons, tokens, errors };
 }
 
 /** Advance the time and answer each ping. */
@@ -42,68 +42,68 @@ async function pass(world, ms) {
 const refreshes = (world) => world.socket.sent.filter(({ action }) => action === 'refresh');
 
 test('the next token is sent on the open socket one minute before the token expires', async () => {
-  const { world, client, asked, tokens } = await opened([10 * MINUTE, 20 * MINUTE]);
+  const { world, client, reasons, tokens } = await opened([10 * MINUTE, 20 * MINUTE]);
   await pass(world, 9 * MINUTE - 5_000);
-  assert.deepEqual(asked, ['first']);
+  assert.deepEqual(reasons, ['first']);
   await pass(world, 10_000);
-  assert.deepEqual(asked, ['first', 'expiring']);
+  assert.deepEqual(reasons, ['first', 'expiring']);
   assert.deepEqual(refreshes(world), [{ action: 'refresh', token: tokens[1] }]);
   assert.equal(client.state, 'open');
   assert.equal(world.sockets.length, 1);
 });
 
 test('the answer to a refresh is an event, and the following token is requested in time', async () => {
-  const { world, client, asked } = await opened([10 * MINUTE, 20 * MINUTE, 30 * MINUTE]);
+  const { world, client, reasons } = await opened([10 * MINUTE, 20 * MINUTE, 30 * MINUTE]);
   const events = [];
   client.on('refreshed', (detail) => events.push(detail));
   await pass(world, 9 * MINUTE + 5_000);
   world.socket.frame({ action: 'refreshed', expires: 1_200_000 });
   assert.deepEqual(events, [{ expires: 1_200_000 }]);
   await pass(world, 10 * MINUTE);
-  assert.deepEqual(asked, ['first', 'expiring', 'expiring']);
+  assert.deepEqual(reasons, ['first', 'expiring', 'expiring']);
 });
 
 test('a token with a shorter lifetime is refreshed after half of it', async () => {
-  const { world, asked } = await opened([30_000, 60_000]);
+  const { world, reasons } = await opened([30_000, 60_000]);
   await pass(world, 10_000);
-  assert.deepEqual(asked, ['first']);
+  assert.deepEqual(reasons, ['first']);
   await pass(world, 10_000);
-  assert.deepEqual(asked, ['first', 'expiring']);
+  assert.deepEqual(reasons, ['first', 'expiring']);
 });
 
 test('refreshBeforeMs sets when the next token is requested', async () => {
-  const { world, asked } = await opened([30_000, 60_000], { refreshBeforeMs: 5_000 });
+  const { world, reasons } = await opened([30_000, 60_000], { refreshBeforeMs: 5_000 });
   await pass(world, 20_000);
-  assert.deepEqual(asked, ['first']);
+  assert.deepEqual(reasons, ['first']);
   await pass(world, 10_000);
-  assert.deepEqual(asked, ['first', 'expiring']);
+  assert.deepEqual(reasons, ['first', 'expiring']);
 });
 
 test('a token without exp, one that is not a JWT and one that is valid for years are not refreshed', async () => {
   for (const token of [jwt({ user_id: 1 }), 'opaque', jwt({ exp: 4_000_000_000 }), jwt({ exp: 'soon' })]) {
     const world = new FakeWorld();
-    const asked = [];
-    const client = new HermesClient({ url: 'ws://gateway/ws', getToken: (reason) => { asked.push(reason); return token; }, world });
+    const reasons = [];
+    const client = new HermesClient({ url: 'ws://gateway/ws', getToken: (reason) => { reasons.push(reason); return token; }, world });
     client.connect();
     await settled();
     world.socket.accept();
     await pass(world, 2 * 60 * MINUTE);
-    assert.deepEqual(asked, ['first']);
+    assert.deepEqual(reasons, ['first']);
     client.close();
   }
 });
 
 for (const [result, answer] of [['no token', null], ['the same token', undefined]]) {
   test(`if getToken returns ${result}, nothing is sent, and the 1008 asks once more`, async () => {
-    const { world, client, asked, tokens, errors } = await opened([30_000]);
+    const { world, client, reasons, tokens, errors } = await opened([30_000]);
     tokens.push(answer === null ? null : tokens[0], jwt({ exp: 9_999_999 }));
     await pass(world, 20_000);
-    assert.deepEqual(asked, ['first', 'expiring']);
+    assert.deepEqual(reasons, ['first', 'expiring']);
     assert.deepEqual(refreshes(world), []);
     assert.match(errors[0], /no new token/);
     world.socket.end(1008, 'token_expired');
     await settled();
-    assert.deepEqual(asked, ['first', 'expiring', 'expired']);
+    assert.deepEqual(reasons, ['first', 'expiring', 'expired']);
     assert.equal(world.socket.protocols[1], tokens[2]);
     assert.equal(client.state, 'connecting');
   });
@@ -330,11 +330,11 @@ test('a token that is not a JWT is not in the log, nor in an error of getToken',
 
 test('a getToken that never returns times out like a handshake, and is called again', async () => {
   const world = new FakeWorld();
-  const asked = [];
+  const reasons = [];
   const errors = [];
   const client = new HermesClient({
     url: 'ws://gateway/ws', world,
-    getToken: (reason) => { asked.push(reason); return asked.length === 1 ? new Promise(() => {}) : 'token'; },
+    getToken: (reason) => { reasons.push(reason); return reasons.length === 1 ? new Promise(() => {}) : 'token'; },
   });
   client.on('error', ({ message }) => errors.push(message));
   client.connect();
@@ -344,7 +344,7 @@ test('a getToken that never returns times out like a handshake, and is called ag
   assert.equal(client.state, 'waiting');
   assert.deepEqual(errors, ['no token or handshake in time']);
   await world.pass(1_000);
-  assert.deepEqual(asked, ['first', 'first']);
+  assert.deepEqual(reasons, ['first', 'first']);
   assert.equal(world.sockets.length, 1);
 });
 
@@ -369,17 +369,17 @@ test('masking takes linear time for text that resembles many tokens', async () =
 });
 
 test('a token that expired during an outage is not sent: the next one is requested first, and the 1008 asks once more', async () => {
-  const { world, client, asked, tokens } = await opened([30_000, 300_000, 400_000]);
+  const { world, client, reasons, tokens } = await opened([30_000, 300_000, 400_000]);
   world.socket.end(1006);
   await world.pass(10_000);
-  assert.deepEqual(asked, ['first']);
-  for (let second = 0; second < 40 && asked.length === 1; second += 1) await world.pass(1_000);
+  assert.deepEqual(reasons, ['first']);
+  for (let second = 0; second < 40 && reasons.length === 1; second += 1) await world.pass(1_000);
   await settled();
-  assert.deepEqual(asked, ['first', 'expired']);
+  assert.deepEqual(reasons, ['first', 'expired']);
   assert.equal(world.socket.protocols[1], tokens[1]);
   world.socket.accept();
   world.socket.end(1008, 'token_invalid');
   await settled();
-  assert.deepEqual(asked, ['first', 'expired', 'refused']);
+  assert.deepEqual(reasons, ['first', 'expired', 'refused']);
   assert.equal(client.state, 'connecting');
 });

@@ -7,10 +7,10 @@ import { FakeWorld, settled } from './fake-world.mjs';
 /** A started client in a fake environment, and all its events. */
 async function started(options = {}) {
   const world = options.world ?? new FakeWorld();
-  const asked = [];
+  const reasons = [];
   const getToken = (reason) => {
-    asked.push(reason);
-    return `token-${asked.length}`;
+    reasons.push(reason);
+    return `token-${reasons.length}`;
   };
   const client = new HermesClient({ url: 'ws://gateway/ws', getToken, ...options, world });
   const seen = [];
@@ -20,7 +20,7 @@ async function started(options = {}) {
   const details = (type) => seen.filter(([name]) => name === type).map(([, detail]) => detail);
   client.connect();
   await settled();
-  return { world, client, asked, details };
+  return { world, client, reasons, details };
 }
 
 /** A client with an open socket that received a first frame. */
@@ -118,11 +118,11 @@ test('nextTryAt is the time of the next attempt', async () => {
 });
 
 test('the current token is used again after a broken connection', async () => {
-  const { world, asked } = await opened();
+  const { world, reasons } = await opened();
   world.socket.end(1006);
   await world.pass(500);
   assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-1']);
-  assert.deepEqual(asked, ['first']);
+  assert.deepEqual(reasons, ['first']);
 });
 
 test('the first frame of a socket resets the back-off', async () => {
@@ -213,17 +213,17 @@ test('a handshake times out after 15 s', async () => {
 
 for (const [reason, tokenReason] of [['token_expired', 'expired'], ['token_invalid', 'refused'], ['', 'refused']]) {
   test(`1008 "${reason}" requests a new token once and reconnects with it at once`, async () => {
-    const { world, asked } = await opened();
+    const { world, reasons } = await opened();
     world.socket.end(1008, reason);
     await settled();
-    assert.deepEqual(asked, ['first', tokenReason]);
+    assert.deepEqual(reasons, ['first', tokenReason]);
     assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-2']);
   });
 }
 
 for (const reason of ['token_invalid', 'token_expired', 'forbidden']) {
   test(`a second 1008 "${reason}" stops the client`, async () => {
-    const { world, client, asked, details } = await started();
+    const { world, client, reasons, details } = await started();
     world.socket.accept();
     world.socket.end(1008, reason);
     await settled();
@@ -233,7 +233,7 @@ for (const reason of ['token_invalid', 'token_expired', 'forbidden']) {
     world.window.dispatchEvent(new Event('online'));
     assert.equal(client.state, 'refused');
     assert.deepEqual(details('state').at(-1).close, { code: 1008, reason });
-    assert.deepEqual([asked.length, world.sockets.length, world.timers.size, world.listenerCount], [2, 2, 0, 0]);
+    assert.deepEqual([reasons.length, world.sockets.length, world.timers.size, world.listenerCount], [2, 2, 0, 0]);
   });
 }
 
@@ -248,32 +248,32 @@ test('the same token again is not sent', async () => {
 });
 
 test('too_many_errors stops the client at once, also after the first frame', async () => {
-  const { world, client, asked } = await opened();
+  const { world, client, reasons } = await opened();
   world.socket.end(1008, 'too_many_errors');
   await world.pass(600_000);
-  assert.deepEqual([client.state, asked.length, world.sockets.length], ['refused', 1, 1]);
+  assert.deepEqual([client.state, reasons.length, world.sockets.length], ['refused', 1, 1]);
 });
 
 test('a new 1008 after a successful socket requests a token again', async () => {
-  const { world, asked } = await opened();
+  const { world, reasons } = await opened();
   world.socket.end(1008, 'token_expired');
   await settled();
   world.socket.accept();
   world.socket.pong();
   world.socket.end(1008, 'token_expired');
   await settled();
-  assert.deepEqual(asked, ['first', 'expired', 'expired']);
+  assert.deepEqual(reasons, ['first', 'expired', 'expired']);
   assert.equal(world.sockets.length, 3);
 });
 
 test('connect() starts again after the state refused', async () => {
-  const { world, client, asked } = await opened();
+  const { world, client, reasons } = await opened();
   world.socket.end(1008, 'too_many_errors');
   client.connect();
   await settled();
   world.socket.accept();
   assert.equal(client.state, 'open');
-  assert.deepEqual(asked, ['first', 'first']);
+  assert.deepEqual(reasons, ['first', 'first']);
   assert.equal(client.status.close, null);
 });
 

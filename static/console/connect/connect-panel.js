@@ -1,8 +1,8 @@
 /** The panel with the token, the API key, the four sockets and the list of errors. */
 
-import { readPageData } from '../lib/page-data.js';
 import { byId, make } from '../lib/dom.js';
-import { tOptional, t } from '../lib/i18n.js';
+import { t, tOptional } from '../lib/i18n.js';
+import { readPageData } from '../lib/page-data.js';
 import { ErrorList } from './error-list.js';
 import { translateError } from './error-messages.js';
 import { SocketCard } from './socket-card.js';

@@ -1,8 +1,8 @@
 /** The latest errors, newest first. A repeated error moves to the top and shows how often it occurred. */
 
 import { byId, make } from '../lib/dom.js';
-import { formatNumber, t } from '../lib/i18n.js';
 import { formatTime } from '../lib/format-time.js';
+import { formatNumber, t } from '../lib/i18n.js';
 
 const ERRORS_MAX = 20;
 

@@ -4,8 +4,8 @@
  * The client itself reports in English.
  */
 
-import { t } from '../lib/i18n.js';
 import { explainClose } from '../lib/close-codes.js';
+import { t } from '../lib/i18n.js';
 
 /** @typedef {import('../../hermes-client.js').HermesClient} HermesClient */
 

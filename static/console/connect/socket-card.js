@@ -1,11 +1,11 @@
 /** The card of one of the four sockets: id field, state, counts and round trip times. */
 
 import { HermesClient } from '../../hermes-client.js';
-import { LineChart } from '../lib/line-chart.js';
+import { explainClose, explainRefusal } from '../lib/close-codes.js';
 import { find, setHidden, setText } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
-import { formatNumber, t, formatTenths } from '../lib/i18n.js';
-import { explainClose, explainRefusal } from '../lib/close-codes.js';
+import { formatNumber, formatTenths, t } from '../lib/i18n.js';
+import { LineChart } from '../lib/line-chart.js';
 
 /**
  * @typedef {import('../../hermes-client-types.js').Status} Status

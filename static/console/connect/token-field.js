@@ -1,9 +1,9 @@
 /** The form fields for the token and the API key, with a list of the tokens that `--dev` signed. */
 
-import { claimsOf, describeToken } from '../lib/token-claims.js';
 import { byId, find, make } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
 import { t } from '../lib/i18n.js';
+import { claimsOf, describeToken } from '../lib/token-claims.js';
 
 /**
  * @typedef {import('../lib/page-data.js').DevToken} DevToken

@@ -1,14 +1,14 @@
 /** The page of one device: all its series with charts, and its latest frames. */
 
-import { LineChart } from '../lib/line-chart.js';
 import { copyText } from '../lib/clipboard.js';
 import { byId, make, setText } from '../lib/dom.js';
-import { RingBuffer } from '../lib/ring-buffer.js';
-import { t } from '../lib/i18n.js';
 import { formatTime } from '../lib/format-time.js';
+import { t } from '../lib/i18n.js';
+import { LineChart } from '../lib/line-chart.js';
+import { RingBuffer } from '../lib/ring-buffer.js';
+import { formatOffline, formatRate, formatValue, formatValueAge, freshness } from './format-value.js';
 import { numericValue } from './numeric-value.js';
 import { deviceKey } from './series.js';
-import { freshness, formatOffline, formatRate, formatValueAge, formatValue } from './format-value.js';
 
 /**
  * @typedef {import('../../hermes-client.js').Frame} Frame

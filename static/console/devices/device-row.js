@@ -2,7 +2,7 @@
 
 import { make, setText } from '../lib/dom.js';
 import { Sparkline } from '../lib/sparkline.js';
-import { freshness, formatOffline, formatRate, formatShortValue, formatTopic, formatValueAge, formatValue } from './format-value.js';
+import { formatOffline, formatRate, formatShortValue, formatTopic, formatValue, formatValueAge, freshness } from './format-value.js';
 
 /** @typedef {import('./series.js').Series} Series */
 

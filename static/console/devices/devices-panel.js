@@ -1,7 +1,7 @@
 /** The devices panel: a table of all series, a filter, and a page for each device. */
 
 import { byId, find, setText } from '../lib/dom.js';
-import { formatNumber, tPlural, t } from '../lib/i18n.js';
+import { formatNumber, t, tPlural } from '../lib/i18n.js';
 import { DevicePage } from './device-page.js';
 import { DeviceTable } from './device-table.js';
 import { SeriesStore } from './series-store.js';

@@ -1,7 +1,7 @@
 /** Format a value, its age and its rate. */
 
-import { formatNumber, t } from '../lib/i18n.js';
 import { formatDuration, formatTime } from '../lib/format-time.js';
+import { formatNumber, t } from '../lib/i18n.js';
 
 /** @typedef {import('./series.js').Series} Series */
 

@@ -1,11 +1,11 @@
 /** The drills panel: cause faults on purpose and check the outcome. */
 
-import { readPageData } from '../lib/page-data.js';
 import { byId, make, makeButton, setText } from '../lib/dom.js';
 import { formatNumber, t } from '../lib/i18n.js';
-import { brokerOutage, burst, reconnectStorm, slowReader } from './node-drills.js';
-import { socketEnd, expiry, latePong, refresh } from './socket-drills.js';
+import { readPageData } from '../lib/page-data.js';
 import { DrillContext } from './drill-context.js';
+import { brokerOutage, burst, reconnectStorm, slowReader } from './node-drills.js';
+import { expiry, latePong, refresh, socketEnd } from './socket-drills.js';
 
 /**
  * @typedef {import('./drill-context.js').Outcome} Outcome

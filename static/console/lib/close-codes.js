@@ -1,6 +1,6 @@
 /** Explain WebSocket close codes and reasons to an operator. The table is in docs/protocol.md. */
 
-import { tOptional, t } from './i18n.js';
+import { t, tOptional } from './i18n.js';
 
 /** @typedef {import('../../hermes-client-types.js').Close} Close */
 

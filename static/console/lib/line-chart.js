@@ -18,8 +18,8 @@
  */
 
 import { make, makeSvg, setText } from './dom.js';
-import { RingBuffer } from './ring-buffer.js';
 import { formatExact, formatNumber, t } from './i18n.js';
+import { RingBuffer } from './ring-buffer.js';
 
 const SPAN_MS = 120_000;
 const HEIGHT = 150;

@@ -10,8 +10,8 @@
  */
 
 import { byId, find, setText } from './dom.js';
-import { formatNumber, t } from './i18n.js';
 import { formatTime } from './format-time.js';
+import { formatNumber, t } from './i18n.js';
 
 /** @typedef {import('../../hermes-client.js').HermesClient} HermesClient */
 /** @typedef {import('../devices/devices-panel.js').DevicesPanel} DevicesPanel */

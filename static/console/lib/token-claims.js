@@ -4,8 +4,8 @@
  * Only the server can check it, so the claims may be false.
  */
 
-import { t } from './i18n.js';
 import { formatTime } from './format-time.js';
+import { t } from './i18n.js';
 
 /**
  * @param {string} token

@@ -1,9 +1,9 @@
 /** The log panel: all frames and state changes of the four sockets, with masked tokens. */
 
 import { copyText } from '../lib/clipboard.js';
-import { download } from '../lib/download.js';
 import { byId, find, setText } from '../lib/dom.js';
-import { formatNumber, tPlural, t } from '../lib/i18n.js';
+import { download } from '../lib/download.js';
+import { formatNumber, t, tPlural } from '../lib/i18n.js';
 import { LogBuffer } from './log-buffer.js';
 import { createLogRow } from './log-row.js';
 

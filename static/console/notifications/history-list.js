@@ -1,9 +1,9 @@
 /** The list of past notifications: filter, export, acknowledge, clear. */
 
-import { download } from '../lib/download.js';
 import { byId, find, make, makeButton, setText } from '../lib/dom.js';
-import { formatNumber, t } from '../lib/i18n.js';
+import { download } from '../lib/download.js';
 import { formatTime } from '../lib/format-time.js';
+import { formatNumber, t } from '../lib/i18n.js';
 import { iconUrl, notificationFrom } from './notification.js';
 
 /** @typedef {import('./notification.js').ConsoleNotification} ConsoleNotification */

@@ -1,10 +1,10 @@
 /** The overview panel: status lights, live charts, totals. Figures of this Hermes need the API key. */
 
-import { LineChart } from '../lib/line-chart.js';
 import { byId, find, make, setText } from '../lib/dom.js';
-import { showStatusLight } from '../lib/status-light.js';
-import { tOptional, t } from '../lib/i18n.js';
 import { formatDuration, formatTime } from '../lib/format-time.js';
+import { t, tOptional } from '../lib/i18n.js';
+import { LineChart } from '../lib/line-chart.js';
+import { showStatusLight } from '../lib/status-light.js';
 import { CounterRates } from './counter-rates.js';
 import { renderTotals, sum } from './totals.js';
 

@@ -1,8 +1,8 @@
 /** The list of totals of this Hermes since its start. */
 
 import { make } from '../lib/dom.js';
-import { formatNumber, t } from '../lib/i18n.js';
 import { formatDuration } from '../lib/format-time.js';
+import { formatNumber, t } from '../lib/i18n.js';
 
 /** @typedef {import('./status-poller.js').Figures} Figures */
 

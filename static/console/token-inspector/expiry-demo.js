@@ -8,9 +8,9 @@
 import { HermesClient } from '../../hermes-client.js';
 import { explainClose } from '../lib/close-codes.js';
 import { byId, find, make, setHidden, setText } from '../lib/dom.js';
+import { formatTime } from '../lib/format-time.js';
 import { t } from '../lib/i18n.js';
 import { claimsOf } from '../lib/token-claims.js';
-import { formatTime } from '../lib/format-time.js';
 
 /** @typedef {import('../../hermes-client-types.js').TokenReason} TokenReason */
 

@@ -9,9 +9,9 @@
  * @property {Record<string, any> | null} claims
  */
 
-import { decodeJsonPart } from '../lib/token-claims.js';
-import { t } from '../lib/i18n.js';
 import { formatDuration, formatTime } from '../lib/format-time.js';
+import { t } from '../lib/i18n.js';
+import { decodeJsonPart } from '../lib/token-claims.js';
 
 const TOKEN_MAX_CHARS = 8_192;
 

@@ -1,9 +1,9 @@
 /** The token inspector: the claims of a token, its validity, the routes it may open, the time to its expiry. */
 
-import { readPageData } from '../lib/page-data.js';
 import { byId, find, make, setText } from '../lib/dom.js';
-import { formatNumber, t } from '../lib/i18n.js';
 import { formatTime } from '../lib/format-time.js';
+import { formatNumber, t } from '../lib/i18n.js';
+import { readPageData } from '../lib/page-data.js';
 import { ExpiryDemo } from './expiry-demo.js';
 import { probeRoute } from './route-probe.js';
 import { checkToken, toJson } from './token-checks.js';
