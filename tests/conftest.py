@@ -16,6 +16,7 @@ from tornado.ioloop import IOLoop
 from hermes.gateway import Gateway
 from hermes.settings.model import Settings
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, make_settings
+from tests.support.leaks import no_leaks as no_leaks
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
 
