@@ -241,7 +241,10 @@ class _Socket:
             await connection.write_message(json.dumps({"action": "refresh", "token": self._token}))
 
     async def _new_token(self) -> None:
-        """Get the token to use. Raises ValueError if it is not a JWT, and what the caller's function raises."""
+        """Get the token to use.
+
+        Raises ValueError if it is not a JWT, and what the caller's function raises.
+        """
         if isinstance(self._source, str):
             self._token = token_text(self._source)
             return

@@ -35,7 +35,10 @@ async def try_connection(
 
 
 class _Trial:
-    """Attempts with MQTT 5, then with 3.1.1 if the broker does not support 5; in a thread."""
+    """Attempts with MQTT 5, then with 3.1.1 if the broker does not support 5.
+
+    `run` blocks: it is for a thread.
+    """
 
     def __init__(self, url: MqttUrl, *, options: MqttOptions, topics: TopicMap | None) -> None:
         self.granted = False

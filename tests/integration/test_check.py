@@ -52,9 +52,9 @@ def test_every_parameter_of_the_link_is_printed(tmp_path: Path, capsys: Captured
     password = tmp_path / "password"
     password.write_text("hush")
     password.chmod(0o600)
-    lines = [f"certfile {signed.certificate}", f"keyfile {signed.key}", f"cafile {authority.certificate}"]
-    with mosquitto(tmp_path, *lines, "require_certificate true") as broker:
-        code, told = checked(
+    tls_files = [f"certfile {signed.certificate}", f"keyfile {signed.key}", f"cafile {authority.certificate}"]
+    with mosquitto(tmp_path, *tls_files, "require_certificate true") as broker:
+        code, lines = checked(
             capsys,
             mqtt_url=f"mqtts://127.0.0.1:{broker.port}",
             mqtt_username="ana",
@@ -70,14 +70,14 @@ def test_every_parameter_of_the_link_is_printed(tmp_path: Path, capsys: Captured
             mqtt_keepalive_s="7",
             mqtt_receive_maximum="20",
         )
-    assert code == 0, told
-    assert f"ok      {password} (--mqtt-password-file) cannot be read by others" in told
-    assert f"ok      {signed.key} (--mqtt-key-file) cannot be read by others" in told
-    assert f"info    user ana, the password of {password}" in told
+    assert code == 0, lines
+    assert f"ok      {password} (--mqtt-password-file) cannot be read by others" in lines
+    assert f"ok      {signed.key} (--mqtt-key-file) cannot be read by others" in lines
+    assert f"info    user ana, the password of {password}" in lines
     tls = f"TLS, trusting {authority.certificate}, presenting {signed.certificate} with key {signed.key}"
-    assert f"info    {tls}, ALPN mqtt" in told
-    assert "info    keepalive 7 s, QoS 1, receive maximum 20" in told
-    assert "info    client id gateway1-check, clean start; the persistent session of gateway1 is not touched" in told
+    assert f"info    {tls}, ALPN mqtt" in lines
+    assert "info    keepalive 7 s, QoS 1, receive maximum 20" in lines
+    assert "info    client id gateway1-check, clean start; the persistent session of gateway1 is not touched" in lines
 
 
 @pytest.mark.parametrize("name", PRIVATE_FILES)

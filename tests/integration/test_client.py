@@ -313,7 +313,7 @@ async def test_the_end_of_listening_closes_the_socket(hermes: Hermes) -> None:
 
 
 class Slow(WebSocketHandler):
-    """Opens the socket when it is told to."""
+    """Opens the socket when an event is set."""
 
     def initialize(self, opened: list[str], may_open: asyncio.Event, closed: list[int | None]) -> None:
         """Store the event to wait for, and the list of close codes."""
