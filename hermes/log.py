@@ -1,10 +1,12 @@
-"""Log to standard error, with tokens and keys masked in every line."""
+"""Log to standard error: tokens and keys masked in every line, lines about one repeated event limited."""
 
 import logging
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Hashable, Iterable
 
 MASK = "***"
+THROTTLE_KEYS_MAX = 10_000  # about 1 MB; past it the oldest key is evicted, and its next line is written again
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -67,3 +69,38 @@ def set_up(level: str, secrets: Iterable[str] = ()) -> None:
     # Without these fields a line needs 9 µs instead of 11 (Python's "Logging HOWTO", Optimization)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
+
+
+class LogThrottle:
+    """Allow the first line of each key, then one line per interval.
+
+    ``interval_s`` None allows the first line only. ``clock`` gives monotonic seconds. Two threads that call `allow` at
+    once may both write a line, and do no other harm.
+    """
+
+    def __init__(self, interval_s: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_s = interval_s
+        self._clock = clock
+        self._logged_s: dict[Hashable, float] = {}
+        self._suppressed: dict[Hashable, int] = {}
+
+    def allow(self, key: Hashable) -> int:
+        """Return how many events of this key the line stands for, or 0 if no line is due."""
+        now_s, logged_s = self._clock(), self._logged_s.get(key)
+        if logged_s is not None and (self._interval_s is None or now_s - logged_s < self._interval_s):
+            self._suppressed[key] = self._suppressed.get(key, 0) + 1
+            return 0
+        if logged_s is None and len(self._logged_s) >= THROTTLE_KEYS_MAX:
+            self._evict_oldest()
+        self._logged_s[key] = now_s
+        return self._suppressed.pop(key, 0) + 1
+
+    def clear(self) -> None:
+        """Forget all keys: the next line of each is allowed."""
+        self._logged_s.clear()
+        self._suppressed.clear()
+
+    def _evict_oldest(self) -> None:
+        oldest = next(iter(self._logged_s), None)
+        self._logged_s.pop(oldest, None)
+        self._suppressed.pop(oldest, None)

@@ -16,7 +16,7 @@ from hermes.broker.accounts import Account, AccountsFile, hashed, lines_of
 from hermes.broker.acl import AclBuilder
 from hermes.broker.certificate import read_certificate
 from hermes.errors import AccountError, BrokerUnavailable
-from hermes.log_throttle import LogThrottle
+from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 from hermes.settings.broker import BrokerListen
 from hermes.topics.topic_map import TopicMap

@@ -2,7 +2,7 @@
 
 import logging
 
-from hermes.log_throttle import LogThrottle
+from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 
 from hermes.backoff import Backoff
-from hermes.log_throttle import LogThrottle
+from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 from hermes.mqtt import failures
 from hermes.mqtt.bridge import Bridge

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hermes.log_throttle import LogThrottle
+from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hermes import log_throttle
-from hermes.log_throttle import LogThrottle
+from hermes import log
+from hermes.log import LogThrottle
 
 
 def test_the_first_line_of_a_key_is_allowed_then_one_per_interval() -> None:
@@ -40,7 +40,7 @@ def test_after_clear_every_key_is_new() -> None:
 
 def test_the_number_of_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest key is evicted, so that its next line is written again."""
-    monkeypatch.setattr(log_throttle, "KEYS_MAX", 3)
+    monkeypatch.setattr(log, "THROTTLE_KEYS_MAX", 3)
     throttle = LogThrottle()
     for key in "abca":
         throttle.allow(key)
