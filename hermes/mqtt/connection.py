@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from paho.mqtt import client as paho
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -23,7 +22,7 @@ from hermes.mqtt.net.deadline import Deadline
 from hermes.mqtt.net.dial import dial
 from hermes.mqtt.net.selector_loop import SelectorLoop
 from hermes.mqtt.net.waker import Waker
-from hermes.mqtt.paho_client import ClientHooks, PlainClient
+from hermes.mqtt.paho_client import ClientSetup, PlainClient
 from hermes.mqtt.paho_hooks import client_class
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.mqtt.subscriptions import Subscriptions
@@ -35,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0  # for CONNACK and SUBACK each: some brokers accept a connection and send nothing
 MISC_INTERVAL_S = 1.0  # how often paho checks its keep-alive
-PACKET_MAX_BYTES = 2 * 1_048_576  # MQTT 5 §3.1.2.11.4: the broker does not send larger packets
 
 
 class Publication(NamedTuple):
@@ -100,11 +98,7 @@ class Connection:
 
     def open(self) -> None:
         """Dial and send CONNECT. Raises OSError, or `ConnectionFailure`."""
-        v5: dict[str, Any] = {}
-        if self._version == MqttVersion.V5:
-            v5 = {"clean_start": self._options.clean_start, "properties": self._connect_properties()}
-        address = (self._url.path, 1) if self._url.transport == "unix" else (self._url.host, self._url.port)
-        self._client.connect(*address, self._options.keepalive_s, **v5)
+        self._client.open()
         self._answer_due_s = self._clock() + ANSWER_TIMEOUT_S
 
     def serve(self, on_ready: Callable[[], None]) -> None:
@@ -134,18 +128,16 @@ class Connection:
             sock.close()
 
     def _make_client(self, client_id: str) -> PlainClient:
-        client = client_class()(
-            client_id,
+        setup = ClientSetup(
+            client_id=client_id,
             url=self._url,
-            tls=self._options.tls,
+            options=self._options,
             version=self._version,
-            clean_session=None if self._version == MqttVersion.V5 else self._options.clean_start,
-            hooks=ClientHooks(dial=self._dial, on_qos0_publish=self._put, on_fault=self._on_fault),
+            dial=self._dial,
+            on_qos0_publish=self._put,
+            on_fault=self._on_fault,
         )
-        username = self._options.username if self._options.username is not None else self._url.username
-        if username is not None:
-            password = self._options.password if self._options.password is not None else self._url.password
-            client.username_pw_set(username, password)
+        client = client_class()(setup)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -154,15 +146,6 @@ class Connection:
 
     def _dial(self) -> Any:
         return dial(self._url, self._options.tls, self._deadline)
-
-    def _connect_properties(self) -> Properties:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.MaximumPacketSize = PACKET_MAX_BYTES
-        if self._options.session_expiry_s:
-            properties.SessionExpiryInterval = self._options.session_expiry_s
-        if self._options.receive_maximum is not None:
-            properties.ReceiveMaximum = self._options.receive_maximum
-        return properties
 
     def _open_socket(self) -> Any:
         """Return paho's socket. Raises `ConnectionFailure`, or the socket's own error, if the connection has ended."""

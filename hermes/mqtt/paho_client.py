@@ -14,25 +14,33 @@ from typing import Any, ClassVar
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from hermes.mqtt.net.buffered_socket import BufferedSocket
 from hermes.mqtt.net.dial import TCP_TIMEOUT_S, tls_context
 from hermes.mqtt.publish_properties import BLOCK_MAX_BYTES, encoded, subscription_ids, variable_byte_integer
 from hermes.mqtt.reconnect import MqttVersion
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
-from hermes.settings.tls import TlsOptions
+
+PACKET_MAX_BYTES = 2 * 1_048_576  # MQTT 5 §3.1.2.11.4: the broker does not send larger packets
 
 _RETAIN_BIT = 0b0001  # of a PUBLISH packet's first byte; MQTT 3.1.1 §3.3.1, MQTT 5 §3.3.1
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHooks:
-    """The functions that a client calls.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSetup:
+    """What a client connects to, and the functions that it calls.
 
     ``dial`` returns a connected socket. ``on_qos0_publish`` gets the topic's bytes, the payload, whether it was
     retained, and the subscription identifiers. ``on_fault`` gets a text about the packet that ends the connection.
     """
 
+    client_id: str
+    url: MqttUrl
+    options: MqttOptions
+    version: MqttVersion
     dial: Callable[[], Any]
     on_qos0_publish: Callable[[bytes, bytes, bool, Sequence[int]], None]
     on_fault: Callable[[str], None]
@@ -41,41 +49,35 @@ class ClientHooks:
 class PlainClient(paho.Client):
     """paho as its documentation describes it, for one connection.
 
-    It opens its socket itself, and ``on_message`` gets every message: the hooks are not called. Raises
-    `ConnectionFailure` if a certificate file cannot be used.
+    It opens its socket itself, and ``on_message`` gets every message: no function of ``setup`` is called. The
+    constructor raises `ConnectionFailure` if a certificate file cannot be used.
     """
 
     opens_socket: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        client_id: str,
-        *,
-        url: MqttUrl,
-        tls: TlsOptions,
-        version: MqttVersion,
-        clean_session: bool | None,
-        hooks: ClientHooks,
-    ) -> None:
+    def __init__(self, setup: ClientSetup) -> None:
         super().__init__(
             CallbackAPIVersion.VERSION2,
-            client_id,
-            clean_session=clean_session,
-            protocol=MQTTProtocolVersion(version),
-            transport=url.transport if self.opens_socket else "tcp",
+            setup.client_id,
+            clean_session=None if setup.version == MqttVersion.V5 else setup.options.clean_start,
+            protocol=MQTTProtocolVersion(setup.version),
+            transport=setup.url.transport if self.opens_socket else "tcp",
             reconnect_on_failure=False,  # else paho answers a refusal with MQTT 3.1 by itself
         )
+        self.setup = setup
         self.broker_socket: BufferedSocket | None = None  # the last socket, also after paho has closed it
-        self._hooks = hooks
+        _set_credentials(self, setup)
         if self.opens_socket:
-            self._configure_socket(url, tls)
+            _configure_socket(self, setup)
 
-    def _configure_socket(self, url: MqttUrl, tls: TlsOptions) -> None:
-        self.connect_timeout = TCP_TIMEOUT_S
-        if url.tls:
-            self.tls_set_context(tls_context(tls))
-        if url.transport == "websockets":
-            self.ws_set_options(path=url.path)
+    def open(self) -> None:
+        """Connect and send CONNECT. Raises OSError, or what ``dial`` raises."""
+        url, options = self.setup.url, self.setup.options
+        v5: dict[str, Any] = {}
+        if self.setup.version == MqttVersion.V5:
+            v5 = {"clean_start": options.clean_start, "properties": _connect_properties(options)}
+        address = (url.path, 1) if url.transport == "unix" else (url.host, url.port)
+        self.connect(*address, options.keepalive_s, **v5)
 
 
 class DialedClient(PlainClient):
@@ -84,7 +86,7 @@ class DialedClient(PlainClient):
     opens_socket = False
 
     def _create_socket(self) -> Any:
-        self.broker_socket = BufferedSocket(self._hooks.dial())
+        self.broker_socket = BufferedSocket(self.setup.dial())
         return self.broker_socket
 
 
@@ -118,9 +120,34 @@ class FastPathClient(DialedClient):
     def _deliver(self, topic_end: int, payload_begin: int, identifiers: Sequence[int]) -> MQTTErrorCode:
         packet: bytearray = self._in_packet["packet"]
         retained = bool(self._in_packet["command"] & _RETAIN_BIT)
-        self._hooks.on_qos0_publish(bytes(packet[2:topic_end]), bytes(packet[payload_begin:]), retained, identifiers)
+        self.setup.on_qos0_publish(bytes(packet[2:topic_end]), bytes(packet[payload_begin:]), retained, identifiers)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _end(self, fault: str) -> MQTTErrorCode:
-        self._hooks.on_fault(fault)
+        self.setup.on_fault(fault)
         return MQTTErrorCode.MQTT_ERR_PROTOCOL
+
+
+def _set_credentials(client: paho.Client, setup: ClientSetup) -> None:
+    username = setup.options.username if setup.options.username is not None else setup.url.username
+    if username is not None:
+        password = setup.options.password if setup.options.password is not None else setup.url.password
+        client.username_pw_set(username, password)
+
+
+def _configure_socket(client: paho.Client, setup: ClientSetup) -> None:
+    client.connect_timeout = TCP_TIMEOUT_S
+    if setup.url.tls:
+        client.tls_set_context(tls_context(setup.options.tls))
+    if setup.url.transport == "websockets":
+        client.ws_set_options(path=setup.url.path)
+
+
+def _connect_properties(options: MqttOptions) -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.MaximumPacketSize = PACKET_MAX_BYTES
+    if options.session_expiry_s:
+        properties.SessionExpiryInterval = options.session_expiry_s
+    if options.receive_maximum is not None:
+        properties.ReceiveMaximum = options.receive_maximum
+    return properties

@@ -12,10 +12,10 @@ from typing import Any
 
 import paho.mqtt
 
-from hermes.mqtt.paho_client import ClientHooks, DialedClient, FastPathClient, PlainClient
+from hermes.mqtt.paho_client import ClientSetup, DialedClient, FastPathClient, PlainClient
 from hermes.mqtt.reconnect import MqttVersion
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
-from hermes.settings.tls import TlsOptions
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _PROPERTIES = b"\x0b\x05" + b"\x26\0\1a\0\1b"
 _PACKET_ID = b"\0\7"
 _PUBACK = b"\x40\2" + _PACKET_ID
-_CLOSED_ADDRESS = "127.0.0.1", 1  # for a paho that ignores `dial`: it is refused at once
+_CLOSED_URL = MqttUrl("127.0.0.1", 1)  # for a paho that ignores `dial`: it is refused at once
 
 _Message = tuple[str, bytes, bytes, bool, tuple[int, ...]]
 
@@ -58,7 +58,7 @@ def _delivers(candidate: type[DialedClient], version: MqttVersion) -> bool:
     with ours, theirs:
         theirs.setblocking(False)
         client = _client(candidate, version, ours, received)
-        client.connect(*_CLOSED_ADDRESS)
+        client.open()
         theirs.sendall(_packets(version))
         codes = {int(client.loop_read()) for _ in range(3)}
         acknowledged = theirs.recv(1_024).endswith(_PUBACK)
@@ -73,20 +73,21 @@ def _client(
         received.append(("on_qos0_publish", topic, payload, retained, tuple(identifiers)))
 
     def on_message(_client: object, _userdata: object, message: Any) -> None:
+        if candidate is FastPathClient and hasattr(message.properties, "UserProperty"):
+            return  # the packet that FastPathClient has shortened was not used
         identifiers = tuple(getattr(message.properties, "SubscriptionIdentifier", ()))
-        removed = candidate is not FastPathClient or not hasattr(message.properties, "UserProperty")
-        received.append(
-            ("on_message" if removed else "", message.topic.encode(), message.payload, message.retain, identifiers)
-        )
+        received.append(("on_message", message.topic.encode(), message.payload, message.retain, identifiers))
 
-    client = candidate(
-        "probe",
-        url=MqttUrl(*_CLOSED_ADDRESS),
-        tls=TlsOptions(),
+    setup = ClientSetup(
+        client_id="probe",
+        url=_CLOSED_URL,
+        options=MqttOptions(),
         version=version,
-        clean_session=None if version == MqttVersion.V5 else True,
-        hooks=ClientHooks(dial=lambda: sock, on_qos0_publish=on_qos0_publish, on_fault=lambda fault: None),
+        dial=lambda: sock,
+        on_qos0_publish=on_qos0_publish,
+        on_fault=lambda fault: None,
     )
+    client = candidate(setup)
     client.on_message = on_message
     return client
 

@@ -13,10 +13,10 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from hermes.mqtt.net.buffered_socket import BufferedSocket
-from hermes.mqtt.paho_client import ClientHooks, FastPathClient
+from hermes.mqtt.paho_client import ClientSetup, FastPathClient
 from hermes.mqtt.reconnect import MqttVersion
+from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
-from hermes.settings.tls import TlsOptions
 from tests.support.brokers import mosquitto
 from tests.support.programs import wait_until
 
@@ -73,18 +73,16 @@ def fast_path_client(
     version: MqttVersion, messages: Messages, dial: Callable[[], object] = lambda: pytest.fail("it does not connect")
 ) -> FastPathClient:
     """A client that appends its messages of QoS 0 to this list."""
-    return FastPathClient(
-        "ours",
+    setup = ClientSetup(
+        client_id="ours",
         url=MqttUrl("127.0.0.1"),
-        tls=TlsOptions(),
+        options=MqttOptions(),
         version=version,
-        clean_session=None if version == MqttVersion.V5 else True,
-        hooks=ClientHooks(
-            dial=dial,
-            on_qos0_publish=lambda *message: messages.append(message[:3]),
-            on_fault=lambda fault: None,
-        ),
+        dial=dial,
+        on_qos0_publish=lambda *message: messages.append(message[:3]),
+        on_fault=lambda fault: None,
     )
+    return FastPathClient(setup)
 
 
 def read_both(version: MqttVersion, data: bytes, turns: int) -> list[tuple[Messages, MQTTErrorCode] | type[Exception]]:
@@ -133,6 +131,16 @@ def test_a_malformed_packet_ends_the_connection_as_in_paho(version: MqttVersion,
     """The same messages and the same result."""
     theirs, ours = read_both(version, bytes((0x30 | flags, len(body))) + body, 1)
     assert ours == theirs
+
+
+def test_the_client_replaces_only_two_names_of_paho() -> None:
+    """Another name that both have would be used by both."""
+    client = fast_path_client(MqttVersion.V5, [])
+    ours = {name for kind in type(client).mro()[:-2] for name in vars(kind) if kind.__module__.startswith("hermes.")}
+    ours |= vars(client).keys() - vars(paho.Client(CallbackAPIVersion.VERSION2)).keys()
+    theirs = {*dir(paho.Client), *vars(paho.Client(CallbackAPIVersion.VERSION2))}
+    common = {name for name in ours & theirs if not name.startswith("__")}
+    assert common == {"_create_socket", "_handle_publish"}
 
 
 @pytest.mark.broker
