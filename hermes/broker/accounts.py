@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from hermes import private_file
 from hermes.errors import AccountError
 from hermes.ids import DeviceId, TenantId
+from hermes.settings import private_file
 
 FILE_NAME = "device-passwords"
 LOCK_NAME = ".device-passwords.lock"

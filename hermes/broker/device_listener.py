@@ -11,13 +11,13 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from hermes import private_file
 from hermes.broker.accounts import Account, AccountsFile, hashed, lines_of
 from hermes.broker.acl import AclBuilder
 from hermes.broker.certificate import read_certificate
 from hermes.errors import AccountError, BrokerUnavailable
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
+from hermes.settings import private_file
 from hermes.settings.broker import BrokerListen
 from hermes.topics.topic_map import TopicMap
 

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes import private_file
+from hermes.settings import private_file
 
 SECRET_NAME = "jwt-secret"
 KEY_NAME = "api-key"

@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the lowest to the highest; the folders and modules of one line never import each other.
 LAYERS = (
-    ("errors", "ids", "metrics", "log", "backoff", "private_file"),
+    ("errors", "ids", "metrics", "log", "backoff"),
     ("topics", "auth"),
     ("settings",),
     ("delivery",),

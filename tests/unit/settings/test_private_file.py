@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes import private_file
+from hermes.settings import private_file
 
 
 @pytest.mark.parametrize("function", [private_file.write, private_file.create])
@@ -57,7 +57,7 @@ def test_a_link_is_replaced_and_its_target_is_not_written(tmp_path: Path, monkey
     (tmp_path / "key").symlink_to(victim)
     private_file.write(tmp_path / "key", "secret")
     assert (victim.read_text(), (tmp_path / "key").is_symlink()) == ("whole", False)
-    monkeypatch.setattr("hermes.private_file.secrets.token_hex", lambda _: "0123abcd")
+    monkeypatch.setattr("hermes.settings.private_file.secrets.token_hex", lambda _: "0123abcd")
     (tmp_path / f".key.{os.getpid()}.0123abcd").symlink_to(victim)
     with pytest.raises(FileExistsError):
         private_file.write(tmp_path / "key", "secret")
