@@ -5,11 +5,10 @@ a host name that resolves to this machine (DNS rebinding), does not have the key
 header nor JSON to another origin without a preflight request.
 """
 
-import orjson
-
 from hermes.errors import RequestError
 from hermes.web.api_handler import ApiHandler, authorize, check_content_type
 from hermes.web.gateway_parts import DevAction, GatewayParts
+from hermes.web.request_body import parse_json
 
 
 class DevHandler(ApiHandler):
@@ -28,15 +27,8 @@ class DevHandler(ApiHandler):
         try:
             authorize(self.request, self._keys)
             check_content_type(self.request)
-            self.write_json(200, self._action(_parsed(self.request.body)))
+            self.write_json(200, self._action(parse_json(self.request.body)))
         except RequestError as error:
             self.write_fault(error)
 
     get = ApiHandler.other_method
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(400, "invalid_json", f"the body is not JSON: {error}") from None

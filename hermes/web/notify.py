@@ -7,7 +7,6 @@ when its body has arrived: a client that is still sending would get a connection
 import re
 from typing import Any
 
-import orjson
 from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
 
@@ -17,19 +16,13 @@ from hermes.errors import RequestError
 from hermes.web import raw_json
 from hermes.web.api_handler import ApiHandler, authorize, check_content_type, error_body
 from hermes.web.gateway_parts import GatewayParts
-from hermes.web.request_body import BoundedBody
+from hermes.web.request_body import BoundedBody, parse_json
 
 SINGLE_MAX_BYTES = 65_536
 ARRAY_MAX_BYTES = 1_048_576
 ARRAY_MAX_ELEMENTS = 1_000
 DISCARD_MAX_BYTES = 16 * 1_048_576  # a longer body ends the connection
 
-_TOO_DEEP = "nested too deeply: at most 1,024 levels of arrays and objects"
-_NESTING_ERRORS = {  # part of the error text of orjson, which depends on its version
-    "depth limit": _TOO_DEEP,
-    "Recursion limit": _TOO_DEEP,
-    "allocate memory": "truncated, or nested too deeply",  # more open brackets than the remaining bytes could close
-}
 _IDS = ("user_id", "tenant_id")
 _INTEGER = re.compile(r"-?\d+")
 
@@ -92,7 +85,7 @@ class NotifyHandler(ApiHandler):
         return body
 
     async def _publish_all(self, body: bytes) -> dict[str, Any]:
-        value = _parsed(body)
+        value = _parse(body)
         if isinstance(value, list):
             outcomes = [self._try_publish(*element) for element in _elements(value, body)]
             await self._gateway.hub.flushed()
@@ -126,21 +119,13 @@ def _result_of(outcome: _Published | RequestError) -> dict[str, Any]:
     return {"status": "success", "sent": receipt.sockets > 0, "id": notification_id}
 
 
-def _parsed(body: bytes) -> object:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(400, "invalid_json", _json_error_text(error)) from None
+def _parse(body: bytes) -> object:
+    value = parse_json(body)
     if isinstance(value, list) and not 1 <= len(value) <= ARRAY_MAX_ELEMENTS:
         raise RequestError(
             422, "invalid", f"an array must have 1 to {ARRAY_MAX_ELEMENTS} notifications, not {len(value)}"
         )
     return value
-
-
-def _json_error_text(error: orjson.JSONDecodeError) -> str:
-    nesting = next((text for part, text in _NESTING_ERRORS.items() if part in error.msg), None)
-    return f"the body is not JSON: {error}" if nesting is None else f"the body is {nesting}"
 
 
 def _elements(values: list[object], body: bytes) -> list[tuple[object, bytes | None]]:

@@ -1,4 +1,18 @@
-"""Collect a request body in bounded memory."""
+"""Collect a request body in bounded memory, and parse it.
+
+`parse_json` is the only place that turns a body into JSON, so every API rejects what is not JSON in the same way.
+"""
+
+import orjson
+
+from hermes.errors import RequestError
+
+_TOO_DEEP = "nested too deeply: at most 1,024 levels of arrays and objects"
+_NESTING_ERRORS = {  # part of the error text of orjson, which depends on its version
+    "depth limit": _TOO_DEEP,
+    "Recursion limit": _TOO_DEEP,
+    "allocate memory": "truncated, or nested too deeply",  # more open brackets than the remaining bytes could close
+}
 
 
 class BoundedBody:
@@ -33,3 +47,20 @@ class BoundedBody:
     def content(self) -> bytes:
         """Return the whole body; empty if it was too large."""
         return b"".join(self._chunks)
+
+
+def parse_json(body: bytes) -> object:
+    """Return the JSON value of a body.
+
+    Raises `RequestError` 400 ``invalid_json`` that gives the reason.
+    """
+    try:
+        value: object = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(400, "invalid_json", _error_text(error)) from None
+    return value
+
+
+def _error_text(error: orjson.JSONDecodeError) -> str:
+    nesting = next((text for part, text in _NESTING_ERRORS.items() if part in error.msg), None)
+    return f"the body is not JSON: {error}" if nesting is None else f"the body is {nesting}"
