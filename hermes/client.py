@@ -34,7 +34,7 @@ from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, W
 
 from hermes.backoff import Backoff
 from hermes.delivery.messages import Severity
-from hermes.errors import NORMAL, TOKEN_INVALID, TOO_MANY_ERRORS, HermesError, RequestError, may_return
+from hermes.errors import NORMAL, TOKEN_INVALID, TOO_MANY_ERRORS, HermesError, RequestError, may_reconnect
 from hermes.settings.fields import http_url, token_text
 from hermes.web.credentials import SUBPROTOCOL
 
@@ -259,7 +259,7 @@ class _Socket:
 
     async def _closed(self, code: int | None, reason: str) -> None:
         """Wait, or raise `ConnectionRejected`; replace a refused token once, at once."""
-        if code is not None and not may_return(code):
+        if code is not None and not may_reconnect(code):
             if self._replaced or not self._is_replaceable(code, reason):
                 raise ConnectionRejected(code, reason)
             self._replaced = True

@@ -27,25 +27,25 @@ class Close:
 
     code: int
     word: str
-    may_return: bool
+    may_reconnect: bool
 
     def reason(self, retry_ms: int | None = None) -> str:
         """Return the reason of the close frame: ``word`` or ``word;retry_ms=1234``."""
         return self.word if retry_ms is None else f"{self.word};retry_ms={retry_ms}"
 
 
-NORMAL = Close(1000, "", may_return=True)
-STOPPING = Close(1001, "stopping", may_return=True)
-BINARY_NOT_SUPPORTED = Close(1003, "binary_not_supported", may_return=False)
-TOKEN_MISSING = Close(1008, "token_missing", may_return=False)
-TOKEN_INVALID = Close(1008, "token_invalid", may_return=False)
-TOKEN_EXPIRED = Close(1008, "token_expired", may_return=False)
-FORBIDDEN = Close(1008, "forbidden", may_return=False)
-TOO_MANY_ERRORS = Close(1008, "too_many_errors", may_return=False)
-MESSAGE_TOO_BIG = Close(1009, "message_too_big", may_return=False)
-INTERNAL_ERROR = Close(1011, "internal_error", may_return=True)
-SLOW_CONSUMER = Close(1013, "slow_consumer", may_return=True)
-SERVER_FULL = Close(1013, "server_full", may_return=True)
+NORMAL = Close(1000, "", may_reconnect=True)
+STOPPING = Close(1001, "stopping", may_reconnect=True)
+BINARY_NOT_SUPPORTED = Close(1003, "binary_not_supported", may_reconnect=False)
+TOKEN_MISSING = Close(1008, "token_missing", may_reconnect=False)
+TOKEN_INVALID = Close(1008, "token_invalid", may_reconnect=False)
+TOKEN_EXPIRED = Close(1008, "token_expired", may_reconnect=False)
+FORBIDDEN = Close(1008, "forbidden", may_reconnect=False)
+TOO_MANY_ERRORS = Close(1008, "too_many_errors", may_reconnect=False)
+MESSAGE_TOO_BIG = Close(1009, "message_too_big", may_reconnect=False)
+INTERNAL_ERROR = Close(1011, "internal_error", may_reconnect=True)
+SLOW_CONSUMER = Close(1013, "slow_consumer", may_reconnect=True)
+SERVER_FULL = Close(1013, "server_full", may_reconnect=True)
 
 TABLE = (
     NORMAL,
@@ -64,12 +64,12 @@ TABLE = (
 CODES = frozenset({row.code for row in TABLE} | {1005, 1006})  # those that are counted; clients can send any code
 
 
-def may_return(code: int) -> bool:
+def may_reconnect(code: int) -> bool:
     """Return whether a client that got this close code may reconnect by itself.
 
     True for a code that is not in the table.
     """
-    return all(row.may_return for row in TABLE if row.code == code)
+    return all(row.may_reconnect for row in TABLE if row.code == code)
 
 
 class HermesError(Exception):

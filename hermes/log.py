@@ -1,4 +1,4 @@
-"""Log to standard error: tokens and keys masked in every line, lines about one repeated event limited."""
+"""Log to standard error, with secrets masked and repeated lines limited."""
 
 import logging
 import re
@@ -96,7 +96,7 @@ class LogThrottle:
         return self._suppressed.pop(key, 0) + 1
 
     def clear(self) -> None:
-        """Forget all keys: the next line of each is allowed."""
+        """Remove all keys: the next line of each is allowed."""
         self._logged_s.clear()
         self._suppressed.clear()
 

@@ -30,7 +30,7 @@ CACHE_MAX_TOKENS = 20_000  # more than the sockets of most sites; about 1 KiB ea
 class _PreparedHmac(HMACAlgorithm):
     """HS256 with one secret, prepared once.
 
-    PyJWT prepares it for each token, which takes a quarter of the time of a check.
+    PyJWT prepares it for each token: a quarter of the time of a check.
     """
 
     def __init__(self, secret: str) -> None:

@@ -38,7 +38,7 @@ class Closing(WebSocketHandler):
 
     def open(self) -> None:
         """Close."""
-        self.close(self._row.code, self._row.reason(5 if self._row.may_return else None))
+        self.close(self._row.code, self._row.reason(5 if self._row.may_reconnect else None))
 
 
 class Answering(RequestHandler):
@@ -226,7 +226,7 @@ async def test_listen_returns_if_the_close_code_allows_it(row: Close) -> None:
     attempts = Attempts()
     async with serving(Closing, close=row) as (url, opened):
         frames = HermesClient(url, token="a.b.c").listen("all", on_reconnect=attempts)
-        if row.may_return:
+        if row.may_reconnect:
             with pytest.raises(Enough):
                 await anext(frames)
             assert len(opened) == 3

@@ -17,7 +17,7 @@ from tests.support.gateways import KEY, Hermes, MakeHermes, Socket, eventually
 pytestmark = pytest.mark.usefixtures("complaints")
 
 HOLD_S = 0.3
-LONG_HOLD_S = 60  # longer than any test takes
+LONG_HOLD_S = 60  # longer than any test
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def mortal(broker: Broker) -> Iterator[subprocess.Popen[bytes]]:
-    """A connected device with a last will that says that it is offline."""
+    """A connected device with the last will "offline"."""
     broker.publish("hello", "1", "-r")
     will = ["--will-topic", f"{TOPIC}/online", "--will-payload", "false", "--will-retain"]
     command = [needs("mosquitto_sub"), "-p", str(broker.port), "-t", "hello", *will]
@@ -50,7 +50,7 @@ async def connected(make_hermes: MakeHermes, port: int, *topics: str) -> Hermes:
 
 
 def brief(frame: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that say how a value is known."""
+    """Return the fields that describe how a value is known."""
     return {key: frame[key] for key in ("data", "retained", "snapshot") if key in frame}
 
 
