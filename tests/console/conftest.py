@@ -1,42 +1,88 @@
-"""Fixtures of the tests in a real Chromium."""
+"""Fixtures of the tests in a real Chromium.
+
+The browser and the servers are shared by all tests of this folder that a process runs one after the other. A test that
+disturbs a server has one of its own.
+"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.support.consoles import Console, chromium
-from tests.support.programs import Program
+from tests.support.consoles import TIMEOUT_MS, Console, chromium, console_in
+from tests.support.gateways import KEY, SECRET
+from tests.support.programs import Program, hermes
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of a file; while it runs, no other event loop can."""
+@pytest.fixture(scope="package")
+def shared_browser() -> Iterator[Browser]:
+    """One Chromium for the tests of this folder; while it runs, no other event loop can."""
     with chromium() as running:
         yield running
+
+
+@pytest.fixture
+def browser(shared_browser: Browser) -> Iterator[Browser]:
+    """The shared browser; a test that leaves a page or a profile open fails."""
+    before = _pages(shared_browser)
+    yield shared_browser
+    after = _pages(shared_browser)
+    for context in shared_browser.contexts:
+        if context not in before:
+            context.close()
+    assert after == before, "left open"
+
+
+def _pages(browser: Browser) -> dict[BrowserContext, list[Any]]:
+    return {context: context.pages for context in browser.contexts}
+
+
+@pytest.fixture(scope="package")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A Hermes in --dev, with its broker and its simulated devices."""
+    with hermes("serve", "--dev", "--port", "0", XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
+        program.wait_for("Ctrl-C stops it")
+        yield program
+
+
+@pytest.fixture(scope="package")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A Hermes in --dev without MQTT: it serves the page, and its sockets say nothing of themselves."""
+    words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
+    with hermes(*words, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
+        program.wait_for("Ctrl-C stops it")
+        yield program
+
+
+@pytest.fixture(scope="package")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A Hermes that is not in --dev, without MQTT."""
+    keys = tmp_path_factory.mktemp("keys") / "api-keys"
+    keys.write_text(f"{KEY}\n")
+    words = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(keys))
+    with hermes(*words, HERMES_JWT_SECRET=SECRET) as program:
+        yield program
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser profile of the test's own."""
     made = browser.new_context(locale="en-GB")
+    made.set_default_timeout(TIMEOUT_MS)
     yield made
     made.close()
 
 
 @pytest.fixture
-def console(context: BrowserContext, dev: Program) -> Iterator[Console]:
-    """The console of the --dev server; at the end nothing may have gone wrong in it."""
-    made = Console(context.new_page(), f"{dev.url}/")
-    made.watch()
-    yield made
-    assert made.unexpected == []
+def console(browser: Browser, dev: Program) -> Iterator[Console]:
+    """The console of the --dev server, not opened yet; at the end nothing may have gone wrong in it."""
+    with console_in(browser, dev) as made:
+        yield made
 
 
 @pytest.fixture
-def production_console(context: BrowserContext, production: Program) -> Iterator[Console]:
+def production_console(browser: Browser, production: Program) -> Iterator[Console]:
     """The same of a server that is not in --dev."""
-    made = Console(context.new_page(), f"{production.url}/")
-    made.watch()
-    yield made
-    assert made.unexpected == []
+    with console_in(browser, production) as made:
+        yield made

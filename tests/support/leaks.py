@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,14 +82,10 @@ def pending_tasks(loop: asyncio.AbstractEventLoop) -> list[str]:
     return [f"task {task!r}" for task in asyncio.all_tasks(loop)]
 
 
-def leaks_since(
-    before: Resources, tasks: Callable[[], list[str]] = list, timeout_s: float = END_TIMEOUT_S
-) -> list[str]:
+def leaks_since(before: Resources, timeout_s: float = END_TIMEOUT_S) -> list[str]:
     """Describe what is left, as soon as nothing is, at the latest after the timeout."""
     deadline_s = time.monotonic() + timeout_s
-    while left := Resources.now().since(before) + tasks():
-        if time.monotonic() > deadline_s:
-            break
+    while (left := Resources.now().since(before)) and time.monotonic() < deadline_s:
         gc.collect()  # what only a cycle of references holds is not a leak
         time.sleep(0.01)
     return left
@@ -100,7 +96,9 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail the test that leaves something behind."""
     before = Resources.now()
     yield
+    left = leaks_since(before)
     running = getattr(request.node, "funcargs", {}).get("io_loop")
-    loop = running.asyncio_loop if isinstance(running, BaseAsyncIOLoop) else None
-    left = leaks_since(before, lambda: pending_tasks(loop) if loop is not None else [])
-    assert left == [], "left behind"
+    if isinstance(running, BaseAsyncIOLoop):
+        left += pending_tasks(running.asyncio_loop)
+    if left:
+        pytest.fail("\n".join(["left behind:", *left]), pytrace=False)

@@ -1,0 +1,55 @@
+"""A page's sockets in the hand of the test: it answers their handshakes and sends what it likes.
+
+Playwright carries each frame of a `WebSocketRoute` to the page by itself, a millisecond each; `receive` hands the page
+thousands of frames at once.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+
+from playwright.sync_api import Page, WebSocketRoute
+
+PATHS = {
+    "notifications": "/ws/notifications",
+    "tenant": "/ws/tenant/[^/]*",
+    "device": "/ws/device/[^/]*",
+    "legacy": "/ws",
+}
+KEEP_SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...given) {
+    super(...given);
+    sockets.push(this);
+  }
+};
+"""
+RECEIVE = """
+([path, frames]) => {
+  const socket = sockets.findLast(({ url }) => new RegExp(`^${path}$`).test(new URL(url).pathname));
+  for (const data of frames) socket.dispatchEvent(new MessageEvent('message', { data }));
+}
+"""
+
+
+def play_sockets(page: Page, *names: str) -> dict[str, list[WebSocketRoute]]:
+    """Answer the handshakes and the pings of these sockets; call it before the page is opened.
+
+    Returns the sockets of each name in the order in which the page opened them.
+    """
+    opened: dict[str, list[WebSocketRoute]] = {name: [] for name in names}
+    for name in names:
+        page.route_web_socket(re.compile(f"{PATHS[name]}$"), lambda socket, name=name: _accept(socket, opened[name]))
+    page.add_init_script(KEEP_SOCKETS)
+    return opened
+
+
+def _accept(socket: WebSocketRoute, opened: list[WebSocketRoute]) -> None:
+    socket.on_message(lambda _: socket.send('{"action":"pong"}'))
+    opened.append(socket)
+
+
+def receive(page: Page, name: str, frames: Sequence[object]) -> None:
+    """Let the newest socket of this name receive these frames, one after the other."""
+    page.evaluate(RECEIVE, [PATHS[name], [json.dumps(frame, separators=(",", ":")) for frame in frames]])
