@@ -122,7 +122,10 @@ class SocketHandler(WebSocketHandler):
         return None
 
     def open(self, *path: str) -> None:
-        """Verify the token only now: a browser shows no reason for a rejected handshake."""
+        """Verify the token, then subscribe the session or close the socket.
+
+        The handshake is accepted before: a browser shows no reason for a rejected handshake.
+        """
         self._count_open()
         try:
             self._admit()
