@@ -43,7 +43,7 @@ def settle(page: Page) -> None:
 
 def expect_data(console: Console) -> None:
     """All sockets are open and the devices have told most of their values."""
-    console.expect_all_open(10_000)
+    console.expect_all_open()
     expect(console.page.locator("#devices-shown")).to_have_text(re.compile(r"[3-9]\d"), timeout=15_000)
 
 

@@ -7,6 +7,7 @@ thousands of frames at once.
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from playwright.sync_api import Page, WebSocketRoute
 
@@ -40,12 +41,12 @@ def play_sockets(page: Page, *names: str) -> dict[str, list[WebSocketRoute]]:
     """
     opened: dict[str, list[WebSocketRoute]] = {name: [] for name in names}
     for name in names:
-        page.route_web_socket(re.compile(f"{PATHS[name]}$"), lambda socket, name=name: _accept(socket, opened[name]))
+        page.route_web_socket(re.compile(f"{PATHS[name]}$"), partial(_accept, opened[name]))
     page.add_init_script(KEEP_SOCKETS)
     return opened
 
 
-def _accept(socket: WebSocketRoute, opened: list[WebSocketRoute]) -> None:
+def _accept(opened: list[WebSocketRoute], socket: WebSocketRoute) -> None:
     socket.on_message(lambda _: socket.send('{"action":"pong"}'))
     opened.append(socket)
 

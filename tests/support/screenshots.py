@@ -28,7 +28,7 @@ def take(program: Program, path: Path) -> None:
         console = Console(context.new_page(), f"{program.url}/")
         console.watch()
         console.open("overview")
-        console.expect_all_open(10_000)
+        console.expect_all_open()
         _fill(console.page, program)
         console.page.screenshot(path=path)
         context.close()
