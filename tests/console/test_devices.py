@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, expect
+from playwright.sync_api import Browser, Locator, expect
 
-from tests.console.test_staleness import Played, device, presence
 from tests.support.consoles import Console
-from tests.support.programs import Program, hermes
+from tests.support.device_panel import NOON, SECOND, DevicePanel, device, device_panel, presence
+from tests.support.programs import Program
 
-NOON_S = 1_763_812_800
+pytestmark = pytest.mark.browser
+
 MANY = 5_000
 ROWS_IN_PAGE_MAX = 60  # of a window 900 pixels high
 SERIES_MAX = 20_000
-FILL_TIMEOUT_MS = 60_000
 TABS = 40  # more than a window has rows
 STRIP = "region => [...region.querySelectorAll('#devices-rows tr')].map(row => Number(row.ariaRowIndex))"
 IN_VIEW = """region => {
@@ -33,38 +33,17 @@ BELOW_THE_HEAD = """link => link.getBoundingClientRect().top
   >= document.querySelector('#devices-scroll thead').getBoundingClientRect().bottom"""
 
 
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A Hermes in --dev without MQTT: it serves the page and says nothing of itself."""
-    words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
-    with hermes(*words, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
-        program.wait_for("Ctrl-C stops it")
-        yield program
-
-
 @pytest.fixture
-def played(context: BrowserContext, quiet: Program, request: pytest.FixtureRequest) -> Iterator[Played]:
-    """The panel, with its tenant and legacy sockets open; its clock in the hands of a test that asks for it."""
-    page = context.new_page()
-    page.set_viewport_size({"width": 1280, "height": 900})
-    console = Console(page, f"{quiet.url}/")
-    console.watch()
-    if getattr(request, "param", "") == "clock":
-        page.clock.install(time=NOON_S)
-    made = Played(page)
-    made.play("tenant", "legacy")
-    console.open("devices")
-    for name in ("tenant", "legacy"):
-        console.card(name).expect_state("open")
-    yield made
-    assert console.unexpected == []
+def played(browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
+    """The panel, with its tenant and legacy sockets open."""
+    with device_panel(browser, quiet, "tenant", "legacy") as panel:
+        yield panel
 
 
-def fill(played: Played, count: int = MANY) -> None:
+def fill(played: DevicePanel, count: int = MANY) -> None:
     """So many devices, one series each."""
-    frames = [device("temp", number, device_id=name(number)) for number in range(count)]
-    played.say(*frames)
-    expect(played.page.locator("#devices-count")).to_have_text(f"{count:,}", timeout=FILL_TIMEOUT_MS)
+    played.say(*(device("temp", number, device_id=name(number)) for number in range(count)))
+    expect(played.page.locator("#devices-count")).to_have_text(f"{count:,}")
 
 
 def name(number: int) -> str:
@@ -72,17 +51,17 @@ def name(number: int) -> str:
     return f"d{number:05}"
 
 
-def rows(played: Played) -> Locator:
+def rows(played: DevicePanel) -> Locator:
     """Those in the page."""
     return played.page.locator("#devices-rows tr")
 
 
-def region(played: Played) -> Locator:
+def region(played: DevicePanel) -> Locator:
     """What scrolls."""
     return played.page.locator("#devices-scroll")
 
 
-def scroll(played: Played, top: int) -> None:
+def scroll(played: DevicePanel, top: int) -> None:
     """So far from the top; until the rows there stand in the page."""
     region(played).evaluate("(region, top) => { region.scrollTop = top; }", top)
     played.page.wait_for_function("""() => {
@@ -93,13 +72,13 @@ def scroll(played: Played, top: int) -> None:
     }""")
 
 
-def points(played: Played, series: str) -> list[tuple[float, float]]:
+def points(played: DevicePanel, series: str) -> list[tuple[float, float]]:
     """Of a sparkline."""
     line = played.row(series).locator(".sparkline polyline").get_attribute("points") or ""
     return [(float(x), float(y)) for x, y in (pair.split(",") for pair in line.split())]
 
 
-def test_only_the_rows_in_view_are_in_the_page(played: Played) -> None:
+def test_only_the_rows_in_view_are_in_the_page(played: DevicePanel) -> None:
     """Of 5,000; a screen reader is told how many there are, and which these are."""
     fill(played)
     expect(rows(played).first).to_contain_text(name(0))
@@ -115,23 +94,23 @@ def test_only_the_rows_in_view_are_in_the_page(played: Played) -> None:
     assert region(played).evaluate(IN_VIEW)[-1] == name(MANY - 1)
 
 
-@pytest.mark.parametrize("words", ["globex", "PUMP", "volt", "hall/7", "  pump "])
-def test_the_filter_looks_into_tenant_device_series_and_topic(played: Played, words: str) -> None:
+def test_the_filter_looks_into_tenant_device_series_and_topic(played: DevicePanel) -> None:
     """Whatever the case; it says how many of how many, and without words all are there again."""
     played.say(device("temp", 1), device("humidity", 2))
     played.say(device("volt", 3, tenant_id="globex", device_id="pump-1", topic="hall/7/x"))
     expect(rows(played)).to_have_count(3)
-    played.page.fill("#devices-filter", words)
-    expect(rows(played)).to_have_count(1)
-    expect(rows(played)).to_contain_text("pump-1")
-    expect(played.page.locator("#devices-shown")).to_have_text("1 of 3 series")
+    for words in ("globex", "PUMP", "volt", "hall/7", "  pump "):
+        played.page.fill("#devices-filter", words)
+        expect(rows(played)).to_have_count(1)
+        expect(rows(played)).to_contain_text("pump-1")
+        expect(played.page.locator("#devices-shown")).to_have_text("1 of 3 series")
     played.say(device("temp", 9, device_id="pump-2", tenant_id="globex", topic="hall/7/volt"), device("late", 1))
     expect(rows(played)).to_have_count(2)
     played.page.fill("#devices-filter", "")
     expect(rows(played)).to_have_count(5)
 
 
-def test_the_choice_is_of_stale_values_or_of_offline_devices(played: Played) -> None:
+def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel) -> None:
     """And follows what becomes of them."""
     played.say(device("temp", 1), device("power", 5, device_id="d2"), presence(online=False, since=None))
     played.say(device("temp", 1), on="legacy")
@@ -142,13 +121,15 @@ def test_the_choice_is_of_stale_values_or_of_offline_devices(played: Played) -> 
     played.page.select_option("#devices-choice", "stale")
     expect(rows(played)).to_have_count(0)
     played.sockets["tenant"][-1].close(code=1001, reason="stopping;retry_ms=60000")
+    played.console.card("tenant").expect_state("waiting")
+    played.pass_time(SECOND)
     expect(rows(played)).to_have_count(1)
     expect(rows(played)).to_contain_text("d2")
     played.say(device("power", 6, device_id="d2"), on="legacy")
     expect(rows(played)).to_have_count(0)
 
 
-def test_the_sparkline_follows_the_numbers_in_the_data(played: Played) -> None:
+def test_the_sparkline_follows_the_numbers_in_the_data(played: DevicePanel) -> None:
     """A number, a ``value``, else the first number; what has none adds no point, and 60 are kept."""
     played.say(device("temp", 1), device("temp", {"value": 3, "min": 0}), device("temp", {"unit": "x", "level": 2}))
     played.say(device("temp", "warm"), device("temp", {"on": True}))
@@ -160,24 +141,22 @@ def test_the_sparkline_follows_the_numbers_in_the_data(played: Played) -> None:
     assert len(points(played, "temp")) == 60
 
 
-@pytest.mark.parametrize("played", ["clock"], indirect=True)
-def test_the_rate_is_that_of_the_last_minute(played: Played) -> None:
+def test_the_rate_is_that_of_the_last_minute(played: DevicePanel) -> None:
     """Per second if it is one at the least, else per minute; replayed values are none, and skipped ones count."""
-    page = played.page
     played.say(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
     played.say(device("slow", 1), device("once", 1), device("kept", 1, snapshot=True))
     played.say(device("slow", 2))
     expect(played.row("slow")).to_be_visible()
-    page.clock.run_for(29_000)
+    played.pass_time(27_000)
     for series, words in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "once": "–", "kept": "–"}.items():
         expect(played.row(series).locator(".rate")).to_have_text(re.compile(f"^{words}$"))
-    page.clock.run_for(75_000)
+    played.pass_time(75_000)
     expect(played.row("fast").locator(".rate")).to_have_text("0/min")
 
 
-def test_what_two_sockets_bring_counts_once(played: Played) -> None:
+def test_what_two_sockets_bring_counts_once(played: DevicePanel) -> None:
     """Also if the second lags behind: what it brings again does not stand in the sparkline twice."""
-    frames = [device("temp", number, timestamp=NOON_S * 1_000 + number) for number in range(5)]
+    frames = [device("temp", number, timestamp=NOON + number) for number in range(5)]
     played.say(*frames)
     expect(played.row("temp").locator(".value")).to_have_text("4")
     played.say(*frames, device("last", 1), on="legacy")
@@ -186,13 +165,13 @@ def test_what_two_sockets_bring_counts_once(played: Played) -> None:
     assert len(points(played, "temp")) == 5
 
 
-def test_equal_values_of_one_socket_each_count(played: Played) -> None:
+def test_equal_values_of_one_socket_each_count(played: DevicePanel) -> None:
     """A device may say the same twice within a millisecond."""
     played.say(device("temp", 7), device("temp", 7), device("temp", 7))
     expect(played.row("temp").locator(".sparkline polyline")).to_have_attribute("points", re.compile(r"^\S+ \S+ \S+$"))
 
 
-def test_nothing_jumps_when_values_change_or_series_come(played: Played) -> None:
+def test_nothing_jumps_when_values_change_or_series_come(played: DevicePanel) -> None:
     """Neither the order nor the scroll position, whether above the view, in it or below."""
     fill(played, 500)
     scroll(played, 9_000)
@@ -207,18 +186,18 @@ def test_nothing_jumps_when_values_change_or_series_come(played: Played) -> None
     assert region(played).evaluate("region => region.scrollTop") == top
 
 
-def test_the_table_is_bounded_and_says_so(played: Played) -> None:
+def test_the_table_is_bounded_and_says_so(played: DevicePanel) -> None:
     """20,000 series; known ones still change."""
     played.say(*(device("", number, device_id=name(number)) for number in range(SERIES_MAX + 100)))
     full = played.page.locator("#devices-full")
-    expect(full).to_contain_text("20,000 series: 100 more", timeout=FILL_TIMEOUT_MS)
+    expect(full).to_contain_text("20,000 series: 100 more")
     played.say(device("", "changed", device_id=name(SERIES_MAX - 1)))
     scroll(played, 10_000_000)
     expect(rows(played).last.locator(".value")).to_have_text("changed")
     assert rows(played).count() < ROWS_IN_PAGE_MAX
 
 
-def test_since_when_is_never_cut_off(played: Played) -> None:
+def test_since_when_is_never_cut_off(played: DevicePanel) -> None:
     """Of all that a row says, this is what one looks for in trouble."""
     played.say(device("temp", 1), device("kept", 1, snapshot=True, retained=True, timestamp=None))
     midnight = played.page.evaluate("new Date().setHours(0, 0, 0, 0)")
@@ -229,7 +208,7 @@ def test_since_when_is_never_cut_off(played: Played) -> None:
         assert part.evaluate("part => part.scrollWidth <= part.clientWidth"), part.text_content()
 
 
-def test_markup_in_data_stays_text(played: Played) -> None:
+def test_markup_in_data_stays_text(played: DevicePanel) -> None:
     """In the table, in its filter and on the device's page."""
     evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
     played.say(device(evil, evil, device_id=evil, tenant_id=evil, topic=evil))
@@ -243,24 +222,24 @@ def test_markup_in_data_stays_text(played: Played) -> None:
     assert played.page.evaluate("window.owned") is None
 
 
-def test_a_hidden_panel_is_not_painted(played: Played) -> None:
+def test_a_hidden_panel_is_not_painted(played: DevicePanel) -> None:
     """It catches up when it is shown."""
     page = played.page
     played.say(device("temp", "old"))
     expect(played.row("temp").locator(".value")).to_have_text("old")
-    Console(page, page.url).show("log")
+    played.console.show("log")
     played.say(device("temp", "new"), device("humidity", 1), device("pressure", 2, device_id="d2"))
     expect(page.locator("#devices-shown")).to_have_text("3 series")
     expect(page.locator("#devices-count")).to_have_text("2")
     assert played.row("temp").locator(".value").text_content() == "old"
-    Console(page, page.url).show("devices")
+    played.console.show("devices")
     expect(played.row("temp").locator(".value")).to_have_text("new")
 
 
 # -- by keyboard ----------------------------------------------------------------------------------------------------
 
 
-def test_the_keyboard_scrolls_the_table(played: Played) -> None:
+def test_the_keyboard_scrolls_the_table(played: DevicePanel) -> None:
     """Its region takes the focus."""
     fill(played, 500)
     region(played).focus()
@@ -268,7 +247,7 @@ def test_the_keyboard_scrolls_the_table(played: Played) -> None:
     expect(rows(played).last).to_contain_text(name(499))
 
 
-def test_tab_visits_each_device_in_order(played: Played) -> None:
+def test_tab_visits_each_device_in_order(played: DevicePanel) -> None:
     """Also those that were not in the page at first; each once, and each in view."""
     fill(played, 500)
     region(played).focus()
@@ -279,7 +258,7 @@ def test_tab_visits_each_device_in_order(played: Played) -> None:
         expect(focused).to_be_in_viewport()
 
 
-def test_tab_goes_back_up_without_the_head_in_the_way(played: Played) -> None:
+def test_tab_goes_back_up_without_the_head_in_the_way(played: DevicePanel) -> None:
     """Each focused link stands below the head, which sticks."""
     fill(played, 500)
     scroll(played, 9_000)
@@ -294,7 +273,7 @@ def test_tab_goes_back_up_without_the_head_in_the_way(played: Played) -> None:
         assert focused.evaluate(BELOW_THE_HEAD)
 
 
-def test_the_focused_link_never_leads_elsewhere(played: Played) -> None:
+def test_the_focused_link_never_leads_elsewhere(played: DevicePanel) -> None:
     """It goes along when rows move; once its row has left, the region has the focus, so that nothing is lost."""
     fill(played, 500)
     page = played.page
@@ -311,7 +290,7 @@ def test_the_focused_link_never_leads_elsewhere(played: Played) -> None:
 # -- one device -----------------------------------------------------------------------------------------------------
 
 
-def test_a_devices_page_shows_all_of_it(played: Played) -> None:
+def test_a_devices_page_shows_all_of_it(played: DevicePanel) -> None:
     """By its link: presence, each series with value, age and chart, its socket's address; no other device's."""
     odd = "plant 1/ü%"
     page = played.page
@@ -339,10 +318,10 @@ def test_a_devices_page_shows_all_of_it(played: Played) -> None:
     expect(temp).to_contain_text('{"value":25,"unit":"°C"}')
 
 
-def test_a_series_that_turns_numeric_gets_its_chart(played: Played) -> None:
+def test_a_series_that_turns_numeric_gets_its_chart(played: DevicePanel) -> None:
     """And a frame without a number adds no point to it."""
     page = played.page
-    Console(page, page.url).show("devices/acme/d1")
+    played.console.show("devices/acme/d1")
     played.say(device("temp", "starting"))
     expect(page.locator("#device-series")).to_contain_text("starting")
     played.say(device("temp", 1), device("temp", 2), device("temp", "pause"), device("temp", None))
@@ -350,29 +329,29 @@ def test_a_series_that_turns_numeric_gets_its_chart(played: Played) -> None:
     expect(page.locator("#device-series path.line")).to_have_attribute("d", re.compile(r"^M[^ML]*L[^ML]*$"))
 
 
-def test_an_unknown_device_says_so_and_waits(played: Played) -> None:
+def test_an_unknown_device_says_so_and_waits(played: DevicePanel) -> None:
     """A bookmark may be older than the page's first value."""
     page = played.page
-    Console(page, page.url).show("devices/acme/d1")
+    played.console.show("devices/acme/d1")
     expect(page.locator("#device-unknown")).to_be_visible()
     played.say(device("temp", 21))
     expect(page.locator("#device-series")).to_contain_text("21")
     expect(page.locator("#device-unknown")).to_be_hidden()
 
 
-def test_an_unknown_device_can_be_offline(played: Played) -> None:
+def test_an_unknown_device_can_be_offline(played: DevicePanel) -> None:
     """Its presence may be all that is known of it."""
     page = played.page
     played.say(presence(online=False, since=None, device_id="d1"))
-    Console(page, page.url).show("devices/acme/d1")
+    played.console.show("devices/acme/d1")
     expect(page.locator("#device-presence")).to_have_text("offline")
 
 
-def test_the_newest_hundred_frames_can_be_paused_and_copied(played: Played, context: BrowserContext) -> None:
+def test_the_newest_hundred_frames_can_be_paused_and_copied(played: DevicePanel) -> None:
     """The newest first, whole; while paused what is shown stays and is what is copied, and nothing is lost after it."""
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    played.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = played.page
-    Console(page, page.url).show("devices/acme/d1")
+    played.console.show("devices/acme/d1")
     played.say(*(device("temp", number) for number in range(120)), device("temp", 1, device_id="d2"))
     frames = page.locator("#device-frames li")
     expect(frames.first).to_contain_text(re.compile(r'^[\d:]+ Tenant \{.*"data":119'))
@@ -388,21 +367,22 @@ def test_the_newest_hundred_frames_can_be_paused_and_copied(played: Played, cont
     copied = [json.loads(line)["data"] for line in page.evaluate("navigator.clipboard.readText()").splitlines()]
     assert sorted(copied) == list(range(20, 120))
     page.click("#device-pause")
+    played.pass_time(SECOND)
     expect(frames.first).to_contain_text('"data":120')
     expect(frames).to_have_count(100)
 
 
-def test_its_sockets_address_can_be_copied(played: Played, context: BrowserContext) -> None:
+def test_its_sockets_address_can_be_copied(played: DevicePanel) -> None:
     """With one press."""
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    played.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = played.page
-    Console(page, page.url).show("devices/acme/d1")
+    played.console.show("devices/acme/d1")
     page.click("#device-url-copy")
     expect(page.locator("#device-url-copied")).to_have_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#device-url").text_content()
 
 
-def test_the_way_back_leads_to_the_same_place(played: Played) -> None:
+def test_the_way_back_leads_to_the_same_place(played: DevicePanel) -> None:
     """The focus goes to the device's name and back to its link, and the table stands where it stood."""
     fill(played, 500)
     page = played.page
@@ -424,8 +404,8 @@ def test_rows_update_in_place(console: Console) -> None:
     """A newcomer sees data move without a click."""
     console.open("devices")
     table = console.page.locator("#devices-rows tr")
-    expect(table.nth(12)).to_be_visible(timeout=15_000)
+    expect(table.nth(12)).to_be_visible()
     first = table.first
     named, whole = first.locator("a").inner_text(), first.inner_text()
-    expect(first).not_to_have_text(whole, use_inner_text=True, timeout=5_000)
+    expect(first).not_to_have_text(whole, use_inner_text=True)
     assert first.locator("a").inner_text() == named

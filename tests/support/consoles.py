@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, needs
 
 SOCKETS = ("notifications", "tenant", "device", "legacy")
@@ -19,6 +20,7 @@ PANELS = ("overview", "connect", "notifications", "devices", "token-inspector", 
 DEVICE_PAGE = "devices/acme/climate-01"
 TIMEOUT_MS = 60_000  # reached only in a test that fails: no verdict depends on the machine's speed
 POLL_MS = 20
+ARTIFACTS = CHECKOUT / "artifacts"
 CHROMIUM_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -143,6 +145,12 @@ def console_in(browser: Browser, program: Program, **options: Any) -> Iterator[C
     finally:
         context.close()
     assert console.unexpected == []
+
+
+def save_picture(page: Page, name: str, *, whole: bool = False) -> None:
+    """Keep a screenshot in artifacts/, of what is in view or of the whole page."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    (ARTIFACTS / f"console-{name}.png").write_bytes(page.screenshot(full_page=whole))
 
 
 def api_key(program: Program) -> str:

@@ -17,12 +17,19 @@ PATHS = {
     "device": "/ws/device/[^/]*",
     "legacy": "/ws",
 }
+# A ping is answered within the page: its clock may run on by minutes before an answer from here could arrive.
 KEEP_SOCKETS = """
 window.sockets = [];
 window.WebSocket = class extends WebSocket {
   constructor(...given) {
     super(...given);
     sockets.push(this);
+  }
+
+  send(text) {
+    if (!new RegExp('^(PATHS)$').test(new URL(this.url).pathname)) return super.send(text);
+    const pong = new MessageEvent('message', { data: '{"action":"pong"}' });
+    if (JSON.parse(text).action === 'ping') queueMicrotask(() => this.dispatchEvent(pong));
   }
 };
 """
@@ -41,14 +48,9 @@ def play_sockets(page: Page, *names: str) -> dict[str, list[WebSocketRoute]]:
     """
     opened: dict[str, list[WebSocketRoute]] = {name: [] for name in names}
     for name in names:
-        page.route_web_socket(re.compile(f"{PATHS[name]}$"), partial(_accept, opened[name]))
-    page.add_init_script(KEEP_SOCKETS)
+        page.route_web_socket(re.compile(f"{PATHS[name]}$"), partial(list.append, opened[name]))
+    page.add_init_script(KEEP_SOCKETS.replace("PATHS", "|".join(PATHS[name] for name in names)))
     return opened
-
-
-def _accept(opened: list[WebSocketRoute], socket: WebSocketRoute) -> None:
-    socket.on_message(lambda _: socket.send('{"action":"pong"}'))
-    opened.append(socket)
 
 
 def receive(page: Page, name: str, frames: Sequence[object]) -> None:

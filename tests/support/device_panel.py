@@ -1,0 +1,106 @@
+"""The Devices panel with sockets that the test plays and a clock that the test moves."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
+
+from tests.support.consoles import Console, console_in
+from tests.support.page_sockets import PATHS, play_sockets, receive
+from tests.support.programs import Program
+
+NOON = 1_763_812_800_000  # 2025-11-22 12:00:00 UTC
+SECOND = 1_000
+WINDOW = {"width": 1280, "height": 900}
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePanel:
+    """The page. Its clock stands, and moves by a second with all that is received: so much is painted by then."""
+
+    console: Console
+    sockets: dict[str, list[WebSocketRoute]]  # those of each name, as the page opened them
+
+    @property
+    def page(self) -> Page:
+        """The page itself."""
+        return self.console.page
+
+    def say(self, *frames: dict[str, object], on: str = "tenant") -> None:
+        """Let the newest socket of this name receive these frames, and let a second pass."""
+        receive(self.page, on, frames)
+        self.pass_time(SECOND)
+
+    def pass_time(self, ms: int) -> None:
+        """Move the page's clock; timers fire on the way."""
+        self.page.clock.run_for(ms)
+
+    def wait_for_sockets(self, name: str, number: int) -> None:
+        """The page has opened its socket so many times."""
+        self.console.wait_until(lambda: len(self.sockets[name]) >= number)
+        assert len(self.sockets[name]) == number
+        self.console.card(name).expect_state("open")
+
+    @property
+    def feed(self) -> Locator:
+        """The word in the header on whether data arrives."""
+        return self.page.locator("#staleness-banner")
+
+    def row(self, series: str) -> Locator:
+        """The row of one series."""
+        return self.page.locator(
+            "#devices-rows tr", has=self.page.locator(".series", has_text=re.compile(f"^{series}$"))
+        )
+
+    def expect_age(self, series: str, words: str | re.Pattern[str]) -> None:
+        """What the row says of its value's age."""
+        expect(self.row(series).locator(".age")).to_have_text(words)
+
+    def expect_freshness(self, series: str, word: str) -> None:
+        """Whether it looks live."""
+        expect(self.row(series)).to_have_attribute("data-freshness", word)
+
+    def expect_feed(self, words: str | re.Pattern[str]) -> None:
+        """What the header says, whole."""
+        expect(self.feed).to_be_visible()
+        expect(self.feed).to_have_text(words)
+
+
+@contextlib.contextmanager
+def device_panel(browser: Browser, program: Program, *names: str) -> Iterator[DevicePanel]:
+    """The panel at noon UTC, in Tokyo; the sockets of these names are open, and the others are refused."""
+    with console_in(browser, program, timezone_id="Asia/Tokyo", viewport=WINDOW) as console:
+        page = console.page
+        page.clock.install(time=NOON / 1_000)
+        page.clock.pause_at(NOON / 1_000)
+        for name in ("tenant", "legacy"):
+            if name not in names:
+                page.route_web_socket(re.compile(f"{PATHS[name]}$"), _refuse)
+        panel = DevicePanel(console, play_sockets(page, *names))
+        console.open("devices")
+        for name in names:
+            console.card(name).expect_state("open")
+        yield panel
+
+
+def _refuse(socket: WebSocketRoute) -> None:
+    """As if the token were not for this socket."""
+    socket.close(code=1008, reason="forbidden")
+
+
+def device(series: str, data: object, **more: object) -> dict[str, object]:
+    """A device frame of acme's d1."""
+    address = {"channel": "device", "tenant_id": "acme", "device_id": "d1", "series": series, "topic": f"t/{series}"}
+    return {**address, "data": data, "timestamp": NOON, **more}
+
+
+def presence(*, online: bool, since: int | None, device_id: str = "d1") -> dict[str, object]:
+    """A status frame of one of acme's devices."""
+    return {"channel": "status", "tenant_id": "acme", "device_id": device_id, "online": online, "since": since}
+
+
+def link(word: str, since: int) -> dict[str, object]:
+    """A status frame of the link to the broker."""
+    return {"channel": "status", "mqtt": word, "since": since}
