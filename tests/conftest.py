@@ -12,6 +12,7 @@ from socket import create_server
 import hypothesis
 import pytest
 from tornado.ioloop import IOLoop
+from tornado.netutil import BlockingResolver, Resolver
 
 from hermes.gateway import Gateway
 from hermes.settings.model import Settings
@@ -31,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "hermes", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("hermes")
+    Resolver.configure(BlockingResolver)  # the clients connect to addresses: no thread for each event loop
     if not hasattr(config, "workerinput"):
         with contextlib.suppress(OSError):  # another program uses it
             config.add_cleanup(create_server(("127.0.0.1", 1883)).close)
@@ -81,12 +83,7 @@ def make_hermes(io_loop: IOLoop, hermes_settings: Settings) -> Iterator[MakeHerm
     yield start
 
     async def stop() -> None:
-        for hermes in running:
-            for socket in hermes.sockets:
-                socket.connection.close()
-            for end in hermes.at_end:
-                end()
-            await hermes.gateway.stop()
+        await asyncio.gather(*[hermes.stop() for hermes in running])
 
     io_loop.run_sync(stop)
 

@@ -121,6 +121,29 @@ class Hermes:
         given = {"Content-Type": "application/json"} | (headers or {})
         return await self.request("/notify", method="POST", body=content, headers=given)
 
+    async def stop(self) -> None:
+        """Close every client, then stop the gateway; wait until the clients have ended."""
+        for socket in self.sockets:
+            socket.connection.close()
+        for end in self.at_end:
+            end()
+        await asyncio.gather(self.gateway.stop(), self._read_to_end())
+
+    async def _read_to_end(self) -> None:
+        """Read the frames that the test has not read: Tornado's client handles the close frame only after them."""
+        queues = [socket.connection.read_queue for socket in self.sockets]
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while _open_websockets() and time.monotonic() < deadline_s:
+            waiting = [queue for queue in queues if queue.qsize()]
+            for queue in waiting:
+                queue.get_nowait()
+            await asyncio.sleep(0 if waiting else 0.002)
+
+
+def _open_websockets() -> int:
+    """Return how many connections of this event loop still receive frames, at both ends."""
+    return sum("_receive_frame_loop" in repr(task.get_coro()) for task in asyncio.all_tasks())
+
 
 MakeHermes = Callable[..., Awaitable[Hermes]]
 
