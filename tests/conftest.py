@@ -16,7 +16,8 @@ from tornado.netutil import BlockingResolver, Resolver
 
 from hermes.gateway import Gateway
 from hermes.settings.model import Settings
-from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, make_settings
+from hermes.testing import gateway_settings
+from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes
 from tests.support.leaks import no_leaks as no_leaks
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
@@ -64,7 +65,7 @@ def write_keys(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def hermes_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Load the settings of the fixture `hermes` once; they are frozen."""
-    return make_settings(api_key_file=write_keys(tmp_path_factory.mktemp("keys")), drain_timeout_s="1")
+    return gateway_settings(api_key_file=write_keys(tmp_path_factory.mktemp("keys")), drain_timeout_s="1")
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def make_hermes(io_loop: IOLoop, hermes_settings: Settings) -> Iterator[MakeHerm
     defaults = {"api_key_file": hermes_settings.api_key_file, "drain_timeout_s": "1"}
 
     async def start(*, clock: Callable[[], float] = time.time, **given: object) -> Hermes:
-        settings = make_settings(**(defaults | given)) if given else hermes_settings
+        settings = gateway_settings(**(defaults | given)) if given else hermes_settings
         hermes = Hermes(Gateway(settings, clock=clock))
         await hermes.gateway.start()
         running.append(hermes)

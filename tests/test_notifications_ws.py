@@ -15,7 +15,8 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.support.gateways import KEY, SECRET, Hermes, Socket
+from hermes.testing import ClientSocket
+from tests.support.gateways import KEY, SECRET, Hermes
 
 # -- what an integrator writes ------------------------------------------------------------------------------------
 
@@ -30,7 +31,7 @@ async def connect(hermes: Hermes, token: str) -> WebSocketClientConnection:
     """Your app opens the channel of the token's user."""
     address = hermes.url.replace("http://", "ws://")
     socket = await websocket_connect(f"{address}/ws/notifications?token={token}")
-    hermes.sockets.append(Socket(socket))  # so that the end of the test closes it
+    hermes.sockets.append(ClientSocket(socket))  # so that the end of the test closes it
     return socket
 
 

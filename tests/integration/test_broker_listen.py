@@ -27,7 +27,8 @@ from hermes.cli.check import check
 from hermes.errors import BrokerUnavailable, ConfigError
 from hermes.metrics import Metrics
 from hermes.settings.broker import BrokerListen
-from tests.support.gateways import SECRET, make_settings, token
+from hermes.testing import gateway_settings
+from tests.support.gateways import SECRET, token
 from tests.support.programs import free_port, hermes, needs, wait_until
 
 D1, D2 = "acme/d1", "acme/d2"
@@ -683,9 +684,9 @@ def test_a_device_that_was_just_added_reaches_a_browser(tmp_path: Path) -> None:
 
 def test_the_settings_name_the_listener(tmp_path: Path) -> None:
     """By default the broker has no listener for devices."""
-    given = make_settings(mqtt_url="embedded", broker_listen="[::1]:8883", broker_state_dir=str(tmp_path))
+    given = gateway_settings(mqtt_url="embedded", broker_listen="[::1]:8883", broker_state_dir=str(tmp_path))
     assert given.device_listener == BrokerListen("::1", 8_883, tmp_path)
-    assert make_settings().device_listener is None
+    assert gateway_settings().device_listener is None
 
 
 @pytest.mark.parametrize(
@@ -725,7 +726,7 @@ def test_the_settings_name_the_listener(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_combined_with_a_listener_are_refused(given: dict[str, Any], reason: str) -> None:
     """At start, with what to write."""
     with pytest.raises(ConfigError, match=reason):
-        make_settings(**({"mqtt_url": None} | given))
+        gateway_settings(**({"mqtt_url": None} | given))
 
 
 def test_check_reports_problems_of_the_listener(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -733,7 +734,7 @@ def test_check_reports_problems_of_the_listener(tmp_path: Path, capsys: pytest.C
     needs("mosquitto")
 
     def checked(**given: object) -> tuple[int, str]:
-        settings = make_settings(
+        settings = gateway_settings(
             mqtt_url="embedded", broker_listen=f"0.0.0.0:{free_port()}", broker_state_dir=str(tmp_path), **given
         )
         return asyncio.run(check(settings)), capsys.readouterr().out

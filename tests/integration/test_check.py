@@ -8,9 +8,9 @@ import pytest
 
 from hermes.broker.accounts import AccountsFile, parse_account
 from hermes.cli.check import PRIVATE_FILES, check
+from hermes.testing import gateway_settings
 from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.certificates import LOOPBACK, Authority
-from tests.support.gateways import make_settings
 from tests.support.programs import free_port
 
 Captured = pytest.CaptureFixture[str]
@@ -18,7 +18,7 @@ Captured = pytest.CaptureFixture[str]
 
 def checked(capsys: Captured, **given: object) -> tuple[int, list[str]]:
     """Return the exit code and the lines."""
-    code = asyncio.run(check(make_settings(**given)))
+    code = asyncio.run(check(gateway_settings(**given)))
     return code, capsys.readouterr().out.splitlines()
 
 

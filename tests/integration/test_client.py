@@ -129,7 +129,7 @@ async def test_notify_returns_whether_a_socket_took_it(hermes: Hermes) -> None:
     socket = await hermes.open("/ws", token(tenant_id="acme"))
     result = await client.notify(user_id=123, title="Añadido", message="m", type="warning", id="n1", data={"a": [1]})
     assert (result.id, result.sent, result.answer["status"]) == ("n1", True, "success")
-    frame = await socket.hear()
+    frame = await socket.receive()
     assert (frame["id"], frame["title"], frame["type"], frame["data"]) == ("n1", "Añadido", "warning", {"a": [1]})
     assert (await client.notify(tenant_id="acme", title="t", message="m")).sent
     assert not (await client.notify(user_id="absent", title="t", message="m")).sent

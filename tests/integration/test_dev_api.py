@@ -12,7 +12,8 @@ from tornado.httpclient import HTTPResponse
 
 from hermes.delivery.messages import DeviceMessage
 from hermes.ids import DeviceId, TenantId
-from tests.support.gateways import KEY, Hermes, MakeHermes, Socket, eventually
+from hermes.testing import ClientSocket
+from tests.support.gateways import KEY, Hermes, MakeHermes, eventually
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
@@ -50,7 +51,7 @@ async def answer_of(hermes: Hermes, path: str, **body: object) -> dict[str, Any]
     return answer
 
 
-async def opened(hermes: Hermes, user_id: str, path: str = "/ws/notifications", **claims: object) -> Socket:
+async def opened(hermes: Hermes, user_id: str, path: str = "/ws/notifications", **claims: object) -> ClientSocket:
     """Open a socket of this user, with a token of ``/dev/token``."""
     answer = await answer_of(hermes, "/dev/token", user_id=user_id, **claims)
     return await hermes.open(path, answer["token"])
@@ -111,7 +112,7 @@ async def test_a_token_has_the_requested_claims(dev: Hermes) -> None:
     }
     assert answer["expires"] == claims["exp"] * 1_000
     assert claims["exp"] - claims["iat"] in (30, 31)  # a second may begin in between
-    await (await dev.open("/ws/tenant/globex", answer["token"])).silence()
+    await (await dev.open("/ws/tenant/globex", answer["token"])).expect_silence()
 
 
 @pytest.mark.gen_test
@@ -164,10 +165,10 @@ async def test_a_fault_closes_the_sockets_of_that_user_only(
     answer = await answer_of(dev, "/dev/drill", fault=fault, user_id="affected")
     assert answer == {"status": "success", "fault": fault, "sockets": 2}
     for socket in affected:
-        seen_code, seen_reason = await socket.closed()
+        seen_code, seen_reason = await socket.wait_closed()
         assert seen_code == code
         assert (seen_reason or "").startswith(reason or "")
-    await other.silence()
+    await other.expect_silence()
 
 
 def waiting(hermes: Hermes, user_id: str) -> int:
@@ -181,14 +182,14 @@ async def test_held_sockets_get_nothing_for_a_while_and_then_everything(dev: Her
     """All notifications in order, the pong before them; other users' sockets are not held."""
     held, other = await opened(dev, "held"), await opened(dev, "other")
     await answer_of(dev, "/dev/drill", fault="hold", user_id="held", seconds=LONG_HOLD_S)
-    await held.say({"action": "ping"})
+    await held.send({"action": "ping"})
     await eventually(lambda: waiting(dev, "held") == 1)
     for number in range(3):
         assert (await dev.notify({"user_id": "held", "id": str(number), "title": "t", "message": ""}))["sent"] is True
-    await other.silence()
+    await other.expect_silence()
     assert waiting(dev, "held") == 4
     await answer_of(dev, "/dev/drill", fault="hold", user_id="held", seconds=HOLD_S)
-    frames = [await held.hear() for _ in range(4)]
+    frames = [await held.receive() for _ in range(4)]
     assert [frame.get("id", frame.get("action")) for frame in frames] == ["pong", "0", "1", "2"]
 
 
@@ -214,9 +215,9 @@ async def test_a_held_socket_gets_the_latest_value_and_the_number_of_skipped_one
         dev.gateway.hub.publish(value(number))
     await dev.gateway.hub.flushed()
     await answer_of(dev, "/dev/drill", fault="hold", user_id="held", seconds=HOLD_S)
-    frames = [await held.hear()]
+    frames = [await held.receive()]
     while frames[-1]["data"] != published - 1:
-        frames.append(await held.hear())
+        frames.append(await held.receive())
     skipped = sum(frame.get("skipped", 0) for frame in frames)
     assert skipped > 0
     assert len(frames) + skipped == published
@@ -229,8 +230,8 @@ async def test_a_second_hold_replaces_the_first(dev: Hermes) -> None:
     await answer_of(dev, "/dev/drill", fault="hold", user_id="held", seconds=LONG_HOLD_S)
     began_s = time.monotonic()
     await answer_of(dev, "/dev/drill", fault="hold", user_id="held", seconds=HOLD_S)
-    await held.say({"action": "ping"})
-    assert (await held.hear())["action"] == "pong"
+    await held.send({"action": "ping"})
+    assert (await held.receive())["action"] == "pong"
     assert time.monotonic() - began_s >= HOLD_S * 0.9
 
 
@@ -241,11 +242,11 @@ async def test_a_held_socket_can_be_closed_and_a_held_server_can_be_stopped(dev:
     for user_id in ("first", "second"):
         await answer_of(dev, "/dev/drill", fault="hold", user_id=user_id, seconds=30)
     await answer_of(dev, "/dev/drill", fault="internal_error", user_id="first")
-    assert (await first.closed())[0] == 1011
+    assert (await first.wait_closed())[0] == 1011
     await dev.notify({"user_id": "second", "id": "waiting", "title": "t", "message": ""})
     stopping = asyncio.ensure_future(dev.gateway.stop())
-    assert (await second.hear())["id"] == "waiting"
-    assert (await second.closed())[0] == 1001
+    assert (await second.receive())["id"] == "waiting"
+    assert (await second.wait_closed())[0] == 1001
     await stopping
     assert dev.gateway.hub.sessions == set()
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from hermes.testing import ClientSocket
 from tests.support.brokers import Broker, mosquitto
-from tests.support.gateways import Hermes, MakeHermes, Socket, eventually, token
+from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.programs import needs
 from tests.support.proxies import proxy
 
@@ -67,9 +68,9 @@ async def test_a_socket_that_is_opened_later_gets_the_last_value_at_once(
     hermes = await connected(make_hermes, broker.port)
     early = await hermes.open("/ws/tenant/acme", ACME)
     broker.publish_lines(f"{TOPIC}/temp", ["21", "22"])
-    assert (await early.hear())["data"] == 21
-    live = await early.hear()
-    frame = await (await hermes.open("/ws/device/d1", ACME)).hear()
+    assert (await early.receive())["data"] == 21
+    live = await early.receive()
+    frame = await (await hermes.open("/ws/device/d1", ACME)).receive()
     assert brief(frame) == {"data": 22, "snapshot": True}
     assert frame["timestamp"] == live["timestamp"]
 
@@ -80,7 +81,7 @@ async def test_retained_messages_of_the_broker_are_stored(make_hermes: MakeHerme
     broker.publish(f"{TOPIC}/temp", "21", "-r")
     hermes = await connected(make_hermes, broker.port)
     await wait_stored(hermes, 1)
-    frame = await (await hermes.open("/ws/tenant/acme", ACME)).hear()
+    frame = await (await hermes.open("/ws/tenant/acme", ACME)).receive()
     assert brief(frame) == {"data": 21, "retained": True, "snapshot": True}
     assert frame["timestamp"] is None
 
@@ -95,22 +96,22 @@ async def test_a_reconnection_publishes_only_what_changed_meanwhile(make_hermes:
         await wait_stored(hermes, 3)
         socket = await hermes.open("/ws/tenant/acme?snapshot=0", ACME)
         broker.publish(f"{TOPIC}/followed", "2")
-        assert (await socket.hear())["data"] == 2
+        assert (await socket.receive())["data"] == 2
         between.refuse()
         between.cut()
-        assert (await socket.hear())["mqtt"] == "down"
+        assert (await socket.receive())["mqtt"] == "down"
         broker.publish(f"{TOPIC}/other", "5", "-r")
         between.accept()
-        up = await socket.hear()
-        frame = await socket.hear()
+        up = await socket.receive()
+        frame = await socket.receive()
         if "mqtt" in frame:  # the broker may send retained messages before it grants the subscription (MQTT 5 §3.8.4)
             up, frame = frame, up
         assert up["mqtt"] == "up"
         assert (frame["series"], brief(frame), frame["timestamp"]) == ("other", {"data": 5, "retained": True}, None)
         await eventually(lambda: hermes.gateway.metrics.registry.get_sample_value("hermes_mqtt_received_total") == 7)
-        await socket.silence()
+        await socket.expect_silence()
         late = await hermes.open("/ws/tenant/acme", ACME)
-        values = {frame["series"]: frame["data"] for frame in [await late.hear() for _ in range(3)]}
+        values = {frame["series"]: frame["data"] for frame in [await late.receive() for _ in range(3)]}
         assert values == {"same": 1, "other": 5, "followed": 2}
 
 
@@ -122,12 +123,12 @@ async def test_an_empty_payload_clears(make_hermes: MakeHermes, broker: Broker, 
     broker.publish(f"{TOPIC}/temp", "21", "-r")
     await wait_stored(hermes, 1)
     socket = await hermes.open("/ws/tenant/acme", ACME)
-    assert (await socket.hear())["data"] == 21
+    assert (await socket.receive())["data"] == 21
     broker.publish(f"{TOPIC}/temp", "", *(["-r"] if retain else []))
-    frame = await socket.hear()
+    frame = await socket.receive()
     assert brief(frame) == {"data": None}
     assert len(hermes.gateway.last_values) == 0
-    await (await hermes.open("/ws/tenant/acme", ACME)).silence()
+    await (await hermes.open("/ws/tenant/acme", ACME)).expect_silence()
 
 
 @pytest.mark.gen_test
@@ -138,16 +139,16 @@ async def test_a_last_will_makes_a_device_offline(
     hermes = await connected(make_hermes, broker.port)
     socket = await hermes.open("/ws/device/d1", ACME)
     broker.publish(f"{TOPIC}/online", "true", "-r")
-    assert (await socket.hear())["data"] is True
-    online = await socket.hear()
+    assert (await socket.receive())["data"] is True
+    online = await socket.receive()
     assert (online["channel"], online["online"], online["device_id"]) == ("status", True, "d1")
     mortal.kill()
-    assert (await socket.hear())["data"] is False
-    offline = await socket.hear()
+    assert (await socket.receive())["data"] is False
+    offline = await socket.receive()
     assert (offline["online"], offline["since"] >= online["since"]) == (False, True)
     late = await hermes.open("/ws/device/d1", ACME)
-    assert brief(await late.hear()) == {"data": False, "snapshot": True}
-    assert await late.hear() == offline
+    assert brief(await late.receive()) == {"data": False, "snapshot": True}
+    assert await late.receive() == offline
 
 
 @pytest.mark.gen_test
@@ -157,8 +158,8 @@ async def test_retained_presence_has_no_time(make_hermes: MakeHermes, broker: Br
     hermes = await connected(make_hermes, broker.port, "zigbee2mqtt;tenant_id=acme")
     await wait_stored(hermes, 1)
     socket = await hermes.open("/ws/device/kitchen%2Flamp", ACME)
-    assert brief(await socket.hear()) == {"data": {"state": "online"}, "retained": True, "snapshot": True}
-    assert await socket.hear() == {
+    assert brief(await socket.receive()) == {"data": {"state": "online"}, "retained": True, "snapshot": True}
+    assert await socket.receive() == {
         "channel": "status",
         "tenant_id": "acme",
         "device_id": "kitchen/lamp",
@@ -166,10 +167,10 @@ async def test_retained_presence_has_no_time(make_hermes: MakeHermes, broker: Br
         "since": None,
     }
     broker.publish("zigbee2mqtt/kitchen/lamp/availability", "online")
-    assert (await socket.hear())["data"] == "online"
+    assert (await socket.receive())["data"] == "online"
     broker.publish("zigbee2mqtt/kitchen/lamp/availability", "", "-r")
-    assert (await socket.hear())["data"] is None
-    assert (await socket.hear())["online"] is False, "a device without presence is offline"
+    assert (await socket.receive())["data"] is None
+    assert (await socket.receive())["online"] is False, "a device without presence is offline"
 
 
 @pytest.mark.gen_test
@@ -183,9 +184,9 @@ async def test_a_payload_with_another_tenant_than_its_topic_is_dropped(
     for owner in ("globex", "globex", "acme"):
         broker.publish("t/acme/d1", json.dumps({"owner": owner}))
     broker.publish("t/acme/d2", "7")
-    frames = [await socket.hear(), await socket.hear()]
+    frames = [await socket.receive(), await socket.receive()]
     assert [frame["data"] for frame in frames] == [{"owner": "acme"}, 7]
-    await other.silence()
+    await other.expect_silence()
     sample = hermes.gateway.metrics.registry.get_sample_value
     assert sample("hermes_mqtt_dropped_total", {"reason": "mismatch"}) == 2
     (line,) = [record.getMessage() for record in caplog.records if "mismatch" in record.getMessage()]
@@ -200,12 +201,12 @@ async def test_a_device_that_changes_its_tenant_belongs_to_the_new_one(make_herm
     broker.publish("up/d1", '{"tenant":"acme","n":1}')
     await wait_stored(hermes, 1)
     old = await hermes.open("/ws/device/d1", ACME)
-    assert (await old.hear())["data"]["n"] == 1
+    assert (await old.receive())["data"]["n"] == 1
     broker.publish("up/d1", '{"tenant":"globex","n":2}')
     await wait_stored(hermes, 2)
     new = await hermes.open("/ws/device/d1", token(tenant_id="globex"))
-    assert (await new.hear())["data"]["n"] == 2
-    await old.silence()
+    assert (await new.receive())["data"]["n"] == 2
+    await old.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -214,7 +215,7 @@ async def test_nothing_is_lost_or_doubled_while_sockets_open_under_load(
 ) -> None:
     """Each socket gets one value of the snapshot, if there was one, and every later value once."""
     hermes = await connected(make_hermes, broker.port)
-    sockets: list[Socket] = []
+    sockets: list[ClientSocket] = []
     for first in range(0, COUNT, CHUNK):
         lines = list(map(str, range(first, first + CHUNK)))
         publishing = asyncio.create_task(asyncio.to_thread(broker.publish_lines, f"{TOPIC}/n", lines))
@@ -223,10 +224,10 @@ async def test_nothing_is_lost_or_doubled_while_sockets_open_under_load(
             sockets.append(await hermes.open("/ws/tenant/acme", ACME))
         await publishing
     for socket in sockets:
-        frames = [await socket.hear()]
+        frames = [await socket.receive()]
         while frames[-1]["data"] != COUNT - 1:
-            frames.append(await socket.hear())
+            frames.append(await socket.receive())
         for before, frame in itertools.pairwise(frames):  # while a socket is not read yet it may skip values
             assert frame["data"] == before["data"] + 1 + frame.get("skipped", 0)
         assert not any("snapshot" in frame for frame in frames[1:])
-        await socket.silence()
+        await socket.expect_silence()

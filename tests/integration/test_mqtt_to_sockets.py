@@ -58,15 +58,15 @@ async def test_a_chirpstack_uplink_reaches_its_tenant_and_its_device_only(
     device = await hermes.open(f"/ws/device/{DEV_EUI}", token(tenant_id=TENANT))
     other_device = await hermes.open(f"/ws/device/{DEV_EUI}", token("456", "luis", tenant_id="globex"))
     other_tenant = await hermes.open(f"/ws/tenant/{TENANT}", token("456", "luis", tenant_id="globex"))
-    assert await other_tenant.closed() == (1008, "forbidden")
+    assert await other_tenant.wait_closed() == (1008, "forbidden")
     broker.publish(UPLINK_TOPIC, json.dumps(UPLINK))
     for socket in (tenant, device):
-        frame = await socket.hear()
+        frame = await socket.receive()
         assert (frame["tenant_id"], frame["device_id"], frame["series"]) == (TENANT, DEV_EUI, "up")
         assert (frame["topic"], frame["data"]) == (UPLINK_TOPIC, UPLINK)
         assert set(frame) == {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp"}
-        await socket.silence()
-    await other_device.silence()
+        await socket.expect_silence()
+    await other_device.expect_silence()
 
 
 PAYLOADS = [
@@ -91,7 +91,7 @@ async def test_every_payload_arrives_in_a_valid_frame_and_in_order(make_hermes: 
     socket = await hermes.open("/ws/tenant/acme", token(tenant_id="acme"))
     for payload, data, encoding in PAYLOADS:
         broker.publish("tenants/acme/devices/d1/odd", payload)
-        frame = await socket.hear()
+        frame = await socket.receive()
         assert frame["data"] == data
         assert frame.get("encoding") == encoding
         assert set(frame) <= {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp", "encoding"}
@@ -109,7 +109,7 @@ async def test_a_message_without_a_device_is_dropped_and_counted(
     broker.publish(UPLINK_TOPIC, "not JSON")
     broker.publish("tenants/acme/devices/d1/big", b"x" * 1_048_577)
     broker.publish("tenants/acme/devices/d1/temp", "21")
-    assert (await socket.hear())["data"] == 21
+    assert (await socket.receive())["data"] == 21
     dropped = {
         reason: hermes.gateway.metrics.registry.get_sample_value("hermes_mqtt_dropped_total", {"reason": reason})
         for reason in ("unmatched", "pointer", "too_large")
@@ -124,16 +124,16 @@ async def test_a_retained_value_is_marked_and_has_no_time(make_hermes: MakeHerme
     hermes = await connected(make_hermes, broker)
     socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
     broker.publish("tenants/acme/devices/d1/temp", "20", "-r")
-    frame = await socket.hear()
+    frame = await socket.receive()
     assert "retained" not in frame
     assert isinstance(frame["timestamp"], int)
     later = await connected(make_hermes, broker)
     late_socket = await later.open("/ws/device/d1", token(tenant_id="acme"))
     broker.publish("tenants/acme/devices/d1/temp", "21")
-    frame = await late_socket.hear()
+    frame = await late_socket.receive()
     while frame.get("retained"):  # it may arrive before the socket opens, or after
         assert frame["timestamp"] is None
-        frame = await late_socket.hear()
+        frame = await late_socket.receive()
     assert frame["data"] == 21
 
 
@@ -147,10 +147,10 @@ async def test_overlapping_templates_deliver_each_message_once(make_hermes: Make
     second = await hermes.open("/ws/tenant/second", token(tenant_id="second"))
     broker.publish("o/b/x", "1")
     broker.publish("o/b/y", "2")
-    assert (await first.hear())["device_id"] == "b"
-    assert (await second.hear())["data"] == 2
-    await first.silence()
-    await second.silence()
+    assert (await first.receive())["device_id"] == "b"
+    assert (await second.receive())["data"] == 2
+    await first.expect_silence()
+    await second.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -166,14 +166,14 @@ async def test_ready_follows_the_link_through_a_restart_of_the_broker(make_herme
     assert (ready["ready"], ready["mqtt"]) == (False, "down")
     assert ready["missing"][0]
     socket = await hermes.open("/ws/device/d1", token(tenant_id="acme"))
-    assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": ready["since"]}
+    assert await socket.receive() == {"channel": "status", "mqtt": "down", "since": ready["since"]}
     broker.start()
     await eventually(lambda: hermes.gateway.link.ready)
     assert (await hermes.request("/ready")).code == 200
-    up = await socket.hear()
+    up = await socket.receive()
     assert (up["mqtt"], up["since"] > ready["since"]) == ("up", True)
     broker.publish("tenants/acme/devices/d1/temp", "21")
-    assert (await socket.hear())["data"] == 21
+    assert (await socket.receive())["data"] == 21
 
 
 @pytest.mark.gen_test
@@ -181,12 +181,12 @@ async def test_the_combined_feed_receives_only_the_named_devices(make_hermes: Ma
     """Without a named device it receives all of them."""
     hermes = await connected(make_hermes, broker)
     socket = await hermes.open("/ws", token(tenant_id="acme"))
-    await socket.say({"action": "subscribe", "device": "d2"})
-    assert await socket.hear() == {"action": "subscribed", "devices": ["d2"]}
+    await socket.send({"action": "subscribe", "device": "d2"})
+    assert await socket.receive() == {"action": "subscribed", "devices": ["d2"]}
     for device in ("d1", "d2"):
         broker.publish(f"tenants/acme/devices/{device}/temp", "1")
-    assert (await socket.hear())["device_id"] == "d2"
-    await socket.say({"action": "unsubscribe", "device": "d2"})
-    assert await socket.hear() == {"action": "subscribed", "devices": []}
+    assert (await socket.receive())["device_id"] == "d2"
+    await socket.send({"action": "unsubscribe", "device": "d2"})
+    assert await socket.receive() == {"action": "subscribed", "devices": []}
     broker.publish("tenants/acme/devices/d1/temp", "1")
-    assert (await socket.hear())["device_id"] == "d1"
+    assert (await socket.receive())["device_id"] == "d1"

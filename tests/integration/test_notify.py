@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateways import KEY, Hermes, Socket, token
+from hermes.testing import ClientSocket
+from tests.support.gateways import KEY, Hermes, token
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
@@ -33,7 +34,7 @@ def checked_error(result: dict[str, Any]) -> dict[str, Any]:
     return error
 
 
-async def open_socket(hermes: Hermes) -> Socket:
+async def open_socket(hermes: Hermes) -> ClientSocket:
     """Open a socket of user 123."""
     return await hermes.open("/ws/notifications", token())
 
@@ -51,7 +52,7 @@ async def test_a_notification_is_delivered_as_documented(hermes: Hermes, kind: s
     for response in responses:
         assert response == {"status": "success", "sent": True, "id": response["id"]}
         assert 1 <= len(response["id"]) <= 64
-        frame = await socket.hear()
+        frame = await socket.receive()
         assert isinstance(frame.pop("timestamp"), int)
         assert frame == {
             "channel": "notifications",
@@ -68,7 +69,7 @@ async def test_a_given_id_is_in_the_response_and_in_the_frame(hermes: Hermes, no
     """Unchanged, up to 64 characters."""
     socket = await open_socket(hermes)
     assert (await hermes.notify(GOOD | {"id": notification_id}))["id"] == notification_id
-    assert (await socket.hear())["id"] == notification_id
+    assert (await socket.receive())["id"] == notification_id
 
 
 @pytest.mark.gen_test
@@ -96,8 +97,8 @@ async def test_the_results_of_an_array_are_in_order_and_an_invalid_element_fails
         else:
             assert checked_error(result)["code"] == "invalid"
     assert list(response["results"][1]["error"]["fields"]) == ["type"]
-    assert [(await socket.hear())["id"] for _ in range(2)] == ["a", "d"]
-    await socket.silence()
+    assert [(await socket.receive())["id"] for _ in range(2)] == ["a", "d"]
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -107,7 +108,7 @@ async def test_an_array_may_have_up_to_a_thousand_elements(hermes: Hermes, count
     socket = await open_socket(hermes)
     response = await hermes.notify([GOOD | {"title": str(n)} for n in range(count)])
     assert [result["sent"] for result in response["results"]] == [True] * count
-    assert [(await socket.hear())["title"] for _ in range(count)] == [str(n) for n in range(count)]
+    assert [(await socket.receive())["title"] for _ in range(count)] == [str(n) for n in range(count)]
 
 
 @pytest.mark.gen_test
@@ -116,7 +117,7 @@ async def test_an_array_with_no_or_too_many_elements_is_rejected(hermes: Hermes,
     """As a whole: no element is delivered."""
     socket = await open_socket(hermes)
     assert (await error_of(hermes, [GOOD] * count, 422))["code"] == "invalid"
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -159,7 +160,7 @@ async def test_each_field_is_valid_up_to_its_limit(hermes: Hermes, change: dict[
     body = GOOD | change
     socket = await hermes.open("/ws/notifications", token(body["user_id"]))
     assert (await hermes.notify(body))["sent"] is True
-    frame = await socket.hear()
+    frame = await socket.receive()
     assert {name: frame[name] for name in body if name != "user_id"} == {
         name: value for name, value in body.items() if name != "user_id"
     }
@@ -197,7 +198,7 @@ async def test_an_invalid_field_is_named(hermes: Hermes, change: dict[str, Any],
     assert list(error["fields"]) == [field]
     assert isinstance(error["fields"][field], str)
     assert error["fields"][field]
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -268,7 +269,7 @@ async def test_data_is_passed_on_verbatim(hermes: Hermes, data: str, form: str) 
         body = f'[{{"user_id":"nobody","title":"data","message":"[,"}}, {body},{body} ]'
     await hermes.notify(body.encode())
     for _ in range(2 if form == "array" else 1):
-        text = await socket.raw()
+        text = await socket.receive_text()
         assert text is not None
         assert f'"data":{data}' in text
         frame = json.loads(text)
@@ -282,7 +283,7 @@ async def test_of_two_members_named_data_the_last_counts(hermes: Hermes) -> None
     socket = await open_socket(hermes)
     for first, last in (("data", "data"), ("data", "d\\u0061ta"), ("d\\u0061ta", "data")):
         await hermes.notify(f'{{"user_id":"123","title":"t","{first}":{{"n":1}},"message":"m","{last}":{{"n":2.0}}}}')
-        text = await socket.raw()
+        text = await socket.receive_text()
         assert text is not None
         assert '"data":{"n":2.0}' in text
         assert '"n":1' not in text

@@ -56,7 +56,7 @@ async def test_without_a_valid_key_nothing_is_sent(hermes: Hermes, headers: dict
     """Also not from this machine; the token of a user is not a key."""
     socket = await hermes.open("/ws/notifications", token())
     assert await code_of(hermes, headers | JSON) == (401, "unauthorized")
-    await socket.silence()
+    await socket.expect_silence()
 
 
 # -- without configured keys --------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ async def test_without_keys_pages_and_proxies_may_not_notify(
     hermes = await keyless()
     socket = await hermes.open("/ws/notifications", token())
     assert await code_of(hermes, headers | JSON) == (401, "unauthorized")
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test

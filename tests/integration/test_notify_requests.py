@@ -186,5 +186,5 @@ async def test_a_client_that_leaves_before_the_end_of_its_body_affects_no_other(
         await raw.send_bytes(request(headers | {"Host": "127.0.0.1"})[:-5])
         end(raw)
     assert await code_of(hermes, KEYED | JSON) == (200, "")
-    assert (await socket.hear())["title"] == "t"
-    await socket.silence()
+    assert (await socket.receive())["title"] == "t"
+    await socket.expect_silence()

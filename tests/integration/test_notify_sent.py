@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from hermes.testing import ClientSocket
 from hermes.web.sockets.transport import WebSocketTransport
-from tests.support.gateways import TIMEOUT_S, Hermes, Socket, eventually, token
+from tests.support.gateways import TIMEOUT_S, Hermes, eventually, token
 from tests.support.raw_request import GOOD, JSON, KEYED, read_response, request
 from tests.support.raw_socket import RawSocket, connect, open_raw
 
@@ -26,7 +27,7 @@ async def test_sent_follows_the_users_open_sockets(hermes: Hermes) -> None:
         await hermes.open(path, token(tenant_id="acme"))
     refused = await hermes.open("/ws/notifications?tenant_id=other", token())
     assert not await sent()
-    assert (await refused.closed())[0] == 1008
+    assert (await refused.wait_closed())[0] == 1008
     sockets = [await hermes.open(path, token(user)) for path in ("/ws/notifications", "/ws") for user in (123, "123")]
     for socket in sockets:
         assert await sent()
@@ -99,9 +100,9 @@ async def test_many_notifications_arrive_once_and_in_order(hermes: Hermes, total
     received: list[list[str]] = [[], [], []]
     size = 500
 
-    async def collect(socket: Socket, titles: list[str]) -> None:
+    async def collect(socket: ClientSocket, titles: list[str]) -> None:
         while len(titles) < total:
-            titles.append((await socket.hear())["title"])
+            titles.append((await socket.receive())["title"])
 
     def all_have(count: int) -> Callable[[], bool]:
         return lambda: min(map(len, received)) >= count
@@ -117,4 +118,4 @@ async def test_many_notifications_arrive_once_and_in_order(hermes: Hermes, total
     await asyncio.gather(post(), *map(collect, sockets, received))
     assert received == [[str(n) for n in range(total)]] * 3
     for socket in sockets:
-        await socket.silence()
+        await socket.expect_silence()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hermes.testing import ClientSocket
 from tests.support.brokers import Broker, mosquitto
-from tests.support.gateways import Hermes, MakeHermes, Socket, eventually, token
+from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.proxies import proxy
 
 ACME = token(tenant_id="acme")
@@ -36,10 +37,10 @@ def received(hermes: Hermes) -> float:
     return hermes.gateway.metrics.registry.get_sample_value("hermes_mqtt_received_total") or 0.0
 
 
-async def subscribed(broker: Broker, socket: Socket, topic: str) -> None:
+async def subscribed(broker: Broker, socket: ClientSocket, topic: str) -> None:
     """Wait until the broker has the subscription: the socket receives a retained message of this topic."""
     broker.publish(topic, '"retained"', "-r")
-    while (await socket.hear()).get("topic") != topic:
+    while (await socket.receive()).get("topic") != topic:
         pass
 
 
@@ -57,8 +58,8 @@ async def test_only_data_that_a_socket_receives_is_subscribed_to(make_hermes: Ma
     broker.publish("tenants/globex/devices/d1/temp", "3")
     broker.publish("tenants/acme/devices/d9/temp", "4")
     broker.publish("tenants/globex/devices/d2/temp", "5")
-    assert (await tenant.hear())["data"] == 4
-    assert (await device.hear())["data"] == 5
+    assert (await tenant.receive())["data"] == 4
+    assert (await device.receive())["data"] == 5
     assert received(hermes) - before == 2
 
 
@@ -71,12 +72,12 @@ async def test_a_new_subscription_brings_retained_values_and_then_live_ones(
     broker.publish("tenants/acme/devices/d1/lost", "2")
     hermes = await connected(make_hermes, broker.port)
     socket = await hermes.open("/ws/tenant/acme", ACME)
-    frame = await socket.hear()
+    frame = await socket.receive()
     assert (frame["series"], frame["retained"], frame["timestamp"]) == ("retained", True, None)
     broker.publish("tenants/acme/devices/d1/retained", "3")
-    live = await socket.hear()
+    live = await socket.receive()
     assert (live["data"], "retained" in live) == (3, False)
-    again = await (await hermes.open("/ws/device/d1", ACME)).hear()
+    again = await (await hermes.open("/ws/device/d1", ACME)).receive()
     assert (again["data"], again["snapshot"]) == (3, True)
 
 
@@ -89,7 +90,7 @@ async def test_an_unused_subscription_is_cancelled_and_its_last_values_are_evict
     socket = await hermes.open("/ws/tenant/acme", ACME)
     await subscribed(broker, socket, "tenants/acme/devices/d1/ready")
     broker.publish("tenants/acme/devices/d1/temp", "1")
-    assert (await socket.hear())["data"] == 1
+    assert (await socket.receive())["data"] == 1
     assert len(hermes.gateway.last_values) == 2
     await socket.close()
     await eventually(lambda: len(hermes.gateway.last_values) == 0)
@@ -98,7 +99,7 @@ async def test_an_unused_subscription_is_cancelled_and_its_last_values_are_evict
     before = received(hermes)
     broker.publish("tenants/acme/devices/d1/temp", "2")
     broker.publish("tenants/other/devices/d1/temp", "3")
-    assert (await other.hear())["data"] == 3
+    assert (await other.receive())["data"] == 3
     assert received(hermes) - before == 1
 
 
@@ -118,11 +119,11 @@ async def test_each_message_arrives_once_with_overlapping_subscriptions(
     for socket in (device, tenant, anywhere):
         data: list[int] = []
         while data[-1:] != [49]:
-            frame = await socket.hear()
+            frame = await socket.receive()
             if frame.get("series") == "n":
                 data.append(frame["data"])
         assert data == list(range(50))
-        await socket.silence()
+        await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -136,17 +137,17 @@ async def test_after_an_outage_it_subscribes_again(make_hermes: MakeHermes, brok
         await subscribed(broker, leaving, "tenants/globex/devices/d1/ready")
         between.refuse()
         between.cut()
-        assert (await socket.hear())["mqtt"] == "down"
+        assert (await socket.receive())["mqtt"] == "down"
         await leaving.connection.read_message()
         await leaving.close()
         await eventually(lambda: len(hermes.gateway.last_values) == 1)
         between.accept()
-        assert (await socket.hear())["mqtt"] == "up"
+        assert (await socket.receive())["mqtt"] == "up"
         await subscribed(broker, socket, "tenants/acme/devices/d1/back")
         before = received(hermes)
         broker.publish("tenants/globex/devices/d1/temp", "1")
         broker.publish("tenants/acme/devices/d1/temp", "2")
-        assert (await socket.hear())["data"] == 2
+        assert (await socket.receive())["data"] == 2
         assert received(hermes) - before == 1
 
 
@@ -158,7 +159,7 @@ async def test_a_template_with_the_tenant_in_the_payload_is_subscribed_to_as_a_w
     hermes = await connected(make_hermes, broker.port, topics=["up/{device_id};tenant_id=/t"])
     socket = await hermes.open("/ws/tenant/acme", ACME)
     broker.publish("up/d1", '{"t":"acme"}', "-r")
-    assert (await socket.hear())["data"] == {"t": "acme"}
+    assert (await socket.receive())["data"] == {"t": "acme"}
     broker.publish("up/d2", '{"t":"globex"}')
     broker.publish("up/d3", '{"t":"acme","n":3}')
-    assert (await socket.hear())["data"] == {"t": "acme", "n": 3}
+    assert (await socket.receive())["data"] == {"t": "acme", "n": 3}

@@ -178,8 +178,8 @@ async def test_stopping_closes_every_socket_with_1001(make_hermes: MakeHermes) -
     await hermes.gateway.stop()
     waits = set()
     for socket in sockets:
-        assert (await socket.hear())["title"] == "last"
-        code, reason = await socket.closed()
+        assert (await socket.receive())["title"] == "last"
+        code, reason = await socket.wait_closed()
         match = re.fullmatch(r"stopping;retry_ms=(\d+)", reason or "")
         assert code == 1001
         assert match
@@ -209,7 +209,7 @@ async def test_a_socket_that_opens_while_stopping_is_rejected(make_hermes: MakeH
     """With 1001 and a time to reconnect, although its connection was accepted before."""
     hermes = await make_hermes()
     hermes.gateway.socket_limit.stopping = True
-    code, reason = await (await hermes.open("/ws/notifications", token())).closed()
+    code, reason = await (await hermes.open("/ws/notifications", token())).wait_closed()
     assert code == 1001
     assert re.fullmatch(r"stopping;retry_ms=\d+", reason or "")
 
@@ -267,4 +267,4 @@ async def test_dev_simulates_twenty_devices_of_two_tenants(make_hermes: MakeHerm
     assert len(hermes.gateway.device_ids) >= 20
     for tenant in ("acme", "globex"):
         socket = await hermes.open(f"/ws/tenant/{tenant}", token(tenant_id=tenant))
-        assert (await socket.hear())["tenant_id"] == tenant
+        assert (await socket.receive())["tenant_id"] == tenant

@@ -11,7 +11,8 @@ import pytest
 
 from hermes.delivery.messages import Broadcast, DeviceMessage
 from hermes.ids import DeviceId, TenantId
-from tests.support.gateways import Hermes, Socket, eventually, token
+from hermes.testing import ClientSocket
+from tests.support.gateways import Hermes, eventually, token
 from tests.support.raw_socket import FIN, PING, TEXT, RawSocket, open_raw
 
 RECEIVE_BUFFER_BYTES = 4_096  # the kernel makes it a little more; the server's side fills up soon
@@ -37,14 +38,14 @@ def value(number: int, *, padding: str = PADDING) -> DeviceMessage:
 class Reader:
     """A client that reads everything before more is published, so it is never slow."""
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, socket: ClientSocket) -> None:
         self._socket = socket
         self._count = 0
 
     async def read(self, count: int) -> None:
         """Read the messages up to number ``count - 1``: each once, in order, none skipped."""
         while self._count < count:
-            frame = await self._socket.hear()
+            frame = await self._socket.receive()
             assert (frame["data"]["n"], "skipped" in frame) == (self._count, False)
             self._count += 1
 
@@ -276,4 +277,4 @@ async def test_messages_without_a_subscriber_leave_nothing_behind(hermes: Hermes
         receipt = hermes.gateway.hub.publish(message if number % 2 else broadcast)
         assert receipt.sockets == 0
     assert total(hermes, "hermes_flushes_total") == 0
-    await other.silence()
+    await other.expect_silence()

@@ -11,8 +11,8 @@ from hermes.delivery.channels import Channel
 from hermes.delivery.messages import DeviceMessage
 from hermes.delivery.session import Session
 from hermes.ids import DeviceId, TenantId
-from tests.support.fakes import FakeClock
-from tests.support.gateways import TIMEOUT_S, Hermes, Socket, token
+from hermes.testing import ClientSocket, FakeClock
+from tests.support.gateways import TIMEOUT_S, Hermes, token
 from tests.support.raw_socket import CLOSE, FIN, PING, PONG, TEXT, open_raw
 
 pytestmark = pytest.mark.usefixtures("complaints")
@@ -24,10 +24,10 @@ TOO_BIG = (1009, "message_too_big")
 DEFLATE = {"Sec-WebSocket-Extensions": "permessage-deflate"}
 
 
-async def error_code(socket: Socket, message: object) -> str:
+async def error_code(socket: ClientSocket, message: object) -> str:
     """Send a message; return the code of the error frame that it gets."""
-    await socket.say(message)
-    error = await socket.hear()
+    await socket.send(message)
+    error = await socket.receive()
     assert set(error) == {"action", "code", "message"}, error
     assert error["action"] == "error"
     assert isinstance(error["message"], str)
@@ -43,8 +43,8 @@ async def error_code(socket: Socket, message: object) -> str:
 async def test_every_route_replies_to_a_ping(hermes: Hermes, path: str) -> None:
     """The reply is a pong without other keys."""
     socket = await hermes.open(path, ACME)
-    await socket.say({"action": "ping"})
-    assert await socket.hear() == {"action": "pong"}
+    await socket.send({"action": "ping"})
+    assert await socket.receive() == {"action": "pong"}
 
 
 @pytest.mark.gen_test
@@ -63,8 +63,8 @@ async def test_every_route_replies_to_a_ping(hermes: Hermes, path: str) -> None:
 async def test_the_other_keys_of_a_ping_are_echoed(hermes: Hermes, others: dict[str, Any]) -> None:
     """The pong has them unchanged, so that a client can measure its round trips."""
     socket = await hermes.open("/ws/notifications", ACME)
-    await socket.say(others | {"action": "ping"})
-    assert await socket.hear() == others | {"action": "pong"}
+    await socket.send(others | {"action": "ping"})
+    assert await socket.receive() == others | {"action": "pong"}
 
 
 @pytest.mark.gen_test
@@ -73,8 +73,8 @@ async def test_the_other_keys_of_a_ping_are_echoed(hermes: Hermes, others: dict[
 async def test_an_ack_gets_no_reply(hermes: Hermes, path: str, more: dict[str, Any]) -> None:
     """With or without an id."""
     socket = await hermes.open(path, ACME)
-    await socket.say({"action": "ack"} | more)
-    await socket.silence()
+    await socket.send({"action": "ack"} | more)
+    await socket.expect_silence()
 
 
 # -- errors: the socket stays open --------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ async def test_what_is_not_json_is_bad_json(hermes: Hermes) -> None:
     for text in NOT_JSON:
         socket = await hermes.open("/ws/notifications", ACME)
         assert await error_code(socket, text) == "bad_json", text[:40]
-        await socket.silence()
+        await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -118,7 +118,7 @@ async def test_json_that_is_not_an_object_gets_not_object(hermes: Hermes) -> Non
     socket = await hermes.open("/ws/notifications", ACME)
     for text in ("[]", '[{"action":"ping"}]', '"ping"', "1", "1e5", "true", "null", '"\\u0000"'):
         assert await error_code(socket, text) == "not_object", text
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -130,7 +130,7 @@ async def test_an_unknown_action_gets_unknown_action(hermes: Hermes) -> None:
         assert await error_code(socket, {"action": action}) == "unknown_action", action
     assert await error_code(socket, {}) == "unknown_action"
     assert await error_code(socket, {"Action": "ping"}) == "unknown_action"
-    await socket.silence()
+    await socket.expect_silence()
 
 
 def each(action: str, field: str, *wrong: object) -> list[dict[str, object]]:
@@ -157,7 +157,7 @@ async def test_a_value_of_the_wrong_type_is_invalid(hermes: Hermes, message: dic
     """The socket stays open, also after a refresh that is not valid."""
     socket = await hermes.open("/ws", ACME)
     assert await error_code(socket, message) == "invalid"
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -167,7 +167,7 @@ async def test_subscribe_is_not_here_on_other_routes(hermes: Hermes, path: str, 
     """Only ``/ws`` has a feed that can be restricted."""
     socket = await hermes.open(path, ACME)
     assert await error_code(socket, {"action": action, "device": "d1"}) == "not_here"
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -176,12 +176,12 @@ async def test_a_deep_ping_is_echoed_or_rejected(hermes: Hermes, depth: int) -> 
     """At any depth the reply is a pong or an error, and the socket stays open."""
     socket = await hermes.open("/ws/notifications", ACME)
     text = '{"action":"ping","deep":' + "[" * depth + "]" * depth + "}"
-    await socket.say(text)
-    text_reply = await socket.raw()
+    await socket.send(text)
+    text_reply = await socket.receive_text()
     assert text_reply is not None
     reply = json.loads(text_reply)
     assert reply["action"] == "pong" or reply["code"] in ("bad_json", "invalid")
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -194,14 +194,14 @@ async def test_the_twentieth_error_in_ten_seconds_closes(hermes: Hermes, monkeyp
         assert await error_code(fast, "{") == "bad_json"
         assert await error_code(slow, "[]") == "not_object"
     clock.now_s += 9.5
-    await fast.silence()
-    await fast.say({"action": "what"})
-    assert await fast.closed() == (1008, "too_many_errors")
+    await fast.expect_silence()
+    await fast.send({"action": "what"})
+    assert await fast.wait_closed() == (1008, "too_many_errors")
     clock.now_s += 0.5
     for _ in range(19):
         assert await error_code(slow, "{") == "bad_json"
-    await slow.say("{")
-    assert await slow.closed() == (1008, "too_many_errors")
+    await slow.send("{")
+    assert await slow.wait_closed() == (1008, "too_many_errors")
 
 
 # -- subscribe ----------------------------------------------------------------------------------------------------
@@ -215,10 +215,10 @@ def publish(hermes: Hermes, *device_ids: str) -> None:
         )
 
 
-async def subscribed(socket: Socket, action: str, device: object) -> list[str]:
+async def subscribed(socket: ClientSocket, action: str, device: object) -> list[str]:
     """Send ``subscribe`` or ``unsubscribe``; return the named devices of the reply."""
-    await socket.say({"action": action, "device": device})
-    reply = await socket.hear()
+    await socket.send({"action": action, "device": device})
+    reply = await socket.receive()
     assert set(reply) == {"action", "devices"}, reply
     assert reply["action"] == "subscribed"
     devices = reply["devices"]
@@ -226,12 +226,12 @@ async def subscribed(socket: Socket, action: str, device: object) -> list[str]:
     return devices
 
 
-async def received(hermes: Hermes, socket: Socket) -> list[str]:
+async def received(hermes: Hermes, socket: ClientSocket) -> list[str]:
     """Publish values of the devices d1, d2, d3; return those that this socket receives."""
     publish(hermes, "d1", "d2", "d3")
-    await socket.say({"action": "ping"})
+    await socket.send({"action": "ping"})
     devices = []
-    while (frame := await socket.hear()) != {"action": "pong"}:
+    while (frame := await socket.receive()) != {"action": "pong"}:
         devices.append(frame["device_id"])
     return sorted(devices)
 
@@ -253,7 +253,7 @@ async def test_subscribe_restricts_the_feed_to_the_named_devices(hermes: Hermes)
     assert await received(hermes, socket) == ["d3"]
     assert await subscribed(socket, "unsubscribe", "d3") == []
     assert await received(hermes, socket) == everything
-    assert len([await other.hear() for _ in range(18)]) == 18
+    assert len([await other.receive() for _ in range(18)]) == 18
 
 
 @pytest.mark.gen_test
@@ -266,8 +266,8 @@ async def test_subscribe_affects_only_the_device_feed(hermes: Hermes) -> None:
     )
     await hermes.notify({"user_id": "123", "title": "n", "message": ""})
     await hermes.notify({"tenant_id": "acme", "title": "b", "message": ""})
-    assert [(await socket.hear())["channel"] for _ in range(2)] == ["notifications", "tenant"]
-    await socket.silence()
+    assert [(await socket.receive())["channel"] for _ in range(2)] == ["notifications", "tenant"]
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -276,7 +276,7 @@ async def test_without_a_tenant_there_is_nothing_to_subscribe_to(hermes: Hermes)
     socket = await hermes.open("/ws", token())
     await subscribed(socket, "subscribe", "d1")
     publish(hermes, "d1")
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -289,7 +289,7 @@ async def test_at_most_a_thousand_devices_can_be_named(hermes: Hermes) -> None:
     assert len(devices) == 1_000
     assert await error_code(socket, {"action": "subscribe", "device": "one more"}) == "invalid"
     publish(hermes, "one more", "d999")
-    assert (await socket.hear())["device_id"] == "d999"
+    assert (await socket.receive())["device_id"] == "d999"
     assert len(await subscribed(socket, "subscribe", "d999")) == 1_000
     assert len(await subscribed(socket, "unsubscribe", "d999")) == 999
     assert "one more" in await subscribed(socket, "subscribe", "one more")
@@ -342,8 +342,8 @@ async def test_a_subscribe_that_changes_nothing_does_not_call_the_hub(
 async def test_a_binary_frame_closes_with_1003(hermes: Hermes, path: str, frame: bytes) -> None:
     """Whatever it contains, and without a frame before the close."""
     socket = await hermes.open(path, ACME)
-    await socket.say(frame)
-    assert await socket.closed() == (1003, "binary_not_supported")
+    await socket.send(frame)
+    assert await socket.wait_closed() == (1003, "binary_not_supported")
 
 
 @pytest.mark.gen_test
@@ -361,11 +361,11 @@ async def test_more_than_64_kib_closes_with_1009(
     start, end = '{"action":"ping","pad":"', '"}'
     room = size_bytes - len(start) - len(end)
     width = len(letter.encode())
-    await socket.say(start + letter * (room // width) + "x" * (room % width) + end)
+    await socket.send(start + letter * (room // width) + "x" * (room % width) + end)
     if closes:
-        assert await socket.closed() == TOO_BIG
+        assert await socket.wait_closed() == TOO_BIG
     else:
-        assert (await socket.hear())["action"] == "pong"
+        assert (await socket.receive())["action"] == "pong"
 
 
 @pytest.mark.gen_test

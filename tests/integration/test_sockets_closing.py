@@ -67,7 +67,7 @@ async def test_a_client_cannot_forge_log_lines(hermes: Hermes, caplog: pytest.Lo
     raw = await open_raw(hermes, "/ws", token("1\nforged", "ana\nforged"))
     await raw.send(CLOSE, b"\x03\xe8bye\r\nforged")
     await raw.ended()
-    await (await hermes.open("/ws?tenant_id=a%0Aforged", token())).closed()
+    await (await hermes.open("/ws?tenant_id=a%0Aforged", token())).wait_closed()
     lines = [MaskingFormatter().format(record) for record in caplog.records if record.name.startswith("hermes")]
     assert any("forged" in line for line in lines), "the text is logged"
     assert not [line for line in lines if "\n" in line]
@@ -175,7 +175,7 @@ async def test_a_protocol_violation_ends_its_own_socket_only(hermes: Hermes, att
     await raw.send(CLOSE, b"")
     await raw.ended()
     assert await has_no_socket(hermes)
-    await other.silence()
+    await other.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -186,7 +186,7 @@ async def test_a_message_of_many_mebibytes_ends_its_own_socket_only(hermes: Herm
     await raw.send(TEXT, b"x" * 4 * MIB)
     assert await raw.close_frame() in (None, TOO_BIG)
     assert (await hermes.notify({"user_id": 456, "title": "n", "message": ""}))["sent"]
-    assert (await other.hear())["title"] == "n"
+    assert (await other.receive())["title"] == "n"
 
 
 @pytest.mark.gen_test
@@ -261,13 +261,13 @@ async def test_a_slow_consumer_is_closed_with_1013_and_delays_no_other(
         sent += 1
         assert sent < 2_000, "the outbox has no bound"
         assert (await hermes.notify({"user_id": 123, "title": str(sent), "message": ""}))["sent"]
-        assert (await quick.hear())["title"] == str(sent)
+        assert (await quick.receive())["title"] == str(sent)
     assert sent > 2, "the kernel and the outbox took some"
     closed = await slow.close_frame()
     assert closed is not None, "the close frame arrives when the client reads again"
     assert closed[0] == 1013
     assert retry_ms(closed[1], "slow_consumer") > 0
-    await quick.silence()
+    await quick.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -293,7 +293,7 @@ async def test_stopping_closes_every_route_with_1001(make_hermes: MakeHermes) ->
     await hermes.gateway.stop()
     hints = set()
     for socket in sockets:
-        code, reason = await socket.closed()
+        code, reason = await socket.wait_closed()
         assert code == 1001
         hints.add(retry_ms(reason, "stopping"))
     assert min(hints) > 0
@@ -314,10 +314,10 @@ async def test_an_internal_error_at_open_closes_with_1011(
 
     with monkeypatch.context() as injected:
         injected.setattr(hermes.gateway.token_verifier, "verify", fail)
-        assert await (await hermes.open(path, ACME)).closed() == (1011, "internal_error")
+        assert await (await hermes.open(path, ACME)).wait_closed() == (1011, "internal_error")
     assert [record.exc_info and record.exc_info[0] for record in complaints] == [ZeroDivisionError]
     complaints.clear()
-    await (await hermes.open(path, ACME)).silence()
+    await (await hermes.open(path, ACME)).expect_silence()
 
 
 @pytest.mark.gen_test
@@ -332,8 +332,8 @@ async def test_an_internal_error_at_a_frame_closes_with_1011(
 
     with monkeypatch.context() as injected:
         injected.setattr(hermes.gateway.token_verifier, "verify", fail)
-        await victim.say({"action": "refresh", "token": ACME})
-        assert await victim.closed() == (1011, "internal_error")
+        await victim.send({"action": "refresh", "token": ACME})
+        assert await victim.wait_closed() == (1011, "internal_error")
     assert [record.exc_info and record.exc_info[0] for record in complaints] == [ZeroDivisionError]
     complaints.clear()
-    await other.silence()
+    await other.expect_silence()

@@ -147,7 +147,7 @@ async def test_an_internal_error_before_the_upgrade_is_http_500(
     assert any(record.exc_info for record in complaints)
     assert not any(ACME in MaskingFormatter().format(record) for record in complaints), "the token is in the log"
     complaints.clear()
-    await (await hermes.open("/ws", ACME)).silence()
+    await (await hermes.open("/ws", ACME)).expect_silence()
 
 
 # -- the socket limit ---------------------------------------------------------------------------------------------
@@ -159,16 +159,16 @@ async def test_a_full_server_closes_with_1013(make_hermes: MakeHermes) -> None:
     hermes = await make_hermes(max_sockets="3")
     sockets = [await hermes.open(path, ACME) for path in ROUTES[:3]]
     for path in ROUTES:
-        code, reason = await (await hermes.open(path, ACME)).closed()
+        code, reason = await (await hermes.open(path, ACME)).wait_closed()
         assert code == 1013
         match = re.fullmatch(r"server_full;retry_ms=(\d+)", reason or "")
         assert match
         assert int(match[1]) > 0
     for socket in sockets:
-        await socket.silence()
+        await socket.expect_silence()
     await sockets[0].close()
     await eventually(lambda: len(hermes.gateway.hub.sessions) == 2)
-    await (await hermes.open("/ws", ACME)).silence()
+    await (await hermes.open("/ws", ACME)).expect_silence()
     assert (await hermes.request("/health")).code == 200, "HTTP requests do not count"
 
 
@@ -177,8 +177,8 @@ async def test_a_rejected_socket_counts_only_until_it_has_closed(make_hermes: Ma
     """After five rejected sockets, a valid one can be opened under a limit of one."""
     hermes = await make_hermes(max_sockets="1")
     for _ in range(5):
-        assert await (await hermes.open("/ws")).closed() == (1008, "token_missing")
-    await (await hermes.open("/ws", ACME)).silence()
+        assert await (await hermes.open("/ws")).wait_closed() == (1008, "token_missing")
+    await (await hermes.open("/ws", ACME)).expect_silence()
 
 
 # -- compression --------------------------------------------------------------------------------------------------

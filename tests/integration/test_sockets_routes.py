@@ -8,7 +8,8 @@ import pytest
 
 from hermes.delivery.messages import DeviceMessage
 from hermes.ids import DeviceId, TenantId
-from tests.support.gateways import Hermes, Socket, token
+from hermes.testing import ClientSocket
+from tests.support.gateways import Hermes, token
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
@@ -33,11 +34,11 @@ def publish(hermes: Hermes, tenant_id: str, device_id: str, data: object = 21.5,
     )
 
 
-async def received(socket: Socket) -> list[tuple[str, str]]:
+async def received(socket: ClientSocket) -> list[tuple[str, str]]:
     """Return tenant and device of every device frame that arrives before the reply to a ping."""
-    await socket.say({"action": "ping"})
+    await socket.send({"action": "ping"})
     frames = []
-    while (frame := await socket.hear()) != {"action": "pong"}:
+    while (frame := await socket.receive()) != {"action": "pong"}:
         frames.append((frame["tenant_id"], frame["device_id"]))
     return frames
 
@@ -63,7 +64,7 @@ async def received(socket: Socket) -> list[tuple[str, str]]:
 )
 async def test_a_permitted_socket_stays_open(hermes: Hermes, path: str, given: str) -> None:
     """For each route and kind of token that the protocol permits."""
-    await (await hermes.open(path, given)).silence()
+    await (await hermes.open(path, given)).expect_silence()
 
 
 @pytest.mark.gen_test
@@ -84,7 +85,7 @@ async def test_a_permitted_socket_stays_open(hermes: Hermes, path: str, given: s
 )
 async def test_a_socket_that_is_not_permitted_gets_forbidden(hermes: Hermes, path: str, given: str) -> None:
     """1008 after an accepted handshake, and no text frame before it."""
-    assert await (await hermes.open(path, given)).closed() == FORBIDDEN
+    assert await (await hermes.open(path, given)).wait_closed() == FORBIDDEN
 
 
 @pytest.mark.gen_test
@@ -92,7 +93,7 @@ async def test_a_socket_that_is_not_permitted_gets_forbidden(hermes: Hermes, pat
 @pytest.mark.parametrize("path", ["/ws/tenant/acme", "/ws/device/d1", "/ws?tenant_id=acme"])
 async def test_only_json_true_makes_a_superuser(hermes: Hermes, path: str, claim: object) -> None:
     """Any other value is treated as a token without a tenant."""
-    assert await (await hermes.open(path, token(is_superuser=claim))).closed() == FORBIDDEN
+    assert await (await hermes.open(path, token(is_superuser=claim))).wait_closed() == FORBIDDEN
 
 
 @pytest.mark.gen_test
@@ -119,8 +120,8 @@ async def test_each_route_receives_its_own_kinds_of_messages(hermes: Hermes) -> 
         "/ws": ["device", "notifications", "tenant"],
     }
     for path, channels in expected.items():
-        assert sorted([(await sockets[path].hear())["channel"] for _ in channels]) == channels
-        await sockets[path].silence()
+        assert sorted([(await sockets[path].receive())["channel"] for _ in channels]) == channels
+        await sockets[path].expect_silence()
 
 
 @pytest.mark.gen_test
@@ -138,11 +139,11 @@ async def test_a_device_frame_has_the_documented_fields(hermes: Hermes, path: st
         "data": {"t": [1, None, "ä"]},
         "timestamp": 1_763_836_800_123,
     }
-    assert await socket.hear() == plain
+    assert await socket.receive() == plain
     publish(hermes, "acme", "d1", "on", encoding="text", retained=True, timestamp_ms=None)
-    assert await socket.hear() == plain | {"data": "on", "encoding": "text", "retained": True, "timestamp": None}
+    assert await socket.receive() == plain | {"data": "on", "encoding": "text", "retained": True, "timestamp": None}
     publish(hermes, "acme", "d1", None, series="")
-    assert await socket.hear() == plain | {"data": None, "series": ""}
+    assert await socket.receive() == plain | {"data": None, "series": ""}
 
 
 @pytest.mark.gen_test
@@ -150,9 +151,9 @@ async def test_a_notification_on_ws_has_the_same_fields_as_on_its_own_route(herm
     """It is the same frame."""
     own, combined = [await hermes.open(path, NO_TENANT) for path in ("/ws/notifications", "/ws")]
     await hermes.notify({"user_id": 123, "title": "t", "message": "m", "data": {"k": 1}})
-    frame = await own.hear()
+    frame = await own.receive()
     assert set(frame) == {"channel", "id", "title", "message", "type", "timestamp", "data"}
-    assert await combined.hear() == frame
+    assert await combined.receive() == frame
 
 
 @pytest.mark.gen_test
@@ -202,9 +203,9 @@ async def test_without_a_tenant_ws_receives_only_notifications(hermes: Hermes) -
     for tenant_id in ("acme", "None", "null", " "):
         publish(hermes, tenant_id, "d1")
         await hermes.notify({"tenant_id": tenant_id, "title": "b", "message": ""})
-    await socket.silence()
+    await socket.expect_silence()
     await hermes.notify({"user_id": "123", "title": "n", "message": ""})
-    assert (await socket.hear())["channel"] == "notifications"
+    assert (await socket.receive())["channel"] == "notifications"
 
 
 @pytest.mark.gen_test
@@ -214,7 +215,7 @@ async def test_a_broadcast_reaches_the_tenants_ws_sockets_only(hermes: Hermes) -
     other = await hermes.open("/ws", ACME)
     response = await hermes.notify({"tenant_id": 7, "title": "b", "message": "m", "data": {"a": 1}})
     for socket in (seven, seven_text):
-        frame = await socket.hear()
+        frame = await socket.receive()
         assert isinstance(frame.pop("timestamp"), int)
         assert frame == {
             "channel": "tenant",
@@ -225,7 +226,7 @@ async def test_a_broadcast_reaches_the_tenants_ws_sockets_only(hermes: Hermes) -
             "type": "info",
             "data": {"a": 1},
         }
-    await other.silence()
+    await other.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -235,7 +236,7 @@ async def test_integer_and_string_user_ids_are_the_same(hermes: Hermes, claimed:
     """Ids are compared as strings."""
     socket = await hermes.open("/ws/notifications", token(claimed))
     assert (await hermes.notify({"user_id": notified, "title": "n", "message": ""}))["sent"] is True
-    assert (await socket.hear())["title"] == "n"
+    assert (await socket.receive())["title"] == "n"
 
 
 # -- ids in paths -------------------------------------------------------------------------------------------------
@@ -276,7 +277,7 @@ async def test_path_ids_are_percent_decoded_once(hermes: Hermes, name: str) -> N
     device = await hermes.open(f"/ws/device/{encoded}?tenant_id={encoded}", given)
     publish(hermes, name, name)
     for socket in (tenant, device):
-        frame = await socket.hear()
+        frame = await socket.receive()
         assert (frame["tenant_id"], frame["device_id"]) == (name, name)
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
 from hermes.ids import DeviceId, TenantId
-from tests.support.gateways import Hermes, Socket, eventually, token
+from hermes.testing import ClientSocket
+from tests.support.gateways import Hermes, eventually, token
 from tests.support.raw_socket import open_raw
 
 ACME = token(tenant_id="acme")
@@ -42,10 +43,10 @@ def brief(frame: dict[str, Any]) -> tuple[object, ...]:
     return frame["device_id"], frame["data"], frame.get("snapshot", False)
 
 
-async def received(socket: Socket, number: int) -> list[tuple[object, ...]]:
+async def received(socket: ClientSocket, number: int) -> list[tuple[object, ...]]:
     """Return this number of device frames; assert that no other follows."""
-    frames = [brief(await socket.hear()) for _ in range(number)]
-    await socket.silence()
+    frames = [brief(await socket.receive()) for _ in range(number)]
+    await socket.expect_silence()
     return frames
 
 
@@ -56,11 +57,11 @@ async def test_last_values_arrive_before_live_ones(hermes: Hermes, path: str) ->
     ingest(hermes, b"1")
     ingest(hermes, b"2")
     socket = await hermes.open(path, ACME)
-    first = await socket.hear()
+    first = await socket.receive()
     assert (first["data"], first["snapshot"], first["timestamp"]) == (2, True, 1_763_836_800_123)
-    await socket.silence()
+    await socket.expect_silence()
     ingest(hermes, b"3")
-    live = await socket.hear()
+    live = await socket.receive()
     assert live["data"] == 3
     assert "snapshot" not in live
 
@@ -86,7 +87,7 @@ async def test_a_snapshot_can_be_declined(hermes: Hermes, path: str) -> None:
     ingest(hermes, b"1")
     set_presence(hermes, True)
     socket = await hermes.open(f"{path}?snapshot=0", ACME)
-    await socket.silence()
+    await socket.expect_silence()
     ingest(hermes, b"2")
     assert await received(socket, 1) == [("d1", 2, False)]
 
@@ -94,7 +95,7 @@ async def test_a_snapshot_can_be_declined(hermes: Hermes, path: str) -> None:
 @pytest.mark.gen_test
 async def test_no_value_is_lost_or_repeated_between_snapshot_and_live(hermes: Hermes) -> None:
     """While values arrive continuously, each socket gets one from the snapshot and then each later one once."""
-    openings: list[asyncio.Future[Socket]] = []
+    openings: list[asyncio.Future[ClientSocket]] = []
     for number in range(400):
         ingest(hermes, str(number).encode())
         if number % 20 == 10:
@@ -103,9 +104,9 @@ async def test_no_value_is_lost_or_repeated_between_snapshot_and_live(hermes: He
     sockets = await asyncio.gather(*openings)
     ingest(hermes, b"400")
     for socket in sockets:
-        frames = [await socket.hear()]
+        frames = [await socket.receive()]
         while frames[-1]["data"] != 400:
-            frames.append(await socket.hear())
+            frames.append(await socket.receive())
         data = [frame["data"] for frame in frames]
         assert data == list(range(data[0], 401))
         assert [frame.get("snapshot", False) for frame in frames] == [True] + [False] * (len(frames) - 1)
@@ -135,9 +136,9 @@ async def test_a_reply_does_not_wait_for_a_large_snapshot(hermes: Hermes) -> Non
     for number in range(3_000):
         ingest(hermes, b'"%s"' % (b"x" * 2_000), device=f"d{number}")
     socket = await hermes.open("/ws/tenant/acme", ACME)
-    await socket.say({"action": "ping"})
+    await socket.send({"action": "ping"})
     before = 0
-    while (await socket.hear()) != {"action": "pong"}:
+    while (await socket.receive()) != {"action": "pong"}:
         before += 1
     assert before < 3_000
 
@@ -149,18 +150,18 @@ async def test_on_the_combined_feed_subscribe_replays_only_devices_that_are_new(
     ingest(hermes, b"2", device="d2")
     socket = await hermes.open("/ws", ACME)
     assert await received(socket, 2) == [("d1", 1, True), ("d2", 2, True)]
-    await socket.say({"action": "subscribe", "device": "d1"})
-    assert (await socket.hear())["action"] == "subscribed"
+    await socket.send({"action": "subscribe", "device": "d1"})
+    assert (await socket.receive())["action"] == "subscribed"
     assert await received(socket, 0) == []
     ingest(hermes, b"3", device="d2")
-    await socket.say({"action": "subscribe", "device": "d2"})
-    assert (await socket.hear())["action"] == "subscribed"
+    await socket.send({"action": "subscribe", "device": "d2"})
+    assert (await socket.receive())["action"] == "subscribed"
     assert await received(socket, 1) == [("d2", 3, True)]
-    await socket.say({"action": "unsubscribe", "device": "d1"})
-    assert (await socket.hear())["action"] == "subscribed"
+    await socket.send({"action": "unsubscribe", "device": "d1"})
+    assert (await socket.receive())["action"] == "subscribed"
     ingest(hermes, b"4", device="d1")
-    await socket.say({"action": "unsubscribe", "device": "d2"})
-    assert (await socket.hear())["action"] == "subscribed"
+    await socket.send({"action": "unsubscribe", "device": "d2"})
+    assert (await socket.receive())["action"] == "subscribed"
     assert await received(socket, 2) == [("d1", 4, True), ("d2", 3, True)]
 
 
@@ -171,11 +172,11 @@ async def test_a_refresh_to_another_tenant_replays_the_values_of_that_tenant(her
     ingest(hermes, b"2", tenant="globex")
     socket = await hermes.open("/ws", ACME)
     assert await received(socket, 1) == [("d1", 1, True)]
-    await socket.say({"action": "refresh", "token": ACME})
-    assert (await socket.hear())["action"] == "refreshed"
+    await socket.send({"action": "refresh", "token": ACME})
+    assert (await socket.receive())["action"] == "refreshed"
     assert await received(socket, 0) == []
-    await socket.say({"action": "refresh", "token": token(tenant_id="globex")})
-    assert (await socket.hear())["action"] == "refreshed"
+    await socket.send({"action": "refresh", "token": token(tenant_id="globex")})
+    assert (await socket.receive())["action"] == "refreshed"
     assert await received(socket, 1) == [("d1", 2, True)]
 
 
@@ -189,28 +190,28 @@ async def test_presence_arrives_after_the_values_and_when_it_changes(hermes: Her
     ingest(hermes, b"1")
     set_presence(hermes, True)
     socket = await hermes.open(path, ACME)
-    assert (await socket.hear())["data"] == 1
+    assert (await socket.receive())["data"] == 1
     status = {"channel": "status", "tenant_id": "acme", "device_id": "d1", "online": True, "since": 7}
-    assert await socket.hear() == status
+    assert await socket.receive() == status
     set_presence(hermes, True)
-    await socket.silence()
+    await socket.expect_silence()
     set_presence(hermes, False)
-    assert await socket.hear() == status | {"online": False}
+    assert await socket.receive() == status | {"online": False}
     set_presence(hermes, True, device="another")
-    await socket.say({"action": "ping"})
-    assert (await socket.hear())["action" if path == "/ws/device/d1" else "device_id"] in ("pong", "another")
+    await socket.send({"action": "ping"})
+    assert (await socket.receive())["action" if path == "/ws/device/d1" else "device_id"] in ("pong", "another")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", TELEMETRY)
 async def test_a_link_that_is_down_is_reported_at_open(hermes: Hermes, path: str) -> None:
     """Also without a snapshot; while the link is up, no frame arrives."""
-    await (await hermes.open(path, ACME)).silence()
+    await (await hermes.open(path, ACME)).expect_silence()
     hermes.gateway.link.down("made to fail")
     for url in (path, f"{path}?snapshot=0"):
         socket = await hermes.open(url, ACME)
-        assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": hermes.gateway.link.changed_ms}
-        await socket.silence()
+        assert await socket.receive() == {"channel": "status", "mqtt": "down", "since": hermes.gateway.link.changed_ms}
+        await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -221,7 +222,7 @@ async def test_the_link_status_arrives_only_at_sockets_with_device_data(hermes: 
     hermes.gateway.hub.publish(LinkStatus(up=False, since_ms=5))
     hermes.gateway.hub.publish(LinkStatus(up=True, since_ms=6))
     for socket in sockets:
-        assert await socket.hear() == {"channel": "status", "mqtt": "down", "since": 5}
-        assert await socket.hear() == {"channel": "status", "mqtt": "up", "since": 6}
+        assert await socket.receive() == {"channel": "status", "mqtt": "down", "since": 5}
+        assert await socket.receive() == {"channel": "status", "mqtt": "up", "since": 6}
     for socket in others:
-        await socket.silence()
+        await socket.expect_silence()

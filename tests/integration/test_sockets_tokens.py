@@ -11,7 +11,7 @@ import pytest
 from hermes.delivery import housekeeping
 from hermes.delivery.messages import DeviceMessage
 from hermes.ids import DeviceId, TenantId
-from tests.support.fakes import FakeClock
+from hermes.testing import FakeClock
 from tests.support.gateways import SECRET, Hermes, MakeHermes, swept, token
 from tests.support.raw_socket import open_raw
 
@@ -148,7 +148,7 @@ NOT_TOKENS = {
 @pytest.mark.parametrize("given", NOT_TOKENS.values(), ids=NOT_TOKENS)
 async def test_a_malformed_or_forged_token_is_invalid(hermes: Hermes, given: str) -> None:
     """The client gets ``token_invalid`` and no details."""
-    assert await (await hermes.open("/ws/notifications", given)).closed() == INVALID
+    assert await (await hermes.open("/ws/notifications", given)).wait_closed() == INVALID
 
 
 @pytest.mark.gen_test
@@ -176,7 +176,7 @@ async def test_a_malformed_or_forged_token_is_invalid(hermes: Hermes, given: str
 )
 async def test_claims_of_the_wrong_kind_are_invalid(hermes: Hermes, claims: dict[str, Any]) -> None:
     """``user_id`` and ``username`` are required; ids are strings or integers, times are numbers."""
-    assert await (await hermes.open("/ws/notifications", token(**claims))).closed() == INVALID
+    assert await (await hermes.open("/ws/notifications", token(**claims))).wait_closed() == INVALID
 
 
 @pytest.mark.gen_test
@@ -184,7 +184,7 @@ async def test_claims_of_the_wrong_kind_are_invalid(hermes: Hermes, claims: dict
 async def test_a_claim_that_is_null_is_invalid(hermes: Hermes, claim: str) -> None:
     """Null is not an id, a name or a time."""
     claims = {"user_id": "1", "username": "a"} | {claim: None}
-    assert await (await hermes.open("/ws/notifications", signed(json.dumps(claims).encode()))).closed() == INVALID
+    assert await (await hermes.open("/ws/notifications", signed(json.dumps(claims).encode()))).wait_closed() == INVALID
 
 
 @pytest.mark.gen_test
@@ -192,7 +192,7 @@ async def test_a_claim_that_is_null_is_invalid(hermes: Hermes, claim: str) -> No
 @pytest.mark.parametrize("path", ["/ws/tenant/1", "/ws/tenant/True", "/ws/device/d1"])
 async def test_a_tenant_that_is_not_an_id_opens_no_socket(hermes: Hermes, tenant_id: object, path: str) -> None:
     """It is not converted to a string."""
-    code, reason = await (await hermes.open(path, token(tenant_id=tenant_id))).closed()
+    code, reason = await (await hermes.open(path, token(tenant_id=tenant_id))).wait_closed()
     assert code == 1008
     assert reason in ("token_invalid", "forbidden")
 
@@ -215,16 +215,16 @@ async def test_a_token_is_invalid_before_its_time(make_hermes: MakeHermes, early
     clock = FakeClock()
     hermes = await make_hermes(clock=clock)
     given = token(nbf=clock.now_s + early_s)
-    assert await (await hermes.open("/ws/notifications", given)).closed() == INVALID
+    assert await (await hermes.open("/ws/notifications", given)).wait_closed() == INVALID
     clock.now_s += early_s
-    await (await hermes.open("/ws/notifications", given)).silence()
+    await (await hermes.open("/ws/notifications", given)).expect_silence()
 
 
 @pytest.mark.gen_test
 async def test_an_expired_token_of_another_key_is_invalid(hermes: Hermes) -> None:
     """Its claims are not evaluated."""
     given = token(exp=1, secret="another secret that is longer than thirty-two bytes")
-    assert await (await hermes.open("/ws/notifications", given)).closed() == INVALID
+    assert await (await hermes.open("/ws/notifications", given)).wait_closed() == INVALID
 
 
 @pytest.mark.gen_test
@@ -247,7 +247,7 @@ async def test_an_expired_token_of_another_key_is_invalid(hermes: Hermes) -> Non
 )
 async def test_valid_and_ignored_claims_open_a_socket(hermes: Hermes, claims: dict[str, Any]) -> None:
     """``sub`` and ``iat`` are ignored; so are issuer and audience if the settings do not name them."""
-    await (await hermes.open("/ws/notifications", token(**claims))).silence()
+    await (await hermes.open("/ws/notifications", token(**claims))).expect_silence()
 
 
 @pytest.mark.gen_test
@@ -275,18 +275,20 @@ async def test_issuer_and_audience_are_checked_when_set(
     given = signed(json.dumps({"user_id": "123", "username": "ana"} | claims).encode())
     socket = await hermes.open("/ws/notifications", given)
     if good:
-        await socket.silence()
+        await socket.expect_silence()
     else:
-        assert await socket.closed() == INVALID
+        assert await socket.wait_closed() == INVALID
 
 
 @pytest.mark.gen_test
 async def test_the_name_of_the_tenant_claim_is_a_setting(make_hermes: MakeHermes) -> None:
     """With another name, the claim ``tenant_id`` is ignored."""
     hermes = await make_hermes(claim_tenant="org")
-    await (await hermes.open("/ws/tenant/acme", token(org="acme", tenant_id="globex"))).silence()
-    assert await (await hermes.open("/ws/tenant/globex", token(org="acme", tenant_id="globex"))).closed() == FORBIDDEN
-    assert await (await hermes.open("/ws/tenant/acme", token(tenant_id="acme"))).closed() == FORBIDDEN
+    await (await hermes.open("/ws/tenant/acme", token(org="acme", tenant_id="globex"))).expect_silence()
+    assert (
+        await (await hermes.open("/ws/tenant/globex", token(org="acme", tenant_id="globex"))).wait_closed() == FORBIDDEN
+    )
+    assert await (await hermes.open("/ws/tenant/acme", token(tenant_id="acme"))).wait_closed() == FORBIDDEN
 
 
 # -- expiry and refresh -------------------------------------------------------------------------------------------
@@ -310,11 +312,11 @@ async def test_expiry_closes_every_route(make_hermes: MakeHermes) -> None:
     clock.now_s = exp - 0.5
     await swept(hermes)
     for socket in sockets:
-        await socket.silence()
+        await socket.expect_silence()
     clock.now_s = exp
     for socket in sockets:
-        assert await socket.closed() == EXPIRED
-    await lasting.silence()
+        assert await socket.wait_closed() == EXPIRED
+    await lasting.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -323,11 +325,11 @@ async def test_expiry_closes_every_route(make_hermes: MakeHermes) -> None:
 async def test_the_reply_to_a_refresh_has_the_new_expiry(hermes: Hermes, path: str, exp: float | None) -> None:
     """In Unix milliseconds; null if the new token never expires."""
     socket = await hermes.open(path, token(tenant_id="acme", exp=int(time.time()) + 60))
-    await socket.say({"action": "refresh", "token": token(tenant_id="acme", exp=exp)})
-    reply = await socket.hear()
+    await socket.send({"action": "refresh", "token": token(tenant_id="acme", exp=exp)})
+    reply = await socket.receive()
     assert reply["expires"] == (None if exp is None else pytest.approx(exp * 1000, abs=1))
     assert reply == {"action": "refreshed", "expires": reply["expires"]}
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -335,11 +337,11 @@ async def test_the_reply_to_a_refresh_has_the_new_expiry(hermes: Hermes, path: s
 async def test_a_refresh_may_expire_in_the_far_future(hermes: Hermes, exp: float) -> None:
     """The token is valid, and the reply has a number that JSON readers can represent, or null."""
     socket = await hermes.open("/ws/notifications", token())
-    await socket.say({"action": "refresh", "token": token(exp=exp)})
-    reply = await socket.hear()
+    await socket.send({"action": "refresh", "token": token(exp=exp)})
+    reply = await socket.receive()
     assert reply["action"] == "refreshed"
     assert reply["expires"] is None or reply["expires"] >= 1e15
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
@@ -351,16 +353,16 @@ async def test_a_socket_expires_with_its_newest_token(make_hermes: MakeHermes) -
     exp = clock.now_s + 10
     lengthened = await hermes.open("/ws/notifications", token(exp=exp))
     shortened = await hermes.open("/ws/notifications", token())
-    await lengthened.say({"action": "refresh", "token": token(exp=exp + 60)})
-    await shortened.say({"action": "refresh", "token": token(exp=exp)})
-    assert (await lengthened.hear())["action"] == (await shortened.hear())["action"] == "refreshed"
+    await lengthened.send({"action": "refresh", "token": token(exp=exp + 60)})
+    await shortened.send({"action": "refresh", "token": token(exp=exp)})
+    assert (await lengthened.receive())["action"] == (await shortened.receive())["action"] == "refreshed"
     await swept(hermes)
-    await shortened.silence()
+    await shortened.expect_silence()
     clock.now_s = exp
-    assert await shortened.closed() == EXPIRED
-    await lengthened.silence()
+    assert await shortened.wait_closed() == EXPIRED
+    await lengthened.expect_silence()
     assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"]
-    assert (await lengthened.hear())["title"] == "n"
+    assert (await lengthened.receive())["title"] == "n"
 
 
 @pytest.mark.gen_test
@@ -382,8 +384,8 @@ async def test_a_socket_expires_with_its_newest_token(make_hermes: MakeHermes) -
 async def test_a_refresh_that_fails_closes(hermes: Hermes, path: str, given: str, expected: str | None) -> None:
     """An invalid token, one of another user, or one that may not use this route: 1008 and no reply before it."""
     socket = await hermes.open(path, GOOD)
-    await socket.say({"action": "refresh", "token": given})
-    code, reason = await socket.closed()
+    await socket.send({"action": "refresh", "token": given})
+    code, reason = await socket.wait_closed()
     assert code == 1008
     assert reason in ((expected,) if expected else ("token_invalid", "forbidden"))
     assert (await hermes.notify({"user_id": "123", "title": "n", "message": ""}))["sent"] is False
@@ -402,21 +404,21 @@ def publish(hermes: Hermes, *tenants: str) -> None:
 async def test_a_refresh_to_another_tenant_changes_the_channels(hermes: Hermes, path: str) -> None:
     """The socket then receives data of the new tenant only."""
     socket = await hermes.open(path, token(tenant_id="acme"))
-    await socket.say({"action": "refresh", "token": token(tenant_id="globex")})
-    assert (await socket.hear())["action"] == "refreshed"
+    await socket.send({"action": "refresh", "token": token(tenant_id="globex")})
+    assert (await socket.receive())["action"] == "refreshed"
     publish(hermes, "acme", "globex")
-    assert (await socket.hear())["tenant_id"] == "globex"
+    assert (await socket.receive())["tenant_id"] == "globex"
     assert (await hermes.notify({"tenant_id": "acme", "title": "b", "message": ""}))["sent"] is False
-    await socket.silence()
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test
 async def test_a_refresh_can_remove_the_superuser_permission(hermes: Hermes) -> None:
     """The permissions are those of the newest token."""
     socket = await hermes.open("/ws/device/d1", token(is_superuser=True))
-    await socket.say({"action": "refresh", "token": token(tenant_id="acme")})
-    assert (await socket.hear())["action"] == "refreshed"
+    await socket.send({"action": "refresh", "token": token(tenant_id="acme")})
+    assert (await socket.receive())["action"] == "refreshed"
     publish(hermes, "globex", "acme")
-    assert (await socket.hear())["tenant_id"] == "acme"
-    await socket.say({"action": "refresh", "token": token()})
-    assert await socket.closed() == FORBIDDEN
+    assert (await socket.receive())["tenant_id"] == "acme"
+    await socket.send({"action": "refresh", "token": token()})
+    assert await socket.wait_closed() == FORBIDDEN

@@ -74,13 +74,13 @@ async def test_an_edge_node_is_read_although_its_births_were_missed(
         socket = await hermes.open("/ws/tenant/plant", token(tenant_id="plant"))
         with connected(node.client, broker.port, NODE.format("NCMD")):
             node.publish(PUMP.format("DDATA"), metric(alias=2, int_value=5))
-            frames = [_brief(await socket.hear()) for _ in range(5)]
+            frames = [_brief(await socket.receive()) for _ in range(5)]
             connection = node.client.socket()
             assert connection is not None
         connection.close()  # without DISCONNECT: the broker publishes the will
-        frames += [_brief(await socket.hear()) for _ in range(2)]
+        frames += [_brief(await socket.receive()) for _ in range(2)]
         late = await hermes.open("/ws/device/pump", token(tenant_id="plant"))
-        value, status = await late.hear(), await late.hear()
+        value, status = await late.receive(), await late.receive()
     assert frames == [
         ("edge1", True),
         ("edge1 uptime", 9),

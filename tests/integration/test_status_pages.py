@@ -75,7 +75,7 @@ async def test_metrics_are_in_the_text_format_of_prometheus(hermes: Hermes) -> N
 async def test_metrics_count_sockets_notifications_and_responses(hermes: Hermes) -> None:
     """Sockets by route, closes by code, rejections by reason, notifications, deliveries, responses by status."""
     first, second = [await hermes.open("/ws/notifications", token()) for _ in range(2)]
-    await (await hermes.open("/ws", "rubbish")).closed()
+    await (await hermes.open("/ws", "rubbish")).wait_closed()
     await hermes.notify({"user_id": "123", "title": "t", "message": "m"})
     await hermes.notify({"user_id": "nobody", "title": "t", "message": "m"})
     await hermes.notify("{")
@@ -84,12 +84,12 @@ async def test_metrics_count_sockets_notifications_and_responses(hermes: Hermes)
     assert now['hermes_sockets_refused_total{reason="token_invalid"}'] == 1
     assert now['hermes_published_total{kind="notification"}'] == 2
     assert now["hermes_deliveries_total"] == 2
-    assert (await first.hear()) == (await second.hear())
+    assert (await first.receive()) == (await second.receive())
     assert now['hermes_notify_requests_total{status="200"}'] == 2
     assert now['hermes_notify_requests_total{status="400"}'] == 1
     await first.close()
-    await second.say(b"binary")
-    assert (await second.closed())[0] == 1003
+    await second.send(b"binary")
+    assert (await second.wait_closed())[0] == 1003
     await eventually(lambda: not hermes.gateway.hub.sessions)
     now = await metrics(hermes)
     assert now['hermes_sockets_open{route="/ws/notifications"}'] == 0
@@ -103,8 +103,8 @@ async def test_metrics_have_no_labels_from_clients(hermes: Hermes) -> None:
     socket = await hermes.open("/ws", token("user-of-a-test", tenant_id="tenant-of-a-test"))
     before = set(await metrics(hermes))
     for n in range(15):
-        await socket.say({"action": f"made-up-{n}"})
-        await socket.hear()
+        await socket.send({"action": f"made-up-{n}"})
+        await socket.receive()
         await hermes.request(f"/made-up-{n}")
     after = set(await metrics(hermes))
     assert len(after - before) <= 1

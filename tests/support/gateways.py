@@ -7,76 +7,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jwt
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
-from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.gateway import Gateway
 from hermes.metrics import observed
-from hermes.settings.load import load
-from hermes.settings.model import Settings
+from hermes.testing import TEST_SECRET, ClientSocket, connect, sign_test_token
 
-SECRET = "a secret of the tests, longer than thirty-two bytes"
+SECRET = TEST_SECRET
 KEY = "a key of the tests"
 TIMEOUT_S = 60.0  # reached only in a test that fails
 
 
-def token(
-    user_id: object = "123",
-    username: object = "ana",
-    *,
-    secret: str = SECRET,
-    algorithm: str = "HS256",
-    **claims: object,
-) -> str:
-    """A token with these claims; a claim of None is left out."""
-    given = {"user_id": user_id, "username": username} | claims
-    return jwt.encode({name: value for name, value in given.items() if value is not None}, secret, algorithm)
-
-
-@dataclass
-class Socket:
-    """A client's end of a WebSocket."""
-
-    connection: WebSocketClientConnection
-
-    async def say(self, message: object) -> None:
-        """Send JSON, or a string or bytes as they are."""
-        if isinstance(message, str | bytes):
-            await self.connection.write_message(message, binary=isinstance(message, bytes))
-        else:
-            await self.connection.write_message(json.dumps(message))
-
-    async def raw(self) -> str | None:
-        """The next text frame; None when closed."""
-        frame = await asyncio.wait_for(self.connection.read_message(), TIMEOUT_S)
-        assert not isinstance(frame, bytes)
-        return frame
-
-    async def hear(self) -> dict[str, Any]:
-        """The next frame."""
-        frame = await self.raw()
-        assert frame is not None, f"closed: {self.connection.close_code} {self.connection.close_reason}"
-        value = json.loads(frame)
-        assert isinstance(value, dict)
-        return value
-
-    async def silence(self) -> None:
-        """Nothing has come before the answer to a ping."""
-        await self.say({"action": "ping", "silence": True})
-        assert await self.hear() == {"action": "pong", "silence": True}
-
-    async def closed(self) -> tuple[int | None, str | None]:
-        """The close code and reason; no frame may come before."""
-        frame = await self.raw()
-        assert frame is None, f"a frame came before the close: {frame}"
-        return self.connection.close_code, self.connection.close_reason
-
-    async def close(self) -> None:
-        """Close, and wait until the server has answered."""
-        self.connection.close(1000, "done")
-        while await self.raw() is not None:
-            pass
+def token(user_id: object = "123", username: object = "ana", *, secret: str = SECRET, **claims: Any) -> str:
+    """Return a token with these claims; a claim of None is omitted."""
+    return sign_test_token(user_id=user_id, username=username, secret=secret, **claims)
 
 
 @dataclass
@@ -84,7 +28,7 @@ class Hermes:
     """A running gateway and the clients that the test opened."""
 
     gateway: Gateway
-    sockets: list[Socket] = field(default_factory=list)
+    sockets: list[ClientSocket] = field(default_factory=list)
     at_end: list[Callable[[], None]] = field(default_factory=list)
 
     @property
@@ -94,12 +38,9 @@ class Hermes:
 
     async def open(
         self, path: str, token: str | None = None, *, headers: dict[str, str] | None = None, **options: Any
-    ) -> Socket:
+    ) -> ClientSocket:
         """Open a socket; the token is sent in the query."""
-        if token is not None:
-            path += f"{'&' if '?' in path else '?'}token={token}"
-        request = HTTPRequest(self.url.replace("http", "ws", 1) + path, headers=headers or {})
-        socket = Socket(await websocket_connect(request, **options))
+        socket = await connect(self.gateway, path, token=token, headers=headers, **options)
         self.sockets.append(socket)
         return socket
 
@@ -146,11 +87,6 @@ def _open_websockets() -> int:
 
 
 MakeHermes = Callable[..., Awaitable[Hermes]]
-
-
-def make_settings(**given: object) -> Settings:
-    """Return settings for a free port and without MQTT, changed by ``given``."""
-    return load(Settings, {"jwt_secret": SECRET, "port": "0", "mqtt_url": "off"} | given)
 
 
 async def swept(hermes: Hermes, times: int = 2) -> None:

@@ -12,8 +12,9 @@ from hermes.delivery.messages import Notification
 from hermes.ids import UserId
 from hermes.metrics import Metrics
 from hermes.server import Server
+from hermes.testing import FakeTransport
 from hermes.web.sockets.limit import SocketLimit
-from tests.support.fakes import FakeTransport, make_session
+from tests.support.sessions import make_session
 
 
 def test_stop_waits_for_sockets_no_longer_than_the_drain_timeout(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from hermes.auth.principal import Principal, TokenVerifier, check_requested_tena
 from hermes.auth.tokens import SecretTokenVerifier, TokenSigner
 from hermes.errors import FORBIDDEN, TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
 from hermes.ids import TenantId, UserId
-from tests.support.fakes import FakeClock
+from hermes.testing import FakeClock
 from tests.support.gateways import SECRET, token
 
 NOW_S = FakeClock().now_s

@@ -12,8 +12,9 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.ids import UserId
 from hermes.metrics import Metrics
-from tests.support.fakes import FakeTransport, make_session
+from hermes.testing import FakeTransport
 from tests.support.gateways import eventually
+from tests.support.sessions import make_session
 
 
 def make_sweep(hub: Hub) -> Sweep:

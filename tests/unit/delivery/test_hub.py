@@ -13,7 +13,8 @@ from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.session import Session
 from hermes.ids import DeviceId, TenantId, UserId
 from hermes.metrics import Metrics
-from tests.support.fakes import FakeTransport, make_session
+from hermes.testing import FakeTransport
+from tests.support.sessions import make_session
 
 ACME = TenantId("acme")
 

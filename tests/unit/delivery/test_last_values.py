@@ -11,7 +11,7 @@ from hermes.delivery.last_values import OVERHEAD_BYTES, LastValues, LastValuesLi
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.ids import DeviceId, TenantId
 from hermes.metrics import Metrics
-from tests.support.fakes import FakeClock
+from hermes.testing import FakeClock
 
 ACME = channels.tenant(TenantId("acme"))
 

@@ -1,7 +1,7 @@
 """The state of the MQTT link, as operators and sockets get it."""
 
 from hermes.delivery.link_state import LinkState, MqttLinkState
-from tests.support.fakes import FakeClock
+from hermes.testing import FakeClock
 
 
 def test_changed_ms_is_when_the_link_went_down_or_up() -> None:

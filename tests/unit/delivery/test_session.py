@@ -8,7 +8,8 @@ from hermes.delivery.session import Session
 from hermes.errors import NORMAL, STOPPING
 from hermes.ids import DeviceId, TenantId
 from hermes.metrics import Metrics
-from tests.support.fakes import FakeTransport, make_session
+from hermes.testing import FakeTransport
+from tests.support.sessions import make_session
 
 PING_INTERVAL_S = 25.0
 PING_TIMEOUT_S = 20.0
