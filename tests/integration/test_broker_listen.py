@@ -99,6 +99,7 @@ def client(
     finally:
         mqtt.disconnect()
         mqtt.loop_stop()
+        mqtt._reset_sockets()  # paho closes the socket pair of its thread only when the client is collected
 
 
 def drop(one: Client) -> None:
