@@ -57,17 +57,10 @@ class EdgeNode:
             self.publish(PUMP.format("DDATA"), metric(alias=2, int_value=2**32 - 7))
 
 
-@pytest.fixture
-def node() -> EdgeNode:
-    """Return a node that is not connected yet."""
-    return EdgeNode()
-
-
 @pytest.mark.gen_test
-async def test_an_edge_node_is_read_although_its_births_were_missed(
-    make_hermes: MakeHermes, tmp_path: Path, node: EdgeNode
-) -> None:
+async def test_an_edge_node_is_read_although_its_births_were_missed(make_hermes: MakeHermes, tmp_path: Path) -> None:
     """Hermes starts later, and requests its births. Its last will is also the death of the pump."""
+    node = EdgeNode()  # not a fixture: paho closes the sockets of its client only when that is collected
     with mosquitto(tmp_path) as broker:
         hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}", topics=["sparkplug"])
         await eventually(lambda: hermes.gateway.link.ready)
