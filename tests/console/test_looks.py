@@ -1,37 +1,55 @@
 """The console's panels as they look: WCAG by axe-core, and nothing beyond the window's edges."""
 
+import contextlib
 import json
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from tests.support.axe import axe_script, violations
-from tests.support.consoles import DEVICE_PAGE, PANELS, Console, notify
+from tests.support.consoles import (
+    DEVICE_PAGE,
+    PANELS,
+    TIMEOUT_MS,
+    Console,
+    console_in,
+    notify,
+    save_picture,
+)
 from tests.support.gateways import token
 from tests.support.page_layout import overhanging
-from tests.support.paths import CHECKOUT
 from tests.support.programs import Program
 
+pytestmark = pytest.mark.browser
+
 VIEWS = (*PANELS, DEVICE_PAGE)
-PICTURES = CHECKOUT / "artifacts"
 HEIGHT = 900
+WIDTHS = (390, 1280, 2560)
 # Each pair of a theme, a language and a width comes up: contrast hangs on the first, names on the second, targets and
 # scrolling on the third, and hardly anything on all three.
-LOOKS = [("light", "en", 1280), ("light", "es", 390), ("dark", "es", 1280), ("dark", "en", 390)]
+LOOKS = [
+    ("light", "es", 390),
+    pytest.param("light", "en", 1280, marks=pytest.mark.slow),
+    pytest.param("dark", "es", 1280, marks=pytest.mark.slow),
+    pytest.param("dark", "en", 390, marks=pytest.mark.slow),
+]
 
 
-def make_console(browser: Browser, dev: Program, *, theme: str, language: str = "en", width: int = 1280) -> Console:
+@contextlib.contextmanager
+def console_of_looks(
+    browser: Browser, dev: Program, *, theme: str, language: str = "en", width: int = 1280
+) -> Iterator[Console]:
     """A page in this theme and language; without movement, which a picture would catch halfway."""
-    context = browser.new_context(viewport={"width": width, "height": HEIGHT}, reduced_motion="reduce", locale="en-GB")
+    window = {"width": width, "height": HEIGHT}
     chosen = {"hermes_theme": theme, "hermes_language": language}
-    context.add_cookies([{"name": name, "value": value, "url": dev.url} for name, value in chosen.items()])
-    console = Console(context.new_page(), f"{dev.url}/")
-    console.watch()
-    return console
+    with console_in(browser, dev, viewport=window, reduced_motion="reduce") as console:
+        console.page.context.add_cookies(
+            [{"name": name, "value": value, "url": dev.url} for name, value in chosen.items()]
+        )
+        yield console
 
 
 def settle(page: Page) -> None:
@@ -44,7 +62,7 @@ def settle(page: Page) -> None:
 def expect_data(console: Console) -> None:
     """All sockets are open and the devices have told most of their values."""
     console.expect_all_open()
-    expect(console.page.locator("#devices-shown")).to_have_text(re.compile(r"[3-9]\d"), timeout=15_000)
+    expect(console.page.locator("#devices-shown")).to_have_text(re.compile(r"[3-9]\d"))
 
 
 @pytest.mark.parametrize(("theme", "language", "width"), LOOKS)
@@ -52,21 +70,19 @@ def test_every_panel_keeps_to_wcag_and_to_its_window(
     browser: Browser, dev: Program, theme: str, language: str, width: int
 ) -> None:
     """WCAG 2.2 A and AA and axe-core's best practices, without exception."""
-    console = make_console(browser, dev, theme=theme, language=language, width=width)
-    console.page.add_init_script(axe_script())
-    console.open()
-    expect_data(console)
-    for type in ("info", "warning", "error", "success"):
-        notify(dev, title=f"Of type {type}", type=type)
-    expect(console.page.locator("#history > li")).to_have_count(4)
     found = {}
-    for view in VIEWS:
-        console.show(view)
-        settle(console.page)
-        found[view] = violations(console.page) + overhanging(console.page)
-    console.page.context.close()
+    with console_of_looks(browser, dev, theme=theme, language=language, width=width) as console:
+        console.page.add_init_script(axe_script())
+        console.open()
+        expect_data(console)
+        for type in ("info", "warning", "error", "success"):
+            notify(dev, title=f"Of type {type}", type=type)
+        expect(console.page.locator("#history > li")).to_have_count(4)
+        for view in VIEWS:
+            console.show(view)
+            settle(console.page)
+            found[view] = violations(console.page) + overhanging(console.page)
     assert {view: faults for view, faults in found.items() if faults} == {}
-    assert console.unexpected == []
 
 
 def device_frame(number: int) -> str:
@@ -103,7 +119,7 @@ def act_out(console: Console, dev: Program) -> Iterator[str]:
     page = console.page
     console.card("device").expect_state("refused")
     console.card("legacy").expect_state("waiting")
-    expect(page.locator("#staleness-banner")).to_be_visible(timeout=10_000)
+    expect(page.locator("#staleness-banner")).to_be_visible()
     console.show("connect")
     expect(page.locator("#errors li")).not_to_have_count(0)
     yield "connect"
@@ -124,57 +140,50 @@ def act_out(console: Console, dev: Program) -> Iterator[str]:
     console.show("drills")
     for drill, verdict in (("burst", "good"), ("drop", "bad")):
         page.locator(f"[data-drill={drill}] button").press("Enter")  # toasts may lie over it
-        expect(page.locator(f"[data-drill={drill}] [data-verdict={verdict}]")).to_be_visible(timeout=15_000)
+        expect(page.locator(f"[data-drill={drill}] [data-verdict={verdict}]")).to_be_visible()
     yield "drills"
     console.show("log")
     yield "log"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 390), ("dark", "es", 1280)])
 def test_a_console_in_trouble_keeps_to_wcag_too(
     browser: Browser, dev: Program, theme: str, language: str, width: int
 ) -> None:
     """With toasts, errors, a refused socket, a countdown, stale values and verdicts of both kinds on the screen."""
-    console = make_console(browser, dev, theme=theme, language=language, width=width)
-    console.page.add_init_script(axe_script())
-    bring_trouble(console)
-    console.open()
     found = {}
-    for view in act_out(console, dev):
-        settle(console.page)
-        found[view] = violations(console.page) + overhanging(console.page)
-        console.page.evaluate("scrollTo(0, 0)")  # or the header, which sticks, stands in the picture's middle
-        console.page.screenshot(path=picture(f"trouble-{view}", theme, width), full_page=True)
-    console.page.context.close()
-    assert {view: faults for view, faults in found.items() if faults} == {}
-    assert console.unexpected == []
-
-
-def picture(view: str, theme: str, width: int) -> Path:
-    """Where it is kept."""
-    PICTURES.mkdir(exist_ok=True)
-    return PICTURES / f"console-{view.replace('/', '-')}-{theme}-{width}.png"
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_panel_scrolls_sideways_or_leaves_its_window(browser: Browser, dev: Program, theme: str) -> None:
-    """From a phone to a wall; a picture of each stays in artifacts/."""
-    console = make_console(browser, dev, theme=theme)
-    console.open()
-    expect_data(console)
-    notify(dev)
-    expect(console.page.locator("#history > li")).to_have_count(1)
-    found = {}
-    for width in (390, 1280, 2560):
-        console.page.set_viewport_size({"width": width, "height": HEIGHT})
-        for view in VIEWS:
-            console.show(view)
+    with console_of_looks(browser, dev, theme=theme, language=language, width=width) as console:
+        console.page.add_init_script(axe_script())
+        bring_trouble(console)
+        console.open()
+        for view in act_out(console, dev):
             settle(console.page)
-            found[view, width] = overhanging(console.page)
-            console.page.screenshot(path=picture(view, theme, width))
-    console.page.context.close()
+            found[view] = violations(console.page) + overhanging(console.page)
+            console.page.evaluate("scrollTo(0, 0)")  # or the header, which sticks, stands in the picture's middle
+            save_picture(console.page, f"trouble-{view}-{theme}-{width}", whole=True)
     assert {view: faults for view, faults in found.items() if faults} == {}
-    assert console.unexpected == []
+
+
+@pytest.mark.parametrize(("theme", "language"), [("light", "es"), pytest.param("dark", "en", marks=pytest.mark.slow)])
+def test_no_panel_scrolls_sideways_or_leaves_its_window(
+    browser: Browser, dev: Program, theme: str, language: str
+) -> None:
+    """From a phone to a wall; a picture of each stays in artifacts/."""
+    found = {}
+    with console_of_looks(browser, dev, theme=theme, language=language) as console:
+        console.open()
+        expect_data(console)
+        notify(dev)
+        expect(console.page.locator("#history > li")).to_have_count(1)
+        for width in WIDTHS:
+            console.page.set_viewport_size({"width": width, "height": HEIGHT})
+            for view in VIEWS:
+                console.show(view)
+                settle(console.page)
+                found[view, width] = overhanging(console.page)
+                save_picture(console.page, f"{view.replace('/', '-')}-{theme}-{width}")
+    assert {view: faults for view, faults in found.items() if faults} == {}
 
 
 def test_what_the_csp_forbids_counts_as_a_fault_of_the_page(console: Console) -> None:
@@ -194,4 +203,4 @@ def test_what_the_csp_forbids_counts_as_a_fault_of_the_page(console: Console) ->
 def wait_for_fault(console: Console, words: str) -> None:
     """Faults come as events of their own."""
     if not any(words in fault for fault in console.faults):
-        console.page.wait_for_event("console", lambda line: words in line.text, timeout=5_000)
+        console.page.wait_for_event("console", lambda line: words in line.text, timeout=TIMEOUT_MS)

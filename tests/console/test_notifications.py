@@ -4,13 +4,16 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Browser, Route, expect
 
-from tests.support.consoles import Console, api_key, metric, notify
+from tests.support.consoles import TIMEOUT_MS, Console, api_key, console_in, metric, notify
 from tests.support.gateways import KEY, token
 from tests.support.programs import Program, needs, wait_until
+
+pytestmark = pytest.mark.browser
 
 TYPES = ("info", "warning", "error", "success")
 NOTIFICATION_SPY = """
@@ -30,58 +33,69 @@ SHORT_PATIENCE = """
 """
 
 
-@pytest.fixture(autouse=True)
-def panel(console: Console) -> Console:
-    """The panel, with all sockets open."""
+@pytest.fixture
+def console(browser: Browser, quiet: Program) -> Iterator[Console]:
+    """The panel, with its sockets open; no toast leaves by itself."""
+    with console_in(browser, quiet) as made:
+        made.hold_long_timers()
+        open_panel(made)
+        yield made
+
+
+def open_panel(console: Console) -> None:
+    """Load the page, and wait for its sockets."""
     console.page.add_init_script(NOTIFICATION_SPY)
     console.open("notifications")
-    console.expect_all_open()
-    return console
+    expect_open(console)
 
 
-@pytest.mark.parametrize("kind", TYPES)
-def test_a_notification_pops_up_in_under_a_second_with_its_types_icon(
-    console: Console, dev: Program, kind: str
-) -> None:
+def expect_open(console: Console) -> None:
+    """The sockets that open by themselves are open."""
+    for name in ("notifications", "tenant", "legacy"):
+        console.card(name).expect_state("open")
+
+
+def test_a_notification_pops_up_at_once_with_its_types_icon(console: Console, quiet: Program) -> None:
     """On any panel; and stands in the history, once, although two sockets carry it."""
     console.show("devices")
-    notify(dev, title=f"A {kind}", type=kind)
-    toast = console.page.locator("#toasts > *", has_text=f"A {kind}")
-    expect(toast).to_be_visible(timeout=1_000)
-    icon = toast.locator("img").get_attribute("src") or ""
-    assert icon.endswith(f"/icons/{kind}.svg")
-    assert console.page.request.get(f"{dev.url}{icon}").ok
-    expect(console.page.locator("#history > li", has_text=f"A {kind}")).to_have_count(1)
-    expect(console.page.locator("#notifications-badge")).to_have_text("1")
+    for number, kind in enumerate(TYPES, 1):
+        notify(quiet, title=f"A {kind}", type=kind)
+        toast = console.page.locator("#toasts > *", has_text=f"A {kind}")
+        expect(toast).to_be_visible()
+        icon = toast.locator("img").get_attribute("src") or ""
+        assert icon.endswith(f"/icons/{kind}.svg")
+        assert console.page.request.get(f"{quiet.url}{icon}").ok
+        expect(console.page.locator("#history > li", has_text=f"A {kind}")).to_have_count(1)
+        expect(console.page.locator("#notifications-badge")).to_have_text(f"{number}")
 
 
-def test_acknowledging_tells_the_server(console: Console, dev: Program) -> None:
+def test_acknowledging_tells_the_server(console: Console, quiet: Program) -> None:
     """With ``ack``; the toast goes, the history and the badge say so."""
-    before = metric(dev, 'hermes_client_frames_total{action="ack"}')
-    notify(dev)
+    before = metric(quiet, 'hermes_client_frames_total{action="ack"}')
+    notify(quiet)
     console.page.locator("#toasts").get_by_role("button", name="Acknowledge").click()
-    wait_until(lambda: metric(dev, 'hermes_client_frames_total{action="ack"}') == before + 1)
+    wait_until(lambda: metric(quiet, 'hermes_client_frames_total{action="ack"}') == before + 1)
     expect(console.page.locator("#history > li").first).to_contain_text("acknowledged")
     expect(console.page.locator("#toasts > *")).to_have_count(0)
     expect(console.page.locator("#notifications-badge")).to_be_hidden()
 
 
-def test_all_are_acknowledged_by_one_button(console: Console, dev: Program) -> None:
+def test_all_are_acknowledged_by_one_button(console: Console, quiet: Program) -> None:
     """Each of those that are shown and not acknowledged yet."""
-    before = metric(dev, 'hermes_client_frames_total{action="ack"}')
+    before = metric(quiet, 'hermes_client_frames_total{action="ack"}')
     for title in ("First", "Second", "Third"):
-        notify(dev, title=title)
+        notify(quiet, title=title)
     expect(console.page.locator("#history button")).to_have_count(3)
     console.page.click("#history-ack-all")
     expect(console.page.locator("#history button")).to_have_count(0)
-    wait_until(lambda: metric(dev, 'hermes_client_frames_total{action="ack"}') == before + 3)
+    wait_until(lambda: metric(quiet, 'hermes_client_frames_total{action="ack"}') == before + 3)
 
 
-def test_acknowledging_by_keyboard_goes_on_with_the_next(console: Console, dev: Program) -> None:
+def test_acknowledging_by_keyboard_goes_on_with_the_next(console: Console, quiet: Program) -> None:
     """The focus is never lost in the history."""
     page = console.page
     for title in ("First", "Second"):
-        notify(dev, title=title)
+        notify(quiet, title=title)
     expect(page.locator("#history button")).to_have_count(2)
     page.locator("#history").get_by_role("button", name="Acknowledge Second").press("Enter")
     expect(page.locator("#history").get_by_role("button", name="Acknowledge First")).to_be_focused()
@@ -89,22 +103,22 @@ def test_acknowledging_by_keyboard_goes_on_with_the_next(console: Console, dev: 
     expect(page.locator("#history-clear")).to_be_focused()
 
 
-def test_what_arrives_takes_no_focus_from_another_one(console: Console, dev: Program) -> None:
+def test_what_arrives_takes_no_focus_from_another_one(console: Console, quiet: Program) -> None:
     """Or Enter would acknowledge what nobody has read."""
     page = console.page
-    notify(dev, title="Read")
+    notify(quiet, title="Read")
     page.locator("#history").get_by_role("button", name="Acknowledge Read").focus()
-    notify(dev, title="Unread")
+    notify(quiet, title="Unread")
     expect(page.locator("#history > li")).to_have_count(2)
     expect(page.locator("#history").get_by_role("button", name="Acknowledge Read")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#history > li", has_text="acknowledged").locator("strong")).to_have_text(["Read"])
 
 
-def test_the_last_toast_gives_the_focus_back_to_the_page(console: Console, dev: Program) -> None:
+def test_the_last_toast_gives_the_focus_back_to_the_page(console: Console, quiet: Program) -> None:
     """The others pass it on among them."""
     for title in ("First", "Second"):
-        notify(dev, title=title)
+        notify(quiet, title=title)
     toasts = console.page.locator("#toasts")
     toasts.get_by_role("button", name="Acknowledge First").press("Enter")
     expect(toasts.get_by_role("button", name="Acknowledge Second")).to_be_focused()
@@ -112,9 +126,9 @@ def test_the_last_toast_gives_the_focus_back_to_the_page(console: Console, dev: 
     expect(console.page.locator("#main")).to_be_focused()
 
 
-def test_what_could_not_be_sent_stays_open(console: Console, dev: Program) -> None:
+def test_what_could_not_be_sent_stays_open(console: Console, quiet: Program) -> None:
     """Without a socket for it; and the page says why, beside it too."""
-    notify(dev)
+    notify(quiet)
     expect(console.page.locator("#history > li")).to_have_count(1)
     console.page.evaluate("document.querySelector('#disconnect-all').click()")
     console.page.locator("#history button").click()
@@ -123,10 +137,10 @@ def test_what_could_not_be_sent_stays_open(console: Console, dev: Program) -> No
     assert "acknowledged" not in console.page.locator("#history > li").inner_text()
 
 
-def test_the_history_survives_a_reload_until_it_is_cleared(console: Console, dev: Program) -> None:
+def test_the_history_survives_a_reload_until_it_is_cleared(console: Console, quiet: Program) -> None:
     """It is this browser's own; clearing asks first, in the page."""
     page = console.page
-    notify(dev, title="Remember me")
+    notify(quiet, title="Remember me")
     entry = page.locator("#history > li", has_text="Remember me")
     expect(entry).to_have_count(1)
     page.reload()
@@ -143,11 +157,11 @@ def test_the_history_survives_a_reload_until_it_is_cleared(console: Console, dev
     expect(entry).to_have_count(0)
 
 
-def test_another_tab_sees_the_same_history(console: Console, dev: Program) -> None:
+def test_another_tab_sees_the_same_history(console: Console, quiet: Program) -> None:
     """As it grows."""
     other = console.page.context.new_page()
-    other.goto(f"{dev.url}/#notifications")
-    notify(dev, title="For both")
+    other.goto(f"{quiet.url}/#notifications")
+    notify(quiet, title="For both")
     for page in (console.page, other):
         expect(page.locator("#history > li", has_text="For both")).to_have_count(1)
     console.page.click("#history-clear")
@@ -155,11 +169,11 @@ def test_another_tab_sees_the_same_history(console: Console, dev: Program) -> No
     expect(other.locator("#history > li")).to_have_count(0)
 
 
-def test_the_history_is_searched_and_filtered(console: Console, dev: Program) -> None:
+def test_the_history_is_searched_and_filtered(console: Console, quiet: Program) -> None:
     """By words, by type, by acknowledgement."""
     page = console.page
     for kind in TYPES:
-        notify(dev, title=f"Title of {kind}", message=f"body {kind.upper()}", type=kind)
+        notify(quiet, title=f"Title of {kind}", message=f"body {kind.upper()}", type=kind)
     shown = page.locator("#history > li strong")
     expect(shown).to_have_count(4)
     page.fill("#history-filter", "WARN")
@@ -174,11 +188,11 @@ def test_the_history_is_searched_and_filtered(console: Console, dev: Program) ->
     expect(shown).to_have_text(["Title of success", "Title of error", "Title of warning"])
 
 
-def test_the_history_is_exported_as_it_is_shown(console: Console, dev: Program) -> None:
+def test_the_history_is_exported_as_it_is_shown(console: Console, quiet: Program) -> None:
     """As JSON, each with all that came."""
     page = console.page
     for kind in ("info", "error"):
-        notify(dev, title=f"Ünï {kind}", type=kind)
+        notify(quiet, title=f"Ünï {kind}", type=kind)
     expect(page.locator("#history > li")).to_have_count(2)
     page.select_option("#history-type", "error")
     with page.expect_download() as download:
@@ -188,16 +202,16 @@ def test_the_history_is_exported_as_it_is_shown(console: Console, dev: Program) 
     assert (item["title"], item["type"], item["channel"]) == ("Ünï error", "error", "notifications")
 
 
-def test_the_browsers_own_notifications_are_asked_for_by_a_click_only(console: Console, dev: Program) -> None:
+def test_the_browsers_own_notifications_are_asked_for_by_a_click_only(console: Console, quiet: Program) -> None:
     """Then each notification is handed to the Notification API with the customer's tag."""
     page = console.page
-    notify(dev, title="Before")
+    notify(quiet, title="Before")
     expect(page.locator("#history > li", has_text="Before")).to_have_count(1)
     assert page.evaluate("[shown, asked]") == [[], 0]
     page.click("#browser-notifications-allow")
     expect(page.locator("#browser-notifications-status")).to_contain_text("on")
     expect(page.locator("#history-ack-all")).to_be_focused()  # for the button that was is gone
-    notify(dev, title="After")
+    notify(quiet, title="After")
     expect(page.locator("#history > li", has_text="After")).to_have_count(1)
     (shown,) = page.evaluate("shown")
     assert (shown["title"], shown["body"], shown["tag"]) == ("After", "Sensor X is hot", "hermes-notification")
@@ -205,56 +219,57 @@ def test_the_browsers_own_notifications_are_asked_for_by_a_click_only(console: C
     assert page.evaluate("asked") == 1
 
 
-def test_warnings_and_errors_stay_and_four_toasts_are_the_most(console: Console, dev: Program) -> None:
+def test_warnings_and_errors_stay_and_four_toasts_are_the_most(browser: Browser, quiet: Program) -> None:
     """The others leave after ten seconds; what had no room comes back as there is some."""
-    page = console.page
-    page.clock.install()
-    for number in range(5):
-        notify(dev, title=f"Warning {number}", type="warning")
-    titles = page.locator("#toasts > :visible strong")
-    expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
-    notify(dev, title="Only told", type="info")
-    expect(titles).to_have_text(["Warning 2", "Warning 3", "Warning 4", "Only told"])
-    page.clock.run_for(11_000)
-    expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
-    page.locator("#toasts").get_by_role("button", name="Acknowledge Warning 4").click()
-    expect(titles).to_have_text(["Warning 0", "Warning 1", "Warning 2", "Warning 3"])
+    with console_in(browser, quiet) as console:
+        console.stop_clock()
+        open_panel(console)
+        for number in range(5):
+            notify(quiet, title=f"Warning {number}", type="warning")
+        titles = console.page.locator("#toasts > :visible strong")
+        expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
+        notify(quiet, title="Only told", type="info")
+        expect(titles).to_have_text(["Warning 2", "Warning 3", "Warning 4", "Only told"])
+        console.page.clock.run_for(11_000)
+        expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
+        console.page.locator("#toasts").get_by_role("button", name="Acknowledge Warning 4").click()
+        expect(titles).to_have_text(["Warning 0", "Warning 1", "Warning 2", "Warning 3"])
 
 
-def test_the_history_keeps_its_rows(console: Console, dev: Program) -> None:
+def test_the_history_keeps_its_rows(console: Console, quiet: Program) -> None:
     """A new notification makes one row, whatever is there; so a reader's selection and place stay."""
     page = console.page
-    notify(dev, title="Kept")
+    notify(quiet, title="Kept")
     expect(page.locator("#history > li")).to_have_count(1)
     page.evaluate("window.row = document.querySelector('#history > li')")
-    notify(dev, title="Fresh")
+    notify(quiet, title="Fresh")
     expect(page.locator("#history > li strong")).to_have_text(["Fresh", "Kept"])
     assert page.evaluate("document.querySelector('#history > li:nth-child(2)') === row")
 
 
-def test_the_history_keeps_two_hundred(console: Console, dev: Program) -> None:
+def test_the_history_keeps_two_hundred(console: Console, quiet: Program) -> None:
     """The oldest give way."""
     page = console.page
     kept = [{"id": f"n{number}", "title": f"Number {number}", "type": "info"} for number in range(200)]
     page.add_init_script(f"localStorage.setItem('hermes.history.123', JSON.stringify({json.dumps(kept)}))")
     page.reload()
-    console.expect_all_open()
+    expect_open(console)
     expect(page.locator("#history-count")).to_have_text("200")
-    notify(dev, title="One more")
+    notify(quiet, title="One more")
     expect(page.locator("#history > li strong").first).to_have_text("One more")
     expect(page.locator("#history > li")).to_have_count(200)
     expect(page.locator("#history > li strong").last).to_have_text("Number 198")
 
 
-def test_each_user_has_a_history_of_their_own(console: Console, dev: Program) -> None:
+def test_each_user_has_a_history_of_their_own(console: Console, quiet: Program) -> None:
     """Nobody finds another's on a screen that is shared, nor clears it; and it is there when its owner is back."""
     page = console.page
     titles = page.locator("#history > li strong")
-    notify(dev, title="For Ana")
+    notify(quiet, title="For Ana")
     expect(titles).to_have_text(["For Ana"])
     change_user(console, "luis (user 456, tenant globex)")
     expect(titles).to_have_count(0)
-    notify(dev, user_id="456", title="For Luis")
+    notify(quiet, user_id="456", title="For Luis")
     expect(titles).to_have_text(["For Luis"])
     page.click("#history-clear")
     page.click("#history-clear-confirm")
@@ -308,7 +323,7 @@ def test_sending_leaves_the_focus_where_it_is(console: Console) -> None:
     expect(button).to_have_attribute("aria-disabled", "true")
     button.press("Enter")
     expect(button).to_be_focused()
-    wait_until(lambda: len(held) > 0)
+    console.wait_until(lambda: held)
     held[0].continue_()
     expect(page.locator("#notify-answer")).to_contain_text('"sent":true')
     expect(button).to_be_focused()
@@ -343,10 +358,16 @@ def test_a_broadcast_goes_to_the_tenant(console: Console) -> None:
     expect(page.locator("#history > li", has_text="Everybody")).to_contain_text("to all users of acme")
 
 
-@pytest.mark.parametrize("data", ["{", "[1]", "7", "null", '"text"'])
-def test_data_that_is_no_object_is_not_sent(console: Console, data: str) -> None:
+def test_data_that_is_no_object_is_not_sent(console: Console) -> None:
     """The field is marked, and gets the focus."""
+    for data in ("{", "[1]", "7", "null", '"text"'):
+        expect_not_sent(console, data)
+
+
+def expect_not_sent(console: Console, data: str) -> None:
+    """The form refuses this data."""
     page = console.page
+    page.fill("#notify [name=data]", "{}")
     page.fill("#notify [name=data]", data)
     expect(page.locator("#notify-curl")).to_have_text("The data is not a JSON object; fix it first.")
     page.click("#notify [type=submit]")
@@ -356,7 +377,7 @@ def test_data_that_is_no_object_is_not_sent(console: Console, data: str) -> None
     expect(page.locator("#history > li")).to_have_count(0)
 
 
-def test_the_command_does_what_the_form_does(console: Console, dev: Program) -> None:
+def test_the_command_does_what_the_form_does(console: Console, quiet: Program) -> None:
     """Pasted into a shell with the key in a variable; whatever the text. The key itself is never in it."""
     page = console.page
     title = """It's "hot" $HOME `id` \\n ✓"""
@@ -364,10 +385,12 @@ def test_the_command_does_what_the_form_does(console: Console, dev: Program) -> 
     page.fill("#notify [name=message]", "two\nlines & 'quotes'")
     page.fill("#notify [name=data]", '{"key": "o\'clock"}')
     command = page.locator("#notify-curl").inner_text()
-    assert api_key(dev) not in command
+    assert api_key(quiet) not in command
     needs("curl")
-    environment = os.environ | {"HERMES_API_KEY": api_key(dev)}
-    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, check=True, timeout=10)
+    environment = os.environ | {"HERMES_API_KEY": api_key(quiet)}
+    done = subprocess.run(
+        ["sh", "-c", command], env=environment, capture_output=True, check=True, timeout=TIMEOUT_MS / 1_000
+    )
     assert json.loads(done.stdout)["sent"] is True
     entry = page.locator("#history > li")
     expect(entry.locator("strong")).to_have_text(title)
@@ -382,10 +405,10 @@ def test_the_command_is_copied(console: Console) -> None:
     assert console.page.evaluate("navigator.clipboard.readText()").startswith("curl -sS 'http://127.0.0.1")
 
 
-def test_markup_in_notifications_stays_text(console: Console, dev: Program) -> None:
+def test_markup_in_notifications_stays_text(console: Console, quiet: Program) -> None:
     """In the toast and in the history."""
     evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
-    notify(dev, title=evil, message=evil)
+    notify(quiet, title=evil, message=evil)
     expect(console.page.locator("#history > li").first).to_contain_text(evil)
     assert console.page.evaluate("window.owned") is None
 

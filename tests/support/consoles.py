@@ -34,6 +34,10 @@ document.addEventListener('securitypolicyviolation', ({ violatedDirective, block
   console.error(`CSP report: ${violatedDirective} of ${blockedURI} at ${sourceFile}:${lineNumber}`);
 });
 """
+HOLD_LONG_TIMERS = """
+const { setTimeout: startTimer } = window;
+window.setTimeout = (run, ms, ...given) => (ms >= 5_000 ? 0 : startTimer(run, ms, ...given));
+"""
 
 
 @dataclass
@@ -89,6 +93,10 @@ class Console:
         while not condition():
             assert time.monotonic() < deadline_s, why
             self.page.wait_for_timeout(POLL_MS)
+
+    def hold_long_timers(self) -> None:
+        """Let no timer of the page fire that runs for seconds, before it is opened: what is shown for a while stays."""
+        self.page.add_init_script(HOLD_LONG_TIMERS)
 
     def stop_clock(self) -> None:
         """Stop the page's clock, before it is opened: no timer of the page fires unless the test moves the clock."""
