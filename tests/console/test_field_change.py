@@ -6,6 +6,8 @@ from playwright.sync_api import Locator, Page, expect
 from tests.support.consoles import Console
 from tests.support.gateways import token
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
 def opened(console: Console) -> Console:

@@ -1,12 +1,15 @@
 """What holds the console's panels together: navigation, language, theme, what it weighs; in a real Chromium."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.consoles import PANELS, Console
+from tests.support.consoles import PANELS, Console, console_in
 from tests.support.programs import Program
+
+pytestmark = pytest.mark.browser
 
 WEIGHT_MAX_BYTES = 150 * 1_024
 WEIGHT = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
@@ -15,6 +18,22 @@ LATE_SCRIPTS = """performance.getEntriesByType('resource')
   .filter(({ name, initiatorType }) => name.endsWith('.js') && initiatorType === 'script')
   .map(({ name }) => new URL(name).pathname).filter((path) => path !== '/static/console/main.js')"""
 TABS_MAX = 200
+
+
+@pytest.fixture(scope="module")
+def opened_console(shared_browser: Browser, dev: Program) -> Iterator[Console]:
+    """One page for all tests that only look at it and go from panel to panel."""
+    with console_in(shared_browser, dev) as console:
+        console.open()
+        console.expect_all_open()
+        yield console
+
+
+@pytest.fixture
+def opened(opened_console: Console) -> Iterator[Console]:
+    """The same for one test, which nothing may go wrong in."""
+    yield opened_console
+    assert opened_console.unexpected == []
 
 
 def test_each_panel_is_a_link_that_shows_it_alone(console: Console) -> None:
@@ -40,10 +59,10 @@ def test_a_fragment_that_is_no_panel_shows_the_first(console: Console) -> None:
     expect(console.page.locator("#overview")).to_be_visible()
 
 
-def test_the_skip_link_leads_to_the_panel_and_changes_nothing(console: Console) -> None:
+def test_the_skip_link_leads_to_the_panel_and_changes_nothing(opened: Console) -> None:
     """By keyboard alone."""
-    console.open("log")
-    page = console.page
+    opened.show("log")
+    page = opened.page
     page.locator(".skip").focus()
     expect(page.locator(".skip")).to_be_in_viewport()
     page.keyboard.press("Enter")
@@ -51,10 +70,9 @@ def test_the_skip_link_leads_to_the_panel_and_changes_nothing(console: Console) 
     expect(page.locator("#log")).to_be_visible()
 
 
-def test_every_panel_can_be_reached_and_left_by_keyboard(console: Console) -> None:
+def test_every_panel_can_be_reached_and_left_by_keyboard(opened: Console) -> None:
     """Tab goes on through a panel to the end of the page, and round again; nothing holds it."""
-    console.open()
-    page = console.page
+    page = opened.page
     for panel in PANELS:
         page.locator(f"nav a[href='#{panel}']").focus()
         page.keyboard.press("Enter")
@@ -84,11 +102,9 @@ def test_the_language_is_chosen_and_remembered(console: Console) -> None:
 
 def test_the_browsers_language_is_taken_at_first(browser: Browser, dev: Program) -> None:
     """Without any choice."""
-    context = browser.new_context(locale="es-ES")
-    page = context.new_page()
-    page.goto(dev.url)
-    expect(page.locator("#overview-title")).to_have_text("Resumen")
-    context.close()
+    with console_in(browser, dev, locale="es-ES") as console:
+        console.open()
+        expect(console.page.locator("#overview-title")).to_have_text("Resumen")
 
 
 def test_the_theme_is_chosen_and_remembered(console: Console) -> None:
@@ -106,19 +122,14 @@ def test_the_theme_is_chosen_and_remembered(console: Console) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
 
 
-def test_the_whole_page_is_light(console: Console) -> None:
+def test_the_whole_page_is_light(opened: Console) -> None:
     """As it comes over the wire, headers included, with every script that it will ever load."""
-    console.open()
-    console.expect_all_open()
-    console.page.wait_for_load_state("networkidle")
-    assert 40_000 < console.page.evaluate(WEIGHT) < WEIGHT_MAX_BYTES
+    assert 40_000 < opened.page.evaluate(WEIGHT) < WEIGHT_MAX_BYTES
 
 
-def test_every_script_is_asked_for_by_the_page_itself(console: Console) -> None:
+def test_every_script_is_asked_for_by_the_page_itself(opened: Console) -> None:
     """So that no import is found only after another has arrived."""
-    console.open()
-    console.page.wait_for_load_state("networkidle")
-    assert console.page.evaluate(LATE_SCRIPTS) == []
+    assert opened.page.evaluate(LATE_SCRIPTS) == []
 
 
 def test_in_production_the_page_holds_no_secret_and_no_power(production_console: Console) -> None:
@@ -160,27 +171,8 @@ def test_what_the_user_brings_is_kept_for_this_tab_only(production_console: Cons
     expect(page.locator("#overview-hint")).to_contain_text("rejects this API key")
 
 
-@pytest.mark.parametrize("width", [390, 1280, 2560])
-def test_no_panel_scrolls_sideways(browser: Browser, dev: Program, width: int) -> None:
-    """From a phone to a wall, with data on it."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, locale="es-ES")
-    page = context.new_page()
-    console = Console(page, f"{dev.url}/")
-    console.watch()
-    console.open("devices")
-    console.expect_all_open()
-    expect(page.locator("#devices-rows > *").nth(5)).to_be_visible(timeout=10_000)
-    for panel in PANELS:
-        console.show(panel)
-        assert page.evaluate("document.scrollingElement.scrollWidth") <= width, panel
-    context.close()
-    assert console.unexpected == []
-
-
 def test_the_page_says_that_it_needs_scripts_where_there_are_none(browser: Browser, dev: Program) -> None:
     """Rather than asking for ever."""
-    context = browser.new_context(java_script_enabled=False, locale="en-GB")
-    page = context.new_page()
-    page.goto(dev.url)
-    expect(page.locator("noscript p")).to_have_text(re.compile("needs JavaScript"))
-    context.close()
+    with console_in(browser, dev, java_script_enabled=False) as console:
+        console.open()
+        expect(console.page.locator("noscript p")).to_have_text(re.compile("needs JavaScript"))

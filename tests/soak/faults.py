@@ -13,6 +13,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext
 
 from tests.soak.pages import CONSOLE_USER, Line, SoakedClients, SoakedConsole
+from tests.support.children import children_named
 from tests.support.programs import Program, free_port, wait_until
 from tests.support.proxies import Proxy
 
@@ -66,9 +67,7 @@ class Node:
 
     def _brokers(self) -> list[int]:
         assert self._program is not None
-        pid = self._program.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(child) for child in children if "mosquitto" in _name(child)]
+        return children_named(self._program.process.pid, "mosquitto")
 
     @property
     def ready(self) -> bool:
@@ -87,13 +86,6 @@ class Node:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             token: str = json.load(response)["token"]
             return token
-
-
-def _name(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text()
-    except OSError:  # it has just ended
-        return ""
 
 
 @dataclass
