@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, WebSocketRoute, expect
+from playwright.sync_api import Browser, WebSocketRoute, expect
 
-from tests.support.consoles import SOCKETS, Console, metric, notify
+from tests.support.consoles import SOCKETS, Console, console_in, metric, notify
 from tests.support.gateways import token
 from tests.support.programs import Program, free_port, hermes, wait_until
 
@@ -42,14 +42,13 @@ def test_a_ping_is_answered_and_drawn(console: Console) -> None:
     line = console.page.locator("[data-socket=legacy] .rtt-chart .line")
 
     def points() -> int:
-        console.page.clock.run_for(PAINT_EVERY_MS)
         number: int = line.evaluate("path => (path.getAttribute('d') ?? '').split(/[ML]/).length - 1")
         return number
 
-    wait_until(lambda: points() == 1)
+    console.move_clock_until(lambda: points() == 1, PAINT_EVERY_MS)
     for count in (2, 3):
         console.page.locator("[data-socket=legacy] .ping").click()
-        wait_until(lambda count=count: points() == count)  # type: ignore[misc]
+        console.move_clock_until(lambda count=count: points() == count, PAINT_EVERY_MS)  # type: ignore[misc]
 
 
 KEEP_CLOSES = """
@@ -61,13 +60,13 @@ new MutationObserver(() => closes.push(close.textContent)).observe(close, { chil
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restart_reconnects_every_socket_without_a_reload(
-    context: BrowserContext, tmp_path: Path, number: signal.Signals
+    browser: Browser, tmp_path: Path, number: signal.Signals
 ) -> None:
     """With a countdown and the attempt meanwhile; after an orderly stop and after a crash."""
     words = ("serve", "--dev", "--mqtt-url", "off", "--port", str(free_port()))
-    page = context.new_page()
-    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as first:
-        console = Console(page, f"{first.url}/")
+    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as first, console_in(browser, first) as console:
+        console.expected = ("net::ERR_", "WebSocket connection to")
+        page = console.page
         console.stop_clock()
         console.open("connect")
         page.fill("[data-socket=device] input", "d1")
@@ -76,22 +75,20 @@ def test_a_restart_reconnects_every_socket_without_a_reload(
         page.evaluate(KEEP_CLOSES)
         page.evaluate("window.untouched = true")
         first.end(number)
+        console.move_clock_until(console.says_unreachable, ASK_EVERY_MS)
+        for name in SOCKETS:
+            note = page.locator(f"[data-socket={name}] .note")
+            expect(note).to_have_text(re.compile(r"attempt [1-9]\d* in [\d.]+ s"))
         first_close = page.evaluate("closes[0]")
         assert ("1001" if number is signal.SIGTERM else "1006") in first_close, first_close
-        page.clock.run_for(ASK_EVERY_MS)
-        expect(page.locator("#hermes-status-light .label")).to_have_text("not reachable")
-        for name in SOCKETS:
-            expect(page.locator(f"[data-socket={name}] .note")).to_have_text(
-                re.compile(r"attempt [1-9]\d* in [\d.]+ s")
-            )
-    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as second:
-        assert second.url
-        page.clock.fast_forward(BACKOFF_MAX_MS)
-        console.expect_all_open()
-        expect(page.locator("[data-socket=tenant] .tries")).to_have_text("2")
-        assert page.evaluate("window.untouched") is True
-        notify(second, title="After the restart")
-        expect(page.locator("#toasts > *", has_text="After the restart")).to_be_visible()
+        with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as second:
+            assert second.url
+            page.clock.fast_forward(BACKOFF_MAX_MS)
+            console.expect_all_open()
+            expect(page.locator("[data-socket=tenant] .tries")).to_have_text("2")
+            assert page.evaluate("window.untouched") is True
+            notify(second, title="After the restart")
+            expect(page.locator("#toasts > *", has_text="After the restart")).to_be_visible()
 
 
 def test_a_full_server_is_waited_for_and_tried_at_once_on_a_click(console: Console) -> None:

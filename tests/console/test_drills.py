@@ -1,7 +1,7 @@
 """The drills in a real Chromium against a real Hermes: each causes its fault, and is judged by what came of it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,16 +49,6 @@ def run(console: Console, name: str) -> None:
     console.page.locator(f"[data-drill={name}]").get_by_role("button").click()
 
 
-def move_clock_until(console: Console, condition: Callable[[], object]) -> None:
-    """Let the page's timers fire, and no faster than what they wait for can happen."""
-
-    def moved() -> object:
-        console.page.clock.run_for(STEP_MS)
-        return condition()
-
-    console.wait_until(moved)
-
-
 def expect_verdict(console: Console, name: str, verdict: str, words: str) -> None:
     """It has this outcome, with figures."""
     card = console.page.locator(f"[data-drill={name}]")
@@ -83,7 +73,7 @@ def test_a_drill_passes_with_its_figures(console: Console) -> None:
     for name in SHORT:
         run(console, name)
         verdict = console.page.locator(f"[data-drill={name}] .verdict")
-        move_clock_until(console, verdict.is_visible)
+        console.move_clock_until(verdict.is_visible, STEP_MS)
         expect_verdict(console, name, "good", DRILLS[name])
         expect_figures(console, name)
     assert console.page.evaluate("window.moved") is None
@@ -151,7 +141,7 @@ def test_a_lost_notification_fails_the_burst(console: Console) -> None:
     console.page.route_web_socket(re.compile(r"/ws/notifications$"), lose_one)
     console.open("drills")
     run(console, "burst")
-    move_clock_until(console, lambda: len(passed_on) == 100)
+    console.move_clock_until(lambda: len(passed_on) == 100, STEP_MS)
     console.page.clock.run_for(10_000)
     expect_verdict(console, "burst", "bad", "100 notifications")
     expect(console.page.locator("[data-drill=burst] dd").first).to_have_text("1")
@@ -172,5 +162,5 @@ def test_in_production_only_the_pages_own_drills_run(production_console: Console
     assert page.locator("[data-drill=drop] button").is_disabled()
     assert page.locator("[data-drill=crowd] button").is_enabled()
     run(console, "burst")
-    move_clock_until(console, page.locator("[data-drill=burst] .verdict").is_visible)
+    console.move_clock_until(page.locator("[data-drill=burst] .verdict").is_visible, STEP_MS)
     expect_verdict(console, "burst", "good", DRILLS["burst"])

@@ -37,13 +37,7 @@ def test_every_lamp_is_lit_and_the_figures_move(console: Console) -> None:
         expect(page.locator(f"[data-tile={name}]")).to_have_attribute("data-state", "open")
     expect(page.locator("#overview .chart")).to_have_count(5)
     arrived = page.locator("#node-charts .chart", has_text="MQTT").locator(".line").first
-
-    def drawn() -> float:
-        page.clock.run_for(ASK_EVERY_MS)
-        length: float = arrived.evaluate(DRAWN)
-        return length
-
-    console.wait_until(lambda: drawn() > 60)
+    console.move_clock_until(lambda: arrived.evaluate(DRAWN) > 60, ASK_EVERY_MS)
     received = page.locator("#totals > div", has_text="MQTT received").locator("dd")
     before = received.inner_text()
     expect(received).not_to_have_text(before)
@@ -132,7 +126,7 @@ def test_a_hermes_that_is_gone_is_said_to_be_gone(browser: Browser, tmp_path: Pa
         page = console.page
         expect(page.locator("#tile-hermes .label")).to_have_text("reachable")
         program.end(signal.SIGKILL)
-        page.clock.run_for(ASK_EVERY_MS)
+        console.move_clock_until(console.says_unreachable, ASK_EVERY_MS)
         expect(page.locator("#tile-hermes .label")).to_have_text("not reachable")
         expect(page.locator("#tile-hermes .detail")).to_contain_text("since")
         expect(page.locator("#tile-mqtt .label")).to_have_text("unknown")

@@ -104,6 +104,19 @@ class Console:
         self.page.clock.install(time=now_s)
         self.page.clock.pause_at(now_s)
 
+    def move_clock_until(self, condition: Callable[[], object], step_ms: int) -> None:
+        """Let the timers of a stopped clock fire, and look after each step."""
+
+        def moved() -> object:
+            self.page.clock.run_for(step_ms)
+            return condition()
+
+        self.wait_until(moved)
+
+    def says_unreachable(self) -> bool:
+        """Whether the header says that Hermes does not answer."""
+        return self.page.locator("#hermes-status-light .label").inner_text() == "not reachable"
+
     @property
     def unexpected(self) -> list[str]:
         """The faults that no test brought about."""
