@@ -80,7 +80,7 @@ static char *composed;
 static size_t composed_size, composed_at;
 static bool awaiting; /* the answer to an HTTP request */
 static int64_t now_ns, start_ns, last_sent_ns, last_read_ns, latest_ns;
-static int64_t received_bytes, reads, other, deflated, closed, cut, refused, agreed, needed_gone;
+static int64_t received_bytes, reads, other, deflated, closed, cut, refused, agreed, gone, needed_gone;
 static int close_code;
 
 static void die(const char *format, ...) {
@@ -166,6 +166,7 @@ static void leave(struct peer *peer) {
         die("a socket was closed during the handshake");
     peer->state = GONE;
     close(peer->fd);
+    gone++;
     if (!peer->frozen)
         needed_gone++;
 }
@@ -602,10 +603,13 @@ static bool frozen_have_all(void) {
 
 static bool over(int64_t at_ns) {
     int64_t end_ns = start_ns + (int64_t)(for_s * 1e9), grace_ns = (int64_t)(grace_s * 1e9);
+    bool deserted = gone == sockets && plain.fd < 0; /* nothing more can come */
     if (door_kind == NONE)
-        return completed >= planned || at_ns > end_ns;
+        return completed >= planned || deserted || at_ns > end_ns;
     if (sending(at_ns)) /* one at a time: a message that does not come to all ends it */
         return rate <= 0 && sent > completed && (needed_gone || at_ns > last_sent_ns + grace_ns);
+    if (deserted)
+        return true;
     if (frozen && !thawed)
         return false;
     if (completed >= sent && !awaiting && (plain.fd < 0 || plain.frames >= sent) && frozen_have_all())

@@ -21,6 +21,7 @@ from bench.scenarios.broadcast import Broadcast
 from hermes.delivery.frames import Frame
 from tests.support.programs import needs
 
+SHORT = ("notify", "mqtt-latency")  # one that asks over HTTP, one with a broker
 # The measures that must be 0 in every run
 FACTS = {
     "notify": {"not arrived, or not in order", "answered without sent: true"},
@@ -49,7 +50,10 @@ def written_rows(page: Path) -> list[dict[str, str]]:
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
 
 
-@pytest.mark.parametrize("scenario", FULL)
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "scenario", [name if name in SHORT else pytest.param(name, marks=pytest.mark.slow) for name in FULL]
+)
 def test_a_scenario_runs_loses_nothing_and_its_table_is_written(scenario: str, tmp_path: Path) -> None:
     """By the command, with tiny sizes, into a copy of the real page."""
     needs("mosquitto")
@@ -152,6 +156,7 @@ def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch, caps
     assert "apt-get install nginx-light libnginx-mod-nchan" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_sweep_is_drawn(tmp_path: Path) -> None:
     """From the file that the command wrote, every contender and axis named."""
     needs("cc")
@@ -173,9 +178,11 @@ def test_the_sweep_is_drawn(tmp_path: Path) -> None:
 
 def test_the_cpu_of_a_program_is_that_of_its_children_too(tmp_path: Path) -> None:
     """As nginx, whose worker does the work."""
-    busy = "import time\nend_s = time.process_time() + 0.3\nwhile time.process_time() < end_s: pass\ntime.sleep(1)"
+    busy = (
+        "import sys, time\nend_s = time.process_time() + 0.3\nwhile time.process_time() < end_s: pass\nsys.stdin.read()"
+    )
     command = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"]
-    with running(command, output=tmp_path / "output") as child:
+    with running(command, output=tmp_path / "output", listens=True) as child:
         child.wait_until(lambda: child.cpu_ns > 300_000_000, "its child's CPU is not seen")
         assert child.cpu_s < 0.3
 

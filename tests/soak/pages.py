@@ -15,7 +15,7 @@ CONSOLE_USER = "123"  # ana's, whose token --dev fills in
 CLIENTS_USER = "soak"
 NOTIFIED_ROUTES = ("/ws/notifications", "/ws")
 CLIENT_ROUTES = ("/ws/notifications", "/ws", "/ws/tenant/acme", "/ws/device/climate-01")
-TTL_S = 4  # so that the clients' tokens are refreshed every two seconds
+TTL_S = 10  # so that the clients' tokens are refreshed every five seconds, five before their end
 
 CLIENTS = """
 async ({ routes, apiKey, user, ttl }) => {

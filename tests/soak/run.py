@@ -1,9 +1,9 @@
 """The soak: the console and clients of the client module live through faults at random, and must lose nothing else.
 
-``make soak`` runs a quarter of an hour of it, ``tests/soak/test_console_soak.py`` a minute. One fault at a time: it is
-caused, it ends, and then every socket must open again by itself and Hermes must have its link to the broker. That
-moment is the *recovery*; from it until the next fault all is calm, and :mod:`tests.soak.ledger` says what must not be
-lost then.
+``make soak`` runs a quarter of an hour of it, ``make test-all`` a minute, ``make test`` some seconds. One fault at a
+time: it is caused, it ends, and then every socket must open again by itself and Hermes must have its link to the
+broker. That moment is the *recovery*; from it until the next fault all is calm, and :mod:`tests.soak.ledger` says what
+must not be lost then.
 """
 
 import argparse
@@ -25,9 +25,10 @@ from tests.soak.pages import CLIENTS_USER, CONSOLE_USER, NOTIFIED_ROUTES, Soaked
 from tests.support.consoles import chromium
 from tests.support.proxies import proxy
 
-OPEN_WITHIN_S = 20.0
-CALM_S = (1.0, 2.5)  # between a recovery and the next fault
-ARRIVE_WITHIN_S = 10.0
+OPEN_WITHIN_S = 60.0
+CALM_S = (1.0, 2.5)  # between a recovery and the next fault, or longer
+CALM_NOTICES_MIN = 6  # that are answered in it: a calm that counts none proves nothing
+ARRIVE_WITHIN_S = 60.0  # reached only in a soak that fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Soak:
         """Some time without faults, that the ledger knows of."""
         since_s = time.monotonic()
         self.site.pass_time(self.site.chance.uniform(*CALM_S))
+        self.site.wait(lambda: len(self.ledger.within(since_s, time.monotonic())) >= CALM_NOTICES_MIN, "no answers")
         self.ledger.calms.append((since_s, time.monotonic()))
 
     def _live_through(self, name: str) -> Caused:
@@ -144,6 +146,8 @@ class Soak:
         site, verdict = self.site, self.verdict
         counted = self.ledger.counted
         verdict.sent, verdict.counted = len(self.ledger.notices), len(counted)
+        with contextlib.suppress(AssertionError):  # the test judges it
+            site.wait(lambda: site.clients.refreshed, "no token was refreshed")
         verdict.refreshed = site.clients.refreshed
         unsent = [notice for notice in counted if notice.outcome != "sent"]
         verdict.faults += [f"in a calm, but {notice.outcome}: {notice.id}" for notice in unsent]
@@ -188,8 +192,8 @@ class Soak:
         return twice + [f"lacks {notice.id}" for notice in last if not titles[f"Number {notice.id}"]]
 
 
-def soak(folder: Path, *, seconds: float, seed: int, thorough: bool = False, trace: bool = False) -> Verdict:
-    """Run one; ``thorough`` adds the faults that take long to be noticed."""
+def soak(folder: Path, *, seconds: float, seed: int, faults: Mapping[str, Fault], trace: bool = False) -> Verdict:
+    """Run one with these kinds of faults, each at least once."""
     verdict = Verdict(seed)
     node = Node(folder)
     node.start()
@@ -199,7 +203,7 @@ def soak(folder: Path, *, seconds: float, seed: int, thorough: bool = False, tra
             url = f"http://127.0.0.1:{network.port}"
             console, clients = SoakedConsole.open(context, url), SoakedClients.open(context, url, node.api_key)
             site = Site(node, network, context, console, clients, random.Random(seed))
-            Soak(site, {**QUICK_FAULTS, **(SLOW_FAULTS if thorough else {})}, verdict).run(seconds, trace=trace)
+            Soak(site, faults, verdict).run(seconds, trace=trace)
             context.close()
     finally:
         node.end(signal.SIGTERM)
@@ -221,7 +225,8 @@ def main() -> int:
     seed = new_seed() if words.seed is None else words.seed
     print(f"seed {seed}, {words.seconds:.0f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        verdict = soak(Path(folder), seconds=words.seconds, seed=seed, thorough=True, trace=True)
+        faults = {**QUICK_FAULTS, **SLOW_FAULTS}
+        verdict = soak(Path(folder), seconds=words.seconds, seed=seed, faults=faults, trace=True)
     print(verdict.report())
     return 1 if verdict.faults else 0
 

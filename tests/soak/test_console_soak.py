@@ -1,20 +1,36 @@
-"""A minute of faults at random, with the console and applications' clients living through them."""
+"""A soak of some seconds and one of a minute: the console and applications' clients during faults at random."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.soak.faults import QUICK_FAULTS
-from tests.soak.run import new_seed, soak
+import pytest
 
-SECONDS = 60.0
-CALMS_HOLD_AT_LEAST = 50  # notifications; a soak that counts none proves nothing
+from tests.soak.faults import QUICK_FAULTS, Fault
+from tests.soak.run import CALM_NOTICES_MIN, new_seed, soak
+
+pytestmark = [pytest.mark.browser, pytest.mark.broker]
+
+LONG_S = 60.0
+SHORT = ("cut",)
 
 
-def test_after_each_recovery_every_socket_is_open_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+def expect_nothing_lost(folder: Path, *, seconds: float, faults: Mapping[str, Fault]) -> None:
     """Every kind of fault comes at least once; the seed of a failed run is in its report."""
-    verdict = soak(tmp_path, seconds=SECONDS, seed=new_seed())
+    verdict = soak(folder, seconds=seconds, seed=new_seed(), faults=faults)
     report = verdict.report()
     print(report)
     assert verdict.faults == [], report
-    assert {caused.name for caused in verdict.caused} == set(QUICK_FAULTS), report
-    assert verdict.counted > CALMS_HOLD_AT_LEAST, report
+    assert {caused.name for caused in verdict.caused} == set(faults), report
+    assert verdict.counted >= CALM_NOTICES_MIN * (1 + len(verdict.caused)), report
     assert verdict.refreshed > 0, report
+
+
+def test_after_a_cut_every_socket_is_open_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    """The network breaks once, for a moment."""
+    expect_nothing_lost(tmp_path, seconds=0, faults={name: QUICK_FAULTS[name] for name in SHORT})
+
+
+@pytest.mark.slow
+def test_after_each_recovery_every_socket_is_open_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    """A minute of it, with every kind of fault that is noticed soon."""
+    expect_nothing_lost(tmp_path, seconds=LONG_S, faults=QUICK_FAULTS)
