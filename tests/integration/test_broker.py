@@ -23,6 +23,8 @@ from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
 from tests.support.programs import free_port, needs, wait_until
 
+pytestmark = pytest.mark.broker
+
 PACKAGE = Path(hermes.__file__).parent
 CHILD_EXEC = PACKAGE / "broker" / "child_exec.py"
 ROOT = os.geteuid() == 0

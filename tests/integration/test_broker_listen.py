@@ -31,6 +31,8 @@ from hermes.testing import gateway_settings
 from tests.support.gateways import SECRET, token
 from tests.support.programs import free_port, hermes, needs, wait_until
 
+pytestmark = pytest.mark.broker
+
 D1, D2 = "acme/d1", "acme/d2"
 OWN = "tenants/acme/devices/d1"
 OTHERS = "tenants/acme/devices/d2"

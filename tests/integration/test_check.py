@@ -13,6 +13,8 @@ from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.programs import free_port
 
+pytestmark = pytest.mark.broker
+
 Captured = pytest.CaptureFixture[str]
 
 

@@ -25,6 +25,8 @@ from tests.support.brokers import mosquitto
 from tests.support.gateways import SECRET, token
 from tests.support.programs import Program, free_port, hermes, wait_until
 
+pytestmark = pytest.mark.broker
+
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

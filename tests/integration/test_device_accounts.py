@@ -11,6 +11,8 @@ from hermes.cli.main import main
 from hermes.ids import DeviceId, TenantId
 from tests.support.programs import hermes
 
+pytestmark = pytest.mark.broker
+
 D1 = Account(TenantId("acme"), DeviceId("d1"))
 
 

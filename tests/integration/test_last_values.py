@@ -16,6 +16,8 @@ from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.programs import needs
 from tests.support.proxies import proxy
 
+pytestmark = pytest.mark.broker
+
 ACME = token(tenant_id="acme")
 TOPIC = "tenants/acme/devices/d1"
 COUNT, CHUNK = 900, 150  # values that are published while sockets open

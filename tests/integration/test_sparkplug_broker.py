@@ -15,6 +15,8 @@ from tests.support.brokers import TIMEOUT_S, mosquitto
 from tests.support.edge_nodes import bd_seq, message, metric
 from tests.support.gateways import MakeHermes, eventually, token
 
+pytestmark = pytest.mark.broker
+
 NODE = "spBv1.0/plant/{}/edge1"
 PUMP = f"{NODE}/pump"
 

@@ -12,6 +12,8 @@ from tests.support.brokers import mosquitto
 from tests.support.gateways import KEY, SECRET, token
 from tests.support.programs import hermes
 
+pytestmark = pytest.mark.broker
+
 JWT = token()
 TIMEOUT_S = 60  # reached only in a test that fails
 
