@@ -15,7 +15,7 @@ from hermes.ids import DeviceId, TenantId
 from hermes.testing import ClientSocket
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually
 
-pytestmark = pytest.mark.usefixtures("complaints")
+pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("complaints")]
 
 HOLD_S = 0.3
 LONG_HOLD_S = 60  # longer than any test
