@@ -1,8 +1,8 @@
 """Pass messages from the MQTT client's thread to the event loop.
 
 The thread puts what it read into a bounded queue and wakes the loop once per batch; the loop passes the batch to
-`Ingest`, which publishes it. Changes of the link's state use the same queue, so that their order among the messages is
-kept. When the queue is full it drops its oldest messages and counts them: a dashboard needs the newest values.
+`Ingest`, which publishes it. Changes of the link's state use the same queue, so that they stay in order with the
+messages. When the queue is full it drops its oldest messages and counts them: a dashboard needs the newest values.
 """
 
 import asyncio

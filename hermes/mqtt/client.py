@@ -197,9 +197,9 @@ class MqttClient:
     def _loss(self) -> str:
         """Return which messages of the outage are lost, for the log."""
         if self._connection is not None and self._connection.session_present:
-            return "the broker kept what devices published meanwhile with QoS 1, as far as its queue goes"
+            return "the broker stored what devices published meanwhile with QoS 1, as far as its queue allowed"
         if not self._options.clean_start:
-            return "the broker had not kept the session; what devices published meanwhile without retain is lost"
+            return "the broker had not stored the session; what devices published meanwhile without retain is lost"
         return "what devices published meanwhile without retain is lost"
 
     def _on_failure(self, failure: Exception, online: Connection | None) -> None:

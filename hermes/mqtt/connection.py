@@ -67,7 +67,7 @@ class Connection:
         clock: Callable[[], float],
     ) -> None:
         self.connected = False
-        self.session_present = False  # the broker has kept the session
+        self.session_present = False  # the broker has stored the session
         self._url = url
         self._options = options
         self._version = version

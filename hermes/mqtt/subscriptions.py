@@ -24,7 +24,7 @@ class Subscriptions:
     """The subscriptions of the templates, which the connection needs, and the on-demand ones.
 
     All are made without *retain as published*: then ``retain`` means that the broker has stored the message. All ask
-    for retained messages each time, even if the broker has kept the session: it does not queue what is published with
+    for retained messages each time, even if the broker has stored the session: it does not queue what is published with
     QoS 0 meanwhile. `hermes.delivery.last_values` drops the values that it already has.
     """
 

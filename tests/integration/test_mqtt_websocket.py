@@ -201,7 +201,7 @@ def test_a_close_frame_is_the_end(ends: tuple[WebSocket, socket.socket]) -> None
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "text"),
     [
         (frame(TEXT, b"text"), "text frame, which MQTT does not allow"),
         (frame(0xC2, b"compressed"), "reserved bits must be 0"),
@@ -212,11 +212,11 @@ def test_a_close_frame_is_the_end(ends: tuple[WebSocket, socket.socket]) -> None
         (bytes((BINARY, 127)) + (1 << 32).to_bytes(8, "big"), "4294967296 bytes"),
     ],
 )
-def test_an_invalid_frame_ends_the_connection(data: bytes, words: str, ends: tuple[WebSocket, socket.socket]) -> None:
+def test_an_invalid_frame_ends_the_connection(data: bytes, text: str, ends: tuple[WebSocket, socket.socket]) -> None:
     """MQTT 5 §6.0, RFC 6455 §5; one that is too long, before it has been read."""
     end, peer = ends
     peer.sendall(data)
-    with pytest.raises(UnacceptableData, match=words):
+    with pytest.raises(UnacceptableData, match=text):
         end.recv(1_000)
 
 
@@ -238,7 +238,10 @@ def request(peer: Peer) -> str:
     """The client's request."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += peer.socket.recv(4_096)
+        chunk = peer.socket.recv(4_096)
+        if not chunk:
+            raise ConnectionAbortedError("the client ends")
+        data += chunk
     return data.decode()
 
 
@@ -298,7 +301,7 @@ UPGRADED = b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
 
 
 @pytest.mark.parametrize(
-    ("response", "words"),
+    ("response", "reason"),
     [
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "answered 404 'Not Found' to a WebSocket on /mqtt: check the path"),
         (b"HTTP/1.0 502 Bad Gateway\r\nContent-Length: 5\r\n\r\n", "answered 502 'Bad Gateway'"),
@@ -309,7 +312,7 @@ UPGRADED = b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
         (b"", "closed the connection during the WebSocket handshake"),
     ],
 )
-def test_a_failed_handshake_is_explained(response: bytes, words: str) -> None:
+def test_a_failed_handshake_is_explained(response: bytes, reason: str) -> None:
     """Wrong path, wrong port, a cache between both ends. The server need not close the connection."""
     ended = threading.Event()
 
@@ -320,7 +323,7 @@ def test_a_failed_handshake_is_explained(response: bytes, words: str) -> None:
             ended.wait(30)
 
     with scripted(script) as broker, site(parse_mqtt_url(f"ws://127.0.0.1:{broker.port}")) as here:
-        here.down(words)
+        here.down(reason)
         ended.set()
 
 

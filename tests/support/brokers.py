@@ -122,10 +122,10 @@ class Peer:
         return self._expect(CONNECT)[6]
 
     def _expect(self, kind: int) -> bytes:
-        """Return the next packet's body; it is of this kind. Raises ConnectionAbortedError if the client has gone."""
+        """Return the next packet's body; it is of this kind. Raises ConnectionAbortedError if the client ends."""
         found, body = self.read()
-        if not found:
-            raise ConnectionAbortedError("the client has gone")
+        if found in (0, DISCONNECT):
+            raise ConnectionAbortedError("the client ends")
         assert found == kind
         return body
 
