@@ -681,6 +681,8 @@ def test_a_device_that_was_just_added_reaches_a_browser(tmp_path: Path) -> None:
                             data = message.get("data") if message.get("device_id") == "boiler" else data
             assert data == {"value": 21.5}
             browser.close()
+            while await browser.read_message() is not None:  # until the connection has ended
+                pass
 
         asyncio.run(asyncio.wait_for(scenario(), 120))
 

@@ -22,7 +22,7 @@ HOSTILE_IDS = ("a/b", "b/a", "+", "#", "a+", "$SYS", "$share", "%u", "%2F", ".."
 IDS = st.one_of(st.sampled_from(("a", "b", "c")), st.sampled_from(("a", "b", "c")), st.sampled_from(HOSTILE_IDS))
 FIELDS = ("{tenant_id}", "{device_id}", "{device_id}", "{device_id:!a}", "{device_id:a|b}", "{device_id...}")
 LEVELS = (*FIELDS, "{x}", "{x:!a}", "{x:a|b}", "a", "b", "{x}-{y}", "{tenant_id}-{y}")
-WORDS = ("a", "b", "c", "a-b", "$SYS")
+WORDS = ("a", "b", "c", "a-b")
 
 
 @st.composite
@@ -56,7 +56,7 @@ def test_whatever_a_device_may_publish_is_read_as_its_own(entries: list[str], te
     except (TemplateError, AccountError):
         return
     for text in filters:
-        for topic in itertools.islice(topics_of(text), 2_000):
+        for topic in itertools.islice(topics_of(text), 500):
             match = topics.match(topic) if topic_matches_sub(text, topic) else None  # + does not match $SYS
             assert match is None or (match.tenant_id, match.device_id) == account, topic
 
