@@ -4,10 +4,12 @@ import json
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Route, WebSocket, expect
 
 from tests.support.consoles import TIMEOUT_MS, Console, api_key, console_in, metric, notify
 from tests.support.gateways import KEY, token
@@ -33,6 +35,21 @@ SHORT_PATIENCE = """
 """
 
 
+CLEAR = """
+() => {
+  document.querySelector('#history-clear-confirm').click();
+  document.querySelector('#toasts').replaceChildren();
+  document.querySelector('#notify').reset();
+  document.querySelector('#notify [name=addressee]').value = '123';
+  document.querySelector('#notify-answer').replaceChildren();
+  document.querySelector('#history-filter').value = document.querySelector('#history-type').value = '';
+  document.querySelector('#history-open').checked = false;
+  for (const id of ['#notify', '#history-filter']) document.querySelector(id).dispatchEvent(new Event('input'));
+  document.activeElement.blur();
+}
+"""
+
+
 @pytest.fixture
 def console(browser: Browser, quiet: Program) -> Iterator[Console]:
     """The panel, with its sockets open; no toast leaves by itself."""
@@ -40,6 +57,51 @@ def console(browser: Browser, quiet: Program) -> Iterator[Console]:
         made.hold_long_timers()
         open_panel(made)
         yield made
+
+
+@dataclass
+class SharedPanel:
+    """A panel for all tests that leave nothing in it that `CLEAR` does not remove."""
+
+    console: Console
+    received: Counter[str] = field(default_factory=Counter)  # by id, on whichever socket
+
+    def count(self, socket: WebSocket) -> None:
+        """Count the notifications of this socket."""
+        socket.on("framereceived", self._read)
+
+    def _read(self, frame: str | bytes) -> None:
+        self.received.update([str(json.loads(frame).get("id"))])
+
+    def clear(self, program: Program) -> None:
+        """Empty it, once all that was sent before has come over both sockets of its user."""
+        id = f"last-{self.received.total()}"
+        notify(program, id=id)
+        self.console.wait_until(lambda: self.received[id] == 2)
+        self.console.show("notifications")
+        self.console.page.evaluate(CLEAR)
+
+
+@pytest.fixture(scope="module")
+def shared_panel(shared_browser: Browser, quiet: Program) -> Iterator[SharedPanel]:
+    """One page with its sockets open."""
+    with console_in(shared_browser, quiet) as made:
+        shared = SharedPanel(made)
+        made.page.on("websocket", shared.count)
+        made.hold_long_timers()
+        open_panel(made)
+        yield shared
+
+
+@pytest.fixture
+def panel(shared_panel: SharedPanel, quiet: Program) -> Iterator[Console]:
+    """The shared panel for one test: its history, its toasts, its form and its filters are empty."""
+    shared_panel.clear(quiet)
+    console = shared_panel.console
+    expect(console.page.locator("#history > li")).to_have_count(0)
+    expect(console.page.locator("#notifications-badge")).to_be_hidden()
+    yield console
+    assert console.unexpected == []
 
 
 def open_panel(console: Console) -> None:
@@ -55,45 +117,45 @@ def expect_open(console: Console) -> None:
         console.card(name).expect_state("open")
 
 
-def test_a_notification_pops_up_at_once_with_its_types_icon(console: Console, quiet: Program) -> None:
+def test_a_notification_pops_up_at_once_with_its_types_icon(panel: Console, quiet: Program) -> None:
     """On any panel; and stands in the history, once, although two sockets carry it."""
-    console.show("devices")
+    panel.show("devices")
     for number, kind in enumerate(TYPES, 1):
         notify(quiet, title=f"A {kind}", type=kind)
-        toast = console.page.locator("#toasts > *", has_text=f"A {kind}")
+        toast = panel.page.locator("#toasts > *", has_text=f"A {kind}")
         expect(toast).to_be_visible()
         icon = toast.locator("img").get_attribute("src") or ""
         assert icon.endswith(f"/icons/{kind}.svg")
-        assert console.page.request.get(f"{quiet.url}{icon}").ok
-        expect(console.page.locator("#history > li", has_text=f"A {kind}")).to_have_count(1)
-        expect(console.page.locator("#notifications-badge")).to_have_text(f"{number}")
+        assert panel.page.request.get(f"{quiet.url}{icon}").ok
+        expect(panel.page.locator("#history > li", has_text=f"A {kind}")).to_have_count(1)
+        expect(panel.page.locator("#notifications-badge")).to_have_text(f"{number}")
 
 
-def test_acknowledging_tells_the_server(console: Console, quiet: Program) -> None:
+def test_acknowledging_tells_the_server(panel: Console, quiet: Program) -> None:
     """With ``ack``; the toast goes, the history and the badge say so."""
     before = metric(quiet, 'hermes_client_frames_total{action="ack"}')
     notify(quiet)
-    console.page.locator("#toasts").get_by_role("button", name="Acknowledge").click()
+    panel.page.locator("#toasts").get_by_role("button", name="Acknowledge").click()
     wait_until(lambda: metric(quiet, 'hermes_client_frames_total{action="ack"}') == before + 1)
-    expect(console.page.locator("#history > li").first).to_contain_text("acknowledged")
-    expect(console.page.locator("#toasts > *")).to_have_count(0)
-    expect(console.page.locator("#notifications-badge")).to_be_hidden()
+    expect(panel.page.locator("#history > li").first).to_contain_text("acknowledged")
+    expect(panel.page.locator("#toasts > *")).to_have_count(0)
+    expect(panel.page.locator("#notifications-badge")).to_be_hidden()
 
 
-def test_all_are_acknowledged_by_one_button(console: Console, quiet: Program) -> None:
+def test_all_are_acknowledged_by_one_button(panel: Console, quiet: Program) -> None:
     """Each of those that are shown and not acknowledged yet."""
     before = metric(quiet, 'hermes_client_frames_total{action="ack"}')
     for title in ("First", "Second", "Third"):
         notify(quiet, title=title)
-    expect(console.page.locator("#history button")).to_have_count(3)
-    console.page.click("#history-ack-all")
-    expect(console.page.locator("#history button")).to_have_count(0)
+    expect(panel.page.locator("#history button")).to_have_count(3)
+    panel.page.click("#history-ack-all")
+    expect(panel.page.locator("#history button")).to_have_count(0)
     wait_until(lambda: metric(quiet, 'hermes_client_frames_total{action="ack"}') == before + 3)
 
 
-def test_acknowledging_by_keyboard_goes_on_with_the_next(console: Console, quiet: Program) -> None:
+def test_acknowledging_by_keyboard_goes_on_with_the_next(panel: Console, quiet: Program) -> None:
     """The focus is never lost in the history."""
-    page = console.page
+    page = panel.page
     for title in ("First", "Second"):
         notify(quiet, title=title)
     expect(page.locator("#history button")).to_have_count(2)
@@ -103,9 +165,9 @@ def test_acknowledging_by_keyboard_goes_on_with_the_next(console: Console, quiet
     expect(page.locator("#history-clear")).to_be_focused()
 
 
-def test_what_arrives_takes_no_focus_from_another_one(console: Console, quiet: Program) -> None:
+def test_what_arrives_takes_no_focus_from_another_one(panel: Console, quiet: Program) -> None:
     """Or Enter would acknowledge what nobody has read."""
-    page = console.page
+    page = panel.page
     notify(quiet, title="Read")
     page.locator("#history").get_by_role("button", name="Acknowledge Read").focus()
     notify(quiet, title="Unread")
@@ -115,15 +177,15 @@ def test_what_arrives_takes_no_focus_from_another_one(console: Console, quiet: P
     expect(page.locator("#history > li", has_text="acknowledged").locator("strong")).to_have_text(["Read"])
 
 
-def test_the_last_toast_gives_the_focus_back_to_the_page(console: Console, quiet: Program) -> None:
+def test_the_last_toast_gives_the_focus_back_to_the_page(panel: Console, quiet: Program) -> None:
     """The others pass it on among them."""
     for title in ("First", "Second"):
         notify(quiet, title=title)
-    toasts = console.page.locator("#toasts")
+    toasts = panel.page.locator("#toasts")
     toasts.get_by_role("button", name="Acknowledge First").press("Enter")
     expect(toasts.get_by_role("button", name="Acknowledge Second")).to_be_focused()
-    console.page.keyboard.press("Enter")
-    expect(console.page.locator("#main")).to_be_focused()
+    panel.page.keyboard.press("Enter")
+    expect(panel.page.locator("#main")).to_be_focused()
 
 
 def test_what_could_not_be_sent_stays_open(console: Console, quiet: Program) -> None:
@@ -169,9 +231,9 @@ def test_another_tab_sees_the_same_history(console: Console, quiet: Program) -> 
     expect(other.locator("#history > li")).to_have_count(0)
 
 
-def test_the_history_is_searched_and_filtered(console: Console, quiet: Program) -> None:
+def test_the_history_is_searched_and_filtered(panel: Console, quiet: Program) -> None:
     """By words, by type, by acknowledgement."""
-    page = console.page
+    page = panel.page
     for kind in TYPES:
         notify(quiet, title=f"Title of {kind}", message=f"body {kind.upper()}", type=kind)
     shown = page.locator("#history > li strong")
@@ -188,9 +250,9 @@ def test_the_history_is_searched_and_filtered(console: Console, quiet: Program) 
     expect(shown).to_have_text(["Title of success", "Title of error", "Title of warning"])
 
 
-def test_the_history_is_exported_as_it_is_shown(console: Console, quiet: Program) -> None:
+def test_the_history_is_exported_as_it_is_shown(panel: Console, quiet: Program) -> None:
     """As JSON, each with all that came."""
-    page = console.page
+    page = panel.page
     for kind in ("info", "error"):
         notify(quiet, title=f"Ünï {kind}", type=kind)
     expect(page.locator("#history > li")).to_have_count(2)
@@ -236,9 +298,9 @@ def test_warnings_and_errors_stay_and_four_toasts_are_the_most(browser: Browser,
         expect(titles).to_have_text(["Warning 0", "Warning 1", "Warning 2", "Warning 3"])
 
 
-def test_the_history_keeps_its_rows(console: Console, quiet: Program) -> None:
+def test_the_history_keeps_its_rows(panel: Console, quiet: Program) -> None:
     """A new notification makes one row, whatever is there; so a reader's selection and place stay."""
-    page = console.page
+    page = panel.page
     notify(quiet, title="Kept")
     expect(page.locator("#history > li")).to_have_count(1)
     page.evaluate("window.row = document.querySelector('#history > li')")
@@ -312,9 +374,9 @@ def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
     expect(answer).to_contain_text("unauthorized")
 
 
-def test_sending_leaves_the_focus_where_it_is(console: Console) -> None:
+def test_sending_leaves_the_focus_where_it_is(panel: Console) -> None:
     """And a second press while the first is under way sends nothing twice."""
-    page = console.page
+    page = panel.page
     held: list[Route] = []
     page.route("**/notify", lambda route: held.append(route))
     button = page.locator("#notify [type=submit]")
@@ -323,11 +385,12 @@ def test_sending_leaves_the_focus_where_it_is(console: Console) -> None:
     expect(button).to_have_attribute("aria-disabled", "true")
     button.press("Enter")
     expect(button).to_be_focused()
-    console.wait_until(lambda: held)
+    panel.wait_until(lambda: held)
     held[0].continue_()
     expect(page.locator("#notify-answer")).to_contain_text('"sent":true')
     expect(button).to_be_focused()
     assert len(held) == 1
+    page.unroute("**/notify")
 
 
 def test_an_answer_that_is_none_is_told(console: Console) -> None:
@@ -348,9 +411,9 @@ def test_an_answer_that_is_none_is_told(console: Console) -> None:
     expect(page.locator("#notify-answer")).to_contain_text('"status":"success"')
 
 
-def test_a_broadcast_goes_to_the_tenant(console: Console) -> None:
+def test_a_broadcast_goes_to_the_tenant(panel: Console) -> None:
     """And says in the history to whom it went."""
-    page = console.page
+    page = panel.page
     page.select_option("#notify [name=kind]", "tenant_id")
     page.fill("#notify [name=addressee]", "acme")
     page.fill("#notify [name=title]", "Everybody")
@@ -358,10 +421,10 @@ def test_a_broadcast_goes_to_the_tenant(console: Console) -> None:
     expect(page.locator("#history > li", has_text="Everybody")).to_contain_text("to all users of acme")
 
 
-def test_data_that_is_no_object_is_not_sent(console: Console) -> None:
+def test_data_that_is_no_object_is_not_sent(panel: Console) -> None:
     """The field is marked, and gets the focus."""
     for data in ("{", "[1]", "7", "null", '"text"'):
-        expect_not_sent(console, data)
+        expect_not_sent(panel, data)
 
 
 def expect_not_sent(console: Console, data: str) -> None:
@@ -377,9 +440,9 @@ def expect_not_sent(console: Console, data: str) -> None:
     expect(page.locator("#history > li")).to_have_count(0)
 
 
-def test_the_command_does_what_the_form_does(console: Console, quiet: Program) -> None:
+def test_the_command_does_what_the_form_does(panel: Console, quiet: Program) -> None:
     """Pasted into a shell with the key in a variable; whatever the text. The key itself is never in it."""
-    page = console.page
+    page = panel.page
     title = """It's "hot" $HOME `id` \\n ✓"""
     page.fill("#notify [name=title]", title)
     page.fill("#notify [name=message]", "two\nlines & 'quotes'")
@@ -397,20 +460,20 @@ def test_the_command_does_what_the_form_does(console: Console, quiet: Program) -
     assert entry.locator("p").inner_text() == "two\nlines & 'quotes'"
 
 
-def test_the_command_is_copied(console: Console) -> None:
+def test_the_command_is_copied(panel: Console) -> None:
     """Into the clipboard."""
-    console.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    console.page.click("#notify-copy")
-    expect(console.page.locator("#notify-copied")).to_have_text("Copied.")
-    assert console.page.evaluate("navigator.clipboard.readText()").startswith("curl -sS 'http://127.0.0.1")
+    panel.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    panel.page.click("#notify-copy")
+    expect(panel.page.locator("#notify-copied")).to_have_text("Copied.")
+    assert panel.page.evaluate("navigator.clipboard.readText()").startswith("curl -sS 'http://127.0.0.1")
 
 
-def test_markup_in_notifications_stays_text(console: Console, quiet: Program) -> None:
+def test_markup_in_notifications_stays_text(panel: Console, quiet: Program) -> None:
     """In the toast and in the history."""
     evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
     notify(quiet, title=evil, message=evil)
-    expect(console.page.locator("#history > li").first).to_contain_text(evil)
-    assert console.page.evaluate("window.owned") is None
+    expect(panel.page.locator("#history > li").first).to_contain_text(evil)
+    assert panel.page.evaluate("window.owned") is None
 
 
 def test_in_production_the_users_own_key_sends(production_console: Console) -> None:
