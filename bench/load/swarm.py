@@ -145,9 +145,8 @@ class Swarm:
     """What to open, and what to publish.
 
     ``rate_per_s`` 0 is the closed loop: a message is written when at most ``window`` - 1 before it have not come to
-    all sockets. Publishing ends after ``messages`` or after ``for_s``; frames are awaited for ``grace_s`` more, or until
-    every socket is closed.
-    Without a door somebody else publishes ``messages``.
+    all sockets. Publishing ends after ``messages`` or after ``for_s``; frames are awaited for ``grace_s`` more, or
+    until every socket is closed. Without a door somebody else publishes ``messages``.
     """
 
     port: int
