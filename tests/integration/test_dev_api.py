@@ -302,6 +302,7 @@ async def test_the_embedded_broker_is_killed_and_restarted(
     await eventually(lambda: hermes.gateway.link.ready)
     response = await hermes.request("/status", headers={"X-API-Key": KEY})
     figures = json.loads(response.body)
-    assert (figures["mqtt"]["broker_restarts"], figures["mqtt"]["outages"]) == (1, 1)
+    assert figures["mqtt"]["broker_restarts"] >= 1, "again if another program took the port meanwhile"
+    assert figures["mqtt"]["outages"] == 1
     assert figures["dev"] is True
     complaints.clear()

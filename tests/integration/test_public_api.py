@@ -95,6 +95,7 @@ def test_a_gateway_runs_beside_a_test_without_an_event_loop(hermes_gateway: Runn
         await AsyncHTTPClient().fetch(f"{hermes_gateway.url}/notify", method="POST", headers=headers, body=body)
         frame = await socket.read_message()
         socket.close()
+        assert await socket.read_message() is None
         return frame
 
     assert '"title":"New alert"' in str(asyncio.run(first_frame()))

@@ -18,6 +18,7 @@ from tests.support.programs import Program, needs
 SOCKETS = ("notifications", "tenant", "device", "legacy")
 PANELS = ("overview", "connect", "notifications", "devices", "token-inspector", "drills", "log")
 DEVICE_PAGE = "devices/acme/climate-01"
+CLOCK_ADVANCE_S = 3_600  # an installed clock runs until it is paused, and it can be paused only ahead of its time
 TIMEOUT_MS = 60_000  # reached only in a test that fails: no verdict depends on the machine's speed
 POLL_MS = 20
 ARTIFACTS = CHECKOUT / "artifacts"
@@ -101,7 +102,7 @@ class Console:
     def stop_clock(self) -> None:
         """Stop the page's clock, before it is opened: no timer of the page fires unless the test moves the clock."""
         now_s = time.time()
-        self.page.clock.install(time=now_s)
+        self.page.clock.install(time=now_s - CLOCK_ADVANCE_S)
         self.page.clock.pause_at(now_s)
 
     def move_clock_until(self, condition: Callable[[], object], step_ms: int) -> None:
@@ -165,7 +166,7 @@ def console_in(browser: Browser, program: Program, **options: Any) -> Iterator[C
         yield console
     finally:
         context.close()
-    assert console.unexpected == []
+    assert console.unexpected == [], console.unexpected
 
 
 def save_picture(page: Page, name: str, *, whole: bool = False) -> None:

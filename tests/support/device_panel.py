@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 
-from tests.support.consoles import Console, console_in
+from tests.support.consoles import CLOCK_ADVANCE_S, Console, console_in
 from tests.support.page_sockets import PATHS, play_sockets, receive
 from tests.support.programs import Program
 
@@ -73,7 +73,7 @@ def device_panel(browser: Browser, program: Program, *names: str) -> Iterator[De
     """The panel at noon UTC, in Tokyo; the sockets of these names are open, and the others are refused."""
     with console_in(browser, program, timezone_id="Asia/Tokyo", viewport=WINDOW) as console:
         page = console.page
-        page.clock.install(time=NOON / 1_000)
+        page.clock.install(time=NOON / 1_000 - CLOCK_ADVANCE_S)
         page.clock.pause_at(NOON / 1_000)
         for name in ("tenant", "legacy"):
             if name not in names:
