@@ -14,7 +14,7 @@ from hermes.dev.banner import Running, banner
 from hermes.dev.secrets import DevSecrets
 from hermes.errors import ConfigError, HermesError
 from hermes.gateway import Gateway
-from hermes.mqtt.feed import feed_faults
+from hermes.mqtt.feed import feed_problems
 from hermes.server import raise_file_limit, wait_for_stop_signal
 from hermes.settings.folders import state_folder
 from hermes.settings.load import load
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 def topic_problems(settings: Settings) -> list[str]:
     """Return what prevents the topics from being subscribed to."""
-    return [] if settings.broker_kind == "off" else feed_faults(settings)
+    return [] if settings.broker_kind == "off" else feed_problems(settings)
 
 
 def serve_settings(flags: Mapping[str, object]) -> Settings:

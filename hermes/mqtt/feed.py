@@ -1,4 +1,4 @@
-"""Floor 4: the devices' feed: the link to the broker, and all that a message passes on its way to the hub."""
+"""The MQTT feed: the link to the broker, and the parts that a message passes before the hub."""
 
 import asyncio
 import logging
@@ -24,21 +24,21 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0
 
 
-def feed_faults(settings: Settings) -> list[str]:
-    """What keeps these settings' topics from being fed, a line for each thing to mend."""
+def feed_problems(settings: Settings) -> list[str]:
+    """Return why a feed with these settings cannot start, one line for each problem."""
     topics = TopicMap(settings.topics)
-    faults = extras.missing(topics.templates) + missing_packages(settings.broker_url)
+    problems = extras.missing(topics.templates) + missing_packages(settings.broker_url)
     if settings.mqtt_on_demand and topics.overlapping:
         filters = ", ".join(topics.filters)
-        faults.append(
-            f"--mqtt-on-demand needs topics that do not overlap, or messages would come twice; {filters} do:"
-            " change one, or leave it out"
+        problems.append(
+            f"--mqtt-on-demand needs topics that do not overlap, because messages would arrive twice: {filters} overlap;"
+            " change one of them, or do not use the flag"
         )
-    return faults
+    return problems
 
 
 class MqttFeed:
-    """Brings devices' messages to the hub. ``start`` once, on the running loop; then ``stop``."""
+    """Publish the messages of the devices on the hub. Call `start` once, on the running loop, then `stop`."""
 
     def __init__(
         self, *, settings: Settings, hub: Hub, last_values: LastValues, link: MqttLinkState, metrics: Metrics
@@ -49,19 +49,18 @@ class MqttFeed:
         self._link = link
         self._metrics = metrics
         self._client: MqttClient | None = None
-        self._demand: OnDemandSubscriptions | None = None
+        self._on_demand: OnDemandSubscriptions | None = None
         self._ticking: asyncio.Task[None] | None = None
 
     def start(self, url: MqttUrl) -> None:
-        """Connect to this broker, now and whenever the link is lost. Raises `ConfigError`."""
-        faults = feed_faults(self._settings)
-        if faults:
-            raise ConfigError(faults)
+        """Connect to this broker, and reconnect when the link is lost. Raises `ConfigError`."""
+        if problems := feed_problems(self._settings):
+            raise ConfigError(problems)
         topics = TopicMap(self._settings.topics)
-        intake = self._intake(topics)
-        self._ticking = asyncio.create_task(_tick(intake), name="hermes-feed")
+        ingest = self._ingest(topics)
+        self._ticking = asyncio.create_task(_tick(ingest), name="hermes-feed")
         bridge = Bridge(
-            ingest=intake,
+            ingest=ingest,
             flush=self._hub.flush,
             link=self._link,
             metrics=self._metrics,
@@ -76,10 +75,10 @@ class MqttFeed:
             metrics=self._metrics,
         )
         if on_demand:
-            self._follow_demand(topics, self._client)
+            self._subscribe_on_demand(topics, self._client)
         self._client.start()
 
-    def _intake(self, topics: TopicMap) -> Ingest:
+    def _ingest(self, topics: TopicMap) -> Ingest:
         return Ingest(
             topics=topics,
             last_values=self._last_values,
@@ -99,32 +98,32 @@ class MqttFeed:
     def _publish(self, topic: str, payload: bytes) -> bool:
         return self._client is not None and self._client.publish(topic, payload)
 
-    def _follow_demand(self, topics: TopicMap, client: MqttClient) -> None:
-        self._demand = OnDemandSubscriptions(
+    def _subscribe_on_demand(self, topics: TopicMap, client: MqttClient) -> None:
+        self._on_demand = OnDemandSubscriptions(
             topics=topics,
             set_filters=client.set_filters,
             retain_only=self._last_values.retain_only,
             linger_s=self._settings.mqtt_linger_s,
             loop=asyncio.get_running_loop(),
         )
-        self._hub.on_watch = self._demand.watch
+        self._hub.on_watch = self._on_demand.watch
 
     async def stop(self) -> None:
-        """End the link; harmless if it never began."""
+        """Disconnect. May be called before `start`, and repeated."""
         self._hub.on_watch = None
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
-        if self._demand is not None:
-            self._demand.stop()
+        if self._on_demand is not None:
+            self._on_demand.stop()
         if self._client is not None:
             await asyncio.to_thread(self._client.stop)
 
 
-async def _tick(intake: Ingest) -> None:
+async def _tick(ingest: Ingest) -> None:
     while True:
         await asyncio.sleep(TICK_S)
         try:
-            intake.tick()
-        except Exception:  # a task's top: what failed now may work in a second
-            logger.exception("telling who is gone failed")
+            ingest.tick()
+        except Exception:  # the top of a task: what failed now may work in a second
+            logger.exception("the periodic work of the feed failed")
