@@ -31,8 +31,8 @@ def feed_problems(settings: Settings) -> list[str]:
     if settings.mqtt_on_demand and topics.overlapping:
         filters = ", ".join(topics.filters)
         problems.append(
-            f"--mqtt-on-demand needs topics that do not overlap, because messages would arrive twice: {filters} overlap;"
-            " change one of them, or do not use the flag"
+            f"--mqtt-on-demand needs topics that do not overlap, because messages would arrive twice: {filters} "
+            "overlap; change one of them, or do not use the flag"
         )
     return problems
 
