@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from hermes.auth.tokens import sign_token
     from hermes.gateway import Gateway
     from hermes.settings.load import load_settings
+    from hermes.settings.model import Settings
 
 __version__ = "0.2.0.dev0"
-__all__ = ["Gateway", "__version__", "load_settings", "sign_token"]
+__all__ = ["Gateway", "Settings", "__version__", "load_settings", "sign_token"]
 
 _PLACES = {
     "Gateway": "hermes.gateway",
+    "Settings": "hermes.settings.model",
     "load_settings": "hermes.settings.load",
     "sign_token": "hermes.auth.tokens",
 }

@@ -66,7 +66,7 @@ class ConnectionRejected(HermesError):
 
 @dataclass(frozen=True, slots=True)
 class NotifyResult:
-    """The answer to a notification: its id, and whether an open socket took it.
+    """The answer to a notification: its id, and whether an open socket accepted it.
 
     ``answer`` is the complete JSON object.
     """

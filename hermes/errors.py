@@ -77,11 +77,11 @@ class HermesError(Exception):
 
 
 class ConfigError(HermesError):
-    """The settings are not valid; ``faults`` has one line for each problem."""
+    """The settings are not valid; ``problems`` has one line for each."""
 
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class TemplateError(HermesError, ValueError):

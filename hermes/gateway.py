@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import orjson
 from tornado.web import Application
 
 from hermes.app import make_app
@@ -33,11 +33,12 @@ from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.messages import Severity, now_ms, parse_notification
 from hermes.delivery.outbox import OutboxLimits
+from hermes.delivery.request_model import invalid_fields
 from hermes.dev.demo_users import console_facts
 from hermes.dev.fault_injection import FaultInjector
 from hermes.dev.simulator import SimulatedDevices
 from hermes.dev.token_api import mint_token
-from hermes.errors import BrokerUnavailable
+from hermes.errors import BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed
@@ -51,15 +52,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class NotifyResult:
-    """Id of one notification, and the number of open sockets that took it."""
+class DeliveryReceipt:
+    """Id of one notification, and the number of open sockets that accepted it."""
 
     id: str
     sockets: int
 
     @property
     def sent(self) -> bool:
-        """True if at least one open socket took it."""
+        """True if at least one open socket accepted it."""
         return self.sockets > 0
 
 
@@ -135,7 +136,7 @@ class Gateway:
         type: Severity = "info",
         id: str | None = None,
         data: Mapping[str, Any] | None = None,
-    ) -> NotifyResult:
+    ) -> DeliveryReceipt:
         """Send a notification to a user or a broadcast to a tenant, as ``POST /notify``.
 
         Give exactly one of ``user_id`` and ``tenant_id``. Returns when the frame was written to the open sockets or
@@ -144,10 +145,10 @@ class Gateway:
         given = {"user_id": user_id, "tenant_id": tenant_id, "title": title, "message": message, "type": type}
         optional = {"id": id, "data": data}
         value = given | {name: item for name, item in optional.items() if item is not None}
-        notification = parse_notification(value, data=None if data is None else orjson.dumps(data))
+        notification = parse_notification(value, data=None if data is None else _json(data))
         receipt = self.hub.publish(notification)
         await self.hub.flushed()
-        return NotifyResult(notification.id, receipt.sockets)
+        return DeliveryReceipt(notification.id, receipt.sockets)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -163,8 +164,10 @@ class Gateway:
     async def start(self, *, listen: bool = True) -> None:
         """Listen, start the embedded broker if it is configured, and serve.
 
-        Raises `HermesError` with what to change.
+        A gateway starts once. Raises `HermesError` with what to change.
         """
+        if self.socket_limit.stopping:
+            raise HermesError("a gateway starts once: create a new Gateway")
         if listen:
             self._server.listen(self.settings.host, self.settings.port)  # first: an address in use ends it at once
         try:
@@ -255,6 +258,14 @@ class Gateway:
 
     def _kill_broker(self) -> bool:
         return self.broker is not None and self.broker.kill()
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    """Return the JSON text of ``data``. Raises `RequestError` if it has none (RFC 8259: no NaN, no lone surrogate)."""
+    try:
+        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise invalid_fields({"data": f"cannot be written as JSON: {error}"}) from None
 
 
 def last_values_limits(settings: Settings) -> LastValuesLimits:

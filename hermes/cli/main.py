@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except ConfigError as error:
-        for problem in error.faults:
+        for problem in error.problems:
             print(f"hermes: {problem}", file=sys.stderr)
         return 2
     except HermesError as error:

@@ -51,7 +51,7 @@ def _load(model: type[S], values: Mapping[str, object], *, problems: list[str]) 
     try:
         file = _read_toml(given.pop(CONFIG.name, None) or os.environ.get(CONFIG.variable))
     except ConfigError as error:
-        raise ConfigError(problems + error.faults) from None
+        raise ConfigError(problems + error.problems) from None
     if model is Settings:
         problems += [f"unknown key {name!r} in the configuration file" for name in _unknown(model, file)]
         problems += [f"unknown setting {name!r}" for name in _unknown(model, given)]

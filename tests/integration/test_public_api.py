@@ -14,7 +14,7 @@ from tornado.websocket import websocket_connect
 
 import hermes
 from hermes import Gateway, load_settings, sign_token
-from hermes.errors import ConfigError, RequestError
+from hermes.errors import ConfigError, HermesError, RequestError
 from hermes.testing import TEST_SECRET, RunningGateway, connect, hermes_gateway, run_gateway, sign_test_token
 from tests.support.paths import CHECKOUT
 
@@ -48,6 +48,30 @@ async def test_an_invalid_notification_is_an_error_that_names_the_fields() -> No
         with pytest.raises(RequestError) as raised:
             await gateway.notify(user_id="123", title="", message="", type="loud")  # type: ignore[arg-type]
         assert set(raised.value.fields) == {"title", "type"}
+
+
+@pytest.mark.gen_test
+async def test_data_that_has_no_json_is_a_faulty_field() -> None:
+    """Objects, NaN and lone surrogates; a number of any size has one."""
+    async with run_gateway() as gateway:
+        for data in ({"x": object()}, {"x": float("nan")}, {"x": "\ud800"}):
+            with pytest.raises(RequestError) as raised:
+                await gateway.notify(user_id="123", title="New alert", message="", data=data)
+            assert set(raised.value.fields) == {"data"}
+        socket = await connect(gateway, "/ws/notifications", token=sign_test_token())
+        await gateway.notify(user_id="123", title="New alert", message="", data={"x": 2**70})
+        assert (await socket.receive())["data"] == {"x": 2**70}
+        await socket.close()
+
+
+@pytest.mark.gen_test
+async def test_a_gateway_starts_once() -> None:
+    """After it has stopped, a new one is needed."""
+    gateway = Gateway(load_settings(SETTINGS))
+    await gateway.start()
+    await gateway.stop()
+    with pytest.raises(HermesError, match="create a new Gateway"):
+        await gateway.start()
 
 
 @pytest.mark.gen_test
@@ -105,7 +129,7 @@ def test_settings_that_cannot_work_are_reported_together() -> None:
     """By name, all at once."""
     with pytest.raises(ConfigError) as raised:
         load_settings({"port": "many", "ping_interval_s": "0", "jwt_secret": TEST_SECRET})
-    assert len(raised.value.faults) == 2
+    assert len(raised.value.problems) == 2
 
 
 def test_importing_the_package_is_cheap() -> None:

@@ -55,6 +55,6 @@ def test_without_uvloop_the_setting_is_an_error_that_says_what_to_install(monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ConfigError) as raised:
         load(Settings, {"jwt_secret": SECRET, "uvloop": "true"})
-    assert raised.value.faults == [
+    assert raised.value.problems == [
         "--uvloop (HERMES_UVLOOP): uvloop is not installed; pip install 'hermes-gateway[uvloop]', or leave this out"
     ]

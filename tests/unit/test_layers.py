@@ -1,6 +1,7 @@
 """Layers: a module imports only from lower layers or its own folder."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,10 @@ def test_a_module_imports_only_from_lower_layers_or_its_own_folder(path: Path) -
             },
         ),
         ("cbor2", {"hermes.ingest.cbor"}),
+        ("websockets", {"hermes.mqtt.net.websocket"}),
+        ("uvloop", {"hermes.cli.serve"}),
+        ("prometheus_client", {"hermes.metrics"}),
+        ("pytest", {"hermes.testing"}),
         ("google", {"hermes.ingest.sparkplug.sparkplug_b_pb2", "hermes.ingest.sparkplug.metrics"}),
         ("jwt", {"hermes.auth.tokens", "hermes.testing"}),
         ("jinja2", {"hermes.app", "hermes.web.console.page"}),
@@ -116,3 +121,10 @@ def test_a_folder_is_small_enough_to_read(folder: Path) -> None:
     """A folder holds at most twelve modules besides its ``__init__``."""
     if folder.name != "cli":  # a file for each command
         assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= FOLDER_MAX_FILES
+
+
+def test_the_architecture_page_has_the_same_layers() -> None:
+    """Its table names every folder and module of each layer, from the bottom."""
+    text = (CHECKOUT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| \d+ \| ([^|]*) \|", text, re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)/?`", row)) for row in rows] == [set(names) for names in LAYERS]

@@ -56,7 +56,7 @@ def test_a_bad_secret_file_is_refused_without_its_content(tmp_path: Path, conten
     path.write_bytes(content)
     with pytest.raises(ConfigError) as error:
         load_settings({"jwt_secret_file": path})
-    (line,) = error.value.faults
+    (line,) = error.value.problems
     assert "--jwt-secret-file" in line
     assert "too short" not in line
 
@@ -72,8 +72,8 @@ def test_a_key_of_another_kind_is_not_a_secret(secret: str) -> None:
     """The line says how to make one and does not repeat the key."""
     with pytest.raises(ConfigError) as error:
         load_settings({"jwt_secret": secret, "port": "-1"})
-    assert len(error.value.faults) == 2
-    assert any("not a secret for HS256" in line and "openssl rand" in line for line in error.value.faults)
+    assert len(error.value.problems) == 2
+    assert any("not a secret for HS256" in line and "openssl rand" in line for line in error.value.problems)
     assert "AAAA" not in str(error.value)
     assert "MFkw" not in str(error.value)
 

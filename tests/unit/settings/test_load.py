@@ -16,7 +16,7 @@ def problems(flags: dict[str, object], model: type[Settings] = Settings) -> list
     """Return what is wrong with these flags."""
     with pytest.raises(ConfigError) as error:
         load(model, flags)
-    return error.value.faults
+    return error.value.problems
 
 
 def toml(tmp_path: Path, text: str) -> str:
@@ -141,9 +141,9 @@ def test_an_unknown_name_is_a_problem() -> None:
     """A program that misspells a setting is not ignored."""
     with pytest.raises(ConfigError) as error:
         load_settings({"jwt_secret": SECRET, "prot": 1, "mqtt_qos": 3})
-    assert error.value.faults[0] == "unknown setting 'prot'"
-    assert error.value.faults[1].startswith("--mqtt-qos (HERMES_MQTT_QOS): ")
-    assert len(error.value.faults) == 2
+    assert error.value.problems[0] == "unknown setting 'prot'"
+    assert error.value.problems[1].startswith("--mqtt-qos (HERMES_MQTT_QOS): ")
+    assert len(error.value.problems) == 2
 
 
 # -- every problem at once --------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def problems(values: dict[str, object]) -> list[str]:
     """Return what is wrong with these values."""
     with pytest.raises(ConfigError) as error:
         load_settings(values)
-    return error.value.faults
+    return error.value.problems
 
 
 SESSION: dict[str, object] = {
@@ -98,7 +98,7 @@ def test_a_secret_comes_from_one_source(tmp_path: Path) -> None:
     for model in (Settings, TokenSettings):
         with pytest.raises(ConfigError) as error:
             load(model, {"jwt_secret": SECRET, "jwt_secret_file": path})
-        assert "both given" in error.value.faults[0]
+        assert "both given" in error.value.problems[0]
         assert SECRET not in str(error.value)
 
 
