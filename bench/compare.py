@@ -21,7 +21,7 @@ from bench.contenders import TENANT
 from bench.contenders.broker import broker
 from bench.contenders.hermes import hermes, hermes_broadcasts
 from bench.load.requests import post
-from bench.load.swarm import MqttDoor, Swarm
+from bench.load.swarm import MqttSource, Swarm
 from bench.processes import CHECKOUT, BenchError, allow_open_files
 from bench.scenarios.delivery import deliver
 from bench.scenarios.idle_memory import IdleMemory
@@ -66,7 +66,7 @@ def mqtt(checkout: Path, *, rate_per_s: int = 10_000, for_s: float = 4.0) -> flo
             port=server.port,
             paths=[server.tenant_socket(TENANT)],
             sockets=100,
-            door=MqttDoor(mosquitto.port, device_topics()),
+            source=MqttSource(mosquitto.port, device_topics()),
             messages=int(rate_per_s * for_s),
             rate_per_s=rate_per_s,
             for_s=for_s + 20,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench.load.swarm import Door, LineDoor
+from bench.load.swarm import LineSource, Source
 from bench.processes import Child, running
 
 # Frames of about 160 bytes: what Hermes makes of a broadcast, and the same text for those that send what they get
@@ -48,12 +48,12 @@ def _one_path(_number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Broadcaster:
-    """A server that sends what comes through its door to all its sockets."""
+    """A server that sends what comes through its source to all its sockets."""
 
     name: str
     child: Child
     port: int
-    door: Door
+    source: Source
     path: Callable[[int], str] = _one_path  # of socket number 0, 1, …
     subscription: str = ""  # where the sockets carry MQTT
 
@@ -64,10 +64,10 @@ class Broadcaster:
 
 @contextlib.contextmanager
 def line_broadcaster(name: str, command: Sequence[str], *, data: str = DATA) -> Iterator[Broadcaster]:
-    """Start a program that prints ``listening on PORT door PORT`` and takes lines there; stop it at the end."""
+    """Start a program that prints ``listening on PORT source PORT`` and takes lines there; stop it at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder,
         running(command, output=Path(folder, "output")) as child,
     ):
-        ports = child.wait_for(r"listening on (\d+) door (\d+)")
-        yield Broadcaster(name, child, int(ports[1]), LineDoor(int(ports[2]), line(data)))
+        ports = child.wait_for(r"listening on (\d+) source (\d+)")
+        yield Broadcaster(name, child, int(ports[1]), LineSource(int(ports[2]), line(data)))

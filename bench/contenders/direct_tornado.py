@@ -15,7 +15,7 @@ from tornado.web import Application
 from tornado.websocket import WebSocketHandler
 
 from bench.contenders import Broadcaster, line_broadcaster
-from bench.contenders.line_door import serve_lines
+from bench.contenders.line_source import serve_lines
 
 
 def direct_tornado() -> AbstractContextManager[Broadcaster]:

@@ -1,7 +1,7 @@
 /* The floor: a WebSocket server that does nothing but one send() of the finished frame for each message and socket.
  *
  * One thread, one epoll. WebSockets (RFC 6455) come to one port; each line that comes to the other is a message to all
- * of them. What a server must do beyond this, it costs on top of this. It prints "listening on PORT door PORT".
+ * of them. What a server must do beyond this, it costs on top of this. It prints "listening on PORT source PORT".
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum { FILES = 65536, EVENTS = 256, LINE_BYTES = 1 << 20, REQUEST_BYTES = 8192 };
-enum role { FREE, LISTENER, DOOR_LISTENER, NEWCOMER, MEMBER, DOOR };
+enum role { FREE, LISTENER, SOURCE_LISTENER, NEWCOMER, MEMBER, SOURCE };
 
 static enum role roles[FILES]; /* by file descriptor */
 static char *requests[FILES];
@@ -181,7 +181,7 @@ static void broadcast(const char *message, size_t size) {
     }
 }
 
-static void read_lines(int fd) { /* one door at a time */
+static void read_lines(int fd) { /* one source at a time */
     static char lines[LINE_BYTES];
     static size_t have;
     ssize_t got = recv(fd, lines + have, sizeof lines - have, 0);
@@ -210,8 +210,8 @@ static void read_member(int fd) { /* what it says is not heard */
 int main(void) {
     struct epoll_event events[EVENTS];
     epoll = epoll_create1(0);
-    int port = listen_on_a_free_port(LISTENER), door_port = listen_on_a_free_port(DOOR_LISTENER);
-    printf("listening on %d door %d\n", port, door_port);
+    int port = listen_on_a_free_port(LISTENER), source_port = listen_on_a_free_port(SOURCE_LISTENER);
+    printf("listening on %d source %d\n", port, source_port);
     fflush(stdout);
     for (;;) {
         int ready = epoll_wait(epoll, events, EVENTS, -1);
@@ -219,10 +219,10 @@ int main(void) {
             int fd = events[i].data.fd;
             switch (roles[fd]) {
             case LISTENER: accept_all(fd, NEWCOMER); break;
-            case DOOR_LISTENER: accept_all(fd, DOOR); break;
+            case SOURCE_LISTENER: accept_all(fd, SOURCE); break;
             case NEWCOMER: upgrade(fd); break;
             case MEMBER: read_member(fd); break;
-            case DOOR: read_lines(fd); break;
+            case SOURCE: read_lines(fd); break;
             case FREE: break;
             }
         }

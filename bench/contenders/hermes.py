@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from bench.contenders import DATA, TENANT, Broadcaster
-from bench.load.swarm import HttpDoor
+from bench.load.swarm import HttpSource
 from bench.processes import CHECKOUT, Child, running
 from hermes.auth.tokens import TokenSigner
 
@@ -99,15 +99,15 @@ def hermes(
 
 @contextlib.contextmanager
 def hermes_broadcasts(*options: str, data: str = DATA, checkout: Path = CHECKOUT) -> Iterator[Broadcaster]:
-    """Hermes with ``POST /notify`` as its door, and sockets on ``/ws``, each of another user of the tenant."""
+    """Hermes with ``POST /notify`` as its source, and sockets on ``/ws``, each of another user of the tenant."""
     body = (
         f'{{"tenant_id":"{TENANT}","id":"%n","title":"Cold room","message":"Door 4 is open","type":"warning",'
         f'"data":{data}}}'
     )
     with hermes(*options, checkout=checkout) as program:
         headers = (f"X-API-Key: {program.api_key}", "Content-Type: application/json")
-        door = HttpDoor(program.port, "/notify", body, headers)
-        yield Broadcaster(program.name, program.child, program.port, door, lambda n: program.legacy_socket(str(n)))
+        source = HttpSource(program.port, "/notify", body, headers)
+        yield Broadcaster(program.name, program.child, program.port, source, lambda n: program.legacy_socket(str(n)))
 
 
 def _private(path: Path, content: str) -> Path:

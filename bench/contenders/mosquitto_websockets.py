@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from bench.contenders import DATA, Broadcaster, line
 from bench.contenders.broker import broker
-from bench.load.swarm import MqttDoor
+from bench.load.swarm import MqttSource
 
 TOPIC = "bench"
 
@@ -14,5 +14,5 @@ TOPIC = "bench"
 def mosquitto_websockets() -> Iterator[Broadcaster]:
     """Start it, stop it at the end. The sockets carry MQTT; messages come to the plain listener."""
     with broker(websockets=True) as program:
-        door = MqttDoor(program.port, [TOPIC], line(DATA))
-        yield Broadcaster("mosquitto", program.child, program.websockets_port, door, subscription=TOPIC)
+        source = MqttSource(program.port, [TOPIC], line(DATA))
+        yield Broadcaster("mosquitto", program.child, program.websockets_port, source, subscription=TOPIC)

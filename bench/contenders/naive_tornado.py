@@ -12,7 +12,7 @@ from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from bench.contenders import DATA, Broadcaster, line_broadcaster
-from bench.contenders.line_door import serve_lines
+from bench.contenders.line_source import serve_lines
 
 
 def naive_tornado(*, compress: bool = False, data: str = DATA) -> AbstractContextManager[Broadcaster]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.contenders import DATA, Broadcaster, line
-from bench.load.swarm import HttpDoor
+from bench.load.swarm import HttpSource
 from bench.processes import Child, NotInstalledError, accepts, free_port, running
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
@@ -60,4 +60,4 @@ def nchan() -> Iterator[Broadcaster]:
 
 
 def _broadcaster(child: Child, port: int) -> Broadcaster:
-    return Broadcaster("nchan", child, port, HttpDoor(port, "/pub", line(DATA), ("Content-Type: text/plain",)))
+    return Broadcaster("nchan", child, port, HttpSource(port, "/pub", line(DATA), ("Content-Type: text/plain",)))

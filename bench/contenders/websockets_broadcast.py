@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from bench.contenders import Broadcaster, line_broadcaster
-from bench.contenders.line_door import serve_lines
+from bench.contenders.line_source import serve_lines
 from bench.processes import NotInstalledError
 
 

@@ -1,5 +1,5 @@
 /* The load client: opens many WebSockets (RFC 6455) to a server on 127.0.0.1, makes the server publish through its
- * door, and receives on all of them: one thread, one epoll, one buffer for all reads.
+ * source, and receives on all of them: one thread, one epoll, one buffer for all reads.
  *
  * Written in C so that a delivered frame costs this program far less than any server: one recv() of up to 64 KiB
  * for many frames, and a walk from header to header (what a server sends is not masked). Of every frame that is not
@@ -33,14 +33,14 @@ enum {
     LONGEST = 65536,      /* a longer frame is counted, not looked into */
     OPENING = 64,         /* handshakes at a time: below any server's backlog */
     EVENTS = 256,
-    DOOR_BYTES = 1 << 20, /* what is composed and not yet written */
+    SOURCE_BYTES = 1 << 20, /* what is composed and not yet written */
     STEPS = 256,          /* of the histogram in each power of two, so that a value is off by 0.4 % at most */
 };
 static const int64_t SECOND = 1000000000;
 
-enum kind { WEBSOCKET, PLAIN, DOOR, INPUT };
+enum kind { WEBSOCKET, PLAIN, SOURCE, INPUT };
 enum state { UPGRADING, SUBSCRIBING, OPEN, GONE };
-enum door { NONE, HTTP, LINE, MQTT };
+enum source { NONE, HTTP, LINE, MQTT };
 
 struct tally { /* of the WebSockets together, or of the plain subscriber */
     int64_t histogram[64 * STEPS];
@@ -58,9 +58,9 @@ struct peer {
 };
 
 /* -- options -- */
-static int port, door_port, plain_port;
+static int port, source_port, plain_port;
 static int sockets = 1, frozen;
-static enum door door_kind = NONE;
+static enum source source_kind = NONE;
 static const char *subscription = "", *post_path = "/", *body = "{\"n\":%n,\"t\":%t}";
 static char headers[8192];
 static char **paths, **topics;
@@ -71,7 +71,7 @@ static double rate, for_s = 60, grace_s = 5, thaw_after_s = -1;
 
 /* -- state -- */
 static unsigned char buffer[LONGEST + READ_BYTES + 16];
-static struct peer *peers, plain = {.fd = -1}, door = {.fd = -1}, input = {.fd = 0, .kind = INPUT};
+static struct peer *peers, plain = {.fd = -1}, source = {.fd = -1}, input = {.fd = 0, .kind = INPUT};
 static struct tally all, plain_tally;
 static int epoll, begun, opening, opened;
 static bool going, thawed;
@@ -456,7 +456,7 @@ static void read_peer(struct peer *peer) {
         watch(peer, EPOLL_CTL_DEL, 0);
 }
 
-/* -- the door -- */
+/* -- the source -- */
 
 static size_t fill(char *out, const char *template, int64_t n, int64_t t) {
     char *at = out;
@@ -470,34 +470,34 @@ static size_t fill(char *out, const char *template, int64_t n, int64_t t) {
     return at - out;
 }
 
-static void flush_door(void) {
+static void flush_source(void) {
     while (composed_at < composed_size) {
-        ssize_t took = send(door.fd, composed + composed_at, composed_size - composed_at, MSG_NOSIGNAL);
+        ssize_t took = send(source.fd, composed + composed_at, composed_size - composed_at, MSG_NOSIGNAL);
         if (took < 0) {
             if (errno == EAGAIN)
                 break;
-            die("the door closed: %s", strerror(errno));
+            die("the source closed: %s", strerror(errno));
         }
         composed_at += took;
     }
     bool left = composed_at < composed_size;
     static bool waits;
     if (left != waits)
-        watch(&door, EPOLL_CTL_MOD, left ? EPOLLIN | EPOLLOUT : EPOLLIN);
+        watch(&source, EPOLL_CTL_MOD, left ? EPOLLIN | EPOLLOUT : EPOLLIN);
     waits = left;
     if (!left)
         composed_size = composed_at = 0;
 }
 
 static void publish(void) {
-    static char filled[DOOR_BYTES / 2];
+    static char filled[SOURCE_BYTES / 2];
     last_sent_ns = clock_ns();
     size_t size = fill(filled, body, sent, last_sent_ns);
     char *out = composed;
-    if (door_kind == HTTP) {
-        out += sprintf(out, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%sContent-Length: %zu\r\n\r\n", post_path, door_port, headers, size);
+    if (source_kind == HTTP) {
+        out += sprintf(out, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%sContent-Length: %zu\r\n\r\n", post_path, source_port, headers, size);
         awaiting = true;
-    } else if (door_kind == MQTT) {
+    } else if (source_kind == MQTT) {
         const char *topic = topics[sent % topic_count];
         size_t topic_size = strlen(topic);
         *out++ = 0x30;
@@ -507,22 +507,22 @@ static void publish(void) {
         out = mempcpy(out, topic, topic_size);
     }
     out = mempcpy(out, filled, size);
-    if (door_kind == LINE)
+    if (source_kind == LINE)
         *out++ = '\n';
     composed_size = out - composed;
     sent++;
-    flush_door();
+    flush_source();
 }
 
-static void read_door(void) {
+static void read_source(void) {
     static char answer[65536];
     static size_t size;
-    ssize_t got = recv(door.fd, answer + size, sizeof answer - 1 - size, 0);
+    ssize_t got = recv(source.fd, answer + size, sizeof answer - 1 - size, 0);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got <= 0)
-        die("the door closed%s%s", got ? ": " : "", got ? strerror(errno) : "");
-    if (door_kind != HTTP)
+        die("the source closed%s%s", got ? ": " : "", got ? strerror(errno) : "");
+    if (source_kind != HTTP)
         return;
     size += got;
     answer[size] = 0;
@@ -539,18 +539,18 @@ static void read_door(void) {
     awaiting = false;
 }
 
-static void open_door(void) {
-    door = (struct peer){.kind = DOOR, .state = OPEN, .fd = connect_to(door_port)};
-    composed = malloc(DOOR_BYTES);
-    if (door_kind == MQTT) {
+static void open_source(void) {
+    source = (struct peer){.kind = SOURCE, .state = OPEN, .fd = connect_to(source_port)};
+    composed = malloc(SOURCE_BYTES);
+    if (source_kind == MQTT) {
         unsigned char packet[64], answer[4];
-        write_all(door.fd, packet, mqtt_connect(packet, -1));
-        fcntl(door.fd, F_SETFL, 0);
-        if (recv(door.fd, answer, 4, MSG_WAITALL) != 4 || answer[3])
+        write_all(source.fd, packet, mqtt_connect(packet, -1));
+        fcntl(source.fd, F_SETFL, 0);
+        if (recv(source.fd, answer, 4, MSG_WAITALL) != 4 || answer[3])
             die("the broker refused the publisher");
-        fcntl(door.fd, F_SETFL, O_NONBLOCK);
+        fcntl(source.fd, F_SETFL, O_NONBLOCK);
     }
-    watch(&door, EPOLL_CTL_ADD, EPOLLIN);
+    watch(&source, EPOLL_CTL_ADD, EPOLLIN);
 }
 
 /* The plain subscriber is a peer like the others whose stream is MQTT itself. */
@@ -565,17 +565,17 @@ static void open_plain(void) {
 
 /* -- the run -- */
 
-static bool door_is_free(void) { return !awaiting && !composed_size; }
+static bool source_is_free(void) { return !awaiting && !composed_size; }
 
 static int64_t due_ns(void) { return start_ns + (int64_t)(sent * 1e9 / rate); }
 
 static bool sending(int64_t at_ns) {
-    return door_kind != NONE && sent < planned && at_ns < start_ns + (int64_t)(for_s * 1e9);
+    return source_kind != NONE && sent < planned && at_ns < start_ns + (int64_t)(for_s * 1e9);
 }
 
 static void publish_what_is_due(void) {
     int64_t at_ns = clock_ns();
-    while (sending(at_ns) && door_is_free()) {
+    while (sending(at_ns) && source_is_free()) {
         if (rate > 0) {
             if (due_ns() > at_ns)
                 return;
@@ -604,7 +604,7 @@ static bool frozen_have_all(void) {
 static bool over(int64_t at_ns) {
     int64_t end_ns = start_ns + (int64_t)(for_s * 1e9), grace_ns = (int64_t)(grace_s * 1e9);
     bool deserted = gone == sockets && plain.fd < 0; /* nothing more can come */
-    if (door_kind == NONE)
+    if (source_kind == NONE)
         return completed >= planned || deserted || at_ns > end_ns;
     if (sending(at_ns)) /* one at a time: a message that does not come to all ends it */
         return rate <= 0 && sent > completed && (needed_gone || at_ns > last_sent_ns + grace_ns);
@@ -632,11 +632,11 @@ static void turn(int64_t wait_ns) {
             char line[64];
             if (read(0, line, sizeof line) >= 0)
                 going = true;
-        } else if (peer->kind == DOOR) {
+        } else if (peer->kind == SOURCE) {
             if (events[i].events & EPOLLOUT)
-                flush_door();
+                flush_source();
             if (events[i].events & ~EPOLLOUT)
-                read_door();
+                read_source();
         } else if (peer->state != GONE)
             read_peer(peer);
         if (start_ns)
@@ -655,8 +655,8 @@ static void open_all(void) {
         if (clock_ns() > deadline_ns)
             die("only %d of %d sockets opened in a minute", opened, needed);
     }
-    if (door_kind != NONE)
-        open_door();
+    if (source_kind != NONE)
+        open_source();
 }
 
 static void wait_for_go(void) {
@@ -681,7 +681,7 @@ static void run(void) {
         publish_what_is_due();
         int64_t wait_ns = SECOND / 20;
         at_ns = clock_ns();
-        if (rate > 0 && sending(at_ns) && door_is_free() && due_ns() - at_ns < wait_ns)
+        if (rate > 0 && sending(at_ns) && source_is_free() && due_ns() - at_ns < wait_ns)
             wait_ns = due_ns() - at_ns;
         turn(wait_ns);
     }
@@ -690,7 +690,7 @@ static void run(void) {
 static void report(int64_t open_ns, int64_t used_ns) {
     int64_t delivered = 0, lost = 0, surplus = 0, least = INT64_MAX, most = 0;
     int64_t late_frames = 0, late_skipped = 0, late_exact = 0, late_latest = 0, late_gone = 0;
-    int64_t published = door_kind == NONE ? planned : sent;
+    int64_t published = source_kind == NONE ? planned : sent;
     for (int i = 0; i < sockets; i++) {
         struct peer *peer = &peers[i];
         if (peer->frozen) {
@@ -748,20 +748,20 @@ static char **lines_of(const char *name, int *number) {
     return lines;
 }
 
-static enum door door_named(const char *name) {
+static enum source source_named(const char *name) {
     static const char *names[] = {"none", "http", "line", "mqtt"};
     for (int kind = NONE; kind <= MQTT; kind++)
         if (strcmp(name, names[kind]) == 0)
             return kind;
-    die("no door %s", name);
+    die("no source %s", name);
     return NONE;
 }
 
 static void parse(int argc, char **argv) {
     static const struct option known[] = {
         {"port", 1, 0, 'p'}, {"sockets", 1, 0, 's'}, {"paths", 1, 0, 'P'}, {"deflate", 0, 0, 'd'},
-        {"mqtt-inside", 0, 0, 'm'}, {"subscribe", 1, 0, 'S'}, {"plain-port", 1, 0, 'l'}, {"door", 1, 0, 'D'},
-        {"door-port", 1, 0, 'q'}, {"post", 1, 0, 'o'}, {"header", 1, 0, 'H'}, {"body", 1, 0, 'b'},
+        {"mqtt-inside", 0, 0, 'm'}, {"subscribe", 1, 0, 'S'}, {"plain-port", 1, 0, 'l'}, {"source", 1, 0, 'D'},
+        {"source-port", 1, 0, 'q'}, {"post", 1, 0, 'o'}, {"header", 1, 0, 'H'}, {"body", 1, 0, 'b'},
         {"topics", 1, 0, 't'}, {"messages", 1, 0, 'n'}, {"window", 1, 0, 'w'}, {"rate", 1, 0, 'r'},
         {"for-s", 1, 0, 'f'}, {"grace-s", 1, 0, 'g'}, {"frozen", 1, 0, 'z'}, {"thaw-after-s", 1, 0, 'Z'}, {0},
     };
@@ -774,8 +774,8 @@ static void parse(int argc, char **argv) {
         case 'm': mqtt_inside = true; break;
         case 'S': subscription = optarg; break;
         case 'l': plain_port = atoi(optarg); break;
-        case 'D': door_kind = door_named(optarg); break;
-        case 'q': door_port = atoi(optarg); break;
+        case 'D': source_kind = source_named(optarg); break;
+        case 'q': source_port = atoi(optarg); break;
         case 'o': post_path = optarg; break;
         case 'H':
             if (strlen(headers) + strlen(optarg) + 3 > sizeof headers)
@@ -797,11 +797,11 @@ static void parse(int argc, char **argv) {
         die("--port and --paths are needed; --messages and --window are at least 1");
     if (frozen < 0 || (frozen && (frozen >= sockets || thaw_after_s < 0)))
         die("--frozen is less than --sockets, and needs --thaw-after-s");
-    if ((door_kind != NONE && door_port <= 0) || (door_kind == MQTT && !topic_count))
-        die("a door needs --door-port, and the MQTT door --topics");
+    if ((source_kind != NONE && source_port <= 0) || (source_kind == MQTT && !topic_count))
+        die("a source needs --source-port, and the MQTT source --topics");
     if ((mqtt_inside || plain_port) && (!*subscription || strlen(subscription) > 100))
         die("MQTT needs --subscribe, at most 100 bytes");
-    if (strlen(body) > DOOR_BYTES / 4)
+    if (strlen(body) > SOURCE_BYTES / 4)
         die("--body is too long");
 }
 

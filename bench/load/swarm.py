@@ -20,7 +20,7 @@ OPENING_S = 60.0
 END_S = 20.0  # beyond sending time and grace
 
 
-class Door(Protocol):
+class Source(Protocol):
     """Where messages go in, so that the server sends them to all sockets.
 
     A body's ``%n`` becomes the message's number, from 0, and ``%t`` the monotonic nanoseconds at its writing.
@@ -31,7 +31,7 @@ class Door(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class HttpDoor:
+class HttpSource:
     """``POST`` over one connection that stays open; the next request waits for the answer."""
 
     port: int
@@ -40,25 +40,25 @@ class HttpDoor:
     headers: Sequence[str] = ()
 
     def options(self, folder: Path) -> list[str]:
-        """See `Door`."""
+        """See `Source`."""
         headers = [word for header in self.headers for word in ("--header", header)]
-        return ["--door", "http", "--door-port", str(self.port), "--post", self.path, "--body", self.body, *headers]
+        return ["--source", "http", "--source-port", str(self.port), "--post", self.path, "--body", self.body, *headers]
 
 
 @dataclass(frozen=True, slots=True)
-class LineDoor:
-    """Plain TCP, a line a message: the door of the contenders that are written for this bench."""
+class LineSource:
+    """Plain TCP, a line a message: the source of the contenders that are written for this bench."""
 
     port: int
     body: str
 
     def options(self, folder: Path) -> list[str]:
-        """See `Door`."""
-        return ["--door", "line", "--door-port", str(self.port), "--body", self.body]
+        """See `Source`."""
+        return ["--source", "line", "--source-port", str(self.port), "--body", self.body]
 
 
 @dataclass(frozen=True, slots=True)
-class MqttDoor:
+class MqttSource:
     """MQTT 3.1.1 at quality of service 0, to these topics in turn."""
 
     port: int
@@ -66,10 +66,10 @@ class MqttDoor:
     body: str = '{"n":%n,"t":%t}'
 
     def options(self, folder: Path) -> list[str]:
-        """See `Door`."""
+        """See `Source`."""
         file = folder / "topics"
         file.write_text("".join(f"{topic}\n" for topic in self.topics))
-        return ["--door", "mqtt", "--door-port", str(self.port), "--topics", str(file), "--body", self.body]
+        return ["--source", "mqtt", "--source-port", str(self.port), "--topics", str(file), "--body", self.body]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Seen:
     closed: int  # close frames, of the frozen too
     cut: int  # connections that ended without one
     close_code: int  # the first one's
-    refused: int  # answers of the HTTP door that were not 2xx
+    refused: int  # answers of the HTTP source that were not 2xx
     plain_received: int  # by the plain MQTT subscriber
     plain_out_of_order: int
     plain_p50_ns: int
@@ -146,13 +146,13 @@ class Swarm:
 
     ``rate_per_s`` 0 is the closed loop: a message is written when at most ``window`` - 1 before it have not come to
     all sockets. Publishing ends after ``messages`` or after ``for_s``; frames are awaited for ``grace_s`` more, or
-    until every socket is closed. Without a door somebody else publishes ``messages``.
+    until every socket is closed. Without a source somebody else publishes ``messages``.
     """
 
     port: int
     paths: Sequence[str]  # of one socket each, or one for all
     sockets: int
-    door: Door | None = None
+    source: Source | None = None
     messages: int = 1
     rate_per_s: float = 0
     window: int = 1
@@ -187,8 +187,8 @@ class Swarm:
         options = ["--port", str(self.port), "--paths", str(paths), "--sockets", str(self.sockets)]
         options += ["--messages", str(self.messages), "--rate", str(self.rate_per_s), "--window", str(self.window)]
         options += ["--for-s", str(self.for_s), "--grace-s", str(self.grace_s)]
-        if self.door is not None:
-            options += self.door.options(folder)
+        if self.source is not None:
+            options += self.source.options(folder)
         if self.deflate:
             options += ["--deflate"]
         if self.subscription:

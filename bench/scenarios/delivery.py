@@ -75,7 +75,7 @@ def _swarm(server: Broadcaster, sockets: int, for_s: float, *, deflate: bool) ->
         port=server.port,
         paths=server.paths(sockets),
         sockets=sockets,
-        door=server.door,
+        source=server.source,
         subscription=server.subscription,
         messages=MESSAGES_MAX,
         for_s=for_s,

@@ -10,7 +10,7 @@ from bench.contenders.broker import broker
 from bench.contenders.hermes import hermes, hermes_broadcasts
 from bench.figures import Figure, percent_of_core
 from bench.load.requests import post, upgrade
-from bench.load.swarm import MqttDoor, Swarm
+from bench.load.swarm import MqttSource, Swarm
 from bench.processes import allow_open_files
 from bench.scenarios.delivery import deliver
 from bench.scenarios.mqtt_fan_out import device_topics
@@ -79,7 +79,7 @@ class EventLoop:
                 port=server.port,
                 paths=[server.tenant_socket(TENANT)],
                 sockets=min(self.sockets, MQTT_SOCKETS),
-                door=MqttDoor(mosquitto.port, device_topics()),
+                source=MqttSource(mosquitto.port, device_topics()),
                 messages=int(self.rate_per_s * self.for_s),
                 rate_per_s=self.rate_per_s,
                 for_s=self.for_s + 5,

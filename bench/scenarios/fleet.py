@@ -8,7 +8,7 @@ from bench.contenders import TENANT
 from bench.contenders.broker import Broker, broker
 from bench.contenders.hermes import hermes
 from bench.figures import Figure, Mark, percent_of_core
-from bench.load.swarm import MqttDoor, Seen, Swarm
+from bench.load.swarm import MqttSource, Seen, Swarm
 from bench.processes import BenchError
 from bench.scenarios.mqtt_fan_out import GRACE_S
 
@@ -70,7 +70,7 @@ class Fleet:
             port=port,
             paths=paths,
             sockets=len(paths),
-            door=MqttDoor(mosquitto.port, topics),
+            source=MqttSource(mosquitto.port, topics),
             messages=int(self.rate_per_s * self.for_s),
             rate_per_s=self.rate_per_s,
             for_s=self.for_s + grace_s,

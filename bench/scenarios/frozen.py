@@ -9,7 +9,7 @@ from bench.contenders import TENANT
 from bench.contenders.broker import broker
 from bench.contenders.hermes import hermes
 from bench.figures import Figure, Mark, percent_of_core
-from bench.load.swarm import MqttDoor, Seen, Swarm
+from bench.load.swarm import MqttSource, Seen, Swarm
 from bench.processes import allow_open_files
 from bench.scenarios.mqtt_fan_out import device_topics
 
@@ -63,7 +63,7 @@ class Frozen:
                 port=server.port,
                 paths=[server.tenant_socket(TENANT)],
                 sockets=self.sockets,
-                door=MqttDoor(mosquitto.port, device_topics()),
+                source=MqttSource(mosquitto.port, device_topics()),
                 messages=int(self.rate_per_s * self.for_s),
                 rate_per_s=self.rate_per_s,
                 for_s=self.for_s + GRACE_S,

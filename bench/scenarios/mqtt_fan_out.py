@@ -8,7 +8,7 @@ from bench.contenders.broker import broker
 from bench.contenders.hermes import hermes
 from bench.contenders.mosquitto_websockets import mosquitto_websockets
 from bench.figures import Figure, Mark, percent_of_core
-from bench.load.swarm import MqttDoor, Swarm
+from bench.load.swarm import MqttSource, Swarm
 
 DEVICES = 20
 # Messages under way at a time, tried for mosquitto: it has its best rate at few, and only queues more beyond
@@ -70,7 +70,7 @@ class MqttFanOut:
                 port=server.port,
                 paths=[server.tenant_socket(TENANT)],
                 sockets=self.sockets,
-                door=MqttDoor(mosquitto.port, device_topics()),
+                source=MqttSource(mosquitto.port, device_topics()),
                 messages=int(rate_per_s * self.for_s),
                 rate_per_s=rate_per_s,
                 for_s=self.for_s + GRACE_S,
@@ -106,7 +106,7 @@ class MqttFanOut:
                 port=server.port,
                 paths=server.paths(self.sockets),
                 sockets=self.sockets,
-                door=server.door,
+                source=server.source,
                 subscription=server.subscription,
                 messages=MESSAGES_MAX,
                 window=window,

@@ -7,7 +7,7 @@ from bench.contenders import TENANT
 from bench.contenders.broker import broker
 from bench.contenders.hermes import hermes
 from bench.figures import Figure, Mark
-from bench.load.swarm import MqttDoor, Swarm
+from bench.load.swarm import MqttSource, Swarm
 from bench.scenarios.mqtt_fan_out import GRACE_S, device_topics
 
 
@@ -28,7 +28,7 @@ class MqttLatency:
                 sockets=1,
                 plain_port=mosquitto.port,
                 subscription=f"tenants/{TENANT}/#",
-                door=MqttDoor(mosquitto.port, device_topics()),
+                source=MqttSource(mosquitto.port, device_topics()),
                 messages=self.messages,
                 rate_per_s=self.rate_per_s,
                 for_s=self.messages / self.rate_per_s + GRACE_S,

@@ -45,7 +45,7 @@ class TenThousand:
                 port=server.port,
                 paths=server.paths(self.sockets),
                 sockets=self.sockets,
-                door=server.door,
+                source=server.source,
                 messages=self.messages,
                 rate_per_s=self.rate_per_s,
                 for_s=self.messages / self.rate_per_s + 10,

@@ -15,7 +15,7 @@ from bench.contenders.broker import broker
 from bench.contenders.floor import floor
 from bench.contenders.hermes import Hermes, hermes, hermes_broadcasts
 from bench.contenders.mosquitto_websockets import mosquitto_websockets
-from bench.load.swarm import HttpDoor, LineDoor, MqttDoor, Seen, Swarm
+from bench.load.swarm import HttpSource, LineSource, MqttSource, Seen, Swarm
 from bench.processes import BenchError
 from hermes.delivery.frames import Frame
 from tests.support.programs import needs, wait_until
@@ -72,26 +72,26 @@ class Scripted:
     @contextlib.contextmanager
     def running(self) -> Iterator[Swarm]:
         """Serve in a thread; yields a load for it."""
-        with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as door:
-            for end in (listener, door):
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as source:
+            for end in (listener, source):
                 end.settimeout(TIMEOUT_S)
-            thread = threading.Thread(target=self._serve, args=(listener, door), name="scripted server")
+            thread = threading.Thread(target=self._serve, args=(listener, source), name="scripted server")
             thread.start()
             yield Swarm(
                 port=listener.getsockname()[1],
                 paths=["/ws"],
                 sockets=self.sockets,
-                door=LineDoor(door.getsockname()[1], BODY),
+                source=LineSource(source.getsockname()[1], BODY),
                 messages=MESSAGES,
                 rate_per_s=200,
                 grace_s=TIMEOUT_S,
             )
             thread.join()
 
-    def _serve(self, listener: socket.socket, door: socket.socket) -> None:
+    def _serve(self, listener: socket.socket, source: socket.socket) -> None:
         with contextlib.ExitStack() as stack:
             members = [stack.enter_context(self._member(listener)) for _ in range(self.sockets)]
-            publisher = stack.enter_context(door.accept()[0])
+            publisher = stack.enter_context(source.accept()[0])
             publisher.settimeout(TIMEOUT_S)
             with publisher.makefile("rb") as lines:
                 for message, line in enumerate(lines):
@@ -143,7 +143,7 @@ def seen_of(answer: Answer, *, sockets: int = 3, piece: int = 65_536, hangs_up: 
 def test_every_frame_of_the_floor_is_counted() -> None:
     """One at a time to twenty sockets, with the time of each."""
     with floor() as server:
-        swarm = Swarm(port=server.port, paths=["/"], sockets=20, door=server.door, messages=50, grace_s=TIMEOUT_S)
+        swarm = Swarm(port=server.port, paths=["/"], sockets=20, source=server.source, messages=50, grace_s=TIMEOUT_S)
         seen = swarm.run().complete()
     assert (seen.messages, seen.delivered, seen.least, seen.most, seen.timed) == (50, 1_000, 50, 50, 1_000)
     assert (seen.lost, seen.surplus, seen.out_of_order, seen.other, seen.frozen) == (0, 0, 0, 0, 0)
@@ -209,7 +209,7 @@ def test_compression_is_offered_only_where_it_is_asked_for(broadcasts: Broadcast
         port=broadcasts.port,
         paths=broadcasts.paths(3),
         sockets=3,
-        door=broadcasts.door,
+        source=broadcasts.source,
         messages=2,
         grace_s=TIMEOUT_S,
         deflate=deflate,
@@ -268,10 +268,10 @@ def test_one_at_a_time_ends_where_a_message_does_not_come() -> None:
 
 
 def test_a_refused_request_is_reported(broadcasts: Broadcaster) -> None:
-    """A wrong key at the HTTP door."""
-    door = HttpDoor(broadcasts.port, "/notify", "{}", ("X-API-Key: wrong", "Content-Type: application/json"))
+    """A wrong key at the HTTP source."""
+    source = HttpSource(broadcasts.port, "/notify", "{}", ("X-API-Key: wrong", "Content-Type: application/json"))
     paths = broadcasts.paths(1)
-    seen = Swarm(port=broadcasts.port, paths=paths, sockets=1, door=door, messages=3, grace_s=SHORT_GRACE_S).run()
+    seen = Swarm(port=broadcasts.port, paths=paths, sockets=1, source=source, messages=3, grace_s=SHORT_GRACE_S).run()
     assert (seen.refused, seen.delivered, seen.lost) == (1, 0, 1)
 
 
@@ -299,7 +299,7 @@ def test_mqtt_within_websockets_is_counted() -> None:
             port=server.port,
             paths=["/"],
             sockets=3,
-            door=server.door,
+            source=server.source,
             subscription=server.subscription,
             messages=100,
             window=5,
@@ -342,7 +342,7 @@ def test_a_frozen_socket_reads_nothing_until_it_is_thawed() -> None:
             port=server.port,
             paths=[server.tenant_socket(TENANT)],
             sockets=4,
-            door=MqttDoor(mosquitto.port, topics, body),
+            source=MqttSource(mosquitto.port, topics, body),
             messages=3_000,
             rate_per_s=3_000,
             frozen=2,

@@ -1,4 +1,4 @@
-// Each line that comes to the door goes to every WebSocket: the broadcast of the ws library's own examples.
+// Each line that comes to the source goes to every WebSocket: the broadcast of the ws library's own examples.
 "use strict";
 
 const net = require("node:net");
@@ -6,7 +6,7 @@ const readline = require("node:readline");
 const { WebSocket, WebSocketServer } = require("ws");
 
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false, backlog: 4096 });
-const door = net.createServer((connection) => {
+const source = net.createServer((connection) => {
   connection.on("error", () => {});
   readline.createInterface({ input: connection }).on("line", (line) => {
     const message = Buffer.from(line); // once, not once per socket
@@ -20,7 +20,7 @@ const door = net.createServer((connection) => {
 
 server.on("connection", (client) => client.on("error", () => {}));
 server.on("listening", () => {
-  door.listen(0, "127.0.0.1", () => {
-    console.log(`listening on ${server.address().port} door ${door.address().port}`);
+  source.listen(0, "127.0.0.1", () => {
+    console.log(`listening on ${server.address().port} source ${source.address().port}`);
   });
 });
