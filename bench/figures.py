@@ -37,7 +37,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number of one run: whose, what, and in which unit (empty for counts and ratios)."""
+    """One number of one run: contender, measure, and unit (empty for counts and ratios)."""
 
     contender: str
     measure: str

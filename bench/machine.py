@@ -44,14 +44,14 @@ def _peers() -> list[str]:
         "Node": ["node", "--version"],
     }
     return [
-        *(f"{name} {_said(command)}" for name, command in programs.items()),
+        *(f"{name} {_printed_version(command)}" for name, command in programs.items()),
         f"ws {json.loads(NODE_PACKAGE.read_text())['dependencies']['ws']}",
         *(f"{name} {_version(name)}" for name in PEER_LIBRARIES),
     ]
 
 
-def _said(command: list[str]) -> str:
-    """The version in what this program says of itself."""
+def _printed_version(command: list[str]) -> str:
+    """Version number that this program prints."""
     program = shutil.which(command[0], path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
     if program is None:
         return MISSING

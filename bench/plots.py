@@ -21,7 +21,7 @@ from bench.scenarios.sweep import DELIVERED, LATENCY, MEMORY
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 OURS = "Hermes"
-# Of equal lightness, told apart also without colour by their marks
+# Of equal lightness, distinguished also without colour by their marks
 COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#9c755f", "#76b7b2", "#edc948", "#797979", "#ff9da7")
 MARKS = "s^DvPX<>*"
 
@@ -121,7 +121,7 @@ def _without_box(axes: Axes) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Draw, and say which files there are now."""
+    """Draw the charts and print the names of the files."""
     file = Path(arguments[0]) if arguments else REFERENCE / "performance.json"
     folder = Path(arguments[1]) if len(arguments) > 1 else file.parent
     for picture in draw(read(file), folder):

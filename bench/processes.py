@@ -20,11 +20,11 @@ LAST_CHARS = 2_000
 
 
 class BenchError(Exception):
-    """What was to be measured could not be; the words say why."""
+    """A measurement failed; the message gives the reason."""
 
 
 class NotInstalledError(BenchError):
-    """A contender's program or library is not on this machine; the words say how to get it."""
+    """A contender's program or library is not installed; the message gives the command to install it."""
 
 
 class Child:
@@ -70,7 +70,7 @@ class Child:
         statms = [Path(f"/proc/{pid}/statm").read_text() for pid in _family(self.pid)]
         return sum(int(statm.split()[1]) for statm in statms) * os.sysconf("SC_PAGE_SIZE")
 
-    def say(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Write a line to its standard input, which it must have been started with."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n".encode())
@@ -82,7 +82,7 @@ class Child:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise BenchError(
-                f"no end after {timeout_s:.0f} s; the program's last words:\n{self.output[-LAST_CHARS:]}"
+                f"no end after {timeout_s:.0f} s; end of the program's output:\n{self.output[-LAST_CHARS:]}"
             ) from None
 
     def wait_for(self, pattern: str, *, timeout_s: float = START_TIMEOUT_S) -> re.Match[str]:
@@ -101,7 +101,7 @@ class Child:
         deadline_s = time.monotonic() + timeout_s
         while not condition():
             if self.ended or time.monotonic() > deadline_s:
-                raise BenchError(f"{what}; the program's last words:\n{self.output[-LAST_CHARS:]}")
+                raise BenchError(f"{what}; end of the program's output:\n{self.output[-LAST_CHARS:]}")
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -123,8 +123,8 @@ def running(
 ) -> Iterator[Child]:
     """Start a program as this user (empty: the same) in a folder (this checkout); stop it at the end.
 
-    With ``listens`` its standard input is a pipe, for `Child.say`. The user's own ``HERMES_…`` variables are kept from
-    it: what is measured is what the command line says.
+    With ``listens`` its standard input is a pipe, for `Child.write_line`. The user's own ``HERMES_…``
+    variables are removed: only the command line configures the program.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
     tied = [sys.executable, "-I", "-S", child_exec.__file__, str(os.getpid()), user, *command]
@@ -160,7 +160,7 @@ def pin(child: Child, cores: Iterable[int]) -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has at the moment."""
+    """A port of 127.0.0.1 that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -168,7 +168,7 @@ def free_port() -> int:
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody listens on this port of 127.0.0.1."""
+    """Whether a program listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

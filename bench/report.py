@@ -11,7 +11,7 @@ from bench.processes import BenchError
 
 BEGIN = "<!-- figures: written by python -m bench --write; do not edit -->"
 END = "<!-- end of figures -->"
-HEAD = ("scenario", "whose", "measure", "median", "min – max", "mark", "met")
+HEAD = ("scenario", "program", "measure", "median", "min – max", "mark", "met")
 
 
 def text(results: Results, facts: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What is measured, and against what: each file starts one real program and says how to reach it."""
+"""Programs under measurement: each file starts one real program and gives its address."""
 
 import contextlib
 import tempfile
@@ -48,7 +48,7 @@ def _one_path(_number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Broadcaster:
-    """A server that sends what comes through its source to all its sockets."""
+    """A server that sends each message of its source to all its sockets."""
 
     name: str
     child: Child

@@ -45,7 +45,7 @@ def bare_tornado(*, compress: bool = False) -> Iterator[BareTornado]:
 
 
 class _Handler(WebSocketHandler):
-    """Accepts, and says nothing."""
+    """Accept the socket and send nothing."""
 
     def initialize(self, compress: bool) -> None:
         self._compress = compress

@@ -1,6 +1,6 @@
 """The broker between publisher and contender: a mosquitto with the configuration of Hermes' embedded one.
 
-It is a process of its own so that its CPU can be told apart, and so that every contender gets the same.
+It is a separate process so that its CPU is measured separately, and so that every contender gets the same broker.
 """
 
 import contextlib

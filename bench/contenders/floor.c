@@ -1,6 +1,6 @@
 /* The floor: a WebSocket server that does nothing but one send() of the finished frame for each message and socket.
  *
- * One thread, one epoll. WebSockets (RFC 6455) come to one port; each line that comes to the other is a message to all
+ * One thread, one epoll. WebSockets (RFC 6455) come to one port; each line received on the other is a message to all
  * of them. What a server must do beyond this, it costs on top of this. It prints "listening on PORT source PORT".
  */
 #define _GNU_SOURCE
@@ -200,7 +200,7 @@ static void read_lines(int fd) { /* one source at a time */
     memmove(lines, at, have);
 }
 
-static void read_member(int fd) { /* what it says is not heard */
+static void read_member(int fd) { /* incoming data is discarded */
     char ignored[4096];
     ssize_t got = recv(fd, ignored, sizeof ignored, 0);
     if (got == 0 || (got < 0 && errno != EAGAIN))

@@ -41,13 +41,13 @@ class Hermes:
         token = self.mint.sign(user_id="1", username="bench", tenant_id=tenant_id, ttl_s=3_600)
         return f"/ws/device/{quote(device_id, safe='')}?token={token}"
 
-    def legacy_socket(self, user_id: str) -> str:
+    def combined_socket(self, user_id: str) -> str:
         """``/ws`` of a user of the bench's tenant, which gets the tenant's broadcasts."""
         token = self.mint.sign(user_id=user_id, username=f"user-{user_id}", tenant_id=TENANT, ttl_s=3_600)
         return f"/ws?token={token}"
 
     def metric(self, name: str) -> float:
-        """What ``GET /metrics`` says of this one, which has no labels."""
+        """Value of this metric without labels in ``GET /metrics``."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/metrics")
@@ -57,7 +57,7 @@ class Hermes:
         return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
     def is_ready(self) -> bool:
-        """What ``GET /ready`` says: devices' data can arrive, or MQTT is off."""
+        """Whether ``GET /ready`` answers 200: device data can arrive, or MQTT is off."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/ready")
@@ -107,7 +107,7 @@ def hermes_broadcasts(*options: str, data: str = DATA, checkout: Path = CHECKOUT
     with hermes(*options, checkout=checkout) as program:
         headers = (f"X-API-Key: {program.api_key}", "Content-Type: application/json")
         source = HttpSource(program.port, "/notify", body, headers)
-        yield Broadcaster(program.name, program.child, program.port, source, lambda n: program.legacy_socket(str(n)))
+        yield Broadcaster(program.name, program.child, program.port, source, lambda n: program.combined_socket(str(n)))
 
 
 def _private(path: Path, content: str) -> Path:

@@ -1,4 +1,4 @@
-"""The source of the contenders that are written for this bench: plain TCP, a line a message."""
+"""Source of the contenders written for this benchmark: plain TCP, one message per line."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class _Lines(asyncio.Protocol):
 
 
 async def serve_lines(broadcast: Callable[[bytes], None], *, port: int) -> None:
-    """Print ``listening on PORT source PORT``, and call this with each line that comes to the source, for ever."""
+    """Print ``listening on PORT source PORT``, and call this with each line received, for ever."""
     server = await asyncio.get_running_loop().create_server(lambda: _Lines(broadcast), "127.0.0.1", 0)
     print(f"listening on {port} source {server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()

@@ -1,4 +1,4 @@
-"""A real Chromium that looks at the console, and what it says of the page's cost."""
+"""A real Chromium that opens the console, and its measurements of the page's cost."""
 
 import contextlib
 import shutil

@@ -1,4 +1,4 @@
-"""A broker that says one thing only: to each subscriber the same messages, as fast as the socket takes them.
+"""MQTT broker that sends the same messages to each subscriber as fast as it reads.
 
     python -m bench.load.flood PORT MESSAGES
 

@@ -94,13 +94,13 @@ class Notifier:
         return (self.sent_ns[-1] - self.sent_ns[0]) / 1e9 * self.sent / max(1, self.sent - 1)
 
     def _send(self, connection: Connection) -> None:
-        notice = {
+        notification = {
             "user_id": USER,
             "id": str(self.sent),
             "title": "A door is open",
             "message": "Cold room 4, since 08:15",
         }
-        body = json.dumps(notice).encode()
+        body = json.dumps(notification).encode()
         self.sent_ns.append(time.monotonic_ns())
         connection.post("/notify", body, api_key=self.api_key)
 

@@ -13,9 +13,9 @@
             who accepts the handshake and closes at once has refused it.
    -r       FILE has one path a line: these WebSockets are opened beforehand and count the text frames they get.
    -e       frames awaited for each answer with status 200, before the end; no longer than the grace.
-   -w       the server's process, whose CPU time is told too, exact to about a tick of the kernel.
+   -w       the server's process, its CPU time is reported too, exact to about a tick of the kernel.
 
-   At the end it prints one line of JSON; bench/load/requests.py says what is in it. */
+   At the end it prints one line of JSON; bench/load/requests.py describes its fields. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -1,6 +1,6 @@
 """Many requests, or many handshakes, one after the other over some connections: what `requests.c` counts.
 
-The client is a C program because it must ask faster than any server answers; its own CPU is told with the rest.
+The client is a C program because it must ask faster than any server answers; its own CPU is reported too.
 """
 
 import json
@@ -20,10 +20,10 @@ END_S = 30.0  # more than the program's own deadline at start and end
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What came of it. Times are seconds from the first request on, unless their names say otherwise."""
+    """What came of it. Times are seconds from the first request on, unless their names state otherwise."""
 
     statuses: Mapping[str, int]  # answers by status; "0" is what is no status
-    broken: int  # requests whose connection ended without an answer
+    broken: int  # requests on a connection that ended without an answer
     unanswered: int
     refused: int  # handshakes answered 101 and closed at once
     words: int  # how often the asked word stood in the answers
@@ -65,7 +65,7 @@ class Asked:
         """Itself. Raises `BenchError` unless the word came so often, and each listener got exactly its frames."""
         if self.words != words or list(self.frames) != list(frames) or self.closed:
             raise BenchError(
-                f"{self.words} of {words} said to be sent, {sum(self.frames)} of {sum(frames)} frames received "
+                f"{self.words} of {words} reported as sent, {sum(self.frames)} of {sum(frames)} frames received "
                 f"by {len(self.frames)} sockets, {self.closed} of them closed"
             )
         return self

@@ -1,8 +1,8 @@
-/* The load client: opens many WebSockets (RFC 6455) to a server on 127.0.0.1, makes the server publish through its
+/* The load client: opens many WebSockets (RFC 6455) to a server on 127.0.0.1, publishes to the server through its
  * source, and receives on all of them: one thread, one epoll, one buffer for all reads.
  *
  * Written in C so that a delivered frame costs this program far less than any server: one recv() of up to 64 KiB
- * for many frames, and a walk from header to header (what a server sends is not masked). Of every frame that is not
+ * for many frames, and one pass from header to header (what a server sends is not masked). Of every frame that is not
  * deflated two numbers are read, "n": (the message's number, for order and loss) and "t": (when it was written, in
  * nanoseconds of CLOCK_MONOTONIC, for latency); they are looked for where they stood in the frame before.
  *
@@ -52,7 +52,7 @@ struct peer {
     uint8_t kind, state;
     bool frozen;
     struct tally *tally;
-    unsigned char *rest; /* the beginning of a frame whose end has not come */
+    unsigned char *rest; /* the beginning of an incomplete frame */
     size_t rest_size, skip;
     int64_t frames, last, skipped;
 };
@@ -257,7 +257,7 @@ static void message(struct peer *peer, const unsigned char *data, size_t size) {
 }
 
 /* Whole MQTT packets at the beginning of data; the answer is how many bytes they take. */
-static size_t walk_packets(struct peer *peer, const unsigned char *data, size_t size) {
+static size_t parse_packets(struct peer *peer, const unsigned char *data, size_t size) {
     size_t at = 0;
     while (size - at >= 2) {
         size_t length = 0, start = at + 1;
@@ -305,7 +305,7 @@ static void close_frame(struct peer *peer, const unsigned char *payload, size_t 
 }
 
 /* Whole WebSocket frames at the beginning of data; the answer is how many bytes they take. The hot loop. */
-static size_t walk_frames(struct peer *peer, const unsigned char *data, size_t size) {
+static size_t parse_frames(struct peer *peer, const unsigned char *data, size_t size) {
     size_t at = peer->skip < size ? peer->skip : size;
     peer->skip -= at;
     while (size - at >= 2) {
@@ -340,7 +340,7 @@ static size_t walk_frames(struct peer *peer, const unsigned char *data, size_t s
         case 0x82:
             if (!mqtt_inside)
                 message(peer, payload, length);
-            else if (walk_packets(peer, payload, length) != length)
+            else if (parse_packets(peer, payload, length) != length)
                 die("an MQTT packet was split over WebSocket frames");
             break;
         case 0xc1:
@@ -354,7 +354,7 @@ static size_t walk_frames(struct peer *peer, const unsigned char *data, size_t s
         case 0x89: {
             unsigned char pong[6 + 125] = {0x8a, 0x80 | length}; /* masked with zeros */
             memcpy(pong + 6, payload, length);
-            if (send(peer->fd, pong, 6 + length, MSG_NOSIGNAL) < 0) { /* reading will say why */
+            if (send(peer->fd, pong, 6 + length, MSG_NOSIGNAL) < 0) { /* the next read reports the error */
             }
             break;
         }
@@ -440,8 +440,8 @@ static void read_peer(struct peer *peer) {
     if (peer->state == UPGRADING)
         used = upgrade(peer, buffer, size);
     if (peer->state != UPGRADING)
-        used += peer->kind == PLAIN ? walk_packets(peer, buffer + used, size - used)
-                                    : walk_frames(peer, buffer + used, size - used);
+        used += peer->kind == PLAIN ? parse_packets(peer, buffer + used, size - used)
+                                    : parse_frames(peer, buffer + used, size - used);
     if (peer->state == GONE)
         return;
     size -= used;
@@ -553,7 +553,7 @@ static void open_source(void) {
     watch(&source, EPOLL_CTL_ADD, EPOLLIN);
 }
 
-/* The plain subscriber is a peer like the others whose stream is MQTT itself. */
+/* The plain subscriber is a peer like the others; its stream is MQTT itself. */
 static void open_plain(void) {
     unsigned char packet[512];
     plain = (struct peer){.kind = PLAIN, .state = SUBSCRIBING, .fd = connect_to(plain_port), .tally = &plain_tally, .last = -1};

@@ -1,4 +1,4 @@
-"""Many WebSockets and the publisher that feeds them: starts `swarm.c`, and says what it saw.
+"""Many WebSockets and their publisher: start `swarm.c` and parse its results.
 
 What is checked of each frame that is not deflated: its number, hence that every socket gets every message once and in
 order, and its latency, from just before the publisher's write until just after the socket's read.
@@ -21,7 +21,7 @@ END_S = 20.0  # beyond sending time and grace
 
 
 class Source(Protocol):
-    """Where messages go in, so that the server sends them to all sockets.
+    """Input of the server for messages that it sends to all sockets.
 
     A body's ``%n`` becomes the message's number, from 0, and ``%t`` the monotonic nanoseconds at its writing.
     """
@@ -47,7 +47,7 @@ class HttpSource:
 
 @dataclass(frozen=True, slots=True)
 class LineSource:
-    """Plain TCP, a line a message: the source of the contenders that are written for this bench."""
+    """Plain TCP, a line a message: the source of the contenders written for this benchmark."""
 
     port: int
     body: str
@@ -83,10 +83,10 @@ class Seen:
     surplus: int  # more frames than messages
     least: int  # frames of the socket that has fewest
     most: int
-    out_of_order: int  # frames whose number is not above the one before on the same socket
+    out_of_order: int  # frames with a number not above the one before on the same socket
     other: int  # frames without a number, which are not deliveries
     deflated: int  # frames that could only be counted
-    compressed_sockets: int  # sockets whose server took the offer
+    compressed_sockets: int  # sockets on which the server accepted the offer
     open_ns: int  # to open all sockets
     wall_ns: int  # from the first message's writing to the last frame's reading
     sending_ns: int
@@ -146,7 +146,7 @@ class Swarm:
 
     ``rate_per_s`` 0 is the closed loop: a message is written when at most ``window`` - 1 before it have not come to
     all sockets. Publishing ends after ``messages`` or after ``for_s``; frames are awaited for ``grace_s`` more, or
-    until every socket is closed. Without a source somebody else publishes ``messages``.
+    until every socket is closed. Without a source another program publishes ``messages``.
     """
 
     port: int
@@ -208,7 +208,7 @@ class OpenSwarm:
 
     def begin(self) -> None:
         """Publish from now on; whoever calls this may look at the server meanwhile, and then ask for `result`."""
-        self.child.say("go")
+        self.child.write_line("go")
 
     def result(self) -> Seen:
         """Wait for the end. Raises `BenchError` where the program failed."""

@@ -1,4 +1,4 @@
-"""A WebSocket client's end (RFC 6455) that knows little: the handshake, and walking from frame to frame."""
+"""Minimal WebSocket client (RFC 6455): the handshake, and parsing frame by frame."""
 
 import socket
 import time
@@ -11,7 +11,7 @@ TIMEOUT_S = 10.0
 READ_BYTES = 65_536  # larger, each read would map and unmap its buffer, which costs five times the rest
 CHROME_OFFER = "permessage-deflate; client_max_window_bits"
 
-TEXT = 0x81  # FIN and opcode, as the first byte of a frame; RSV1 says that it is deflated
+TEXT = 0x81  # FIN and opcode, as the first byte of a frame; RSV1 marks a deflated one
 DEFLATED_TEXT = 0xC1
 CLOSE = 0x88
 PING = 0x89
@@ -63,7 +63,7 @@ def _check_answer(answer: bytes, *, deflate: bool) -> None:
 
 
 class Receiver:
-    """One open socket: counts its text frames, and keeps a checksum of them that tells two streams apart.
+    """One open socket: counts its text frames, and computes a checksum that distinguishes two streams.
 
     ``take(payload, monotonic_ns)`` gets every ``every``-th text frame, beginning with number ``first`` (from 1); the
     time is that of the read, once for all frames in it. Pings are answered.
@@ -92,7 +92,7 @@ class Receiver:
         self.feed(data, time.monotonic_ns())
 
     def feed(self, data: bytes, now_ns: int) -> None:
-        """Walk over what was read: this is the hot loop of the whole bench, hence its length."""
+        """Parse the frames in the data: this is the hot loop of the whole benchmark, hence its length."""
         if self._rest:
             data = self._rest + data
         size = len(data)

@@ -1,4 +1,4 @@
-"""What is measured, one file each: a frozen dataclass whose fields are its sizes.
+"""Scenarios, one file each: a frozen dataclass with the sizes as its fields.
 
 To add one: write its file, and name it in `FULL` and, small, in `QUICK`.
 """
@@ -84,7 +84,7 @@ QUICK: Mapping[str, Scenario] = {
     "ten-thousand": TenThousand(sockets=40, fewer=20, messages=3, rate_per_s=20, for_s=0.1),
     "handshakes": Handshakes(handshakes=20, rounds=1, connections=4, remembered=4),
     "notify-rate": NotifyRate(requests=40, rounds=1, connections=4, users=4),
-    "notify-arrays": NotifyArrays(requests=4, notices=20, users=10),
+    "notify-arrays": NotifyArrays(requests=4, notifications=20, users=10),
     "storm": Storm(sockets=20),
     "compression": Compression(sockets=5, for_s=0.1),
     "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),

@@ -11,7 +11,7 @@ from bench.contenders.naive_tornado import naive_tornado
 from bench.figures import Figure
 from bench.scenarios.delivery import deliver
 
-# A frame of about 700 bytes, which says "n" and "t" as all do, and beside that what a cold room's controller says
+# A frame of about 700 bytes, with "n" and "t" like all others, and the readings of a cold room's controller
 READINGS = {
     name: {"value": round(3.5 + 0.37 * number, 2), "unit": "°C", "quality": "good"}
     for number, name in enumerate(
@@ -30,7 +30,7 @@ class Compression:
     for_s: float = 3.0
 
     def run(self) -> list[Figure]:
-        """Bytes that leave for each delivery, and its CPU. What it does to memory `IdleMemory` says."""
+        """Bytes that leave for each delivery, and its CPU. `IdleMemory` measures its memory."""
         return [
             *self._figures("Hermes", partial(hermes_broadcasts, data=DATA)),
             *self._figures("Hermes, --compress false", partial(hermes_broadcasts, "--compress", "false", data=DATA)),

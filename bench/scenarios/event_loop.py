@@ -51,7 +51,7 @@ class EventLoop:
             posted = post(
                 server.port,
                 "/notify",
-                [_notice(number) for number in range(CONNECTIONS)],
+                [_notification(number) for number in range(CONNECTIONS)],
                 headers=[f"X-API-Key: {server.api_key}"],
                 connections=CONNECTIONS,
                 count=self.requests,
@@ -94,5 +94,5 @@ class EventLoop:
         ]
 
 
-def _notice(number: int) -> bytes:
+def _notification(number: int) -> bytes:
     return json.dumps({"user_id": str(number), "title": "A door is open", "message": "Cold room 4"}).encode()

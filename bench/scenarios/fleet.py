@@ -18,7 +18,7 @@ SOON_S = 0.5  # the frames of other devices never come
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """``devices`` publish ``rate_per_s`` in turn for ``for_s``: to one socket of their tenant; then to nobody but
+    """``devices`` publish ``rate_per_s`` in turn for ``for_s``: to one socket of their tenant; then only to
     ``watched`` sockets of one device each, subscribing to everything, and on demand.
     """
 
@@ -61,7 +61,7 @@ class Fleet:
                 used_ns, took_s = server.child.cpu_ns - before_ns, time.monotonic() - began_s
                 seen = opened.result()
         if not seen.delivered:
-            raise BenchError("the watched devices were not heard")
+            raise BenchError("no message of the watched devices was received")
         return percent_of_core(used_ns / 1e9, took_s)
 
     def _swarm(self, mosquitto: Broker, port: int, paths: list[str], grace_s: float) -> Swarm:

@@ -43,9 +43,7 @@ class Frozen:
             Figure("Hermes", "lost by those that read", seen.lost + seen.out_of_order, "", Mark(exactly=0)),
             Figure("Hermes", "delivered to those that read", seen.deliveries_per_s, "1/s"),
             Figure("Hermes", "frozen sockets that were closed", seen.frozen_gone, "", Mark(exactly=0)),
-            Figure(
-                "Hermes", "frozen sockets whose count is wrong", seen.frozen - seen.frozen_exact, "", Mark(exactly=0)
-            ),
+            Figure("Hermes", "frozen sockets with a wrong count", seen.frozen - seen.frozen_exact, "", Mark(exactly=0)),
             Figure(
                 "Hermes", "frozen sockets without the last value", seen.frozen - seen.frozen_latest, "", Mark(exactly=0)
             ),

@@ -11,17 +11,17 @@ from bench.load.requests import post
 
 @dataclass(frozen=True, slots=True)
 class NotifyArrays:
-    """``requests`` arrays of ``notices`` each to ``users`` in turn, who have one socket each."""
+    """``requests`` arrays of ``notifications`` each to ``users`` in turn, who have one socket each."""
 
     summary: ClassVar[str] = "POST /notify in arrays of 500 over 2 connections, to 100 users with a socket"
     requests: int = 300
-    notices: int = 500
+    notifications: int = 500
     users: int = 100
     connections: int = 2
 
     def run(self) -> list[Figure]:
         """Notifications a second, from the first request until the last frame is read. None may be missing."""
-        notifications = self.requests * self.notices
+        total = self.requests * self.notifications
         with hermes() as server:
             asked = post(
                 server.port,
@@ -32,13 +32,13 @@ class NotifyArrays:
                 count=self.requests,
                 word='"sent":true',
                 listeners=[server.user_socket(str(number)) for number in range(self.users)],
-                frames_each=self.notices,
+                frames_each=self.notifications,
                 server_pid=server.child.pid,
             )
-        asked.only(200, self.requests).sent(notifications, [notifications // self.users] * self.users)
+        asked.only(200, self.requests).sent(total, [total // self.users] * self.users)
         return [
-            Figure("Hermes", "notifications", notifications / asked.receiving_s, "1/s", Mark(at_least=60_000)),
-            Figure("Hermes", "CPU a notification", 1e6 * asked.server_cpu_s / notifications, "µs"),
+            Figure("Hermes", "notifications", total / asked.receiving_s, "1/s", Mark(at_least=60_000)),
+            Figure("Hermes", "CPU a notification", 1e6 * asked.server_cpu_s / total, "µs"),
             Figure("Hermes", "an array's answer p50", asked.p50_ms, "ms"),
             Figure("Hermes", "an array's answer p99", asked.p99_ms, "ms"),
             Figure("Hermes", "CPU", percent_of_core(asked.server_cpu_s, asked.receiving_s), "% of a core"),
@@ -46,8 +46,8 @@ class NotifyArrays:
         ]
 
     def _body(self) -> bytes:
-        notices = [
+        notifications = [
             {"user_id": str(number % self.users), "title": "A door is open", "message": "Cold room 4, since 08:15"}
-            for number in range(self.notices)
+            for number in range(self.notifications)
         ]
-        return json.dumps(notices).encode()
+        return json.dumps(notifications).encode()

@@ -27,36 +27,36 @@ class NotifyRate:
 
     def run(self) -> list[Figure]:
         """Requests a second. Every notification must have reached its socket, else the run is void."""
-        heard, unheard, bare = Total(), Total(), Total()
+        received, without_sockets, bare = Total(), Total(), Total()
         with ExitStack() as stack:
             ours, peer = stack.enter_context(hermes()), stack.enter_context(bare_tornado())
             self._post(ours, listeners=self._sockets(ours))  # what is loaded only once
             self._post(peer)
             for _ in range(self.rounds):
-                heard.add(self._heard(self._post(ours, listeners=self._sockets(ours))))
+                received.add(self._received(self._post(ours, listeners=self._sockets(ours))))
                 bare.add(self._post(peer))
-                unheard.add(self._post(ours))
+                without_sockets.add(self._post(ours))
         return [
-            *self._figures("users with a socket", heard, bare, Mark(at_least=0.8)),
-            *self._figures("nobody connected", unheard, bare, None),
+            *self._figures("users with a socket", received, bare, Mark(at_least=0.8)),
+            *self._figures("users without a socket", without_sockets, bare, None),
             Figure("bare Tornado", "requests", bare.per_s, "1/s"),
             Figure("bare Tornado", "CPU a request", bare.cpu_us, "µs"),
-            Figure("Hermes", "CPU", heard.server_percent, "% of a core"),
-            Figure("client", "CPU", heard.client_percent, "% of a core"),
+            Figure("Hermes", "CPU", received.server_percent, "% of a core"),
+            Figure("client", "CPU", received.client_percent, "% of a core"),
         ]
 
     def _sockets(self, server: Hermes) -> Sequence[str]:
         return [server.user_socket(str(number)) for number in range(self.users)]
 
     def _post(self, contender: Contender, listeners: Sequence[str] = ()) -> Asked:
-        notices = [
+        notifications = [
             {"user_id": str(number), "title": "A door is open", "message": "Cold room 4, since 08:15"}
             for number in range(self.users)
         ]
         asked = post(
             contender.port,
             "/notify",
-            [json.dumps(notice).encode() for notice in notices],
+            [json.dumps(notification).encode() for notification in notifications],
             headers=[f"X-API-Key: {contender.api_key if isinstance(contender, Hermes) else 'for who reads it'}"],
             connections=self.connections,
             count=self.requests,
@@ -67,7 +67,7 @@ class NotifyRate:
         )
         return asked.only(200, self.requests)
 
-    def _heard(self, asked: Asked) -> Asked:
+    def _received(self, asked: Asked) -> Asked:
         return asked.sent(self.requests, [self.requests // self.users] * self.users)
 
     def _figures(self, what: str, ours: Total, bare: Total, mark: Mark | None) -> list[Figure]:

@@ -36,7 +36,7 @@ class Reconnect:
             for number in range(self.restarts):
                 time.sleep(self.settle_s)
                 away.close()
-                _wait(lambda: not server.is_ready(), "the loss is not noticed")
+                _wait(lambda: not server.is_ready(), "the loss is not detected")
                 time.sleep(self.away_s[number % len(self.away_s)])
                 began_s = time.monotonic()
                 away.enter_context(broker(port=port))

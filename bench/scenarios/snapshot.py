@@ -38,7 +38,7 @@ class LastValues:
         """
         with broker() as mosquitto, hermes(mqtt_url=mosquitto.url) as server:
             self._publish(mosquitto.port)
-            server.child.wait_until(lambda: _values(server) == self.devices, "Hermes does not learn all values")
+            server.child.wait_until(lambda: _values(server) == self.devices, "Hermes does not store all values")
             path = server.tenant_socket(TENANT)
             plain_ms = [self._socket_ms(server.port, path) for _ in range(self.sockets)]
             deflated_ms = [self._socket_ms(server.port, path, deflate=True) for _ in range(self.sockets)]
@@ -105,5 +105,5 @@ def _publications(data: bytes) -> tuple[int, bytes]:
 
 
 def _values(server: Hermes) -> float:
-    """How many last values Hermes says that it remembers."""
+    """Number of last values that Hermes reports as stored."""
     return server.metric("hermes_snapshot_values")

@@ -1,4 +1,4 @@
-"""What those who are inside notice while thousands come back at once."""
+"""Effect on connected clients while thousands reconnect at once."""
 
 import math
 import threading

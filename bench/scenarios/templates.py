@@ -1,4 +1,4 @@
-"""What it costs to find whose a topic is, with ten templates and some exclusions."""
+"""Cost of matching a topic to its device, with ten templates and some exclusions."""
 
 import re
 import statistics
@@ -55,7 +55,7 @@ Matcher = Callable[[str], object]
 class Templates:
     """``rounds`` rounds of topics of each kind."""
 
-    summary: ClassVar[str] = "whose a topic is, with ten templates and four exclusions, on one thread"
+    summary: ClassVar[str] = "match a topic to its device, with ten templates and four exclusions, on one thread"
     rounds: int = 200
 
     def run(self) -> list[Figure]:
@@ -102,7 +102,7 @@ def _one_by_one(topics: TopicMap) -> Matcher:
 
 
 def _filters(filters: Sequence[str]) -> Matcher:
-    """Which filter brings a topic: less than whose it is."""
+    """Find the filter that matches a topic: less work than finding its device."""
 
     def match(topic: str) -> str | None:
         return next((each for each in filters if topic_matches_sub(each, topic)), None)

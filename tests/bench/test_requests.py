@@ -1,4 +1,4 @@
-"""The asking client's claims are right: what it says was answered, refused and received is what happened."""
+"""The request client counts answers, refusals and received frames correctly."""
 
 import json
 import socket
@@ -37,12 +37,12 @@ def bare() -> Iterator[BareTornado]:
         yield server
 
 
-def notices(users: Sequence[str]) -> list[dict[str, str]]:
+def notifications(users: Sequence[str]) -> list[dict[str, str]]:
     """One for each."""
     return [{"user_id": user, "title": "A door is open", "message": "Cold room 4, since 08:15"} for user in users]
 
 
-def notify(server: Hermes, bodies: Sequence[object], *, key: str, count: int, heard: Sequence[str] = ()) -> Asked:
+def notify(server: Hermes, bodies: Sequence[object], *, key: str, count: int, connected: Sequence[str] = ()) -> Asked:
     """Ask over three connections, while these users listen."""
     return post(
         server.port,
@@ -52,8 +52,8 @@ def notify(server: Hermes, bodies: Sequence[object], *, key: str, count: int, he
         connections=3,
         count=count,
         word='"sent":true',
-        listeners=[server.user_socket(user) for user in heard],
-        frames_each=1 if heard else 0,
+        listeners=[server.user_socket(user) for user in connected],
+        frames_each=1 if connected else 0,
     )
 
 
@@ -81,36 +81,36 @@ def test_each_body_is_sent_in_its_turn(bare: BareTornado) -> None:
 
 def test_a_large_body_is_sent_whole(gateway: Hermes) -> None:
     """More than a socket takes at once."""
-    body = [notice | {"message": "x" * 900} for notice in notices(["nobody"] * 1_000)]
+    body = [notification | {"message": "x" * 900} for notification in notifications(["absent"] * 1_000)]
     asked = notify(gateway, [body], key=gateway.api_key, count=6)
     assert asked.only(200, 6).words == 0
 
 
 def test_a_wrong_key_is_counted_as_401(gateway: Hermes) -> None:
     """And delivers nothing."""
-    asked = notify(gateway, notices(["1"]), key="wrong", count=20, heard=["1"])
+    asked = notify(gateway, notifications(["1"]), key="wrong", count=20, connected=["1"])
     assert asked.only(401, 20).frames == [0]
 
 
 def test_received_frames_are_those_asked_for(gateway: Hermes) -> None:
     """Each listener its own: of 21 requests for two users by turns the first gets 11, a third user none."""
-    asked = notify(gateway, notices(["1", "2"]), key=gateway.api_key, count=21, heard=["1", "2", "3"])
+    asked = notify(gateway, notifications(["1", "2"]), key=gateway.api_key, count=21, connected=["1", "2", "3"])
     asked.only(200, 21).sent(21, [11, 10, 0])
     assert asked.receiving_s > 0
 
 
 def test_a_missing_frame_voids_the_run(gateway: Hermes) -> None:
-    """Nobody listens as the second user, so half of the frames that are awaited never come."""
-    asked = notify(gateway, notices(["1", "2"]), key=gateway.api_key, count=10, heard=["1"]).only(200, 10)
-    with pytest.raises(BenchError, match="5 of 10 said to be sent, 5 of 10 frames received"):
+    """The second user has no socket, so half of the awaited frames never arrive."""
+    asked = notify(gateway, notifications(["1", "2"]), key=gateway.api_key, count=10, connected=["1"]).only(200, 10)
+    with pytest.raises(BenchError, match="5 of 10 reported as sent, 5 of 10 frames received"):
         asked.sent(10, [10])
 
 
-def test_frames_of_every_length_are_walked(gateway: Hermes) -> None:
+def test_frames_of_every_length_are_parsed(gateway: Hermes) -> None:
     """Lengths of one byte and of two, small frames between large ones."""
     longest = {"user_id": "1", "title": "t", "message": "", "data": {"text": "x" * 7_000}}
     shortest = {"user_id": "1", "title": "t", "message": ""}
-    asked = notify(gateway, [[shortest, longest] * 10, shortest], key=gateway.api_key, count=12, heard=["1"])
+    asked = notify(gateway, [[shortest, longest] * 10, shortest], key=gateway.api_key, count=12, connected=["1"])
     asked.only(200, 12).sent(6 * 20 + 6, [6 * 20 + 6])
 
 

@@ -1,4 +1,4 @@
-"""The bench measures what it says: tiny runs of each scenario, and proof that it would notice a loss. Never times."""
+"""Tiny runs of each scenario, and tests that a loss is detected. No verdict depends on times."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ FACTS = {
     "frozen": {
         "lost by those that read",
         "frozen sockets that were closed",
-        "frozen sockets whose count is wrong",
+        "frozen sockets with a wrong count",
         "frozen sockets without the last value",
     },
     "ten-thousand": {"frames lost, or too many", "frames out of order", "sockets closed or cut"},
@@ -97,7 +97,7 @@ def test_the_page_keeps_all_but_its_figures(tmp_path: Path) -> None:
 
 
 def test_a_page_without_the_comments_is_left_alone(tmp_path: Path) -> None:
-    """And the fault says what is missing."""
+    """The error names what is missing."""
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.END}\n{report.BEGIN}\n")
     with pytest.raises(BenchError, match="figures"):
@@ -148,7 +148,7 @@ def test_all_values_can_be_kept_as_json(tmp_path: Path) -> None:
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a line that says how to get it; the others are measured."""
+    """A line gives the command to install it; the others are measured."""
     needs("cc")
     monkeypatch.setattr("bench.contenders.nchan.MODULE", Path("/nowhere"))
     figures = Broadcast(sockets=2, for_s=0.05, contenders=("nchan", "floor")).run()
@@ -177,7 +177,7 @@ def test_the_sweep_is_drawn(tmp_path: Path) -> None:
 
 
 def test_the_cpu_of_a_program_is_that_of_its_children_too(tmp_path: Path) -> None:
-    """As nginx, whose worker does the work."""
+    """Like nginx, in which a worker does the work."""
     busy = (
         "import sys, time\nend_s = time.process_time() + 0.3\nwhile time.process_time() < end_s: pass\nsys.stdin.read()"
     )
@@ -257,7 +257,7 @@ def test_the_checksum_is_of_the_frames_alone(ends: Ends) -> None:
 
 
 def test_a_close_ends_the_run(ends: Ends) -> None:
-    """With its code and reason, so that nobody takes a refused socket for an idle one."""
+    """The error has the code and reason, so that a refused socket is not mistaken for an idle one."""
     receiver = Receiver(ends[1], lambda *_: None)
     with pytest.raises(BenchError, match="1008 b'forbidden'"):
         receiver.feed(b"\x88\x0b\x03\xf0forbidden", 0)
@@ -266,13 +266,13 @@ def test_a_close_ends_the_run(ends: Ends) -> None:
         receiver.read()
 
 
-# -- would a loss be noticed? -----------------------------------------------------------------------------------
+# -- detection of losses ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("received", "missing"), [([0, 1, 2], 0), ([0, 1], 1), ([0, 2, 1], 2), ([0, 1, 1, 2], 2), ([], 3)]
 )
-def test_a_missing_notification_is_noticed(received: list[int], missing: int) -> None:
+def test_a_missing_notification_is_detected(received: list[int], missing: int) -> None:
     """Lost, displaced or doubled."""
     with Poll() as poll:
         assert Notifier("", poll, sent_ns=[0, 0, 0], received=received).missing == missing

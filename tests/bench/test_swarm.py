@@ -1,4 +1,4 @@
-"""The load client's claims are right: what it says was delivered, lost, displaced or skipped is what happened."""
+"""The load client counts delivered, lost, displaced and skipped messages correctly."""
 
 import contextlib
 import socket
@@ -42,7 +42,7 @@ def gateway() -> Iterator[Hermes]:
 
 @pytest.fixture(scope="module")
 def broadcasts() -> Iterator[Broadcaster]:
-    """One whose sockets all get the same notifications."""
+    """A server that sends the same notifications to all its sockets."""
     with hermes_broadcasts() as server:
         yield server
 
@@ -59,7 +59,7 @@ def faithful(_message: int, _socket: int, line: bytes) -> bytes:
 
 @dataclass
 class Scripted:
-    """A server whose faults are known: it sends to each socket what ``answer`` says, in pieces of ``piece`` bytes.
+    """A server with known faults: it sends the result of ``answer`` to each socket, in pieces of ``piece`` bytes.
 
     With ``hangs_up`` it ends each socket after the last message, so that the client need not wait for what is lost.
     """
@@ -102,7 +102,7 @@ class Scripted:
 
     def _hang_up(self, members: list[socket.socket]) -> None:
         for member in members:
-            with contextlib.suppress(OSError):  # a socket that was told to close
+            with contextlib.suppress(OSError):  # the client asked to close this socket
                 member.shutdown(socket.SHUT_WR)
 
     def _member(self, listener: socket.socket) -> socket.socket:
@@ -116,7 +116,7 @@ class Scripted:
         return member
 
     def _send(self, member: socket.socket, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # a socket that was told to close
+        with contextlib.suppress(OSError):  # the client asked to close this socket
             for at in range(0, len(data), self.piece):
                 member.sendall(data[at : at + self.piece])
                 if at == 0 and len(data) > self.piece:
@@ -132,7 +132,7 @@ def unread(member: socket.socket) -> int:
 
 
 def seen_of(answer: Answer, *, sockets: int = 3, piece: int = 65_536, hangs_up: bool = False) -> Seen:
-    """What the client says of this server."""
+    """The client's result for this server."""
     with Scripted(sockets, answer, piece, hangs_up).running() as swarm:
         return swarm.run()
 
@@ -161,7 +161,7 @@ def test_frames_are_counted_wherever_reads_are_cut(piece: int) -> None:
 
 
 @pytest.mark.parametrize("size", [100, 125, 126, 60_000, 65_535, 65_536, 300_000])
-def test_frames_of_every_length_are_walked(size: int) -> None:
+def test_frames_of_every_length_are_parsed(size: int) -> None:
     """All three forms of the length; beyond 64 KiB a frame is only counted."""
     seen = seen_of(lambda _message, _socket, line: text(line.ljust(size))).complete()
     assert (seen.delivered, seen.lost) == (3 * MESSAGES, 0)
@@ -191,7 +191,7 @@ def test_the_rate_is_kept() -> None:
 
 
 def test_a_frame_without_a_number_is_no_delivery() -> None:
-    """What a server says beside the messages."""
+    """A frame that a server sends beside the messages."""
     seen = seen_of(lambda _message, _socket, line: text(b'{"channel":"status"}') + text(line)).complete()
     assert (seen.delivered, seen.other) == (3 * MESSAGES, 3 * MESSAGES)
 
@@ -204,7 +204,7 @@ def test_deflated_frames_are_counted() -> None:
 
 @pytest.mark.parametrize("deflate", [True, False])
 def test_compression_is_offered_only_where_it_is_asked_for(broadcasts: Broadcaster, deflate: bool) -> None:
-    """And it is said how many sockets have it."""
+    """The result counts the sockets with compression."""
     seen = Swarm(
         port=broadcasts.port,
         paths=broadcasts.paths(3),
@@ -260,7 +260,7 @@ def test_a_close_frame_is_reported_with_its_code() -> None:
 
 
 def test_one_at_a_time_ends_where_a_message_does_not_come() -> None:
-    """And says that it was lost, instead of waiting for ever."""
+    """The message is reported as lost instead of awaited for ever."""
     server = Scripted(3, lambda message, number, line: b"" if (message, number) == (3, 1) else text(line))
     with server.running() as swarm:
         seen = replace(swarm, rate_per_s=0, grace_s=SHORT_GRACE_S).run()
@@ -276,7 +276,7 @@ def test_a_refused_request_is_reported(broadcasts: Broadcaster) -> None:
 
 
 def test_a_refused_upgrade_stops_the_run(gateway: Hermes) -> None:
-    """With what the server said."""
+    """The error quotes the server's answer."""
     with pytest.raises(BenchError, match=r"refused a WebSocket: HTTP/1\.1 404"):
         Swarm(port=gateway.port, paths=["/nowhere"], sockets=2).run()
 
@@ -313,17 +313,17 @@ def test_mqtt_within_websockets_is_counted() -> None:
 
 
 @pytest.mark.parametrize(("skipped", "exact", "gone"), [(8, 1, 0), (7, 0, 1), (9, 0, 0)])
-def test_what_a_frozen_socket_was_told_to_have_missed_must_add_up(skipped: int, exact: int, gone: int) -> None:
+def test_what_a_frozen_socket_received_and_skipped_must_add_up(skipped: int, exact: int, gone: int) -> None:
     """It got the first and the last of ten, so that eight were skipped; for the rest of too few it waits to the end."""
 
-    def collapsing(message: int, number: int, line: bytes) -> bytes:
+    def conflating(message: int, number: int, line: bytes) -> bytes:
         if number == 0:
             return text(line)
         if message == MESSAGES - 1:
             return text(line[:-1] + b',"skipped":%d}' % skipped)
         return text(line) if message == 0 else b""
 
-    with Scripted(2, collapsing, hangs_up=True).running() as swarm:
+    with Scripted(2, conflating, hangs_up=True).running() as swarm:
         seen = replace(swarm, frozen=1, thaw_after_s=0.1).run()
     assert (seen.frozen, seen.frozen_received, seen.frozen_skipped) == (1, 2, skipped)
     assert (seen.frozen_exact, seen.frozen_latest, seen.frozen_gone) == (exact, 1, gone)
@@ -333,7 +333,7 @@ def test_what_a_frozen_socket_was_told_to_have_missed_must_add_up(skipped: int, 
 @pytest.mark.slow
 @pytest.mark.broker
 def test_a_frozen_socket_reads_nothing_until_it_is_thawed() -> None:
-    """Hermes collapses what a frozen one does not take, and it ends with the latest of each device."""
+    """Hermes conflates messages for a frozen socket, which ends with the latest of each device."""
     needs("mosquitto")
     topics = [f"tenants/{TENANT}/devices/d{device}/t" for device in range(3)]
     body = f'{{"n":%n,"t":%t,"padding":"{"x" * 1_500}"}}'

@@ -1,4 +1,4 @@
-// Each line that comes to the source goes to every WebSocket: the broadcast of the ws library's own examples.
+// Each line received from the source is sent to every WebSocket: the broadcast of the ws library's own examples.
 "use strict";
 
 const net = require("node:net");
