@@ -16,7 +16,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "performance.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; the exit code is 1 where a scenario could not run, and 0 whether or not the marks are met."""
+    """Run; the exit code is 1 if a scenario could not run, and 0 whether or not the marks are met."""
     options = _options(arguments)
     command = " ".join(("python -m bench", *(sys.argv[1:] if arguments is None else arguments)))
     facts = machine.facts()
@@ -58,12 +58,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "scenarios",
         nargs="*",
         metavar="SCENARIO",
-        help=f"{', '.join(FULL)}; where none is named, all but {', '.join(ONLY_BY_NAME)}",
+        help=f"{', '.join(FULL)}; if none is named, all but {', '.join(ONLY_BY_NAME)}",
     )
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="how often; the table has the medians (5)")
-    parser.add_argument(
-        "--write", action="store_true", help="put this table into the page, in place of the whole one there"
-    )
+    parser.add_argument("--write", action="store_true", help="put this table into the page, replacing the old one")
     parser.add_argument(
         "--page", type=Path, default=PAGE, metavar="FILE", help="that page (docs/reference/performance.md)"
     )
@@ -71,7 +69,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--json", type=Path, metavar="FILE", help="write all values into this file too, as bench.plots reads them"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes, to try the bench itself: figures mean nothing"
+        "--quick",
+        action="store_true",
+        help="tiny sizes, to test the benchmarks themselves: the figures are meaningless",
     )
     options = parser.parse_args(arguments)
     if unknown := set(options.scenarios) - set(FULL):

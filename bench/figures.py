@@ -75,7 +75,7 @@ class Results:
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """The nearest-rank percentile; not a number where there are no values."""
+    """The nearest-rank percentile; not a number if there are no values."""
     ordered = sorted(values)
     if not ordered:
         return math.nan

@@ -28,7 +28,7 @@ MARKS = "s^DvPX<>*"
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Medians: measure → contender → number of sockets (0 where there is none) → value."""
+    """Medians: measure → contender → number of sockets (0 if there is none) → value."""
 
     medians: Mapping[str, Mapping[str, Mapping[int, float]]]
 
@@ -39,7 +39,7 @@ class Findings:
 
 
 def read(file: Path) -> Findings:
-    """The rows of the sweep; raises `ValueError` where there are none."""
+    """The rows of the sweep; raises `ValueError` if there are none."""
     medians: dict[str, dict[str, dict[int, float]]] = {}
     for row in json.loads(file.read_text())["rows"]:
         values = [value for value in row["values"] if value is not None]

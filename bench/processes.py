@@ -77,7 +77,7 @@ class Child:
         self._process.stdin.flush()
 
     def wait_for_end(self, timeout_s: float) -> int:
-        """Its exit code. Raises `BenchError` where it takes longer."""
+        """Its exit code. Raises `BenchError` if it takes longer."""
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -105,7 +105,7 @@ class Child:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL where that does not help."""
+        """SIGTERM, and SIGKILL if that does not help."""
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
@@ -174,7 +174,7 @@ def accepts(port: int) -> bool:
 
 
 def allow_open_files(number: int) -> None:
-    """Raise this process's soft limit of open files. Raises `BenchError` where the hard one is too low."""
+    """Raise this process's soft limit of open files. Raises `BenchError` if the hard one is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < number:
         raise BenchError(f"{number} open files are needed, and only {hard} allowed; see ulimit -Hn")

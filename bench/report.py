@@ -31,7 +31,7 @@ def table(results: Results) -> str:
 
 
 def write(page: Path, content: str) -> None:
-    """Replace what stands between the page's two comments. Raises `BenchError` where they are missing."""
+    """Replace what stands between the page's two comments. Raises `BenchError` if they are missing."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

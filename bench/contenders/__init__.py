@@ -55,7 +55,7 @@ class Broadcaster:
     port: int
     source: Source
     path: Callable[[int], str] = _one_path  # of socket number 0, 1, …
-    subscription: str = ""  # where the sockets carry MQTT
+    subscription: str = ""  # if the sockets carry MQTT
 
     def paths(self, sockets: int) -> list[str]:
         """For so many."""

@@ -31,7 +31,7 @@ class Broker:
 
 @contextlib.contextmanager
 def broker(*, websockets: bool = False, port: int = 0) -> Iterator[Broker]:
-    """Start it, wait until it accepts, stop it at the end. Raises `NotInstalledError` where there is no mosquitto.
+    """Start it, wait until it accepts, stop it at the end. Raises `NotInstalledError` if there is no mosquitto.
 
     With ``websockets`` it has a second listener, for MQTT in WebSockets. ``port`` 0 is a free one.
     """

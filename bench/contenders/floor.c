@@ -152,7 +152,7 @@ static void upgrade(int fd) {
     members[count++] = fd;
 }
 
-/* Nothing is lost: where the kernel takes only a part, this waits. */
+/* Nothing is lost: if the kernel accepts only a part, this waits. */
 static void send_rest(int fd, const unsigned char *data, size_t size) {
     while (size) {
         ssize_t took = send(fd, data, size, MSG_NOSIGNAL);

@@ -10,5 +10,5 @@ SOURCE = Path(__file__).with_suffix(".c")
 
 
 def floor() -> AbstractContextManager[Broadcaster]:
-    """Compile it where needed, start it, stop it at the end."""
+    """Compile it if needed, start it, stop it at the end."""
     return line_broadcaster("floor", [str(compiled(SOURCE))])

@@ -43,7 +43,7 @@ http {{
 
 @contextlib.contextmanager
 def nchan() -> Iterator[Broadcaster]:
-    """Start nginx, stop it at the end. Raises `NotInstalledError` where it or the module is missing."""
+    """Start nginx, stop it at the end. Raises `NotInstalledError` if it or the module is missing."""
     nginx = shutil.which("nginx", path=SEARCHED)
     if nginx is None or not MODULE.exists():
         raise NotInstalledError("nchan is missing: apt-get install nginx-light libnginx-mod-nchan")

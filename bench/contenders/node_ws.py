@@ -14,7 +14,7 @@ FOLDER = Path(__file__).with_name("node")
 
 @contextlib.contextmanager
 def node_ws() -> Iterator[Broadcaster]:
-    """Start it, stop it at the end. Raises `NotInstalledError` where Node, npm or the library cannot be had."""
+    """Start it, stop it at the end. Raises `NotInstalledError` if Node, npm or the library cannot be had."""
     node = shutil.which("node")
     if node is None:
         raise NotInstalledError("Node is missing: apt-get install nodejs npm")

@@ -15,7 +15,7 @@ HEADER_ROOM = 14  # what send_reuse_external_bytearray wants before the message
 
 @contextlib.contextmanager
 def picows_broadcast() -> Iterator[Broadcaster]:
-    """Start it, stop it at the end. Raises `NotInstalledError` where a library is missing."""
+    """Start it, stop it at the end. Raises `NotInstalledError` if a library is missing."""
     for library in ("picows", "uvloop"):
         if importlib.util.find_spec(library) is None:
             raise NotInstalledError(f"{library} is missing: pip install {library}")

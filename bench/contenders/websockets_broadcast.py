@@ -13,7 +13,7 @@ from bench.processes import NotInstalledError
 
 @contextlib.contextmanager
 def websockets_broadcast() -> Iterator[Broadcaster]:
-    """Start it, stop it at the end. Raises `NotInstalledError` where the library is missing."""
+    """Start it, stop it at the end. Raises `NotInstalledError` if the library is missing."""
     if importlib.util.find_spec("websockets") is None:
         raise NotInstalledError("websockets is missing: pip install websockets")
     with line_broadcaster("websockets", [sys.executable, "-m", __name__]) as broadcaster:

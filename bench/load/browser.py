@@ -36,7 +36,7 @@ addEventListener('DOMContentLoaded', () => {
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """A running Chromium. Raises `BenchError` where there is none."""
+    """A running Chromium. Raises `BenchError` if there is none."""
     program = shutil.which("chromium") or shutil.which("chromium-headless-shell")
     if program is None:
         raise BenchError("chromium is missing")
@@ -62,7 +62,7 @@ class Console:
         return used
 
     def longest_task_ms(self) -> float:
-        """The longest task since the page was opened, of those over 50 ms; 0 where there was none."""
+        """The longest task since the page was opened, of those over 50 ms; 0 if there was none."""
         longest: float = self.page.evaluate("Math.max(0, ...longTasks)")
         return longest
 

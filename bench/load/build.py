@@ -13,9 +13,9 @@ FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror")
 
 
 def compiled(source: Path) -> Path:
-    """The program of this one C file; made anew where source or flags have changed.
+    """The program of this one C file; compiled again when source or flags have changed.
 
-    Raises `BenchError` where there is no C compiler, or where it refuses.
+    Raises `BenchError` if there is no C compiler, or if it refuses.
     """
     digest = hashlib.sha256(source.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:16]
     program = FOLDER / f"{source.stem}-{digest}"

@@ -29,7 +29,7 @@ class Connection:
         self.sock.sendall(head.encode() + body)
 
     def read(self) -> None:
-        """Take what there is of the answer. Raises `BenchError` where the server has closed."""
+        """Take what there is of the answer. Raises `BenchError` if the server has closed."""
         part = self.sock.recv(READ_BYTES)
         if not part:
             raise BenchError("the server closed an HTTP connection")

@@ -249,7 +249,7 @@ static void part(int fd) {
     reset(fd);
 }
 
-/* Keep this accepted WebSocket, and part with the oldest where there are more than may be kept; -1 only does that. */
+/* Hold this accepted WebSocket, and reset the oldest when more than KEPT are open; -1 only does that. */
 static void keep(int fd) {
     static int *kept;
     static size_t at;

@@ -34,7 +34,7 @@ class Asked:
     cpu_s: float  # the client's own
     server_cpu_s: float
     closed: int  # listeners that the server closed or cut
-    receiving_s: float  # until the last frame; 0.0 where none came
+    receiving_s: float  # until the last frame; 0.0 if none came
     frames: Sequence[int]  # of each listener
 
     @property

@@ -130,7 +130,7 @@ class Seen:
         return 100 * self.cpu_ns / max(1, self.wall_ns)
 
     def complete(self) -> "Seen":
-        """Itself. Raises `BenchError` where not every socket has every message once and in order."""
+        """Itself. Raises `BenchError` if not every socket has every message once and in order."""
         if self.lost or self.surplus or self.out_of_order or self.closed or self.cut or self.refused:
             raise BenchError(
                 f"{self.messages} messages to {self.sockets} sockets: {self.lost} lost, {self.surplus} too many, "
@@ -168,7 +168,7 @@ class Swarm:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator["OpenSwarm"]:
-        """Open all sockets. Raises `BenchError` where that fails."""
+        """Open all sockets. Raises `BenchError` if that fails."""
         with tempfile.TemporaryDirectory(prefix="hermes-bench-") as name:
             folder = Path(name)
             command = [str(compiled(SOURCE)), *self._options(folder)]
@@ -211,7 +211,7 @@ class OpenSwarm:
         self.child.write_line("go")
 
     def result(self) -> Seen:
-        """Wait for the end. Raises `BenchError` where the program failed."""
+        """Wait for the end. Raises `BenchError` if the program failed."""
         code = self.child.wait_for_end(self.time_limit_s)
         last = self.child.output.strip().rpartition("\n")[2]
         if code or not last.startswith("{"):

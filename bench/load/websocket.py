@@ -23,7 +23,7 @@ Take = Callable[[bytes, int], None]
 def open_socket(port: int, path: str, *, deflate: bool = False, speaks_first: bool = False) -> socket.socket:
     """An upgraded connection to 127.0.0.1; with ``deflate`` it offers compression as Chrome does.
 
-    Raises `BenchError` where the server refuses, does not take the offer, or speaks before it is asked; unless it
+    Raises `BenchError` if the server refuses, does not take the offer, or speaks before it is asked; unless it
     ``speaks_first``, then all that follows its answer is left to be read.
     """
     sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
@@ -80,7 +80,7 @@ class Receiver:
         sock.setblocking(False)
 
     def read(self) -> None:
-        """Take what there is. Raises `BenchError` where the server has closed."""
+        """Take what there is. Raises `BenchError` if the server has closed."""
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -107,7 +107,7 @@ class Receiver:
                 start = at + 10
                 length = int.from_bytes(data[at + 2 : start], "big")
             end = start + length
-            if end > size:  # also where the length itself is cut, because start is past the end then
+            if end > size:  # also when the length itself is cut, because start is past the end then
                 break
             if data[at] == TEXT or data[at] == DEFLATED_TEXT:
                 self.frames += 1

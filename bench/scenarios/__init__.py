@@ -36,7 +36,7 @@ class Scenario(Protocol):
     summary: ClassVar[str]
 
     def run(self) -> list[Figure]:
-        """One run, the same figures in the same order each time. Raises `BenchError` where it cannot."""
+        """One run, the same figures in the same order each time. Raises `BenchError` if it cannot."""
 
 
 FULL: Mapping[str, Scenario] = {

@@ -1,4 +1,4 @@
-"""One message at a time to a thousand sockets: what a delivery costs where nothing can be coalesced."""
+"""One message at a time to a thousand sockets: what a delivery costs when nothing can be coalesced."""
 
 import math
 import sys

@@ -42,8 +42,8 @@ def deliver(start: Start, *, sockets: int, for_s: float, deflate: bool = False) 
     """Start the contender, warm it up, and deliver one message after the other for so long.
 
     Each message is written when the one before has come to all sockets. Client and server have cores of their own,
-    because the scheduler would else put some of them on one core and others not. Raises `BenchError` where anything is
-    lost, and `NotInstalledError` where the contender is missing.
+    because the scheduler would else put some of them on one core and others not. Raises `BenchError` if anything is
+    lost, and `NotInstalledError` if the contender is missing.
     """
     allow_open_files(sockets + FILES_RESERVED)
     with start() as server:
@@ -56,7 +56,7 @@ def deliver(start: Start, *, sockets: int, for_s: float, deflate: bool = False) 
 
 
 def measure(server: Broadcaster, swarm: OpenSwarm) -> Delivery:
-    """Let the open sockets have their messages. Raises `BenchError` where anything is lost."""
+    """Let the open sockets have their messages. Raises `BenchError` if anything is lost."""
     before_ns = server.child.cpu_ns
     seen = swarm.run().complete()
     return Delivery(server.name, seen, server.child.cpu_ns - before_ns)

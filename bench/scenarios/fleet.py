@@ -1,4 +1,4 @@
-"""A whole fleet on one socket, and what watching a few of its devices costs where only their topics are subscribed."""
+"""A whole fleet on one socket, and what watching a few of its devices costs when only their topics are subscribed."""
 
 import time
 from dataclasses import dataclass

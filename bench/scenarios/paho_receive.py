@@ -57,7 +57,7 @@ class _Count:
 
     @property
     def per_s(self) -> float:
-        """Messages a second. Raises `BenchError` where they do not all come."""
+        """Messages a second. Raises `BenchError` if they do not all come."""
         if not self.done.wait(PATIENCE_S):
             raise BenchError(f"{self._left} messages did not arrive")
         return self._messages / (self._ended_s - self._began_s)

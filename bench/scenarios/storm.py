@@ -24,7 +24,7 @@ class Storm:
     notifications go to a user who is inside, at ``rate_per_s``.
     """
 
-    summary: ClassVar[str] = "3,000 clients reconnect at once while notifications go to one who is inside"
+    summary: ClassVar[str] = "3,000 clients reconnect at once while notifications go to one connected client"
     sockets: int = 3_000
     rate_per_s: int = 200
 
@@ -70,8 +70,8 @@ class _Returning(threading.Thread):
         self._asked = upgrade(self._port, self._paths, connections=count, count=count, kept=count).only(101, count)
 
     def asked(self) -> Asked:
-        """What came of it. Raises `BenchError` where not everybody got in."""
+        """What came of it. Raises `BenchError` if a client did not connect."""
         self.join(PATIENCE_S)
         if self._asked is None:
-            raise BenchError("not everybody came back; see above")
+            raise BenchError("not all clients reconnected; see above")
         return self._asked

@@ -22,7 +22,7 @@ def with_sockets(measure: str, sockets: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One message at a time for ``for_s`` to each number of sockets; memory where ``idle`` of them do nothing."""
+    """One message at a time for ``for_s`` to each number of sockets; memory when ``idle`` of them do nothing."""
 
     summary: ClassVar[str] = "each contender with 10, 100, 1,000 and 10,000 sockets; only by name, for the plots"
     numbers: Sequence[int] = (10, 100, 1_000, 10_000)
