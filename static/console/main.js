@@ -40,7 +40,7 @@ new DrillsPanel({ credentials, devApi, userId: () => connect.owner.user_id });
 /**
  * Route the events of a new client to the panels.
  * @param {import('../hermes-client.js').HermesClient} client
- * @param {string} name  of the socket: notifications, tenant, device or legacy
+ * @param {string} name  of the socket: notifications, tenant, device or combined
  */
 function attach(client, name) {
   client.on('notification', (frame) => notifications.handleFrame(frame));

@@ -39,7 +39,7 @@ def test_a_ping_is_answered_and_drawn(console: Console) -> None:
     console.stop_clock()
     console.open("connect")
     console.expect_all_open()
-    line = console.page.locator("[data-socket=legacy] .rtt-chart .line")
+    line = console.page.locator("[data-socket=combined] .rtt-chart .line")
 
     def points() -> int:
         number: int = line.evaluate("path => (path.getAttribute('d') ?? '').split(/[ML]/).length - 1")
@@ -47,7 +47,7 @@ def test_a_ping_is_answered_and_drawn(console: Console) -> None:
 
     console.move_clock_until(lambda: points() == 1, PAINT_EVERY_MS)
     for count in (2, 3):
-        console.page.locator("[data-socket=legacy] .ping").click()
+        console.page.locator("[data-socket=combined] .ping").click()
         console.move_clock_until(lambda count=count: points() == count, PAINT_EVERY_MS)  # type: ignore[misc]
 
 
@@ -153,14 +153,14 @@ def test_disconnecting_keeps_the_figures_and_connecting_goes_on_counting(console
     console.open("connect")
     console.expect_all_open()
     page = console.page
-    frames = page.locator("[data-socket=legacy] .frames")
+    frames = page.locator("[data-socket=combined] .frames")
     expect(frames).to_have_text(re.compile(r"^\d\d+ /"))
-    page.locator("[data-socket=legacy] .toggle").click()
-    console.card("legacy").expect_state("closed")
+    page.locator("[data-socket=combined] .toggle").click()
+    console.card("combined").expect_state("closed")
     kept = int(frames.inner_text().split()[0])
     assert kept >= 10
-    page.locator("[data-socket=legacy] .toggle").click()
-    console.card("legacy").expect_state("open")
+    page.locator("[data-socket=combined] .toggle").click()
+    console.card("combined").expect_state("open")
     wait_until(lambda: int(frames.inner_text().replace(",", "").split()[0]) > kept)
     console.expect_all_open()
 

@@ -35,8 +35,8 @@ BELOW_THE_HEAD = """link => link.getBoundingClientRect().top
 
 @pytest.fixture
 def played(browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
-    """The panel, with its tenant and legacy sockets open."""
-    with device_panel(browser, quiet, "tenant", "legacy") as panel:
+    """The panel, with its tenant and combined sockets open."""
+    with device_panel(browser, quiet, "tenant", "combined") as panel:
         yield panel
 
 
@@ -113,7 +113,7 @@ def test_the_filter_looks_into_tenant_device_series_and_topic(played: DevicePane
 def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel) -> None:
     """And follows what becomes of them."""
     played.say(device("temp", 1), device("power", 5, device_id="d2"), presence(online=False, since=None))
-    played.say(device("temp", 1), on="legacy")
+    played.say(device("temp", 1), on="combined")
     expect(rows(played)).to_have_count(2)
     played.page.select_option("#devices-choice", "offline")
     expect(rows(played)).to_have_count(1)
@@ -125,7 +125,7 @@ def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel
     played.pass_time(SECOND)
     expect(rows(played)).to_have_count(1)
     expect(rows(played)).to_contain_text("d2")
-    played.say(device("power", 6, device_id="d2"), on="legacy")
+    played.say(device("power", 6, device_id="d2"), on="combined")
     expect(rows(played)).to_have_count(0)
 
 
@@ -159,7 +159,7 @@ def test_what_two_sockets_bring_counts_once(played: DevicePanel) -> None:
     frames = [device("temp", number, timestamp=NOON + number) for number in range(5)]
     played.say(*frames)
     expect(played.row("temp").locator(".value")).to_have_text("4")
-    played.say(*frames, device("last", 1), on="legacy")
+    played.say(*frames, device("last", 1), on="combined")
     expect(played.row("last")).to_be_visible()
     expect(played.row("temp").locator(".value")).to_have_text("4")
     assert len(points(played, "temp")) == 5

@@ -67,7 +67,7 @@ def expect_figures(console: Console, name: str) -> None:
 def test_a_drill_passes_with_its_figures(console: Console) -> None:
     """On a sound Hermes; the page's own sockets stay as they are, whatever happens."""
     console.open("drills")
-    for name in ("notifications", "tenant", "legacy"):
+    for name in ("notifications", "tenant", "combined"):
         console.card(name).expect_state("open")
     console.page.evaluate(WATCH)
     for name in SHORT:

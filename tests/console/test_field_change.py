@@ -36,9 +36,9 @@ def test_a_button_that_moves_while_it_is_pressed_is_clicked(opened: Console) -> 
     page = opened.page
     opened.expected = ("WebSocket is closed before the connection is established",)  # reconnected, then closed at once
     page.fill("#token-value", other_token(page))
-    press(page, page.locator("[data-socket=legacy] .toggle"))
+    press(page, page.locator("[data-socket=combined] .toggle"))
     page.mouse.up()
-    opened.card("legacy").expect_state("closed")
+    opened.card("combined").expect_state("closed")
     expect(page.locator("#token-summary")).to_contain_text("User 456")
     for name in ("notifications", "tenant"):
         opened.card(name).expect_state("open")
@@ -59,8 +59,8 @@ def test_a_press_that_ends_elsewhere_still_reports_the_change(opened: Console) -
     """The pointer is released beside the button: no click, but the new token is in use."""
     page = opened.page
     page.fill("#token-value", other_token(page))
-    press(page, page.locator("[data-socket=legacy] .toggle"))
+    press(page, page.locator("[data-socket=combined] .toggle"))
     page.mouse.move(5, 500)
     page.mouse.up()
     expect(page.locator("#token-summary")).to_contain_text("User 456")
-    opened.card("legacy").expect_state("open")
+    opened.card("combined").expect_state("open")

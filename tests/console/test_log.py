@@ -50,7 +50,7 @@ def played(browser: Browser, quiet: Program) -> Iterator[Console]:
         console.stop_clock()
         play_sockets(console.page, *SOCKETS)
         console.open("log")
-        for name in ("notifications", "tenant", "legacy"):
+        for name in ("notifications", "tenant", "combined"):
             console.card(name).expect_state("open")
         yield console
 
@@ -78,7 +78,7 @@ def test_frames_in_and_out_and_notes_stand_there_with_their_time(log: Console, d
     expect(line).to_contain_text(re.compile(r"^\d\d:\d\d:\d\d\.\d{3}Notificationsin\{"))
     choose(log, kind="out", socket="tenant")
     expect(page.locator("#log-lines > li").first).to_contain_text('{"action":"ping"}')
-    choose(log, kind="note", socket="legacy")
+    choose(log, kind="note", socket="combined")
     expect(page.locator("#log-lines > li").first).to_contain_text("connecting")
 
 
@@ -224,7 +224,7 @@ WRITE_TO_A_LOG_OF_ITS_OWN = """
 async (text) => {
   const { LogBuffer } = await import('/static/console/log/log-buffer.js');
   const lines = new LogBuffer();
-  lines.add({ at: 0, socket: 'legacy', kind: 'in', text });
+  lines.add({ at: 0, socket: 'combined', kind: 'in', text });
   return lines.filtered[0].text;
 }
 """
@@ -234,7 +234,7 @@ async (text) => {
   const lines = new LogBuffer();
   const took = () => {
     const start = performance.now();
-    lines.add({ at: 0, socket: 'legacy', kind: 'in', text });
+    lines.add({ at: 0, socket: 'combined', kind: 'in', text });
     return performance.now() - start;
   };
   return Math.min(took(), took(), took(), took(), took());
@@ -289,10 +289,10 @@ def test_no_token_that_is_pasted_in_production_stands_in_the_log(production_cons
     page.fill("#token-value", token(user_id="7", secret="another secret, longer than thirty-two bytes"))
     page.locator("#token-value").blur()
     console.card("notifications").expect_state("refused")
-    page.locator("[data-socket=legacy] .toggle").click()
-    console.card("legacy").expect_state("refused")
+    page.locator("[data-socket=combined] .toggle").click()
+    console.card("combined").expect_state("refused")
     console.show("log")
-    choose(console, socket="legacy", kind="note")
+    choose(console, socket="combined", kind="note")
     expect(page.locator("#log-lines > li", has_text="refused").first).to_be_visible()
     choose(console)
     with page.expect_download() as download:

@@ -118,7 +118,7 @@ def act_out(console: Console, dev: Program) -> Iterator[str]:
     """Brings each panel into its worst state, and names it."""
     page = console.page
     console.card("device").expect_state("refused")
-    console.card("legacy").expect_state("waiting")
+    console.card("combined").expect_state("waiting")
     expect(page.locator("#staleness-banner")).to_be_visible()
     console.show("connect")
     expect(page.locator("#errors li")).not_to_have_count(0)

@@ -113,7 +113,7 @@ def open_panel(console: Console) -> None:
 
 def expect_open(console: Console) -> None:
     """The sockets that open by themselves are open."""
-    for name in ("notifications", "tenant", "legacy"):
+    for name in ("notifications", "tenant", "combined"):
         console.card(name).expect_state("open")
 
 

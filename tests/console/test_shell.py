@@ -141,7 +141,7 @@ def test_in_production_the_page_holds_no_secret_and_no_power(production_console:
     assert "eyJ" not in page.content()
     for selector in ("#token-value", "#key-value"):
         assert page.input_value(selector) == ""
-    for name in ("notifications", "tenant", "device", "legacy"):
+    for name in ("notifications", "tenant", "device", "combined"):
         assert page.locator(f"form[data-socket={name}] .label").inner_text() == "closed"
     assert page.locator("#dev-badge").is_hidden()
     console.show("token-inspector")

@@ -29,8 +29,8 @@ def played(browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
 
 @pytest.fixture
 def played_twice(browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
-    """The panel with its tenant and its legacy socket."""
-    with device_panel(browser, quiet, "tenant", "legacy") as panel:
+    """The panel with its tenant and its combined socket."""
+    with device_panel(browser, quiet, "tenant", "combined") as panel:
         yield panel
 
 
@@ -139,7 +139,7 @@ def test_a_value_stays_live_while_another_socket_brings_it(played_twice: DeviceP
     """Only what nobody brings any more grows stale, and the header counts it."""
     played = played_twice
     played.say(device("temp", 21), device("alone", 1))
-    played.say(device("temp", 21), on="legacy")
+    played.say(device("temp", 21), on="combined")
     played.expect_freshness("alone", "live")
     toggle_tenant(played.console)
     played.pass_time(SECOND)
@@ -170,10 +170,10 @@ def test_a_lost_socket_brings_nothing_even_if_it_repeated_a_stale_value(played_t
             played.say(device("temp", 21, snapshot=True), device("last", opened))
             played.expect_freshness("last", "live")
             played.expect_freshness("temp", "stale")
-    played.say(device("temp", 22), on="legacy")
+    played.say(device("temp", 22), on="combined")
     played.expect_freshness("temp", "live")
-    played.sockets["legacy"][-1].close(code=1001, reason="stopping;retry_ms=60000")
-    played.console.card("legacy").expect_state("waiting")
+    played.sockets["combined"][-1].close(code=1001, reason="stopping;retry_ms=60000")
+    played.console.card("combined").expect_state("waiting")
     played.pass_time(SECOND)
     played.expect_freshness("temp", "stale")
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, needs
 
-SOCKETS = ("notifications", "tenant", "device", "legacy")
+SOCKETS = ("notifications", "tenant", "device", "combined")
 PANELS = ("overview", "connect", "notifications", "devices", "token-inspector", "drills", "log")
 DEVICE_PAGE = "devices/acme/climate-01"
 CLOCK_ADVANCE_S = 3_600  # an installed clock runs until it is paused, and it can be paused only ahead of its time

@@ -75,7 +75,7 @@ def device_panel(browser: Browser, program: Program, *names: str) -> Iterator[De
         page = console.page
         page.clock.install(time=NOON / 1_000 - CLOCK_ADVANCE_S)
         page.clock.pause_at(NOON / 1_000)
-        for name in ("tenant", "legacy"):
+        for name in ("tenant", "combined"):
             if name not in names:
                 page.route_web_socket(re.compile(f"{PATHS[name]}$"), _refuse)
         panel = DevicePanel(console, play_sockets(page, *names))

@@ -15,7 +15,7 @@ PATHS = {
     "notifications": "/ws/notifications",
     "tenant": "/ws/tenant/[^/]*",
     "device": "/ws/device/[^/]*",
-    "legacy": "/ws",
+    "combined": "/ws",
 }
 # A ping is answered within the page: its clock may run on by minutes before an answer from here could arrive.
 KEEP_SOCKETS = """

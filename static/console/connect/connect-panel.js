@@ -20,7 +20,7 @@ import { TokenField } from './token-field.js';
  */
 
 const PAINT_EVERY_MS = 250;
-const ACK_SOCKETS = ['notifications', 'legacy'];
+const ACK_SOCKETS = ['notifications', 'combined'];
 
 export class ConnectPanel {
   cards;

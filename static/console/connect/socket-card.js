@@ -118,7 +118,7 @@ export class SocketCard extends EventTarget {
   }
 
   #path() {
-    if (this.name === 'legacy') return '/ws';
+    if (this.name === 'combined') return '/ws';
     if (this.name === 'notifications') return '/ws/notifications';
     return this.id ? `/ws/${this.name}/${encodeURIComponent(this.id)}` : '';
   }
@@ -141,7 +141,7 @@ export class SocketCard extends EventTarget {
     const note = state === 'refused' ? explainRefusal(close) : '';
     this.#part('.note').textContent = note;
     if (state === 'waiting') this.#countDown(status);
-    this.#dependencies.announce(t('connect.socket_state', { name: t(`socket.${/** @type {'legacy'} */ (this.name)}`), state: t(`state.${state}`), note }));
+    this.#dependencies.announce(t('connect.socket_state', { name: t(`socket.${/** @type {'combined'} */ (this.name)}`), state: t(`state.${state}`), note }));
     this.dispatchEvent(new Event('state'));
   }
 

@@ -16,7 +16,7 @@ import { formatNumber, t } from './i18n.js';
 /** @typedef {import('../../hermes-client.js').HermesClient} HermesClient */
 /** @typedef {import('../devices/devices-panel.js').DevicesPanel} DevicesPanel */
 
-const DEVICE_SOCKETS = ['tenant', 'device', 'legacy'];
+const DEVICE_SOCKETS = ['tenant', 'device', 'combined'];
 const UPDATE_EVERY_MS = 1_000;
 const RECOVERY_SHOWN_MS = 10_000; // long enough to notice it
 
