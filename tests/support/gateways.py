@@ -28,6 +28,8 @@ class Hermes:
     """A running gateway and the clients that the test opened."""
 
     gateway: Gateway
+    secret: str = SECRET  # signs the tokens
+    api_key: str = KEY
     sockets: list[ClientSocket] = field(default_factory=list)
     at_end: list[Callable[[], None]] = field(default_factory=list)
 
