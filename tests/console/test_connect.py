@@ -75,7 +75,7 @@ def test_a_restart_reconnects_every_socket_without_a_reload(
         page.evaluate(KEEP_CLOSES)
         page.evaluate("window.untouched = true")
         first.end(number)
-        console.move_clock_until(console.says_unreachable, ASK_EVERY_MS)
+        console.move_clock_until(console.shows_unreachable, ASK_EVERY_MS)
         for name in SOCKETS:
             note = page.locator(f"[data-socket={name}] .note")
             expect(note).to_have_text(re.compile(r"attempt [1-9]\d* in [\d.]+ s"))

@@ -42,7 +42,7 @@ def played(browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
 
 def fill(played: DevicePanel, count: int = MANY) -> None:
     """So many devices, one series each."""
-    played.say(*(device("temp", number, device_id=name(number)) for number in range(count)))
+    played.send(*(device("temp", number, device_id=name(number)) for number in range(count)))
     expect(played.page.locator("#devices-count")).to_have_text(f"{count:,}")
 
 
@@ -96,15 +96,15 @@ def test_only_the_rows_in_view_are_in_the_page(played: DevicePanel) -> None:
 
 def test_the_filter_looks_into_tenant_device_series_and_topic(played: DevicePanel) -> None:
     """Whatever the case; it says how many of how many, and without words all are there again."""
-    played.say(device("temp", 1), device("humidity", 2))
-    played.say(device("volt", 3, tenant_id="globex", device_id="pump-1", topic="hall/7/x"))
+    played.send(device("temp", 1), device("humidity", 2))
+    played.send(device("volt", 3, tenant_id="globex", device_id="pump-1", topic="hall/7/x"))
     expect(rows(played)).to_have_count(3)
     for words in ("globex", "PUMP", "volt", "hall/7", "  pump "):
         played.page.fill("#devices-filter", words)
         expect(rows(played)).to_have_count(1)
         expect(rows(played)).to_contain_text("pump-1")
         expect(played.page.locator("#devices-shown")).to_have_text("1 of 3 series")
-    played.say(device("temp", 9, device_id="pump-2", tenant_id="globex", topic="hall/7/volt"), device("late", 1))
+    played.send(device("temp", 9, device_id="pump-2", tenant_id="globex", topic="hall/7/volt"), device("late", 1))
     expect(rows(played)).to_have_count(2)
     played.page.fill("#devices-filter", "")
     expect(rows(played)).to_have_count(5)
@@ -112,8 +112,8 @@ def test_the_filter_looks_into_tenant_device_series_and_topic(played: DevicePane
 
 def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel) -> None:
     """And follows what becomes of them."""
-    played.say(device("temp", 1), device("power", 5, device_id="d2"), presence(online=False, since=None))
-    played.say(device("temp", 1), on="combined")
+    played.send(device("temp", 1), device("power", 5, device_id="d2"), presence(online=False, since=None))
+    played.send(device("temp", 1), on="combined")
     expect(rows(played)).to_have_count(2)
     played.page.select_option("#devices-choice", "offline")
     expect(rows(played)).to_have_count(1)
@@ -125,27 +125,27 @@ def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel
     played.pass_time(SECOND)
     expect(rows(played)).to_have_count(1)
     expect(rows(played)).to_contain_text("d2")
-    played.say(device("power", 6, device_id="d2"), on="combined")
+    played.send(device("power", 6, device_id="d2"), on="combined")
     expect(rows(played)).to_have_count(0)
 
 
 def test_the_sparkline_follows_the_numbers_in_the_data(played: DevicePanel) -> None:
     """A number, a ``value``, else the first number; what has none adds no point, and 60 are kept."""
-    played.say(device("temp", 1), device("temp", {"value": 3, "min": 0}), device("temp", {"unit": "x", "level": 2}))
-    played.say(device("temp", "warm"), device("temp", {"on": True}))
+    played.send(device("temp", 1), device("temp", {"value": 3, "min": 0}), device("temp", {"unit": "x", "level": 2}))
+    played.send(device("temp", "warm"), device("temp", {"on": True}))
     expect(played.row("temp").locator(".value")).to_have_text('{"on":true}')
     low, high, middle = (y for _, y in points(played, "temp"))
     assert low > middle > high
-    played.say(*(device("temp", number) for number in range(70)))
+    played.send(*(device("temp", number) for number in range(70)))
     expect(played.row("temp").locator(".value")).to_have_text("69")
     assert len(points(played, "temp")) == 60
 
 
 def test_the_rate_is_that_of_the_last_minute(played: DevicePanel) -> None:
     """Per second if it is one at the least, else per minute; replayed values are none, and skipped ones count."""
-    played.say(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
-    played.say(device("slow", 1), device("once", 1), device("kept", 1, snapshot=True))
-    played.say(device("slow", 2))
+    played.send(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
+    played.send(device("slow", 1), device("once", 1), device("kept", 1, snapshot=True))
+    played.send(device("slow", 2))
     expect(played.row("slow")).to_be_visible()
     played.pass_time(27_000)
     for series, words in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "once": "–", "kept": "–"}.items():
@@ -157,9 +157,9 @@ def test_the_rate_is_that_of_the_last_minute(played: DevicePanel) -> None:
 def test_what_two_sockets_bring_counts_once(played: DevicePanel) -> None:
     """Also if the second lags behind: what it brings again does not stand in the sparkline twice."""
     frames = [device("temp", number, timestamp=NOON + number) for number in range(5)]
-    played.say(*frames)
+    played.send(*frames)
     expect(played.row("temp").locator(".value")).to_have_text("4")
-    played.say(*frames, device("last", 1), on="combined")
+    played.send(*frames, device("last", 1), on="combined")
     expect(played.row("last")).to_be_visible()
     expect(played.row("temp").locator(".value")).to_have_text("4")
     assert len(points(played, "temp")) == 5
@@ -167,7 +167,7 @@ def test_what_two_sockets_bring_counts_once(played: DevicePanel) -> None:
 
 def test_equal_values_of_one_socket_each_count(played: DevicePanel) -> None:
     """A device may say the same twice within a millisecond."""
-    played.say(device("temp", 7), device("temp", 7), device("temp", 7))
+    played.send(device("temp", 7), device("temp", 7), device("temp", 7))
     expect(played.row("temp").locator(".sparkline polyline")).to_have_attribute("points", re.compile(r"^\S+ \S+ \S+$"))
 
 
@@ -178,8 +178,8 @@ def test_nothing_jumps_when_values_change_or_series_come(played: DevicePanel) ->
     before = region(played).evaluate(IN_VIEW)
     top = region(played).evaluate("region => region.scrollTop")
     middle = int(before[5].removeprefix("d"))
-    played.say(*(device("temp", "changed", device_id=name(number)) for number in (0, middle, 499)))
-    played.say(device("temp", 1, device_id="d99999"))
+    played.send(*(device("temp", "changed", device_id=name(number)) for number in (0, middle, 499)))
+    played.send(device("temp", 1, device_id="d99999"))
     expect(rows(played).filter(has_text=name(middle)).locator(".value")).to_have_text("changed")
     expect(played.page.locator("#devices-count")).to_have_text("501")
     assert region(played).evaluate(IN_VIEW) == before
@@ -188,10 +188,10 @@ def test_nothing_jumps_when_values_change_or_series_come(played: DevicePanel) ->
 
 def test_the_table_is_bounded_and_says_so(played: DevicePanel) -> None:
     """20,000 series; known ones still change."""
-    played.say(*(device("", number, device_id=name(number)) for number in range(SERIES_MAX + 100)))
+    played.send(*(device("", number, device_id=name(number)) for number in range(SERIES_MAX + 100)))
     full = played.page.locator("#devices-full")
     expect(full).to_contain_text("20,000 series: 100 more")
-    played.say(device("", "changed", device_id=name(SERIES_MAX - 1)))
+    played.send(device("", "changed", device_id=name(SERIES_MAX - 1)))
     scroll(played, 10_000_000)
     expect(rows(played).last.locator(".value")).to_have_text("changed")
     assert rows(played).count() < ROWS_IN_PAGE_MAX
@@ -199,9 +199,9 @@ def test_the_table_is_bounded_and_says_so(played: DevicePanel) -> None:
 
 def test_since_when_is_never_cut_off(played: DevicePanel) -> None:
     """Of all that a row says, this is what one looks for in trouble."""
-    played.say(device("temp", 1), device("kept", 1, snapshot=True, retained=True, timestamp=None))
+    played.send(device("temp", 1), device("kept", 1, snapshot=True, retained=True, timestamp=None))
     midnight = played.page.evaluate("new Date().setHours(0, 0, 0, 0)")
-    played.say(presence(online=False, since=midnight), {"channel": "status", "mqtt": "down", "since": midnight})
+    played.send(presence(online=False, since=midnight), {"channel": "status", "mqtt": "down", "since": midnight})
     expect(played.row("temp").locator(".age")).to_have_text(re.compile(r"^stale: \d s ago \([\d:]+\)$"))
     expect(played.row("kept").locator(".age")).to_have_text("stale: age unknown (retained)")
     for part in played.page.locator("#devices-rows :is(.age, .offline)").all():
@@ -211,13 +211,13 @@ def test_since_when_is_never_cut_off(played: DevicePanel) -> None:
 def test_markup_in_data_stays_text(played: DevicePanel) -> None:
     """In the table, in its filter and on the device's page."""
     evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
-    played.say(device(evil, evil, device_id=evil, tenant_id=evil, topic=evil))
+    played.send(device(evil, evil, device_id=evil, tenant_id=evil, topic=evil))
     for part in ("tenant", "device", "series", "value", "topic"):
         expect(rows(played).locator(f".{part}")).to_have_text(evil)
     rows(played).locator("a").click()
     expect(played.page.locator("#device-name")).to_have_text(evil)
     expect(played.page.locator("#device-series h3")).to_have_text(evil)
-    played.say(device(evil, 2, device_id=evil, tenant_id=evil, topic=evil))
+    played.send(device(evil, 2, device_id=evil, tenant_id=evil, topic=evil))
     expect(played.page.locator("#device-frames li")).to_contain_text(json.dumps(evil))
     assert played.page.evaluate("window.owned") is None
 
@@ -225,10 +225,10 @@ def test_markup_in_data_stays_text(played: DevicePanel) -> None:
 def test_a_hidden_panel_is_not_painted(played: DevicePanel) -> None:
     """It catches up when it is shown."""
     page = played.page
-    played.say(device("temp", "old"))
+    played.send(device("temp", "old"))
     expect(played.row("temp").locator(".value")).to_have_text("old")
     played.console.show("log")
-    played.say(device("temp", "new"), device("humidity", 1), device("pressure", 2, device_id="d2"))
+    played.send(device("temp", "new"), device("humidity", 1), device("pressure", 2, device_id="d2"))
     expect(page.locator("#devices-shown")).to_have_text("3 series")
     expect(page.locator("#devices-count")).to_have_text("2")
     assert played.row("temp").locator(".value").text_content() == "old"
@@ -278,7 +278,7 @@ def test_the_focused_link_never_leads_elsewhere(played: DevicePanel) -> None:
     fill(played, 500)
     page = played.page
     rows(played).locator("a", has_text=name(10)).focus()
-    played.say(device("temp", 1, device_id="a1"))
+    played.send(device("temp", 1, device_id="a1"))
     expect(rows(played).first).to_contain_text("a1")
     expect(page.locator("#devices-rows a:focus")).to_have_text(name(10))
     scroll(played, 300)
@@ -294,9 +294,9 @@ def test_a_devices_page_shows_all_of_it(played: DevicePanel) -> None:
     """By its link: presence, each series with value, age and chart, its socket's address; no other device's."""
     odd = "plant 1/ü%"
     page = played.page
-    played.say(*(device("temp", {"value": 20 + number, "unit": "°C"}, device_id=odd) for number in range(5)))
-    played.say(device("state", "open", device_id=odd), device("temp", 5))
-    played.say(presence(online=False, since=None, device_id=odd))
+    played.send(*(device("temp", {"value": 20 + number, "unit": "°C"}, device_id=odd) for number in range(5)))
+    played.send(device("state", "open", device_id=odd), device("temp", 5))
+    played.send(presence(online=False, since=None, device_id=odd))
     expect(rows(played)).to_have_count(3)  # they move no more
     rows(played).locator("a", has_text=odd).first.click()
     expect(page).to_have_url(re.compile(r"#devices/acme/plant%201%2F%C3%BC%25$"))
@@ -314,7 +314,7 @@ def test_a_devices_page_shows_all_of_it(played: DevicePanel) -> None:
     expect(temp.get_by_role("img", name=f"{odd} temp")).to_be_visible()
     expect(cards.filter(has_text="open").locator("svg")).to_have_count(0)
     expect(page.locator("#device-unknown")).to_be_hidden()
-    played.say(device("temp", {"value": 25, "unit": "°C"}, device_id=odd))
+    played.send(device("temp", {"value": 25, "unit": "°C"}, device_id=odd))
     expect(temp).to_contain_text('{"value":25,"unit":"°C"}')
 
 
@@ -322,9 +322,9 @@ def test_a_series_that_turns_numeric_gets_its_chart(played: DevicePanel) -> None
     """And a frame without a number adds no point to it."""
     page = played.page
     played.console.show("devices/acme/d1")
-    played.say(device("temp", "starting"))
+    played.send(device("temp", "starting"))
     expect(page.locator("#device-series")).to_contain_text("starting")
-    played.say(device("temp", 1), device("temp", 2), device("temp", "pause"), device("temp", None))
+    played.send(device("temp", 1), device("temp", 2), device("temp", "pause"), device("temp", None))
     expect(page.locator("#device-series")).to_contain_text("(cleared)")
     expect(page.locator("#device-series path.line")).to_have_attribute("d", re.compile(r"^M[^ML]*L[^ML]*$"))
 
@@ -334,7 +334,7 @@ def test_an_unknown_device_says_so_and_waits(played: DevicePanel) -> None:
     page = played.page
     played.console.show("devices/acme/d1")
     expect(page.locator("#device-unknown")).to_be_visible()
-    played.say(device("temp", 21))
+    played.send(device("temp", 21))
     expect(page.locator("#device-series")).to_contain_text("21")
     expect(page.locator("#device-unknown")).to_be_hidden()
 
@@ -342,7 +342,7 @@ def test_an_unknown_device_says_so_and_waits(played: DevicePanel) -> None:
 def test_an_unknown_device_can_be_offline(played: DevicePanel) -> None:
     """Its presence may be all that is known of it."""
     page = played.page
-    played.say(presence(online=False, since=None, device_id="d1"))
+    played.send(presence(online=False, since=None, device_id="d1"))
     played.console.show("devices/acme/d1")
     expect(page.locator("#device-presence")).to_have_text("offline")
 
@@ -352,14 +352,14 @@ def test_the_newest_hundred_frames_can_be_paused_and_copied(played: DevicePanel)
     played.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = played.page
     played.console.show("devices/acme/d1")
-    played.say(*(device("temp", number) for number in range(120)), device("temp", 1, device_id="d2"))
+    played.send(*(device("temp", number) for number in range(120)), device("temp", 1, device_id="d2"))
     frames = page.locator("#device-frames li")
     expect(frames.first).to_contain_text(re.compile(r'^[\d:]+ Tenant \{.*"data":119'))
     expect(frames).to_have_count(100)
     expect(frames.last).to_contain_text('"data":20')
     page.click("#device-pause")
     expect(page.locator("#device-pause")).to_have_attribute("aria-pressed", "true")
-    played.say(device("temp", 120))
+    played.send(device("temp", 120))
     expect(page.locator("#device-series")).to_contain_text("120")
     expect(frames.first).to_contain_text('"data":119')
     page.click("#device-copy")

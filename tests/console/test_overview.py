@@ -126,7 +126,7 @@ def test_a_hermes_that_is_gone_is_said_to_be_gone(browser: Browser, tmp_path: Pa
         page = console.page
         expect(page.locator("#tile-hermes .label")).to_have_text("reachable")
         program.end(signal.SIGKILL)
-        console.move_clock_until(console.says_unreachable, ASK_EVERY_MS)
+        console.move_clock_until(console.shows_unreachable, ASK_EVERY_MS)
         expect(page.locator("#tile-hermes .label")).to_have_text("not reachable")
         expect(page.locator("#tile-hermes .detail")).to_contain_text("since")
         expect(page.locator("#tile-mqtt .label")).to_have_text("unknown")

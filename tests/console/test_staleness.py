@@ -40,10 +40,10 @@ BACK = "Device data is available again since 21:03:00."
 
 def test_a_value_of_the_snapshot_shows_when_it_came(played: DevicePanel) -> None:
     """Its original time in the browser's zone, and how long ago; the live one that follows, its age alone."""
-    played.say(device("temp", 21, snapshot=True, timestamp=NOON - 125 * SECOND))
+    played.send(device("temp", 21, snapshot=True, timestamp=NOON - 125 * SECOND))
     played.expect_age("temp", re.compile(r"^2 min ago \(20:57:55\)$"))
     played.expect_freshness("temp", "snapshot")
-    played.say(device("temp", 22, timestamp=NOON + SECOND))
+    played.send(device("temp", 22, timestamp=NOON + SECOND))
     played.expect_age("temp", re.compile(r"^\d s$"))
     played.expect_freshness("temp", "live")
     expect(played.feed).to_be_hidden()
@@ -51,14 +51,14 @@ def test_a_value_of_the_snapshot_shows_when_it_came(played: DevicePanel) -> None
 
 def test_a_value_that_the_broker_had_kept_has_no_age(played: DevicePanel) -> None:
     """Nobody knows how old it is, and that is what is said."""
-    played.say(device("temp", 21, snapshot=True, retained=True, timestamp=None))
+    played.send(device("temp", 21, snapshot=True, retained=True, timestamp=None))
     played.expect_age("temp", "age unknown (retained)")
 
 
 def test_a_snapshot_never_replaces_what_is_newer(played: DevicePanel) -> None:
     """Another socket's snapshot may arrive after the live value."""
-    played.say(device("temp", "new"), device("kept", "new"))
-    played.say(
+    played.send(device("temp", "new"), device("kept", "new"))
+    played.send(
         device("temp", "old", snapshot=True, timestamp=NOON - SECOND),
         device("kept", "old", snapshot=True, retained=True, timestamp=None),
         device("last", 1),
@@ -71,10 +71,10 @@ def test_a_snapshot_never_replaces_what_is_newer(played: DevicePanel) -> None:
 
 def test_while_the_link_is_down_nothing_looks_live(played: DevicePanel) -> None:
     """The header says since when, each value says its time and is dimmed; a screen reader is told."""
-    played.say(device("temp", 21), device("kept", 5, snapshot=True, retained=True, timestamp=None))
+    played.send(device("temp", 21), device("kept", 5, snapshot=True, retained=True, timestamp=None))
     played.expect_freshness("temp", "live")
     before = played.row("temp").locator(".value").evaluate("cell => getComputedStyle(cell).color")
-    played.say(link("down", NOON + 7 * SECOND))
+    played.send(link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     expect(played.feed).to_have_attribute("data-state", "down")
     played.expect_age("temp", re.compile(r"^stale: \d s ago \(21:00:0\d\)$"))
@@ -85,15 +85,15 @@ def test_while_the_link_is_down_nothing_looks_live(played: DevicePanel) -> None:
 
 def test_after_the_links_return_each_value_is_stale_until_it_comes_again(played: DevicePanel) -> None:
     """The header counts them, and falls silent when all have come and the return has been read."""
-    played.say(device("temp", 21), device("humidity", 40), link("down", NOON + 7 * SECOND))
+    played.send(device("temp", 21), device("humidity", 40), link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
-    played.say(link("up", NOON + 180 * SECOND))
+    played.send(link("up", NOON + 180 * SECOND))
     played.expect_feed(f"{BACK} Not updated yet, marked as stale: 2 of 2 values.")
-    played.say(device("temp", 22))
+    played.send(device("temp", 22))
     played.expect_feed(f"{BACK} Not updated yet, marked as stale: 1 of 2 values.")
     played.expect_freshness("temp", "live")
     played.expect_freshness("humidity", "stale")
-    played.say(device("humidity", 41))
+    played.send(device("humidity", 41))
     played.expect_feed(BACK)
     played.expect_freshness("humidity", "live")
     played.pass_time(RETURN_SHOWN_MS)
@@ -103,21 +103,21 @@ def test_after_the_links_return_each_value_is_stale_until_it_comes_again(played:
 
 def test_a_page_opened_while_the_link_is_down_shows_no_live_value(played: DevicePanel) -> None:
     """Values come first, then the word that they are stale."""
-    played.say(device("temp", 21, snapshot=True, timestamp=NOON - SECOND), link("down", NOON + 7 * SECOND))
+    played.send(device("temp", 21, snapshot=True, timestamp=NOON - SECOND), link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     played.expect_freshness("temp", "stale")
 
 
 def test_a_value_that_overtakes_the_word_down_is_marked_nevertheless(played: DevicePanel) -> None:
     """At the next look, a second later at most."""
-    played.say(link("down", NOON + 7 * SECOND), device("temp", 21))
+    played.send(link("down", NOON + 7 * SECOND), device("temp", 21))
     played.expect_freshness("temp", "stale")
 
 
 def test_a_lost_socket_makes_stale_what_it_alone_brought(played: DevicePanel) -> None:
     """Since the moment it was lost; a repeated value stays stale, a newer one of the snapshot does not."""
     later = NOON + 3_700 * SECOND
-    played.say(device("temp", 21), device("humidity", 40))
+    played.send(device("temp", 21), device("humidity", 40))
     played.expect_freshness("humidity", "live")
     played.page.clock.pause_at(later / 1_000)
     played.sockets["tenant"][-1].close(code=1001, reason="stopping;retry_ms=3000")
@@ -126,7 +126,7 @@ def test_a_lost_socket_makes_stale_what_it_alone_brought(played: DevicePanel) ->
     played.expect_age("temp", "stale: 61 min ago (21:00:00)")
     played.pass_time(3 * SECOND)
     played.wait_for_sockets("tenant", 2)
-    played.say(
+    played.send(
         device("temp", 21, snapshot=True),
         device("humidity", 41, snapshot=True, timestamp=NOON + SECOND),
     )
@@ -138,8 +138,8 @@ def test_a_lost_socket_makes_stale_what_it_alone_brought(played: DevicePanel) ->
 def test_a_value_stays_live_while_another_socket_brings_it(played_twice: DevicePanel) -> None:
     """Only what nobody brings any more grows stale, and the header counts it."""
     played = played_twice
-    played.say(device("temp", 21), device("alone", 1))
-    played.say(device("temp", 21), on="combined")
+    played.send(device("temp", 21), device("alone", 1))
+    played.send(device("temp", 21), on="combined")
     played.expect_freshness("alone", "live")
     toggle_tenant(played.console)
     played.pass_time(SECOND)
@@ -158,7 +158,7 @@ def toggle_tenant(console: Console) -> None:
 def test_a_lost_socket_brings_nothing_even_if_it_repeated_a_stale_value(played_twice: DevicePanel) -> None:
     """It is forgotten at each loss: once another socket that went on with the series is gone too, nobody brings it."""
     played = played_twice
-    played.say(device("temp", 21))
+    played.send(device("temp", 21))
     played.expect_freshness("temp", "live")
     for opened in (2, 3):
         toggle_tenant(played.console)
@@ -167,10 +167,10 @@ def test_a_lost_socket_brings_nothing_even_if_it_repeated_a_stale_value(played_t
         toggle_tenant(played.console)
         played.wait_for_sockets("tenant", opened)
         if opened == 2:
-            played.say(device("temp", 21, snapshot=True), device("last", opened))
+            played.send(device("temp", 21, snapshot=True), device("last", opened))
             played.expect_freshness("last", "live")
             played.expect_freshness("temp", "stale")
-    played.say(device("temp", 22), on="combined")
+    played.send(device("temp", 22), on="combined")
     played.expect_freshness("temp", "live")
     played.sockets["combined"][-1].close(code=1001, reason="stopping;retry_ms=60000")
     played.console.card("combined").expect_state("waiting")
@@ -180,15 +180,15 @@ def test_a_lost_socket_brings_nothing_even_if_it_repeated_a_stale_value(played_t
 
 def test_a_device_that_is_gone_says_since_when(played: DevicePanel) -> None:
     """In each of its rows, also those that come later, and in no other device's; nobody may know since when."""
-    played.say(device("temp", 21), device("temp", 5, device_id="d10"), presence(online=False, since=NOON))
+    played.send(device("temp", 21), device("temp", 5, device_id="d10"), presence(online=False, since=NOON))
     badges = played.page.locator(".offline")
     expect(badges.first).to_have_text("offline since 21:00:00")
-    played.say(device("late", 1))
+    played.send(device("late", 1))
     expect(played.row("late").locator(".offline")).to_have_text("offline since 21:00:00")
     expect(badges.nth(2)).to_be_hidden()
-    played.say(presence(online=False, since=None))
+    played.send(presence(online=False, since=None))
     expect(played.row("late").locator(".offline")).to_have_text("offline")
-    played.say(presence(online=True, since=NOON))
+    played.send(presence(online=True, since=NOON))
     for number in range(3):
         expect(badges.nth(number)).to_be_hidden()
 
@@ -198,7 +198,7 @@ LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (390, 1280
 
 def test_staleness_can_be_read_in_every_window(played: DevicePanel) -> None:
     """No sideways scrolling, and enough contrast; screenshots stay in artifacts/."""
-    played.say(
+    played.send(
         device("temp", {"value": 21.4, "unit": "°C"}),
         device("humidity", {"value": 40, "unit": "%"}, snapshot=True, timestamp=NOON - 125 * SECOND),
         device("state", "open", snapshot=True, retained=True, timestamp=None, encoding="text"),
@@ -208,7 +208,7 @@ def test_staleness_can_be_read_in_every_window(played: DevicePanel) -> None:
     played.expect_freshness("temp", "live")
     for scheme, width in LOOKS:
         shoot(played.page, "snapshot", scheme=scheme, width=width)
-    played.say(link("down", NOON + 7 * SECOND))
+    played.send(link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     for scheme, width in LOOKS:
         shoot(played.page, "stale", scheme=scheme, width=width)
@@ -219,7 +219,7 @@ def test_staleness_can_be_read_in_every_window(played: DevicePanel) -> None:
             ".offline:visible",
         ):
             assert played.page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (selector, scheme, width)
-    played.say(link("up", NOON + 180 * SECOND), device("temp", {"value": 21.5, "unit": "°C"}))
+    played.send(link("up", NOON + 180 * SECOND), device("temp", {"value": 21.5, "unit": "°C"}))
     expect(played.feed).to_contain_text("3 of 4 values")
     for scheme, width in LOOKS:
         shoot(played.page, "back", scheme=scheme, width=width)

@@ -1,4 +1,4 @@
-"""What befalls Hermes, its broker, the network and the tokens in a soak."""
+"""Faults of a soak test: in Hermes, its broker, the network and the tokens."""
 
 import json
 import os
@@ -17,53 +17,53 @@ from tests.support.children import children_named
 from tests.support.programs import Program, free_port, wait_until
 from tests.support.proxies import Proxy
 
-TIMEOUT_S = 120.0  # reached only in a soak that fails: the longest back-off and heartbeat, on a slow machine too
+TIMEOUT_S = 120.0  # reached only in a soak that fails: longer than the longest back-off and heartbeat
 OUTAGE_MAX_S = 2.5
-FREEZE_S = 5.0  # until the network works again; what was open then is found dead by a heartbeat, up to 40 s later
+FREEZE_S = 5.0  # then the network works again; a heartbeat detects each dead connection up to 40 s later
 SHORT_TTL_S = 2
 
 
 @dataclass
 class Node:
-    """A Hermes in --dev on one port, through all its lives, with its embedded broker and simulated devices."""
+    """A Hermes in --dev with its embedded broker and simulated devices; each restart uses the same port."""
 
     state: Path
     port: int = field(default_factory=free_port)
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _program: Program | None = None
 
     @property
     def url(self) -> str:
-        """Its own address, past the proxy."""
+        """Address of Hermes itself, without the proxy."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def api_key(self) -> str:
-        """The one that it made for itself."""
+        """The API key that Hermes generated at its first start."""
         return (self.state / "hermes" / "api-key").read_text().strip()
 
     def start(self) -> None:
-        """Until it listens."""
-        words = ["serve", "--dev", "--port", str(self.port)]
-        self._program = Program(words, {"XDG_STATE_HOME": str(self.state)})
+        """Start Hermes; return when it listens."""
+        arguments = ["serve", "--dev", "--port", str(self.port)]
+        self._program = Program(arguments, {"XDG_STATE_HOME": str(self.state)})
         self._program.wait_for("Ctrl-C stops it")
 
     def end(self, number: signal.Signals) -> None:
-        """Until it is gone; an orderly stop must succeed."""
+        """End Hermes with this signal; record an error if an orderly stop fails."""
         program, self._program = self._program, None
         if program is None:
             return
         code = program.end(number)
         if number is not signal.SIGKILL and code != 0:
-            self.complaints.append(f"ended with {code}")
-        self.complaints += [line for line in program.errors if "Traceback" in line or "ERROR" in line]
+            self.errors.append(f"ended with {code}")
+        self.errors += [line for line in program.errors if "Traceback" in line or "ERROR" in line]
 
     def kill_broker(self) -> None:
-        """Without a goodbye; wait for its successor."""
+        """Kill the broker; wait until Hermes has started another one."""
         broker = self._brokers()
         for pid in broker:
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: self._brokers() not in ([], broker), TIMEOUT_S, why="no new broker")
+        wait_until(lambda: self._brokers() not in ([], broker), TIMEOUT_S, why="broker not restarted")
 
     def _brokers(self) -> list[int]:
         assert self._program is not None
@@ -71,7 +71,7 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether it has its link to the broker."""
+        """Whether Hermes is connected to the broker."""
         try:
             with urllib.request.urlopen(f"{self.url}/ready", timeout=TIMEOUT_S):
                 return True
@@ -79,10 +79,10 @@ class Node:
             return False
 
     def mint(self, ttl_s: int | None = None) -> str:
-        """A token for the console."""
-        whose = {"user_id": CONSOLE_USER, "username": "ana", "tenant_id": "acme"} | ({"ttl_s": ttl_s} if ttl_s else {})
+        """Return a new token for the console."""
+        claims = {"user_id": CONSOLE_USER, "username": "ana", "tenant_id": "acme"} | ({"ttl_s": ttl_s} if ttl_s else {})
         headers = {"Content-Type": "application/json", "X-API-Key": self.api_key}
-        request = urllib.request.Request(f"{self.url}/dev/token", json.dumps(whose).encode(), headers)
+        request = urllib.request.Request(f"{self.url}/dev/token", json.dumps(claims).encode(), headers)
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             token: str = json.load(response)["token"]
             return token
@@ -90,7 +90,7 @@ class Node:
 
 @dataclass
 class Site:
-    """All that a fault may touch. The pages reach the node through the proxy."""
+    """Everything that a fault may affect; the pages connect through the proxy."""
 
     node: Node
     proxy: Proxy
@@ -100,15 +100,15 @@ class Site:
     chance: random.Random
 
     def lines(self) -> list[Line]:
-        """All sockets of both pages."""
+        """Return all sockets of both pages."""
         return self.console.lines() + self.clients.lines()
 
     def pass_time(self, seconds: float) -> None:
-        """Time in which the pages' events are read."""
+        """Wait this time while the pages' events are handled."""
         self.clients.page.wait_for_timeout(seconds * 1000)
 
     def wait(self, condition: Callable[[], object], why: str, timeout_s: float = TIMEOUT_S) -> None:
-        """Wait, with a bound, while the pages' events are read."""
+        """Wait for the condition, with a time-out, while the pages' events are handled."""
         deadline_s = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline_s:
@@ -116,31 +116,31 @@ class Site:
             self.pass_time(0.05)
 
     def outage(self) -> None:
-        """Some time without whatever is gone just now."""
+        """Wait for the random duration of an outage."""
         self.pass_time(self.chance.uniform(0, OUTAGE_MAX_S))
 
 
 def crash(site: Site) -> None:
-    """Hermes is killed, and with it its broker."""
+    """Kill Hermes and its broker, then start Hermes."""
     site.node.end(signal.SIGKILL)
     site.outage()
     site.node.start()
 
 
 def restart(site: Site) -> None:
-    """Hermes is stopped in good order."""
+    """Stop Hermes with SIGTERM, then start it."""
     site.node.end(signal.SIGTERM)
     site.outage()
     site.node.start()
 
 
 def broker(site: Site) -> None:
-    """The broker is killed; sockets stay."""
+    """Kill the broker; the sockets stay open."""
     site.node.kill_broker()
 
 
 def cut(site: Site) -> None:
-    """Every connection is cut; new ones are refused for a while."""
+    """Cut every connection and refuse new ones during the outage."""
     site.proxy.refuse()
     site.proxy.cut()
     site.outage()
@@ -148,7 +148,7 @@ def cut(site: Site) -> None:
 
 
 def offline(site: Site) -> None:
-    """The browser is told that it has no network. Chromium keeps open sockets through that, so they are cut as well."""
+    """Set the browser offline and cut its sockets, which Chromium does not close when it goes offline."""
     site.context.set_offline(True)
     site.proxy.cut()
     site.outage()
@@ -156,14 +156,14 @@ def offline(site: Site) -> None:
 
 
 def blackout(site: Site) -> None:
-    """No network, and meanwhile Hermes is killed and comes back."""
+    """Kill and start Hermes while the browser is offline."""
     site.context.set_offline(True)
     crash(site)
     site.context.set_offline(False)
 
 
 def expiry(site: Site) -> None:
-    """The applications do not renew their tokens in time: 1008 on every socket of theirs."""
+    """Let the tokens of the client page expire: Hermes closes each of its sockets with 1008."""
     before = {line.name: line.expired for line in site.clients.lines()}
     site.clients.be_late(True)
     site.wait(
@@ -173,7 +173,7 @@ def expiry(site: Site) -> None:
 
 
 def stale_paste(site: Site) -> None:
-    """The console's user pastes a token that lives for a moment, and a good one once it is refused."""
+    """Paste a token into the console that expires soon, then a valid one when the sockets are refused."""
     site.console.paste_token(site.node.mint(SHORT_TTL_S))
     site.wait(
         lambda: all(line.state == "refused" for line in site.console.lines()),
@@ -183,7 +183,7 @@ def stale_paste(site: Site) -> None:
 
 
 def freeze(site: Site) -> None:
-    """What is on its way vanishes, and nobody is told: only heartbeats find out."""
+    """Drop all traffic without closing a connection; only heartbeats detect this."""
     site.proxy.hold()
     site.pass_time(FREEZE_S)
     site.proxy.forward()
@@ -191,10 +191,10 @@ def freeze(site: Site) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of fault, and whose sockets it ends: these must be seen to have opened anew before it counts as over."""
+    """One kind of fault and the sockets that it closes; the recovery ends when these have reopened."""
 
     cause: Callable[[Site], None]
-    ends: tuple[str, ...]  # by the beginning of the sockets' names
+    ends: tuple[str, ...]  # prefixes of the sockets' names
     recovery_s: float = 45.0  # back-off may have reached its 30 s
 
 

@@ -1,9 +1,9 @@
-"""What a soak sends, and what of it may be lost: numbered notifications by ``POST /notify``, all along.
+"""Notifications that a soak sends with ``POST /notify``, numbered, and which of them must arrive.
 
-A notification *counts* when it was asked for and answered in one calm: from the moment when every socket was open again
-and Hermes had its link to the broker, until the next fault began. In a calm each must be answered with ``sent: true``
-and reach every socket of its user that carries notifications. What is asked for or answered during a fault may be lost:
-nobody promises it to a socket that is not there. Nothing may ever come twice on one route, counted or not.
+A calm begins when every socket is open again and Hermes is connected to the broker; it ends when the next fault begins.
+A notification *counts* if its request and its response lie within one calm. It must then have the response
+``sent: true`` and arrive at every socket of its user that carries notifications. A notification with a request or a
+response during a fault may be lost. No notification may arrive twice on one route, whether it counts or not.
 """
 
 import json
@@ -17,35 +17,39 @@ TIMEOUT_S = 60.0  # reached only in a soak that fails
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """One notification; the moments are of ``time.monotonic()``."""
+class Notification:
+    """One notification; times are of ``time.monotonic()``."""
 
     id: str
     user_id: str
-    asked_s: float
+    requested_s: float
     answered_s: float
-    outcome: str  # "sent", "unsent", or what went wrong
+    outcome: str  # "sent", "unsent", or the error
 
 
 @dataclass
 class Ledger:
-    """All of them, and the calms."""
+    """All notifications that were sent, and the calms as pairs of begin and end."""
 
-    notices: list[Notice] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
     calms: list[tuple[float, float]] = field(default_factory=list)
 
-    def within(self, since_s: float, until_s: float) -> list[Notice]:
-        """Those that were asked for and answered in this time."""
-        return [notice for notice in self.notices if since_s <= notice.asked_s and notice.answered_s <= until_s]
+    def within(self, since_s: float, until_s: float) -> list[Notification]:
+        """Return the notifications with request and response in this interval."""
+        return [
+            notification
+            for notification in self.notifications
+            if since_s <= notification.requested_s and notification.answered_s <= until_s
+        ]
 
     @property
-    def counted(self) -> list[Notice]:
-        """Those that lie within a calm."""
-        return [notice for calm in self.calms for notice in self.within(*calm)]
+    def counted(self) -> list[Notification]:
+        """The notifications that lie within a calm."""
+        return [notification for calm in self.calms for notification in self.within(*calm)]
 
 
 class Sender(threading.Thread):
-    """Sends to each user in turn until it is stopped; ids go up and end in their number."""
+    """Thread that notifies each user in turn; the ids end in increasing numbers."""
 
     def __init__(self, url: str, api_key: str, users: tuple[str, ...], ledger: Ledger) -> None:
         super().__init__(name="soak-sender")
@@ -56,7 +60,7 @@ class Sender(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """One every ``INTERVAL_S``."""
+        """Notify every user once per ``INTERVAL_S`` until the thread is stopped."""
         number = 0
         while not self._stopping.wait(INTERVAL_S):
             number += 1
@@ -64,21 +68,21 @@ class Sender(threading.Thread):
                 self._send(f"{user_id}-{number:06}", user_id)
 
     def stop(self) -> None:
-        """Until it has its last answer."""
+        """Stop the thread; return after its last response."""
         self._stopping.set()
         self.join(2 * TIMEOUT_S)
 
     def _send(self, id: str, user_id: str) -> None:
-        asked_s = time.monotonic()
+        requested_s = time.monotonic()
         outcome = self._post({"id": id, "user_id": user_id, "title": f"Number {id}", "message": ""})
-        self._ledger.notices.append(Notice(id, user_id, asked_s, time.monotonic(), outcome))
+        self._ledger.notifications.append(Notification(id, user_id, requested_s, time.monotonic(), outcome))
 
-    def _post(self, notice: dict[str, str]) -> str:
-        request = urllib.request.Request(f"{self._url}/notify", json.dumps(notice).encode(), self._headers)
+    def _post(self, notification: dict[str, str]) -> str:
+        request = urllib.request.Request(f"{self._url}/notify", json.dumps(notification).encode(), self._headers)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
                 return "sent" if json.load(response)["sent"] else "unsent"
-        except OSError as error:  # refused, reset, and all that urllib and http.client make of it
+        except OSError as error:  # refused or reset, as urllib and http.client report it
             return str(error)
-        except Exception as error:  # noqa: BLE001 - a half-read answer of a killed server; told as the outcome
+        except Exception as error:  # noqa: BLE001 - an incomplete response of a killed server; recorded as the outcome
             return repr(error)

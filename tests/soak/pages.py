@@ -1,4 +1,4 @@
-"""The two pages of a soak: the console itself, and one of applications that use the client module as its docs say."""
+"""The two pages of a soak: the console, and a page of clients that use the documented client module."""
 
 import json
 from collections import Counter
@@ -9,13 +9,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, WebSocket
 
 from tests.support.consoles import Console
 
-# What Chromium writes to its console of connections that fail, and of /ready while the broker is away.
+# Chromium's log lines for failed connections, and for /ready while the broker does not run.
 NETWORK_FAULTS = ("net::ERR_", "WebSocket connection to", "status of 503")
-CONSOLE_USER = "123"  # ana's, whose token --dev fills in
+CONSOLE_USER = "123"  # ana, the user of the token that --dev fills in
 CLIENTS_USER = "soak"
 NOTIFIED_ROUTES = ("/ws/notifications", "/ws")
 CLIENT_ROUTES = ("/ws/notifications", "/ws", "/ws/tenant/acme", "/ws/device/climate-01")
-TTL_S = 10  # so that the clients' tokens are refreshed every five seconds, five before their end
+TTL_S = 10  # the clients refresh their tokens every 5 s, 5 s before they expire
 
 CLIENTS = """
 async ({ routes, apiKey, user, ttl }) => {
@@ -25,10 +25,10 @@ async ({ routes, apiKey, user, ttl }) => {
   const body = JSON.stringify({ user_id: user, username: 'soak', tenant_id: 'acme', ttl_s: ttl });
   const getToken = async (reason) => {
     if (reason === 'expiring' && soak.late) return null;
-    // or the fetches that never end take all the connections that a browser opens to one server
-    const answer = await fetch('/dev/token', { method: 'POST', headers, body, signal: AbortSignal.timeout(10_000) });
-    if (!answer.ok) throw new Error(`no token: ${answer.status}`);
-    return (await answer.json()).token;
+    // without a time-out, pending requests use up the browser's connections to one server
+    const response = await fetch('/dev/token', { method: 'POST', headers, body, signal: AbortSignal.timeout(10_000) });
+    if (!response.ok) throw new Error(`no token: ${response.status}`);
+    return (await response.json()).token;
   };
   for (const route of routes) {
     const client = new HermesClient({ url: route, getToken });
@@ -66,25 +66,25 @@ PASTE = """
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A socket as its page sees it."""
+    """State of one socket, as its page reports it."""
 
     name: str
     open: bool
-    opens: int  # how often it has opened so far
-    expired: int  # how often it was closed because its token had expired
+    opens: int  # number of times it has opened
+    expired: int  # number of times it was closed because its token had expired
     state: str
 
 
 @dataclass
 class SoakedConsole:
-    """The real console. What comes is read on the wire, and in its history."""
+    """The console; notifications are counted in its WebSocket frames and in its history."""
 
     console: Console
-    received: dict[str, Counter[str]] = field(default_factory=dict)  # by route: how often each id came
+    received: dict[str, Counter[str]] = field(default_factory=dict)  # by route: number of frames of each id
 
     @classmethod
     def open(cls, context: BrowserContext, url: str) -> "SoakedConsole":
-        """A console on its Connect panel, on its way to opening its sockets."""
+        """Open the console on its Connect panel; its sockets begin to connect."""
         console = Console(context.new_page(), f"{url}/", expected=NETWORK_FAULTS)
         console.watch()
         soaked = cls(console)
@@ -103,15 +103,15 @@ class SoakedConsole:
             self.received.setdefault(route, Counter())[value["id"]] += 1
 
     def lines(self) -> list[Line]:
-        """Its four sockets."""
+        """Return the four sockets of the console."""
         return [Line(**line) for line in self.console.page.evaluate(CONSOLE_STATE)]
 
     def paste_token(self, token: str) -> None:
-        """As its user does."""
+        """Paste a token into the token field, as a user does."""
         self.console.page.evaluate(PASTE, token)
 
     def titles(self) -> list[str]:
-        """What its history shows, newest first."""
+        """Return the titles in the history, newest first."""
         self.console.show("notifications")
         titles: list[str] = self.console.page.evaluate(TITLES)
         return titles
@@ -119,16 +119,18 @@ class SoakedConsole:
 
 @dataclass
 class SoakedClients:
-    """Clients of :data:`CLIENTS_USER`; what comes is what the applications are told."""
+    """Clients of :data:`CLIENTS_USER`; notifications are counted in the events of the client module."""
 
-    console: Console  # for its watch over the page
+    console: Console  # records the faults of the page
 
     @classmethod
     def open(cls, context: BrowserContext, url: str, api_key: str) -> "SoakedClients":
-        """A page of the same origin with a client for each route."""
+        """Open a page of the same origin with a client for each route."""
         console = Console(context.new_page(), f"{url}/health", expected=NETWORK_FAULTS)
         console.watch()
-        console.page.route("**/favicon.ico", lambda route: route.fulfill(status=204))  # asked for: /health is no page
+        console.page.route(
+            "**/favicon.ico", lambda route: route.fulfill(status=204)
+        )  # Chromium requests it for /health
         console.open()
         given = {"routes": CLIENT_ROUTES, "apiKey": api_key, "user": CLIENTS_USER, "ttl": TTL_S}
         console.page.evaluate(CLIENTS, given)
@@ -136,36 +138,36 @@ class SoakedClients:
 
     @property
     def page(self) -> Page:
-        """Where they live."""
+        """The page of the clients."""
         return self.console.page
 
     def lines(self) -> list[Line]:
-        """All of them."""
+        """Return the sockets of all clients."""
         return [Line(**line) for line in self.page.evaluate(CLIENTS_STATE)]
 
     def be_late(self, late: bool) -> None:
-        """Whether they let their tokens expire before they get new ones."""
+        """Choose whether the clients let their tokens expire before they request new ones."""
         self.page.evaluate("late => { soak.late = late; }", late)
 
     @property
     def refreshed(self) -> int:
-        """How often a token was renewed on an open socket."""
+        """Number of tokens that were refreshed on an open socket."""
         count: int = self.page.evaluate("soak.refreshed")
         return count
 
     @property
     def repeats(self) -> int:
-        """What the clients held back because it had come before."""
+        """Number of duplicates that the clients suppressed."""
         count: int = self.page.evaluate("soak.clients.reduce((sum, { client }) => sum + client.counts.duplicates, 0)")
         return count
 
     @property
     def received(self) -> dict[str, Counter[str]]:
-        """By route: how often each id came."""
+        """Number of notifications of each id, by route."""
         found = self.page.evaluate("soak.clients.map(({ route, ids }) => [route, ids])")
         return {route: Counter(ids) for route, ids in found if route in NOTIFIED_ROUTES}
 
 
 def new_context(browser: Browser) -> BrowserContext:
-    """One network for both pages, which is offline for both at once."""
+    """Return a browser context for both pages; offline mode applies to both."""
     return browser.new_context(viewport={"width": 1280, "height": 900})

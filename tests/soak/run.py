@@ -1,9 +1,9 @@
-"""The soak: the console and clients of the client module live through faults at random, and must lose nothing else.
+"""Soak test: random faults; the console and clients of the client module must recover without loss.
 
-``make soak`` runs a quarter of an hour of it, ``make test-all`` a minute, ``make test`` some seconds. One fault at a
-time: it is caused, it ends, and then every socket must open again by itself and Hermes must have its link to the
-broker. That moment is the *recovery*; from it until the next fault all is calm, and :mod:`tests.soak.ledger` says what
-must not be lost then.
+``make soak`` runs it for 15 minutes, ``make test-all`` for one minute, ``make test`` for some seconds. One fault occurs
+at a time. After its end every socket must reopen by itself and Hermes must be connected to the broker; this is the
+*recovery*. The time between a recovery and the next fault is a *calm*; :mod:`tests.soak.ledger` describes which
+notifications must arrive.
 """
 
 import argparse
@@ -26,43 +26,43 @@ from tests.support.consoles import chromium
 from tests.support.proxies import proxy
 
 OPEN_WITHIN_S = 60.0
-CALM_S = (1.0, 2.5)  # between a recovery and the next fault, or longer
-CALM_NOTICES_MIN = 6  # that are answered in it: a calm that counts none proves nothing
+CALM_S = (1.0, 2.5)  # minimum between a recovery and the next fault, chosen at random
+CALM_NOTIFICATIONS_MIN = 6  # responses in one calm, so that each calm tests something
 ARRIVE_WITHIN_S = 60.0  # reached only in a soak that fails
 
 
 @dataclass(frozen=True, slots=True)
 class Caused:
-    """A fault that has been lived through, in seconds from its end."""
+    """A fault after its recovery; times are seconds from the end of the fault."""
 
     name: str
     recovered_s: float
-    sockets_s: tuple[float, ...]  # when each socket that it had ended was open again
+    sockets_s: tuple[float, ...]  # until each socket that it had closed was open again
 
 
 @dataclass
 class Verdict:
-    """How it went."""
+    """Result of a soak."""
 
     seed: int
     caused: list[Caused] = field(default_factory=list)
     counted: int = 0
     sent: int = 0
     refreshed: int = 0
-    faults: list[str] = field(default_factory=list)  # what must not be
+    faults: list[str] = field(default_factory=list)  # empty if the soak passed
 
     def _line(self, name: str) -> str:
-        those = [each for each in self.caused if each.name == name]
-        sockets_s = [seconds for each in those for seconds in each.sockets_s]
-        back = f", a socket was back in {statistics.median(sockets_s):.1f} s (median)" if sockets_s else ""
-        most_s = max(each.recovered_s for each in those)
-        return f"{name:12} {len(those):3} times, all was well in {most_s:.1f} s at most{back}"
+        matching = [each for each in self.caused if each.name == name]
+        sockets_s = [seconds for each in matching for seconds in each.sockets_s]
+        reopened = f", a socket reopened in {statistics.median(sockets_s):.1f} s (median)" if sockets_s else ""
+        most_s = max(each.recovered_s for each in matching)
+        return f"{name:12} {len(matching):3} times, recovered in {most_s:.1f} s at most{reopened}"
 
     def report(self) -> str:
-        """In some lines."""
+        """Return the result as text of several lines."""
         lines = [
             f"seed {self.seed}: {self.sent} notifications, {self.counted} of them in calms; "
-            f"{self.refreshed} tokens renewed on open sockets"
+            f"{self.refreshed} tokens refreshed on open sockets"
         ]
         lines += [self._line(name) for name in sorted({each.name for each in self.caused})]
         faults = [f"FAULT {fault} ({count} times)" for fault, count in Counter(self.faults).items()]
@@ -71,7 +71,7 @@ class Verdict:
 
 @dataclass
 class Soak:
-    """One run."""
+    """One run of the soak."""
 
     site: Site
     faults: Mapping[str, Fault]
@@ -80,7 +80,7 @@ class Soak:
     _last: str = "the first opening"
 
     def run(self, seconds: float, *, trace: bool = False) -> None:
-        """Faults until the time is over and each kind has come; none comes again before all others have."""
+        """Cause faults until the time has elapsed and each kind has occurred, in random rounds of all kinds."""
         since_s = time.monotonic()
         self._recover({line.name: 0 for line in self.site.lines()}, OPEN_WITHIN_S)
         sender = Sender(self.site.node.url, self.site.node.api_key, (CONSOLE_USER, CLIENTS_USER), self.ledger)
@@ -90,7 +90,7 @@ class Soak:
                 self._calm()
                 if time.monotonic() - since_s > seconds and self._all_caused:
                     break
-                caused = self._live_through(name)
+                caused = self._cause(name)
                 self.verdict.caused.append(caused)
                 if trace:
                     print(
@@ -112,13 +112,15 @@ class Soak:
         return {each.name for each in self.verdict.caused} == set(self.faults)
 
     def _calm(self) -> None:
-        """Some time without faults, that the ledger knows of."""
+        """Wait for a random time without faults and record it in the ledger."""
         since_s = time.monotonic()
         self.site.pass_time(self.site.chance.uniform(*CALM_S))
-        self.site.wait(lambda: len(self.ledger.within(since_s, time.monotonic())) >= CALM_NOTICES_MIN, "no answers")
+        self.site.wait(
+            lambda: len(self.ledger.within(since_s, time.monotonic())) >= CALM_NOTIFICATIONS_MIN, "no responses"
+        )
         self.ledger.calms.append((since_s, time.monotonic()))
 
-    def _live_through(self, name: str) -> Caused:
+    def _cause(self, name: str) -> Caused:
         fault, self._last = self.faults[name], name
         opens = {line.name: line.opens for line in self.site.lines() if line.name.startswith(fault.ends or "-")}
         fault.cause(self.site)
@@ -128,8 +130,10 @@ class Soak:
         return Caused(name, time.monotonic() - ended_s, sockets_s)
 
     def _recover(self, opens: Mapping[str, int], timeout_s: float) -> Mapping[str, float]:
-        """Until every socket is open, those that had opened so often before anew, and the link is up. Answers when each
-        socket was first seen so."""
+        """Wait for the recovery; return the time at which each socket was first seen open.
+
+        A socket in ``opens`` must have opened more often than the number there.
+        """
         back_s: dict[str, float] = {}
 
         def recovered() -> bool:
@@ -145,32 +149,32 @@ class Soak:
     def _judge(self) -> None:
         site, verdict = self.site, self.verdict
         counted = self.ledger.counted
-        verdict.sent, verdict.counted = len(self.ledger.notices), len(counted)
-        with contextlib.suppress(AssertionError):  # the test judges it
+        verdict.sent, verdict.counted = len(self.ledger.notifications), len(counted)
+        with contextlib.suppress(AssertionError):  # the test checks the number
             site.wait(lambda: site.clients.refreshed, "no token was refreshed")
         verdict.refreshed = site.clients.refreshed
-        unsent = [notice for notice in counted if notice.outcome != "sent"]
-        verdict.faults += [f"in a calm, but {notice.outcome}: {notice.id}" for notice in unsent]
-        with contextlib.suppress(AssertionError):  # what is missing then is told below
+        unsent = [notification for notification in counted if notification.outcome != "sent"]
+        verdict.faults += [f"in a calm, but {notification.outcome}: {notification.id}" for notification in unsent]
+        with contextlib.suppress(AssertionError):  # missing notifications are reported below
             site.wait(lambda: not self._lost(), "lost", ARRIVE_WITHIN_S)
         verdict.faults += [f"lost: {lost}" for lost in self._lost()]
         verdict.faults += [f"doubled: {doubled}" for doubled in self._doubled()]
         verdict.faults += [f"not open at the end: {line}" for line in site.lines() if not line.open]
-        verdict.faults += [f"history: {words}" for words in self._history_faults()]
+        verdict.faults += [f"history: {text}" for text in self._history_faults()]
         for console in (site.console.console, site.clients.console):
-            verdict.faults += [f"the page says: {words}" for words in console.unexpected]
+            verdict.faults += [f"fault in the page: {text}" for text in console.unexpected]
 
     def _received(self) -> dict[tuple[str, str], Counter[str]]:
-        """By user and route."""
+        """Return the received ids by user and route."""
         pages = ((CONSOLE_USER, self.site.console.received), (CLIENTS_USER, self.site.clients.received))
         return {(user, route): received.get(route, Counter()) for user, received in pages for route in NOTIFIED_ROUTES}
 
     def _lost(self) -> list[str]:
         return [
-            f"{notice.id} on {route}"
+            f"{notification.id} on {route}"
             for (user, route), received in self._received().items()
-            for notice in self.ledger.counted
-            if notice.user_id == user and notice.outcome == "sent" and not received[notice.id]
+            for notification in self.ledger.counted
+            if notification.user_id == user and notification.outcome == "sent" and not received[notification.id]
         ]
 
     def _doubled(self) -> list[str]:
@@ -181,19 +185,23 @@ class Soak:
             if count > 1
         ]
         repeats = self.site.clients.repeats
-        return found + ([f"{repeats} held back by the clients"] if repeats else [])
+        return found + ([f"{repeats} duplicates suppressed by the clients"] if repeats else [])
 
     def _history_faults(self) -> list[str]:
-        """Of the console's history, which two sockets feed, and which remembers more than a calm brings."""
+        """Return the faults of the console's history, which receives from two sockets and stores more than one calm."""
         titles = Counter(self.site.console.titles())
         last_calm_s, _ = self.ledger.calms[-1]
-        last = [each for each in self.ledger.counted if each.user_id == CONSOLE_USER and each.asked_s >= last_calm_s]
-        twice = [f"{title} stands {count} times" for title, count in titles.items() if count > 1]
-        return twice + [f"lacks {notice.id}" for notice in last if not titles[f"Number {notice.id}"]]
+        last = [
+            each for each in self.ledger.counted if each.user_id == CONSOLE_USER and each.requested_s >= last_calm_s
+        ]
+        twice = [f"{title} is shown {count} times" for title, count in titles.items() if count > 1]
+        return twice + [
+            f"{notification.id} is missing" for notification in last if not titles[f"Number {notification.id}"]
+        ]
 
 
 def soak(folder: Path, *, seconds: float, seed: int, faults: Mapping[str, Fault], trace: bool = False) -> Verdict:
-    """Run one with these kinds of faults, each at least once."""
+    """Run a soak with these kinds of faults, each at least once."""
     verdict = Verdict(seed)
     node = Node(folder)
     node.start()
@@ -207,26 +215,30 @@ def soak(folder: Path, *, seconds: float, seed: int, faults: Mapping[str, Fault]
             context.close()
     finally:
         node.end(signal.SIGTERM)
-    verdict.faults += [f"Hermes says: {line.strip()}" for line in node.complaints]
+    verdict.faults += [f"Hermes: {line.strip()}" for line in node.errors]
     return verdict
 
 
 def new_seed() -> int:
-    """Told at the end, so that the same faults can be had again."""
+    """Return a random seed; the report shows it, so that a run can be repeated."""
     return random.SystemRandom().randrange(1_000_000)
 
 
 def main() -> int:
-    """``python -m tests.soak.run``: 0 when it passed."""
+    """Run ``python -m tests.soak.run``; return 0 if the soak passed."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.run", description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=900.0, help="how long faults are caused (default: 900)")
-    parser.add_argument("--seed", type=int, default=None, help="the same faults in the same order")
-    words = parser.parse_args()
-    seed = new_seed() if words.seed is None else words.seed
-    print(f"seed {seed}, {words.seconds:.0f} s", flush=True)
+    parser.add_argument(
+        "--seconds", type=float, default=900.0, help="time during which faults are caused (default: 900)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=None, help="seed of an earlier run, for the same faults in the same order"
+    )
+    options = parser.parse_args()
+    seed = new_seed() if options.seed is None else options.seed
+    print(f"seed {seed}, {options.seconds:.0f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         faults = {**QUICK_FAULTS, **SLOW_FAULTS}
-        verdict = soak(Path(folder), seconds=words.seconds, seed=seed, faults=faults, trace=True)
+        verdict = soak(Path(folder), seconds=options.seconds, seed=seed, faults=faults, trace=True)
     print(verdict.report())
     return 1 if verdict.faults else 0
 

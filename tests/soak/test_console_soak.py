@@ -1,4 +1,4 @@
-"""A soak of some seconds and one of a minute: the console and applications' clients during faults at random."""
+"""Soaks of some seconds and of one minute, with random faults."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.faults import QUICK_FAULTS, Fault
-from tests.soak.run import CALM_NOTICES_MIN, new_seed, soak
+from tests.soak.run import CALM_NOTIFICATIONS_MIN, new_seed, soak
 
 pytestmark = [pytest.mark.browser, pytest.mark.broker]
 
@@ -15,22 +15,22 @@ SHORT = ("cut",)
 
 
 def expect_nothing_lost(folder: Path, *, seconds: float, faults: Mapping[str, Fault]) -> None:
-    """Every kind of fault comes at least once; the seed of a failed run is in its report."""
+    """Expect that each kind of fault occurred; the report of a failed run contains its seed."""
     verdict = soak(folder, seconds=seconds, seed=new_seed(), faults=faults)
     report = verdict.report()
     print(report)
     assert verdict.faults == [], report
     assert {caused.name for caused in verdict.caused} == set(faults), report
-    assert verdict.counted >= CALM_NOTICES_MIN * (1 + len(verdict.caused)), report
+    assert verdict.counted >= CALM_NOTIFICATIONS_MIN * (1 + len(verdict.caused)), report
     assert verdict.refreshed > 0, report
 
 
 def test_after_a_cut_every_socket_is_open_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    """The network breaks once, for a moment."""
+    """The proxy cuts all connections once and refuses new ones for a short time."""
     expect_nothing_lost(tmp_path, seconds=0, faults={name: QUICK_FAULTS[name] for name in SHORT})
 
 
 @pytest.mark.slow
 def test_after_each_recovery_every_socket_is_open_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    """A minute of it, with every kind of fault that is noticed soon."""
+    """One minute, with each kind of fault that is detected without a heartbeat."""
     expect_nothing_lost(tmp_path, seconds=LONG_S, faults=QUICK_FAULTS)

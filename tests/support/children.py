@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def children_named(pid: int, name: str) -> list[int]:
-    """Return the children of this process whose command has this word in its name."""
+    """Return the children of this process whose command contains this name."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if name in _command(child)]
 

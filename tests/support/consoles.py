@@ -1,4 +1,4 @@
-"""The console in a real Chromium, as tests look at it."""
+"""The console in a real Chromium, for tests."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# Chromium's own words for these have changed before; the event is the standard's
+# The texts of Chromium's own reports differ between versions; the event is standardized
 CSP_SPY = """
 document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sourceFile, lineNumber }) => {
   console.error(`CSP report: ${violatedDirective} of ${blockedURI} at ${sourceFile}:${lineNumber}`);
@@ -43,15 +43,15 @@ window.setTimeout = (run, ms, ...given) => (ms >= 5_000 ? 0 : startTimer(run, ms
 
 @dataclass
 class Console:
-    """A page of the console, and what it should never do."""
+    """A page of the console, and the faults that it reported."""
 
     page: Page
     url: str
     faults: list[str] = field(default_factory=list)
-    expected: tuple[str, ...] = ()  # of the faults, those that a test brings about
+    expected: tuple[str, ...] = ()  # texts of faults that the test causes
 
     def watch(self) -> None:
-        """Remember script errors, CSP reports and requests that leave the origin."""
+        """Record script errors, CSP reports and requests that leave the origin."""
         self.page.add_init_script(CSP_SPY)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", self._read)
@@ -71,20 +71,20 @@ class Console:
         self.page.goto(f"{self.url}#{panel}" if panel else self.url)
 
     def show(self, panel: str) -> None:
-        """Go to a panel, or with more behind it to a part of it: ``devices/acme/climate-01``."""
+        """Show a panel, or a part of one: ``devices/acme/climate-01``."""
         self.page.evaluate("panel => { location.hash = panel; }", panel)
         expect(self.page.locator(f"#{panel.partition('/')[0]}")).to_be_visible()
 
     def dress(self, theme: str) -> None:
-        """Choose a theme as its user does; no reload."""
+        """Choose a theme as a user does, without a reload."""
         self.page.select_option("#theme", theme)
 
     def card(self, name: str) -> "Card":
-        """One of the four sockets."""
+        """Return the card of one of the four sockets."""
         return Card(self.page, name)
 
     def expect_all_open(self) -> None:
-        """All four sockets are open; whichever panel is shown."""
+        """Expect that all four sockets are open; any panel may be shown."""
         for name in SOCKETS:
             self.card(name).expect_state("open")
 
@@ -96,7 +96,7 @@ class Console:
             self.page.wait_for_timeout(POLL_MS)
 
     def hold_long_timers(self) -> None:
-        """Let no timer of the page fire that runs for seconds, before it is opened: what is shown for a while stays."""
+        """Disable the page's timers of 5 s and more before it is opened, so that messages stay visible."""
         self.page.add_init_script(HOLD_LONG_TIMERS)
 
     def stop_clock(self) -> None:
@@ -106,7 +106,7 @@ class Console:
         self.page.clock.pause_at(now_s)
 
     def move_clock_until(self, condition: Callable[[], object], step_ms: int) -> None:
-        """Let the timers of a stopped clock fire, and look after each step."""
+        """Move a stopped clock in steps until the condition is true; timers fire."""
 
         def moved() -> object:
             self.page.clock.run_for(step_ms)
@@ -114,31 +114,31 @@ class Console:
 
         self.wait_until(moved)
 
-    def says_unreachable(self) -> bool:
-        """Whether the header says that Hermes does not answer."""
+    def shows_unreachable(self) -> bool:
+        """Return whether the header shows that Hermes does not answer."""
         return self.page.locator("#hermes-status-light .label").inner_text() == "not reachable"
 
     @property
     def unexpected(self) -> list[str]:
-        """The faults that no test brought about."""
-        return [fault for fault in self.faults if not any(words in fault for words in self.expected)]
+        """The faults that the test did not cause."""
+        return [fault for fault in self.faults if not any(text in fault for text in self.expected)]
 
 
 @dataclass
 class Card:
-    """A socket's card on the Connect panel. Its state is told at once, its figures only while the panel is shown."""
+    """Card of a socket on the Connect panel; its figures are updated only while the panel is shown."""
 
     page: Page
     name: str
 
     def expect_state(self, state: str) -> None:
-        """It is in this state, whatever the page's language calls that."""
-        untold = ", :not([data-state])" if state == "closed" else ""  # it says nothing before its first connection
-        card = self.page.locator(f"form[data-socket={self.name}]:is([data-state={state}]{untold})")
+        """Expect this state, in any language of the page."""
+        unset = ", :not([data-state])" if state == "closed" else ""  # without the attribute before its first connection
+        card = self.page.locator(f"form[data-socket={self.name}]:is([data-state={state}]{unset})")
         expect(card, f"{self.name} is not {state}").to_have_count(1)
 
     def part(self, selector: str) -> str:
-        """The text of a part."""
+        """Return the text of a part of the card."""
         return self.page.locator(f"[data-socket={self.name}] {selector}").inner_text()
 
 
@@ -147,7 +147,7 @@ expect.set_options(timeout=TIMEOUT_MS)
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """A running Chromium; the one without windows of its own needs half the processor's time."""
+    """Run Chromium; the headless shell needs half the processor time of the full browser."""
     executable = needs("chromium-headless-shell", "chromium")
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_FLAGS))
@@ -157,7 +157,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def console_in(browser: Browser, program: Program, **options: Any) -> Iterator[Console]:
-    """A console in a browser profile of its own, made with these options; nothing may go wrong in it."""
+    """Open a console in a new browser profile with these options; fail if the page reports a fault."""
     context = browser.new_context(**({"locale": "en-GB"} | options))
     context.set_default_timeout(TIMEOUT_MS)
     try:
@@ -170,27 +170,27 @@ def console_in(browser: Browser, program: Program, **options: Any) -> Iterator[C
 
 
 def save_picture(page: Page, name: str, *, whole: bool = False) -> None:
-    """Keep a screenshot in artifacts/, of what is in view or of the whole page."""
+    """Save a screenshot in artifacts/, of the visible part or of the whole page."""
     ARTIFACTS.mkdir(exist_ok=True)
     (ARTIFACTS / f"console-{name}.png").write_bytes(page.screenshot(full_page=whole))
 
 
 def api_key(program: Program) -> str:
-    """The key that a Hermes in --dev has printed."""
+    """Return the key that a Hermes in --dev has printed."""
     return program.wait_for(r"X-API-Key: (\w+)")[1]
 
 
 def notify(program: Program, **fields: str) -> None:
-    """As a backend service would; somebody must have got it."""
-    notice = {"user_id": "123", "title": "New alert", "message": "Sensor X is hot", "type": "warning"} | fields
+    """Send a notification as a backend service does; a socket must have received it."""
+    notification = {"user_id": "123", "title": "New alert", "message": "Sensor X is hot", "type": "warning"} | fields
     headers = {"Content-Type": "application/json", "X-API-Key": api_key(program)}
-    request = urllib.request.Request(f"{program.url}/notify", json.dumps(notice).encode(), headers)
+    request = urllib.request.Request(f"{program.url}/notify", json.dumps(notification).encode(), headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT_MS / 1_000) as response:
         assert json.load(response)["sent"] is True
 
 
 def metric(program: Program, line: str) -> float:
-    """A figure of /metrics; 0 where it is not there yet."""
+    """Return a value of /metrics, or 0 if it is not there yet."""
     with urllib.request.urlopen(f"{program.url}/metrics", timeout=TIMEOUT_MS / 1_000) as response:
         match = re.search(rf"^{re.escape(line)} (\S+)$", response.read().decode(), re.MULTILINE)
     return float(match[1]) if match else 0.0

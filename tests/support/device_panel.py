@@ -18,7 +18,7 @@ WINDOW = {"width": 1280, "height": 900}
 
 @dataclass(frozen=True, slots=True)
 class DevicePanel:
-    """The page. Its clock stands, and moves by a second with all that is received: so much is painted by then."""
+    """The page with a stopped clock; `send` moves it by one second, after which all frames are painted."""
 
     console: Console
     sockets: dict[str, list[WebSocketRoute]]  # those of each name, as the page opened them
@@ -28,8 +28,8 @@ class DevicePanel:
         """The page itself."""
         return self.console.page
 
-    def say(self, *frames: dict[str, object], on: str = "tenant") -> None:
-        """Let the newest socket of this name receive these frames, and let a second pass."""
+    def send(self, *frames: dict[str, object], on: str = "tenant") -> None:
+        """Let the newest socket of this name receive these frames, then move the clock by one second."""
         receive(self.page, on, frames)
         self.pass_time(SECOND)
 
@@ -38,14 +38,14 @@ class DevicePanel:
         self.page.clock.run_for(ms)
 
     def wait_for_sockets(self, name: str, number: int) -> None:
-        """The page has opened its socket so many times."""
+        """Wait until the page has opened the socket of this name this number of times."""
         self.console.wait_until(lambda: len(self.sockets[name]) >= number)
         assert len(self.sockets[name]) == number
         self.console.card(name).expect_state("open")
 
     @property
     def feed(self) -> Locator:
-        """The word in the header on whether data arrives."""
+        """The banner in the header that shows if the device data is stale."""
         return self.page.locator("#staleness-banner")
 
     def row(self, series: str) -> Locator:
@@ -54,18 +54,18 @@ class DevicePanel:
             "#devices-rows tr", has=self.page.locator(".series", has_text=re.compile(f"^{series}$"))
         )
 
-    def expect_age(self, series: str, words: str | re.Pattern[str]) -> None:
-        """What the row says of its value's age."""
-        expect(self.row(series).locator(".age")).to_have_text(words)
+    def expect_age(self, series: str, text: str | re.Pattern[str]) -> None:
+        """Expect this text in the age column of the row."""
+        expect(self.row(series).locator(".age")).to_have_text(text)
 
-    def expect_freshness(self, series: str, word: str) -> None:
-        """Whether it looks live."""
-        expect(self.row(series)).to_have_attribute("data-freshness", word)
+    def expect_freshness(self, series: str, freshness: str) -> None:
+        """Expect that the row is marked with this freshness, such as ``live``."""
+        expect(self.row(series)).to_have_attribute("data-freshness", freshness)
 
-    def expect_feed(self, words: str | re.Pattern[str]) -> None:
-        """What the header says, whole."""
+    def expect_feed(self, text: str | re.Pattern[str]) -> None:
+        """Expect exactly this text in the banner of the header."""
         expect(self.feed).to_be_visible()
-        expect(self.feed).to_have_text(words)
+        expect(self.feed).to_have_text(text)
 
 
 @contextlib.contextmanager
@@ -86,7 +86,7 @@ def device_panel(browser: Browser, program: Program, *names: str) -> Iterator[De
 
 
 def _refuse(socket: WebSocketRoute) -> None:
-    """As if the token were not for this socket."""
+    """Close the socket as Hermes does if the token does not allow it."""
     socket.close(code=1008, reason="forbidden")
 
 
@@ -101,6 +101,6 @@ def presence(*, online: bool, since: int | None, device_id: str = "d1") -> dict[
     return {"channel": "status", "tenant_id": "acme", "device_id": device_id, "online": online, "since": since}
 
 
-def link(word: str, since: int) -> dict[str, object]:
+def link(state: str, since: int) -> dict[str, object]:
     """A status frame of the link to the broker."""
-    return {"channel": "status", "mqtt": word, "since": since}
+    return {"channel": "status", "mqtt": state, "since": since}

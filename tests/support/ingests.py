@@ -13,20 +13,20 @@ from hermes.topics.topic_map import TopicMap
 Status = DeviceStatus | LinkStatus
 
 
-def make_intake(
+def make_ingest(
     topics: TopicMap,
     *,
     metrics: Metrics,
     publish: Callable[[DeviceMessage], object],
-    tell: Callable[[Status], object] = lambda status: None,
+    publish_status: Callable[[Status], object] = lambda status: None,
 ) -> Ingest:
-    """Return an ingest that passes device messages to ``publish`` and statuses to ``tell``."""
+    """Return an ingest that passes device messages to ``publish`` and statuses to ``publish_status``."""
 
     def either(message: DeviceMessage | Status) -> None:
         if isinstance(message, DeviceMessage):
             publish(message)
         else:
-            tell(message)
+            publish_status(message)
 
     return Ingest(
         topics=topics,

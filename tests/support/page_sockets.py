@@ -1,4 +1,4 @@
-"""A page's sockets in the hand of the test: it answers their handshakes and sends what it likes.
+"""Sockets of a page that the test controls: it answers their handshakes and sends any frames.
 
 Playwright carries each frame of a `WebSocketRoute` to the page by itself, a millisecond each; `receive` hands the page
 thousands of frames at once.

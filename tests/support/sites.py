@@ -15,7 +15,7 @@ from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.support.brokers import Received
-from tests.support.ingests import make_intake
+from tests.support.ingests import make_ingest
 from tests.support.programs import wait_until
 
 TOPIC = "tenants/acme/devices/d1/temp"
@@ -46,7 +46,7 @@ class Site:
         self.loop = asyncio.new_event_loop()
         self.topics = TopicMap(templates)
         self.bridge = Bridge(
-            ingest=make_intake(self.topics, metrics=self.metrics, publish=self.received),
+            ingest=make_ingest(self.topics, metrics=self.metrics, publish=self.received),
             flush=lambda: None,
             link=self.link,
             metrics=self.metrics,

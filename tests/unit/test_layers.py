@@ -102,8 +102,8 @@ def test_a_library_is_imported_in_one_place(library: str, only_in: set[str]) -> 
     assert importers == only_in
 
 
-def test_delivery_knows_neither_the_web_nor_mqtt() -> None:
-    """Tornado's web side and paho stay at the doors."""
+def test_delivery_imports_neither_the_web_nor_mqtt() -> None:
+    """Modules of `hermes.delivery` import neither Tornado nor paho."""
     for path in (PACKAGE / "delivery").glob("*.py"):
         assert not {name for name in imports_of(path) if name.startswith(("tornado", "paho"))}
 

@@ -18,7 +18,7 @@ from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.support.brokers import Received, mosquitto
-from tests.support.ingests import make_intake
+from tests.support.ingests import make_ingest
 
 TOPICS = TopicMap(["hermes"])
 TIMEOUT_S = 60.0  # reached only in a test that fails
@@ -162,10 +162,10 @@ def test_they_publish_through_a_real_broker(tmp_path: Path) -> None:
     async def scenario() -> None:
         with mosquitto(tmp_path) as broker:
             url = MqttUrl("127.0.0.1", broker.port)
-            heard, metrics, link = Received(), Metrics(), MqttLinkState()
+            received, metrics, link = Received(), Metrics(), MqttLinkState()
             loop = asyncio.get_running_loop()
-            intake = make_intake(TOPICS, metrics=metrics, publish=heard)
-            bridge = Bridge(ingest=intake, flush=lambda: None, link=link, metrics=metrics, loop=loop)
+            ingest = make_ingest(TOPICS, metrics=metrics, publish=received)
+            bridge = Bridge(ingest=ingest, flush=lambda: None, link=link, metrics=metrics, loop=loop)
             listener = MqttClient(url, metrics=metrics, bridge=bridge, topics=TOPICS)
             publisher = MqttClient(url, metrics=metrics, thread_name="hermes-simulated")
             devices = SimulatedDevices(publisher.publish, interval_s=0.05)
@@ -173,7 +173,7 @@ def test_they_publish_through_a_real_broker(tmp_path: Path) -> None:
             publisher.start()
             await until(lambda: link.ready and publisher.online)
             devices.start()
-            await until(lambda: {message.tenant_id for message in heard.messages} == {"acme", "globex"})
+            await until(lambda: {message.tenant_id for message in received.messages} == {"acme", "globex"})
             await devices.stop()
             await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(listener.stop)

@@ -15,7 +15,7 @@ from hermes.mqtt import bridge as bridges
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES, Bridge
 from hermes.topics.topic_map import TopicMap
 from tests.support.brokers import Received
-from tests.support.ingests import Status, make_intake
+from tests.support.ingests import Status, make_ingest
 
 TOPIC = "tenants/acme/devices/d1/temp"
 NOW_S = 1_763_836_800.123
@@ -42,15 +42,18 @@ class Crossing:
         self.wakes = 0
         self.loop = asyncio.get_running_loop()
         self._call_soon_threadsafe: Callable[..., asyncio.Handle] = self.loop.call_soon_threadsafe
-        setattr(self.loop, "call_soon_threadsafe", self._counted)  # noqa: B010 - mypy knows that it is a method
+        setattr(self.loop, "call_soon_threadsafe", self._counted)  # noqa: B010 - mypy rejects an assignment to a method
         self.now_s = self.loop.time()
         setattr(self.loop, "time", lambda: self.now_s)  # noqa: B010
         self.waits = 0
         self._call_at: Callable[..., asyncio.TimerHandle] = self.loop.call_at
         setattr(self.loop, "call_at", self._counted_wait)  # noqa: B010
         self.bridge = Bridge(
-            ingest=make_intake(
-                TopicMap(templates), metrics=self.metrics, publish=publish or self.received, tell=self.statuses.append
+            ingest=make_ingest(
+                TopicMap(templates),
+                metrics=self.metrics,
+                publish=publish or self.received,
+                publish_status=self.statuses.append,
             ),
             flush=flush,
             link=self.link,
@@ -118,7 +121,7 @@ def test_a_message_becomes_a_device_message() -> None:
 
 
 def test_a_retained_message_has_no_time() -> None:
-    """Its age is not known."""
+    """Its age is unknown."""
 
     async def scenario() -> None:
         crossing = Crossing()
@@ -268,7 +271,7 @@ def test_link_changes_keep_their_place_between_the_messages() -> None:
 
 
 def test_link_changes_survive_an_overrun_and_stay_bounded() -> None:
-    """Only the last of several changes in a row is kept."""
+    """Only the last of several consecutive changes is published."""
 
     async def scenario() -> None:
         crossing = Crossing(queue_max_messages=1)
@@ -514,7 +517,7 @@ def test_a_turn_that_fails_is_followed_by_the_next(
 
 
 def test_a_pause_is_bounded() -> None:
-    """However long a turn took."""
+    """Regardless of how long the turn lasted."""
 
     async def scenario() -> None:
         def flush() -> None:
