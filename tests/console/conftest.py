@@ -1,7 +1,7 @@
 """Fixtures of the tests in a real Chromium.
 
 The browser and the servers are shared by all tests of this folder that a process runs one after the other. A test that
-disturbs a server has one of its own.
+disturbs a server starts its own server.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.programs import Program, hermes
 
 @pytest.fixture(scope="package")
 def shared_browser() -> Iterator[Browser]:
-    """One Chromium for the tests of this folder; while it runs, no other event loop can."""
+    """One Chromium for the tests of this folder; no other event loop can run at the same time."""
     with chromium() as running:
         yield running
 
@@ -48,9 +48,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 @pytest.fixture(scope="package")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A Hermes in --dev without MQTT: it serves the page, and its sockets say nothing of themselves."""
-    words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
-    with hermes(*words, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
+    """A Hermes in --dev without MQTT: its sockets send nothing by themselves."""
+    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
+    with hermes(*arguments, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
         program.wait_for("Ctrl-C stops it")
         yield program
 
@@ -60,14 +60,14 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A Hermes that is not in --dev, without MQTT."""
     keys = tmp_path_factory.mktemp("keys") / "api-keys"
     keys.write_text(f"{KEY}\n")
-    words = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(keys))
-    with hermes(*words, HERMES_JWT_SECRET=SECRET) as program:
+    arguments = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(keys))
+    with hermes(*arguments, HERMES_JWT_SECRET=SECRET) as program:
         yield program
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser profile of the test's own."""
+    """A new browser profile for the test."""
     made = browser.new_context(locale="en-GB")
     made.set_default_timeout(TIMEOUT_MS)
     yield made
@@ -76,13 +76,13 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def console(browser: Browser, dev: Program) -> Iterator[Console]:
-    """The console of the --dev server, not opened yet; at the end nothing may have gone wrong in it."""
+    """The console of the --dev server, not opened yet; a fault in the page fails the test."""
     with console_in(browser, dev) as made:
         yield made
 
 
 @pytest.fixture
 def production_console(browser: Browser, production: Program) -> Iterator[Console]:
-    """The same of a server that is not in --dev."""
+    """The same for a server that is not in --dev."""
     with console_in(browser, production) as made:
         yield made

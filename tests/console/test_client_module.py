@@ -59,7 +59,7 @@ def test_the_declarations_are_those_of_the_code(npm: str, tmp_path: Path) -> Non
 
 
 def test_a_program_in_typescript_compiles_against_the_declarations(npm: str) -> None:
-    """And a program that listens to an unknown event does not compile."""
+    """A program that subscribes to an unknown event does not compile."""
     assert npm
     flags = "--noEmit --strict --target ES2022 --module ES2022 --moduleResolution bundler --lib ES2022,DOM"
     run("node_modules/.bin/tsc", *flags.split(), "consumer.ts")
@@ -100,8 +100,8 @@ class NodeClient:
 def test_the_client_works_in_node_with_a_real_server(npm: str, tmp_path: Path) -> None:
     """It acknowledges a notification, refreshes its token on the open socket, and ends in the state refused."""
     assert npm
-    words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
-    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as program:
+    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
+    with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as program:
         program.wait_for("Ctrl-C stops it")
         secret = (tmp_path / "hermes" / "jwt-secret").read_text().strip()
         tokens = [token(secret=secret, exp=int(time.time()) + life_s) for life_s in (4, 7)]

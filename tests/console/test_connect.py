@@ -16,12 +16,12 @@ from tests.support.programs import Program, free_port, hermes, wait_until
 pytestmark = pytest.mark.browser
 
 PAINT_EVERY_MS = 250
-ASK_EVERY_MS = 1_000  # how Hermes is
+STATUS_EVERY_MS = 1_000  # interval at which the page requests the status of Hermes
 BACKOFF_MAX_MS = 30_000
 
 
 def test_dev_opens_all_four_sockets_and_their_figures_move(console: Console) -> None:
-    """A newcomer sees frames counted without a click."""
+    """Frames are counted without a click."""
     console.open("connect")
     console.expect_all_open()
     figures = [console.page.locator(f"[data-socket=tenant] .{name}") for name in ("frames", "bytes")]
@@ -35,7 +35,7 @@ def test_dev_opens_all_four_sockets_and_their_figures_move(console: Console) -> 
 
 
 def test_a_ping_is_answered_and_drawn(console: Console) -> None:
-    """Besides the heartbeat's own, whenever the operator likes."""
+    """At any time, in addition to the pings of the heartbeat."""
     console.stop_clock()
     console.open("connect")
     console.expect_all_open()
@@ -62,9 +62,9 @@ new MutationObserver(() => closes.push(close.textContent)).observe(close, { chil
 def test_a_restart_reconnects_every_socket_without_a_reload(
     browser: Browser, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """With a countdown and the attempt meanwhile; after an orderly stop and after a crash."""
-    words = ("serve", "--dev", "--mqtt-url", "off", "--port", str(free_port()))
-    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as first, console_in(browser, first) as console:
+    """The card shows a countdown and the attempt, after an orderly stop and after a crash."""
+    arguments = ("serve", "--dev", "--mqtt-url", "off", "--port", str(free_port()))
+    with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as first, console_in(browser, first) as console:
         console.expected = ("net::ERR_", "WebSocket connection to")
         page = console.page
         console.stop_clock()
@@ -75,13 +75,13 @@ def test_a_restart_reconnects_every_socket_without_a_reload(
         page.evaluate(KEEP_CLOSES)
         page.evaluate("window.untouched = true")
         first.end(number)
-        console.move_clock_until(console.shows_unreachable, ASK_EVERY_MS)
+        console.move_clock_until(console.shows_unreachable, STATUS_EVERY_MS)
         for name in SOCKETS:
             note = page.locator(f"[data-socket={name}] .note")
             expect(note).to_have_text(re.compile(r"attempt [1-9]\d* in [\d.]+ s"))
         first_close = page.evaluate("closes[0]")
         assert ("1001" if number is signal.SIGTERM else "1006") in first_close, first_close
-        with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as second:
+        with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as second:
             assert second.url
             page.clock.fast_forward(BACKOFF_MAX_MS)
             console.expect_all_open()
@@ -91,8 +91,8 @@ def test_a_restart_reconnects_every_socket_without_a_reload(
             expect(page.locator("#toasts > *", has_text="After the restart")).to_be_visible()
 
 
-def test_a_full_server_is_waited_for_and_tried_at_once_on_a_click(console: Console) -> None:
-    """The server's own hint is honoured and shown; the close is explained; the same error counts its times."""
+def test_a_full_server_is_retried_after_its_delay_or_at_once_on_a_click(console: Console) -> None:
+    """The page shows and uses the server's retry_ms, explains the close, and counts repeated errors."""
 
     def refuse(socket: WebSocketRoute) -> None:
         socket.close(code=1013, reason="server_full;retry_ms=20000")
@@ -110,10 +110,8 @@ def test_a_full_server_is_waited_for_and_tried_at_once_on_a_click(console: Conso
     expect(page.locator("#errors li").first).to_contain_text("(2 times)")
 
 
-def test_a_refused_token_is_asked_for_anew_and_never_looped_with(
-    production_console: Console, production: Program
-) -> None:
-    """1008 stops the socket and says why; a good token pasted after it opens all."""
+def test_a_refused_token_is_not_retried_until_it_is_replaced(production_console: Console, production: Program) -> None:
+    """1008 stops the socket and its reason is shown; a valid token opens all sockets."""
     console, page = production_console, production_console.page
     refused = 'hermes_sockets_refused_total{reason="token_invalid"}'
     before = metric(production, refused)
@@ -136,8 +134,8 @@ def test_a_refused_token_is_asked_for_anew_and_never_looped_with(
     console.expect_all_open()
 
 
-def test_a_socket_without_its_id_asks_for_it(production_console: Console) -> None:
-    """The field gets the focus; nothing is opened."""
+def test_a_socket_without_its_id_is_not_opened(production_console: Console) -> None:
+    """The field of the id gets the focus."""
     console = production_console
     console.open("connect")
     page = console.page
@@ -148,8 +146,8 @@ def test_a_socket_without_its_id_asks_for_it(production_console: Console) -> Non
     assert page.get_attribute("form[data-socket=device]", "data-state") is None
 
 
-def test_disconnecting_keeps_the_figures_and_connecting_goes_on_counting(console: Console) -> None:
-    """One socket alone; the others stay."""
+def test_the_counts_continue_after_a_disconnect_and_a_connect(console: Console) -> None:
+    """Only this socket disconnects."""
     console.open("connect")
     console.expect_all_open()
     page = console.page
@@ -157,16 +155,16 @@ def test_disconnecting_keeps_the_figures_and_connecting_goes_on_counting(console
     expect(frames).to_have_text(re.compile(r"^\d\d+ /"))
     page.locator("[data-socket=combined] .toggle").click()
     console.card("combined").expect_state("closed")
-    kept = int(frames.inner_text().split()[0])
-    assert kept >= 10
+    count = int(frames.inner_text().split()[0])
+    assert count >= 10
     page.locator("[data-socket=combined] .toggle").click()
     console.card("combined").expect_state("open")
-    wait_until(lambda: int(frames.inner_text().replace(",", "").split()[0]) > kept)
+    wait_until(lambda: int(frames.inner_text().replace(",", "").split()[0]) > count)
     console.expect_all_open()
 
 
-def test_token_and_key_are_hidden_until_asked_for(console: Console) -> None:
-    """Over somebody's shoulder."""
+def test_token_and_key_are_hidden_until_a_click_shows_them(console: Console) -> None:
+    """So that people near the screen cannot read them."""
     console.open("connect")
     page = console.page
     assert page.get_attribute("#token-value", "type") == "password"
@@ -177,8 +175,8 @@ def test_token_and_key_are_hidden_until_asked_for(console: Console) -> None:
     expect(page.locator("#token-summary")).to_have_text(re.compile(r"User 123 \(ana\), tenant acme, expires"))
 
 
-def test_an_id_stays_for_the_tab(production_console: Console) -> None:
-    """Over a reload, which a change of the language is too; a new token's tenant takes its place."""
+def test_an_id_is_stored_for_the_tab(production_console: Console) -> None:
+    """It survives a reload and a change of language; the tenant of a new token replaces it."""
     console = production_console
     console.open("connect")
     page = console.page
@@ -195,8 +193,8 @@ def test_an_id_stays_for_the_tab(production_console: Console) -> None:
     expect(fields["device"]).to_have_value("my-device")
 
 
-def test_a_button_that_goes_leaves_the_focus_in_its_card(console: Console) -> None:
-    """Or a keyboard would begin again at the top of the page."""
+def test_when_a_focused_button_disappears_the_focus_stays_in_its_card(console: Console) -> None:
+    """Otherwise the Tab key would start again at the top of the page."""
     console.open("connect")
     console.expect_all_open()
     page = console.page
@@ -206,12 +204,12 @@ def test_a_button_that_goes_leaves_the_focus_in_its_card(console: Console) -> No
     expect(page.locator("form[data-socket=tenant] .toggle")).to_be_focused()
 
 
-def test_a_token_is_put_into_words(production_console: Console) -> None:
-    """Whose it is and until when, as it says itself, before Hermes is asked."""
+def test_the_claims_of_a_token_are_summarized(production_console: Console) -> None:
+    """The summary shows its user and expiry, from its claims, without a request to Hermes."""
     console = production_console
     console.open("connect")
-    field, words = console.page.locator("#token-value"), console.page.locator("#token-summary")
-    for given, said in {
+    field, summary = console.page.locator("#token-value"), console.page.locator("#token-summary")
+    for given, text in {
         token(): "User 123 (ana), no tenant, never expires.",
         token(tenant_id="acme", is_superuser=True): "tenant acme, superuser",
         token(exp=1_700_000_000): "EXPIRED",
@@ -221,18 +219,18 @@ def test_a_token_is_put_into_words(production_console: Console) -> None:
     }.items():
         field.fill(given)
         field.blur()
-        expect(words).to_contain_text(said)
+        expect(summary).to_contain_text(text)
 
 
 def unsigned(**claims: object) -> str:
-    """What no library would sign."""
+    """Return a token with claims that a library would refuse to sign."""
     parts = ({"alg": "HS256"}, {"user_id": "123", "username": "ana"} | claims)
     head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
     return f"{head}.{body}.c2lnbmF0dXJl"
 
 
 def test_another_ready_token_moves_all_sockets(console: Console) -> None:
-    """They are opened anew with it, and the fields follow its owner."""
+    """They reopen with the new token, and the fields show its tenant."""
     console.open("connect")
     console.expect_all_open()
     page = console.page

@@ -16,7 +16,7 @@ from tests.support.programs import Program
 pytestmark = pytest.mark.browser
 
 MANY = 5_000
-ROWS_IN_PAGE_MAX = 60  # of a window 900 pixels high
+ROWS_IN_PAGE_MAX = 60  # in a window 900 pixels high
 SERIES_MAX = 20_000
 TABS = 40  # more than a window has rows
 STRIP = "region => [...region.querySelectorAll('#devices-rows tr')].map(row => Number(row.ariaRowIndex))"
@@ -41,28 +41,28 @@ def played(browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
 
 
 def fill(played: DevicePanel, count: int = MANY) -> None:
-    """So many devices, one series each."""
+    """Let the page receive this number of devices with one series each."""
     played.send(*(device("temp", number, device_id=name(number)) for number in range(count)))
     expect(played.page.locator("#devices-count")).to_have_text(f"{count:,}")
 
 
 def name(number: int) -> str:
-    """Of a device; they sort as their numbers."""
+    """Return the name of a device; the names sort like their numbers."""
     return f"d{number:05}"
 
 
 def rows(played: DevicePanel) -> Locator:
-    """Those in the page."""
+    """Return the rows that are in the page."""
     return played.page.locator("#devices-rows tr")
 
 
 def region(played: DevicePanel) -> Locator:
-    """What scrolls."""
+    """Return the element that scrolls."""
     return played.page.locator("#devices-scroll")
 
 
 def scroll(played: DevicePanel, top: int) -> None:
-    """So far from the top; until the rows there stand in the page."""
+    """Scroll to this distance from the top; return when the rows there are in the page."""
     region(played).evaluate("(region, top) => { region.scrollTop = top; }", top)
     played.page.wait_for_function("""() => {
       const region = document.querySelector('#devices-scroll');
@@ -73,13 +73,13 @@ def scroll(played: DevicePanel, top: int) -> None:
 
 
 def points(played: DevicePanel, series: str) -> list[tuple[float, float]]:
-    """Of a sparkline."""
+    """Return the points of a sparkline."""
     line = played.row(series).locator(".sparkline polyline").get_attribute("points") or ""
     return [(float(x), float(y)) for x, y in (pair.split(",") for pair in line.split())]
 
 
 def test_only_the_rows_in_view_are_in_the_page(played: DevicePanel) -> None:
-    """Of 5,000; a screen reader is told how many there are, and which these are."""
+    """Of 5,000; ARIA attributes give the number of rows and the index of each row in the page."""
     fill(played)
     expect(rows(played).first).to_contain_text(name(0))
     assert rows(played).count() < ROWS_IN_PAGE_MAX
@@ -94,13 +94,13 @@ def test_only_the_rows_in_view_are_in_the_page(played: DevicePanel) -> None:
     assert region(played).evaluate(IN_VIEW)[-1] == name(MANY - 1)
 
 
-def test_the_filter_looks_into_tenant_device_series_and_topic(played: DevicePanel) -> None:
-    """Whatever the case; it says how many of how many, and without words all are there again."""
+def test_the_filter_searches_tenant_device_series_and_topic(played: DevicePanel) -> None:
+    """It ignores case and shows how many rows match; an empty filter shows all."""
     played.send(device("temp", 1), device("humidity", 2))
     played.send(device("volt", 3, tenant_id="globex", device_id="pump-1", topic="hall/7/x"))
     expect(rows(played)).to_have_count(3)
-    for words in ("globex", "PUMP", "volt", "hall/7", "  pump "):
-        played.page.fill("#devices-filter", words)
+    for text in ("globex", "PUMP", "volt", "hall/7", "  pump "):
+        played.page.fill("#devices-filter", text)
         expect(rows(played)).to_have_count(1)
         expect(rows(played)).to_contain_text("pump-1")
         expect(played.page.locator("#devices-shown")).to_have_text("1 of 3 series")
@@ -111,7 +111,7 @@ def test_the_filter_looks_into_tenant_device_series_and_topic(played: DevicePane
 
 
 def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel) -> None:
-    """And follows what becomes of them."""
+    """The rows change when the state of a value or a device changes."""
     played.send(device("temp", 1), device("power", 5, device_id="d2"), presence(online=False, since=None))
     played.send(device("temp", 1), on="combined")
     expect(rows(played)).to_have_count(2)
@@ -130,7 +130,7 @@ def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel
 
 
 def test_the_sparkline_follows_the_numbers_in_the_data(played: DevicePanel) -> None:
-    """A number, a ``value``, else the first number; what has none adds no point, and 60 are kept."""
+    """Of a JSON object ``value`` or the first number; data without a number adds no point. At most 60 points."""
     played.send(device("temp", 1), device("temp", {"value": 3, "min": 0}), device("temp", {"unit": "x", "level": 2}))
     played.send(device("temp", "warm"), device("temp", {"on": True}))
     expect(played.row("temp").locator(".value")).to_have_text('{"on":true}')
@@ -142,20 +142,20 @@ def test_the_sparkline_follows_the_numbers_in_the_data(played: DevicePanel) -> N
 
 
 def test_the_rate_is_that_of_the_last_minute(played: DevicePanel) -> None:
-    """Per second if it is one at the least, else per minute; replayed values are none, and skipped ones count."""
+    """Per second if it is at least one, else per minute; skipped values count, replayed ones do not."""
     played.send(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
-    played.send(device("slow", 1), device("once", 1), device("kept", 1, snapshot=True))
+    played.send(device("slow", 1), device("once", 1), device("replayed", 1, snapshot=True))
     played.send(device("slow", 2))
     expect(played.row("slow")).to_be_visible()
     played.pass_time(27_000)
-    for series, words in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "once": "–", "kept": "–"}.items():
-        expect(played.row(series).locator(".rate")).to_have_text(re.compile(f"^{words}$"))
+    for series, rate in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "once": "–", "replayed": "–"}.items():
+        expect(played.row(series).locator(".rate")).to_have_text(re.compile(f"^{rate}$"))
     played.pass_time(75_000)
     expect(played.row("fast").locator(".rate")).to_have_text("0/min")
 
 
-def test_what_two_sockets_bring_counts_once(played: DevicePanel) -> None:
-    """Also if the second lags behind: what it brings again does not stand in the sparkline twice."""
+def test_a_value_from_two_sockets_counts_once(played: DevicePanel) -> None:
+    """Also if the second socket is late: the sparkline does not show the value twice."""
     frames = [device("temp", number, timestamp=NOON + number) for number in range(5)]
     played.send(*frames)
     expect(played.row("temp").locator(".value")).to_have_text("4")
@@ -166,13 +166,13 @@ def test_what_two_sockets_bring_counts_once(played: DevicePanel) -> None:
 
 
 def test_equal_values_of_one_socket_each_count(played: DevicePanel) -> None:
-    """A device may say the same twice within a millisecond."""
+    """A device may publish the same value twice within a millisecond."""
     played.send(device("temp", 7), device("temp", 7), device("temp", 7))
     expect(played.row("temp").locator(".sparkline polyline")).to_have_attribute("points", re.compile(r"^\S+ \S+ \S+$"))
 
 
-def test_nothing_jumps_when_values_change_or_series_come(played: DevicePanel) -> None:
-    """Neither the order nor the scroll position, whether above the view, in it or below."""
+def test_nothing_moves_when_values_change_or_series_are_added(played: DevicePanel) -> None:
+    """The order and the scroll position stay, for changes above, in and below the view."""
     fill(played, 500)
     scroll(played, 9_000)
     before = region(played).evaluate(IN_VIEW)
@@ -186,8 +186,8 @@ def test_nothing_jumps_when_values_change_or_series_come(played: DevicePanel) ->
     assert region(played).evaluate("region => region.scrollTop") == top
 
 
-def test_the_table_is_bounded_and_says_so(played: DevicePanel) -> None:
-    """20,000 series; known ones still change."""
+def test_the_table_is_bounded_and_shows_its_limit(played: DevicePanel) -> None:
+    """At most 20,000 series; those in the table are still updated."""
     played.send(*(device("", number, device_id=name(number)) for number in range(SERIES_MAX + 100)))
     full = played.page.locator("#devices-full")
     expect(full).to_contain_text("20,000 series: 100 more")
@@ -198,18 +198,18 @@ def test_the_table_is_bounded_and_says_so(played: DevicePanel) -> None:
 
 
 def test_since_when_is_never_cut_off(played: DevicePanel) -> None:
-    """Of all that a row says, this is what one looks for in trouble."""
-    played.send(device("temp", 1), device("kept", 1, snapshot=True, retained=True, timestamp=None))
+    """An operator needs this part of the row most when something is wrong."""
+    played.send(device("temp", 1), device("retained", 1, snapshot=True, retained=True, timestamp=None))
     midnight = played.page.evaluate("new Date().setHours(0, 0, 0, 0)")
     played.send(presence(online=False, since=midnight), {"channel": "status", "mqtt": "down", "since": midnight})
     expect(played.row("temp").locator(".age")).to_have_text(re.compile(r"^stale: \d s ago \([\d:]+\)$"))
-    expect(played.row("kept").locator(".age")).to_have_text("stale: age unknown (retained)")
+    expect(played.row("retained").locator(".age")).to_have_text("stale: age unknown (retained)")
     for part in played.page.locator("#devices-rows :is(.age, .offline)").all():
         assert part.evaluate("part => part.scrollWidth <= part.clientWidth"), part.text_content()
 
 
 def test_markup_in_data_stays_text(played: DevicePanel) -> None:
-    """In the table, in its filter and on the device's page."""
+    """In the table, in its filter and on the page of the device."""
     evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
     played.send(device(evil, evil, device_id=evil, tenant_id=evil, topic=evil))
     for part in ("tenant", "device", "series", "value", "topic"):
@@ -223,7 +223,7 @@ def test_markup_in_data_stays_text(played: DevicePanel) -> None:
 
 
 def test_a_hidden_panel_is_not_painted(played: DevicePanel) -> None:
-    """It catches up when it is shown."""
+    """It is painted when it is shown."""
     page = played.page
     played.send(device("temp", "old"))
     expect(played.row("temp").locator(".value")).to_have_text("old")
@@ -240,7 +240,7 @@ def test_a_hidden_panel_is_not_painted(played: DevicePanel) -> None:
 
 
 def test_the_keyboard_scrolls_the_table(played: DevicePanel) -> None:
-    """Its region takes the focus."""
+    """Its region can be focused."""
     fill(played, 500)
     region(played).focus()
     played.page.keyboard.press("End")
@@ -248,7 +248,7 @@ def test_the_keyboard_scrolls_the_table(played: DevicePanel) -> None:
 
 
 def test_tab_visits_each_device_in_order(played: DevicePanel) -> None:
-    """Also those that were not in the page at first; each once, and each in view."""
+    """Also rows that were not in the page at first; each once, and each in view."""
     fill(played, 500)
     region(played).focus()
     for number in range(TABS):
@@ -258,8 +258,8 @@ def test_tab_visits_each_device_in_order(played: DevicePanel) -> None:
         expect(focused).to_be_in_viewport()
 
 
-def test_tab_goes_back_up_without_the_head_in_the_way(played: DevicePanel) -> None:
-    """Each focused link stands below the head, which sticks."""
+def test_shift_tab_goes_back_without_the_header_over_the_link(played: DevicePanel) -> None:
+    """Each focused link is below the sticky header."""
     fill(played, 500)
     scroll(played, 9_000)
     links = rows(played).locator("a")
@@ -273,8 +273,8 @@ def test_tab_goes_back_up_without_the_head_in_the_way(played: DevicePanel) -> No
         assert focused.evaluate(BELOW_THE_HEAD)
 
 
-def test_the_focused_link_never_leads_elsewhere(played: DevicePanel) -> None:
-    """It goes along when rows move; once its row has left, the region has the focus, so that nothing is lost."""
+def test_the_focused_link_never_changes_its_target(played: DevicePanel) -> None:
+    """It moves with its row; when the row leaves the page, the region gets the focus."""
     fill(played, 500)
     page = played.page
     rows(played).locator("a", has_text=name(10)).focus()
@@ -291,13 +291,13 @@ def test_the_focused_link_never_leads_elsewhere(played: DevicePanel) -> None:
 
 
 def test_a_devices_page_shows_all_of_it(played: DevicePanel) -> None:
-    """By its link: presence, each series with value, age and chart, its socket's address; no other device's."""
+    """Presence, each series with value, age and chart, and the socket address; nothing of other devices."""
     odd = "plant 1/ü%"
     page = played.page
     played.send(*(device("temp", {"value": 20 + number, "unit": "°C"}, device_id=odd) for number in range(5)))
     played.send(device("state", "open", device_id=odd), device("temp", 5))
     played.send(presence(online=False, since=None, device_id=odd))
-    expect(rows(played)).to_have_count(3)  # they move no more
+    expect(rows(played)).to_have_count(3)  # the rows are complete
     rows(played).locator("a", has_text=odd).first.click()
     expect(page).to_have_url(re.compile(r"#devices/acme/plant%201%2F%C3%BC%25$"))
     expect(page.locator("#device-name")).to_have_text(odd)
@@ -318,8 +318,8 @@ def test_a_devices_page_shows_all_of_it(played: DevicePanel) -> None:
     expect(temp).to_contain_text('{"value":25,"unit":"°C"}')
 
 
-def test_a_series_that_turns_numeric_gets_its_chart(played: DevicePanel) -> None:
-    """And a frame without a number adds no point to it."""
+def test_a_series_that_becomes_numeric_gets_a_chart(played: DevicePanel) -> None:
+    """A frame without a number adds no point."""
     page = played.page
     played.console.show("devices/acme/d1")
     played.send(device("temp", "starting"))
@@ -329,7 +329,7 @@ def test_a_series_that_turns_numeric_gets_its_chart(played: DevicePanel) -> None
     expect(page.locator("#device-series path.line")).to_have_attribute("d", re.compile(r"^M[^ML]*L[^ML]*$"))
 
 
-def test_an_unknown_device_says_so_and_waits(played: DevicePanel) -> None:
+def test_the_page_of_an_unknown_device_waits_for_its_first_value(played: DevicePanel) -> None:
     """A bookmark may be older than the page's first value."""
     page = played.page
     played.console.show("devices/acme/d1")
@@ -340,7 +340,7 @@ def test_an_unknown_device_says_so_and_waits(played: DevicePanel) -> None:
 
 
 def test_an_unknown_device_can_be_offline(played: DevicePanel) -> None:
-    """Its presence may be all that is known of it."""
+    """Hermes may have received only its presence."""
     page = played.page
     played.send(presence(online=False, since=None, device_id="d1"))
     played.console.show("devices/acme/d1")
@@ -348,7 +348,7 @@ def test_an_unknown_device_can_be_offline(played: DevicePanel) -> None:
 
 
 def test_the_newest_hundred_frames_can_be_paused_and_copied(played: DevicePanel) -> None:
-    """The newest first, whole; while paused what is shown stays and is what is copied, and nothing is lost after it."""
+    """The newest first, complete. A pause freezes the list, which is what is copied; afterwards no frame is missing."""
     played.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = played.page
     played.console.show("devices/acme/d1")
@@ -373,7 +373,7 @@ def test_the_newest_hundred_frames_can_be_paused_and_copied(played: DevicePanel)
 
 
 def test_its_sockets_address_can_be_copied(played: DevicePanel) -> None:
-    """With one press."""
+    """One click copies it."""
     played.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = played.page
     played.console.show("devices/acme/d1")
@@ -382,8 +382,8 @@ def test_its_sockets_address_can_be_copied(played: DevicePanel) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#device-url").text_content()
 
 
-def test_the_way_back_leads_to_the_same_place(played: DevicePanel) -> None:
-    """The focus goes to the device's name and back to its link, and the table stands where it stood."""
+def test_going_back_restores_the_focus_and_the_scroll_position(played: DevicePanel) -> None:
+    """The focus moves to the device's name and back to its link; the table has the same scroll position."""
     fill(played, 500)
     page = played.page
     scroll(played, 9_000)
@@ -401,7 +401,7 @@ def test_the_way_back_leads_to_the_same_place(played: DevicePanel) -> None:
 
 
 def test_rows_update_in_place(console: Console) -> None:
-    """A newcomer sees data move without a click."""
+    """The values change without a click."""
     console.open("devices")
     table = console.page.locator("#devices-rows tr")
     expect(table.nth(12)).to_be_visible()

@@ -1,4 +1,4 @@
-"""The drills in a real Chromium against a real Hermes: each causes its fault, and is judged by what came of it."""
+"""The drills in a real Chromium against a real Hermes: each causes a fault and checks the recovery."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.programs import Program, hermes
 
 pytestmark = pytest.mark.browser
 
-# name, what its outcome must say
+# name and the text that its outcome must contain
 DRILLS = {
     "drop": "Close seen by the client: 1006",
     "expiry": "Close seen by the client: 1008 token_expired",
@@ -28,8 +28,8 @@ DRILLS = {
     "burst": "100 notifications in",
 }
 SHORT = ("drop", "burst")
-OUTCOME_TIMEOUT_MS = 180_000  # of all together; reached only in a test that fails
-STEP_MS = 10  # of the page's clock, after each of which the test looks: so it is slower than the machine's
+OUTCOME_TIMEOUT_MS = 180_000  # of all drills together; reached only in a test that fails
+STEP_MS = 10  # of the page's clock between two checks, so that it runs slower than the real clock
 WATCH = """() => {
   const watch = new MutationObserver(() => { window.moved = true; });
   for (const card of document.querySelectorAll('form.socket')) watch.observe(card, { attributeFilter: ['data-state'] });
@@ -45,27 +45,27 @@ def console(browser: Browser, quiet: Program) -> Iterator[Console]:
 
 
 def run(console: Console, name: str) -> None:
-    """Press its button."""
+    """Press the button of a drill."""
     console.page.locator(f"[data-drill={name}]").get_by_role("button").click()
 
 
-def expect_verdict(console: Console, name: str, verdict: str, words: str) -> None:
-    """It has this outcome, with figures."""
+def expect_verdict(console: Console, name: str, verdict: str, text: str) -> None:
+    """Expect this verdict and text in the outcome of a drill."""
     card = console.page.locator(f"[data-drill={name}]")
     expect(card.locator(".verdict")).to_be_visible()
-    expect(card.locator(".outcome")).to_contain_text(re.compile(words))
+    expect(card.locator(".outcome")).to_contain_text(re.compile(text))
     expect(card).to_have_attribute("data-verdict", verdict)
 
 
 def expect_figures(console: Console, name: str) -> None:
-    """Its outcome is told in figures."""
+    """The text of the outcome contains numbers."""
     figures = console.page.locator(f"[data-drill={name}] dd").all_inner_texts()
     assert figures
     assert all(re.search(r"\d", figure) for figure in figures)
 
 
 def test_a_drill_passes_with_its_figures(console: Console) -> None:
-    """On a sound Hermes; the page's own sockets stay as they are, whatever happens."""
+    """The page's own sockets do not change."""
     console.open("drills")
     for name in ("notifications", "tenant", "combined"):
         console.card(name).expect_state("open")
@@ -81,7 +81,7 @@ def test_a_drill_passes_with_its_figures(console: Console) -> None:
 
 @pytest.mark.slow
 def test_all_drills_pass_one_after_the_other(browser: Browser, tmp_path: Path) -> None:
-    """By one button; they add up to a score, and the page's own sockets stay as they are."""
+    """One button starts all and a score is shown; the page's own sockets do not change."""
     with (
         hermes("serve", "--dev", "--port", "0", XDG_STATE_HOME=str(tmp_path)) as program,
         console_in(browser, program) as console,
@@ -93,8 +93,8 @@ def test_all_drills_pass_one_after_the_other(browser: Browser, tmp_path: Path) -
         page.click("#drills-all")
         expect(page.locator("#drills-all")).to_be_disabled()
         expect(page.locator("#drills-score")).not_to_be_empty(timeout=OUTCOME_TIMEOUT_MS)
-        for name, words in DRILLS.items():
-            expect_verdict(console, name, "good", words)
+        for name, text in DRILLS.items():
+            expect_verdict(console, name, "good", text)
             expect_figures(console, name)
         expect(page.locator("#drills-score")).to_have_text(f"{len(DRILLS)} of {len(DRILLS)} passed")
         assert page.evaluate("window.moved") is None
@@ -102,7 +102,7 @@ def test_all_drills_pass_one_after_the_other(browser: Browser, tmp_path: Path) -
 
 
 def test_a_client_that_cannot_return_fails_its_drill(console: Console) -> None:
-    """The verdict says what did not come, and in which time."""
+    """The verdict names the missing event and the time limit."""
     refusing = False
 
     def pass_on_at_first(socket: WebSocketRoute) -> None:
@@ -123,7 +123,7 @@ def test_a_client_that_cannot_return_fails_its_drill(console: Console) -> None:
 
 
 def test_a_lost_notification_fails_the_burst(console: Console) -> None:
-    """The server says that all were taken; one never arrives."""
+    """The server's response is that all were sent; one never arrives."""
     passed_on: list[str | bytes] = []
 
     def lose_one(socket: WebSocketRoute) -> None:
@@ -148,7 +148,7 @@ def test_a_lost_notification_fails_the_burst(console: Console) -> None:
 
 
 def test_in_production_only_the_pages_own_drills_run(production_console: Console) -> None:
-    """With the user's token and the operator's key; those of the server are marked, and cannot be pressed."""
+    """They use the user's token and the operator's key; the drills of the server are disabled and marked."""
     console = production_console
     console.stop_clock()
     console.open("connect")

@@ -1,4 +1,4 @@
-"""The fields of the Connect panel in a real Chromium: a change never costs the click that ends the input."""
+"""The fields of the Connect panel in a real Chromium: the click that ends an input still counts."""
 
 import pytest
 from playwright.sync_api import Locator, Page, expect

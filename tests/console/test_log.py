@@ -1,4 +1,4 @@
-"""The log in a real Chromium: every frame in and out, tokens masked, and cheap."""
+"""The log in a real Chromium: every frame in and out, masked tokens, and its cost."""
 
 import re
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def log(console: Console) -> Console:
 
 @pytest.fixture
 def played(browser: Browser, quiet: Program) -> Iterator[Console]:
-    """The panel; its clock stands, and its sockets receive what the test lets them receive."""
+    """The panel with a stopped clock; the test sends the frames of its sockets."""
     with console_in(browser, quiet) as console:
         console.stop_clock()
         play_sockets(console.page, *SOCKETS)
@@ -56,7 +56,7 @@ def played(browser: Browser, quiet: Program) -> Iterator[Console]:
 
 
 def receive_lines(console: Console, first: int, end: int) -> None:
-    """Frames with the numbers from ``first`` to before ``end``; then the panel paints."""
+    """Let the page receive frames numbered ``first`` to ``end`` - 1 and paint them."""
     receive(console.page, "notifications", [{"action": "note", "n": number} for number in range(first, end)])
     console.page.clock.run_for(PAINT_EVERY_MS)
 
@@ -68,8 +68,8 @@ def choose(console: Console, *, text: str = "", socket: str = "", kind: str = ""
     console.page.select_option("#log-kind", kind)
 
 
-def test_frames_in_and_out_and_notes_stand_there_with_their_time(log: Console, dev: Program) -> None:
-    """Each with its socket."""
+def test_frames_in_and_out_and_notes_are_shown_with_their_time(log: Console, dev: Program) -> None:
+    """And with their socket."""
     notify(dev, title="Seen in the log")
     page = log.page
     choose(log, text="Seen in the log", socket="notifications")
@@ -82,8 +82,8 @@ def test_frames_in_and_out_and_notes_stand_there_with_their_time(log: Console, d
     expect(page.locator("#log-lines > li").first).to_contain_text("connecting")
 
 
-def test_no_token_stands_in_the_log(log: Console) -> None:
-    """Neither the one in use, nor one that a frame brings along, nor one that is pasted; nor in what is copied."""
+def test_the_log_contains_no_token(log: Console) -> None:
+    """Not the one in use, one in a frame or a pasted one; nor does the copied text."""
     stray = token(user_id="stray")
     sockets: list[WebSocketRoute] = []
 
@@ -106,15 +106,15 @@ def test_no_token_stands_in_the_log(log: Console) -> None:
     copied = page.evaluate("navigator.clipboard.readText()")
     assert len(copied.splitlines()) > 20
     assert "eyJ" not in copied
-    told = page.locator("#log-count").inner_text()
+    count = page.locator("#log-count").inner_text()
     sockets[-1].send('{"action":"pong"}')
-    expect(page.locator("#log-count")).not_to_have_text(told)
+    expect(page.locator("#log-count")).not_to_have_text(count)
     expect(page.locator("#log-copied")).to_have_text(re.compile(r"^\d+ lines copied\.$"))
     assert "eyJ" not in page.locator("#log-lines").inner_text()
 
 
-def test_a_pause_holds_the_lines_and_counts_what_comes(played: Console) -> None:
-    """What came meanwhile is there afterwards."""
+def test_a_pause_freezes_the_lines_and_counts_new_ones(played: Console) -> None:
+    """The new lines are shown after the pause."""
     page = played.page
     lines = page.locator("#log-lines > li")
     receive_lines(played, 0, 20)
@@ -127,20 +127,20 @@ def test_a_pause_holds_the_lines_and_counts_what_comes(played: Console) -> None:
     choose(played, text="a")
     choose(played)
     expect(lines).to_have_count(count)
-    expect(lines.last).to_contain_text('"n":19')  # a filter brings nothing in that came meanwhile
+    expect(lines.last).to_contain_text('"n":19')  # a filter shows no line that is newer than the pause
     page.click("#log-pause")
     expect(lines).to_have_count(count + 7)
 
 
 def at_end(console: Console) -> bool:
-    """Whether the newest line is in sight."""
+    """Return whether the newest line is visible."""
     rest = "list => list.scrollHeight - list.scrollTop - list.clientHeight"
     left: float = console.page.locator("#log-lines").evaluate(rest)
     return left < 40
 
 
-def test_it_follows_the_newest_unless_its_reader_has_scrolled_away(played: Console) -> None:
-    """Then nothing moves below their eyes, however much comes; older lines come to them, and at the end it goes on."""
+def test_it_scrolls_to_the_newest_line_unless_the_user_has_scrolled_up(played: Console) -> None:
+    """Then new lines do not move the view; older lines can be reached, and at the end it scrolls again."""
     page = played.page
     lines = page.locator("#log-lines > li")
     receive_lines(played, 0, 800)
@@ -161,8 +161,8 @@ def test_it_follows_the_newest_unless_its_reader_has_scrolled_away(played: Conso
     wait_until(lambda: at_end(played))
 
 
-def test_a_long_frame_is_cut_and_shown_whole_on_demand(log: Console, dev: Program) -> None:
-    """And saved whole."""
+def test_a_long_frame_is_truncated_and_shown_complete_on_demand(log: Console, dev: Program) -> None:
+    """It is exported complete."""
     page = log.page
     notify(dev, title="Long", message="x" * 5_000 + " the end")
     choose(log, text="the end", socket="notifications")
@@ -178,7 +178,7 @@ def test_a_long_frame_is_cut_and_shown_whole_on_demand(log: Console, dev: Progra
 
 
 def test_clearing_empties_it(played: Console) -> None:
-    """New lines come."""
+    """New lines are shown."""
     lines = played.page.locator("#log-lines > li")
     receive_lines(played, 0, 30)
     expect(lines.nth(30)).to_be_attached()
@@ -188,8 +188,8 @@ def test_clearing_empties_it(played: Console) -> None:
     expect(lines).to_have_count(2)
 
 
-def test_showing_it_again_starts_no_second_clock(console: Console) -> None:
-    """A fragment with more behind the slash shows the panel anew; and hidden it has none."""
+def test_showing_it_again_starts_no_second_timer(console: Console) -> None:
+    """A fragment with a slash shows the panel again; a hidden panel has no timer."""
     console.page.add_init_script(CLOCKS)
     console.open("overview")
     page = console.page
@@ -203,7 +203,7 @@ def test_showing_it_again_starts_no_second_clock(console: Console) -> None:
 
 
 def test_it_is_bounded(played: Console) -> None:
-    """2,000 lines are kept, 300 of them in the page; a burst of thousands holds up nothing."""
+    """At most 2,000 lines are stored and 300 are in the page, also after a burst of thousands."""
     page = played.page
     receive_lines(played, 0, 3_000)
     expect(page.locator("#log-count")).to_have_text(re.compile(r"Newest 300 of 2,000 lines shown; 2,000 stored\."))
@@ -211,7 +211,7 @@ def test_it_is_bounded(played: Console) -> None:
 
 
 def test_many_lines_are_painted_at_once(played: Console) -> None:
-    """Not each for itself, or 500 messages a second would hold up the page."""
+    """If each were painted alone, 500 messages per second would block the page."""
     page = played.page
     page.evaluate(COUNT_PAINTS)
     for first in range(0, 1_500, 500):
@@ -232,21 +232,23 @@ MEASURE_A_LOG_OF_ITS_OWN = """
 async (text) => {
   const { LogBuffer } = await import('/static/console/log/log-buffer.js');
   const lines = new LogBuffer();
-  const took = () => {
+  const elapsed = () => {
     const start = performance.now();
     lines.add({ at: 0, socket: 'combined', kind: 'in', text });
     return performance.now() - start;
   };
-  return Math.min(took(), took(), took(), took(), took());
+  return Math.min(elapsed(), elapsed(), elapsed(), elapsed(), elapsed());
 }
 """
 
 
 @pytest.fixture(scope="module")
 def scripts(shared_browser: Browser, quiet: Program) -> Iterator[Page]:
-    """A page of the same origin without the console, for its modules alone."""
+    """A page of the same origin without the console, to load single modules."""
     with console_in(shared_browser, quiet) as console:
-        console.page.route("**/favicon.ico", lambda route: route.fulfill(status=204))  # asked for: /health is no page
+        console.page.route(
+            "**/favicon.ico", lambda route: route.fulfill(status=204)
+        )  # Chromium requests it for /health
         console.page.goto(f"{quiet.url}/health")
         yield console.page
 
@@ -263,23 +265,23 @@ def scripts(shared_browser: Browser, quiet: Program) -> Iterator[Page]:
         ("1.2.3 a.b.c", "1.2.3 a.b.c"),
     ],
 )
-def test_whatever_looks_like_a_token_is_masked(scripts: Page, text: str, masked: str) -> None:
-    """Wherever it stands; and nothing else is."""
+def test_text_that_looks_like_a_token_is_masked(scripts: Page, text: str, masked: str) -> None:
+    """At any position; other text is not."""
     assert scripts.evaluate(WRITE_TO_A_LOG_OF_ITS_OWN, text) == masked
 
 
 @pytest.mark.parametrize("text", ["eyJ" * 6_000, "eyJ." * 6_000, "eyJ.a.b." * 3_000, "." * 20_000])
-def test_masking_takes_no_longer_the_nearer_a_text_comes_to_a_token(scripts: Page, text: str) -> None:
-    """A frame that somebody made for it must not hold up the page: in linear time, as any other text of its length.
+def test_masking_needs_linear_time_for_text_similar_to_tokens(scripts: Page, text: str) -> None:
+    """A crafted frame must not block the page: it needs about the time of any text of its length.
 
-    A pattern that tries each place anew takes a second and more; this one takes a fraction of a millisecond.
+    A pattern that restarts at each position needs a second and more; this one a fraction of a millisecond.
     """
     plain_ms: float = scripts.evaluate(MEASURE_A_LOG_OF_ITS_OWN, "x " * (len(text) // 2))
     assert scripts.evaluate(MEASURE_A_LOG_OF_ITS_OWN, text) < 100 * max(1.0, plain_ms)
 
 
-def test_no_token_that_is_pasted_in_production_stands_in_the_log(production_console: Console) -> None:
-    """Neither while it opens sockets nor when it is refused."""
+def test_in_production_the_log_contains_no_pasted_token(production_console: Console) -> None:
+    """Not while it opens sockets and not when it is refused."""
     console = production_console
     console.open("connect")
     page = console.page

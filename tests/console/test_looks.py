@@ -1,4 +1,4 @@
-"""The console's panels as they look: WCAG by axe-core, and nothing beyond the window's edges."""
+"""Appearance of the console's panels: WCAG by axe-core, and nothing beyond the window's edges."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ LOOKS = [
 def console_of_looks(
     browser: Browser, dev: Program, *, theme: str, language: str = "en", width: int = 1280
 ) -> Iterator[Console]:
-    """A page in this theme and language; without movement, which a picture would catch halfway."""
+    """Open a page in this theme and language, without animations, so that screenshots are stable."""
     window = {"width": width, "height": HEIGHT}
     chosen = {"hermes_theme": theme, "hermes_language": language}
     with console_in(browser, dev, viewport=window, reduced_motion="reduce") as console:
@@ -53,20 +53,20 @@ def console_of_looks(
 
 
 def settle(page: Page) -> None:
-    """Let what moves for a moment only come to its end."""
+    """Wait until short animations have ended."""
     page.evaluate(
         "() => document.getAnimations().forEach(each => each.effect.getTiming().iterations < Infinity && each.finish())"
     )
 
 
 def expect_data(console: Console) -> None:
-    """All sockets are open and the devices have told most of their values."""
+    """Wait until all sockets are open and most values have arrived."""
     console.expect_all_open()
     expect(console.page.locator("#devices-shown")).to_have_text(re.compile(r"[3-9]\d"))
 
 
 @pytest.mark.parametrize(("theme", "language", "width"), LOOKS)
-def test_every_panel_keeps_to_wcag_and_to_its_window(
+def test_every_panel_conforms_to_wcag_and_fits_its_window(
     browser: Browser, dev: Program, theme: str, language: str, width: int
 ) -> None:
     """WCAG 2.2 A and AA and axe-core's best practices, without exception."""
@@ -86,23 +86,23 @@ def test_every_panel_keeps_to_wcag_and_to_its_window(
 
 
 def device_frame(number: int) -> str:
-    """A value of device ``number``."""
-    known = {"channel": "device", "tenant_id": "acme", "series": "temp", "topic": "t"}
+    """Return a frame with a value of device ``number``."""
+    address = {"channel": "device", "tenant_id": "acme", "series": "temp", "topic": "t"}
     return json.dumps(
-        {**known, "device_id": f"d{number}", "data": {"value": number}, "timestamp": int(time.time() * 1000)}
+        {**address, "device_id": f"d{number}", "data": {"value": number}, "timestamp": int(time.time() * 1000)}
     )
 
 
 def go_down(socket: WebSocketRoute) -> None:
-    """Some values, then no link to the broker."""
+    """Send some values, then the status that the broker is disconnected."""
     socket.on_message(lambda message: socket.send('{"action":"pong"}'))
     for number in range(5):
         socket.send(device_frame(number))
     socket.send(json.dumps({"channel": "status", "mqtt": "down", "since": int(time.time() * 1000) - 60_000}))
 
 
-def bring_trouble(console: Console) -> None:
-    """A refused socket, one that waits, stale values, a broken drill."""
+def cause_faults(console: Console) -> None:
+    """Cause a refused socket, a waiting one, stale values and a failed drill."""
     page = console.page
     page.route_web_socket(re.compile("/ws/device/"), lambda socket: socket.close(code=1008, reason="token_invalid"))
     page.route_web_socket(re.compile("/ws/tenant/"), go_down)
@@ -115,7 +115,7 @@ def bring_trouble(console: Console) -> None:
 
 
 def act_out(console: Console, dev: Program) -> Iterator[str]:
-    """Brings each panel into its worst state, and names it."""
+    """Bring each panel into its worst state and yield its name."""
     page = console.page
     console.card("device").expect_state("refused")
     console.card("combined").expect_state("waiting")
@@ -139,7 +139,7 @@ def act_out(console: Console, dev: Program) -> Iterator[str]:
     yield "token-inspector"
     console.show("drills")
     for drill, verdict in (("burst", "good"), ("drop", "bad")):
-        page.locator(f"[data-drill={drill}] button").press("Enter")  # toasts may lie over it
+        page.locator(f"[data-drill={drill}] button").press("Enter")  # toasts may cover the button
         expect(page.locator(f"[data-drill={drill}] [data-verdict={verdict}]")).to_be_visible()
     yield "drills"
     console.show("log")
@@ -148,19 +148,19 @@ def act_out(console: Console, dev: Program) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 390), ("dark", "es", 1280)])
-def test_a_console_in_trouble_keeps_to_wcag_too(
+def test_a_console_that_shows_faults_conforms_to_wcag(
     browser: Browser, dev: Program, theme: str, language: str, width: int
 ) -> None:
     """With toasts, errors, a refused socket, a countdown, stale values and verdicts of both kinds on the screen."""
     found = {}
     with console_of_looks(browser, dev, theme=theme, language=language, width=width) as console:
         console.page.add_init_script(axe_script())
-        bring_trouble(console)
+        cause_faults(console)
         console.open()
         for view in act_out(console, dev):
             settle(console.page)
             found[view] = violations(console.page) + overhanging(console.page)
-            console.page.evaluate("scrollTo(0, 0)")  # or the header, which sticks, stands in the picture's middle
+            console.page.evaluate("scrollTo(0, 0)")  # otherwise the sticky header is in the middle of the screenshot
             save_picture(console.page, f"trouble-{view}-{theme}-{width}", whole=True)
     assert {view: faults for view, faults in found.items() if faults} == {}
 
@@ -169,7 +169,7 @@ def test_a_console_in_trouble_keeps_to_wcag_too(
 def test_no_panel_scrolls_sideways_or_leaves_its_window(
     browser: Browser, dev: Program, theme: str, language: str
 ) -> None:
-    """From a phone to a wall; a picture of each stays in artifacts/."""
+    """From a phone to a wall display; a screenshot of each is saved in artifacts/."""
     found = {}
     with console_of_looks(browser, dev, theme=theme, language=language) as console:
         console.open()
@@ -186,8 +186,8 @@ def test_no_panel_scrolls_sideways_or_leaves_its_window(
     assert {view: faults for view, faults in found.items() if faults} == {}
 
 
-def test_what_the_csp_forbids_counts_as_a_fault_of_the_page(console: Console) -> None:
-    """So that no other test can pass over it: a script and a style in the markup, and a foreign picture."""
+def test_a_csp_violation_counts_as_a_fault_of_the_page(console: Console) -> None:
+    """An inline script, an inline style and an image of another origin each fail a test."""
     console.open()
     console.page.evaluate("""() => {
       document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.owned = 1' }));
@@ -200,7 +200,7 @@ def test_what_the_csp_forbids_counts_as_a_fault_of_the_page(console: Console) ->
     assert console.page.evaluate("window.owned") is None
 
 
-def wait_for_fault(console: Console, words: str) -> None:
-    """Faults come as events of their own."""
-    if not any(words in fault for fault in console.faults):
-        console.page.wait_for_event("console", lambda line: words in line.text, timeout=TIMEOUT_MS)
+def wait_for_fault(console: Console, text: str) -> None:
+    """Wait for a fault with this text; it arrives as an event."""
+    if not any(text in fault for fault in console.faults):
+        console.page.wait_for_event("console", lambda line: text in line.text, timeout=TIMEOUT_MS)

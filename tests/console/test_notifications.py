@@ -19,10 +19,10 @@ pytestmark = pytest.mark.browser
 
 TYPES = ("info", "warning", "error", "success")
 NOTIFICATION_SPY = """
-window.shown = []; window.asked = 0;
+window.shown = []; window.requests = 0;
 window.Notification = class {
   static permission = 'default';
-  static async requestPermission() { window.asked += 1; return this.permission = 'granted'; }
+  static async requestPermission() { window.requests += 1; return this.permission = 'granted'; }
   constructor(title, options) { window.shown.push({title, ...options}); }
 };
 """
@@ -52,7 +52,7 @@ CLEAR = """
 
 @pytest.fixture
 def console(browser: Browser, quiet: Program) -> Iterator[Console]:
-    """The panel, with its sockets open; no toast leaves by itself."""
+    """The panel with its sockets open; toasts stay until they are closed."""
     with console_in(browser, quiet) as made:
         made.hold_long_timers()
         open_panel(made)
@@ -64,7 +64,7 @@ class SharedPanel:
     """A panel for all tests that leave nothing in it that `CLEAR` does not remove."""
 
     console: Console
-    received: Counter[str] = field(default_factory=Counter)  # by id, on whichever socket
+    received: Counter[str] = field(default_factory=Counter)  # by id, on all sockets
 
     def count(self, socket: WebSocket) -> None:
         """Count the notifications of this socket."""
@@ -74,7 +74,7 @@ class SharedPanel:
         self.received.update([str(json.loads(frame).get("id"))])
 
     def clear(self, program: Program) -> None:
-        """Empty it, once all that was sent before has come over both sockets of its user."""
+        """Empty the panel after all earlier notifications have arrived over both sockets."""
         id = f"last-{self.received.total()}"
         notify(program, id=id)
         self.console.wait_until(lambda: self.received[id] == 2)
@@ -118,7 +118,7 @@ def expect_open(console: Console) -> None:
 
 
 def test_a_notification_pops_up_at_once_with_its_types_icon(panel: Console, quiet: Program) -> None:
-    """On any panel; and stands in the history, once, although two sockets carry it."""
+    """On any panel; the history shows it once, although two sockets receive it."""
     panel.show("devices")
     for number, kind in enumerate(TYPES, 1):
         notify(quiet, title=f"A {kind}", type=kind)
@@ -131,8 +131,8 @@ def test_a_notification_pops_up_at_once_with_its_types_icon(panel: Console, quie
         expect(panel.page.locator("#notifications-badge")).to_have_text(f"{number}")
 
 
-def test_acknowledging_tells_the_server(panel: Console, quiet: Program) -> None:
-    """With ``ack``; the toast goes, the history and the badge say so."""
+def test_an_acknowledgement_is_sent_to_the_server(panel: Console, quiet: Program) -> None:
+    """With ``ack``; the toast closes, and the history and the badge are updated."""
     before = metric(quiet, 'hermes_client_frames_total{action="ack"}')
     notify(quiet)
     panel.page.locator("#toasts").get_by_role("button", name="Acknowledge").click()
@@ -153,8 +153,8 @@ def test_all_are_acknowledged_by_one_button(panel: Console, quiet: Program) -> N
     wait_until(lambda: metric(quiet, 'hermes_client_frames_total{action="ack"}') == before + 3)
 
 
-def test_acknowledging_by_keyboard_goes_on_with_the_next(panel: Console, quiet: Program) -> None:
-    """The focus is never lost in the history."""
+def test_acknowledging_by_keyboard_focuses_the_next(panel: Console, quiet: Program) -> None:
+    """The focus stays in the history."""
     page = panel.page
     for title in ("First", "Second"):
         notify(quiet, title=title)
@@ -165,8 +165,8 @@ def test_acknowledging_by_keyboard_goes_on_with_the_next(panel: Console, quiet: 
     expect(page.locator("#history-clear")).to_be_focused()
 
 
-def test_what_arrives_takes_no_focus_from_another_one(panel: Console, quiet: Program) -> None:
-    """Or Enter would acknowledge what nobody has read."""
+def test_a_new_toast_does_not_move_the_focus(panel: Console, quiet: Program) -> None:
+    """Otherwise Enter could acknowledge a notification that the user has not read."""
     page = panel.page
     notify(quiet, title="Read")
     page.locator("#history").get_by_role("button", name="Acknowledge Read").focus()
@@ -177,8 +177,8 @@ def test_what_arrives_takes_no_focus_from_another_one(panel: Console, quiet: Pro
     expect(page.locator("#history > li", has_text="acknowledged").locator("strong")).to_have_text(["Read"])
 
 
-def test_the_last_toast_gives_the_focus_back_to_the_page(panel: Console, quiet: Program) -> None:
-    """The others pass it on among them."""
+def test_the_last_toast_returns_the_focus_to_the_page(panel: Console, quiet: Program) -> None:
+    """Each earlier toast moves it to the next one."""
     for title in ("First", "Second"):
         notify(quiet, title=title)
     toasts = panel.page.locator("#toasts")
@@ -188,8 +188,8 @@ def test_the_last_toast_gives_the_focus_back_to_the_page(panel: Console, quiet: 
     expect(panel.page.locator("#main")).to_be_focused()
 
 
-def test_what_could_not_be_sent_stays_open(console: Console, quiet: Program) -> None:
-    """Without a socket for it; and the page says why, beside it too."""
+def test_an_acknowledgement_that_cannot_be_sent_is_not_shown_as_sent(console: Console, quiet: Program) -> None:
+    """Without an open socket; the page shows the reason, also beside the notification."""
     notify(quiet)
     expect(console.page.locator("#history > li")).to_have_count(1)
     console.page.evaluate("document.querySelector('#disconnect-all').click()")
@@ -200,7 +200,7 @@ def test_what_could_not_be_sent_stays_open(console: Console, quiet: Program) -> 
 
 
 def test_the_history_survives_a_reload_until_it_is_cleared(console: Console, quiet: Program) -> None:
-    """It is this browser's own; clearing asks first, in the page."""
+    """The browser stores it; clearing needs a confirmation in the page."""
     page = console.page
     notify(quiet, title="Remember me")
     entry = page.locator("#history > li", has_text="Remember me")
@@ -220,7 +220,7 @@ def test_the_history_survives_a_reload_until_it_is_cleared(console: Console, qui
 
 
 def test_another_tab_sees_the_same_history(console: Console, quiet: Program) -> None:
-    """As it grows."""
+    """Also new entries."""
     other = console.page.context.new_page()
     other.goto(f"{quiet.url}/#notifications")
     notify(quiet, title="For both")
@@ -232,7 +232,7 @@ def test_another_tab_sees_the_same_history(console: Console, quiet: Program) -> 
 
 
 def test_the_history_is_searched_and_filtered(panel: Console, quiet: Program) -> None:
-    """By words, by type, by acknowledgement."""
+    """By text, by type, by acknowledgement."""
     page = panel.page
     for kind in TYPES:
         notify(quiet, title=f"Title of {kind}", message=f"body {kind.upper()}", type=kind)
@@ -251,7 +251,7 @@ def test_the_history_is_searched_and_filtered(panel: Console, quiet: Program) ->
 
 
 def test_the_history_is_exported_as_it_is_shown(panel: Console, quiet: Program) -> None:
-    """As JSON, each with all that came."""
+    """As JSON, each with all its fields."""
     page = panel.page
     for kind in ("info", "error"):
         notify(quiet, title=f"Ünï {kind}", type=kind)
@@ -264,25 +264,25 @@ def test_the_history_is_exported_as_it_is_shown(panel: Console, quiet: Program) 
     assert (item["title"], item["type"], item["channel"]) == ("Ünï error", "error", "notifications")
 
 
-def test_the_browsers_own_notifications_are_asked_for_by_a_click_only(console: Console, quiet: Program) -> None:
+def test_permission_for_browser_notifications_is_requested_by_a_click_only(console: Console, quiet: Program) -> None:
     """Then each notification is handed to the Notification API with the customer's tag."""
     page = console.page
     notify(quiet, title="Before")
     expect(page.locator("#history > li", has_text="Before")).to_have_count(1)
-    assert page.evaluate("[shown, asked]") == [[], 0]
+    assert page.evaluate("[shown, requests]") == [[], 0]
     page.click("#browser-notifications-allow")
     expect(page.locator("#browser-notifications-status")).to_contain_text("on")
-    expect(page.locator("#history-ack-all")).to_be_focused()  # for the button that was is gone
+    expect(page.locator("#history-ack-all")).to_be_focused()  # the clicked button has disappeared
     notify(quiet, title="After")
     expect(page.locator("#history > li", has_text="After")).to_have_count(1)
     (shown,) = page.evaluate("shown")
     assert (shown["title"], shown["body"], shown["tag"]) == ("After", "Sensor X is hot", "hermes-notification")
     assert shown["icon"].endswith("/icons/warning.svg")
-    assert page.evaluate("asked") == 1
+    assert page.evaluate("requests") == 1
 
 
 def test_warnings_and_errors_stay_and_four_toasts_are_the_most(browser: Browser, quiet: Program) -> None:
-    """The others leave after ten seconds; what had no room comes back as there is some."""
+    """The others close after ten seconds; a toast without room is shown when there is room."""
     with console_in(browser, quiet) as console:
         console.stop_clock()
         open_panel(console)
@@ -290,8 +290,8 @@ def test_warnings_and_errors_stay_and_four_toasts_are_the_most(browser: Browser,
             notify(quiet, title=f"Warning {number}", type="warning")
         titles = console.page.locator("#toasts > :visible strong")
         expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
-        notify(quiet, title="Only told", type="info")
-        expect(titles).to_have_text(["Warning 2", "Warning 3", "Warning 4", "Only told"])
+        notify(quiet, title="Fourth", type="info")
+        expect(titles).to_have_text(["Warning 2", "Warning 3", "Warning 4", "Fourth"])
         console.page.clock.run_for(11_000)
         expect(titles).to_have_text(["Warning 1", "Warning 2", "Warning 3", "Warning 4"])
         console.page.locator("#toasts").get_by_role("button", name="Acknowledge Warning 4").click()
@@ -299,7 +299,7 @@ def test_warnings_and_errors_stay_and_four_toasts_are_the_most(browser: Browser,
 
 
 def test_the_history_keeps_its_rows(panel: Console, quiet: Program) -> None:
-    """A new notification makes one row, whatever is there; so a reader's selection and place stay."""
+    """A new notification adds one row, so the user's selection and scroll position stay."""
     page = panel.page
     notify(quiet, title="Kept")
     expect(page.locator("#history > li")).to_have_count(1)
@@ -310,10 +310,10 @@ def test_the_history_keeps_its_rows(panel: Console, quiet: Program) -> None:
 
 
 def test_the_history_keeps_two_hundred(console: Console, quiet: Program) -> None:
-    """The oldest give way."""
+    """The oldest entries are removed."""
     page = console.page
-    kept = [{"id": f"n{number}", "title": f"Number {number}", "type": "info"} for number in range(200)]
-    page.add_init_script(f"localStorage.setItem('hermes.history.123', JSON.stringify({json.dumps(kept)}))")
+    stored = [{"id": f"n{number}", "title": f"Number {number}", "type": "info"} for number in range(200)]
+    page.add_init_script(f"localStorage.setItem('hermes.history.123', JSON.stringify({json.dumps(stored)}))")
     page.reload()
     expect_open(console)
     expect(page.locator("#history-count")).to_have_text("200")
@@ -324,7 +324,7 @@ def test_the_history_keeps_two_hundred(console: Console, quiet: Program) -> None
 
 
 def test_each_user_has_a_history_of_their_own(console: Console, quiet: Program) -> None:
-    """Nobody finds another's on a screen that is shared, nor clears it; and it is there when its owner is back."""
+    """On a shared screen users neither see nor clear the history of another user."""
     page = console.page
     titles = page.locator("#history > li strong")
     notify(quiet, title="For Ana")
@@ -341,7 +341,7 @@ def test_each_user_has_a_history_of_their_own(console: Console, quiet: Program) 
 
 
 def change_user(console: Console, label: str) -> None:
-    """By one of the ready tokens."""
+    """Change the user with one of the ready tokens."""
     console.show("connect")
     console.page.select_option("#token-picker", label=label)
     console.card("notifications").expect_state("open")
@@ -349,7 +349,7 @@ def change_user(console: Console, label: str) -> None:
 
 
 def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
-    """Sent, not sent, and what is wrong with each field."""
+    """Sent, not sent, and the error of each field."""
     page = console.page
     answer = page.locator("#notify-answer")
     page.fill("#notify [name=title]", "From the form")
@@ -357,7 +357,7 @@ def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
     page.click("#notify [type=submit]")
     expect(answer).to_contain_text(re.compile(r'200 \{"status":"success","sent":true,"id":"\w+"\}'))
     expect(page.locator("#toasts > *", has_text="From the form")).to_be_visible()
-    page.fill("#notify [name=addressee]", "nobody-there")
+    page.fill("#notify [name=addressee]", "no-such-user")
     page.click("#notify [type=submit]")
     expect(answer).to_contain_text('"sent":false')
     console.expected = ("422", "401")
@@ -375,7 +375,7 @@ def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
 
 
 def test_sending_leaves_the_focus_where_it_is(panel: Console) -> None:
-    """And a second press while the first is under way sends nothing twice."""
+    """A second click before the answer sends nothing."""
     page = panel.page
     held: list[Route] = []
     page.route("**/notify", lambda route: held.append(route))
@@ -393,8 +393,8 @@ def test_sending_leaves_the_focus_where_it_is(panel: Console) -> None:
     page.unroute("**/notify")
 
 
-def test_an_answer_that_is_none_is_told(console: Console) -> None:
-    """A proxy's page, with its status; and no answer at all, after a while. The form can be sent again."""
+def test_an_invalid_or_missing_answer_is_shown(console: Console) -> None:
+    """A proxy's page with its status, and a time-out; the form can be sent again."""
     page = console.page
     console.expected = ("502",)
     page.route("**/notify", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
@@ -412,7 +412,7 @@ def test_an_answer_that_is_none_is_told(console: Console) -> None:
 
 
 def test_a_broadcast_goes_to_the_tenant(panel: Console) -> None:
-    """And says in the history to whom it went."""
+    """The history shows the tenant."""
     page = panel.page
     page.select_option("#notify [name=kind]", "tenant_id")
     page.fill("#notify [name=addressee]", "acme")
@@ -421,8 +421,8 @@ def test_a_broadcast_goes_to_the_tenant(panel: Console) -> None:
     expect(page.locator("#history > li", has_text="Everybody")).to_contain_text("to all users of acme")
 
 
-def test_data_that_is_no_object_is_not_sent(panel: Console) -> None:
-    """The field is marked, and gets the focus."""
+def test_data_that_is_not_an_object_is_not_sent(panel: Console) -> None:
+    """The field is marked and gets the focus."""
     for data in ("{", "[1]", "7", "null", '"text"'):
         expect_not_sent(panel, data)
 
@@ -441,7 +441,7 @@ def expect_not_sent(console: Console, data: str) -> None:
 
 
 def test_the_command_does_what_the_form_does(panel: Console, quiet: Program) -> None:
-    """Pasted into a shell with the key in a variable; whatever the text. The key itself is never in it."""
+    """Run in a shell with the key in a variable, with any text; the command never contains the key."""
     page = panel.page
     title = """It's "hot" $HOME `id` \\n ✓"""
     page.fill("#notify [name=title]", title)
@@ -461,7 +461,7 @@ def test_the_command_does_what_the_form_does(panel: Console, quiet: Program) -> 
 
 
 def test_the_command_is_copied(panel: Console) -> None:
-    """Into the clipboard."""
+    """To the clipboard."""
     panel.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     panel.page.click("#notify-copy")
     expect(panel.page.locator("#notify-copied")).to_have_text("Copied.")
@@ -477,7 +477,7 @@ def test_markup_in_notifications_stays_text(panel: Console, quiet: Program) -> N
 
 
 def test_in_production_the_users_own_key_sends(production_console: Console) -> None:
-    """To the user of the token that they brought."""
+    """To the user of the pasted token."""
     console = production_console
     console.open("connect")
     page = console.page
@@ -493,7 +493,7 @@ def test_in_production_the_users_own_key_sends(production_console: Console) -> N
 
 
 def test_an_addressee_that_was_typed_stays(production_console: Console) -> None:
-    """Although the key comes later; only an empty field is filled in."""
+    """Also if the key is entered later; only an empty field is filled in."""
     console = production_console
     console.open("notifications")
     page = console.page

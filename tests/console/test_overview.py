@@ -15,7 +15,7 @@ from tests.support.programs import Program, free_port, hermes, wait_until
 
 pytestmark = pytest.mark.browser
 
-ASK_EVERY_MS = 1_000
+STATUS_EVERY_MS = 1_000
 KEEP_BANNERS = """() => {
   window.banners = [];
   const banner = document.querySelector('#staleness-banner');
@@ -37,14 +37,14 @@ def test_every_lamp_is_lit_and_the_figures_move(console: Console) -> None:
         expect(page.locator(f"[data-tile={name}]")).to_have_attribute("data-state", "open")
     expect(page.locator("#overview .chart")).to_have_count(5)
     arrived = page.locator("#node-charts .chart", has_text="MQTT").locator(".line").first
-    console.move_clock_until(lambda: arrived.evaluate(DRAWN) > 60, ASK_EVERY_MS)
+    console.move_clock_until(lambda: arrived.evaluate(DRAWN) > 60, STATUS_EVERY_MS)
     received = page.locator("#totals > div", has_text="MQTT received").locator("dd")
     before = received.inner_text()
     expect(received).not_to_have_text(before)
 
 
 def test_a_chart_has_a_scale_with_its_unit_a_time_axis_and_a_legend(console: Console) -> None:
-    """And a name for screen readers."""
+    """It also has a name for screen readers."""
     console.open()
     chart = console.page.locator("#page-charts .chart")
     expect(chart.locator("svg")).to_have_attribute("role", "img")
@@ -67,7 +67,7 @@ def test_what_is_sent_is_counted(console: Console, dev: Program) -> None:
 
 
 def test_figures_of_the_node_need_the_operators_key(production_console: Console) -> None:
-    """With the right one they come, and the hint goes."""
+    """With the right key they are shown and the hint disappears."""
     console = production_console
     console.open("connect")
     page = console.page
@@ -81,7 +81,7 @@ def test_figures_of_the_node_need_the_operators_key(production_console: Console)
 
 @pytest.mark.broker
 def test_a_killed_broker_shows_and_heals_by_itself(browser: Browser, tmp_path: Path) -> None:
-    """The lamp goes down and up again, data moves again, no socket closes."""
+    """The status light goes down and up again, data arrives again, and the sockets stay open."""
     with (
         hermes("serve", "--dev", "--port", "0", XDG_STATE_HOME=str(tmp_path)) as program,
         console_in(browser, program) as console,
@@ -104,10 +104,10 @@ def test_a_killed_broker_shows_and_heals_by_itself(browser: Browser, tmp_path: P
         assert metric(program, "hermes_broker_restarts_total") >= 1
 
 
-def test_the_lamp_says_since_when_the_broker_is_away(browser: Browser, tmp_path: Path) -> None:
-    """And why, as long as it is."""
-    words = ("serve", "--dev", "--port", "0", "--mqtt-url", f"mqtt://127.0.0.1:{free_port()}")
-    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as program, console_in(browser, program) as console:
+def test_the_status_light_shows_since_when_the_broker_is_down(browser: Browser, tmp_path: Path) -> None:
+    """And the reason, until it is up again."""
+    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", f"mqtt://127.0.0.1:{free_port()}")
+    with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as program, console_in(browser, program) as console:
         console.expected = ("503",)  # of /ready
         console.open()
         page = console.page
@@ -116,17 +116,17 @@ def test_the_lamp_says_since_when_the_broker_is_away(browser: Browser, tmp_path:
         expect(page.locator("#tile-mqtt .detail")).to_contain_text("since")
 
 
-def test_a_hermes_that_is_gone_is_said_to_be_gone(browser: Browser, tmp_path: Path) -> None:
-    """Since when; and nothing is claimed of the broker."""
-    words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
-    with hermes(*words, XDG_STATE_HOME=str(tmp_path)) as program, console_in(browser, program) as console:
+def test_a_hermes_that_does_not_answer_is_shown_as_not_reachable(browser: Browser, tmp_path: Path) -> None:
+    """With the time since when; the state of the broker is then unknown."""
+    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
+    with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as program, console_in(browser, program) as console:
         console.expected = ("net::ERR_", "WebSocket connection to")
         console.stop_clock()
         console.open()
         page = console.page
         expect(page.locator("#tile-hermes .label")).to_have_text("reachable")
         program.end(signal.SIGKILL)
-        console.move_clock_until(console.shows_unreachable, ASK_EVERY_MS)
+        console.move_clock_until(console.shows_unreachable, STATUS_EVERY_MS)
         expect(page.locator("#tile-hermes .label")).to_have_text("not reachable")
         expect(page.locator("#tile-hermes .detail")).to_contain_text("since")
         expect(page.locator("#tile-mqtt .label")).to_have_text("unknown")

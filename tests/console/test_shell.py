@@ -1,4 +1,4 @@
-"""What holds the console's panels together: navigation, language, theme, what it weighs; in a real Chromium."""
+"""Navigation, language, theme and size of the console's page, in a real Chromium."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ TABS_MAX = 200
 
 @pytest.fixture(scope="module")
 def opened_console(shared_browser: Browser, dev: Program) -> Iterator[Console]:
-    """One page for all tests that only look at it and go from panel to panel."""
+    """One page for all tests that only read it and change the panel."""
     with console_in(shared_browser, dev) as console:
         console.open()
         console.expect_all_open()
@@ -31,7 +31,7 @@ def opened_console(shared_browser: Browser, dev: Program) -> Iterator[Console]:
 
 @pytest.fixture
 def opened(opened_console: Console) -> Iterator[Console]:
-    """The same for one test, which nothing may go wrong in."""
+    """The same page for one test; a fault in the page fails the test."""
     yield opened_console
     assert opened_console.unexpected == []
 
@@ -54,13 +54,13 @@ def test_each_panel_is_a_link_that_shows_it_alone(console: Console) -> None:
 
 
 def test_a_fragment_that_is_no_panel_shows_the_first(console: Console) -> None:
-    """A stale bookmark is no blank page."""
+    """An old bookmark does not show a blank page."""
     console.open("nothing/here")
     expect(console.page.locator("#overview")).to_be_visible()
 
 
 def test_the_skip_link_leads_to_the_panel_and_changes_nothing(opened: Console) -> None:
-    """By keyboard alone."""
+    """With the keyboard only."""
     opened.show("log")
     page = opened.page
     page.locator(".skip").focus()
@@ -71,7 +71,7 @@ def test_the_skip_link_leads_to_the_panel_and_changes_nothing(opened: Console) -
 
 
 def test_every_panel_can_be_reached_and_left_by_keyboard(opened: Console) -> None:
-    """Tab goes on through a panel to the end of the page, and round again; nothing holds it."""
+    """Tab moves through a panel to the end of the page and then starts again; nothing traps the focus."""
     page = opened.page
     for panel in PANELS:
         page.locator(f"nav a[href='#{panel}']").focus()
@@ -86,7 +86,7 @@ def test_every_panel_can_be_reached_and_left_by_keyboard(opened: Console) -> Non
 
 
 def test_the_language_is_chosen_and_remembered(console: Console) -> None:
-    """In a cookie; the server makes the page with it, so that nothing flashes."""
+    """In a cookie; the server renders the page with it, so that the page does not flash."""
     console.open("connect")
     page = console.page
     expect(page.locator("#connect-title")).to_have_text("Connect")
@@ -100,7 +100,7 @@ def test_the_language_is_chosen_and_remembered(console: Console) -> None:
     expect(page.locator("#connect-title")).to_have_text("Conexión")
 
 
-def test_the_browsers_language_is_taken_at_first(browser: Browser, dev: Program) -> None:
+def test_the_browsers_language_is_the_default(browser: Browser, dev: Program) -> None:
     """Without any choice."""
     with console_in(browser, dev, locale="es-ES") as console:
         console.open()
@@ -108,7 +108,7 @@ def test_the_browsers_language_is_taken_at_first(browser: Browser, dev: Program)
 
 
 def test_the_theme_is_chosen_and_remembered(console: Console) -> None:
-    """Against the system's, at once and after a reload."""
+    """Instead of the system's theme, at once and after a reload."""
     console.page.emulate_media(color_scheme="light")
     console.open()
     page = console.page
@@ -122,17 +122,17 @@ def test_the_theme_is_chosen_and_remembered(console: Console) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
 
 
-def test_the_whole_page_is_light(opened: Console) -> None:
-    """As it comes over the wire, headers included, with every script that it will ever load."""
+def test_the_whole_page_is_small(opened: Console) -> None:
+    """Size on the network, with headers and all scripts that it can load."""
     assert 40_000 < opened.page.evaluate(WEIGHT) < WEIGHT_MAX_BYTES
 
 
-def test_every_script_is_asked_for_by_the_page_itself(opened: Console) -> None:
-    """So that no import is found only after another has arrived."""
+def test_every_script_is_requested_by_the_page_itself(opened: Console) -> None:
+    """So that the browser does not wait for one script to request the next."""
     assert opened.page.evaluate(LATE_SCRIPTS) == []
 
 
-def test_in_production_the_page_holds_no_secret_and_no_power(production_console: Console) -> None:
+def test_in_production_the_page_contains_no_secret_and_no_dev_function(production_console: Console) -> None:
     """Neither token nor key; nothing connects by itself, no server fault can be caused, no token can be signed."""
     console = production_console
     console.open("connect")
@@ -153,8 +153,8 @@ def test_in_production_the_page_holds_no_secret_and_no_power(production_console:
     assert page.locator("#node-charts").is_hidden()
 
 
-def test_what_the_user_brings_is_kept_for_this_tab_only(production_console: Console) -> None:
-    """It outlives a reload, and neither a cookie nor another tab has it."""
+def test_token_and_key_are_stored_for_this_tab_only(production_console: Console) -> None:
+    """They survive a reload; neither a cookie nor another tab contains them."""
     console = production_console
     console.open("connect")
     page = console.page
@@ -171,8 +171,8 @@ def test_what_the_user_brings_is_kept_for_this_tab_only(production_console: Cons
     expect(page.locator("#overview-hint")).to_contain_text("rejects this API key")
 
 
-def test_the_page_says_that_it_needs_scripts_where_there_are_none(browser: Browser, dev: Program) -> None:
-    """Rather than asking for ever."""
+def test_without_scripts_the_page_shows_that_it_needs_them(browser: Browser, dev: Program) -> None:
+    """It does not show a loading state forever."""
     with console_in(browser, dev, java_script_enabled=False) as console:
         console.open()
         expect(console.page.locator("noscript p")).to_have_text(re.compile("needs JavaScript"))

@@ -1,5 +1,6 @@
-"""The console tells old values from live ones: in a real Chromium, with sockets that the test plays itself, and with
-a real Hermes on a real broker that is killed.
+"""The console distinguishes stale values from live ones, in a real Chromium.
+
+The test controls the sockets, except in the last test: a real Hermes with a real broker that is killed.
 """
 
 import re
@@ -39,7 +40,7 @@ BACK = "Device data is available again since 21:03:00."
 
 
 def test_a_value_of_the_snapshot_shows_when_it_came(played: DevicePanel) -> None:
-    """Its original time in the browser's zone, and how long ago; the live one that follows, its age alone."""
+    """Its original time in the browser's time zone and its age; the next live value only shows its age."""
     played.send(device("temp", 21, snapshot=True, timestamp=NOON - 125 * SECOND))
     played.expect_age("temp", re.compile(r"^2 min ago \(20:57:55\)$"))
     played.expect_freshness("temp", "snapshot")
@@ -49,42 +50,42 @@ def test_a_value_of_the_snapshot_shows_when_it_came(played: DevicePanel) -> None
     expect(played.feed).to_be_hidden()
 
 
-def test_a_value_that_the_broker_had_kept_has_no_age(played: DevicePanel) -> None:
-    """Nobody knows how old it is, and that is what is said."""
+def test_a_retained_value_has_no_age(played: DevicePanel) -> None:
+    """The time of its publish is unknown, and the row shows this."""
     played.send(device("temp", 21, snapshot=True, retained=True, timestamp=None))
     played.expect_age("temp", "age unknown (retained)")
 
 
 def test_a_snapshot_never_replaces_what_is_newer(played: DevicePanel) -> None:
-    """Another socket's snapshot may arrive after the live value."""
-    played.send(device("temp", "new"), device("kept", "new"))
+    """The snapshot of another socket may arrive after the live value."""
+    played.send(device("temp", "new"), device("retained", "new"))
     played.send(
         device("temp", "old", snapshot=True, timestamp=NOON - SECOND),
-        device("kept", "old", snapshot=True, retained=True, timestamp=None),
+        device("retained", "old", snapshot=True, retained=True, timestamp=None),
         device("last", 1),
     )
     played.expect_freshness("last", "live")
-    for series in ("temp", "kept"):
+    for series in ("temp", "retained"):
         expect(played.row(series).locator(".value")).to_have_text("new")
         played.expect_freshness(series, "live")
 
 
 def test_while_the_link_is_down_nothing_looks_live(played: DevicePanel) -> None:
-    """The header says since when, each value says its time and is dimmed; a screen reader is told."""
-    played.send(device("temp", 21), device("kept", 5, snapshot=True, retained=True, timestamp=None))
+    """The header shows since when; each value shows its time and is dimmed, also for screen readers."""
+    played.send(device("temp", 21), device("retained", 5, snapshot=True, retained=True, timestamp=None))
     played.expect_freshness("temp", "live")
     before = played.row("temp").locator(".value").evaluate("cell => getComputedStyle(cell).color")
     played.send(link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     expect(played.feed).to_have_attribute("data-state", "down")
     played.expect_age("temp", re.compile(r"^stale: \d s ago \(21:00:0\d\)$"))
-    played.expect_age("kept", "stale: age unknown (retained)")
+    played.expect_age("retained", "stale: age unknown (retained)")
     assert played.row("temp").locator(".value").evaluate("cell => getComputedStyle(cell).color") != before
     expect(played.page.locator("#live-region")).to_contain_text(DOWN)
 
 
 def test_after_the_links_return_each_value_is_stale_until_it_comes_again(played: DevicePanel) -> None:
-    """The header counts them, and falls silent when all have come and the return has been read."""
+    """The header counts them; the banner disappears when all have been updated and it was shown long enough."""
     played.send(device("temp", 21), device("humidity", 40), link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     played.send(link("up", NOON + 180 * SECOND))
@@ -102,20 +103,20 @@ def test_after_the_links_return_each_value_is_stale_until_it_comes_again(played:
 
 
 def test_a_page_opened_while_the_link_is_down_shows_no_live_value(played: DevicePanel) -> None:
-    """Values come first, then the word that they are stale."""
+    """The values arrive before the status that makes them stale."""
     played.send(device("temp", 21, snapshot=True, timestamp=NOON - SECOND), link("down", NOON + 7 * SECOND))
     played.expect_feed(DOWN)
     played.expect_freshness("temp", "stale")
 
 
-def test_a_value_that_overtakes_the_word_down_is_marked_nevertheless(played: DevicePanel) -> None:
-    """At the next look, a second later at most."""
+def test_a_value_that_arrives_after_the_status_down_is_marked(played: DevicePanel) -> None:
+    """At the next check, at most one second later."""
     played.send(link("down", NOON + 7 * SECOND), device("temp", 21))
     played.expect_freshness("temp", "stale")
 
 
-def test_a_lost_socket_makes_stale_what_it_alone_brought(played: DevicePanel) -> None:
-    """Since the moment it was lost; a repeated value stays stale, a newer one of the snapshot does not."""
+def test_a_lost_socket_makes_the_values_stale_that_it_alone_received(played: DevicePanel) -> None:
+    """Since the time of the loss; a repeated value stays stale, a newer one of the snapshot does not."""
     later = NOON + 3_700 * SECOND
     played.send(device("temp", 21), device("humidity", 40))
     played.expect_freshness("humidity", "live")
@@ -135,8 +136,8 @@ def test_a_lost_socket_makes_stale_what_it_alone_brought(played: DevicePanel) ->
     played.expect_freshness("humidity", "snapshot")
 
 
-def test_a_value_stays_live_while_another_socket_brings_it(played_twice: DevicePanel) -> None:
-    """Only what nobody brings any more grows stale, and the header counts it."""
+def test_a_value_stays_live_while_another_socket_receives_it(played_twice: DevicePanel) -> None:
+    """A value without any socket becomes stale, and the header counts it."""
     played = played_twice
     played.send(device("temp", 21), device("alone", 1))
     played.send(device("temp", 21), on="combined")
@@ -149,14 +150,14 @@ def test_a_value_stays_live_while_another_socket_brings_it(played_twice: DeviceP
 
 
 def toggle_tenant(console: Console) -> None:
-    """Connect or disconnect the tenant socket, as its user does."""
+    """Connect or disconnect the tenant socket, as a user does."""
     console.show("connect")
     console.page.locator("[data-socket=tenant] .toggle").click()
     console.show("devices")
 
 
-def test_a_lost_socket_brings_nothing_even_if_it_repeated_a_stale_value(played_twice: DevicePanel) -> None:
-    """It is forgotten at each loss: once another socket that went on with the series is gone too, nobody brings it."""
+def test_a_lost_socket_does_not_count_even_if_it_repeated_a_stale_value(played_twice: DevicePanel) -> None:
+    """When the other socket of the series is lost too, the value becomes stale."""
     played = played_twice
     played.send(device("temp", 21))
     played.expect_freshness("temp", "live")
@@ -178,8 +179,8 @@ def test_a_lost_socket_brings_nothing_even_if_it_repeated_a_stale_value(played_t
     played.expect_freshness("temp", "stale")
 
 
-def test_a_device_that_is_gone_says_since_when(played: DevicePanel) -> None:
-    """In each of its rows, also those that come later, and in no other device's; nobody may know since when."""
+def test_an_offline_device_shows_since_when(played: DevicePanel) -> None:
+    """In each of its rows, also later ones, and not in those of other devices; the time may be unknown."""
     played.send(device("temp", 21), device("temp", 5, device_id="d10"), presence(online=False, since=NOON))
     badges = played.page.locator(".offline")
     expect(badges.first).to_have_text("offline since 21:00:00")
@@ -197,7 +198,7 @@ LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (390, 1280
 
 
 def test_staleness_can_be_read_in_every_window(played: DevicePanel) -> None:
-    """No sideways scrolling, and enough contrast; screenshots stay in artifacts/."""
+    """Without horizontal scrolling and with enough contrast; screenshots are saved in artifacts/."""
     played.send(
         device("temp", {"value": 21.4, "unit": "°C"}),
         device("humidity", {"value": 40, "unit": "%"}, snapshot=True, timestamp=NOON - 125 * SECOND),
@@ -241,7 +242,7 @@ CONTRAST = """element => {
 
 
 def shoot(page: Page, name: str, *, scheme: str, width: int) -> None:
-    """A screenshot of the device panel in this window."""
+    """Save a screenshot of the device panel in this window."""
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 900})
     page.clock.run_for(SECOND)
@@ -254,16 +255,16 @@ def shoot(page: Page, name: str, *, scheme: str, width: int) -> None:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A mosquitto of the test's own."""
+    """A mosquitto for this test only."""
     with mosquitto(tmp_path) as running:
         yield running
 
 
 @pytest.mark.broker
 def test_a_killed_broker_makes_values_stale_until_each_comes_again(browser: Browser, broker: Broker) -> None:
-    """From the device's publish to the operator's eyes; the last value is there when the page opens."""
-    words = ("serve", "--port", "0", "--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--host", "127.0.0.1")
-    with hermes(*words, HERMES_JWT_SECRET=SECRET) as program, console_in(browser, program) as console:
+    """From the publish of the device to the page; the last value is shown when the page opens."""
+    arguments = ("serve", "--port", "0", "--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--host", "127.0.0.1")
+    with hermes(*arguments, HERMES_JWT_SECRET=SECRET) as program, console_in(browser, program) as console:
         console.expected = ("503",)
         played, page = DevicePanel(console, {}), console.page
         console.open("connect")

@@ -1,4 +1,4 @@
-"""The token inspector in a real Chromium: its checks of a token, and those of Hermes."""
+"""The token inspector in a real Chromium: its own checks of a token, and those of Hermes."""
 
 import math
 import re
@@ -30,27 +30,27 @@ def opened_inspector(shared_browser: Browser, production: Program) -> Iterator[C
 
 @pytest.fixture
 def inspector(opened_inspector: Console) -> Iterator[Console]:
-    """The same for one test, which nothing may go wrong in."""
+    """The same page for one test; a fault in the page fails the test."""
     yield opened_inspector
     assert opened_inspector.unexpected == []
 
 
 def examine(console: Console, text: str) -> None:
-    """Paste it."""
+    """Paste a token."""
     console.page.fill("#inspector-token", text)
 
 
 def verdicts(console: Console, selector: str = "#inspector-checks") -> dict[str, list[str]]:
-    """The words under each verdict."""
+    """Return the texts of each verdict."""
     found: dict[str, list[str]] = {"good": [], "bad": [], "warning": [], "unknown": []}
     for item in console.page.locator(f"{selector} > li").all():
-        verdict, words = item.locator("span").all_inner_texts()
-        found[verdict].append(words)
+        verdict, text = item.locator("span").all_inner_texts()
+        found[verdict].append(text)
     return found
 
 
 def test_the_token_in_use_is_examined_at_once(console: Console) -> None:
-    """Each check has its verdict; claims are listed; the seconds that are left count down."""
+    """Each check has a verdict, claims are listed, and the remaining seconds count down."""
     console.stop_clock()
     console.open("token-inspector")
     page = console.page
@@ -85,28 +85,28 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_token_is_told_what_is_wrong_with_it(inspector: Console, name: str) -> None:
-    """In words, without asking anybody."""
-    text, words = BROKEN[name]
+def test_the_fault_of_a_malformed_token_is_shown(inspector: Console, name: str) -> None:
+    """Without a request to Hermes."""
+    text, fault = BROKEN[name]
     examine(inspector, text)
-    assert any(each.startswith(words) for each in verdicts(inspector)["bad"]), verdicts(inspector)
+    assert any(each.startswith(fault) for each in verdicts(inspector)["bad"]), verdicts(inspector)
 
 
-def test_odd_but_good_tokens_are_pointed_out(inspector: Console) -> None:
-    """No expiry, no tenant, a superuser, and one who only looks like it."""
+def test_unusual_but_valid_tokens_have_warnings(inspector: Console) -> None:
+    """Without expiry, without tenant, of a superuser, and with a wrong type of is_superuser."""
     examine(inspector, token(is_superuser=True))
-    assert [words.partition(":")[0] for words in verdicts(inspector)["warning"]] == [
+    assert [text.partition(":")[0] for text in verdicts(inspector)["warning"]] == [
         "No tenant_id",
         "Superuser",
         "No exp",
     ]
     examine(inspector, f"Bearer {token(is_superuser='yes', tenant_id='acme')}")
-    assert any(words.startswith('is_superuser is "yes"') for words in verdicts(inspector)["warning"])
+    assert any(text.startswith('is_superuser is "yes"') for text in verdicts(inspector)["warning"])
     assert inspector.page.locator("#inspector-remaining").inner_text() == "Never expires."
 
 
 def test_markup_in_claims_stays_text(inspector: Console) -> None:
-    """A pasted token is a stranger's."""
+    """A pasted token may come from an attacker."""
     evil = "<img src=x onerror=window.owned=1>"
     examine(inspector, token(username=evil, note=evil))
     expect(inspector.page.locator("#inspector-claims")).to_contain_text(evil)
@@ -124,8 +124,8 @@ def test_markup_in_claims_stays_text(inspector: Console) -> None:
     ],
     ids=["tenant", "no tenant", "other secret", "expired", "stray characters"],
 )
-def test_hermes_itself_says_what_a_token_opens(inspector: Console, text: str, opens: list[bool]) -> None:
-    """By opening each of the four for a moment; a refusal comes with its reason in words."""
+def test_hermes_reports_which_sockets_a_token_opens(inspector: Console, text: str, opens: list[bool]) -> None:
+    """The page opens each of the four for a short time; a refusal is shown with its reason."""
     examine(inspector, text)
     assert len(verdicts(inspector, "#inspector-routes")["unknown"]) == 4
     inspector.page.click("#inspector-ask")
@@ -134,7 +134,7 @@ def test_hermes_itself_says_what_a_token_opens(inspector: Console, text: str, op
     assert [each.locator(".verdict").inner_text() == "good" for each in shown] == opens
 
 
-def test_nothing_is_sent_before_hermes_is_asked(production_console: Console) -> None:
+def test_nothing_is_sent_before_the_check_by_hermes_is_requested(production_console: Console) -> None:
     """The token stays in the page."""
     console = production_console
     console.stop_clock()
@@ -150,7 +150,7 @@ def test_nothing_is_sent_before_hermes_is_asked(production_console: Console) -> 
 
 
 def test_a_signed_token_has_the_requested_claims(console: Console) -> None:
-    """In --dev; its faults are said."""
+    """In --dev; errors in the request are shown."""
     console.stop_clock()
     console.open("token-inspector")
     page = console.page
@@ -195,8 +195,8 @@ def test_a_short_lived_token_is_refreshed_on_the_open_socket(console: Console) -
     expect(page.locator("#inspector-demo-stop")).to_be_hidden()
 
 
-def test_a_short_lived_token_that_nobody_renews_ends_with_1008(console: Console) -> None:
-    """Then the socket is refused, and says so."""
+def test_a_short_lived_token_that_is_not_refreshed_ends_with_1008(console: Console) -> None:
+    """The card then shows that the socket is refused."""
     console.open("token-inspector")
     page = console.page
     page.fill("#inspector-sign [name=ttl_s]", "2")

@@ -64,7 +64,7 @@ def test_an_announced_packet_that_is_too_large_is_refused() -> None:
 
 
 def test_the_first_bytes_stay_available() -> None:
-    """They tell MQTT from TLS and HTTP."""
+    """They distinguish MQTT from TLS and HTTP."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         sock = BufferedSocket(theirs)
