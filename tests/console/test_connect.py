@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import signal
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -58,37 +59,49 @@ new MutationObserver(() => closes.push(close.textContent)).observe(close, { chil
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_restart_reconnects_every_socket_without_a_reload(
-    browser: Browser, tmp_path: Path, number: signal.Signals
-) -> None:
-    """The card shows a countdown and the attempt, after an orderly stop and after a crash."""
-    arguments = ("serve", "--dev", "--mqtt-url", "off", "--port", str(free_port()))
-    with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as first, console_in(browser, first) as console:
+def test_a_restart_reconnects_every_socket_without_a_reload(browser: Browser, tmp_path: Path) -> None:
+    """With a countdown and the attempt meanwhile; after an orderly stop and after a crash."""
+    words = ("serve", "--dev", "--mqtt-url", "off", "--port", str(free_port()))
+
+    def serve() -> AbstractContextManager[Program]:
+        return hermes(*words, XDG_STATE_HOME=str(tmp_path))
+
+    with serve() as first, console_in(browser, first) as console:
         console.expected = ("net::ERR_", "WebSocket connection to")
-        page = console.page
         console.stop_clock()
         console.open("connect")
-        page.fill("[data-socket=device] input", "d1")
-        page.locator("[data-socket=device] .toggle").click()
+        console.page.fill("[data-socket=device] input", "d1")
+        console.page.locator("[data-socket=device] .toggle").click()
         console.expect_all_open()
-        page.evaluate(KEEP_CLOSES)
-        page.evaluate("window.untouched = true")
-        first.end(number)
-        console.move_clock_until(console.shows_unreachable, STATUS_EVERY_MS)
-        for name in SOCKETS:
-            note = page.locator(f"[data-socket={name}] .note")
-            expect(note).to_have_text(re.compile(r"attempt [1-9]\d* in [\d.]+ s"))
-        first_close = page.evaluate("closes[0]")
-        assert ("1001" if number is signal.SIGTERM else "1006") in first_close, first_close
-        with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as second:
-            assert second.url
-            page.clock.fast_forward(BACKOFF_MAX_MS)
-            console.expect_all_open()
-            expect(page.locator("[data-socket=tenant] .tries")).to_have_text("2")
-            assert page.evaluate("window.untouched") is True
-            notify(second, title="After the restart")
-            expect(page.locator("#toasts > *", has_text="After the restart")).to_be_visible()
+        console.page.evaluate("window.untouched = true")
+        stop(console, first, signal.SIGTERM, "1001")
+        with serve() as second:
+            expect_reconnected(console, second, times=2)
+            stop(console, second, signal.SIGKILL, "1006")
+        with serve() as third:
+            expect_reconnected(console, third, times=3)
+            assert console.page.evaluate("window.untouched") is True
+
+
+def stop(console: Console, program: Program, number: signal.Signals, close: str) -> None:
+    """End the server, and wait until every card counts down to its next attempt."""
+    console.page.evaluate(KEEP_CLOSES)
+    program.end(number)
+    console.move_clock_until(console.shows_unreachable, STATUS_EVERY_MS)
+    for name in SOCKETS:
+        note = console.page.locator(f"[data-socket={name}] .note")
+        expect(note).to_have_text(re.compile(r"attempt [1-9]\d* in [\d.]+ s"))
+    assert close in console.page.evaluate("closes[0]")
+
+
+def expect_reconnected(console: Console, program: Program, times: int) -> None:
+    """After the longest back-off every socket is open, and brings notifications."""
+    assert program.url
+    console.page.clock.fast_forward(BACKOFF_MAX_MS)
+    console.expect_all_open()
+    expect(console.page.locator("[data-socket=tenant] .tries")).to_have_text(f"{times}")
+    notify(program, title=f"After restart {times}")
+    expect(console.page.locator("#toasts > *", has_text=f"After restart {times}")).to_be_visible()
 
 
 def test_a_full_server_is_retried_after_its_delay_or_at_once_on_a_click(console: Console) -> None:
