@@ -40,6 +40,38 @@ def played(browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
         yield panel
 
 
+@pytest.fixture(scope="module")
+def shared_panel(shared_browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
+    """One page for all tests of a device or a series that no other test knows."""
+    with device_panel(shared_browser, quiet, "tenant", "combined") as panel:
+        yield panel
+
+
+@pytest.fixture
+def shared(shared_panel: DevicePanel) -> Iterator[DevicePanel]:
+    """The shared page for one test, with the table on it."""
+    shared_panel.console.show("devices")
+    yield shared_panel
+    assert shared_panel.console.unexpected == []
+
+
+@pytest.fixture(scope="module")
+def filled_panel(shared_browser: Browser, quiet: Program) -> Iterator[DevicePanel]:
+    """One page with 500 devices for all tests that only go through them."""
+    with device_panel(shared_browser, quiet, "tenant", "combined") as panel:
+        fill(panel, 500)
+        yield panel
+
+
+@pytest.fixture
+def filled(filled_panel: DevicePanel) -> Iterator[DevicePanel]:
+    """The filled page for one test, with the first rows in view."""
+    filled_panel.console.show("devices")
+    scroll(filled_panel, 0)
+    yield filled_panel
+    assert filled_panel.console.unexpected == []
+
+
 def fill(played: DevicePanel, count: int = MANY) -> None:
     """Let the page receive this number of devices with one series each."""
     played.send(*(device("temp", number, device_id=name(number)) for number in range(count)))
@@ -129,46 +161,46 @@ def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel
     expect(rows(played)).to_have_count(0)
 
 
-def test_the_sparkline_follows_the_numbers_in_the_data(played: DevicePanel) -> None:
-    """Of a JSON object ``value`` or the first number; data without a number adds no point. At most 60 points."""
-    played.send(device("temp", 1), device("temp", {"value": 3, "min": 0}), device("temp", {"unit": "x", "level": 2}))
-    played.send(device("temp", "warm"), device("temp", {"on": True}))
-    expect(played.row("temp").locator(".value")).to_have_text('{"on":true}')
-    low, high, middle = (y for _, y in points(played, "temp"))
+def test_the_sparkline_follows_the_numbers_in_the_data(shared: DevicePanel) -> None:
+    """A number, a ``value``, else the first number; what has none adds no point, and 60 are kept."""
+    shared.send(device("drawn", 1), device("drawn", {"value": 3, "min": 0}), device("drawn", {"unit": "x", "level": 2}))
+    shared.send(device("drawn", "warm"), device("drawn", {"on": True}))
+    expect(shared.row("drawn").locator(".value")).to_have_text('{"on":true}')
+    low, high, middle = (y for _, y in points(shared, "drawn"))
     assert low > middle > high
-    played.send(*(device("temp", number) for number in range(70)))
-    expect(played.row("temp").locator(".value")).to_have_text("69")
-    assert len(points(played, "temp")) == 60
+    shared.send(*(device("drawn", number) for number in range(70)))
+    expect(shared.row("drawn").locator(".value")).to_have_text("69")
+    assert len(points(shared, "drawn")) == 60
 
 
-def test_the_rate_is_that_of_the_last_minute(played: DevicePanel) -> None:
-    """Per second if it is at least one, else per minute; skipped values count, replayed ones do not."""
-    played.send(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
-    played.send(device("slow", 1), device("once", 1), device("replayed", 1, snapshot=True))
-    played.send(device("slow", 2))
-    expect(played.row("slow")).to_be_visible()
-    played.pass_time(27_000)
-    for series, rate in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "once": "–", "replayed": "–"}.items():
-        expect(played.row(series).locator(".rate")).to_have_text(re.compile(f"^{rate}$"))
-    played.pass_time(75_000)
-    expect(played.row("fast").locator(".rate")).to_have_text("0/min")
+def test_the_rate_is_that_of_the_last_minute(shared: DevicePanel) -> None:
+    """Per second if it is one at the least, else per minute; reshared values are none, and skipped ones count."""
+    shared.send(device("fast", 0), *(device("fast", number, skipped=2) for number in range(1, 30)))
+    shared.send(device("slow", 1), device("once", 1), device("kept", 1, snapshot=True))
+    shared.send(device("slow", 2))
+    expect(shared.row("slow")).to_be_visible()
+    shared.pass_time(27_000)
+    for series, words in {"fast": r"(2\.9|3|3\.1)/s", "slow": r"(2|2\.1)/min", "once": "–", "kept": "–"}.items():
+        expect(shared.row(series).locator(".rate")).to_have_text(re.compile(f"^{words}$"))
+    shared.pass_time(75_000)
+    expect(shared.row("fast").locator(".rate")).to_have_text("0/min")
 
 
-def test_a_value_from_two_sockets_counts_once(played: DevicePanel) -> None:
-    """Also if the second socket is late: the sparkline does not show the value twice."""
-    frames = [device("temp", number, timestamp=NOON + number) for number in range(5)]
-    played.send(*frames)
-    expect(played.row("temp").locator(".value")).to_have_text("4")
-    played.send(*frames, device("last", 1), on="combined")
-    expect(played.row("last")).to_be_visible()
-    expect(played.row("temp").locator(".value")).to_have_text("4")
-    assert len(points(played, "temp")) == 5
+def test_what_two_sockets_bring_counts_once(shared: DevicePanel) -> None:
+    """Also if the second lags behind: what it brings again does not stand in the sparkline twice."""
+    frames = [device("twice", number, timestamp=NOON + number) for number in range(5)]
+    shared.send(*frames)
+    expect(shared.row("twice").locator(".value")).to_have_text("4")
+    shared.send(*frames, device("last", 1), on="combined")
+    expect(shared.row("last")).to_be_visible()
+    expect(shared.row("twice").locator(".value")).to_have_text("4")
+    assert len(points(shared, "twice")) == 5
 
 
-def test_equal_values_of_one_socket_each_count(played: DevicePanel) -> None:
-    """A device may publish the same value twice within a millisecond."""
-    played.send(device("temp", 7), device("temp", 7), device("temp", 7))
-    expect(played.row("temp").locator(".sparkline polyline")).to_have_attribute("points", re.compile(r"^\S+ \S+ \S+$"))
+def test_equal_values_of_one_socket_each_count(shared: DevicePanel) -> None:
+    """A device may say the same twice within a millisecond."""
+    shared.send(device("equal", 7), device("equal", 7), device("equal", 7))
+    expect(shared.row("equal").locator(".sparkline polyline")).to_have_attribute("points", re.compile(r"^\S+ \S+ \S+$"))
 
 
 def test_nothing_moves_when_values_change_or_series_are_added(played: DevicePanel) -> None:
@@ -239,35 +271,32 @@ def test_a_hidden_panel_is_not_painted(played: DevicePanel) -> None:
 # -- by keyboard ----------------------------------------------------------------------------------------------------
 
 
-def test_the_keyboard_scrolls_the_table(played: DevicePanel) -> None:
-    """Its region can be focused."""
-    fill(played, 500)
-    region(played).focus()
-    played.page.keyboard.press("End")
-    expect(rows(played).last).to_contain_text(name(499))
+def test_the_keyboard_scrolls_the_table(filled: DevicePanel) -> None:
+    """Its region takes the focus."""
+    region(filled).focus()
+    filled.page.keyboard.press("End")
+    expect(rows(filled).last).to_contain_text(name(499))
 
 
-def test_tab_visits_each_device_in_order(played: DevicePanel) -> None:
-    """Also rows that were not in the page at first; each once, and each in view."""
-    fill(played, 500)
-    region(played).focus()
+def test_tab_visits_each_device_in_order(filled: DevicePanel) -> None:
+    """Also those that were not in the page at first; each once, and each in view."""
+    region(filled).focus()
     for number in range(TABS):
-        played.page.keyboard.press("Tab")
-        focused = played.page.locator("#devices-rows a:focus")
+        filled.page.keyboard.press("Tab")
+        focused = filled.page.locator("#devices-rows a:focus")
         expect(focused).to_have_text(name(number))
         expect(focused).to_be_in_viewport()
 
 
-def test_shift_tab_goes_back_without_the_header_over_the_link(played: DevicePanel) -> None:
-    """Each focused link is below the sticky header."""
-    fill(played, 500)
-    scroll(played, 9_000)
-    links = rows(played).locator("a")
+def test_tab_goes_back_up_without_the_head_in_the_way(filled: DevicePanel) -> None:
+    """Each focused link stands below the head, which sticks."""
+    scroll(filled, 9_000)
+    links = rows(filled).locator("a")
     last = links.last.text_content() or ""
     links.last.focus()
     for number in range(int(last.removeprefix("d")) - 1, int(last.removeprefix("d")) - TABS, -1):
-        played.page.keyboard.press("Shift+Tab")
-        focused = played.page.locator("#devices-rows a:focus")
+        filled.page.keyboard.press("Shift+Tab")
+        focused = filled.page.locator("#devices-rows a:focus")
         expect(focused).to_have_text(name(number))
         expect(focused).to_be_in_viewport()
         assert focused.evaluate(BELOW_THE_HEAD)
@@ -318,48 +347,49 @@ def test_a_devices_page_shows_all_of_it(played: DevicePanel) -> None:
     expect(temp).to_contain_text('{"value":25,"unit":"°C"}')
 
 
-def test_a_series_that_becomes_numeric_gets_a_chart(played: DevicePanel) -> None:
-    """A frame without a number adds no point."""
-    page = played.page
-    played.console.show("devices/acme/d1")
-    played.send(device("temp", "starting"))
+def test_a_series_that_turns_numeric_gets_its_chart(shared: DevicePanel) -> None:
+    """And a frame without a number adds no point to it."""
+    page = shared.page
+    shared.console.show("devices/acme/turning")
+    shared.send(device("temp", "starting", device_id="turning"))
     expect(page.locator("#device-series")).to_contain_text("starting")
-    played.send(device("temp", 1), device("temp", 2), device("temp", "pause"), device("temp", None))
+    shared.send(*(device("temp", data, device_id="turning") for data in (1, 2, "pause", None)))
     expect(page.locator("#device-series")).to_contain_text("(cleared)")
     expect(page.locator("#device-series path.line")).to_have_attribute("d", re.compile(r"^M[^ML]*L[^ML]*$"))
 
 
-def test_the_page_of_an_unknown_device_waits_for_its_first_value(played: DevicePanel) -> None:
+def test_an_unknown_device_says_so_and_waits(shared: DevicePanel) -> None:
     """A bookmark may be older than the page's first value."""
-    page = played.page
-    played.console.show("devices/acme/d1")
+    page = shared.page
+    shared.console.show("devices/acme/unknown")
     expect(page.locator("#device-unknown")).to_be_visible()
-    played.send(device("temp", 21))
+    shared.send(device("temp", 21, device_id="unknown"))
     expect(page.locator("#device-series")).to_contain_text("21")
     expect(page.locator("#device-unknown")).to_be_hidden()
 
 
-def test_an_unknown_device_can_be_offline(played: DevicePanel) -> None:
-    """Hermes may have received only its presence."""
-    page = played.page
-    played.send(presence(online=False, since=None, device_id="d1"))
-    played.console.show("devices/acme/d1")
+def test_an_unknown_device_can_be_offline(shared: DevicePanel) -> None:
+    """Its presence may be all that is known of it."""
+    page = shared.page
+    shared.send(presence(online=False, since=None, device_id="gone"))
+    shared.console.show("devices/acme/gone")
     expect(page.locator("#device-presence")).to_have_text("offline")
 
 
-def test_the_newest_hundred_frames_can_be_paused_and_copied(played: DevicePanel) -> None:
-    """The newest first, complete. A pause freezes the list, which is what is copied; afterwards no frame is missing."""
-    played.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = played.page
-    played.console.show("devices/acme/d1")
-    played.send(*(device("temp", number) for number in range(120)), device("temp", 1, device_id="d2"))
+def test_the_newest_hundred_frames_can_be_paused_and_copied(shared: DevicePanel) -> None:
+    """The newest first, whole; while paused what is shown stays and is what is copied, and nothing is lost after it."""
+    shared.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = shared.page
+    shared.console.show("devices/acme/talking")
+    shared.send(*(device("temp", number, device_id="talking") for number in range(120)))
+    shared.send(device("temp", 1, device_id="other"))
     frames = page.locator("#device-frames li")
     expect(frames.first).to_contain_text(re.compile(r'^[\d:]+ Tenant \{.*"data":119'))
     expect(frames).to_have_count(100)
     expect(frames.last).to_contain_text('"data":20')
     page.click("#device-pause")
     expect(page.locator("#device-pause")).to_have_attribute("aria-pressed", "true")
-    played.send(device("temp", 120))
+    shared.send(device("temp", 120, device_id="talking"))
     expect(page.locator("#device-series")).to_contain_text("120")
     expect(frames.first).to_contain_text('"data":119')
     page.click("#device-copy")
@@ -367,34 +397,33 @@ def test_the_newest_hundred_frames_can_be_paused_and_copied(played: DevicePanel)
     copied = [json.loads(line)["data"] for line in page.evaluate("navigator.clipboard.readText()").splitlines()]
     assert sorted(copied) == list(range(20, 120))
     page.click("#device-pause")
-    played.pass_time(SECOND)
+    shared.pass_time(SECOND)
     expect(frames.first).to_contain_text('"data":120')
     expect(frames).to_have_count(100)
 
 
-def test_its_sockets_address_can_be_copied(played: DevicePanel) -> None:
-    """One click copies it."""
-    played.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = played.page
-    played.console.show("devices/acme/d1")
+def test_its_sockets_address_can_be_copied(shared: DevicePanel) -> None:
+    """With one press."""
+    shared.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = shared.page
+    shared.console.show("devices/acme/d1")
     page.click("#device-url-copy")
     expect(page.locator("#device-url-copied")).to_have_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#device-url").text_content()
 
 
-def test_going_back_restores_the_focus_and_the_scroll_position(played: DevicePanel) -> None:
-    """The focus moves to the device's name and back to its link; the table has the same scroll position."""
-    fill(played, 500)
-    page = played.page
-    scroll(played, 9_000)
-    top = region(played).evaluate("region => region.scrollTop")
-    before = region(played).evaluate(IN_VIEW)
-    rows(played).locator("a", has_text=before[5]).click()
+def test_the_way_back_leads_to_the_same_place(filled: DevicePanel) -> None:
+    """The focus goes to the device's name and back to its link, and the table stands where it stood."""
+    page = filled.page
+    scroll(filled, 9_000)
+    top = region(filled).evaluate("region => region.scrollTop")
+    before = region(filled).evaluate(IN_VIEW)
+    rows(filled).locator("a", has_text=before[5]).click()
     expect(page.locator("#device-name")).to_be_focused()
     page.get_by_role("link", name="All devices").click()
     expect(page.locator("#devices-rows a:focus")).to_have_text(before[5])
-    assert region(played).evaluate("region => region.scrollTop") == top
-    assert region(played).evaluate(IN_VIEW) == before
+    assert region(filled).evaluate("region => region.scrollTop") == top
+    assert region(filled).evaluate(IN_VIEW) == before
 
 
 # -- with a real Hermes ---------------------------------------------------------------------------------------------

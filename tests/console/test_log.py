@@ -43,16 +43,26 @@ def log(console: Console) -> Console:
     return console
 
 
-@pytest.fixture
-def played(browser: Browser, quiet: Program) -> Iterator[Console]:
-    """The panel with a stopped clock; the test sends the frames of its sockets."""
-    with console_in(browser, quiet) as console:
+@pytest.fixture(scope="module")
+def played_log(shared_browser: Browser, quiet: Program) -> Iterator[Console]:
+    """The panel; its clock stands, and its sockets receive what the test lets them receive."""
+    with console_in(shared_browser, quiet) as console:
         console.stop_clock()
         play_sockets(console.page, *SOCKETS)
         console.open("log")
         for name in ("notifications", "tenant", "combined"):
             console.card(name).expect_state("open")
         yield console
+
+
+@pytest.fixture
+def played(played_log: Console) -> Iterator[Console]:
+    """The same for one test, with an empty log."""
+    choose(played_log)
+    played_log.page.click("#log-clear")
+    expect(played_log.page.locator("#log-lines > li")).to_have_count(0)
+    yield played_log
+    assert played_log.unexpected == []
 
 
 def receive_lines(console: Console, first: int, end: int) -> None:
@@ -181,7 +191,7 @@ def test_clearing_empties_it(played: Console) -> None:
     """New lines are shown."""
     lines = played.page.locator("#log-lines > li")
     receive_lines(played, 0, 30)
-    expect(lines.nth(30)).to_be_attached()
+    expect(lines).to_have_count(30)
     played.page.click("#log-clear")
     expect(lines).to_have_count(0)
     receive_lines(played, 30, 32)
