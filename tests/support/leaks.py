@@ -47,8 +47,11 @@ class Resources:
 
 def _children() -> list[int]:
     """Return the process ids of this process's children, also of those that have ended and were not waited for."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
+    found: list[int] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end while this looks
+            found += map(int, path.read_text().split())
+    return found
 
 
 def _command(pid: int) -> str:
