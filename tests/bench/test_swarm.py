@@ -120,15 +120,18 @@ class Scripted:
             for at in range(0, len(data), self.piece):
                 member.sendall(data[at : at + self.piece])
                 if at == 0 and len(data) > self.piece:
-                    wait_until(lambda: unread(member) == 0)  # the client has read it before the rest comes
+                    wait_until(lambda: everything_read(member))  # the client has read it before the rest comes
 
 
-def unread(member: socket.socket) -> int:
-    """How many bytes have come to the other end of this connection and were not read there; see proc_net_tcp(5)."""
+def everything_read(member: socket.socket) -> bool:
+    """Whether the other end of this connection has read all that came to it; see proc_net_tcp(5).
+
+    The table is not read at one instant: while other connections come and go, a row can be missing or stand twice.
+    """
     ends = [f":{member.getpeername()[1]:04X}", f":{member.getsockname()[1]:04X}"]
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    (queues,) = (row[4] for row in rows if row[1].endswith(ends[0]) and row[2].endswith(ends[1]))
-    return int(queues.partition(":")[2], 16)
+    unread = [row[4].partition(":")[2] for row in rows if row[1].endswith(ends[0]) and row[2].endswith(ends[1])]
+    return bool(unread) and not any(int(count, 16) for count in unread)
 
 
 def seen_of(answer: Answer, *, sockets: int = 3, piece: int = 65_536, hangs_up: bool = False) -> Seen:
