@@ -25,7 +25,8 @@ test: packages-test $(VENV)/.test check ## run the checks and the test suite wit
 	$(BIN)/coverage report --fail-under=95
 
 test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a broker (at most 60 seconds)
-	$(PYTEST) $(PARALLEL) -m "not browser and not broker and not slow" $(ARGS) tests/unit tests/integration tests/test_notifications_ws.py
+	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not slow" $(ARGS) \
+		tests/unit tests/integration tests/test_notifications_ws.py
 
 test-all: packages-test $(VENV)/.test check ## run everything, the slow tests too (at most 60 minutes)
 	$(PYTEST) $(PARALLEL) $(ARGS)

@@ -29,10 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     No event loop is created implicitly, because no test would close it. The property tests have no time limit.
     """
     asyncio.set_event_loop(None)
-    hypothesis.settings.register_profile(
-        "hermes", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-    )
-    hypothesis.settings.load_profile("hermes")
+    profile = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.register_profile("hermes", profile)
+    hypothesis.settings.register_profile("fast", profile, max_examples=25)
+    hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "hermes")
     Resolver.configure(BlockingResolver)  # the clients connect to addresses: no thread for each event loop
     if not hasattr(config, "workerinput"):
         with contextlib.suppress(OSError):  # another program uses it

@@ -1,6 +1,8 @@
 """What is shipped: the wheel, the unit file, the documents."""
 
 import argparse
+import configparser
+import fnmatch
 import re
 import shutil
 import subprocess
@@ -47,6 +49,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def test_setup_cfg_names_every_package_and_file() -> None:
+    """The wheel has what ``packages`` and ``package_data`` name: a new folder or kind of file must be named there."""
+    setup = configparser.ConfigParser()
+    setup.read(CHECKOUT / "setup.cfg")
+    packages = set(setup["options"]["packages"].split())
+    for path in (CHECKOUT / "hermes").rglob("*.py"):
+        assert ".".join(path.parent.relative_to(CHECKOUT).parts) in packages, path
+    for folder in ("templates", "static"):
+        patterns = setup["options.package_data"][f"hermes.{folder}"].replace("**/", "").split(", ")
+        for path in (CHECKOUT / folder).rglob("*.*"):
+            assert any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns), path
+
+
+@pytest.mark.slow
 def test_the_wheel_holds_the_page_and_its_files(wheel: Path) -> None:
     """Every template and static file of the checkout."""
     inside = set(zipfile.ZipFile(wheel).namelist())
@@ -66,6 +82,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin/hermes"
 
 
+@pytest.mark.slow
 def test_the_wheel_serves_far_from_the_checkout(installed: Path, tmp_path: Path) -> None:
     """The page and the client module come from inside the package."""
     arguments = ["serve", "--port", "0", "--mqtt-url", "off"]
