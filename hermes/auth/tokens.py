@@ -19,6 +19,7 @@ from jwt.algorithms import HMACAlgorithm
 from hermes.auth.principal import Principal
 from hermes.errors import TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
 from hermes.ids import TenantId, UserId, id_text
+from hermes.json_nesting import nested_too_deeply
 
 ALGORITHM = "HS256"
 SECRET_MIN_BYTES = 32  # RFC 7518 §3.2: a key of at least the hash's size
@@ -114,7 +115,10 @@ class SecretTokenVerifier:
         # PyJWT also raises errors of its dependencies: RecursionError for deep JSON, ValueError for surrogates and for
         # numbers with thousands of digits.
         try:
-            claims = json.loads(self._jws.decode(token, algorithms=[ALGORITHM]))
+            payload = self._jws.decode(token, algorithms=[ALGORITHM])
+            if nested_too_deeply(payload):  # Python's own limit depends on its version
+                raise SocketRejected(TOKEN_INVALID, "the claims are nested too deeply")
+            claims = json.loads(payload)
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise SocketRejected(TOKEN_INVALID, type(error).__name__) from None
         if not isinstance(claims, dict):

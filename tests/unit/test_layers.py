@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the lowest to the highest; the folders and modules of one line never import each other.
 LAYERS = (
-    ("errors", "ids", "metrics", "log", "backoff"),
+    ("errors", "ids", "metrics", "log", "backoff", "json_nesting"),
     ("topics", "auth"),
     ("settings",),
     ("delivery",),
