@@ -18,6 +18,8 @@ from hermes.web.sockets.deflate_probe import deflate_works
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
 
+LOGGED_PATH_MAX_CHARS = 200
+
 access_log = logging.getLogger("hermes.access")
 
 
@@ -81,7 +83,7 @@ def resource_dir(name: str) -> Path:
 def log_access(handler: RequestHandler) -> None:
     """Log one line per request, at info from status 400 on.
 
-    The token in the query is masked.
+    The query is left out: it may have a token.
     """
     status = handler.get_status()
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.ERROR
@@ -95,7 +97,7 @@ def log_access(handler: RequestHandler) -> None:
         "%d %s %s from %s in %.1f ms",
         status,
         request.method,
-        masked(request.uri or ""),
+        masked(request.path)[:LOGGED_PATH_MAX_CHARS],
         request.remote_ip,
         request.request_time() * 1000,
     )

@@ -1,18 +1,32 @@
 """Log to standard error, with secrets masked and repeated lines limited."""
 
+import base64
 import logging
 import re
 import time
 from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 MASK = "***"
+JWT_MIN_CHARS = 20  # the shortest header has 10, the shortest useful claims as many
 THROTTLE_KEYS_MAX = 10_000  # about 1 MB; past it the oldest key is evicted, and its next line is written again
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What can end a line, control a terminal, or change the order in which text is shown: control characters, line and
+# paragraph separators, and the format characters of Unicode (category Cf), bidirectional and invisible ones among them
+UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U00013438\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+)
+
+# Strangers write what is masked, so each pattern needs linear time: no open repetition may begin at many places of the
+# same text. `++` and `(?<!…)` ensure that: a word is read once, from its first character.
+_DOTTED_WORD = re.compile(rf"(?<![\w.-])[\w.-]{{{JWT_MIN_CHARS},}}+", re.ASCII)
+_BASE64URL_OF_OBJECT = re.compile(r"(?=((?:e[w-z0-9_-]|I[A-P]|C[Q-v]|D[Q-f])[\w-]{6}))", re.ASCII)
+_OBJECT_BEGIN = re.compile(rb"\s*(?:\{[\s\"}]|\{?$)")
 
 # a substring of the lower-case text without which the slower search is skipped, the pattern, its replacement
 _PATTERNS = (
-    ("eyj", re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),  # a JWT: base64url of '{"'
     ("token=", re.compile(r"(\btoken=)[^&\s\"']+"), rf"\1{MASK}"),
     ("bearer", re.compile(r"(\bBearer\s+)[^\s\"',]+", re.IGNORECASE), rf"\1{MASK}"),
     ("://", re.compile(r"(\w://[^/\s:@]*:)[^/\s@]+(@)"), rf"\1{MASK}\2"),  # a URL's password
@@ -24,33 +38,57 @@ class MaskingFormatter(logging.Formatter):
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        given = {form for secret in secrets for form in (secret, _printable(secret)) if form}
+        given = {form for secret in secrets for form in (secret, printable(secret)) if form}
         self._secrets = tuple(sorted(given, key=len, reverse=True))  # longest first: one may be a prefix of another
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Return one line, whatever text of a client it has; tracebacks have several."""
+        """Return one masked line, whatever text of a client it has."""
         if not record.message.isprintable():
-            record.message = _printable(record.message)
+            record.message = printable(record.message)
+        record.message = masked(record.message, self._secrets)
         return super().formatMessage(record)
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the masked line or lines."""
-        return masked(super().format(record), self._secrets)
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Return the masked lines of a traceback."""
+        return masked(super().formatException(ei), self._secrets)
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
+        """Return the masked lines of a stack."""
+        return masked(super().formatStack(stack_info), self._secrets)
 
 
-def _printable(text: str) -> str:
-    """Replace what could end a line or control a terminal by escapes."""
-    return _CONTROL.sub(lambda control: repr(control[0])[1:-1], text)
+def printable(text: str) -> str:
+    """Return the text with each `UNPRINTABLE` character replaced by its escape in Python."""
+    return UNPRINTABLE.sub(lambda control: repr(control[0])[1:-1], text)
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
     """Return the text without tokens, keys, URL passwords and the given secrets."""
     for secret in secrets:
         text = text.replace(secret, MASK)
+    if _has_long_dotted_word(text):
+        text = _DOTTED_WORD.sub(_without_jwt, text)
     lower = text.lower()
     for part, pattern, replacement in _PATTERNS:
         if part in lower:
             text = pattern.sub(replacement, text)
+    return text
+
+
+def _has_long_dotted_word(text: str) -> bool:
+    return text.count(".") > 1 and any(len(word) >= JWT_MIN_CHARS and word.count(".") > 1 for word in text.split())
+
+
+def _without_jwt(word: re.Match[str]) -> str:
+    """Return a word with dots, masked from the place where a JSON Web Token begins (RFC 7519 §3).
+
+    Its first part is the base64url of a JSON object, which may begin with white space, and two other parts follow.
+    """
+    text = word[0]
+    first_part_ends = text.rfind(".", 0, max(0, text.rfind(".")))
+    for found in _BASE64URL_OF_OBJECT.finditer(text, 0, max(0, first_part_ends)):
+        if _OBJECT_BEGIN.match(base64.urlsafe_b64decode(found[1])):
+            return text[: found.start()] + MASK
     return text
 
 

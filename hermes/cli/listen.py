@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from hermes.cli.token import token_settings
 from hermes.client import HermesClient, Reconnect, socket_url
 from hermes.dev.demo_users import ROOT
 from hermes.errors import ConfigError
+from hermes.log import UNPRINTABLE, printable
 from hermes.settings.load import load
 from hermes.settings.model import ClientSettings, TokenSettings
 
@@ -82,12 +84,23 @@ def _own_token(options: argparse.Namespace) -> Callable[[], str]:
 
 async def _print_frames(client: HermesClient, target: str) -> None:
     async for text in client.listen_text(target, on_reconnect=_report):
-        print(text, flush=True)
+        print(one_line(text), flush=True)
+
+
+def one_line(frame: str) -> str:
+    """Return a frame as one line that cannot control the terminal; its JSON value stays the same.
+
+    White space between the tokens becomes blanks; other unprintable characters stand in strings only (RFC 8259 §7), and
+    become escapes.
+    """
+    if frame.isprintable():
+        return frame
+    return UNPRINTABLE.sub(lambda found: " " if found[0] in "\n\r\t" else json.dumps(found[0])[1:-1], frame)
 
 
 def _report(reconnect: Reconnect) -> None:
     print(
-        f"hermes listen: {reconnect.reason}; next attempt in {reconnect.wait_s:.1f} s",
+        f"hermes listen: {printable(reconnect.reason)}; next attempt in {reconnect.wait_s:.1f} s",
         file=sys.stderr,
         flush=True,
     )
