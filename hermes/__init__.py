@@ -28,7 +28,10 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that ``hermes --version`` imports neither Tornado nor paho."""
+    """Import a public name when it is first used.
+
+    As a result, ``hermes --version`` imports neither Tornado nor paho.
+    """
     if name not in _PLACES:
         raise AttributeError(f"module 'hermes' has no attribute {name!r}")
     from importlib import import_module

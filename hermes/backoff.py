@@ -1,4 +1,7 @@
-"""Delays between attempts: the bound doubles each time, so that clients do not overload a broker that is down."""
+"""Compute delays between attempts.
+
+The bound doubles each time, so that clients do not overload a broker that is down.
+"""
 
 import random
 from collections.abc import Callable
@@ -7,10 +10,10 @@ SHORT_MAX_S = 3.0  # so that after a long outage the link is up 1.5 s after the 
 
 
 class Backoff:
-    """Draw delays below a bound that doubles from ``first_s`` to ``max_s`` ("full jitter").
+    """Draw random delays below a bound that doubles each time.
 
-    Without the jitter, all clients of a broker that restarts would connect at the same moment. ``draw`` gives a number
-    from 0 to 1.
+    The bound grows from ``first_s`` to ``max_s`` ("full jitter"). Without the jitter, all clients of a broker that
+    restarts would connect at the same moment. ``draw`` returns a number from 0 to 1.
     """
 
     def __init__(self, *, first_s: float = 0.5, max_s: float = 30.0, draw: Callable[[], float] = random.random) -> None:

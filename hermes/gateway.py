@@ -261,7 +261,10 @@ class Gateway:
 
 
 def _json(data: Mapping[str, Any]) -> bytes:
-    """Return the JSON text of ``data``. Raises `RequestError` if it has none (RFC 8259: no NaN, no lone surrogate)."""
+    """Return the JSON text of ``data``.
+
+    Raises `RequestError` if it has none (RFC 8259: no NaN, no lone surrogate).
+    """
     try:
         return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:

@@ -16,9 +16,10 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byt
 
 
 def nested_too_deeply(text: bytes) -> bool:
-    """Return whether a JSON text has more than `MAX_DEPTH` levels or `MAX_CONTAINERS` arrays and objects.
+    """Return whether a JSON text exceeds a nesting or container limit.
 
-    The result for a text that is not JSON (RFC 8259) is undefined.
+    The limits are `MAX_DEPTH` levels, and `MAX_CONTAINERS` arrays and objects. The result for a text that is not JSON
+    (RFC 8259) is undefined.
     """
     if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:  # brackets in strings included
         return False

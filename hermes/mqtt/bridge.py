@@ -32,7 +32,10 @@ PAUSE_MAX_S = 0.02
 
 
 class _LinkChange(NamedTuple):
-    """A change of the link's state, to be applied on the loop; ``connected`` is the gauge's new value."""
+    """A change of the link's state, to be applied on the loop.
+
+    ``connected`` is the new value of the gauge.
+    """
 
     apply: Callable[[], None]
     connected: bool
@@ -105,7 +108,10 @@ class Bridge:
         self._change(_LinkChange(self._link.up, connected=True))
 
     def down(self, reason: str, *, silent_s: float = 0.0) -> None:
-        """Record that the link is down, and why; ``silent_s`` is how long ago the broker's last bytes arrived."""
+        """Record that the link is down, and why.
+
+        ``silent_s`` is the number of seconds since the broker's last bytes arrived.
+        """
         self._change(_LinkChange(lambda: self._link.down(reason, silent_s=silent_s), connected=False))
 
     def _change(self, change: _LinkChange) -> None:
@@ -115,13 +121,19 @@ class Bridge:
         self._wake_loop()
 
     def _append_change(self, change: _LinkChange) -> None:
-        """Append the change; it replaces a change directly before it, so that the queue stays bounded."""
+        """Append the change.
+
+        It replaces a change directly before it, so that the queue stays bounded.
+        """
         if self._queue and isinstance(self._queue[-1], _LinkChange):
             self._queue.pop()
         self._queue.append(change)
 
     def _drop_oldest(self) -> None:
-        """Drop messages until the queue fits its bounds; the last change of the link among them stays."""
+        """Drop the oldest messages until the queue fits its bounds.
+
+        Changes of the link before the last dropped message are removed too, except the newest of them.
+        """
         change: _LinkChange | None = None
         while self._queued_messages > self._queue_max_messages or self._queued_bytes > self._queue_max_bytes:
             oldest = self._queue.popleft()
@@ -201,7 +213,10 @@ class Bridge:
             self._paused_until_s = self._loop.time() + min(worked_s, PAUSE_MAX_S)
 
     def _next_items(self) -> tuple[list[InboundMessage | _LinkChange], int, int]:
-        """Return the items of this turn, the number of those left, and the number dropped before it."""
+        """Return the items of this turn and two numbers.
+
+        The numbers count the items that are left, and the messages that were dropped before this turn.
+        """
         items: list[InboundMessage | _LinkChange] = []
         size = 0
         with self._lock:

@@ -83,7 +83,7 @@ class MqttClient:
 
     @property
     def online(self) -> bool:
-        """Whether it is connected and the broker has granted every subscription of the templates."""
+        """Whether the client is connected and all template subscriptions are granted."""
         return self._online
 
     def start(self) -> None:
@@ -107,10 +107,10 @@ class MqttClient:
         self._waker.close()
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> bool:
-        """Send with QoS 0, from any thread. Return False, and count the message as lost, if it cannot be queued.
+        """Send a message with QoS 0; any thread may call this.
 
-        It cannot while the client is offline or `OUTBOX_MAX_MESSAGES` are queued. Raises ValueError if the topic is
-        empty or holds a wildcard.
+        Return False, and count the message as lost, if it cannot be queued: the client is offline, or
+        `OUTBOX_MAX_MESSAGES` are queued. Raises ValueError if the topic is empty or contains a wildcard.
         """
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"{topic!r} is not a topic to publish on")
@@ -122,9 +122,10 @@ class MqttClient:
         return True
 
     def set_filters(self, filters: frozenset[str]) -> None:
-        """Subscribe to exactly these filters besides the templates', now and after each reconnect; from any thread.
+        """Subscribe to exactly these filters besides those of the templates.
 
-        A filter that the broker refuses is an error in the log, and the connection stays.
+        They apply now and after each reconnect. Any thread may call this. If the broker refuses a filter, an error is
+        logged and the connection stays open.
         """
         self._on_demand_filters = filters
         self._waker.wake()

@@ -45,10 +45,10 @@ class Publication(NamedTuple):
 
 
 class Connection:
-    """One attempt: a paho client, its socket and its subscriptions. Used by one thread.
+    """One connection attempt: a paho client, its socket and its subscriptions.
 
-    ``on_demand_filters`` returns the filters to subscribe to besides those of the templates. ``clock`` gives monotonic
-    seconds.
+    It is used by one thread. ``on_demand_filters`` returns the filters to subscribe to besides those of the templates.
+    ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -102,9 +102,10 @@ class Connection:
         self._answer_due_s = self._clock() + ANSWER_TIMEOUT_S
 
     def serve(self, on_ready: Callable[[], None]) -> None:
-        """Read and write until the client is stopped. Raises `ConnectionFailure` or OSError if the connection ends.
+        """Read and write until the client is stopped.
 
-        ``on_ready`` is called once, when the broker has granted every subscription of the templates.
+        ``on_ready`` is called once, when the broker has granted every subscription of the templates. Raises
+        `ConnectionFailure` or OSError if the connection ends.
         """
         while not self._stopping.is_set():
             self._loop.run_once(self._open_socket())
@@ -148,7 +149,10 @@ class Connection:
         return dial(self._url, self._options.tls, self._deadline)
 
     def _open_socket(self) -> Any:
-        """Return paho's socket. Raises `ConnectionFailure`, or the socket's own error, if the connection has ended."""
+        """Return paho's socket.
+
+        Raises `ConnectionFailure`, or the socket's own error, if the connection has ended.
+        """
         broker_socket = self._client.broker_socket
         if not self.connected and broker_socket is not None:
             failures.check_protocol(broker_socket.first_bytes)
@@ -166,7 +170,10 @@ class Connection:
         return ConnectionFailure("the connection was lost") if self.connected else NoConnack(CLOSED_UNANSWERED)
 
     def _send_waiting(self) -> None:
-        """Update the on-demand subscriptions; publish from the outbox while paho has nothing left to send."""
+        """Update the on-demand subscriptions and publish from the outbox.
+
+        Messages are published while paho has nothing left to send.
+        """
         self._subscriptions.set_on_demand(self._on_demand_filters())
         while self._outbox and not self._client.want_write():
             topic, payload, retain = self._outbox.popleft()
@@ -215,7 +222,10 @@ class Connection:
         self._failure = self._failure or ConnectionFailure(f"the broker sent {fault}")
 
     def _on_message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
-        """Handle a message that paho decoded; paho acknowledges it afterwards if it has QoS 1."""
+        """Handle a message that paho decoded.
+
+        paho acknowledges it afterwards if it has QoS 1.
+        """
         try:
             topic = message.topic.encode()
         except UnicodeDecodeError as error:

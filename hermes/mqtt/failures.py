@@ -55,7 +55,10 @@ class ConnectionFailure(Exception):
 
 
 class RefusedByBroker(ConnectionFailure):
-    """The broker refused something that only a change of settings can fix; the text says what to change."""
+    """The broker refused something that only a change of settings can fix.
+
+    The text says what to change.
+    """
 
 
 class WrongVersion(ConnectionFailure):
@@ -71,7 +74,10 @@ class Cancelled(ConnectionFailure):
 
 
 def reason(failure: Exception | None) -> str:
-    """Return why a connection ended, for logs and ``/ready``; the URL and its password are not in it."""
+    """Return why a connection ended, for logs and ``/ready``.
+
+    The text does not contain the URL or its password.
+    """
     if failure is None:
         return "stopped"
     if isinstance(failure, ssl.SSLError):
@@ -86,24 +92,33 @@ def reason(failure: Exception | None) -> str:
 
 
 def is_permanent(failure: Exception) -> bool:
-    """Return whether every further attempt will fail until the settings or the broker change."""
+    """Return whether attempts will fail until the settings or the broker change."""
     return isinstance(failure, RefusedByBroker | ssl.SSLCertVerificationError) or (
         isinstance(failure, ssl.SSLError) and _openssl_name(failure) in _TLS_REASONS
     )
 
 
 def is_local(failure: Exception | None) -> bool:
-    """Return whether the kernel or the name server rejected the attempt, so that it cost no broker any work."""
+    """Return whether the kernel or the name server rejected the attempt.
+
+    Such an attempt causes no work for a broker.
+    """
     return isinstance(failure, ConnectionRefusedError | FileNotFoundError | socket.gaierror)
 
 
 def is_expected(failure: Exception) -> bool:
-    """Return whether this is a usual end of a connection, for which a traceback is not useful."""
+    """Return whether a connection usually ends in this way.
+
+    A traceback is not useful for such a failure.
+    """
     return isinstance(failure, ConnectionFailure | OSError)
 
 
 def reason_code_failure(event: str, code: int, name: str) -> ConnectionFailure:
-    """Return the failure for a reason code of CONNACK or DISCONNECT, with advice if there is any."""
+    """Return the failure for a reason code of CONNACK or DISCONNECT.
+
+    Its text includes advice if there is any for the code.
+    """
     advice = _REASON_CODE_ADVICE.get(code)
     if advice is None:
         return ConnectionFailure(f"{event}: {name}")
@@ -111,7 +126,10 @@ def reason_code_failure(event: str, code: int, name: str) -> ConnectionFailure:
 
 
 def check_protocol(first_bytes: bytes) -> None:
-    """Raise `RefusedByBroker` if the server's first bytes are TLS or HTTP: paho would wait for the rest of a packet."""
+    """Raise `RefusedByBroker` if the server's first bytes are TLS or HTTP.
+
+    Without this check paho would wait for the rest of a packet.
+    """
     if first_bytes.startswith(_TLS_ALERT):
         raise RefusedByBroker("the server at this address uses TLS: use mqtts:// for mqtt://, or wss:// for ws://")
     if first_bytes.startswith(_HTTP):

@@ -1,4 +1,4 @@
-"""The MQTT feed: the link to the broker, and the parts that a message passes before the hub."""
+"""The MQTT feed: the link to the broker and the message path to the hub."""
 
 import asyncio
 import logging
@@ -38,7 +38,10 @@ def feed_problems(settings: Settings) -> list[str]:
 
 
 class MqttFeed:
-    """Publish the messages of the devices on the hub. Call `start` once, on the running loop, then `stop`."""
+    """Publish the messages of the devices on the hub.
+
+    Call `start` once, on the running loop, then `stop`.
+    """
 
     def __init__(
         self, *, settings: Settings, hub: Hub, last_values: LastValues, link: MqttLinkState, metrics: Metrics
@@ -53,7 +56,10 @@ class MqttFeed:
         self._ticking: asyncio.Task[None] | None = None
 
     def start(self, url: MqttUrl) -> None:
-        """Connect to this broker, and reconnect when the link is lost. Raises `ConfigError`."""
+        """Connect to this broker, and reconnect when the link is lost.
+
+        Raises `ConfigError`.
+        """
         if problems := feed_problems(self._settings):
             raise ConfigError(problems)
         topics = TopicMap(self._settings.topics)

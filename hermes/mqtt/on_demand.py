@@ -1,4 +1,6 @@
-"""On-demand subscriptions: subscribe only to the topics of the tenants and devices that sockets watch.
+"""On-demand subscriptions: subscribe only to the topics that sockets watch.
+
+A socket watches tenants and devices.
 
 One class, `OnDemandSubscriptions`, stands between the hub and the MQTT client. `hermes.mqtt.feed` connects them:
 
@@ -55,7 +57,10 @@ class OnDemandSubscriptions:
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, channel: Channel, watched: bool) -> None:
-        """Record that the channel got its first session (``watched``), or lost its last one."""
+        """Record that the channel has its first session, or lost its last one.
+
+        ``watched`` is True for the first session and False after the last one.
+        """
         if channel[0] not in ("tenant", "device"):
             return
         if not watched:
@@ -98,7 +103,10 @@ class OnDemandSubscriptions:
             self._timer = self._loop.call_at(due_s, self._update)
 
     def _update(self) -> None:
-        """Remove channels that lingered long enough, and report the filters if they changed."""
+        """Remove channels that lingered long enough.
+
+        Report the filters if they changed.
+        """
         self._timer = None
         now_s = self._loop.time()
         ended = [channel for channel, until_s in self._lingering.items() if until_s <= now_s]
@@ -115,7 +123,10 @@ class OnDemandSubscriptions:
             self._update_in(next(iter(self._lingering.values())) - now_s)
 
     def _all_filters(self) -> frozenset[str]:
-        """Return the filters of all channels, without those that another one covers: copies would arrive."""
+        """Return the filters of all channels.
+
+        A filter that another one covers is left out, because copies of its messages would arrive.
+        """
         if any(_is_device_anywhere(channel) for channel in self._channels):
             return frozenset(self._topics.filters)
         found = {text for channel, filters in self._channels.items() if not self._is_part(channel) for text in filters}

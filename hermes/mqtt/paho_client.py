@@ -1,4 +1,4 @@
-"""paho with two of its private methods replaced, because they cost most of its thread's time.
+"""Replace two private methods of paho that use most of its thread's time.
 
 ``_create_socket`` returns a buffered socket that the caller opened. ``_handle_publish`` passes a message of QoS 0,
 which nearly all are, straight to the callback: paho makes a condition variable for each message and, with MQTT 5, two
@@ -91,7 +91,10 @@ class DialedClient(PlainClient):
 
 
 class FastPathClient(DialedClient):
-    """paho that also passes messages of QoS 0 to ``on_qos0_publish``; ``on_message`` gets those of QoS 1."""
+    """Client that also passes messages of QoS 0 to ``on_qos0_publish``.
+
+    ``on_message`` gets those of QoS 1.
+    """
 
     def _handle_publish(self) -> MQTTErrorCode:
         packet: bytearray = self._in_packet["packet"]

@@ -1,4 +1,4 @@
-"""Find out whether the installed paho still calls the methods that Hermes replaces.
+"""Find out whether the installed paho calls the methods that Hermes replaces.
 
 The probe runs each client class on a socket pair: it connects, gets CONNACK and two small PUBLISH packets, and must
 deliver both messages and acknowledge the second. To compare signatures only would not do: a method can change its
@@ -30,7 +30,10 @@ _Message = tuple[str, bytes, bytes, bool, tuple[int, ...]]
 
 @functools.cache
 def client_class() -> type[PlainClient]:
-    """Return the fastest class that works with the installed paho; log one line if it is not the fastest of all."""
+    """Return the fastest class that works with the installed paho.
+
+    Log one line if it is not the fastest of all.
+    """
     if _works(FastPathClient):
         return FastPathClient
     found, own = (DialedClient, "messages") if _works(DialedClient) else (PlainClient, "messages and sockets")

@@ -22,7 +22,10 @@ _SIZES = {_ONE_BYTE: 1, _TWO_BYTES: 2, _FOUR_BYTES: 4}
 
 
 def variable_byte_integer(packet: bytes | bytearray, at: int) -> tuple[int, int]:
-    """Return the integer at this index (MQTT 5 §1.5.5) and the index after it. Raises ValueError if it is malformed."""
+    """Return the integer at this index and the index after it.
+
+    The encoding is a variable byte integer (MQTT 5 §1.5.5). Raises ValueError if it is malformed.
+    """
     value = 0
     for index, byte in enumerate(packet[at : at + 4]):
         value |= (byte & 0x7F) << (7 * index)
@@ -42,7 +45,10 @@ def encoded(value: int) -> bytes:
 
 
 def subscription_ids(block: bytes | bytearray) -> tuple[int, ...]:
-    """Return the subscription identifiers in a block of properties. Raises ValueError if it is malformed."""
+    """Return the subscription identifiers in a block of properties.
+
+    Raises ValueError if the block is malformed.
+    """
     found: list[int] = []
     at = 0
     while at < len(block):

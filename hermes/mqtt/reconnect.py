@@ -1,4 +1,7 @@
-"""State from one connection attempt to the next: the MQTT version to try, and the time without a connection."""
+"""State from one connection attempt to the next.
+
+It holds the MQTT version to try and the time without a connection.
+"""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -23,7 +26,10 @@ class MqttVersion(IntEnum):
 
 
 class VersionNegotiator:
-    """Choose the MQTT version to try: 5 first, 3.1.1 if the broker does not support 5, then the accepted one."""
+    """Choose the MQTT version to try.
+
+    The first is 5, then 3.1.1 if the broker does not support 5, and later the version that was accepted.
+    """
 
     def __init__(self) -> None:
         self.current = MqttVersion.V5
@@ -51,7 +57,10 @@ class VersionNegotiator:
 
 
 class Downtime:
-    """Measure the time without a connection. Used by one thread; ``clock`` gives monotonic seconds."""
+    """Measure the time without a connection.
+
+    It is used by one thread. ``clock`` gives monotonic seconds.
+    """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._metrics = metrics

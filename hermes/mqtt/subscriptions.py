@@ -21,11 +21,13 @@ PACKET_MAX_FILTERS = 500  # brokers limit a packet's size, and a long SUBSCRIBE 
 
 
 class Subscriptions:
-    """The subscriptions of the templates, which the connection needs, and the on-demand ones.
+    """The subscriptions of the templates and the on-demand ones.
+
+    The connection needs those of the templates.
 
     All are made without *retain as published*: then ``retain`` means that the broker has stored the message. All ask
-    for retained messages each time, even if the broker has stored the session: it does not queue what is published with
-    QoS 0 meanwhile. `hermes.delivery.last_values` drops the values that it already has.
+    for retained messages each time, even if the broker has stored the session, because the broker does not queue what
+    is published with QoS 0 meanwhile. `hermes.delivery.last_values` drops the values that it already has.
     """
 
     def __init__(self, client: paho.Client, *, version: MqttVersion, qos: Qos) -> None:
@@ -42,7 +44,11 @@ class Subscriptions:
         return tuple(text for filters in self._template_packets.values() for text in filters)
 
     def subscribe(self, topics: TopicMap, connack: Properties | None) -> None:
-        """Subscribe to the templates' filters so that copies of one message can be told apart, or do not occur."""
+        """Subscribe to the filters of the templates.
+
+        If filters overlap, subscription identifiers distinguish the copies of one message, or disjoint filters avoid
+        copies.
+        """
         if not topics.overlapping:
             self._template_packets |= self._send(topics.filters)
         elif self._version != MqttVersion.V5 or not _supports_identifiers(connack):
@@ -53,7 +59,10 @@ class Subscriptions:
                 self._template_packets |= self._send([topic_filter], identifier)
 
     def set_on_demand(self, filters: frozenset[str]) -> None:
-        """Subscribe to the filters that are new in this set, and unsubscribe from those that are not in it."""
+        """Replace the on-demand filters by this set.
+
+        Subscribe to the filters that are new, and unsubscribe from those that are not in the set.
+        """
         if filters is self._on_demand:
             return
         before, self._on_demand = self._on_demand, filters
@@ -99,5 +108,8 @@ def _packets(filters: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _supports_identifiers(connack: Properties | None) -> bool:
-    """Return whether the CONNACK allows subscription identifiers; without the property it does (MQTT 5 §3.2.2.3.12)."""
+    """Return whether the CONNACK allows subscription identifiers.
+
+    Without the property it does (MQTT 5 §3.2.2.3.12).
+    """
     return bool(getattr(connack, "SubscriptionIdentifierAvailable", 1))

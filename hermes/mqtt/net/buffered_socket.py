@@ -17,7 +17,10 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class UnacceptableData(OSError):
-    """The broker sent, or announced, bytes that a connection must not accept; the text says what."""
+    """The broker sent, or announced, bytes that a connection must not accept.
+
+    The text describes them.
+    """
 
 
 class BufferedSocket:
@@ -35,14 +38,20 @@ class BufferedSocket:
         self._next = 0  # the index in the buffer of the first unread byte
 
     def pending(self) -> int:
-        """Return the bytes at hand that a selector cannot see: read ahead, or decrypted by TLS. paho calls this too."""
+        """Return the number of available bytes that a selector cannot see.
+
+        They were read ahead, or decrypted by TLS. paho calls this method too.
+        """
         buffered = len(self._buffer) - self._next
         if buffered > 0:
             return buffered
         return self._sock_pending() if self._sock_pending is not None else 0
 
     def recv(self, size: int) -> bytes:
-        """Return at most ``size`` bytes, as `socket.socket.recv` does. Raises what the socket raises."""
+        """Return at most ``size`` bytes, as `socket.socket.recv` does.
+
+        Raises what the socket raises.
+        """
         begin = self._next
         if begin >= len(self._buffer):
             if size > PACKET_MAX_BYTES:

@@ -12,7 +12,10 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Deadline:
-    """The time left for a step of a connection attempt. ``clock`` gives monotonic seconds."""
+    """The time left for one step of a connection attempt.
+
+    ``clock`` gives monotonic seconds.
+    """
 
     def __init__(self, *, waker: Waker, stopping: threading.Event, clock: Callable[[], float]) -> None:
         self._waker = waker

@@ -1,4 +1,6 @@
-"""Open a socket to the broker: TCP or a Unix socket, then TLS and WebSocket if its URL says so.
+"""Open a socket to the broker.
+
+It is a TCP or a Unix socket, with TLS and WebSocket on top if the URL requires them.
 
 paho can do it too, but its handshakes have no deadline of their own, and its errors do not say what to change. Here
 every wait has a deadline, and stopping the client interrupts every wait but that for a name server.
@@ -22,7 +24,10 @@ HANDSHAKES_TIMEOUT_S = 5.0  # for TLS and WebSocket together; a small broker und
 
 
 def missing_packages(broker_url: str) -> list[str]:
-    """Return what to install for this URL if its extra is missing; empty for ``embedded`` and ``off`` too."""
+    """Return what to install if the extra of this URL is missing.
+
+    The list is empty for ``embedded`` and ``off`` too.
+    """
     if urlsplit(broker_url).scheme in ("ws", "wss") and find_spec("websockets") is None:
         return ["a broker at ws:// or wss:// needs another package: pip install 'hermes-gateway[websockets]'"]
     return []
@@ -53,7 +58,10 @@ def dial(url: MqttUrl, tls: TlsOptions, deadline: Deadline) -> Any:
 
 
 def tls_context(tls: TlsOptions) -> ssl.SSLContext:
-    """Return a context of these certificate files. Raises `RefusedByBroker` if one cannot be used."""
+    """Return a TLS context with these certificate files.
+
+    Raises `RefusedByBroker` if one of them cannot be used.
+    """
     try:
         return tls.context()
     except ValueError as error:
@@ -65,7 +73,10 @@ def _connect_unix(path: str, deadline: Deadline) -> socket.socket:
 
 
 def _connect_tcp(url: MqttUrl, deadline: Deadline) -> socket.socket:
-    """Connect to the first address that answers; each gets an equal share of the time that is left."""
+    """Connect to the first address that answers.
+
+    Each address gets an equal share of the time that is left.
+    """
     addresses = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     failure: OSError = OSError(errno.EHOSTUNREACH, "its name has no address")
     for left, (family, _, _, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):

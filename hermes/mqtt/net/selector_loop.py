@@ -1,6 +1,8 @@
-"""Drive one MQTT client library from a selector: wait, write, read in batches, keep alive.
+"""Drive one MQTT client library from a selector.
 
-paho's own thread waits with ``select()``, which fails for file descriptors above 1,023: with more files open it never
+It waits, writes, reads in batches and keeps the connection alive.
+
+paho's own thread waits with ``select()``, which fails for file descriptors above 1,023. With more files open it never
 reconnects, and it reports nothing. `selectors` has no such limit.
 """
 
@@ -15,7 +17,10 @@ BATCH_MAX_BYTES = 1_048_576
 
 
 class SocketClient(Protocol):
-    """The part of `paho.mqtt.client.Client` for a foreign event loop. Codes other than 0 are errors."""
+    """The part of `paho.mqtt.client.Client` for a foreign event loop.
+
+    Codes other than 0 are errors.
+    """
 
     def socket(self) -> Any:
         """Return the socket to wait for, or None."""
@@ -63,7 +68,10 @@ class SelectorLoop:
         self._batch_bytes = 0
 
     def run_once(self, sock: Any) -> None:
-        """Wait until ``sock`` is ready, the waker is set or keep-alive is due; then write and read."""
+        """Wait for an event, then write and read.
+
+        The wait ends when ``sock`` is ready, the waker is set or keep-alive is due.
+        """
         self._register(sock)
         self._wait(sock, 0 if self._unread else self._misc_interval_s)
         if self._client.want_write():
@@ -97,7 +105,10 @@ class SelectorLoop:
                 self.last_read_s = self._clock()
 
     def _read_batch(self) -> bool:
-        """Read until nothing is left or the batch is full. Return whether more may be left to read."""
+        """Read until nothing is left or the batch is full.
+
+        Return whether more may be left to read.
+        """
         self._batch_messages = self._batch_bytes = 0
         before = -1
         full = False
@@ -112,6 +123,9 @@ class SelectorLoop:
 
 
 def _pending_bytes(sock: Any) -> int:
-    """Return the bytes at hand that a selector cannot see: read ahead, or decrypted by TLS."""
+    """Return the number of available bytes that a selector cannot see.
+
+    They were read ahead, or decrypted by TLS.
+    """
     pending = getattr(sock, "pending", None)  # a plain TCP socket has none
     return 0 if pending is None else pending()

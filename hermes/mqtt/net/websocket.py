@@ -1,7 +1,7 @@
-"""MQTT's bytes in the binary frames of a WebSocket (MQTT 5 §6, RFC 6455), the client's end.
+"""MQTT over the binary frames of a WebSocket, the client side.
 
-Framing and handshake are those of the `websockets` package, an extra, without its input and output. MQTT gives frame
-boundaries no meaning (MQTT 5 §6): the payloads are passed on as one stream.
+The sources are MQTT 5 §6 and RFC 6455. Framing and handshake are those of the `websockets` package, an extra, without
+its input and output. MQTT gives frame boundaries no meaning (MQTT 5 §6): the payloads are passed on as one stream.
 """
 
 import logging
@@ -31,9 +31,9 @@ _SILENT_LOGGER = logging.Logger("websockets", logging.CRITICAL)
 
 
 class WebSocket:
-    """A socket as paho uses one. Everything but reading and writing is passed on to ``sock``.
+    """A WebSocket with the methods of a socket that paho uses.
 
-    ``protocol`` has completed the handshake.
+    Everything but reading and writing is passed on to ``sock``. ``protocol`` has completed the handshake.
     """
 
     def __init__(self, sock: Any, protocol: ClientProtocol) -> None:
@@ -60,9 +60,10 @@ class WebSocket:
         return cls(sock, protocol)
 
     def recv(self, size: int) -> bytes:
-        """Return payload bytes that have arrived, or b"" at the end. Raises BlockingIOError if there are none yet.
+        """Return payload bytes that have arrived, or b"" at the end.
 
-        Reads at most ``size`` bytes from the socket; a frame that they complete may have more.
+        Reads at most ``size`` bytes from the socket; a frame that they complete may have more. Raises BlockingIOError
+        if no payload bytes have arrived yet.
         """
         if not self._data and not self._closed:
             chunk: bytes = self._sock.recv(size)
@@ -106,7 +107,10 @@ class WebSocket:
         return self._protocol.state is not State.OPEN
 
     def _decoded(self) -> bytes:
-        """Return the payloads of the frames received. Raises `UnacceptableData` if one is not allowed."""
+        """Return the payloads of the frames received.
+
+        Raises `UnacceptableData` if one is not allowed.
+        """
         payloads = [_payload(event) for event in self._protocol.events_received() if isinstance(event, Frame)]
         if replies := b"".join(self._protocol.data_to_send()):
             self._replies = replies
@@ -116,7 +120,10 @@ class WebSocket:
         return b"".join(payloads)
 
     def _send_replies(self) -> None:
-        """Send pongs between two frames; what the socket does not accept now is sent before the next frame."""
+        """Send pongs between two frames.
+
+        What the socket does not accept now is sent before the next frame.
+        """
         if self._replies and not self._unsent:
             self._unsent, self._replies = self._replies, b""
             try:
@@ -139,7 +146,10 @@ def client_protocol(url: MqttUrl) -> ClientProtocol:
 
 
 def _payload(frame: Frame) -> bytes | bytearray | memoryview:
-    """Return the frame's part of the stream. Raises `UnacceptableData` for a text frame (MQTT-6.0.0-1)."""
+    """Return the frame's part of the stream.
+
+    Raises `UnacceptableData` for a text frame (MQTT-6.0.0-1).
+    """
     if frame.opcode is Opcode.TEXT:
         raise UnacceptableData("the broker sent a WebSocket text frame, which MQTT does not allow")
     return frame.data if frame.opcode in (Opcode.BINARY, Opcode.CONT) else b""
@@ -159,7 +169,10 @@ def _send_all(sock: Any, data: bytes, deadline: Deadline) -> None:
 
 
 def _read_response(sock: Any, deadline: Deadline) -> bytes:
-    """Return the bytes received up to the end of the response's header fields, or some more."""
+    """Return the bytes received up to the end of the response's header fields.
+
+    Some more bytes may follow them.
+    """
     data = b""
     while b"\r\n\r\n" not in data:
         try:
@@ -178,7 +191,10 @@ def _read_response(sock: Any, deadline: Deadline) -> bytes:
 
 
 def _check_status(response: bytes, url: MqttUrl) -> None:
-    """Raise `RefusedByBroker` for any status but 101; the package would wait for the end of the response's body."""
+    """Raise `RefusedByBroker` for any status but 101.
+
+    Without this check the package would wait for the end of the response's body.
+    """
     status = response.partition(b"\r\n")[0].decode("latin-1")
     code, _, text = status.partition(" ")[2].partition(" ")
     if code != "101":

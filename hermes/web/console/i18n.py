@@ -34,13 +34,19 @@ class Languages:
         return cls({tag: Language(tag, orjson.loads((folder / f"{tag}.json").read_bytes())) for tag in LANGUAGE_NAMES})
 
     def pick(self, *, wanted: str | None, accepted: str) -> Language:
-        """Return the chosen language, else the best of ``Accept-Language`` (RFC 9110 §12.5.4), else the default."""
+        """Return the chosen language, else the best accepted one, else the default.
+
+        The accepted languages are those of ``Accept-Language`` (RFC 9110 §12.5.4).
+        """
         tags = [wanted or "", *_by_preference(accepted)]
         return next((self.by_tag[tag] for tag in tags if tag in self.by_tag), self.by_tag[next(iter(LANGUAGE_NAMES))])
 
 
 def _by_preference(header: str) -> list[str]:
-    """Return the primary tags of the header, best first; equal weights keep their order."""
+    """Return the primary tags of the header, best first.
+
+    Tags of equal weight keep their order.
+    """
     weighted: list[tuple[float, str]] = []
     for part in header.split(","):
         tag, _, parameter = part.partition(";")

@@ -51,7 +51,10 @@ class ConsolePage:
     modules: Sequence[str]
 
     def render(self, *, language: Language, theme: str, dev: Mapping[str, Any] | None) -> str:
-        """Return the HTML in this language, with the data of the page as JSON in a script element."""
+        """Return the HTML of the page in this language.
+
+        The data of the page is JSON in a script element.
+        """
         page_data = {"version": __version__, "language": language.tag, "strings": language.strings, "dev": dev}
         return self.template.render(
             version=__version__,
@@ -108,10 +111,16 @@ def _script_json(value: object) -> Markup:
 
 
 class StaticHandler(StaticFileHandler):
-    """``/static/``: pages of any origin may import the client module, other files only this origin."""
+    """``/static/``: the static files.
+
+    Pages of any origin may import the client module. Other files are for pages of this origin only.
+    """
 
     def set_extra_headers(self, path: str) -> None:
-        """Require revalidation, so that an upgraded Hermes is not used with a cached console."""
+        """Require revalidation of cached files.
+
+        Otherwise an upgraded Hermes could be used with a cached console.
+        """
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
         if path in CLIENT_FILES:

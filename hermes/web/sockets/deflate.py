@@ -1,4 +1,6 @@
-"""permessage-deflate without context takeover (RFC 7692), so that one deflated frame serves all sockets.
+"""permessage-deflate without context takeover (RFC 7692).
+
+One deflated frame then serves all sockets.
 
 `SharedDeflateProtocol` replaces one private method of Tornado, ``_create_compressors``;
 `hermes.web.sockets.deflate_probe` checks that Tornado still calls it.
@@ -16,10 +18,10 @@ _FULL_WINDOW = "15"
 
 
 class SharedDeflateProtocol(WebSocketProtocol13):
-    """Tornado's protocol, answering every offer of compression with both ``*_no_context_takeover``.
+    """Tornado's protocol that answers compression offers without context takeover.
 
-    A client must accept what it did not ask for (RFC 7692 §7.1.1). No state is held between messages, which saves
-    83 KiB for each socket.
+    It answers every offer with both ``*_no_context_takeover``. A client must accept what it did not ask for (RFC 7692
+    §7.1.1). No state is held between messages, which saves 83 KiB for each socket.
     """
 
     __slots__ = ("compressed",)  # one more entry in Tornado's own dict would cost every socket 1.5 KiB
@@ -38,15 +40,18 @@ class SharedDeflateProtocol(WebSocketProtocol13):
         self.compressed = True
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Start the closing handshake. Tornado's own reason for a message that is too big is replaced by ours."""
+        """Start the closing handshake.
+
+        Tornado's own reason for a message that is too big is replaced by ours.
+        """
         super().close(code, MESSAGE_TOO_BIG.word if code == MESSAGE_TOO_BIG.code else reason)
 
 
 def acceptable_offer(request: HTTPServerRequest) -> bool:
-    """Return whether the first permessage-deflate offer of this request can be accepted.
+    """Return whether the request's first permessage-deflate offer is acceptable.
 
-    A malformed one, and one that asks for a smaller window than the shared frames use, must be answered without the
-    extension; Tornado would answer 500.
+    A malformed offer, and one that asks for a smaller window than the shared frames use, must be answered without the
+    extension. Tornado would answer 500.
     """
     for offer in request.headers.get("Sec-WebSocket-Extensions", "").split(","):
         name, *parameters = [part.strip() for part in offer.split(";")]

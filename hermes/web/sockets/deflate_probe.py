@@ -1,4 +1,6 @@
-"""Find out whether the installed Tornado still calls the method that `SharedDeflateProtocol` replaces.
+"""Find out whether the installed Tornado calls the method that Hermes replaces.
+
+`SharedDeflateProtocol` replaces this method.
 
 The probe opens one compressed WebSocket over a socket pair and sends two small messages and a small bomb. To compare
 signatures only would not do: a method can change its meaning and keep its signature.
@@ -94,7 +96,10 @@ class _Echo(WebSocketHandler):
 
 
 async def _probe() -> bool:
-    """Return whether messages are compressed without context takeover, and the size of an inflated one is limited."""
+    """Return whether the installed Tornado works with shared deflated frames.
+
+    Messages must be compressed without context takeover, and the size of an inflated one must be limited.
+    """
     ours, theirs = socket.socketpair()
     server = HTTPServer(Application([(r"/", _Echo)], log_function=lambda handler: None))
     server.handle_stream(IOStream(theirs), ("127.0.0.1", 0))
@@ -113,7 +118,10 @@ async def _probe() -> bool:
 
 
 def _frame(text: bytes) -> bytes:
-    """Return a client's frame of this text, compressed; its mask is zero, so that it changes nothing."""
+    """Return a client's frame of this text, compressed.
+
+    Its mask is zero, so that the mask changes nothing.
+    """
     payload = _deflated(text)
     return bytes((_TEXT, 0x80 | len(payload))) + bytes(4) + payload
 
