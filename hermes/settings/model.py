@@ -27,7 +27,7 @@ TRUE_FALSE = "true|false"
 
 NO_SECRET = (
     "no JWT secret: write one to a file (openssl rand -hex 32 > jwt-secret) and give "
-    "--jwt-secret-file jwt-secret, set HERMES_JWT_SECRET, or try Hermes out with --dev"
+    "--jwt-secret-file jwt-secret, set HERMES_JWT_SECRET, or try Hermes with --dev"
 )
 
 
@@ -54,7 +54,7 @@ class SourcedSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take the constructor's arguments alone."""
+        """Use only the constructor's arguments."""
         return (init_settings,)
 
 
@@ -191,7 +191,7 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
         "extra `hermes-gateway[websockets]`",
     )
     mqtt_username: Annotated[fields.NonEmpty | None, Flag(Group.MQTT, "NAME")] = Field(
-        None, description="user at the broker, if the URL has none"
+        None, description="user name for the broker, if the URL has none"
     )
     mqtt_password_file: Annotated[fields.PasswordFile | None, Flag(Group.MQTT, "FILE")] = Field(
         None, description="file with the password of that user; one trailing newline is ignored"
@@ -250,7 +250,7 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
     broker_cert_file: Annotated[Path | None, Flag(Group.BROKER, "FILE")] = Field(
         None,
         description="certificate and its chain for that address, PEM; read again when the file changes. Without it "
-        "the devices' passwords cross the network as clear text",
+        "the devices' passwords are sent over the network as clear text",
     )
     broker_key_file: Annotated[Path | None, Flag(Group.BROKER, "FILE")] = Field(
         None, description="key of that certificate, PEM, without a password"
@@ -261,7 +261,7 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
     origins: Annotated[fields.Origins, Flag(Group.LISTENING, "ORIGIN", name="origin", repeatable=True)] = Field(
         (), description="web origin, other than Hermes' own, that may open sockets; `*` for all"
     )
-    max_sockets: Annotated[int | None, Flag(Group.SOCKETS, "N", default="open-file limit less 128")] = Field(
+    max_sockets: Annotated[int | None, Flag(Group.SOCKETS, "N", default="open-file limit minus 128")] = Field(
         None, ge=1, description="maximum number of open sockets"
     )
     ping_interval_s: Annotated[float, Flag(Group.SOCKETS, "SECONDS")] = Field(
@@ -277,7 +277,7 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
         1_048_576,
         ge=65_536,
         description="bytes that may wait for one slow socket, once for notifications and once for device data. "
-        "Beyond it device data is conflated; notifications close the socket",
+        "Above this limit, device data is conflated; notifications close the socket",
     )
     outbox_max_messages: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
         1_000, ge=1, description="the same limit in messages"
@@ -298,16 +298,16 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
     snapshot_max_age_s: Annotated[float, Flag(Group.LAST_VALUES, "SECONDS")] = Field(
         604_800,
         ge=1,
-        description="seconds after which a value without an update is evicted: enough for a device that reports "
-        "daily, over a long weekend",
+        description="seconds after which a value without an update is evicted; the default is enough for a device "
+        "that reports daily, over a long weekend",
     )
 
     # -- the process --------------------------------------------------------------------------------------------------
 
     dev: Annotated[bool, Flag(Group.DEVELOPMENT, switch=True)] = Field(
         False,
-        description="try Hermes out, on this machine only: makes and stores its own secret and API key, starts an "
-        "embedded broker with simulated devices, prints ready tokens",
+        description="try Hermes, on this machine only: create and store a secret and an API key, start an embedded "
+        "broker with simulated devices, print tokens to use",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Flag(Group.LOGGING, "LEVEL")] = Field(
         "info", description="`debug`, `info`, `warning` or `error`"
