@@ -89,7 +89,7 @@ def _topic_problems(settings: Settings) -> list[str]:
 def _file_problems(settings: Settings) -> Iterator[str]:
     for name in PRIVATE_FILES:
         path: Path | None = getattr(settings, name)
-        if path is None or not path.exists():  # whoever needs it reports that it is missing
+        if path is None or not path.exists():  # the code that reads the file reports that it is missing
             continue
         if _readable_by_others(path):
             yield f"{path} can be read by every user of this machine: chmod 600 {path}"
@@ -102,7 +102,7 @@ def _file_problems(settings: Settings) -> Iterator[str]:
 def _folder_problems(folder: Path) -> Iterator[str]:
     """Yield a problem if others can read password hashes or add accounts."""
     passwords = folder / FILE_NAME
-    with contextlib.suppress(OSError):  # the test of the accounts reports that
+    with contextlib.suppress(OSError):  # the test of the device accounts reports such an error
         if folder.stat().st_mode & stat.S_IWOTH:
             yield f"{folder} can be written by every user of this machine: chmod 700 {folder}"
         if _readable_by_others(passwords):

@@ -1,8 +1,9 @@
-"""Rule of ``--broker-listen``: templates confine each device to its own topics.
+"""Rule of ``--broker-listen``: templates restrict each device to its own topics.
 
-A device account may publish to the topics of its tenant and device, and the broker knows topic filters only. So
-``{tenant_id}`` and ``{device_id}`` must each be a whole level of the topic, ``{device_id...}`` several, or a constant;
-and the filters of two templates must not overlap, or one of them could read the topic of a device with other ids.
+A device account may publish to the topics of its tenant and device. The broker can check these topics only with topic
+filters. Therefore each of the tenant and the device id must be a whole level of the topic (``{tenant_id}``,
+``{device_id}``), several levels (``{device_id...}``), or a constant. The filters of two templates must not overlap:
+otherwise one template could read other ids from the topic of a device.
 """
 
 import itertools
@@ -13,7 +14,7 @@ from hermes.topics.template import DEVICE, ID_FIELDS, TENANT, Field, Level, Temp
 
 
 def isolation_problems(templates: Sequence[Template]) -> list[str]:
-    """Return a line for each template, or pair, that does not confine devices.
+    """Return a line for each template, or pair, that does not restrict each device.
 
     Each line says what to write instead.
     """
@@ -34,7 +35,7 @@ def isolation_problems(templates: Sequence[Template]) -> list[str]:
 
 
 def _reason(template: Template) -> str | None:
-    """Return why the template does not confine devices, or None if it does."""
+    """Return why the template does not restrict each device, or None if it does."""
     rest = template.rest
     rest_is_id = rest is not None and rest.name in ID_FIELDS
     certain = (*template.levels, *(template.after if rest_is_id else ()))

@@ -1,4 +1,7 @@
-"""Parser of topic templates; its errors say what to write instead."""
+"""Parse topic templates.
+
+Each error says what to write instead.
+"""
 
 import re
 from types import MappingProxyType
@@ -25,7 +28,7 @@ KEYS = (*ADDRESS_FIELDS, "payload", "online")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
-_LEVEL = re.compile(r"((?:[^/{]++|\{[^{}]*+\}|\{)*+)(?:/|\Z)")  # a / in the pattern of a field is no separator
+_LEVEL = re.compile(r"((?:[^/{]++|\{[^{}]*+\}|\{)*+)(?:/|\Z)")  # a / in the pattern of a field is not a separator
 _REST, _OPTIONAL = "...", "?"
 _CUT = re.compile(r"\{[^{}]*:[^{}]*\Z")  # the first part of a pattern with a comma
 _COMMA = "; a comma ends an entry of HERMES_TOPICS, so give a pattern that contains one by --topic or in the TOML file"
@@ -62,7 +65,7 @@ def _parse(text: str, preset: str) -> Template:
     optional = _field(texts.pop()[1:-1].replace(_OPTIONAL, "", 1)) if _is_optional(texts[-1]) else None
     rests = [index for index, level in enumerate(texts) if _is_rest(level)]
     if len(rests) + (optional is not None) > 1:
-        _fail("two fields end in ... or ?, so the border between them is unknown; only one may")
+        _fail("two fields end in ... or ?, so Hermes cannot know where the first one ends; only one may")
     at = rests[0] if rests else len(texts)
     rest = _field(texts[at][1:-1].replace(_REST, "", 1)) if rests else None
     levels, after = [_level(level) for level in texts[:at]], [_level(level) for level in texts[at + 1 :]]
@@ -106,7 +109,7 @@ def _check_text(topic: str, text: str) -> None:
 
 
 def _levels_of(topic: str) -> list[str]:
-    """Return the levels; a ``/`` in the pattern of a field is no separator."""
+    """Return the levels; a ``/`` in the pattern of a field is not a separator."""
     levels = _LEVEL.findall(topic)
     return levels if topic.endswith("/") else levels[:-1]  # otherwise the last match is the empty text at the end
 

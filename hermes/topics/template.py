@@ -15,7 +15,7 @@ ADDRESS_FIELDS = (TENANT, DEVICE, SERIES)
 ID_FIELDS = (TENANT, DEVICE)
 ID_MAX_CHARS = 1_024  # ids are kept in keys, in URLs and in the memory of last values
 TOPIC_MAX_BYTES = 65_535  # MQTT 5 §1.5.4: the longest string of a packet
-LITERALS_MAX = 32  # combinations of listed texts that get a filter each; beyond, + replaces a level
+LITERALS_MAX = 32  # combinations of listed texts that get a filter each; above this, + replaces a level
 
 PayloadKind = Literal["json", "cbor", "sparkplug"]
 
@@ -76,7 +76,7 @@ class Template:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it matches all topics of its filters but those with an empty level.
+        """Whether it matches all topics of its filters except those with an empty level.
 
         True if each level is a text or one field without a pattern, and ``rest`` comes last.
         """
@@ -101,8 +101,8 @@ class Template:
     def filters_for(self, tenant_id: TenantId, device_id: DeviceId | None = None) -> tuple[str, ...]:
         """Return filters for the topics of this tenant, or of this device of the tenant.
 
-        They cover all these topics and as few others as possible: where only the payload contains an id, the topics of
-        all ids. An empty result means that the template has no topic for these ids.
+        They cover all these topics and as few others as possible. If only the payload contains an id, they cover the
+        topics of all ids. An empty result means that the template has no topic for these ids.
         """
         known: dict[str, str] = {TENANT: tenant_id} | ({} if device_id is None else {DEVICE: device_id})
         if any(self.constants.get(name, value) != value for name, value in known.items()):
@@ -139,7 +139,7 @@ class Template:
 
     @property
     def pattern(self) -> str:
-        """A regular expression, one group per field, that takes linear time."""
+        """A regular expression with one group per field; matching takes linear time."""
         pattern = "/".join(level_pattern(level) for level in self.levels)
         if self.rest:
             pattern += self._rest_pattern(self.rest)
@@ -160,8 +160,8 @@ class Template:
 def level_pattern(level: Level) -> str:
     """Return a regular expression for one level.
 
-    Each field but the last ends at the first place where the text after it is found. The atomic groups make this
-    choice final: without them a hostile level of 64 KiB would take quadratic time.
+    Each field except the last ends before the first occurrence of the text after it. The atomic groups prevent the
+    regular expression from trying another end: without them, an attacker's level of 64 KiB would take quadratic time.
     """
     texts = [re.escape(part) for part in level if isinstance(part, str)]
     if len(level) == len(texts):
@@ -181,9 +181,9 @@ def _fields(levels: Iterable[Level]) -> Iterator[Field]:
 def _combined(levels: Iterable[Level], known: Mapping[str, str]) -> Iterator[str]:
     """Return the combinations of the levels' texts.
 
-    ``+`` replaces a level that would make them too many.
-    Combinations are counted without ``known``, so that its filters are never wider than those without it:
-    `hermes.broker.acl` relies on that.
+    ``+`` replaces a level if its texts would make more than `LITERALS_MAX` combinations. Combinations are counted
+    without ``known``, so that the filters with ``known`` are never wider than those without it: `hermes.broker.acl`
+    relies on that.
     """
     count = 1
     limited: list[tuple[str, ...]] = []
@@ -198,7 +198,7 @@ def _combined(levels: Iterable[Level], known: Mapping[str, str]) -> Iterator[str
 def _can_contain(level: Level, known: Mapping[str, str]) -> bool:
     """Return whether a topic level can be read as these values.
 
-    Each field but the last ends where the text after it is found first.
+    Each field except the last ends before the first occurrence of the text after it.
     """
     return all(
         (known[field.name] + text).find(text, 1) == len(known[field.name])

@@ -72,7 +72,7 @@ class ConsoleHandler(RequestHandler):
     """``GET /``: the console page."""
 
     def initialize(self, page: ConsolePage, gateway: GatewayParts) -> None:
-        """Keep the shared objects."""
+        """Store the shared objects."""
         self._page = page
         self._gateway = gateway
 
