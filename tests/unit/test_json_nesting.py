@@ -16,7 +16,7 @@ def arrays(levels: int) -> bytes:
 
 
 @pytest.mark.parametrize(("levels", "too_deep"), [(1, False), (MAX_DEPTH, False), (MAX_DEPTH + 1, True), (5_000, True)])
-@pytest.mark.parametrize("around", [b"%s", b'{"a":%s}', b'["\\\"[[",%s,"]"]'])
+@pytest.mark.parametrize("around", [b"%s", b'{"a":%s}', b'["\\"[[",%s,"]"]'])
 def test_levels_are_counted(levels: int, too_deep: bool, around: bytes) -> None:
     """Around the innermost value; those of the text around it are counted, too."""
     assert nested_too_deeply(around % arrays(levels - (around != b"%s"))) is too_deep
