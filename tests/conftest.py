@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +27,11 @@ from tests.support.programs import hermes as hermes_program
 def pytest_configure(config: pytest.Config) -> None:
     """Occupy the MQTT port during the run: the embedded brokers of parallel tests would compete for it.
 
-    No event loop is created implicitly, because no test would close it. The property tests have no time limit.
+    No event loop is created implicitly, because no test would close it. The property tests have no time limit. A shell
+    lets the programs that it starts in the background ignore Ctrl-C; the commands of the tests must not inherit that.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.set_event_loop(None)
     profile = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.register_profile("hermes", profile)
