@@ -36,7 +36,9 @@ class Close:
 
 NORMAL = Close(1000, "", may_reconnect=True)
 STOPPING = Close(1001, "stopping", may_reconnect=True)
+PROTOCOL_ERROR = Close(1002, "protocol_error", may_reconnect=False)
 BINARY_NOT_SUPPORTED = Close(1003, "binary_not_supported", may_reconnect=False)
+INVALID_TEXT = Close(1007, "invalid_text", may_reconnect=False)
 TOKEN_MISSING = Close(1008, "token_missing", may_reconnect=False)
 TOKEN_INVALID = Close(1008, "token_invalid", may_reconnect=False)
 TOKEN_EXPIRED = Close(1008, "token_expired", may_reconnect=False)
@@ -46,11 +48,17 @@ MESSAGE_TOO_BIG = Close(1009, "message_too_big", may_reconnect=False)
 INTERNAL_ERROR = Close(1011, "internal_error", may_reconnect=True)
 SLOW_CONSUMER = Close(1013, "slow_consumer", may_reconnect=True)
 SERVER_FULL = Close(1013, "server_full", may_reconnect=True)
+USER_FULL = Close(1013, "user_full", may_reconnect=True)
+TENANT_FULL = Close(1013, "tenant_full", may_reconnect=True)
+ADDRESS_FULL = Close(1013, "address_full", may_reconnect=True)
+SLOW_DOWN = Close(1013, "slow_down", may_reconnect=True)
 
 TABLE = (
     NORMAL,
     STOPPING,
+    PROTOCOL_ERROR,
     BINARY_NOT_SUPPORTED,
+    INVALID_TEXT,
     TOKEN_MISSING,
     TOKEN_INVALID,
     TOKEN_EXPIRED,
@@ -60,6 +68,10 @@ TABLE = (
     INTERNAL_ERROR,
     SLOW_CONSUMER,
     SERVER_FULL,
+    USER_FULL,
+    TENANT_FULL,
+    ADDRESS_FULL,
+    SLOW_DOWN,
 )
 CODES = frozenset({row.code for row in TABLE} | {1005, 1006})  # those that are counted; clients can send any code
 

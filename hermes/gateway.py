@@ -43,10 +43,14 @@ from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed
 from hermes.server import Server, sockets_by_file_limit
+from hermes.settings.fields import networks
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.web.client_address import TrustedProxies
+from hermes.web.connection_rate import ConnectionRate
+from hermes.web.failed_auth import FailedAuth
 from hermes.web.gateway_parts import DevAction
-from hermes.web.sockets.limit import SocketLimit
+from hermes.web.sockets.admission import Admission, SocketLimits
 
 logger = logging.getLogger(__name__)
 
@@ -89,14 +93,28 @@ class Gateway:
         self.api_keys = ApiKeys(settings.api_keys)
         self.origins = frozenset(settings.origins)
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
-        self.socket_limit = SocketLimit(limit=settings.max_sockets or sockets_by_file_limit())
+        self.admission = Admission(
+            SocketLimits.of(
+                settings.max_sockets or sockets_by_file_limit(),
+                per_user=settings.max_sockets_per_user,
+                per_tenant=settings.max_sockets_per_tenant,
+                per_address=settings.max_sockets_per_address,
+            )
+        )
+        self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
+        self.trusted_proxies = TrustedProxies(networks(settings.trusted_proxies))
         self.broker: MosquittoProcess | None = None
         self.simulator: SimulatedDevices | None = None
         self._simulator_client: MqttClient | None = None
         self._faults = FaultInjector(hub=self.hub, kill_broker=self._kill_broker)
         self._server = Server(
             hub=self.hub,
-            socket_limit=self.socket_limit,
+            admission=self.admission,
+            connection_rate=ConnectionRate(
+                per_s=settings.max_connects_per_address_s,
+                is_exempt=self.trusted_proxies.contain,
+                metrics=self.metrics,
+            ),
             metrics=self.metrics,
             drain_timeout_s=settings.drain_timeout_s,
         )
@@ -166,7 +184,7 @@ class Gateway:
 
         A gateway starts once. Raises `HermesError` with what to change.
         """
-        if self.socket_limit.stopping:
+        if self.admission.stopping:
             raise HermesError("a gateway starts once: create a new Gateway")
         if listen:
             self._server.listen(self.settings.host, self.settings.port)  # first: an address in use ends it at once

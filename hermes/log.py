@@ -58,7 +58,7 @@ class MaskingFormatter(logging.Formatter):
 
 
 def printable(text: str) -> str:
-    """Return the text with each `UNPRINTABLE` character replaced by its escape in Python."""
+    """Return the text with the escape of each `UNPRINTABLE` character in its place."""
     return UNPRINTABLE.sub(lambda control: repr(control[0])[1:-1], text)
 
 
@@ -80,9 +80,10 @@ def _has_long_dotted_word(text: str) -> bool:
 
 
 def _without_jwt(word: re.Match[str]) -> str:
-    """Return a word with dots, masked from the place where a JSON Web Token begins (RFC 7519 §3).
+    """Return a word with dots, masked from where a JSON Web Token begins.
 
-    Its first part is the base64url of a JSON object, which may begin with white space, and two other parts follow.
+    Its first part is the base64url of a JSON object, which may begin with white space, and two other parts follow
+    (RFC 7519 §3).
     """
     text = word[0]
     first_part_ends = text.rfind(".", 0, max(0, text.rfind(".")))

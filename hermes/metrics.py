@@ -41,7 +41,16 @@ class Metrics:
             "hermes_sockets_refused", "Sockets refused when opened, by reason", "reason"
         )
         self.accept_pauses = self._counter("hermes_accept_pauses", "Pauses of accept() after an error, one second each")
+        self.connects_limited = self._counter(
+            "hermes_connects_limited", "Connections over --max-connects-per-address-s: delayed, or closed", "outcome"
+        )
+        self.failed_auth = self._counter(
+            "hermes_failed_auth", "Wrong tokens and API keys: refused, or not even checked", "outcome"
+        )
         self.client_frames = self._counter("hermes_client_frames", "Frames from clients, by action", "action")
+        self.reading_pauses = self._counter(
+            "hermes_reading_pauses", "Pauses of reading from a client that is over --client-frames-per-s"
+        )
         self.published = self._counter("hermes_published", "Messages passed to the hub, by kind", "kind")
         self.deliveries = self._counter("hermes_deliveries", "Messages accepted by a socket; each socket counts")
         self.flushes = self._counter("hermes_flushes", "Flushes of the hub")

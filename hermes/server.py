@@ -17,8 +17,9 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.errors import STOPPING, HermesError
 from hermes.metrics import Metrics
+from hermes.web.connection_rate import ConnectionRate
 from hermes.web.listener import Listener
-from hermes.web.sockets.limit import SocketLimit
+from hermes.web.sockets.admission import Admission
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +34,23 @@ DRAIN_POLL_S = 0.002
 class Server:
     """Serve one application at one address: `listen`, `start`, then `stop`.
 
-    ``hub`` and ``socket_limit`` are those of the application's sockets: stopping closes its sessions with 1001
+    ``hub`` and ``admission`` are those of the application's sockets: stopping closes its sessions with 1001
     ``stopping``, each with its own ``retry_ms``, and waits at most ``drain_timeout_s`` seconds for them.
     """
 
-    def __init__(self, *, hub: Hub, socket_limit: SocketLimit, metrics: Metrics, drain_timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        admission: Admission,
+        connection_rate: ConnectionRate,
+        metrics: Metrics,
+        drain_timeout_s: float,
+    ) -> None:
         self.url = ""  # the address to open in a browser, once it listens
         self._hub = hub
-        self._socket_limit = socket_limit
+        self._admission = admission
+        self._connection_rate = connection_rate
         self._metrics = metrics
         self._drain_timeout_s = drain_timeout_s
         self._listening: list[socket.socket] = []
@@ -67,7 +77,12 @@ class Server:
         def handle(connection: socket.socket, address: Any) -> None:
             http.handle_stream(IOStream(connection), address)
 
-        self._listener = Listener(listening=self._listening, handle=handle, metrics=self._metrics)
+        self._listener = Listener(
+            listening=self._listening,
+            handle=self._connection_rate.limited(handle),
+            metrics=self._metrics,
+            on_pause=self._admission.cut_refused,
+        )
         self._listener.start()
         logger.info("listening on %s", self.url)
 
@@ -75,6 +90,7 @@ class Server:
         """Stop accepting, drain the sockets and close everything. May be repeated."""
         if self._listener is not None:
             self._listener.stop()
+        self._connection_rate.stop()
         await self._drain()  # also if another server serves the application
         if self._http is not None:
             await self._http.close_all_connections()
@@ -82,7 +98,7 @@ class Server:
             listening.close()
 
     async def _drain(self) -> None:
-        self._socket_limit.stopping = True  # a connection that was accepted earlier may still open a socket
+        self._admission.stopping = True  # a connection that was accepted earlier may still open a socket
         self._hub.flush()
         sessions = tuple(self._hub.sessions)
         for session in sessions:
@@ -143,6 +159,9 @@ def raise_file_limit() -> None:
 
 
 def sockets_by_file_limit() -> int:
-    """Return how many sockets the limit of open files of this process allows."""
+    """Return how many sockets may be open by the limit of open files.
+
+    These are three quarters of it, minus a reserve. The last quarter is for plain HTTP connections.
+    """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, soft - FILES_RESERVED)
+    return max(1, soft * 3 // 4 - FILES_RESERVED)

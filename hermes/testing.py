@@ -172,6 +172,7 @@ class FakeTransport:
     written: list[bytes] = field(default_factory=list)
     resumes: int = 0
     pings: int = 0
+    ping_data: bytes = b""
     closed: tuple[int, str] | None = None
     aborted: bool = False
 
@@ -190,9 +191,10 @@ class FakeTransport:
         """Count the call."""
         self.resumes += 1
 
-    def ping(self) -> None:
-        """Count the call."""
+    def ping(self, data: bytes) -> None:
+        """Count the call, and record the data of the last one."""
         self.pings += 1
+        self.ping_data = data
 
     def close(self, code: int, reason: str) -> None:
         """Record code and reason."""

@@ -32,6 +32,12 @@ class TokenVerifier(Protocol):
         ``TOKEN_EXPIRED``, or ``TOKEN_INVALID`` for any other reason.
         """
 
+    def is_known(self, token: str) -> bool:
+        """Return whether the token was verified before and is remembered.
+
+        A verifier without a memory returns False.
+        """
+
 
 def check_requested_tenant(principal: Principal, requested: str | None) -> None:
     """Check ``?tenant_id=``: the principal's own tenant, or any for a superuser.

@@ -85,7 +85,7 @@ class SecretTokenVerifier:
         least recently used is evicted first. ``nbf`` is checked only for a token that is not in the cache. Raises
         `SocketRejected`: ``TOKEN_EXPIRED`` from ``exp`` on, without leeway; ``TOKEN_INVALID`` for any other reason.
         """
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = _digest(token)
         principal = self._cache.get(digest)
         if principal is None:
             principal = self._cache[digest] = self._checked(token)
@@ -97,6 +97,10 @@ class SecretTokenVerifier:
         else:
             self._cache.move_to_end(digest)
         return principal
+
+    def is_known(self, token: str) -> bool:
+        """Return whether the token is in the cache."""
+        return _digest(token) in self._cache
 
     def _checked(self, token: str) -> Principal:
         claims = self._verified_claims(token)
@@ -154,6 +158,10 @@ class SecretTokenVerifier:
             is_superuser=claims.get("is_superuser") is True,
             expires_at=expires_at,
         )
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _is_unicode(text: str) -> bool:

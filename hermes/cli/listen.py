@@ -88,10 +88,10 @@ async def _print_frames(client: HermesClient, target: str) -> None:
 
 
 def one_line(frame: str) -> str:
-    """Return a frame as one line that cannot control the terminal; its JSON value stays the same.
+    """Return a frame as one line that cannot control the terminal.
 
-    White space between the tokens becomes blanks; other unprintable characters stand in strings only (RFC 8259 §7), and
-    become escapes.
+    Its JSON value stays the same. White space between the tokens becomes blanks. Other unprintable characters stand in
+    strings only (RFC 8259 §7), and become escapes.
     """
     if frame.isprintable():
         return frame

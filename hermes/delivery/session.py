@@ -5,6 +5,7 @@ real one is in ``web/sockets/transport.py``.
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
+PING_BYTES = 4
 DRAIN_BYTES = 32_768  # about 150 device frames: half a millisecond if each has a ``skipped`` number
 
 
@@ -42,8 +44,8 @@ class Transport(Protocol):
     def resume(self) -> None:
         """Call `Session.drained` in the next iteration of the loop."""
 
-    def ping(self) -> None:
-        """Send a protocol ping (RFC 6455 §5.5.2)."""
+    def ping(self, data: bytes) -> None:
+        """Send a protocol ping with this data (RFC 6455 §5.5.2)."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake; nothing is written after this."""
@@ -56,7 +58,7 @@ class Session:
     """One client with a valid token.
 
     ``closed`` is True as soon as closing begins. ``ended`` is the code and reason of the server's close frame, if it
-    sent one.
+    sent one. ``reading_paused`` is True while the client is over its budget and is not read.
     """
 
     __slots__ = (
@@ -66,11 +68,13 @@ class Session:
         "_metrics",
         "_outbox",
         "_ping_at",
+        "_ping_data",
         "_pong_until",
         "_transport",
         "closed",
         "ended",
         "principal",
+        "reading_paused",
     )
 
     def __init__(self, *, principal: Principal, transport: Transport, limits: OutboxLimits, metrics: Metrics) -> None:
@@ -85,6 +89,8 @@ class Session:
         self._compressed = transport.compressed
         self._ping_at: float | None = None
         self._pong_until: float | None = None
+        self._ping_data = b""
+        self.reading_paused = False
 
     @property
     def waiting(self) -> int:
@@ -179,9 +185,10 @@ class Session:
         self._held = False  # if the transport still has bytes, it calls `drained` again when they are sent
         self.drained()
 
-    def pong(self) -> None:
-        """Record that the client answered a ping."""
-        self._pong_until = None
+    def pong(self, data: bytes) -> None:
+        """Record a pong; it counts if it repeats the data of the last ping (§5.5.3)."""
+        if data == self._ping_data:
+            self._pong_until = None
 
     def sweep(self, *, wall_s: float, monotonic_s: float, ping_interval_s: float, ping_timeout_s: float) -> None:
         """Close an expired session, ping, and drop one with an overdue pong.
@@ -193,6 +200,8 @@ class Session:
             return
         if expires_at is not None and expires_at <= wall_s:
             self.close(TOKEN_EXPIRED)
+        elif self._pong_until is not None and self.reading_paused:
+            self._pong_until = monotonic_s + ping_timeout_s  # its pong may have come, but was not read
         elif self._pong_until is not None and self._pong_until <= monotonic_s:
             logger.info("no pong within %g s from user %s", ping_timeout_s, self.principal.user_id)
             self._metrics.lost_pongs.inc()
@@ -201,5 +210,7 @@ class Session:
             self._ping_at = monotonic_s + ping_interval_s
         elif self._ping_at <= monotonic_s:
             self._ping_at = monotonic_s + ping_interval_s
-            self._pong_until = self._pong_until or monotonic_s + ping_timeout_s
-            self._transport.ping()
+            if self._pong_until is None:
+                self._pong_until = monotonic_s + ping_timeout_s
+                self._ping_data = os.urandom(PING_BYTES)  # a client that does not read cannot guess it
+            self._transport.ping(self._ping_data)

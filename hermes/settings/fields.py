@@ -7,6 +7,7 @@ to write instead; `hermes.settings.load` puts the flag's name before it.
 import importlib.util
 import ipaddress
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -70,6 +71,17 @@ def token_text(text: str) -> str:
     return text.strip()
 
 
+def networks(values: Iterable[str]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Return the networks; a single address is a network of one.
+
+    Raises ValueError that says what to write.
+    """
+    try:
+        return tuple(ipaddress.ip_network(value, strict=False) for value in values)
+    except ValueError as error:
+        raise ValueError(f"{error}; write an address or a network, as in 10.0.0.7 or 10.0.0.0/24") from None
+
+
 # -- parsers: before pydantic's own ----------------------------------------------------------------------------------
 
 
@@ -124,6 +136,11 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
         if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
             raise ValueError(f"{value!r} is not an origin; write scheme and host, as in https://app.example.com, or *")
     return tuple(value.lower() for value in values)
+
+
+def _proxies(values: tuple[str, ...]) -> tuple[str, ...]:
+    networks(values)
+    return values
 
 
 def _text_file(path: Path) -> Path:
@@ -205,4 +222,5 @@ Uvloop = Annotated[bool, AfterValidator(_uvloop)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 Topics = Annotated[CommaList, AfterValidator(_topics)]
 Alpn = Annotated[CommaList, AfterValidator(_alpn)]
+Proxies = Annotated[CommaList, AfterValidator(_proxies)]
 Origins = Annotated[CommaList, AfterValidator(_origins)]

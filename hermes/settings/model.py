@@ -261,8 +261,43 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
     origins: Annotated[fields.Origins, Flag(Group.LISTENING, "ORIGIN", name="origin", repeatable=True)] = Field(
         (), description="web origin, other than Hermes' own, that may open sockets; `*` for all"
     )
-    max_sockets: Annotated[int | None, Flag(Group.SOCKETS, "N", default="open-file limit minus 128")] = Field(
-        None, ge=1, description="maximum number of open sockets"
+    trusted_proxies: Annotated[
+        fields.Proxies, Flag(Group.LISTENING, "ADDRESS", name="trusted-proxy", repeatable=True)
+    ] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="address or network of a proxy whose `X-Forwarded-For` is believed",
+    )
+    max_sockets: Annotated[
+        int | None, Flag(Group.SOCKETS, "N", default="three quarters of the open-file limit, minus 128")
+    ] = Field(None, ge=1, description="maximum number of open sockets")
+    max_sockets_per_user: Annotated[int | None, Flag(Group.SOCKETS, "N", default="a quarter of `--max-sockets`")] = (
+        Field(None, ge=0, description="maximum number of open sockets of one user; 0 for no limit")
+    )
+    max_sockets_per_tenant: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
+        0, ge=0, description="maximum number of open sockets of one tenant; 0 for no limit"
+    )
+    max_sockets_per_address: Annotated[int | None, Flag(Group.SOCKETS, "N", default="half of `--max-sockets`")] = Field(
+        None,
+        ge=0,
+        description="maximum number of open sockets of one client address (IPv6: of one /64 network); 0 for no limit",
+    )
+    max_connects_per_address_s: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
+        1_000,
+        ge=0,
+        description="new connections a second of one client address, with a burst of twice as many; more wait up to "
+        "5 s for their turn; 0 for no limit",
+    )
+    max_failed_auth_per_address: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
+        100,
+        ge=0,
+        description="wrong tokens and API keys of one client address in 10 s; after more, only known ones are "
+        "accepted from it for 10 s; 0 for no limit",
+    )
+    client_frames_per_s: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
+        200,
+        ge=0,
+        description="frames a second that one client may send, with a burst of ten times as many. A frame that "
+        "causes more work counts more. Over the limit it is read more slowly; 0 for no limit",
     )
     ping_interval_s: Annotated[float, Flag(Group.SOCKETS, "SECONDS")] = Field(
         25, ge=1, le=3_600, description="seconds between the protocol pings of a socket"

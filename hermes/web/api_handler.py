@@ -1,15 +1,18 @@
 """Common behaviour of the JSON endpoints: method, key, content type, errors."""
 
+import math
 from typing import Any
 
 import orjson
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from hermes.auth.api_keys import ApiKeys
 from hermes.errors import RequestError
 from hermes.settings.fields import is_loopback
 from hermes.web import credentials
+from hermes.web.client_address import client_key
+from hermes.web.failed_auth import WINDOW_S
+from hermes.web.gateway_parts import GatewayParts
 
 JSON = "application/json"
 _FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
@@ -50,6 +53,8 @@ class ApiHandler(RequestHandler):
             self.set_header("Allow", self.method)
         if error.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
+        if error.status == 429:
+            self.set_header("Retry-After", str(math.ceil(WINDOW_S)))
         self.write_json(error.status, error_body(error))
 
     def count_error(self, error: RequestError) -> None:
@@ -87,17 +92,24 @@ def check_content_type(request: HTTPServerRequest) -> None:
         raise RequestError(415, "unsupported_type", "send the body without Content-Encoding")
 
 
-def authorize(request: HTTPServerRequest, keys: ApiKeys) -> None:
+def authorize(request: HTTPServerRequest, gateway: GatewayParts) -> None:
     """Raise `RequestError` 401 unless the request has a valid key.
 
-    If no key is configured, a client on this machine is accepted, unless the request is from a web page of another
-    origin or from a proxy.
+    After many wrong ones of its address it is 429. If no key is configured, a client on this machine is accepted,
+    unless the request is from a web page of another origin or from a proxy.
     """
-    if keys:
+    if gateway.api_keys:
         offered = request.headers.get("X-API-Key") or credentials.bearer(request)
-        if offered is None or not keys.accepts(offered):
-            raise RequestError(401, "unauthorized", "send a valid key in X-API-Key or Authorization: Bearer")
-    elif (reason := _reason_to_reject(request)) is not None:
+        if offered is not None and gateway.api_keys.accepts(offered):
+            return
+        address = client_key(gateway.trusted_proxies.client(request))
+        if offered is not None and gateway.failed_auth.blocks(address):
+            gateway.failed_auth.count_unchecked()
+            raise RequestError(429, "slow_down", "too many wrong keys from this address; wait and send a valid one")
+        if offered is not None:
+            gateway.failed_auth.add(address)
+        raise RequestError(401, "unauthorized", "send a valid key in X-API-Key or Authorization: Bearer")
+    if (reason := _reason_to_reject(request)) is not None:
         raise RequestError(401, "unauthorized", f"{reason}; configure --api-key-file and send a key")
 
 

@@ -18,14 +18,14 @@ class DevHandler(ApiHandler):
     """
 
     def initialize(self, gateway: GatewayParts, action: DevAction) -> None:
-        """Store the keys and the action."""
-        self._keys = gateway.api_keys
+        """Store the gateway's parts and the action."""
+        self._gateway = gateway
         self._action = action
 
     def post(self) -> None:
         """Respond with the action's result."""
         try:
-            authorize(self.request, self._keys)
+            authorize(self.request, self._gateway)
             check_content_type(self.request)
             self.write_json(200, self._action(parse_json(self.request.body)))
         except RequestError as error:

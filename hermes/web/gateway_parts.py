@@ -14,7 +14,9 @@ from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.outbox import OutboxLimits
 from hermes.metrics import Metrics
 from hermes.settings.model import Settings
-from hermes.web.sockets.limit import SocketLimit
+from hermes.web.client_address import TrustedProxies
+from hermes.web.failed_auth import FailedAuth
+from hermes.web.sockets.admission import Admission
 
 DevAction = Callable[[object], dict[str, Any]]
 
@@ -31,7 +33,9 @@ class GatewayParts(Protocol):
     api_keys: ApiKeys
     outbox_limits: OutboxLimits
     origins: frozenset[str]
-    socket_limit: SocketLimit
+    admission: Admission
+    failed_auth: FailedAuth
+    trusted_proxies: TrustedProxies
     started_ms: int
 
     def console_facts(self) -> Mapping[str, Any] | None:

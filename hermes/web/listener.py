@@ -32,13 +32,22 @@ HandleConnection = Callable[[socket.socket, Any], None]
 class Listener:
     """Call ``handle`` with each new connection of the sockets and its address.
 
+    ``on_pause`` is called when no connection can be accepted, to free file descriptors.
     It runs on the event loop that is running when it starts. It owns the listening sockets and closes them.
     """
 
-    def __init__(self, *, listening: Iterable[socket.socket], handle: HandleConnection, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        listening: Iterable[socket.socket],
+        handle: HandleConnection,
+        metrics: Metrics,
+        on_pause: Callable[[], None] | None = None,
+    ) -> None:
         self._listening = tuple(listening)
         self._handle = handle
         self._metrics = metrics
+        self._on_pause = on_pause
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resuming: dict[socket.socket, asyncio.TimerHandle] = {}
         self._log_throttle = LogThrottle(LOG_INTERVAL_S)
@@ -87,6 +96,8 @@ class Listener:
         self._loop.remove_reader(listening)
         self._resuming[listening] = self._loop.call_later(PAUSE_S, self._watch, listening)
         self._metrics.accept_pauses.inc()
+        if self._on_pause is not None:
+            self._on_pause()
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
         if self._log_throttle.allow(reason):
             logger.warning("cannot accept connections: %s; open sockets are still served", reason)

@@ -56,7 +56,7 @@ class NotifyHandler(ApiHandler):
 
     def _check_headers(self) -> None:
         self.check_method()
-        authorize(self.request, self._gateway.api_keys)
+        authorize(self.request, self._gateway)
         check_content_type(self.request)
 
     def data_received(self, chunk: bytes) -> None:

@@ -76,7 +76,7 @@ class NodeStatusHandler(ApiHandler):
     def get(self) -> None:
         """Respond with the figures."""
         try:
-            authorize(self.request, self._gateway.api_keys)
+            authorize(self.request, self._gateway)
         except RequestError as error:
             return self.write_fault(error)
         self.set_header("Cache-Control", "no-store")
@@ -97,7 +97,7 @@ def figures(gateway: GatewayParts) -> dict[str, Any]:
         "mqtt": _mqtt(gateway),
         "sockets": {
             "open": _counts(metrics.sockets_open),
-            "limit": gateway.socket_limit.limit,
+            "limit": gateway.admission.limits.total,
             "blocked": _count(metrics.sockets_blocked),
             "closed": _counts(metrics.sockets_closed),
             "refused": _counts(metrics.sockets_refused),

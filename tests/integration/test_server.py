@@ -208,7 +208,7 @@ async def test_stopping_does_not_wait_for_a_socket_that_never_responds(make_herm
 async def test_a_socket_that_opens_while_stopping_is_rejected(make_hermes: MakeHermes) -> None:
     """With 1001 and a time to reconnect, although its connection was accepted before."""
     hermes = await make_hermes()
-    hermes.gateway.socket_limit.stopping = True
+    hermes.gateway.admission.stopping = True
     code, reason = await (await hermes.open("/ws/notifications", token())).wait_closed()
     assert code == 1001
     assert re.fullmatch(r"stopping;retry_ms=\d+", reason or "")
@@ -233,7 +233,7 @@ def test_the_socket_limit_follows_the_file_limit() -> None:
     code = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 512)); from hermes import server; "
     code += "print(server.sockets_by_file_limit()); server.raise_file_limit(); print(server.sockets_by_file_limit())"
     shown = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert shown.split() == [str(256 - FILES_RESERVED), str(512 - FILES_RESERVED)]
+    assert shown.split() == [str(192 - FILES_RESERVED), str(384 - FILES_RESERVED)]
 
 
 @pytest.mark.gen_test

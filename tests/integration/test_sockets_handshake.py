@@ -156,7 +156,7 @@ async def test_an_internal_error_before_the_upgrade_is_http_500(
 @pytest.mark.gen_test
 async def test_a_full_server_closes_with_1013(make_hermes: MakeHermes) -> None:
     """After the handshake, with a hint when to reconnect; when an open socket closes, another can be opened."""
-    hermes = await make_hermes(max_sockets="3")
+    hermes = await make_hermes(max_sockets="3", max_sockets_per_user="0", max_sockets_per_address="0")
     sockets = [await hermes.open(path, ACME) for path in ROUTES[:3]]
     for path in ROUTES:
         code, reason = await (await hermes.open(path, ACME)).wait_closed()

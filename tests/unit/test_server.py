@@ -13,17 +13,25 @@ from hermes.ids import UserId
 from hermes.metrics import Metrics
 from hermes.server import Server
 from hermes.testing import FakeTransport
-from hermes.web.sockets.limit import SocketLimit
+from hermes.web.connection_rate import ConnectionRate
+from hermes.web.sockets.admission import Admission, SocketLimits
 from tests.support.sessions import make_session
+
+
+def make_server(hub: Hub, admission: Admission, *, drain_timeout_s: float) -> Server:
+    """Return a server that does not listen."""
+    metrics = Metrics()
+    rate = ConnectionRate(per_s=0, is_exempt=lambda address: True, metrics=metrics)
+    return Server(hub=hub, admission=admission, connection_rate=rate, metrics=metrics, drain_timeout_s=drain_timeout_s)
 
 
 def test_stop_waits_for_sockets_no_longer_than_the_drain_timeout(caplog: pytest.LogCaptureFixture) -> None:
     """A socket that never closes is counted in the log; new sockets are rejected."""
-    hub, limit, transport = Hub(metrics=Metrics()), SocketLimit(limit=1), FakeTransport()
+    hub, limit, transport = Hub(metrics=Metrics()), Admission(SocketLimits(total=1)), FakeTransport()
 
     async def scenario() -> None:
         hub.subscribe(make_session(transport), [channels.user(UserId("123"))])
-        await Server(hub=hub, socket_limit=limit, metrics=Metrics(), drain_timeout_s=0.05).stop()
+        await make_server(hub, limit, drain_timeout_s=0.05).stop()
 
     asyncio.run(scenario())
     assert len(hub.sessions) == 1
@@ -43,7 +51,7 @@ def test_stop_sends_what_was_published_before() -> None:
     async def scenario() -> None:
         session = make_session(transport)
         hub.subscribe(session, [channels.user(UserId("123"))])
-        server = Server(hub=hub, socket_limit=SocketLimit(limit=1), metrics=Metrics(), drain_timeout_s=60)
+        server = make_server(hub, Admission(SocketLimits(total=1)), drain_timeout_s=60)
         hub.publish(Notification(UserId("123"), "n-1", "last", "", "info", 1))
         stopping = asyncio.ensure_future(server.stop())
         while transport.closed is None:

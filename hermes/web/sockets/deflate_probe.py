@@ -1,6 +1,6 @@
-"""Find out whether the installed Tornado calls the method that Hermes replaces.
+"""Find out whether the installed Tornado calls the methods that Hermes replaces.
 
-`SharedDeflateProtocol` replaces this method.
+`SharedDeflateProtocol` and `ServerProtocol` replace one each.
 
 The probe opens one compressed WebSocket over a socket pair and sends two small messages and a small bomb. To compare
 signatures only would not do: a method can change its meaning and keep its signature.
@@ -20,8 +20,9 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
-from hermes.errors import MESSAGE_TOO_BIG
-from hermes.web.sockets.deflate import NO_CONTEXT_TAKEOVER, SharedDeflateProtocol
+from hermes.errors import MESSAGE_TOO_BIG, Close
+from hermes.web.sockets.deflate import NO_CONTEXT_TAKEOVER
+from hermes.web.sockets.protocol import ServerProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +51,16 @@ _REQUEST = "\r\n".join(
 def deflate_works() -> bool:
     """Return whether sockets can be compressed; log one line if not.
 
-    Without the replaced method, Tornado would hold 83 KiB of compression state for each socket, and Hermes could not
-    share deflated frames: sockets are then not compressed. The first call blocks for some milliseconds.
+    Without the replaced methods, Tornado would hold 83 KiB of compression state for each socket, and Hermes could not
+    share deflated frames: sockets are then not compressed, and Tornado reads their frames without a budget. The first
+    call blocks for some milliseconds.
     """
     with ThreadPoolExecutor(1) as executor:  # the caller's event loop runs already
         works = executor.submit(_run).result()
     if not works:
         logger.warning(
-            "Tornado %s does not call the method that Hermes replaces as expected: sockets are not compressed",
+            "Tornado %s does not call the methods that Hermes replaces as expected: sockets are not compressed, and "
+            "--client-frames-per-s may have no effect",
             tornado.version,
         )
     return works
@@ -75,6 +78,12 @@ class _Echo(WebSocketHandler):
     """Returns each message, compressed by Tornado."""
 
     max_message_size = MESSAGE_MAX_BYTES
+    accepts_binary = False
+    client_frames_per_s = 0.0
+
+    def fail(self, close: Close) -> None:
+        """Close because of what the client sent."""
+        self.close(close.code, close.word)
 
     def get_compression_options(self) -> dict[str, Any]:
         """Accept the offer."""
@@ -84,12 +93,12 @@ class _Echo(WebSocketHandler):
         """Use the protocol that is probed."""
         protocol = super().get_websocket_protocol()
         assert isinstance(protocol, WebSocketProtocol13)
-        return SharedDeflateProtocol(self, False, protocol.params)
+        return ServerProtocol(self, False, protocol.params)
 
     def on_message(self, message: str | bytes) -> None:
         """Return the message if the protocol has noticed that the socket is compressed."""
-        assert isinstance(self.ws_connection, SharedDeflateProtocol)
-        if self.ws_connection.compressed:
+        assert isinstance(self.ws_connection, ServerProtocol)
+        if self.ws_connection.compressed and self.ws_connection.reads_strictly:
             self.write_message(message)
         else:
             self.close()

@@ -6,9 +6,8 @@ before `open`, and never again.
 """
 
 import logging
-import zlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -28,12 +27,10 @@ from hermes.delivery.messages import LinkStatus
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
 from hermes.errors import (
-    BINARY_NOT_SUPPORTED,
     CODES,
     FORBIDDEN,
     INTERNAL_ERROR,
-    MESSAGE_TOO_BIG,
-    SERVER_FULL,
+    SLOW_DOWN,
     STOPPING,
     TOO_MANY_ERRORS,
     ClientError,
@@ -41,15 +38,18 @@ from hermes.errors import (
     SocketRejected,
 )
 from hermes.web import credentials
+from hermes.web.client_address import client_key
 from hermes.web.gateway_parts import GatewayParts
-from hermes.web.sockets.deflate import SharedDeflateProtocol, acceptable_offer
+from hermes.web.sockets.admission import Place
+from hermes.web.sockets.budget import REFRESH_UNITS, UNITS
+from hermes.web.sockets.deflate import acceptable_offer
 from hermes.web.sockets.deflate_probe import deflate_works
+from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, ServerProtocol
 from hermes.web.sockets.transport import WebSocketTransport
 
 logger = logging.getLogger(__name__)
 
-MESSAGE_MAX_BYTES = 65_536
-DISCARD_MAX_BYTES = 1_048_576  # read and discarded, so that the 1009 arrives; past it Tornado ends the connection
+TRY_AGAIN = 1013  # RFC 6455's registry: "Try Again Later"; these closes carry ``retry_ms``
 ERRORS_MAX = 20  # the twentieth error within the window closes the socket
 ERRORS_WINDOW_S = 10.0
 
@@ -58,7 +58,7 @@ class SocketHandler(WebSocketHandler):
     """Common behaviour of the four routes; each defines its own channels."""
 
     # Slots, because any entry of ours in the handler's dict, beside those of Tornado, costs every socket 1.5 KiB.
-    __slots__ = ("_counted", "_errors", "_session", "gateway")
+    __slots__ = ("_cut", "_errors", "_place", "_session", "gateway")
 
     route = ""
     carries_telemetry = True
@@ -67,7 +67,8 @@ class SocketHandler(WebSocketHandler):
         """Store the gateway's parts."""
         self.gateway = gateway
         self._session: Session | None = None
-        self._counted = False
+        self._place: Place | None = None  # while it is counted by `Admission`
+        self._cut: Callable[[], None] | None = None  # of a refused socket
         self._errors: deque[float] | None = None  # created at the first error: most clients make none
 
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
@@ -81,11 +82,8 @@ class SocketHandler(WebSocketHandler):
 
     @property
     def max_message_size(self) -> int:
-        """Size in bytes at which Tornado ends the connection.
-
-        `on_message` checks the smaller limit of Hermes.
-        """
-        return DISCARD_MAX_BYTES
+        """Size in bytes of the largest message."""
+        return MESSAGE_MAX_BYTES
 
     def prepare(self) -> None:
         """Reject an Origin that is not a URL with 403; Tornado would respond with 500."""
@@ -115,10 +113,10 @@ class SocketHandler(WebSocketHandler):
         return {} if compress else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """Return Tornado's protocol 13 with compressed frames that all sockets can share."""
+        """Return Tornado's protocol 13, with the methods that Hermes replaces."""
         protocol = super().get_websocket_protocol()
         if isinstance(protocol, WebSocketProtocol13):
-            return SharedDeflateProtocol(self, False, protocol.params)
+            return ServerProtocol(self, False, protocol.params)
         return None
 
     def open(self, *path: str) -> None:
@@ -126,7 +124,6 @@ class SocketHandler(WebSocketHandler):
 
         The handshake is accepted before: a browser shows no reason for a rejected handshake.
         """
-        self._count_open()
         try:
             self._admit()
         except SocketRejected as rejection:
@@ -137,12 +134,11 @@ class SocketHandler(WebSocketHandler):
 
     def _admit(self) -> None:
         gateway = self.gateway
-        if gateway.socket_limit.stopping:
-            raise SocketRejected(STOPPING)
-        if gateway.socket_limit.exceeded:
-            raise SocketRejected(SERVER_FULL)
-        principal = gateway.token_verifier.verify(credentials.token(self.request))
+        address = client_key(self.client_address)
+        gateway.admission.check(address)
+        principal = self._verified(credentials.token(self.request), address)
         wanted = self.channels_for(principal)
+        self._place = gateway.admission.admit(principal, address)
         session = Session(
             principal=principal, transport=self._transport(), limits=gateway.outbox_limits, metrics=gateway.metrics
         )
@@ -151,6 +147,26 @@ class SocketHandler(WebSocketHandler):
         gateway.metrics.sockets_open.labels(self.route).inc()
         logger.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
         session.replay(replay)
+
+    @property
+    def client_address(self) -> str:
+        """The address of the client, also behind a trusted proxy."""
+        return self.gateway.trusted_proxies.client(self.request)
+
+    def _verified(self, token: str, address: str) -> Principal:
+        """Return the principal of a token; count a wrong one.
+
+        Raises `SocketRejected`, ``SLOW_DOWN`` if the address gave too many wrong ones and this token is not known.
+        """
+        verifier, failed = self.gateway.token_verifier, self.gateway.failed_auth
+        if failed.blocks(address) and not verifier.is_known(token):
+            failed.count_unchecked()
+            raise SocketRejected(SLOW_DOWN, "too many wrong tokens from this address")
+        try:
+            return verifier.verify(token)
+        except SocketRejected:
+            failed.add(address)
+            raise
 
     def subscribe(self, session: Session, wanted: Iterable[Channel]) -> list[LastValue]:
         """Subscribe the session to exactly these channels; return what to replay.
@@ -170,8 +186,12 @@ class SocketHandler(WebSocketHandler):
         return self.request.query_arguments.get("snapshot", [])[-1:] == [b"0"]
 
     def _transport(self) -> WebSocketTransport:
-        assert isinstance(self.ws_connection, SharedDeflateProtocol)
-        return WebSocketTransport(self.ws_connection, self._drained, carries_telemetry=self.carries_telemetry)
+        return WebSocketTransport(self._protocol, self._drained, carries_telemetry=self.carries_telemetry)
+
+    @property
+    def _protocol(self) -> ServerProtocol:
+        assert isinstance(self.ws_connection, ServerProtocol)
+        return self.ws_connection
 
     def _drained(self) -> None:
         if self._session is not None:
@@ -179,8 +199,10 @@ class SocketHandler(WebSocketHandler):
 
     def _reject(self, rejection: SocketRejected) -> None:
         self.gateway.metrics.sockets_refused.labels(rejection.close.word).inc()
-        logger.info("%s: rejected from %s: %s", self.route, self.request.remote_ip, rejection)
-        self._close(rejection.close)
+        logger.info("%s: rejected from %s: %s", self.route, self.client_address, rejection)
+        self._cut = self._protocol.cut
+        self.gateway.admission.add_refused(self._cut)
+        self._protocol.refuse(rejection.close.code, self._reason_text(rejection.close))
 
     @property
     def requested_tenant(self) -> str | None:
@@ -190,13 +212,35 @@ class SocketHandler(WebSocketHandler):
 
     # -- frames from the client ---------------------------------------------------------------------------------
 
+    accepts_binary = False
+
+    @property
+    def client_frames_per_s(self) -> float:
+        """The rate of the client's budget."""
+        return self.gateway.settings.client_frames_per_s
+
+    def on_reading_paused(self, paused: bool) -> None:
+        """Record that the client is over its budget, or is read again."""
+        if paused:
+            self.gateway.metrics.reading_pauses.inc()
+        if self._session is not None:
+            self._session.reading_paused = paused
+
+    def fail(self, close: Close) -> None:
+        """Close because of what the client sent."""
+        logger.info("%s: from %s: %s", self.route, self.client_address, close.word)
+        if self._session is not None:
+            self._session.close(close, retry_ms(1) if close.code == TRY_AGAIN else None)
+        else:
+            self._close(close)
+
     def on_message(self, message: str | bytes) -> None:
         """Handle one frame of the client; frames after a close are ignored."""
         session = self._session
         if session is None or session.closed:
             return
         try:
-            self._handle_action(session, _checked_text(message))
+            self._handle_action(session, str(message))
         except ClientError as error:
             self._handle_error(session, error)
         except SocketRejected as rejection:
@@ -225,10 +269,17 @@ class SocketHandler(WebSocketHandler):
             frame = reply_frame(fields)
         except orjson.JSONEncodeError:
             raise ClientError("invalid", "the values to echo are nested too deeply") from None
+        self._protocol.spend(len(frame) / UNITS.bytes)
         session.send(frame)
 
+    def replay(self, session: Session, values: list[LastValue]) -> None:
+        """Send a snapshot that the client asked for, at the price of its values."""
+        self._protocol.spend(len(values) / UNITS.values)
+        session.replay(values)
+
     def _refresh(self, session: Session, token: str) -> None:
-        principal = self.gateway.token_verifier.verify(token)
+        self._protocol.spend(REFRESH_UNITS)
+        principal = self._verified(token, client_key(self.client_address))
         if principal.user_id != session.principal.user_id:
             raise SocketRejected(FORBIDDEN, "the new token is for another user")
         wanted = self.channels_for(principal)
@@ -239,7 +290,7 @@ class SocketHandler(WebSocketHandler):
             session,
             {"action": "refreshed", "expires": None if expires_at is None else round(expires_at * 1000)},
         )
-        session.replay(replay)
+        self.replay(session, replay)
 
     def on_subscribe_action(self, session: Session, action: Action) -> None:
         """Handle ``subscribe`` and ``unsubscribe``, actions of the combined feed only.
@@ -267,7 +318,7 @@ class SocketHandler(WebSocketHandler):
     def on_pong(self, data: bytes) -> None:
         """Handle the client's response to a protocol ping."""
         if self._session is not None:
-            self._session.pong()
+            self._session.pong(data)
 
     def log_exception(
         self,
@@ -277,32 +328,33 @@ class SocketHandler(WebSocketHandler):
     ) -> None:
         """Log an exception that Tornado caught.
 
-        Invalid deflate data of a client is not an error of Hermes. Tornado's own log line would contain the URL, and
-        with it the token.
+        Tornado's own log line would contain the URL, and with it the token.
         """
-        if isinstance(value, zlib.error | HTTPError):
-            logger.info("%s: from %s: %s", self.route, self.request.remote_ip, value)
+        if isinstance(value, HTTPError):
+            logger.info("%s: from %s: %s", self.route, self.client_address, value)
         else:
             logger.error("%s: failed", self.route, exc_info=(typ, value, tb))  # type: ignore[arg-type]
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _close(self, close: Close) -> None:
-        retry = retry_ms(len(self.gateway.hub.sessions)) if close in (SERVER_FULL, STOPPING) else None
-        self.close(close.code, close.reason(retry))
+        self.close(close.code, self._reason_text(close))
 
-    def _count_open(self) -> None:
-        self.gateway.socket_limit.open += 1
-        self._counted = True
+    def _reason_text(self, close: Close) -> str:
+        spreads = close.code in (TRY_AGAIN, STOPPING.code)
+        return close.reason(retry_ms(len(self.gateway.hub.sessions)) if spreads else None)
 
     def on_close(self) -> None:
         """Unsubscribe the session after either side has closed.
 
         Tornado may call this twice, or without `open`.
         """
-        if self._counted:
-            self._counted = False
-            self.gateway.socket_limit.open -= 1
+        if self._place is not None:
+            self.gateway.admission.leave(self._place)
+            self._place = None
+        if self._cut is not None:
+            self.gateway.admission.remove_refused(self._cut)
+            self._cut = None
         session, self._session = self._session, None
         if session is None:
             return
@@ -318,15 +370,3 @@ class SocketHandler(WebSocketHandler):
             code,
             reason,
         )
-
-
-def _checked_text(message: str | bytes) -> str:
-    """Return the text of a client's frame.
-
-    Raises `SocketRejected` if the frame is binary or too large.
-    """
-    if isinstance(message, bytes):
-        raise SocketRejected(BINARY_NOT_SUPPORTED)
-    if len(message) * 4 > MESSAGE_MAX_BYTES and len(message.encode()) > MESSAGE_MAX_BYTES:
-        raise SocketRejected(MESSAGE_TOO_BIG)
-    return message

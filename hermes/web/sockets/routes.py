@@ -113,7 +113,7 @@ class CombinedSocket(SocketHandler):
         changed = len(self._devices) != named
         replay = self.subscribe(session, self.channels_for(session.principal)) if changed else []
         self.reply(session, {"action": "subscribed", "devices": list(self._devices)})
-        session.replay(replay)
+        self.replay(session, replay)
 
     def _add_device(self, device_id: DeviceId) -> None:
         size_bytes = len(orjson.dumps(device_id)) + 1  # its size in the reply, with a comma

@@ -67,10 +67,10 @@ class WebSocketTransport:
         """Call ``on_drained`` in the next iteration of the loop."""
         asyncio.get_running_loop().call_soon(self._on_drained)
 
-    def ping(self) -> None:
+    def ping(self, data: bytes) -> None:
         """Send a protocol ping, after the bytes that the stream still has queued."""
         if not self._connection.is_closing():
-            self._connection.write_ping(b"")
+            self._connection.write_ping(data)
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake.

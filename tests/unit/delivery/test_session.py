@@ -167,7 +167,7 @@ def test_a_socket_is_pinged_at_the_interval() -> None:
     for second in range(101):
         sweep(session, at_s=float(second))
         if transport.pings:
-            session.pong()
+            session.pong(transport.ping_data)
     assert (transport.pings, transport.aborted) == (4, False)
 
 

@@ -1,0 +1,128 @@
+"""Who may open a socket: limits in all, and per user, tenant and client address.
+
+Only admitted sockets count. A refused socket gets its close frame and is cut a second later; those that wait for it are
+bounded, and are cut at once when file descriptors are needed.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from hermes.auth.principal import Principal
+from hermes.errors import ADDRESS_FULL, SERVER_FULL, STOPPING, TENANT_FULL, USER_FULL, SocketRejected
+
+REFUSED_MAX = 64  # refused sockets that wait for the client's close; past it the oldest is cut
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """The number of sockets in all, and of one user, tenant, and address.
+
+    0 means no limit.
+    """
+
+    total: int
+    per_user: int = 0
+    per_tenant: int = 0
+    per_address: int = 0
+
+    @classmethod
+    def of(cls, total: int, *, per_user: int | None, per_tenant: int | None, per_address: int | None) -> "SocketLimits":
+        """Return the limits; None stands for the default.
+
+        By default a user has a quarter of all sockets, an address half of them.
+        """
+        return cls(
+            total=total,
+            per_user=max(1, total // 4) if per_user is None else per_user,
+            per_tenant=per_tenant or 0,
+            per_address=max(1, total // 2) if per_address is None else per_address,
+        )
+
+
+class Place(NamedTuple):
+    """What an admitted socket is counted under."""
+
+    user: tuple[str | None, str]
+    tenant: str | None
+    address: str
+
+
+class Admission:
+    """Count the admitted sockets, and refuse those over a limit.
+
+    ``stopping`` refuses every new one.
+    """
+
+    def __init__(self, limits: SocketLimits) -> None:
+        self.limits = limits
+        self.stopping = False
+        self.open = 0
+        self._users: Counter[tuple[str | None, str]] = Counter()
+        self._tenants: Counter[str | None] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self._refused: OrderedDict[Callable[[], None], None] = OrderedDict()
+
+    def check(self, address: str) -> None:
+        """Raise `SocketRejected` if a limit is reached that does not depend on the token."""
+        if self.stopping:
+            raise SocketRejected(STOPPING)
+        if self.open >= self.limits.total:
+            raise SocketRejected(SERVER_FULL, f"--max-sockets is {self.limits.total}")
+        if _reached(self._addresses[address], self.limits.per_address):
+            raise SocketRejected(ADDRESS_FULL, f"--max-sockets-per-address is {self.limits.per_address}")
+
+    def admit(self, principal: Principal, address: str) -> Place:
+        """Count a socket and return its place, to be given back with `leave`.
+
+        Raises `SocketRejected` if a limit of its user or tenant is reached. The same user id in two tenants is two
+        users.
+        """
+        place = Place((principal.tenant_id, principal.user_id), principal.tenant_id, address)
+        if _reached(self._users[place.user], self.limits.per_user):
+            raise SocketRejected(USER_FULL, f"--max-sockets-per-user is {self.limits.per_user}")
+        if place.tenant is not None and _reached(self._tenants[place.tenant], self.limits.per_tenant):
+            raise SocketRejected(TENANT_FULL, f"--max-sockets-per-tenant is {self.limits.per_tenant}")
+        self.open += 1
+        self._users[place.user] += 1
+        self._tenants[place.tenant] += 1
+        self._addresses[address] += 1
+        return place
+
+    def leave(self, place: Place) -> None:
+        """Count a socket no longer."""
+        self.open -= 1
+        _decrement(self._users, place.user)
+        _decrement(self._tenants, place.tenant)
+        _decrement(self._addresses, place.address)
+
+    # -- refused sockets ----------------------------------------------------------------------------------------------
+
+    def add_refused(self, cut: Callable[[], None]) -> None:
+        """Remember how to cut a refused socket.
+
+        If there are more than `REFUSED_MAX`, the oldest is cut.
+        """
+        self._refused[cut] = None
+        if len(self._refused) > REFUSED_MAX:
+            self._refused.popitem(last=False)[0]()
+
+    def remove_refused(self, cut: Callable[[], None]) -> None:
+        """Forget a refused socket that has ended; may be repeated."""
+        self._refused.pop(cut, None)
+
+    def cut_refused(self) -> None:
+        """Cut all refused sockets now: their file descriptors are needed."""
+        while self._refused:
+            self._refused.popitem(last=False)[0]()
+
+
+def _reached(number: int, limit: int) -> bool:
+    return 0 < limit <= number
+
+
+def _decrement(counter: Counter[Any], key: object) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
