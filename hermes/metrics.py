@@ -73,6 +73,12 @@ class Metrics:
         self.snapshot_evicted = self._counter(
             "hermes_snapshot_evicted", "Last values evicted, by the limit reached", "reason"
         )
+        self.share_dropped = self._counter(
+            "hermes_share_dropped",
+            "Dropped from a full store because the device or tenant had over half of it, or as the oldest of all",
+            "store",
+            "holder",
+        )
         self.sparkplug_nodes = self._gauge("hermes_sparkplug_nodes", "Sparkplug edge nodes in memory")
         self.sparkplug_forgotten = self._counter(
             "hermes_sparkplug_forgotten", "Sparkplug edge nodes evicted at the memory limit"

@@ -4,12 +4,12 @@ A socket gets a snapshot in the iteration of the loop in which it subscribes: wh
 snapshot, what is published later is sent live, nothing is in both. The snapshot is a list of references; the frames are
 encoded when they are sent, once for all sockets that get the same value.
 
-The number of values, their bytes and their age are bounded; the value with the oldest update is evicted first.
+The number of values, their bytes and their age are bounded. Beyond the limits the value with the oldest update is
+evicted: of the tenant or device with more than half of the values, if there is one (see `hermes.quotas.fair_queue`).
 Everything here runs on the event loop's thread.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from hermes.delivery.frames import Frame, encode
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
 from hermes.ids import DeviceId, TenantId
 from hermes.metrics import Metrics
+from hermes.quotas.fair_queue import HOLDERS, FairQueue, Item
 
 OVERHEAD_BYTES = 1_000  # of a value besides its texts: the objects of message and frame, the dictionary entries
 
@@ -34,7 +35,7 @@ class LastValuesLimits:
     max_age_s: float = 7 * 86_400
 
 
-class LastValue:
+class LastValue(Item):
     """One last value or presence, and its frame for a snapshot.
 
     ``updated_s`` is on the clock of `LastValues`. ``retained_hash`` is the hash of the last retained data.
@@ -72,9 +73,6 @@ class _Device:
         self.status: LastValue | None = None
 
 
-_Key = tuple[TenantId, DeviceId, str]
-
-
 class LastValues:
     """The last values of one gateway; ``clock`` gives monotonic seconds."""
 
@@ -84,19 +82,21 @@ class LastValues:
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
+        self._dropped_values = {holder: metrics.share_dropped.labels("last_values", holder) for holder in HOLDERS}
+        self._dropped_statuses = {holder: metrics.share_dropped.labels("presence", holder) for holder in HOLDERS}
         self._tenants: dict[TenantId, dict[DeviceId, _Device]] = {}
-        self._oldest: OrderedDict[_Key, int] = OrderedDict()  # the oldest update first, each with its size
-        self._oldest_statuses: OrderedDict[tuple[TenantId, DeviceId], None] = OrderedDict()
-        self._bytes = 0
+        # each with the oldest update first; presence counts without its size
+        self._values: FairQueue[LastValue] = FairQueue(max_count=limits.max_values, max_size=limits.max_bytes)
+        self._statuses: FairQueue[LastValue] = FairQueue(max_count=limits.max_values)
 
     def __len__(self) -> int:
         """Return the number of values, presence not counted."""
-        return len(self._oldest)
+        return len(self._values)
 
     @property
     def size_bytes(self) -> int:
         """The approximate memory of the values."""
-        return self._bytes
+        return self._values.size
 
     # -- update ---------------------------------------------------------------------------------------------------
 
@@ -106,7 +106,8 @@ class LastValues:
         After a reconnection the broker sends its retained messages again. Those that were received before are not new,
         also when the device has sent other values since.
         """
-        before = self._value(message)
+        device = self._tenants.get(message.tenant_id, {}).get(message.device_id)
+        before = None if device is None else device.values.get(message.series)
         retained_hash = None if before is None else before.retained_hash
         if message.retained:
             previous, retained_hash = retained_hash, hash(message.data)
@@ -115,27 +116,29 @@ class LastValues:
                 return False
         if message.clears:
             if before is not None:
-                self._remove((message.tenant_id, message.device_id, message.series))
+                self._remove(before)
         elif not message.historical:
-            self._store(message, retained_hash)
+            value = LastValue(message, updated_s=self._clock(), retained_hash=retained_hash)
+            self._store(value, message, device, before)
         return True
 
-    def _value(self, message: DeviceMessage) -> LastValue | None:
-        device = self._tenants.get(message.tenant_id, {}).get(message.device_id)
-        return None if device is None else device.values.get(message.series)
-
-    def _store(self, message: DeviceMessage, retained_hash: int | None) -> None:
-        device = self._device(message.tenant_id, message.device_id)
-        device.values[message.series] = LastValue(message, updated_s=self._clock(), retained_hash=retained_hash)
-        key = (message.tenant_id, message.device_id, message.series)
+    def _store(
+        self, value: LastValue, message: DeviceMessage, device: _Device | None, before: LastValue | None
+    ) -> None:
+        """Store a value in the place of the one before; evict others above the limits."""
         size = OVERHEAD_BYTES + 2 * (len(message.data) + len(message.topic))  # in the message, and in the frame
-        self._bytes += size - self._oldest.get(key, 0)
-        self._oldest[key] = size
-        self._oldest.move_to_end(key)
-        while len(self._oldest) > self._limits.max_values:
-            self._evict("count")
-        while self._bytes > self._limits.max_bytes and self._oldest:
-            self._evict("bytes")
+        if device is None:
+            device = self._device(message.tenant_id, message.device_id)
+        device.values[message.series] = value
+        if before is None:
+            self._values.append(value, tenant=message.tenant_id, device=message.device_id, size=size)
+        else:
+            self._values.replace(before, value, size=size)
+        while limit := self._values.exceeded():
+            oldest, holder = self._values.next_to_drop()
+            self._remove(oldest)
+            self._metrics.snapshot_evicted.labels("bytes" if limit == "size" else "count").inc()
+            self._dropped_values[holder].inc()
 
     def update_status(self, status: DeviceStatus) -> bool:
         """Store whether a device is online.
@@ -147,12 +150,15 @@ class LastValues:
         if before is not None and isinstance(before.message, DeviceStatus) and before.message.online == status.online:
             return False
         device.status = LastValue(status)
-        key = (status.tenant_id, status.device_id)
-        self._oldest_statuses[key] = None
-        self._oldest_statuses.move_to_end(key)
-        if len(self._oldest_statuses) > self._limits.max_values:
-            self._remove_status(next(iter(self._oldest_statuses)))
+        if before is None:
+            self._statuses.append(device.status, tenant=status.tenant_id, device=status.device_id, size=0)
+        else:
+            self._statuses.replace(before, device.status, size=0)
+        while self._statuses.exceeded():
+            oldest, holder = self._statuses.next_to_drop()
+            self._remove_status(*_ids(oldest))
             self._metrics.snapshot_evicted.labels("count").inc()
+            self._dropped_statuses[holder].inc()
         return True
 
     def _device(self, tenant_id: TenantId, device_id: DeviceId) -> _Device:
@@ -169,47 +175,41 @@ class LastValues:
     def expire(self) -> None:
         """Evict the values that are too old, and update the gauges."""
         until_s = self._clock() - self._limits.max_age_s
-        while self._oldest and self._updated_s(next(iter(self._oldest))) <= until_s:
-            self._evict("age")
-        self._metrics.snapshot_values.set(len(self._oldest))
-        self._metrics.snapshot_bytes.set(self._bytes)
+        while (oldest := self._values.oldest()) is not None and oldest.updated_s <= until_s:
+            self._remove(oldest)
+            self._metrics.snapshot_evicted.labels("age").inc()
+        self._metrics.snapshot_values.set(len(self._values))
+        self._metrics.snapshot_bytes.set(self._values.size)
 
     def retain_only(self, is_watched: Callable[[TenantId, DeviceId], bool]) -> None:
         """Remove the devices that are not watched: Hermes does not get their data."""
         for tenant_id, devices in list(self._tenants.items()):
             for device_id, device in list(devices.items()):
                 if not is_watched(tenant_id, device_id):
-                    for series in list(device.values):
-                        self._remove((tenant_id, device_id, series))
-                    self._remove_status((tenant_id, device_id))
+                    for value in list(device.values.values()):
+                        self._remove(value)
+                    self._remove_status(tenant_id, device_id)
 
     def remove_status(self, tenant_id: TenantId, device_id: DeviceId) -> DeviceStatus | None:
         """Remove and return the presence of a device; None if it has none."""
         device = self._tenants.get(tenant_id, {}).get(device_id)
         before = None if device is None or device.status is None else device.status.message
-        self._remove_status((tenant_id, device_id))
+        self._remove_status(tenant_id, device_id)
         return before if isinstance(before, DeviceStatus) else None
 
-    def _updated_s(self, key: _Key) -> float:
-        tenant_id, device_id, series = key
-        return self._tenants[tenant_id][device_id].values[series].updated_s
+    def _remove(self, value: LastValue) -> None:
+        message = value.message
+        assert isinstance(message, DeviceMessage)
+        self._values.remove(value)
+        del self._tenants[message.tenant_id][message.device_id].values[message.series]
+        self._remove_if_empty(message.tenant_id, message.device_id)
 
-    def _evict(self, reason: str) -> None:
-        self._remove(next(iter(self._oldest)))
-        self._metrics.snapshot_evicted.labels(reason).inc()
-
-    def _remove(self, key: _Key) -> None:
-        tenant_id, device_id, series = key
-        self._bytes -= self._oldest.pop(key)
-        del self._tenants[tenant_id][device_id].values[series]
-        self._remove_if_empty(tenant_id, device_id)
-
-    def _remove_status(self, key: tuple[TenantId, DeviceId]) -> None:
-        tenant_id, device_id = key
-        self._oldest_statuses.pop(key, None)
+    def _remove_status(self, tenant_id: TenantId, device_id: DeviceId) -> None:
         device = self._tenants.get(tenant_id, {}).get(device_id)
         if device is not None:
-            device.status = None
+            if device.status is not None:
+                self._statuses.remove(device.status)
+                device.status = None
             self._remove_if_empty(tenant_id, device_id)
 
     def _remove_if_empty(self, tenant_id: TenantId, device_id: DeviceId) -> None:
@@ -247,3 +247,8 @@ class LastValues:
 
 def _same(before: object, message: DeviceMessage) -> bool:
     return isinstance(before, DeviceMessage) and (before.data, before.encoding) == (message.data, message.encoding)
+
+
+def _ids(status: LastValue) -> tuple[TenantId, DeviceId]:
+    assert isinstance(status.message, DeviceStatus)
+    return status.message.tenant_id, status.message.device_id

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the lowest to the highest; the folders and modules of one line never import each other.
 LAYERS = (
     ("errors", "ids", "metrics", "log", "backoff", "json_nesting"),
-    ("topics", "auth"),
+    ("topics", "auth", "quotas"),
     ("settings",),
     ("delivery",),
     ("ingest", "web", "dev", "broker"),

@@ -32,9 +32,9 @@ def value(
     )
 
 
-def status(online: bool, *, device: str = "d1", since_ms: int | None = 5) -> DeviceStatus:
-    """Return the presence of a device of acme."""
-    return DeviceStatus(TenantId("acme"), DeviceId(device), online, since_ms)
+def status(online: bool, *, tenant: str = "acme", device: str = "d1", since_ms: int | None = 5) -> DeviceStatus:
+    """Return the presence of a device."""
+    return DeviceStatus(TenantId(tenant), DeviceId(device), online, since_ms)
 
 
 class Memory:
@@ -56,6 +56,11 @@ class Memory:
     def evicted(self, reason: str) -> float | None:
         """Return how many values were evicted for this reason."""
         return self.metrics.registry.get_sample_value("hermes_snapshot_evicted_total", {"reason": reason})
+
+    def dropped(self, holder: str, *, store: str = "last_values") -> float | None:
+        """Return how many were dropped because this holder had too much."""
+        labels = {"store": store, "holder": holder}
+        return self.metrics.registry.get_sample_value("hermes_share_dropped_total", labels)
 
 
 def test_a_snapshot_has_the_last_value_of_each_series_with_its_own_time() -> None:
@@ -308,3 +313,87 @@ def test_the_number_of_presences_is_bounded() -> None:
         memory.values.update_status(status(True, device=device))
     assert [frame["device_id"] for frame in memory.snapshot()] == ["d2", "d3"]
     assert memory.evicted("count") == 1
+
+
+# -- fair shares ----------------------------------------------------------------------------------------------------
+
+GLOBEX = channels.tenant(TenantId("globex"))
+
+
+def test_a_device_with_many_series_displaces_only_its_own_values() -> None:
+    """Neither another tenant's value nor one of the tenant's other devices, although those are older."""
+    memory = Memory(max_values=100)
+    memory.values.update(value(b"1", tenant="globex"))
+    memory.values.update(value(b"2", device="quiet"))
+    for number in range(1_000):
+        memory.values.update(value(device="loud", series=str(number)))
+    assert memory.data(GLOBEX) == [1]
+    assert memory.data(channels.device(TenantId("acme"), DeviceId("quiet"))) == [2]
+    assert memory.evicted("count") == memory.dropped("device") == 902
+
+
+def test_a_tenant_with_many_devices_displaces_only_its_own_values() -> None:
+    """Half of the memory is left to the others when they need it."""
+    memory = Memory(max_values=100)
+    for number in range(1_000):
+        memory.values.update(value(device=str(number)))
+    assert len(memory.data(ACME)) == 100, "it may have all of it while it is alone"
+    for number in range(50):
+        memory.values.update(value(tenant="globex", device=str(number)))
+        for series in range(10):
+            memory.values.update(value(device=f"d{number}", series=str(series)))
+    assert (len(memory.data(GLOBEX)), len(memory.data(ACME))) == (50, 50)
+    assert memory.evicted("count") == memory.dropped("tenant") == 1_450
+
+
+def test_large_values_of_one_tenant_displace_only_its_own() -> None:
+    """The limit of bytes is shared like that of their number."""
+    memory = Memory(max_bytes=40 * (OVERHEAD_BYTES + 100))
+    for number in range(10):
+        memory.values.update(value(tenant="globex", series=str(number)))
+    for number in range(100):
+        memory.values.update(value(b'"%s"' % (b"x" * 5_000), series=str(number)))
+    memory.values.update(value(b'"%s"' % (b"x" * 100_000), series="larger than the memory"))
+    assert len(memory.data(GLOBEX)) == 10
+    assert memory.evicted("bytes") == memory.dropped("device")
+
+
+def test_a_value_that_grows_counts_for_its_tenant() -> None:
+    """Its series is known, so nothing is added."""
+    memory = Memory(max_bytes=10 * OVERHEAD_BYTES)
+    for number in range(4):
+        memory.values.update(value(tenant="globex", series=str(number)))
+    for size in (1, 1_000, 2_000, 3_000):
+        memory.values.update(value(b'"%s"' % (b"x" * size)))
+    assert len(memory.data(GLOBEX)) == 4
+    assert memory.data(ACME) == []
+
+
+def test_what_is_cleared_expired_or_not_watched_is_no_share_any_longer() -> None:
+    """Afterwards the other tenant is the one with more than half."""
+    memory = Memory(max_values=10, max_age_s=100)
+    for number in range(10):
+        memory.values.update(value(series=str(number)))
+    for number in range(3):
+        memory.values.update(value(b"null", series=str(number), clears=True))
+    memory.clock.now_s += 100
+    memory.values.update(value(series="8"))
+    memory.values.expire()
+    memory.values.retain_only(lambda tenant_id, device_id: False)
+    assert (len(memory.values), memory.values.size_bytes) == (0, 0)
+    memory.values.update(value(b"7", retained=True))
+    for number in range(20):
+        memory.values.update(value(tenant="globex", series=str(number)))
+    assert memory.data(ACME) == [7]
+    assert not memory.values.update(value(b"7", retained=True)), "it is still known"
+
+
+def test_presences_of_one_tenant_displace_only_its_own() -> None:
+    """They have the same shares."""
+    memory = Memory(max_values=10)
+    memory.values.update_status(status(True, tenant="globex"))
+    for number in range(100):
+        memory.values.update_status(status(True, device=str(number)))
+    assert [frame["channel"] for frame in memory.snapshot(GLOBEX)] == ["status"]
+    assert memory.dropped("tenant", store="presence") == memory.evicted("count") == 91
+    assert memory.values.remove_status(TenantId("acme"), DeviceId("99")) == status(True, device="99")

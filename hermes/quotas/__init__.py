@@ -1,0 +1,1 @@
+"""Limits that tenants, devices and users share fairly."""
