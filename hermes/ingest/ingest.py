@@ -3,7 +3,7 @@
 Those that are new are stored and published. Everything here runs on the event loop, one message at a time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from hermes.delivery.last_values import LastValues
@@ -83,6 +83,10 @@ class Ingest:
         self._decoders = decoders
         self._sparkplug = sparkplug
         self.drops = drops
+
+    def sender_of(self, topic: str) -> tuple[Hashable, Hashable]:
+        """Return the tenant and the device of a topic; may be called by any thread."""
+        return self._topics.sender_of(topic)
 
     def handle(self, inbound: InboundMessage) -> None:
         """Publish the contents of a message; count a message that is dropped."""

@@ -2,21 +2,23 @@
 
 The thread puts what it read into a bounded queue and wakes the loop once per batch; the loop passes the batch to
 `Ingest`, which publishes it. Changes of the link's state use the same queue, so that they stay in order with the
-messages. When the queue is full it drops its oldest messages and counts them: a dashboard needs the newest values.
+messages. When the queue is full it drops messages, with fair shares for tenants and devices: see
+`hermes.ingest.inbound_queue`.
 """
 
 import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.messages import LinkStatus
+from hermes.ingest.inbound_queue import InboundQueue, LinkChange
 from hermes.ingest.ingest import InboundMessage, Ingest
 from hermes.metrics import Metrics
+from hermes.quotas.fair_queue import HOLDERS
 
 logger = logging.getLogger(__name__)
 
@@ -29,16 +31,6 @@ TURN_MAX_BYTES = 4 * 1_048_576
 # is done, and the thread reads without interruption. After a turn shorter than PAUSE_MIN_S a pause is not worth it.
 PAUSE_MIN_S = 0.000_3
 PAUSE_MAX_S = 0.02
-
-
-class _LinkChange(NamedTuple):
-    """A change of the link's state, to be applied on the loop.
-
-    ``connected`` is the new value of the gauge.
-    """
-
-    apply: Callable[[], None]
-    connected: bool
 
 
 class Bridge:
@@ -63,17 +55,15 @@ class Bridge:
         self._flush = flush
         self._link = link
         self._metrics = metrics
+        self._share_dropped = {holder: metrics.share_dropped.labels("mqtt_queue", holder) for holder in HOLDERS}
         self._loop = loop
-        self._queue_max_messages = queue_max_messages
-        self._queue_max_bytes = queue_max_bytes
         self._clock = clock
         self._paused_until_s = 0.0  # the loop's clock
         self._batch: list[InboundMessage] = []  # used by the thread only, until wake()
         self._lock = threading.Lock()  # protects the attributes below
-        self._queue: deque[InboundMessage | _LinkChange] = deque()
-        self._queued_messages = 0
-        self._queued_bytes = 0
-        self._overrun = 0  # messages dropped since the last turn
+        self._queue = InboundQueue(
+            sender_of=ingest.sender_of, max_messages=queue_max_messages, max_bytes=queue_max_bytes
+        )
         self._drain_pending = False
 
     # -- called by the thread -----------------------------------------------------------------------------------------
@@ -94,60 +84,28 @@ class Bridge:
             batch, self._batch = self._batch, []
             with self._lock:
                 self._queue.extend(batch)
-                self._queued_messages += len(batch)
-                self._queued_bytes += sum(message.size for message in batch)
-                self._drop_oldest()
         self._wake_loop()
 
     def connecting(self, missing: str) -> None:
         """Record that the link is being established; ``missing`` says what it waits for."""
-        self._change(_LinkChange(lambda: self._link.connecting(missing), connected=False))
+        self._change(LinkChange(lambda: self._link.connecting(missing), connected=False))
 
     def up(self) -> None:
         """Record that the link is connected and every subscription granted."""
-        self._change(_LinkChange(self._link.up, connected=True))
+        self._change(LinkChange(self._link.up, connected=True))
 
     def down(self, reason: str, *, silent_s: float = 0.0) -> None:
         """Record that the link is down, and why.
 
         ``silent_s`` is the number of seconds since the broker's last bytes arrived.
         """
-        self._change(_LinkChange(lambda: self._link.down(reason, silent_s=silent_s), connected=False))
+        self._change(LinkChange(lambda: self._link.down(reason, silent_s=silent_s), connected=False))
 
-    def _change(self, change: _LinkChange) -> None:
+    def _change(self, change: LinkChange) -> None:
         self.wake()
         with self._lock:
-            self._append_change(change)
+            self._queue.append_change(change)
         self._wake_loop()
-
-    def _append_change(self, change: _LinkChange) -> None:
-        """Append the change.
-
-        It replaces a change directly before it, so that the queue stays bounded.
-        """
-        if self._queue and isinstance(self._queue[-1], _LinkChange):
-            self._queue.pop()
-        self._queue.append(change)
-
-    def _drop_oldest(self) -> None:
-        """Drop the oldest messages until the queue fits its bounds.
-
-        Changes of the link before the last dropped message are removed too, except the newest of them.
-        """
-        change: _LinkChange | None = None
-        while self._queued_messages > self._queue_max_messages or self._queued_bytes > self._queue_max_bytes:
-            oldest = self._queue.popleft()
-            if isinstance(oldest, _LinkChange):
-                change = oldest
-                continue
-            self._subtract(oldest)
-            self._overrun += 1
-        if change is not None:
-            self._queue.appendleft(change)
-
-    def _subtract(self, message: InboundMessage) -> None:
-        self._queued_messages -= 1
-        self._queued_bytes -= message.size
 
     def _wake_loop(self) -> None:
         with self._lock:
@@ -190,7 +148,7 @@ class Bridge:
                 "overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun
             )
 
-    def _publish_items(self, items: Sequence[InboundMessage | _LinkChange]) -> None:
+    def _publish_items(self, items: Sequence[InboundMessage | LinkChange]) -> None:
         received = 0
         for item in items:
             if isinstance(item, InboundMessage):
@@ -200,7 +158,7 @@ class Bridge:
                 self._apply(item)
         self._metrics.mqtt_received.inc(received)
 
-    def _apply(self, change: _LinkChange) -> None:
+    def _apply(self, change: LinkChange) -> None:
         """Change the link's state, and publish it if it changes what sockets get."""
         was_down = self._link.is_down
         change.apply()
@@ -212,20 +170,13 @@ class Bridge:
         if worked_s >= PAUSE_MIN_S:
             self._paused_until_s = self._loop.time() + min(worked_s, PAUSE_MAX_S)
 
-    def _next_items(self) -> tuple[list[InboundMessage | _LinkChange], int, int]:
-        """Return the items of this turn and two numbers.
-
-        The numbers count the items that are left, and the messages that were dropped before this turn.
-        """
-        items: list[InboundMessage | _LinkChange] = []
-        size = 0
+    def _next_items(self) -> tuple[list[InboundMessage | LinkChange], int, int]:
+        """Return the items of this turn, the number of those left, and the number dropped before it."""
         with self._lock:
-            while self._queue and len(items) < TURN_MAX_MESSAGES and size < TURN_MAX_BYTES:
-                item = self._queue.popleft()
-                if isinstance(item, InboundMessage):
-                    self._subtract(item)
-                    size += item.size
-                items.append(item)
-            left, overrun, self._overrun = len(self._queue), self._overrun, 0
+            items = self._queue.take(TURN_MAX_MESSAGES, TURN_MAX_BYTES)
+            left = len(self._queue)
+            dropped, self._queue.dropped = self._queue.dropped, Counter()
             self._drain_pending = left > 0
-        return items, left, overrun
+        for holder, count in dropped.items():
+            self._share_dropped[holder].inc(count)
+        return items, left, dropped.total()

@@ -19,7 +19,7 @@ Nothing here has side effects, so the settings are checked with it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from hermes.errors import AddressNotFound, TemplateError
@@ -141,6 +141,22 @@ class TopicMap:
             found[device] if device else constants[1],
             found[series] or "" if series else constants[2],  # the group of an absent rest did not match
         )
+
+    def sender_of(self, topic: str) -> tuple[Hashable, Hashable]:
+        """Return the tenant and the device, as far as the topic alone shows who sent a message.
+
+        The part of the topic before the device replaces a tenant that only the payload contains, and the topic replaces
+        such a device. All topics without a template have one sender.
+        """
+        found = self._pattern.match(topic)
+        row = None if found is None else self._rows[found.lastindex or 0]
+        if found is None or row is None:
+            return None, None
+        template, (tenant, device, _), constants = row
+        tenant_id = found[tenant] if tenant else constants[0]
+        device_id = found[device] if device else constants[1]
+        branch = template.text, topic[: found.start(device)] if device else ""
+        return branch if tenant_id is None else tenant_id, topic if device_id is None else device_id
 
     def excluded(self, topic: str) -> bool:
         """Return whether the topic is excluded by an entry."""

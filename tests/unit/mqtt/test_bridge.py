@@ -88,6 +88,11 @@ class Crossing:
         assert value is not None
         return value
 
+    def share_dropped(self, holder: str) -> float | None:
+        """Return how many were dropped because this holder had too much."""
+        labels = {"store": "mqtt_queue", "holder": holder}
+        return self.metrics.registry.get_sample_value("hermes_share_dropped_total", labels)
+
     def count(self, name: str) -> float | None:
         """Return another counter or gauge."""
         return self.metrics.registry.get_sample_value(name)
@@ -242,6 +247,58 @@ def test_the_queue_is_bounded_in_bytes_too() -> None:
         await crossing.drained()
         assert len(crossing.received.messages) == 10
         assert crossing.dropped("overrun") == 2
+
+    run(scenario)
+
+
+def test_a_flood_of_one_tenant_does_not_drop_another_tenants_messages() -> None:
+    """The flood itself loses its oldest; what is dropped is counted by whose it was."""
+
+    async def scenario() -> None:
+        crossing = Crossing(queue_max_messages=1_000)
+        for number in range(10_000):
+            crossing.put(b"0", f"tenants/acme/devices/d{number % 50}/x")
+            if number % 50 == 0:
+                crossing.put(b"%d" % number, "tenants/globex/devices/d1/temp")
+            if number % 500 == 0:
+                crossing.bridge.wake()
+        await crossing.drained()
+        quiet = [message.data for message in crossing.received.messages if message.tenant_id == "globex"]
+        assert quiet == [b"%d" % number for number in range(0, 10_000, 50)]
+        assert len(crossing.received.messages) == 1_000
+        assert crossing.dropped("overrun") == crossing.share_dropped("tenant") == 9_200
+
+    run(scenario)
+
+
+def test_a_flood_of_one_device_does_not_drop_messages_of_the_tenants_others() -> None:
+    """In number and in bytes."""
+
+    async def scenario() -> None:
+        crossing = Crossing(queue_max_messages=1_000, queue_max_bytes=100_000)
+        crossing.put(b"quiet", "tenants/acme/devices/d2/temp")
+        for size in (1, 2_000):
+            for _ in range(2_000):
+                crossing.put(b"1" * size)
+            crossing.bridge.wake()
+        await crossing.drained()
+        assert crossing.received.data[0] == b'"quiet"'
+        assert crossing.dropped("overrun") == crossing.share_dropped("device")
+
+    run(scenario)
+
+
+def test_a_device_that_names_many_tenants_in_its_payload_has_one_share() -> None:
+    """Only its topic shows who it is."""
+
+    async def scenario() -> None:
+        crossing = Crossing(templates=["app/{app}/{device_id};tenant_id=/t"], queue_max_messages=100)
+        crossing.put(b'{"t":"victim"}', "app/1/quiet")
+        for number in range(1_000):
+            crossing.put(b'{"t":"t%d"}' % number, "app/1/loud")
+        await crossing.drained()
+        assert crossing.received.messages[0].tenant_id == "victim"
+        assert crossing.share_dropped("device") == 901
 
     run(scenario)
 

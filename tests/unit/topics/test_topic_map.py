@@ -362,3 +362,33 @@ def test_any_text_is_a_template_or_refused(text: str, likely: str) -> None:
     for entry in (text, likely, f"{likely}/{{tenant_id}}/{{device_id}}", f"a/{{tenant_id}}/{{device_id:{likely}}}"):
         with contextlib.suppress(TemplateError):
             assert TopicMap([entry]).templates
+
+
+@pytest.mark.parametrize(
+    ("topic", "sender"),
+    [
+        ("tenants/acme/devices/d1/temp", ("acme", "d1")),
+        ("application/7/device/ab/event/up", ((1, "application/7/device/"), "ab")),
+        ("home/lamp", ("home", "lamp")),
+        ("gateway/g1/up", ((3, ""), "gateway/g1/up")),
+        ("site/s1/up", ("s1", "site/s1/up")),
+        ("unknown", (None, None)),
+        ("home/excluded", (None, None)),
+    ],
+)
+def test_the_sender_is_what_the_topic_alone_shows(topic: str, sender: tuple[object, object]) -> None:
+    """Whatever tenant the payload names; a part of the topic is never mistaken for a tenant's id."""
+    topics = TopicMap(
+        (
+            "tenants/{tenant_id}/devices/{device_id}/{series...}",
+            "application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId",
+            "home/{device_id};tenant_id=home",
+            "gateway/{gateway}/up;tenant_id=/t;device_id=/d",
+            "site/{tenant_id}/up;device_id=/d",
+            "!home/excluded",
+        )
+    )
+    tenant, device = topics.sender_of(topic)
+    if isinstance(tenant, tuple):
+        tenant = [template.text for template in topics.templates].index(tenant[0]), tenant[1]
+    assert (tenant, device) == sender
