@@ -61,12 +61,14 @@ class Reader:
             self.requests.append(payload)
         return not self.offline
 
-    def read(self, topic: str, payload: bytes, *, retained: bool = False) -> Sequence[DeviceMessage | DeviceStatus]:
+    def read(
+        self, topic: str, payload: bytes, *, retained: bool = False, tenant: str = "acme"
+    ) -> Sequence[DeviceMessage | DeviceStatus]:
         """Return everything in one message."""
         return self.sparkplug.read(
             topic,
             payload,
-            tenant_id=TenantId("acme"),
+            tenant_id=TenantId(tenant),
             device_id=DeviceId("/".join(topic.split("/")[3:])),
             retained=retained,
             timestamp_ms=NOW_MS,

@@ -151,7 +151,7 @@ class Sparkplug:
     def _node_birth(self, message: SparkplugMessage) -> Updates:
         definitions = definitions_of(message.payload.metrics)
         values, _ = self._values(message, definitions)
-        node = self._nodes.get_or_create(message.parts.node)
+        node = self._nodes.get_or_create(message.parts.node, message.tenant_id)
         offline = node.start_session(message.publisher(definitions), bd_seq=message.bd_seq, seq=message.seq)
         self._nodes.evict(node)
         return [message.status(True), *(message.status(False, device) for device in offline), *values]
@@ -159,14 +159,14 @@ class Sparkplug:
     def _device_birth(self, message: SparkplugMessage) -> Updates:
         definitions = definitions_of(message.payload.metrics)
         values, _ = self._values(message, definitions)
-        node = self._nodes.get_or_create(message.parts.node)
+        node = self._nodes.get_or_create(message.parts.node, message.tenant_id)
         self._check_seq(message)
         node.add(message.parts.device, message.publisher(definitions))
         self._nodes.evict(node)
         return [message.status(True), *values]
 
     def _data(self, message: SparkplugMessage) -> Updates:
-        node = self._nodes.get_or_create(message.parts.node)
+        node = self._nodes.get_or_create(message.parts.node, message.tenant_id)
         publisher = node.devices.get(message.parts.device) if message.parts.device else node.own
         is_awaited = message.parts.device in node.awaited
         values, complete = self._values(message, publisher.definitions if publisher else NO_DEFINITIONS)
@@ -187,7 +187,7 @@ class Sparkplug:
         return [message.status(False), *(message.status(False, device) for device in offline)]
 
     def _device_death(self, message: SparkplugMessage) -> Updates:
-        node = self._nodes.get_or_create(message.parts.node)
+        node = self._nodes.get_or_create(message.parts.node, message.tenant_id)
         node.remove(message.parts.device)
         self._check_seq(message)
         self._nodes.evict(node)
@@ -204,7 +204,7 @@ class Sparkplug:
 
     def _check_seq(self, message: SparkplugMessage) -> None:
         """Check the sequence number, and request births if anything was missed."""
-        node = self._nodes.get_or_create(message.parts.node)
+        node = self._nodes.get_or_create(message.parts.node, message.tenant_id)
         if not node.accept_seq(message.seq):
             self._metrics.sparkplug_gaps.inc()
             node.stale = True

@@ -387,6 +387,34 @@ def test_a_flood_of_names_does_not_grow_the_memory() -> None:
     assert len(reader.presence("spBv1.0/plant/NDEATH/edge", message())) <= 250
 
 
+def test_edge_nodes_of_one_tenant_evict_only_its_own() -> None:
+    """In whatever way it fills the memory: with silent nodes, with births, with the devices of one node."""
+    reader = Reader(memory_max_bytes=200_000)
+    reader.read("spBv1.0/quiet/NBIRTH/edge", NODE_BIRTH, tenant="globex")
+    reader.read("spBv1.0/plant/NBIRTH/edge", NODE_BIRTH)
+    metrics = [metric(f"sensor {number}", "Int8", alias=number, int_value=0) for number in range(50)]
+    for number in range(1_000):
+        reader.read("spBv1.0/plant/NDATA/edge", message(seq=(number + 1) % 256))
+        reader.read(f"spBv1.0/plant/NDATA/silent{number}", message())
+        reader.read(f"spBv1.0/plant/NBIRTH/born{number}", message(*metrics, seq=0))
+    for number in range(1_000):
+        reader.read(f"spBv1.0/plant/DBIRTH/large/device{number}", message(*metrics))
+    quiet = reader.read("spBv1.0/quiet/NDATA/edge", message(metric(alias=1, long_value=6), seq=1), tenant="globex")
+    assert len(quiet) == 1
+    assert "spBv1.0/quiet/NCMD/edge" not in reader.asked
+    assert reader.values("spBv1.0/plant/NDATA/edge", message(metric(alias=1, long_value=6), seq=233)) == {"uptime": 6}
+    samples = {
+        holder: reader.metrics.registry.get_sample_value(
+            "hermes_share_dropped_total", {"store": "sparkplug", "holder": holder}
+        )
+        for holder in ("tenant", "device", "oldest")
+    }
+    assert samples["oldest"] == 0
+    assert None not in samples.values()
+    assert samples["device"]
+    assert sum(count or 0 for count in samples.values()) == reader.count("forgotten_total")
+
+
 KINDS = ["NBIRTH", "DBIRTH", "NDATA", "DDATA", "NDEATH", "DDEATH", "NCMD"]
 VALUES = st.one_of(
     st.builds(lambda value: {"int_value": value}, st.integers(0, 2**32 - 1)),
