@@ -1,10 +1,16 @@
-"""Count the levels and the containers of a JSON text without building its objects.
+"""Check a JSON text without building its objects: first its nesting, then its syntax.
 
 To build the objects of a megabyte of ``[[]],[[]],…`` takes 80 ms, and a recursive parser has a limit of its own that
 depends on the version of Python. These steps take less than 11 ms for any megabyte, because all are single calls.
+
+The two parsers accept the same texts, with two exceptions: msgspec checks neither that strings are UTF-8, nor that a
+number fits into a double. orjson does, but takes 18 to 31 ms for a megabyte of short strings or names.
 """
 
 from itertools import accumulate
+
+import msgspec
+import orjson
 
 # Counted in [ and {. The strictest common reader, Rust's serde_json, stops at 128 with the frame around it; Python's
 # json at about 1,000 or 10,000, depending on its version; orjson at 1,024.
@@ -13,6 +19,13 @@ MAX_CONTAINERS = 50_000
 
 _OTHERS = bytes(set(range(256)) - set(b'"[]{}'))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byte, -1
+
+_skip = msgspec.json.Decoder(msgspec.Raw).decode  # reads one value to its end, and returns its text
+
+# A number of 2^1024 or more has an exponent of three digits, or 200 digits before the exponent.
+_NUMBER_CHARACTERS = bytes.maketrans(b"123456789E", b"000000000e")
+_LARGE_EXPONENT = b"0e000"
+_MANY_DIGITS = b"0" * 200
 
 
 def nested_too_deeply(text: bytes) -> bool:
@@ -31,3 +44,28 @@ def nested_too_deeply(text: bytes) -> bool:
     if len(rest) > 2 * MAX_CONTAINERS:
         return True
     return max(accumulate(memoryview(rest.translate(_STEPS)).cast("b")), default=0) > MAX_DEPTH
+
+
+def check_json(text: bytes) -> None:
+    """Raise `ValueError` with the reason if a text is not JSON.
+
+    Numbers that overflow a double and lone surrogates are not accepted, as by `orjson`. The text has at most 500 levels
+    of arrays and objects.
+    """
+    if _may_overflow(text):
+        orjson.loads(text)
+        return
+    try:
+        _skip(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    text.decode()
+
+
+def _may_overflow(text: bytes) -> bool:
+    """Return whether a number of the text may be too large for a double.
+
+    Also true for a string that contains such a number.
+    """
+    numbers = text.translate(_NUMBER_CHARACTERS, b"+")
+    return _LARGE_EXPONENT in numbers or _MANY_DIGITS in numbers

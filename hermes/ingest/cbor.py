@@ -11,8 +11,9 @@ Needs the extra ``hermes-gateway[cbor]``: only this module imports cbor2. Types 
 - a key that is not text: the text of its JSON; ``{1: true}`` becomes ``{"1":true}``.
 
 A payload is rejected if it is not exactly one well-formed item; if a key appears twice, also when two keys become the
-same text; if a key is an array or a map; if more than `MAX_DEPTH` arrays, maps and tags enclose a value; and if a tag
-refers to another place of the payload (25, 28, 29, 256), which can make a small payload large, or endless.
+same text; if a key is an array or a map; if more than `MAX_DEPTH` arrays, maps and tags enclose a value; if it has more
+than `MAX_CONTAINERS` arrays and maps; and if a tag refers to another place of the payload (25, 28, 29, 256), which can
+make a small payload large, or endless.
 """
 
 import base64
@@ -24,7 +25,8 @@ import cbor2
 import orjson
 
 from hermes.errors import PayloadError
-from hermes.ingest.payload import MAX_DEPTH, Payload
+from hermes.ingest.payload import Payload
+from hermes.json_nesting import MAX_CONTAINERS, MAX_DEPTH, nested_too_deeply
 
 # Telemetry is small. A million dates of two bytes would block the loop for seconds, and become twelve times as large.
 PAYLOAD_MAX_BYTES = 131_072
@@ -49,7 +51,9 @@ def decode(payload: bytes) -> Payload:
     if isinstance(value, bytes):
         return Payload(orjson.dumps(_base64(value)), "base64", None)
     data = orjson.dumps(_json(value))
-    return Payload(data, "", orjson.loads(data))
+    if nested_too_deeply(data):  # `_parse` has checked the levels
+        raise PayloadError(f"more than {MAX_CONTAINERS:,} arrays and maps")
+    return Payload(data)
 
 
 def _parse(payload: bytes) -> object:

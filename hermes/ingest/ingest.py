@@ -126,7 +126,7 @@ class Ingest:
             self._convert_sparkplug(inbound, raw, match)
             return
         payload = self._decoders[match.template.payload](raw) if raw else EMPTY
-        tenant_id, device_id, series = match.resolve(payload.value)
+        tenant_id, device_id, series = match.resolve(payload.value if match.needs_payload else None)
         message = DeviceMessage(
             tenant_id=tenant_id,
             device_id=device_id,

@@ -6,35 +6,46 @@ By default, a payload becomes:
 - JSON (RFC 8259): the bytes of the device without the surrounding white space, also with repeated names (readers use
   the last one), with more digits than a double has, and with escapes;
 - other UTF-8: a JSON string with ``encoding`` ``text``. This includes ``NaN`` and ``Infinity``, numbers that overflow a
-  double (``1e999``), lone surrogates, a byte order mark, half a document, and JSON with more than `MAX_DEPTH` levels,
-  which some readers would reject;
+  double (``1e999``), lone surrogates, a byte order mark, half a document, and JSON with more than 100 levels or 50,000
+  arrays and objects, which some readers would reject (`hermes.json_nesting`);
 - other bytes: a JSON string of the base64 (RFC 4648 §4) with ``encoding`` ``base64``.
 
 A payload is embedded only after a strict parser has read all of it as one value, so it cannot end the frame around it.
 """
 
 import base64
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import orjson
 
-# Counted in [ and {. The strictest common reader, Rust's serde_json, stops at 128 with the frame around it; Python's
-# json at about 1,000; orjson at 1,024.
-MAX_DEPTH = 100
+from hermes.json_nesting import check_json, nested_too_deeply
+
+PARSED_MAX_BYTES = 16_384  # a larger payload is only checked: to parse a megabyte takes up to 31 ms
 
 _WHITE_SPACE = b" \t\n\r"
+_NOT_PARSED: object = object()
 
 
-class Payload(NamedTuple):
+class Payload:
     """One JSON value.
 
-    ``data`` is its text, ``encoding`` the form of a payload that is not JSON, ``value`` the parsed value (None if the
-    payload is not JSON).
+    ``data`` is its text, ``encoding`` the form of a payload that is not JSON. Without a ``value`` it is parsed when it
+    is needed.
     """
 
-    data: bytes
-    encoding: Literal["", "text", "base64"]
-    value: object
+    __slots__ = ("_value", "data", "encoding")
+
+    def __init__(self, data: bytes, encoding: Literal["", "text", "base64"] = "", value: object = _NOT_PARSED) -> None:
+        self.data = data
+        self.encoding = encoding
+        self._value = value
+
+    @property
+    def value(self) -> object:
+        """The parsed value; None if the payload is not JSON."""
+        if self._value is _NOT_PARSED:
+            self._value = orjson.loads(self.data)
+        return self._value
 
 
 class PayloadDecoder(Protocol):
@@ -52,16 +63,18 @@ EMPTY = Payload(b"null", "", None)
 
 
 def decode(payload: bytes) -> Payload:
-    """Return the JSON value of any payload; 1 MiB of JSON needs a few milliseconds."""
+    """Return the JSON value of any payload, of up to 1 MiB."""
     if not payload:
         return EMPTY
+    if nested_too_deeply(payload):
+        return _not_json(payload)
     try:
-        value = orjson.loads(payload)
-    except orjson.JSONDecodeError:
+        if len(payload) <= PARSED_MAX_BYTES:
+            return Payload(payload.strip(_WHITE_SPACE), "", orjson.loads(payload))
+        check_json(payload)
+    except ValueError:
         return _not_json(payload)
-    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        return _not_json(payload)
-    return Payload(payload.strip(_WHITE_SPACE), "", value)
+    return Payload(payload.strip(_WHITE_SPACE))
 
 
 def _not_json(payload: bytes) -> Payload:
@@ -69,21 +82,3 @@ def _not_json(payload: bytes) -> Payload:
         return Payload(orjson.dumps(payload.decode()), "text", None)
     except UnicodeDecodeError:
         return Payload(b'"%s"' % base64.b64encode(payload), "base64", None)
-
-
-def _depth(value: object) -> int:
-    """Return the number of arrays and objects around the innermost value.
-
-    It is counted level by level, not recursively, because the value may be deep.
-    """
-    depth = 0
-    containers = [value] if isinstance(value, dict | list) else []
-    while containers:
-        depth += 1
-        containers = [
-            child
-            for container in containers
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, dict | list)
-        ]
-    return depth

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
+from hermes.json_nesting import MAX_CONTAINERS
 
 METRICS_MAX = 5_000  # of one payload: half of the series that may wait for a slow socket
 VALUES_MAX = 250_000  # elements, cells, properties of one payload: an array of booleans has 8 in a byte
@@ -54,10 +55,14 @@ def parse(payload: bytes) -> Payload:
 
 
 class MetricReader:
-    """Read the metrics of one payload; `VALUES_MAX` limits all of them together."""
+    """Read the metrics of one payload.
+
+    `VALUES_MAX` and `MAX_CONTAINERS` limit all of them together.
+    """
 
     def __init__(self) -> None:
         self._values_left = VALUES_MAX
+        self._containers_left = MAX_CONTAINERS
 
     def data(self, metric: Payload.Metric, *, datatype: int, timestamp_ms: int) -> bytes:
         """Return the JSON text of a metric's object.
@@ -71,6 +76,7 @@ class MetricReader:
             raise PayloadError("a text of the payload is not UTF-8") from None
 
     def _object(self, metric: Payload.Metric, datatype: int, timestamp_ms: int, depth: int) -> dict[str, object]:
+        self._count_containers(2)  # its object and that of the metadata
         fields: dict[str, object] = {"value": self._value(metric, datatype, depth)}
         if datatype:
             fields["type"] = TYPE_NAMES.get(datatype, str(datatype))
@@ -101,6 +107,7 @@ class MetricReader:
 
     def _bytes(self, packed: bytes, datatype: int) -> object:
         """Return the array, or the bytes if they do not match its type."""
+        self._count_containers(1)
         if datatype == TYPES["BooleanArray"]:
             return self._booleans(packed)
         if datatype == TYPES["StringArray"]:
@@ -131,6 +138,7 @@ class MetricReader:
             return packed
 
     def _dataset(self, dataset: Payload.DataSet) -> dict[str, object]:
+        self._count_containers(4 + len(dataset.rows))
         types = list(dataset.types)
         rows = []
         for row in dataset.rows:
@@ -141,6 +149,7 @@ class MetricReader:
 
     def _template(self, template: Payload.Template, depth: int) -> dict[str, object]:
         self._descend(depth)
+        self._count_containers(3)
         fields: dict[str, object] = {}
         if template.template_ref:
             fields["template"] = template.template_ref
@@ -165,6 +174,7 @@ class MetricReader:
 
     def _properties(self, properties: Payload.PropertySet, depth: int) -> dict[str, object]:
         self._descend(depth)
+        self._count_containers(1)
         self._count(len(properties.values))
         pairs = zip(properties.keys, properties.values, strict=False)
         return {key: self._property(value, depth) for key, value in pairs}
@@ -176,6 +186,7 @@ class MetricReader:
             case "propertyset_value":
                 return self._properties(value.propertyset_value, depth + 1)
             case "propertysets_value":
+                self._count_containers(1)
                 self._count(len(value.propertysets_value.propertyset))
                 return [self._properties(each, depth + 1) for each in value.propertysets_value.propertyset]
             case _:
@@ -185,6 +196,11 @@ class MetricReader:
         self._values_left -= count
         if self._values_left < 0:
             raise PayloadError(f"the payload holds more than {VALUES_MAX} values")
+
+    def _count_containers(self, count: int) -> None:
+        self._containers_left -= count
+        if self._containers_left < 0:
+            raise PayloadError(f"the payload holds more than {MAX_CONTAINERS:,} arrays and objects")
 
     def _descend(self, depth: int) -> None:
         if depth > DEPTH_MAX:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hermes.errors import PayloadError
 from hermes.ingest.cbor import ANY_KEYS_MAX_BYTES, BIGNUM_MAX_BYTES, PAYLOAD_MAX_BYTES, decode
-from hermes.ingest.payload import MAX_DEPTH
+from hermes.json_nesting import MAX_CONTAINERS, MAX_DEPTH
 
 
 def text_of(payload: str | bytes) -> str:
@@ -95,12 +95,14 @@ def test_an_item_becomes_json(payload: str, text: str | None) -> None:
 
 def test_the_parsed_value_is_available_to_pointers() -> None:
     """As a reader of the JSON gets it."""
-    assert decode(bytes.fromhex("a1616182016162")) == (b'{"a":[1,"b"]}', "", {"a": [1, "b"]})
+    decoded = decode(bytes.fromhex("a1616182016162"))
+    assert (decoded.data, decoded.encoding, decoded.value) == (b'{"a":[1,"b"]}', "", {"a": [1, "b"]})
 
 
 def test_a_byte_string_alone_is_base64_with_its_encoding() -> None:
     """As other payloads of bytes."""
-    assert decode(b"\x43abc") == (b'"YWJj"', "base64", None)
+    decoded = decode(b"\x43abc")
+    assert (decoded.data, decoded.encoding, decoded.value) == (b'"YWJj"', "base64", None)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +171,16 @@ def test_large_payloads_may_have_only_text_and_bytes_as_keys() -> None:
     assert json.loads(text_of(cbor2.dumps(large))) == large
     with pytest.raises(PayloadError):
         decode(cbor2.dumps({1: "x" * ANY_KEYS_MAX_BYTES}))
+
+
+@pytest.mark.parametrize("container", [b"\x80", b"\xa0"])
+def test_a_payload_has_at_most_as_many_containers_as_one_of_json(container: bytes) -> None:
+    """Arrays and maps together, with the outermost one."""
+    head = b"\x9a%s"
+    most = head % (MAX_CONTAINERS - 1).to_bytes(4, "big") + container * (MAX_CONTAINERS - 1)
+    assert text_of(most).startswith("[")
+    with pytest.raises(PayloadError, match="more than 50,000 arrays and maps"):
+        decode(head % MAX_CONTAINERS.to_bytes(4, "big") + container * MAX_CONTAINERS)
 
 
 def test_a_payload_that_is_too_large_for_telemetry_is_rejected() -> None:

@@ -3,11 +3,14 @@
 import base64
 import json
 
+import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hermes.ingest.payload import MAX_DEPTH, decode
+from hermes.ingest import payload as payloads
+from hermes.ingest.payload import PARSED_MAX_BYTES, Payload, decode
+from hermes.json_nesting import MAX_CONTAINERS, MAX_DEPTH
 from tests.support.growth import FACTOR, LINEAR_MAX, growth
 from tests.support.paths import SAMPLES
 
@@ -94,12 +97,46 @@ def test_what_is_not_utf8_becomes_base64(payload: bytes) -> None:
 
 def test_an_empty_payload_is_null() -> None:
     """It deletes the last value."""
-    assert decode(b"") == (b"null", "", None)
+    decoded = decode(b"")
+    assert (decoded.data, decoded.encoding, decoded.value) == (b"null", "", None)
 
 
 def test_the_parsed_value_is_available_to_pointers() -> None:
-    """JSON is parsed once."""
+    """Of a small and of a large payload."""
     assert decode(b' {"a":[1,"x"]} ').value == {"a": [1, "x"]}
+    large = [1] * PARSED_MAX_BYTES
+    assert decode(json.dumps(large).encode()).value == large
+
+
+@pytest.mark.parametrize("count", [1, PARSED_MAX_BYTES])
+def test_json_is_parsed_at_most_once(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """A large payload only when its value is needed."""
+    parsed: list[bytes] = []
+    loads = orjson.loads
+
+    def counted(text: bytes) -> object:
+        parsed.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(orjson, "loads", counted)
+    decoded = decode(b"[" + b"1," * count + b"1]")
+    assert len(parsed) == (count == 1)
+    assert decoded.value == decoded.value == [1] * (count + 1)
+    assert len(parsed) == 1
+
+
+def test_a_payload_with_too_many_containers_becomes_text() -> None:
+    """Each array and each object counts."""
+    most = b"[" + b",".join([b"{}"] * (MAX_CONTAINERS - 1)) + b"]"
+    assert decode(most).encoding == ""
+    assert decode(most.replace(b"}", b"},[]", 1)).encoding == "text"
+
+
+@pytest.mark.parametrize("unit", [b"[[]],", b"{},", b'{"a":[]},'])
+def test_containers_are_counted_without_objects(monkeypatch: pytest.MonkeyPatch, unit: bytes) -> None:
+    """A megabyte of them is never parsed: its objects would take 100 ms."""
+    monkeypatch.setattr(orjson, "loads", None)
+    assert decode(b"[" + unit * (2**20 // len(unit)) + b"0]").encoding == "text"
 
 
 @pytest.mark.parametrize(
@@ -134,13 +171,51 @@ def test_no_payload_breaks_the_frame_around_it(payload: bytes) -> None:
 @given(st.binary() | NEAR_JSON)
 def test_every_payload_can_be_restored(payload: bytes) -> None:
     """From the JSON without white space, the text or the base64."""
-    data, encoding, _ = decode(payload)
+    decoded = decode(payload)
+    data, encoding = decoded.data, decoded.encoding
     if encoding == "text":
         assert json.loads(data).encode() == payload
     elif encoding == "base64":
         assert base64.b64decode(json.loads(data)) == payload
     else:
         assert data == (payload.strip() or b"null")
+
+
+def form_of(decoded: Payload) -> tuple[bytes, str, object]:
+    """What a reader of a payload can see."""
+    return decoded.data, decoded.encoding, decoded.value
+
+
+NUMBERS = st.from_regex(r"-?[0-9]{1,3}(\.[0-9]{1,2})?[eE][+-]?0{0,2}[0-9]{1,4}", fullmatch=True) | st.builds(
+    lambda digits, exponent: "1" * digits + exponent,
+    st.integers(190, 320),
+    st.sampled_from(["", "e0", "e99", "e+99", "E109", "e-99", ".5"]),
+)
+
+
+@given(
+    st.binary()
+    | NEAR_JSON
+    | NEAR_JSON.map(lambda text: b'"' + text.replace(b'"', b"") + b'"')
+    | NUMBERS.map(str.encode)
+    | NUMBERS.map(lambda number: f'{{"a":[{number}]}}'.encode())
+    | NUMBERS.map(lambda number: f'["{number}"]'.encode())
+)
+@example(b"1e999")
+@example(b"[1e+0000309]")
+@example(b"1.7976931348623157e308")
+@example(b"1.7976931348623159e308")
+@example(b"1" * 309)
+@example(b"1" * 210 + b"e99")
+@example(b'"\\ud800"')
+@example(b'["\xff"]')
+@example(b'"\xed\xa0\x80"')
+def test_the_form_of_a_payload_does_not_depend_on_its_size(payload: bytes) -> None:
+    """Large payloads are checked by another parser than small ones."""
+    small = decode(payload)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(payloads, "PARSED_MAX_BYTES", -1)
+        assert form_of(decode(payload)) == form_of(small)
 
 
 @given(JSON_VALUES)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.metrics import DEPTH_MAX, METRICS_MAX, TYPES, VALUES_MAX, MetricReader, parse
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
+from hermes.json_nesting import MAX_CONTAINERS
 from tests.support.edge_nodes import message, metric
 from tests.support.growth import FACTOR, LINEAR_MAX, growth
 from tests.support.paths import CHECKOUT
@@ -328,6 +329,35 @@ def test_a_small_payload_does_not_become_a_large_one(metrics: list[Payload.Metri
     """All elements of the payload are counted together."""
     with pytest.raises(PayloadError, match="more than"):
         read_all(message(*metrics))
+
+
+def property_sets(count: int) -> Payload.Metric:
+    """Return a metric with so many empty property sets in one list."""
+    sets: dict[str, Any] = {"propertyset": [{} for _ in range(count)]}
+    return metric("x", "Int8", int_value=1, properties={"keys": ["p"], "values": [{"propertysets_value": sets}]})
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        [metric("x", "DataSet", dataset_value={"rows": [{}] * MAX_CONTAINERS})],
+        [metric("x", "DataSet", dataset_value={"rows": [{}] * (MAX_CONTAINERS // 2)})] * 2,
+        [metric("x", "Template", template_value={"metrics": [{}] * (MAX_CONTAINERS // 2)})],
+        [property_sets(MAX_CONTAINERS)],
+    ],
+    ids=["rows", "twice", "members", "property sets"],
+)
+def test_a_payload_has_at_most_as_many_containers_as_one_of_json(metrics: list[Payload.Metric]) -> None:
+    """The arrays and objects of all its metrics are counted together."""
+    with pytest.raises(PayloadError, match="more than 50,000 arrays and objects"):
+        read_all(message(*metrics))
+
+
+def test_a_payload_may_have_almost_as_many_containers() -> None:
+    """Those around the rows are counted, too."""
+    rows = MAX_CONTAINERS - 6
+    (data,) = read_all(message(metric("x", "DataSet", dataset_value={"rows": [{}] * rows})))
+    assert len(json.loads(data)["value"]["rows"]) == rows
 
 
 def test_a_large_array_needs_linear_time() -> None:
