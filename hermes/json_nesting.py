@@ -16,6 +16,7 @@ import orjson
 # json at about 1,000 or 10,000, depending on its version; orjson at 1,024.
 MAX_DEPTH = 100
 MAX_CONTAINERS = 50_000
+CHECK_MAX_DEPTH = 500  # half of Python's own limit of recursion, which msgspec obeys
 
 _OTHERS = bytes(set(range(256)) - set(b'"[]{}'))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byte, -1
@@ -28,13 +29,13 @@ _LARGE_EXPONENT = b"0e000"
 _MANY_DIGITS = b"0" * 200
 
 
-def nested_too_deeply(text: bytes) -> bool:
+def nested_too_deeply(text: bytes, max_depth: int = MAX_DEPTH) -> bool:
     """Return whether a JSON text exceeds a nesting or container limit.
 
-    The limits are `MAX_DEPTH` levels, and `MAX_CONTAINERS` arrays and objects. The result for a text that is not JSON
+    The limits are ``max_depth`` levels, and `MAX_CONTAINERS` arrays and objects. The result for a text that is not JSON
     (RFC 8259) is undefined.
     """
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:  # brackets in strings included
+    if text.count(b"[") + text.count(b"{") <= max_depth:  # brackets in strings included
         return False
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -43,14 +44,14 @@ def nested_too_deeply(text: bytes) -> bool:
         rest = b"".join(rest.split(b'"')[::2])  # what is outside the other strings
     if len(rest) > 2 * MAX_CONTAINERS:
         return True
-    return max(accumulate(memoryview(rest.translate(_STEPS)).cast("b")), default=0) > MAX_DEPTH
+    return max(accumulate(memoryview(rest.translate(_STEPS)).cast("b")), default=0) > max_depth
 
 
 def check_json(text: bytes) -> None:
     """Raise `ValueError` with the reason if a text is not JSON.
 
-    Numbers that overflow a double and lone surrogates are not accepted, as by `orjson`. The text has at most 500 levels
-    of arrays and objects.
+    Numbers that overflow a double and lone surrogates are not accepted, as by `orjson`. The text has at most
+    `CHECK_MAX_DEPTH` levels.
     """
     if _may_overflow(text):
         orjson.loads(text)

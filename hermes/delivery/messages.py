@@ -14,7 +14,9 @@ from pydantic import Field, StrictInt, StringConstraints
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.request_model import IdText, RequestModel, invalid_fields
+from hermes.errors import RequestError
 from hermes.ids import DeviceId, TenantId, UserId
+from hermes.json_nesting import MAX_CONTAINERS, MAX_DEPTH, nested_too_deeply
 
 Series = tuple[TenantId, DeviceId, str] | tuple[TenantId, DeviceId] | tuple[()]
 
@@ -187,9 +189,18 @@ def parse_notification(value: object, *, data: bytes | None) -> Notification | B
     request = NotificationRequest.from_json(value, expected="a JSON object, or an array of 1 to 1,000 of them")
     if data is not None and len(data) > DATA_MAX_BYTES:
         raise invalid_fields({"data": f"at most {DATA_MAX_BYTES} bytes"})
+    if data is not None and nested_too_deeply(data):
+        raise data_too_deep()
     if (request.user_id is None) == (request.tenant_id is None):
         raise invalid_fields({"user_id": "give exactly one of user_id and tenant_id"})
     return _message(request, data if request.data is not None else None)
+
+
+def data_too_deep() -> RequestError:
+    """Return the error for a ``data`` with too many levels, arrays or objects."""
+    return invalid_fields(
+        {"data": f"at most {MAX_DEPTH} levels, and {MAX_CONTAINERS:,} arrays and objects in a request"}
+    )
 
 
 def _message(request: NotificationRequest, data: bytes | None) -> Notification | Broadcast:

@@ -1,5 +1,7 @@
 """JSON request bodies as pydantic models, with one error per faulty field."""
 
+from collections.abc import Container
+from itertools import islice
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -7,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from hermes.errors import RequestError
 
 ID_TEXT_MAX_CHARS = 256
+UNKNOWN_KEYS_MAX = 20  # that an error names
 IdText = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ID_TEXT_MAX_CHARS)]
 
 
@@ -23,10 +26,18 @@ class RequestModel(BaseModel):
         """
         if not isinstance(value, dict):
             raise RequestError(422, "invalid", f"expected {expected}")
+        if len(value) > UNKNOWN_KEYS_MAX:
+            value = _with_few_unknown_keys(value, cls.model_fields)
         try:
             return cls.model_validate(value)
         except ValidationError as error:
             raise invalid_fields(_fields(error)) from None
+
+
+def _with_few_unknown_keys(value: dict[str, object], known: Container[str]) -> dict[str, object]:
+    """Return an object with the first of its unknown keys: each one costs an error."""
+    unknown = set(islice((name for name in value if name not in known), UNKNOWN_KEYS_MAX))
+    return {name: field for name, field in value.items() if name in known or name in unknown}
 
 
 def invalid_fields(fields: dict[str, str]) -> RequestError:

@@ -1,18 +1,18 @@
 """Collect a request body in bounded memory, and parse it.
 
-`parse_json` is the only place that turns a body into JSON, so every API rejects what is not JSON in the same way.
+`parse_json` and `check_body` are the only places that read a body as JSON, so every API rejects what is not JSON in the
+same way.
 """
 
 import orjson
 
 from hermes.errors import RequestError
+from hermes.json_nesting import check_json, nested_too_deeply
 
-_TOO_DEEP = "nested too deeply: at most 1,024 levels of arrays and objects"
-_NESTING_ERRORS = {  # part of the error text of orjson, which depends on its version
-    "depth limit": _TOO_DEEP,
-    "Recursion limit": _TOO_DEEP,
-    "allocate memory": "truncated, or nested too deeply",  # more open brackets than the remaining bytes could close
-}
+PARSED_MAX_BYTES = 65_536  # a larger body is checked without its objects
+BODY_MAX_DEPTH = 1_024  # that of orjson
+
+_TRUNCATED = "allocate memory"  # part of orjson's error text for more open brackets than the rest could close
 
 
 class BoundedBody:
@@ -54,13 +54,33 @@ def parse_json(body: bytes) -> object:
 
     Raises `RequestError` 400 ``invalid_json`` that gives the reason.
     """
+    if nested_too_deeply(body, BODY_MAX_DEPTH):
+        raise _invalid_json(f"nested too deeply: at most {BODY_MAX_DEPTH:,} levels of arrays and objects")
     try:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestError(400, "invalid_json", _error_text(error)) from None
+        text = "truncated, or nested too deeply" if _TRUNCATED in error.msg else f"not JSON: {error}"
+        raise _invalid_json(text) from None
     return value
 
 
-def _error_text(error: orjson.JSONDecodeError) -> str:
-    nesting = next((text for part, text in _NESTING_ERRORS.items() if part in error.msg), None)
-    return f"the body is not JSON: {error}" if nesting is None else f"the body is {nesting}"
+def check_body(body: bytes, *, max_depth: int) -> bool:
+    """Return whether a body of JSON has few enough levels, arrays and objects.
+
+    A large body that has more is not checked further. Raises `RequestError` as `parse_json` does. A megabyte needs a
+    few milliseconds.
+    """
+    if len(body) <= PARSED_MAX_BYTES:
+        parse_json(body)
+        return not nested_too_deeply(body, max_depth)
+    if nested_too_deeply(body, max_depth):
+        return False
+    try:
+        check_json(body)
+    except ValueError as error:
+        raise _invalid_json(f"not JSON: {error}") from None
+    return True
+
+
+def _invalid_json(reason: str) -> RequestError:
+    return RequestError(400, "invalid_json", f"the body is {reason}")

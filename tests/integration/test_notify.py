@@ -1,6 +1,8 @@
 """``POST /notify``: single notifications and arrays, limits, errors, verbatim ``data``."""
 
+import asyncio
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -251,7 +253,7 @@ VERBATIM = [
     '{"s":"},{[]\\"\\\\","t":"\\\\"}',
     '{"a":1,"a":2}',
     '{"":null,"\\"":[true,false,null]}',
-    '{"deep":' + "[" * 200 + "]" * 200 + "}",
+    '{"deep":' + "[" * 99 + "]" * 99 + "}",
     '{"big":"' + "x" * 60_000 + '"}',
     '{"channel":"device","id":"other","timestamp":0}',
     '{"u":"\u2028\u2029"}',
@@ -287,6 +289,117 @@ async def test_of_two_members_named_data_the_last_counts(hermes: Hermes) -> None
         assert text is not None
         assert '"data":{"n":2.0}' in text
         assert '"n":1' not in text
+
+
+def nested(levels: int) -> str:
+    """A ``data`` of so many levels."""
+    return '{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+
+
+LIMITS = "at most 100 levels, and 50,000 arrays and objects in a request"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("levels", [101, 400, 1_000])
+async def test_the_levels_of_data_have_the_limit_of_device_data(hermes: Hermes, levels: int) -> None:
+    """A hundred, those of ``data`` itself; more are an error of this field, and nothing is delivered."""
+    socket = await open_socket(hermes)
+    body = '{"user_id":"123","title":"t","message":"m","data":%s}'
+    error = await error_of(hermes, body % nested(levels), 422)
+    assert (error["code"], error["fields"]) == ("invalid", {"data": LIMITS})
+    await hermes.notify(body % nested(100))
+    assert (await socket.receive())["data"] == json.loads(nested(100))
+
+
+@pytest.mark.gen_test
+async def test_an_element_with_too_many_levels_fails_alone(hermes: Hermes) -> None:
+    """As with every other invalid field."""
+    body = '{"user_id":"123","title":"t","message":"m","data":%s}'
+    response = await hermes.notify(f"[{body % nested(100)},{body % nested(101)},{body % nested(3)}]")
+    assert [result["status"] for result in response["results"]] == ["success", "error", "success"]
+    assert checked_error(response["results"][1])["fields"] == {"data": LIMITS}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("unit", ["[],", "{},", '[{"a":[]}],', "[" * 600 + "]" * 600 + ","])
+async def test_a_request_with_too_many_arrays_and_objects_is_rejected(hermes: Hermes, unit: str) -> None:
+    """Before anything is parsed."""
+    error = await error_of(hermes, "[" + unit * (1_000_000 // len(unit)) + "1]", 422)
+    assert error["fields"] == {"data": LIMITS}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("data", ["", ',"data":{}'])
+@pytest.mark.parametrize(
+    ("user_id", "user"),
+    [
+        ("-0", "0"),
+        ("0", "0"),
+        ("-5", "-5"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("18446744073709551616", "18446744073709551616"),
+        ("1.0", None),
+        ("1e0", None),
+        ("-0.0", None),
+    ],
+)
+async def test_an_id_does_not_depend_on_data(hermes: Hermes, user_id: str, user: str | None, data: str) -> None:
+    """An integer of any size keeps its digits, and ``-0`` is ``0``; other numbers are rejected."""
+    body = f'{{"user_id":{user_id},"title":"t","message":"m"{data}}}'
+    if user is None:
+        assert list((await error_of(hermes, body, 422))["fields"]) == ["user_id"]
+        return
+    socket = await hermes.open("/ws/notifications", token(user_id=user))
+    for form in (body, f"[{body}]"):
+        await hermes.notify(form)
+        assert (await socket.receive())["title"] == "t"
+
+
+@pytest.mark.gen_test
+async def test_a_large_element_has_the_errors_of_a_small_one(hermes: Hermes) -> None:
+    """Whatever its fields contain; of many unknown keys the first ones are named."""
+    many = ",".join(f'"k{n}":1' for n in range(100))
+    elements = {
+        '{"user_id":"1","title":[%s1],"message":"m"}' % ("1," * 100_000): {"title"},
+        '{"user_id":"1","title":"t","message":"m","data":{"a":"%s"}}' % ("x" * 70_000): {"data"},
+        f'{{"user_id":"1","title":"t","message":"m",{many}}}': {f"k{n}" for n in range(20)},
+    }
+    response = await hermes.notify("[" + ",".join(elements) + "]")
+    errors = [checked_error(result) for result in response["results"]]
+    assert [set(error["fields"]) for error in errors] == list(elements.values())
+    spaced = '[{"user_id":"1","colour":1,"title":"t",%s"message":"m"}]' % (" " * 70_000)
+    (result,) = (await hermes.notify(spaced))["results"]
+    assert "`colour`" in checked_error(result)["message"]
+
+
+@pytest.mark.gen_test
+async def test_the_loop_runs_between_the_elements_of_an_array(hermes: Hermes) -> None:
+    """A hundred small elements, or one large one, are published at once; their order is kept."""
+    socket = await open_socket(hermes)
+    data = {"a": "x" * 40_000}
+    notifications = [GOOD | {"title": str(n)} | ({"data": data} if n < 3 else {}) for n in range(950)]
+    turns: list[int] = []
+    published = 0
+    publish = hermes.gateway.hub.publish
+
+    def counted(message: Any) -> Any:
+        nonlocal published
+        published += 1
+        return publish(message)
+
+    def turn() -> None:
+        turns.append(published)
+        if published < len(notifications):
+            asyncio.get_running_loop().call_soon(turn)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hermes.gateway.hub, "publish", counted)
+        asyncio.get_running_loop().call_soon(turn)
+        response = await hermes.notify(notifications)
+    assert [result["sent"] for result in response["results"]] == [True] * len(notifications)
+    assert {1, 2, 102} <= set(turns)
+    assert max(after - before for before, after in pairwise(turns)) <= 100
+    assert [(await socket.receive())["title"] for _ in notifications] == [str(n) for n in range(950)]
 
 
 # -- bodies that are not JSON -------------------------------------------------------------------------------------
