@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 import jinja2
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, GZipContentEncoding, RequestHandler
 
 import hermes
 from hermes.log import masked
@@ -14,6 +14,7 @@ from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, 
 from hermes.web.dev_api import DevHandler
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.notify import NotifyHandler
+from hermes.web.response_headers import ResponseHeaders
 from hermes.web.sockets.deflate_probe import deflate_works
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
@@ -43,6 +44,7 @@ def make_app(gateway: GatewayParts) -> Application:
             *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
             (r"/static/.+|/", _console(gateway)),
         ],
+        transforms=[ResponseHeaders],
         log_function=log_access,
     )
 
@@ -54,7 +56,7 @@ def _console(gateway: GatewayParts) -> Application:
             (r"/static/(.+)", StaticHandler, {"path": str(resource_dir("static"))}),
             (r"/", ConsoleHandler, {"page": _console_page(), "gateway": gateway}),
         ],
-        compress_response=True,
+        transforms=[ResponseHeaders, GZipContentEncoding],
         log_function=log_access,
     )
 

@@ -42,7 +42,6 @@ class ReadyHandler(RequestHandler):
         link = self._link
         self.set_status(200 if link.ready else 503)
         self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
         self.finish(
             orjson.dumps({"ready": link.ready, "mqtt": link.state, "since": link.since_ms, "missing": link.missing})
         )
@@ -79,7 +78,6 @@ class NodeStatusHandler(ApiHandler):
             authorize(self.request, self._gateway)
         except RequestError as error:
             return self.write_fault(error)
-        self.set_header("Cache-Control", "no-store")
         return self.write_json(200, figures(self._gateway))
 
     post = ApiHandler.other_method

@@ -4,20 +4,24 @@ The page itself has no privileges: it uses the token and the API key that its us
 filled in.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import orjson
 from jinja2 import Template
 from markupsafe import Markup
-from tornado.web import RequestHandler, StaticFileHandler
+from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 from hermes import __version__
 from hermes.settings.fields import is_loopback
 from hermes.web.console.i18n import LANGUAGE_NAMES, Language, Languages
 from hermes.web.gateway_parts import GatewayParts
+
+logger = logging.getLogger(__name__)
 
 TYPES_ONLY = "hermes-client-types.js"
 CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
@@ -77,11 +81,9 @@ class ConsoleHandler(RequestHandler):
         self._gateway = gateway
 
     def set_default_headers(self) -> None:
-        """Forbid other origins, framing, referrers and caching."""
+        """Forbid other origins, framing and referrers."""
         self.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("Cache-Control", "no-store")
 
     def get(self) -> None:
         """Send the page in the language and theme of the user."""
@@ -113,8 +115,41 @@ def _script_json(value: object) -> Markup:
 class StaticHandler(StaticFileHandler):
     """``/static/``: the static files.
 
-    Pages of any origin may import the client module. Other files are for pages of this origin only.
+    Pages of any origin may import the client module. Other files are for pages of this origin only. Any path that is
+    not that of a file is not found.
     """
+
+    @classmethod
+    def get_absolute_path(cls, root: str, path: str) -> str:
+        """Return the path in the file system.
+
+        Raises `HTTPError` 404 if it leads out of ``root``, or ends with a slash, as only folders do.
+        """
+        if path.endswith("/"):
+            raise HTTPError(404)
+        try:
+            return super().get_absolute_path(root, path)
+        except HTTPError:
+            raise HTTPError(404) from None
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Return the path of a file.
+
+        Raises `HTTPError` 404, also for a folder, a NUL byte, a name that is too long and a loop of links.
+        """
+        try:
+            return super().validate_absolute_path(root, absolute_path)
+        except (HTTPError, OSError, ValueError):
+            raise HTTPError(404) from None
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Log a malformed path at info, as every response of 400; Tornado would warn."""
+        if isinstance(value, HTTPError):
+            logger.info("%s", value)
+        else:
+            super().log_exception(typ, value, tb)
 
     def set_extra_headers(self, path: str) -> None:
         """Require revalidation of cached files.
@@ -122,6 +157,5 @@ class StaticHandler(StaticFileHandler):
         Otherwise an upgraded Hermes could be used with a cached console.
         """
         self.set_header("Cache-Control", "no-cache")
-        self.set_header("X-Content-Type-Options", "nosniff")
         if path in CLIENT_FILES:
             self.set_header("Access-Control-Allow-Origin", "*")

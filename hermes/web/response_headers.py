@@ -1,0 +1,23 @@
+"""Headers of every response, also of errors and of the 101 of a WebSocket.
+
+An output transform is the only place that sees them all: a handler's own headers are lost when it fails.
+"""
+
+from tornado.httputil import HTTPHeaders
+from tornado.web import OutputTransform
+
+
+class ResponseHeaders(OutputTransform):
+    """Set the headers of every response.
+
+    Browsers must not guess the type; nothing is cached unless the handler allows it; the server is not named.
+    """
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        """Complete the headers; the body is unchanged."""
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers.setdefault("Cache-Control", "no-store")
+        headers.pop("Server", None)
+        return status_code, headers, chunk
