@@ -19,7 +19,10 @@ ATTRIBUTED_PER_BATCH = 1_500  # three times what a batch holds; about 2 ms
 
 
 class LinkChange(NamedTuple):
-    """A change of the link's state, to be applied on the loop; ``connected`` is the gauge's new value."""
+    """A change of the link's state, to be applied on the loop.
+
+    ``connected`` is the gauge's new value.
+    """
 
     apply: Callable[[], None]
     connected: bool
@@ -36,10 +39,10 @@ class _Attributed(Item):
 
 
 class InboundQueue:
-    """Messages and changes of the link, in the order of their arrival; not thread-safe.
+    """Messages and changes of the link, in the order of their arrival.
 
-    ``sender_of`` returns the tenant and the device of a topic. Changes of the link do not count, and the last one is
-    never dropped. ``dropped`` counts the messages that were dropped, by whose they were.
+    Not thread-safe. ``sender_of`` returns the tenant and the device of a topic. Changes of the link do not count, and
+    the last one is never dropped. ``dropped`` counts the messages that were dropped, by whose they were.
     """
 
     def __init__(
@@ -56,7 +59,10 @@ class InboundQueue:
         self._newer_bytes = 0
 
     def __len__(self) -> int:
-        """Return the number of messages, and of changes that are not followed by a message yet."""
+        """Return the number of messages and of changes at the end.
+
+        Changes that a message follows do not count.
+        """
         return len(self._attributed) + len(self._newer)
 
     # -- add ------------------------------------------------------------------------------------------------------
@@ -73,7 +79,10 @@ class InboundQueue:
                 self._drop_excess()
 
     def append_change(self, change: LinkChange) -> None:
-        """Add a change; it replaces a change directly before it, so that the queue stays bounded."""
+        """Add a change.
+
+        It replaces a change directly before it, so that the queue stays bounded.
+        """
         if self._newer and isinstance(self._newer[-1], LinkChange):
             self._newer.pop()
         self._newer.append(change)
@@ -92,7 +101,10 @@ class InboundQueue:
             self._attributed.append(item, tenant=tenant, device=device, size=message.size)
 
     def _next_newer(self) -> tuple[LinkChange | None, InboundMessage]:
-        """Remove and return the first message of those that are not attributed, and the change before it."""
+        """Remove and return the first message that is not attributed.
+
+        The change of the link before it is returned with it.
+        """
         first = self._newer.popleft()
         change = None
         while isinstance(first, LinkChange):
@@ -110,7 +122,10 @@ class InboundQueue:
             self.dropped[holder] += 1
 
     def _move_change(self, change: LinkChange, after: _Attributed | None) -> None:
-        """Move the change of a dropped message to the one after it, unless that has a later change."""
+        """Move the change of a dropped message to the one after it.
+
+        If that has a later change, the earlier one is dropped.
+        """
         if after is None:
             if not self._newer:  # all messages are attributed, so that only a later change can be here
                 self._newer.append(change)
@@ -120,7 +135,10 @@ class InboundQueue:
     # -- take -----------------------------------------------------------------------------------------------------
 
     def take(self, max_messages: int, max_bytes: int) -> list[InboundMessage | LinkChange]:
-        """Remove and return the oldest messages and changes, about as many as these limits allow."""
+        """Remove and return the oldest messages and changes.
+
+        They are about as many as these limits allow.
+        """
         items: list[InboundMessage | LinkChange] = []
         size = self._take_attributed(items, max_messages, max_bytes)
         while self._newer and len(items) < max_messages and size < max_bytes:

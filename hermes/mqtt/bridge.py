@@ -171,7 +171,10 @@ class Bridge:
             self._paused_until_s = self._loop.time() + min(worked_s, PAUSE_MAX_S)
 
     def _next_items(self) -> tuple[list[InboundMessage | LinkChange], int, int]:
-        """Return the items of this turn, the number of those left, and the number dropped before it."""
+        """Return the items of this turn and two numbers.
+
+        These are the number of items left, and of messages dropped before this turn.
+        """
         with self._lock:
             items = self._queue.take(TURN_MAX_MESSAGES, TURN_MAX_BYTES)
             left = len(self._queue)

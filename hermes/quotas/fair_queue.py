@@ -24,7 +24,9 @@ LARGE_MAX = 4 * LARGE  # at most so many shares are over a quarter: tenants and 
 
 
 class _Share:
-    """What one tenant has in the queue, one device of it, or all together (``whole`` is None)."""
+    """The share of one tenant or one device in the queue, or the whole queue.
+
+    ``whole`` is the share that includes it; None for the whole queue."""
 
     __slots__ = ("bookmark", "count", "key", "size", "whole")
 
@@ -187,7 +189,10 @@ class FairQueue(Generic[AnyItem]):
         return None if found is self._end else cast("AnyItem", found)
 
     def next_to_drop(self) -> tuple[AnyItem, Holder]:
-        """Return the item to drop while a limit is exceeded, and whose it is; it is not removed."""
+        """Return the item to drop while a limit is exceeded, and whose it is.
+
+        It is not removed.
+        """
         by_count = self.exceeded() == "count"
         if len(self._large) > LARGE_MAX:
             large, self._large = self._large, set()
@@ -209,7 +214,9 @@ class FairQueue(Generic[AnyItem]):
         return None
 
     def _oldest_of(self, share: _Share) -> AnyItem:
-        """Return the oldest item of a share that is not empty, and set the bookmark before it."""
+        """Return the oldest item of a share, and set the bookmark before it.
+
+        The share is not empty."""
         bookmark = share.bookmark
         if bookmark is None:
             bookmark = share.bookmark = _Bookmark(share)

@@ -143,7 +143,7 @@ class TopicMap:
         )
 
     def sender_of(self, topic: str) -> tuple[Hashable, Hashable]:
-        """Return the tenant and the device, as far as the topic alone shows who sent a message.
+        """Return the tenant and the device as far as the topic alone shows them.
 
         The part of the topic before the device replaces a tenant that only the payload contains, and the topic replaces
         such a device. All topics without a template have one sender.

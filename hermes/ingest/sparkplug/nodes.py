@@ -172,7 +172,10 @@ class EdgeNodes:
         return self._nodes.get(key)
 
     def get_or_create(self, key: NodeKey, tenant_id: TenantId) -> EdgeNode:
-        """Return the node of a message that has just arrived; a new one belongs to this tenant."""
+        """Return the node of a message that has just arrived.
+
+        A new one belongs to this tenant.
+        """
         node = self._nodes.get(key)
         if node is None:
             node = self._nodes[key] = EdgeNode(key)
