@@ -42,13 +42,13 @@ from hermes.errors import BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed
+from hermes.quotas.connection_rate import ConnectionRate
+from hermes.quotas.failed_auth import FailedAuth
 from hermes.server import Server, sockets_by_file_limit
 from hermes.settings.fields import networks
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.client_address import TrustedProxies
-from hermes.web.connection_rate import ConnectionRate
-from hermes.web.failed_auth import FailedAuth
 from hermes.web.gateway_parts import DevAction
 from hermes.web.sockets.admission import Admission, SocketLimits
 

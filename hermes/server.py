@@ -17,7 +17,7 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.errors import STOPPING, HermesError
 from hermes.metrics import Metrics
-from hermes.web.connection_rate import ConnectionRate
+from hermes.quotas.connection_rate import ConnectionRate
 from hermes.web.listener import Listener
 from hermes.web.sockets.admission import Admission
 

@@ -26,7 +26,8 @@ LARGE_MAX = 4 * LARGE  # at most so many shares are over a quarter: tenants and 
 class _Share:
     """The share of one tenant or one device in the queue, or the whole queue.
 
-    ``whole`` is the share that includes it; None for the whole queue."""
+    ``whole`` is the share that includes it; None for the whole queue.
+    """
 
     __slots__ = ("bookmark", "count", "key", "size", "whole")
 
@@ -216,7 +217,8 @@ class FairQueue(Generic[AnyItem]):
     def _oldest_of(self, share: _Share) -> AnyItem:
         """Return the oldest item of a share, and set the bookmark before it.
 
-        The share is not empty."""
+        The share is not empty.
+        """
         bookmark = share.bookmark
         if bookmark is None:
             bookmark = share.bookmark = _Bookmark(share)

@@ -8,10 +8,10 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from hermes.errors import RequestError
+from hermes.quotas.addresses import client_key
+from hermes.quotas.failed_auth import WINDOW_S
 from hermes.settings.fields import is_loopback
 from hermes.web import credentials
-from hermes.web.client_address import client_key
-from hermes.web.failed_auth import WINDOW_S
 from hermes.web.gateway_parts import GatewayParts
 
 JSON = "application/json"

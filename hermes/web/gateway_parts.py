@@ -13,9 +13,9 @@ from hermes.delivery.last_values import LastValues
 from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.outbox import OutboxLimits
 from hermes.metrics import Metrics
+from hermes.quotas.failed_auth import FailedAuth
 from hermes.settings.model import Settings
 from hermes.web.client_address import TrustedProxies
-from hermes.web.failed_auth import FailedAuth
 from hermes.web.sockets.admission import Admission
 
 DevAction = Callable[[object], dict[str, Any]]

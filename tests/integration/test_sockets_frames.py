@@ -301,7 +301,7 @@ async def test_a_client_that_never_rests_is_closed_with_1013(
     make_hermes: MakeHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not 1008: a client that is only fast must be able to return."""
-    monkeypatch.setattr("hermes.web.sockets.budget.SLOW_DOWN_AFTER_S", 0.0)
+    monkeypatch.setattr("hermes.quotas.work_budget.SLOW_DOWN_AFTER_S", 0.0)
     hermes = await make_hermes(client_frames_per_s="1")
     socket = await open_raw(hermes, "/ws/notifications", ACME)
     await flood(socket, frame(PONG), 12)

@@ -11,9 +11,9 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.messages import Notification
 from hermes.ids import UserId
 from hermes.metrics import Metrics
+from hermes.quotas.connection_rate import ConnectionRate
 from hermes.server import Server
 from hermes.testing import FakeTransport
-from hermes.web.connection_rate import ConnectionRate
 from hermes.web.sockets.admission import Admission, SocketLimits
 from tests.support.sessions import make_session
 

@@ -37,11 +37,11 @@ from hermes.errors import (
     Close,
     SocketRejected,
 )
+from hermes.quotas.addresses import client_key
+from hermes.quotas.work_budget import REFRESH_UNITS, UNITS
 from hermes.web import credentials
-from hermes.web.client_address import client_key
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.sockets.admission import Place
-from hermes.web.sockets.budget import REFRESH_UNITS, UNITS
 from hermes.web.sockets.deflate import acceptable_offer
 from hermes.web.sockets.deflate_probe import deflate_works
 from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, ServerProtocol

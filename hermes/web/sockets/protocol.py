@@ -20,7 +20,7 @@ from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketHandler
 
 from hermes.errors import BINARY_NOT_SUPPORTED, INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, SLOW_DOWN, Close
-from hermes.web.sockets.budget import UNITS, WorkBudget
+from hermes.quotas.work_budget import UNITS, WorkBudget
 from hermes.web.sockets.deflate import SharedDeflateProtocol
 
 MESSAGE_MAX_BYTES = 65_536

@@ -3,8 +3,9 @@
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
+from hermes.quotas.addresses import client_key
 from hermes.settings.fields import networks
-from hermes.web.client_address import TrustedProxies, client_key
+from hermes.web.client_address import TrustedProxies
 
 TRUSTED = TrustedProxies(networks(("127.0.0.0/8", "::1/128", "10.0.0.0/24")))
 

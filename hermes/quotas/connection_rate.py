@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hermes.metrics import Metrics
-from hermes.web.client_address import client_key
+from hermes.quotas.addresses import client_key
 
 BURST_S = 2.0  # the connections of this many seconds may come at once
 WAIT_MAX_S = 5.0

@@ -2,8 +2,8 @@
 
 import pytest
 
+from hermes.quotas.work_budget import SLOW_DOWN_AFTER_S, WorkBudget
 from hermes.testing import FakeClock
-from hermes.web.sockets.budget import SLOW_DOWN_AFTER_S, WorkBudget
 
 
 def test_a_burst_of_ten_seconds_then_the_rate() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from hermes.metrics import Metrics, by_label
+from hermes.quotas import connection_rate
+from hermes.quotas.connection_rate import ADDRESSES_MAX, ConnectionRate
 from hermes.testing import FakeClock
-from hermes.web import connection_rate
-from hermes.web.connection_rate import ADDRESSES_MAX, ConnectionRate
 
 ADDRESS = ("192.0.2.1", 40_000)
 
@@ -76,7 +76,8 @@ def test_what_would_wait_too_long_is_closed() -> None:
             assert sum(connection.fileno() == -1 for connection in connections) == waiting + 7
             accepted.rate.stop()
             accepted.clock.now_s += 60.0
-            assert accepted.connect(1)[0].fileno() != -1
+            connections += accepted.connect(1)
+            assert connections[-1].fileno() != -1
             close(connections)
 
     asyncio.run(scenario())

@@ -1,8 +1,8 @@
 """An address that gave many wrong credentials is blocked for ten seconds."""
 
 from hermes.metrics import Metrics, by_label
+from hermes.quotas.failed_auth import ADDRESSES_MAX, WINDOW_S, FailedAuth
 from hermes.testing import FakeClock
-from hermes.web.failed_auth import ADDRESSES_MAX, WINDOW_S, FailedAuth
 
 
 def test_an_address_is_blocked_at_the_limit_for_ten_seconds() -> None:
