@@ -204,7 +204,7 @@ export class HermesClient extends EventTarget {
     this.#link = ASSUMED_UP;
     this.#enter('open');
     if (!wasUp) this.#emit('link', this.#link); // the previous socket may have missed it
-    for (const device of devices) this.send({ action: 'subscribe', device });
+    for (let at = 0; at < devices.length; at += 100) this.send({ action: 'subscribe', devices: devices.slice(at, at + 100) });
     this.#heartbeat();
     this.#planRefresh();
   }

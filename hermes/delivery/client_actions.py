@@ -35,14 +35,14 @@ class Refresh:
 class Subscribe:
     """``subscribe``: restrict the device feed to the named devices."""
 
-    device_id: DeviceId
+    device_ids: tuple[DeviceId, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """``unsubscribe``: remove one device from the restricted feed."""
+    """``unsubscribe``: remove devices from the restricted feed."""
 
-    device_id: DeviceId
+    device_ids: tuple[DeviceId, ...]
 
 
 Action = Ping | Ack | Refresh | Subscribe | Unsubscribe
@@ -67,18 +67,27 @@ def parse_action(text: str) -> Action:
         case "refresh":
             return Refresh(_text(value, "token"))
         case "subscribe":
-            return Subscribe(_device(value))
+            return Subscribe(_devices(value))
         case "unsubscribe":
-            return Unsubscribe(_device(value))
+            return Unsubscribe(_devices(value))
         case _:
             raise ClientError("unknown_action", "action must be ping, ack, refresh, subscribe or unsubscribe")
 
 
-def _device(value: dict[str, Any]) -> DeviceId:
-    device = _text(value, "device")
-    if len(device) > ID_MAX_CHARS:
-        raise ClientError("invalid", f"device must have at most {ID_MAX_CHARS} characters")
-    return DeviceId(device)
+def _devices(value: dict[str, Any]) -> tuple[DeviceId, ...]:
+    """Return the ids in ``devices``, or the one in ``device``."""
+    if value.get("devices") is None:
+        return (_device(_text(value, "device")),)
+    given = value["devices"]
+    if "device" in value or not isinstance(given, list) or not all(isinstance(each, str) and each for each in given):
+        raise ClientError("invalid", "give either device, a non-empty string, or devices, an array of them")
+    return tuple(dict.fromkeys(map(_device, given)))
+
+
+def _device(text: str) -> DeviceId:
+    if len(text) > ID_MAX_CHARS:
+        raise ClientError("invalid", f"a device must have at most {ID_MAX_CHARS} characters")
+    return DeviceId(text)
 
 
 def _text(value: dict[str, Any], name: str) -> str:

@@ -18,6 +18,7 @@ from hermes.delivery.messages import Broadcast, DeviceMessage, DeviceStatus, Lin
 TEXT_FRAME = 0x81  # FIN and opcode 1
 RSV1 = 0x40  # set on a deflated message
 DEFLATE_MIN_BYTES = 256  # below this, deflating costs more than it saves
+DEFLATE_MAX_BYTES = 65_536  # above this, deflating holds the event loop for milliseconds
 DEFLATE_LEVEL = 3
 
 
@@ -50,10 +51,10 @@ class Frame:
 
     @property
     def deflated(self) -> bytes:
-        """The frame for sockets with compression; the plain one if it is small."""
+        """The frame for sockets with compression; the plain one if it is small or very large."""
         if self._deflated is None:
-            small = len(self.plain) - self._header_bytes < DEFLATE_MIN_BYTES
-            self._deflated = self.plain if small else _deflate(self.payload)
+            worth = DEFLATE_MIN_BYTES <= len(self.plain) - self._header_bytes <= DEFLATE_MAX_BYTES
+            self._deflated = _deflate(self.payload) if worth else self.plain
         return self._deflated
 
     def with_skipped(self, number: int) -> "Frame":

@@ -5,7 +5,7 @@ loop's thread.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, KeysView
+from collections.abc import Callable, Collection, Iterable, KeysView
 
 from hermes.delivery.channels import Channel, whole
 from hermes.delivery.frames import Batch, Frame, encode
@@ -53,7 +53,7 @@ class Hub:
         self._metrics = metrics
         self._call_soon = call_soon
         self._sessions: dict[Channel, dict[Session, None]] = {}  # sessions in the order in which they subscribed
-        self._channels: dict[Session, frozenset[Channel]] = {}
+        self._channels: dict[Session, set[Channel]] = {}
         self._pending: dict[Channel, _Pending] = {}
         self._pending_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []  # for the next flush
@@ -72,13 +72,34 @@ class Hub:
         them.
         """
         self.flush()
-        before = self._channels.get(session, frozenset())
-        after = frozenset(channels)
+        before = self._channels.get(session, set())
+        after = set(channels)
         for channel in after - before:
             self._add(session, channel)
         self._remove(session, before - after)
         self._channels[session] = after
         return [channel for channel in after - before if whole(channel) not in before]
+
+    def change(self, session: Session, *, add: Iterable[Channel], remove: Iterable[Channel]) -> list[Channel]:
+        """Add and remove channels of a session that has subscribed.
+
+        Returns those that are new to it. As `subscribe`, at the cost of these channels only.
+        """
+        self.flush()
+        current = self._channels[session]
+        added = [channel for channel in add if channel not in current]
+        new = [channel for channel in added if whole(channel) not in current]
+        for channel in added:
+            self._add(session, channel)
+        removed = [channel for channel in remove if channel in current]
+        self._remove(session, removed)
+        current.difference_update(removed)
+        current.update(added)
+        return new
+
+    def channels_of(self, session: Session) -> Collection[Channel]:
+        """Return the channels of a session that has subscribed."""
+        return self._channels[session]
 
     def _add(self, session: Session, channel: Channel) -> None:
         sessions = self._sessions.get(channel)
@@ -90,7 +111,7 @@ class Hub:
 
     def unsubscribe(self, session: Session) -> None:
         """Remove the session; may be repeated."""
-        self._remove(session, self._channels.pop(session, frozenset()))
+        self._remove(session, self._channels.pop(session, set()))
 
     def _remove(self, session: Session, channels: Iterable[Channel]) -> None:
         for channel in channels:

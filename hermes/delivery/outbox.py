@@ -48,6 +48,7 @@ class Outbox:
         "_notification_bytes",
         "_notifications",
         "_replay",
+        "_replay_behind",
         "_replayed",
         "_telemetry",
         "_telemetry_bytes",
@@ -59,7 +60,8 @@ class Outbox:
         self._notifications: deque[Frame] | None = None  # created when first needed, as the others: 760 bytes if empty
         self._notification_bytes = 0
         self._replay: deque[LastValue] | None = None  # references to shared values
-        self._replayed = 0  # its length when it was queued
+        self._replay_behind: deque[LastValue] | None = None  # one that follows the telemetry
+        self._replayed = 0  # the length of the snapshot when it was queued
         self._telemetry: deque[tuple[Frame, int]] | None = None  # in order: a frame, and how many it replaces
         self._telemetry_bytes = 0
         self._conflated: dict[Series, tuple[Frame, int]] | None = None  # what was queued after that
@@ -68,7 +70,7 @@ class Outbox:
 
     def __len__(self) -> int:
         """Return the number of waiting frames."""
-        queues = (self._notifications, self._replay, self._telemetry, self._conflated)
+        queues = (self._notifications, self._replay, self._telemetry, self._replay_behind, self._conflated)
         return sum(len(queue or ()) for queue in queues)
 
     @property
@@ -84,21 +86,36 @@ class Outbox:
         """
         return all(self._put_value(frame) if frame.series is not None else self._append(frame) for frame in frames)
 
-    def replay(self, values: Sequence[LastValue]) -> bool:
-        """Queue a snapshot before the telemetry that is published later.
+    @property
+    def replaying(self) -> bool:
+        """Whether a snapshot is not sent completely."""
+        return bool(self._replay or self._replay_behind)
 
-        Returns False if it exceeds a limit: the socket must be closed. If telemetry waits already, the snapshot is
-        newer: it is queued behind, by the rules of telemetry.
+    def replay(self, values: Sequence[LastValue]) -> bool:
+        """Queue a snapshot behind what waits now.
+
+        Telemetry that is published later follows it. It takes the place of a snapshot that is not sent completely, so
+        it must have all that this one has. Returns False if a limit is exceeded: the socket must be closed.
         """
-        if self._telemetry or self._conflated:
-            return self.put([value.frame for value in values])
-        waiting = list(self._replay or ())
-        if waiting:  # only the newer value of each series, so that repeated requests do not fill the memory
-            newer = {value.message.series_key for value in values}
-            waiting = [value for value in waiting if value.message.series_key not in newer]
-        self._replay = deque([*waiting, *values])
-        self._replayed = len(self._replay)
+        self._replay = None
+        if self._replay_behind is not None and not self._conflate_telemetry():
+            return False
+        self._replay_behind = deque(values)
+        self._replayed = len(values)
+        if self._conflated:  # it is older than the snapshot
+            self._telemetry = deque((*(self._telemetry or ()), *self._conflated.values()))
+            self._telemetry_bytes += self._conflated_bytes
+            self._conflated, self._conflated_bytes = None, 0
         return True
+
+    def _conflate_telemetry(self) -> bool:
+        """Keep the latest value of each series only.
+
+        Otherwise repeated requests for snapshots would fill the memory.
+        """
+        waiting, later = self._telemetry or deque(), self._conflated or {}
+        self._telemetry, self._conflated, self._telemetry_bytes, self._conflated_bytes = None, None, 0, 0
+        return all(self._conflate(frame, skipped) for frame, skipped in (*waiting, *later.values()))
 
     def _append(self, frame: Frame) -> bool:
         if self._notifications is None:
@@ -109,7 +126,7 @@ class Outbox:
         return messages == 1 or (messages <= limits.max_messages and self._notification_bytes <= limits.max_bytes)
 
     def _put_value(self, frame: Frame) -> bool:
-        if self._conflated:
+        if self._conflated or self._replay_behind:
             return self._conflate(frame)
         if self._telemetry is None:
             self._telemetry = deque()
@@ -120,14 +137,13 @@ class Outbox:
         self._telemetry_bytes = size_bytes
         return True
 
-    def _conflate(self, frame: Frame) -> bool:
+    def _conflate(self, frame: Frame, skipped: int = 0) -> bool:
         assert frame.series is not None
         if self._conflated is None:
             self._conflated = {}
         before = self._conflated.pop(frame.series, None)  # so that the newer value is appended
-        skipped = 0
         if before is not None:
-            skipped = before[1] + before[0].counts
+            skipped += before[1] + before[0].counts
             self.skipped += before[0].counts
             self._conflated_bytes -= len(before[0])
         self._conflated[frame.series] = (frame, skipped)
@@ -146,6 +162,8 @@ class Outbox:
         frames = self.pop_notifications(max_bytes)
         if self._notifications:
             return frames
+        if not self._replay and not self._telemetry and self._replay_behind:
+            self._replay, self._replay_behind = self._replay_behind, None
         size_bytes = sum(map(len, frames))
         while self._replay and (not frames or size_bytes < max_bytes):
             frame = self._replay.popleft().frame
@@ -153,10 +171,10 @@ class Outbox:
             size_bytes += len(frame)
         if self._replay:
             return frames
-        if not self._telemetry and self._conflated:
+        if not self._telemetry and self._conflated and not self._replay_behind:
             self._telemetry, self._conflated = deque(self._conflated.values()), None
             self._telemetry_bytes, self._conflated_bytes = self._conflated_bytes, 0
-        if not self._telemetry:
+        if not self._telemetry and not self._replay_behind:
             self._replayed = 0
         while self._telemetry and (not frames or size_bytes + len(self._telemetry[0][0]) <= max_bytes):
             frame, skipped = self._telemetry.popleft()
@@ -182,5 +200,5 @@ class Outbox:
 
     def clear(self) -> None:
         """Remove all frames."""
-        self._notifications = self._replay = self._telemetry = self._conflated = None
+        self._notifications = self._replay = self._replay_behind = self._telemetry = self._conflated = None
         self._notification_bytes = self._telemetry_bytes = self._conflated_bytes = 0

@@ -126,6 +126,11 @@ class Session:
             self.close(SLOW_CONSUMER, retry_ms(1))  # retry_ms(1): only this socket is closed
         return queued
 
+    @property
+    def replaying(self) -> bool:
+        """Whether a snapshot is not sent completely: another one must have all its values."""
+        return self._outbox.replaying
+
     def replay(self, values: Sequence[LastValue]) -> None:
         """Send a snapshot in parts, as fast as the socket reads it.
 

@@ -147,7 +147,9 @@ def each(action: str, field: str, *wrong: object) -> list[dict[str, object]]:
         {"action": "refresh"},
         *each("subscribe", "device", None, True, 1.5, [], ["d1"], {}, ""),
         {"action": "subscribe"},
-        {"action": "subscribe", "devices": ["d1"]},
+        *each("subscribe", "devices", "d1", 1, True, {}, [1], [""], [None], [["d1"]], ["d" * 1_025]),
+        {"action": "subscribe", "devices": ["d1"], "device": "d1"},
+        *each("unsubscribe", "devices", "d1", [1]),
         {"action": "unsubscribe"},
         {"action": "unsubscribe", "device": ["d1"]},
     ],
@@ -318,19 +320,40 @@ async def test_a_subscribe_that_changes_nothing_does_not_call_the_hub(
     socket = await hermes.open("/ws", ACME)
     await subscribed(socket, "subscribe", "d1")
     calls: list[object] = []
-    subscribe = hermes.gateway.hub.subscribe
+    change = hermes.gateway.hub.change
 
-    def count(session: Session, channels: Iterable[Channel]) -> list[Channel]:
-        calls.append(channels)
-        return subscribe(session, channels)
+    def count(session: Session, *, add: Iterable[Channel], remove: Iterable[Channel]) -> list[Channel]:
+        calls.append((add, remove))
+        return change(session, add=add, remove=remove)
 
-    monkeypatch.setattr(hermes.gateway.hub, "subscribe", count)
+    monkeypatch.setattr(hermes.gateway.hub, "change", count)
     assert await subscribed(socket, "subscribe", "d1") == ["d1"]
     assert await subscribed(socket, "unsubscribe", "d2") == ["d1"]
     assert calls == []
     assert await subscribed(socket, "subscribe", "d2") == ["d1", "d2"]
     assert await subscribed(socket, "unsubscribe", "d2") == ["d1"]
     assert len(calls) == 2
+
+
+@pytest.mark.gen_test
+async def test_several_devices_can_be_named_at_once(hermes: Hermes) -> None:
+    """With one answer; a name that stands twice counts once. If they are too many, none is named."""
+    socket = await hermes.open("/ws", ACME)
+
+    async def ask(action: str, *devices: str) -> list[str]:
+        await socket.send({"action": action, "devices": devices})
+        return list((await socket.receive())["devices"])
+
+    assert await ask("subscribe") == []
+    assert await ask("subscribe", "d1", "d2", "d1") == ["d1", "d2"]
+    publish(hermes, "d1", "d3", "d2")
+    assert [(await socket.receive())["device_id"] for _ in range(2)] == ["d1", "d2"]
+    assert await ask("unsubscribe", "d1", "d9") == ["d2"]
+    assert await error_code(socket, {"action": "subscribe", "devices": [f"e{n}" for n in range(1_000)]}) == "invalid"
+    assert len(await ask("subscribe", *[f"e{n}" for n in range(999)])) == 1_000
+    assert await ask("unsubscribe", "d2", *[f"e{n}" for n in range(999)]) == []
+    publish(hermes, "d3")
+    assert (await socket.receive())["device_id"] == "d3"
 
 
 # -- frames that close --------------------------------------------------------------------------------------------

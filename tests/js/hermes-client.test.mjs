@@ -428,7 +428,20 @@ test('subscriptions are repeated after a reconnect', async () => {
   world.socket.end(1006);
   await world.pass(500);
   world.socket.accept();
-  assert.deepEqual(world.socket.sent, [{ action: 'subscribe', device: 'd2' }, { action: 'ping' }]);
+  assert.deepEqual(world.socket.sent, [{ action: 'subscribe', devices: ['d2'] }, { action: 'ping' }]);
+});
+
+test('many subscriptions are repeated in frames that the server accepts', async () => {
+  const { world, client } = await opened();
+  const names = Array.from({ length: 300 }, (_, n) => `${n}${'é'.repeat(200)}`);
+  for (const name of names) client.subscribe(name);
+  world.socket.end(1006);
+  await world.pass(500);
+  world.socket.accept();
+  const frames = world.socket.sent.filter(({ action }) => action === 'subscribe');
+  assert.deepEqual(frames.flatMap(({ devices }) => devices), names);
+  assert.equal(frames.length, 3);
+  for (const frame of frames) assert.ok(new TextEncoder().encode(JSON.stringify(frame)).length < 65_536);
 });
 
 for (const [when, reach] of [

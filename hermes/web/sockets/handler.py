@@ -174,10 +174,17 @@ class SocketHandler(WebSocketHandler):
         These are the last values of the channels that are new to it. Both happen in one iteration of the loop: every
         message published later is delivered live.
         """
+        return self.snapshot(session, self.gateway.hub.subscribe(session, wanted))
+
+    def snapshot(self, session: Session, added: Iterable[Channel]) -> list[LastValue]:
+        """Return the last values of channels that are new to a session.
+
+        If an earlier snapshot is not sent completely, return the values of all its channels.
+        """
+        of = self.gateway.hub.channels_of(session) if session.replaying else list(added)
         link = self.gateway.link
-        added = self.gateway.hub.subscribe(session, wanted)
-        replay = [] if self._declines_snapshot else self.gateway.last_values.for_channels(added)
-        if channels.LINK in added and link.is_down:
+        replay = [] if self._declines_snapshot else self.gateway.last_values.for_channels(of)
+        if channels.LINK in of and link.is_down:
             replay.append(LastValue(LinkStatus(up=False, since_ms=link.changed_ms)))
         return replay
 
@@ -269,16 +276,20 @@ class SocketHandler(WebSocketHandler):
             frame = reply_frame(fields)
         except orjson.JSONEncodeError:
             raise ClientError("invalid", "the values to echo are nested too deeply") from None
-        self._protocol.spend(len(frame) / UNITS.bytes)
+        self.spend(len(frame) / UNITS.bytes)
         session.send(frame)
+
+    def spend(self, units: float) -> None:
+        """Charge the client for work that its frame caused."""
+        self._protocol.spend(units)
 
     def replay(self, session: Session, values: list[LastValue]) -> None:
         """Send a snapshot that the client asked for, at the price of its values."""
-        self._protocol.spend(len(values) / UNITS.values)
+        self.spend(len(values) / UNITS.values)
         session.replay(values)
 
     def _refresh(self, session: Session, token: str) -> None:
-        self._protocol.spend(REFRESH_UNITS)
+        self.spend(REFRESH_UNITS)
         principal = self._verified(token, client_key(self.client_address))
         if principal.user_id != session.principal.user_id:
             raise SocketRejected(FORBIDDEN, "the new token is for another user")

@@ -1,6 +1,6 @@
 """The four WebSocket routes: the channels of each, and who may use it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import orjson
 
@@ -8,14 +8,16 @@ from hermes.auth.principal import Principal, check_requested_tenant, check_tenan
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.client_actions import Action, Subscribe, Unsubscribe
+from hermes.delivery.last_values import LastValue
 from hermes.delivery.session import Session
 from hermes.errors import ClientError
 from hermes.ids import DeviceId, TenantId
+from hermes.quotas.work_budget import UNITS
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.sockets.handler import SocketHandler
 
 DEVICES_MAX = 1_000  # named devices of one /ws socket
-DEVICES_MAX_BYTES = 65_536  # of all their names together: the reply to each subscribe has the whole list
+DEVICES_MAX_BYTES = 65_000  # of all their names together, as the reply has them; so all fit into one frame
 
 
 class NotificationsSocket(SocketHandler):
@@ -100,26 +102,55 @@ class CombinedSocket(SocketHandler):
         return [channels.device(tenant_id, device_id) for device_id in self._devices]
 
     def on_subscribe_action(self, session: Session, action: Action) -> None:
-        """Add or remove one named device.
+        """Add or remove named devices.
 
         While none is named, the socket gets the data of all devices.
         """
-        named = len(self._devices)
+        before = len(self._devices)
         match action:
-            case Subscribe(device_id) if device_id not in self._devices:
-                self._add_device(device_id)
-            case Unsubscribe(device_id):
-                self._devices_bytes -= self._devices.pop(device_id, 0)
-        changed = len(self._devices) != named
-        replay = self.subscribe(session, self.channels_for(session.principal)) if changed else []
+            case Subscribe(device_ids):
+                self.spend(len(device_ids) / UNITS.devices)
+                changed = [device_id for device_id in device_ids if device_id not in self._devices]
+                self._add_devices(changed)
+                replay = self._change_feed(session, added=changed, was_whole=not before)
+            case Unsubscribe(device_ids):
+                self.spend(len(device_ids) / UNITS.devices)
+                changed = [device_id for device_id in device_ids if device_id in self._devices]
+                for device_id in changed:
+                    self._devices_bytes -= self._devices.pop(device_id)
+                replay = self._change_feed(session, removed=changed, becomes_whole=not self._devices)
+            case _:
+                return
         self.reply(session, {"action": "subscribed", "devices": list(self._devices)})
         self.replay(session, replay)
 
-    def _add_device(self, device_id: DeviceId) -> None:
-        size_bytes = len(orjson.dumps(device_id)) + 1  # its size in the reply, with a comma
-        if len(self._devices) >= DEVICES_MAX:
+    def _change_feed(
+        self,
+        session: Session,
+        *,
+        added: Sequence[DeviceId] = (),
+        removed: Sequence[DeviceId] = (),
+        was_whole: bool = False,
+        becomes_whole: bool = False,
+    ) -> list[LastValue]:
+        """Change the channels of these devices only; return what to replay."""
+        tenant_id = session.principal.tenant_id
+        if tenant_id is None or not (added or removed):
+            return []
+        whole = channels.tenant(tenant_id)
+        new = self.gateway.hub.change(
+            session,
+            add=[channels.device(tenant_id, device_id) for device_id in added] + ([whole] if becomes_whole else []),
+            remove=[channels.device(tenant_id, device_id) for device_id in removed] + ([whole] if was_whole else []),
+        )
+        return self.snapshot(session, new)
+
+    def _add_devices(self, device_ids: Sequence[DeviceId]) -> None:
+        """Name devices: all of them, or none if they are too many."""
+        sizes = {device_id: len(orjson.dumps(device_id)) + 1 for device_id in device_ids}  # in the reply, with a comma
+        if len(self._devices) + len(sizes) > DEVICES_MAX:
             raise ClientError("invalid", f"at most {DEVICES_MAX} devices can be named")
-        if self._devices_bytes + size_bytes > DEVICES_MAX_BYTES:
+        if self._devices_bytes + sum(sizes.values()) > DEVICES_MAX_BYTES:
             raise ClientError("invalid", f"the names of the devices have more than {DEVICES_MAX_BYTES} bytes in total")
-        self._devices[device_id] = size_bytes
-        self._devices_bytes += size_bytes
+        self._devices.update(sizes)
+        self._devices_bytes += sum(sizes.values())

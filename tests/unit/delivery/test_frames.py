@@ -54,6 +54,13 @@ def test_the_deflated_form_inflates_to_the_same_text(payload: bytes) -> None:
         assert inflate(body) == payload
 
 
+def test_small_and_very_large_messages_are_sent_plain() -> None:
+    """Compression would cost more than it saves, or hold the event loop for milliseconds."""
+    for size, deflates in ((255, False), (256, True), (65_536, True), (65_537, False)):
+        ((first, _),) = unframe(Frame(b"x" * size).deflated)
+        assert bool(first & RSV1) is deflates
+
+
 def test_a_frame_is_deflated_once() -> None:
     """For all its sockets."""
     frame = Frame(b"x" * 1_000)

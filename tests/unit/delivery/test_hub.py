@@ -14,9 +14,11 @@ from hermes.delivery.session import Session
 from hermes.ids import DeviceId, TenantId, UserId
 from hermes.metrics import Metrics
 from hermes.testing import FakeTransport
+from tests.support.growth import FACTOR, growth
 from tests.support.sessions import make_session
 
 ACME = TenantId("acme")
+CONSTANT_MAX = 3.0  # a cost that grows with the channels would be 8
 
 
 def note(user: str = "123", title: str = "t") -> Notification:
@@ -187,3 +189,36 @@ def test_a_cancelled_wait_for_a_flush_does_not_affect_others() -> None:
         await other
 
     asyncio.run(run())
+
+
+def test_a_change_of_one_channel_costs_one_channel() -> None:
+    """However many the session has: a client may name a thousand devices, and toggle one."""
+    bench = Bench()
+    sessions: dict[int, Session] = {}
+    for number in (100, 100 * FACTOR):
+        sessions[number] = make_session(FakeTransport())
+        named = [channels.device(ACME, DeviceId(f"d{each}")) for each in range(number)]
+        assert set(bench.hub.subscribe(sessions[number], named)) == set(named)
+    one = channels.device(ACME, DeviceId("d1"))
+
+    def toggle(number: int) -> None:
+        for _ in range(100):
+            assert bench.hub.change(sessions[number], add=[], remove=[one]) == []
+            assert bench.hub.change(sessions[number], add=[one], remove=[]) == [one]
+
+    assert growth(toggle, 100) < CONSTANT_MAX
+    assert len(bench.hub.channels_of(sessions[100])) == 100
+
+
+def test_a_change_returns_what_is_new_to_the_session() -> None:
+    """A device of a tenant that it had as a whole is not new; the whole tenant is, after a device of it."""
+    bench = Bench()
+    session = make_session(FakeTransport())
+    whole, one = channels.tenant(ACME), channels.device(ACME, DeviceId("d1"))
+    bench.hub.subscribe(session, [whole])
+    assert bench.hub.change(session, add=[one], remove=[whole]) == []
+    assert bench.hub.change(session, add=[one], remove=[channels.LINK]) == []
+    assert set(bench.hub.channels_of(session)) == {one}
+    assert bench.hub.change(session, add=[whole], remove=[one]) == [whole]
+    bench.hub.unsubscribe(session)
+    assert not bench.hub._sessions

@@ -271,11 +271,38 @@ def test_a_snapshot_follows_the_telemetry_that_waits_already() -> None:
 def test_a_snapshots_value_that_is_replaced_is_not_counted_as_skipped() -> None:
     """It was published before: received plus skipped equals what was published since."""
     outbox = Outbox(CONFLATING)
-    outbox.put([FIRST, value(1, "a")])
-    outbox.replay([last_value(1, "a")])
-    outbox.put([value(2, "a")])
-    assert brief(pop_all(outbox))[1:] == [("a", 2, False, 1)]
-    assert outbox.skipped == 1
+    outbox.put([FIRST, value(1, "a"), value(2, "a")])
+    outbox.replay([last_value(2, "a")])
+    outbox.put([value(3, "a"), value(4, "a")])
+    shown = [("a", 2, False, 1), ("a", 2, True, 0), ("a", 4, False, 1)]
+    assert brief(pop_all(outbox))[1:] == shown
+    assert outbox.skipped == 2
+
+
+def test_a_slow_client_that_asks_again_and_again_gets_the_newest_and_uses_no_more_memory() -> None:
+    """What waits before the snapshot is conflated; nothing is sent that is older than what was sent before."""
+    outbox = Outbox(OutboxLimits(max_messages=5))
+    for number in range(1_000):
+        assert outbox.put([value(number, "a"), value(number, "b")])
+        assert outbox.replay([last_value(number, "a"), last_value(number, "b")])
+        assert outbox.replaying
+    assert len(outbox) <= 6
+    assert outbox.put([value(1_000, "a")])
+    frames = brief(pop_all(outbox))
+    assert not outbox.replaying
+    assert frames[-3:] == [("a", 999, True, 0), ("b", 999, True, 0), ("a", 1_000, False, 0)]
+    for series in ("a", "b"):
+        numbers = [number for name, number, _, _ in frames if name == series]
+        assert numbers == sorted(numbers)
+
+
+def test_a_slow_client_cannot_collect_more_series_than_the_limit() -> None:
+    """By asking for one snapshot after the other."""
+    outbox = Outbox(OutboxLimits(max_messages=2, conflated_max_series=10))
+    for number in range(100):
+        if not (outbox.put([value(1, f"{number}-{each}") for each in range(5)]) and outbox.replay([])):
+            break
+    assert number < 10
 
 
 def test_a_large_snapshot_raises_the_limits_for_what_changes_meanwhile() -> None:
