@@ -51,7 +51,7 @@ class Frame:
 
     @property
     def deflated(self) -> bytes:
-        """The frame for sockets with compression; the plain one if it is small or very large."""
+        """The frame for sockets with compression; plain if small or very large."""
         if self._deflated is None:
             worth = DEFLATE_MIN_BYTES <= len(self.plain) - self._header_bytes <= DEFLATE_MAX_BYTES
             self._deflated = _deflate(self.payload) if worth else self.plain
