@@ -3,7 +3,10 @@
 Hot paths add once per batch, never once per socket and message.
 """
 
-from collections.abc import Iterable
+import logging
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,6 +16,14 @@ from prometheus_client.samples import Sample
 __all__ = ["CONTENT_TYPE", "Counter", "Gauge", "Metrics", "by_label", "observed", "total"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+logger = logging.getLogger(__name__)
+
+WORK_KINDS = ("handshake", "client_frame", "notify", "mqtt", "flush", "outbox", "housekeeping", "page", "metrics")
+LONG_WORK_S = 0.05  # one line in the log
+LONG_WORK_LOG_INTERVAL_S = 10.0
+WORK_WINDOW_S = 60.0  # the longest piece is that of the present window and the one before
 
 
 class _Registry(CollectorRegistry):
@@ -99,6 +110,10 @@ class Metrics:
             buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.0),
         )
 
+        self.work = WorkMeter(
+            self._gauge("hermes_work_seconds", "Longest piece of work on the event loop in a minute or two", "kind")
+        )
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
@@ -108,6 +123,76 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus text format 0.0.4."""
         return generate_latest(self.registry)
+
+
+class WorkPiece:
+    """One kind of work on the event loop: a context manager around each piece.
+
+    It measures how long a piece holds the loop, which delays everything else. Not reentrant.
+    """
+
+    __slots__ = ("_before_s", "_began_s", "_clock", "_kind", "_log_again_s", "_longest_s", "detail")
+
+    def __init__(self, kind: str, *, clock: Callable[[], float]) -> None:
+        self.detail: object = ""  # what the log says of a long piece; set it within the context
+        self._kind = kind
+        self._log_again_s = clock()
+        self._clock = clock
+        self._began_s = 0.0
+        self._longest_s = self._before_s = 0.0
+
+    def __enter__(self) -> "WorkPiece":
+        """Begin to measure."""
+        self._began_s = self._clock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End; log a line if it took over `LONG_WORK_S`."""
+        took_s = self._clock() - self._began_s
+        if took_s > self._longest_s:
+            self._longest_s = took_s
+            if took_s > LONG_WORK_S and self._clock() >= self._log_again_s:
+                self._log_again_s = self._clock() + LONG_WORK_LOG_INTERVAL_S
+                detail = f": {self.detail}" if self.detail else ""
+                logger.warning("%s held the event loop for %.0f ms%s", self._kind, 1e3 * took_s, detail)
+        self.detail = ""
+
+    def next_window(self) -> None:
+        """Begin a new window."""
+        self._before_s, self._longest_s = self._longest_s, 0.0
+
+    @property
+    def longest_s(self) -> float:
+        """The longest piece in seconds, of the last one to two windows."""
+        return max(self._before_s, self._longest_s)
+
+
+class WorkMeter:
+    """The longest piece of each kind of work; ``gauge`` has the label ``kind``.
+
+    ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(self, gauge: Gauge, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._pieces = {kind: WorkPiece(kind, clock=clock) for kind in WORK_KINDS}
+        self._gauges = {kind: gauge.labels(kind) for kind in WORK_KINDS}
+        self._clock = clock
+        self._window_ends_s = clock() + WORK_WINDOW_S
+
+    def __getitem__(self, kind: str) -> WorkPiece:
+        """Return the context manager of one kind."""
+        return self._pieces[kind]
+
+    def update(self) -> None:
+        """Set the gauge; to be called about once a second."""
+        for kind, piece in self._pieces.items():
+            self._gauges[kind].set(piece.longest_s)
+        if self._clock() >= self._window_ends_s:
+            self._window_ends_s = self._clock() + WORK_WINDOW_S
+            for piece in self._pieces.values():
+                piece.next_window()
 
 
 class Observed(NamedTuple):

@@ -56,7 +56,9 @@ class Sweep:
             due_s = time.monotonic() + delay_s
             await asyncio.sleep(delay_s)
             self._metrics.loop_lag_s.observe(max(0.0, time.monotonic() - due_s))
-            self.run_once()
+            with self._metrics.work["housekeeping"]:
+                self.run_once()
+            self._metrics.work.update()
 
     def run_once(self) -> None:
         """Check all sessions and the age of the last values now."""

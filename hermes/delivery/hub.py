@@ -51,6 +51,7 @@ class Hub:
     ) -> None:
         self.on_watch: Callable[[Channel, bool], None] | None = None
         self._metrics = metrics
+        self._work = metrics.work["flush"]
         self._call_soon = call_soon
         self._sessions: dict[Channel, dict[Session, None]] = {}  # sessions in the order in which they subscribed
         self._channels: dict[Session, set[Channel]] = {}
@@ -160,8 +161,10 @@ class Hub:
         waiters, self._waiters = self._waiters, []
         deliveries = 0
         try:
-            for channel, waiting in pending.items():
-                deliveries += self._deliver(channel, waiting)
+            with self._work:
+                for channel, waiting in pending.items():
+                    deliveries += self._deliver(channel, waiting)
+                self._work.detail = f"{len(pending)} channels"
         finally:
             self._metrics.flushes.inc()
             self._metrics.deliveries.inc(deliveries)

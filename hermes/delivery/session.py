@@ -138,7 +138,9 @@ class Session:
         """
         if not values or self.closed:
             return
-        if not self._outbox.replay(values):
+        with self._metrics.work["outbox"]:
+            replays = self._outbox.replay(values)
+        if not replays:
             self._metrics.slow_consumers.inc()
             self.close(SLOW_CONSUMER, retry_ms(1))
         elif not self._blocked:
@@ -153,7 +155,8 @@ class Session:
         if self.closed or self._held:
             return
         self._blocked = False
-        frames = self._outbox.pop(DRAIN_BYTES)
+        with self._metrics.work["outbox"]:
+            frames = self._outbox.pop(DRAIN_BYTES)
         if frames and self.send(Batch(frames)) and not self._blocked and len(self._outbox):
             self._blocked = True  # otherwise frames that are sent meanwhile would overtake the outbox
             self._transport.resume()

@@ -55,6 +55,7 @@ class Bridge:
         self._flush = flush
         self._link = link
         self._metrics = metrics
+        self._work = metrics.work["mqtt"]
         self._share_dropped = {holder: metrics.share_dropped.labels("mqtt_queue", holder) for holder in HOLDERS}
         self._loop = loop
         self._clock = clock
@@ -130,7 +131,9 @@ class Bridge:
         began_s = self._loop.time()
         items, left, overrun = self._next_items()
         try:
-            self._publish_items(items)
+            with self._work:
+                self._publish_items(items)
+                self._work.detail = f"{len(items)} messages"
             self._flush()
         except Exception as error:  # noqa: BLE001 - whatever fails in this turn, the next one must run
             self._ingest.drops.drop(

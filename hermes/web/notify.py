@@ -46,6 +46,7 @@ class NotifyHandler(ApiHandler):
     def initialize(self, gateway: GatewayParts) -> None:
         """Store the gateway's parts."""
         self._gateway = gateway
+        self._work = gateway.metrics.work["notify"]
         self._body = BoundedBody(ARRAY_MAX_BYTES)
         self._error: RequestError | None = None
 
@@ -94,12 +95,15 @@ class NotifyHandler(ApiHandler):
         return body
 
     async def _publish_all(self, body: bytes) -> dict[str, Any]:
-        if not check_body(body, max_depth=CHECK_MAX_DEPTH):
-            raise data_too_deep()
+        with self._work:
+            self._work.detail = f"a body of {len(body)} bytes"
+            if not check_body(body, max_depth=CHECK_MAX_DEPTH):
+                raise data_too_deep()
         text = body.strip(b" \t\r\n")
         if text.startswith(b"["):
             return await self._publish_array(text)
-        outcome = self._publish(text)
+        with self._work:
+            outcome = self._publish(text)
         await self._gateway.hub.flushed()
         return _result_of(outcome)
 
@@ -108,13 +112,16 @@ class NotifyHandler(ApiHandler):
 
         Between slices of them, the loop does other work.
         """
-        texts = raw_json.elements(text)
+        with self._work:
+            texts = raw_json.elements(text)
         if not 1 <= len(texts) <= raw_json.ELEMENTS_MAX:
             raise RequestError(422, "invalid", f"an array must have 1 to {raw_json.ELEMENTS_MAX} notifications")
         outcomes: list[_Published | RequestError] = []
         for part in _slices(texts):
             await asyncio.sleep(0)
-            outcomes += [self._try_publish(element) for element in part]
+            with self._work:
+                self._work.detail = f"{len(part)} elements of an array"
+                outcomes += [self._try_publish(element) for element in part]
         await self._gateway.hub.flushed()
         return {"status": "success", "results": [_result_of(outcome) for outcome in outcomes]}
 

@@ -57,7 +57,9 @@ class MetricsHandler(RequestHandler):
     def get(self) -> None:
         """Respond with every metric."""
         self.set_header("Content-Type", CONTENT_TYPE)
-        self.finish(self._metrics.exposition())
+        with self._metrics.work["metrics"]:
+            text = self._metrics.exposition()
+        self.finish(text)
 
 
 class NodeStatusHandler(ApiHandler):

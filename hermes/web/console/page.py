@@ -92,7 +92,9 @@ class ConsoleHandler(RequestHandler):
         )
         theme = self.get_cookie("hermes_theme")
         theme = theme if theme in THEMES else THEMES[0]
-        self.finish(self._page.render(language=language, theme=theme, dev=self._dev_facts()))
+        with self._gateway.metrics.work["page"]:
+            text = self._page.render(language=language, theme=theme, dev=self._dev_facts())
+        self.finish(text)
 
     def _dev_facts(self) -> Mapping[str, Any] | None:
         # Another host name that resolves to this machine (DNS rebinding) must not get the tokens.

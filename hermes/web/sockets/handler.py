@@ -125,7 +125,8 @@ class SocketHandler(WebSocketHandler):
         The handshake is accepted before: a browser shows no reason for a rejected handshake.
         """
         try:
-            self._admit()
+            with self.gateway.metrics.work["handshake"]:
+                self._admit()
         except SocketRejected as rejection:
             self._reject(rejection)
         except Exception:
@@ -246,8 +247,11 @@ class SocketHandler(WebSocketHandler):
         session = self._session
         if session is None or session.closed:
             return
+        work = self.gateway.metrics.work["client_frame"]
         try:
-            self._handle_action(session, str(message))
+            with work:
+                work.detail = f"{self.route}, user {session.principal.user_id}, {len(message)} characters"
+                self._handle_action(session, str(message))
         except ClientError as error:
             self._handle_error(session, error)
         except SocketRejected as rejection:
