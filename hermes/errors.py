@@ -146,7 +146,8 @@ class AddressNotFound(HermesError):
     """A payload does not have the tenant or device of its message.
 
     ``reason`` is the label of the dropped message: ``pointer`` if the payload has nothing at the JSON pointer,
-    ``mismatch`` if it has another value than the topic, ``too_long`` if an id is too long.
+    ``mismatch`` if it has another value than the topic, ``too_long`` if an id is too long,
+    ``bad_id`` if it cannot be shown.
     """
 
     def __init__(self, reason: str, text: str) -> None:

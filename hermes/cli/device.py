@@ -91,16 +91,19 @@ def _lines(account: Account, password: str, note: Mapping[str, Any], filters: tu
     for text in filters:
         yield f"topic     {text}"
     yield ""
-    yield "The password is not shown again. Test it:"
-    yield f"  {_publish_line(account, password, note, filters)}"
+    yield "The password is not shown again. To test it, let mosquitto_pub read it from a file, because others can see"
+    yield "arguments in ps. Run the first line, paste the second, end with Ctrl-D, and run the last line:"
+    yield "  mkdir -p ~/.config && (umask 077; cat > ~/.config/mosquitto_pub)"
+    yield f"  -P {password}"
+    yield f"  {_publish_line(account, note, filters)}"
 
 
-def _publish_line(account: Account, password: str, note: Mapping[str, Any], filters: tuple[str, ...]) -> str:
+def _publish_line(account: Account, note: Mapping[str, Any], filters: tuple[str, ...]) -> str:
     host, _, port = str(note.get("listen", "GATEWAY:1883")).rpartition(":")
     words = ["mosquitto_pub", "-h", _host(host), "-p", port]
     if note.get("tls"):
         words += ["--cafile", "ca.pem"]
-    words += ["-u", account.user, "-P", password, "-t", _topic(filters), "-m", '{"value":21.5}']
+    words += ["-u", account.user, "-t", _topic(filters), "-m", '{"value":21.5}']
     return shlex.join(words)
 
 

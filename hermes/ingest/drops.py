@@ -15,6 +15,7 @@ REASONS = (
     "mismatch",
     "undecodable",
     "too_long",
+    "bad_id",
     "too_large",
     "duplicate_copy",
     "known",

@@ -148,8 +148,15 @@ def _text_file(path: Path) -> Path:
         path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ValueError(f"cannot read {path}: {reason}") from None
+        raise ValueError(f"cannot read {_shown(path)}: {reason}") from None
     return path
+
+
+def _shown(path: Path) -> str:
+    """Return the path for an error message, unless it may be a secret given by mistake."""
+    if path.exists() or (len(path.parts) > 1 and path.parent.is_dir()):
+        return str(path)
+    return "the file (its name is not shown: it may be the secret itself; write the path of a file, as in ./name)"
 
 
 def _absolute(path: Path) -> Path:

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from hermes.errors import AddressNotFound, TemplateError
 from hermes.ids import DeviceId, TenantId, id_text
+from hermes.log import UNPRINTABLE, printable
 from hermes.topics import filters as topic_filters
 from hermes.topics.exclusion import Exclusion, parse_entry
 from hermes.topics.json_pointer import pointed_at
@@ -33,6 +34,9 @@ from hermes.topics.reachability import unreachable_problems
 from hermes.topics.template import DEVICE, ID_MAX_CHARS, SERIES, TENANT, Template
 
 __all__ = ["PRESETS", "Template", "TopicMap", "TopicMatch", "parse_template"]
+
+
+UNUSABLE_IDS = (".", "..")  # a URL with such a level is that of another path (RFC 3986 §5.2.4)
 
 
 class TopicMatch(NamedTuple):
@@ -52,7 +56,9 @@ class TopicMatch(NamedTuple):
         """Return tenant, device and series; ``value`` is the parsed payload.
 
         Raises `AddressNotFound`: ``pointer`` if a pointer finds neither a non-empty string nor an integer, ``mismatch``
-        if it finds another value than the topic contains, ``too_long`` for ids of more than 1,024 characters.
+        if it finds another value than the topic contains, ``too_long`` for ids of more than 1,024 characters,
+        ``bad_id`` for ids with characters that are invisible or change the order of text, and for ``.`` and ``..``,
+        which no URL can contain.
         """
         tenant_id, device_id, series = self.tenant_id, self.device_id, self.series
         if self.template.pointers:
@@ -64,6 +70,9 @@ class TopicMatch(NamedTuple):
         assert series is not None
         if len(tenant_id) > ID_MAX_CHARS or len(device_id) > ID_MAX_CHARS:
             raise AddressNotFound("too_long", f"an id has more than {ID_MAX_CHARS:,} characters")
+        for given in (tenant_id, device_id):
+            if given in UNUSABLE_IDS or (not given.isprintable() and UNPRINTABLE.search(given)):
+                raise AddressNotFound("bad_id", f"the id {printable(given)} cannot be shown, or is no part of a URL")
         return TenantId(tenant_id), DeviceId(device_id), series
 
     def _agreed(self, name: str, known: str | None, value: object) -> str | None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -663,8 +664,10 @@ def test_a_device_that_was_just_added_reaches_a_browser(tmp_path: Path) -> None:
         server.wait_for("Ctrl-C stops it")
         assert "device add acme/mine" in "".join(server.output)
         with hermes("device", "add", "acme/boiler", **state) as command:
-            line = command.wait_for(r"mosquitto_pub .*")[0]
-            command.wait_for(r"'\{.*\}'")
+            shown = command.wait_for(r"(?s)\n  (mkdir .*?)\n  (-P \S+)\n  (mosquitto_pub .*?'\{.*?\}')\n")
+        store, password_line, line = shown.groups()
+        home = os.environ | {"HOME": str(tmp_path)}
+        subprocess.run(store, shell=True, input=password_line, text=True, env=home, check=True, timeout=60)
 
         async def scenario() -> None:
             url = f"{server.url.replace('http', 'ws')}/ws/tenant/acme?token={token(tenant_id='acme')}"
@@ -672,7 +675,8 @@ def test_a_device_that_was_just_added_reaches_a_browser(tmp_path: Path) -> None:
             seen: set[str] = set()
             data = None
             while data is None or len(seen) < 3:
-                await asyncio.to_thread(subprocess.run, line, shell=True, capture_output=True, timeout=60, check=False)
+                publish = partial(subprocess.run, line, shell=True, capture_output=True, timeout=60, check=False)
+                await asyncio.to_thread(publish, env=home)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.5):
                         while (frame := await browser.read_message()) is not None:

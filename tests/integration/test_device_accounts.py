@@ -32,8 +32,9 @@ def test_add_prints_user_password_and_a_command_to_test_them(
     assert match is not None
     assert "user      acme/kitchen%20lamp\n" in printed.out
     assert "topic     tenants/acme/devices/kitchen lamp/#\n" in printed.out
+    assert f"\n  -P {match[1]}\n" in printed.out, "in a line of its own, not among the arguments of a command"
     assert (
-        f"  mosquitto_pub -h GATEWAY -p 8883 --cafile ca.pem -u acme/kitchen%20lamp -P {match[1]} "
+        "  mosquitto_pub -h GATEWAY -p 8883 --cafile ca.pem -u acme/kitchen%20lamp "
         "-t 'tenants/acme/devices/kitchen lamp/test' -m '{\"value\":21.5}'\n"
     ) in printed.out
     assert printed.err == ""

@@ -239,3 +239,14 @@ def test_a_password_is_accepted_in_the_variable_and_the_file(tmp_path: Path, mon
     monkeypatch.setenv("HERMES_MQTT_URL", url)
     assert load(Settings, {"jwt_secret": SECRET}).mqtt_url == url
     assert load(Settings, {"jwt_secret": SECRET, "mqtt_url": "mqtt://ana@[::1]:1883"}).mqtt_url
+
+
+@pytest.mark.parametrize("name", ["jwt_secret_file", "api_key_file", "mqtt_password_file"])
+@pytest.mark.parametrize("secret", ["3f9a" * 16, "q7/Zk+" * 8, "hush"])
+def test_a_secret_in_the_place_of_its_file_is_not_repeated(name: str, secret: str) -> None:
+    """The error says what to write instead."""
+    with pytest.raises(ConfigError) as error:
+        load(Settings, {"jwt_secret": SECRET, name: secret})
+    text = "\n".join(error.value.problems)
+    assert secret not in text
+    assert "write the path of a file" in text

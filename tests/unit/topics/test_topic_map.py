@@ -392,3 +392,27 @@ def test_the_sender_is_what_the_topic_alone_shows(topic: str, sender: tuple[obje
     if isinstance(tenant, tuple):
         tenant = [template.text for template in topics.templates].index(tenant[0]), tenant[1]
     assert (tenant, device) == sender
+
+
+@pytest.mark.parametrize("bad", [".", "..", "d\u202e1", "d\u200b1", "d\x9b1", "d\n1", "\ufeffd1", "d\u2028"])
+@pytest.mark.parametrize("where", ["topic", "payload", "tenant"])
+def test_an_id_that_cannot_be_shown_is_refused(bad: str, where: str) -> None:
+    """It could look like another device's; a URL cannot contain ``.`` and ``..`` as a level."""
+    if where == "payload":
+        match = TopicMap(("in/{tenant_id};device_id=/d",)).match("in/acme")
+    else:
+        topic = f"in/acme/{bad}" if where == "topic" else f"in/{bad}/d1"
+        match = TopicMap(("in/{tenant_id}/{device_id}",)).match(topic)
+    assert match is not None
+    with pytest.raises(AddressNotFound) as error:
+        match.resolve({"d": bad})
+    assert error.value.reason == "bad_id"
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("good", ["d 1", "Kühlraum 4", "東京", "...", ".hidden", "a\u0301", "\u0645", "🙂", "d\u00a01"])
+def test_ids_of_any_language_are_usable(good: str) -> None:
+    """Also with characters that Python does not count as printable, such as a no-break space."""
+    match = TopicMap(("in/{tenant_id}/{device_id}",)).match(f"in/acme/{good}")
+    assert match is not None
+    assert match.resolve(None) == ("acme", good, "")
