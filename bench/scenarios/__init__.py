@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from bench.figures import Figure
+from bench.scenarios.attacked import Attacked
 from bench.scenarios.broadcast import Broadcast
 from bench.scenarios.compression import Compression
 from bench.scenarios.console import ConsolePage
@@ -60,6 +61,7 @@ FULL: Mapping[str, Scenario] = {
     "uvloop": EventLoop(),
     "frozen": Frozen(),
     "console": ConsolePage(),
+    "attacked": Attacked(),
     "sweep": Sweep(),
 }
 
@@ -90,5 +92,6 @@ QUICK: Mapping[str, Scenario] = {
     "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),
     "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),
     "console": ConsolePage(loads=1, devices=50, rate_per_s=100, for_s=0.5, scroll_s=0.3, restarts=1, away_s=0.1),
+    "attacked": Attacked(idle=1, rate_per_s=20, for_s=0.5),
     "sweep": Sweep(numbers=(2, 4), idle=5, for_s=0.05, settle_s=0.1, contenders=("floor", "Hermes")),
 }

@@ -25,8 +25,10 @@ logger = logging.getLogger(__name__)
 QUEUE_MAX_MESSAGES = 50_000  # some seconds of a busy site, while the loop is blocked
 QUEUE_MAX_BYTES = 64 * 1_048_576
 PAYLOAD_MAX_BYTES = 1_048_576
-TURN_MAX_MESSAGES = 500  # half of what an outbox holds, and about 5 ms of work: sockets are served between turns
-TURN_MAX_BYTES = 4 * 1_048_576
+TURN_MAX_MESSAGES = 500  # half of what an outbox holds; sockets are served between turns
+TURN_MAX_S = 0.005  # what 500 usual messages take; large payloads take much longer
+SLICE_MAX_MESSAGES = 50  # taken at once; the time is looked at between slices
+SLICE_MAX_BYTES = 32_768
 # After a turn the loop pauses MQTT for as long as the turn took: what arrives meanwhile leaves in one write, other work
 # is done, and the thread reads without interruption. After a turn shorter than PAUSE_MIN_S a pause is not worth it.
 PAUSE_MIN_S = 0.000_3
@@ -129,11 +131,17 @@ class Bridge:
     def _drain(self) -> None:
         """Publish what is queued, a bounded part of it in each turn of the loop."""
         began_s = self._loop.time()
-        items, left, overrun = self._next_items()
+        messages = left = overrun = 0
         try:
             with self._work:
-                self._publish_items(items)
-                self._work.detail = f"{len(items)} messages"
+                while not messages or (left and not self._turn_is_over(messages, began_s)):
+                    items, left, dropped = self._next_items(TURN_MAX_MESSAGES - messages)
+                    overrun += dropped
+                    messages += len(items)
+                    if not items:
+                        break
+                    self._publish_items(items)
+                self._work.detail = f"{messages} messages"
             self._flush()
         except Exception as error:  # noqa: BLE001 - whatever fails in this turn, the next one must run
             self._ingest.drops.drop(
@@ -150,6 +158,9 @@ class Bridge:
             self._ingest.drops.drop(
                 "overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun
             )
+
+    def _turn_is_over(self, messages: int, began_s: float) -> bool:
+        return messages >= TURN_MAX_MESSAGES or self._loop.time() - began_s >= TURN_MAX_S
 
     def _publish_items(self, items: Sequence[InboundMessage | LinkChange]) -> None:
         received = 0
@@ -173,13 +184,13 @@ class Bridge:
         if worked_s >= PAUSE_MIN_S:
             self._paused_until_s = self._loop.time() + min(worked_s, PAUSE_MAX_S)
 
-    def _next_items(self) -> tuple[list[InboundMessage | LinkChange], int, int]:
-        """Return the items of this turn and two numbers.
+    def _next_items(self, most: int) -> tuple[list[InboundMessage | LinkChange], int, int]:
+        """Return the next items, at most so many, and two numbers.
 
-        These are the number of items left, and of messages dropped before this turn.
+        These are the number of items left, and of messages dropped before.
         """
         with self._lock:
-            items = self._queue.take(TURN_MAX_MESSAGES, TURN_MAX_BYTES)
+            items = self._queue.take(min(most, SLICE_MAX_MESSAGES), SLICE_MAX_BYTES)
             left = len(self._queue)
             dropped, self._queue.dropped = self._queue.dropped, Counter()
             self._drain_pending = left > 0

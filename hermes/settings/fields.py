@@ -153,7 +153,7 @@ def _text_file(path: Path) -> Path:
 
 
 def _shown(path: Path) -> str:
-    """Return the path for an error message, unless it may be a secret given by mistake."""
+    """Return the path for an error message, unless it may be a secret."""
     if path.exists() or (len(path.parts) > 1 and path.parent.is_dir()):
         return str(path)
     return "the file (its name is not shown: it may be the secret itself; write the path of a file, as in ./name)"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from hermes.auth.principal import Principal
 from hermes.errors import ADDRESS_FULL, SERVER_FULL, STOPPING, TENANT_FULL, USER_FULL, SocketRejected
 
-REFUSED_MAX = 64  # refused sockets that wait for the client's close; past it the oldest is cut
+REFUSED_MAX = 1_000  # refused sockets that wait for the client's close, or an eighth of the limit of sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Admission:
         self._users: Counter[tuple[str | None, str]] = Counter()
         self._tenants: Counter[str | None] = Counter()
         self._addresses: Counter[str] = Counter()
+        self.refused_max = max(1, min(REFUSED_MAX, limits.total // 8))
         self._refused: OrderedDict[Callable[[], None], None] = OrderedDict()
 
     def check(self, address: str) -> None:
@@ -102,10 +103,10 @@ class Admission:
     def add_refused(self, cut: Callable[[], None]) -> None:
         """Remember how to cut a refused socket.
 
-        If there are more than `REFUSED_MAX`, the oldest is cut.
+        If there are more than ``refused_max``, the oldest is cut.
         """
         self._refused[cut] = None
-        if len(self._refused) > REFUSED_MAX:
+        if len(self._refused) > self.refused_max:
             self._refused.popitem(last=False)[0]()
 
     def remove_refused(self, cut: Callable[[], None]) -> None:

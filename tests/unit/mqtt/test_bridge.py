@@ -200,20 +200,22 @@ def test_a_large_batch_is_published_in_several_turns() -> None:
     run(scenario)
 
 
-def test_a_turn_is_bounded_in_bytes_too() -> None:
-    """Few large messages are as much work as many small ones."""
+def test_a_turn_is_bounded_in_time_too() -> None:
+    """Few large messages are as much work as many small ones; the time is looked at after each large one."""
 
     async def scenario() -> None:
-        crossing = Crossing()
+        turns: list[int] = []
+
+        def publish(message: DeviceMessage) -> None:
+            published.append(message)
+            crossing.now_s += bridges.TURN_MAX_S / 3
+
+        published: list[DeviceMessage] = []
+        crossing = Crossing(publish=publish, flush=lambda: turns.append(len(published)))
         for _ in range(9):
-            crossing.put(b"x" * PAYLOAD_MAX_BYTES)
-        crossing.bridge.wake()
-        seen: list[int] = []
-        while not seen or seen[-1] < 9:
-            await asyncio.sleep(0)
-            seen.append(len(crossing.received.messages))
-        assert 4 in seen
-        assert 8 in seen
+            crossing.put(b"x" * bridges.SLICE_MAX_BYTES)
+        await crossing.drained()
+        assert turns == [3, 6, 9]
 
     run(scenario)
 

@@ -71,15 +71,18 @@ def test_while_stopping_nobody_is_admitted() -> None:
 
 def test_refused_sockets_are_bounded_and_cut_when_files_are_needed() -> None:
     """The oldest is cut first; one that has ended is forgotten."""
-    admission = Admission(SocketLimits(total=1))
+    admission = Admission(SocketLimits(total=80))
+    assert admission.refused_max == 10
+    assert Admission(SocketLimits(total=1)).refused_max == 1
+    assert Admission(SocketLimits(total=1_000_000)).refused_max == REFUSED_MAX
     cut: list[int] = []
-    cuts: list[Callable[[], None]] = [partial(cut.append, number) for number in range(REFUSED_MAX + 2)]
+    cuts: list[Callable[[], None]] = [partial(cut.append, number) for number in range(12)]
     for each in cuts:
         admission.add_refused(each)
     assert cut == [0, 1]
     admission.remove_refused(cuts[2])
     admission.remove_refused(cuts[2])
     admission.cut_refused()
-    assert cut == [0, 1, *range(3, REFUSED_MAX + 2)]
+    assert cut == [0, 1, *range(3, 12)]
     admission.cut_refused()
-    assert len(cut) == REFUSED_MAX + 1
+    assert len(cut) == 11
