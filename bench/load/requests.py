@@ -52,9 +52,9 @@ class Asked:
         """Answers a second."""
         return self.answers / self.answering_s
 
-    def only(self, status: int, count: int) -> "Asked":
-        """Itself. Raises `BenchError` unless there are exactly so many answers, all with this status, none refused."""
-        if self.statuses != {str(status): count} or self.broken or self.unanswered or self.refused:
+    def only(self, status: int, count: int, *, refused: int = 0) -> "Asked":
+        """Itself. Raises `BenchError` unless exactly so many answers came, all with this status, so many refused."""
+        if self.statuses != {str(status): count} or self.broken or self.unanswered or self.refused != refused:
             raise BenchError(
                 f"not {count} times {status}: {dict(self.statuses)}, {self.broken} broken, "
                 f"{self.unanswered} unanswered, {self.refused} refused"

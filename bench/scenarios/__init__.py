@@ -23,6 +23,7 @@ from bench.scenarios.notify_arrays import NotifyArrays
 from bench.scenarios.notify_rate import NotifyRate
 from bench.scenarios.paho_receive import PahoReceive
 from bench.scenarios.reconnect import Reconnect
+from bench.scenarios.refusals import Refusals
 from bench.scenarios.snapshot import LastValues
 from bench.scenarios.storm import Storm
 from bench.scenarios.sweep import Sweep
@@ -61,6 +62,7 @@ FULL: Mapping[str, Scenario] = {
     "uvloop": EventLoop(),
     "frozen": Frozen(),
     "console": ConsolePage(),
+    "refusals": Refusals(),
     "attacked": Attacked(),
     "sweep": Sweep(),
 }
@@ -92,6 +94,7 @@ QUICK: Mapping[str, Scenario] = {
     "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),
     "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),
     "console": ConsolePage(loads=1, devices=50, rate_per_s=100, for_s=0.5, scroll_s=0.3, restarts=1, away_s=0.1),
+    "refusals": Refusals(handshakes=20, rounds=1, connections=4),
     "attacked": Attacked(idle=1, rate_per_s=20, for_s=0.5),
     "sweep": Sweep(numbers=(2, 4), idle=5, for_s=0.05, settle_s=0.1, contenders=("floor", "Hermes")),
 }

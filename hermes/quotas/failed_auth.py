@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
 WINDOW_S = 10.0
@@ -23,6 +24,7 @@ class FailedAuth:
     def __init__(self, limit: int, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._refused = metrics.failed_auth.labels("refused")
+        self._log_throttle = LogThrottle(WINDOW_S, clock=clock)
         self._unchecked = metrics.failed_auth.labels("unchecked")
         self._clock = clock
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()  # begin of the window, failures in it
@@ -32,9 +34,13 @@ class FailedAuth:
         began_s, failures = self._failures.get(address, (0.0, 0))
         return 0 < self._limit <= failures and self._clock() - began_s < WINDOW_S
 
-    def count_unchecked(self) -> None:
-        """Count a credential that was refused without a look at it."""
+    def count_unchecked(self, address: str) -> int:
+        """Count a credential that was refused without a look at it.
+
+        Returns for how many of this address a line in the log stands; 0 if none is due.
+        """
         self._unchecked.inc()
+        return self._log_throttle.allow(address)
 
     def add(self, address: str) -> None:
         """Count a wrong credential; at the limit the address is blocked for `WINDOW_S`."""

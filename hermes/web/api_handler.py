@@ -104,7 +104,7 @@ def authorize(request: HTTPServerRequest, gateway: GatewayParts) -> None:
             return
         address = client_key(gateway.trusted_proxies.client(request))
         if offered is not None and gateway.failed_auth.blocks(address):
-            gateway.failed_auth.count_unchecked()
+            gateway.failed_auth.count_unchecked(address)
             raise RequestError(429, "slow_down", "too many wrong keys from this address; wait and send a valid one")
         if offered is not None:
             gateway.failed_auth.add(address)

@@ -32,6 +32,7 @@ FACTS = {
     "reconnect": {"outages not counted, or too many"},
     "fleet": {"frames lost, or too many", "frames out of order"},
     "storm": {"notifications lost"},
+    "attacked": {"notifications lost"},
     "frozen": {
         "lost by those that read",
         "frozen sockets that were closed",

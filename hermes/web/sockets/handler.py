@@ -161,8 +161,9 @@ class SocketHandler(WebSocketHandler):
         """
         verifier, failed = self.gateway.token_verifier, self.gateway.failed_auth
         if failed.blocks(address) and not verifier.is_known(token):
-            failed.count_unchecked()
-            raise SocketRejected(SLOW_DOWN, "too many wrong tokens from this address")
+            if times := failed.count_unchecked(address):
+                logger.info("%s: too many wrong tokens from %s: %d refused unchecked", self.route, address, times)
+            raise SocketRejected(SLOW_DOWN)
         try:
             return verifier.verify(token)
         except SocketRejected:
@@ -207,7 +208,8 @@ class SocketHandler(WebSocketHandler):
 
     def _reject(self, rejection: SocketRejected) -> None:
         self.gateway.metrics.sockets_refused.labels(rejection.close.word).inc()
-        logger.info("%s: rejected from %s: %s", self.route, self.client_address, rejection)
+        if rejection.close is not SLOW_DOWN:  # one line for many of these
+            logger.info("%s: rejected from %s: %s", self.route, self.client_address, rejection)
         self._cut = self._protocol.cut
         self.gateway.admission.add_refused(self._cut)
         self._protocol.refuse(rejection.close.code, self._reason_text(rejection.close))

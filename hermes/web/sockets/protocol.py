@@ -245,13 +245,17 @@ class ServerProtocol(SharedDeflateProtocol):
         super().close(code, reason)
         if self._resumed is not None:
             self._resumed.set()
-        if begins and not self.stream.closed() and not isinstance(self.stream, SSLIOStream):
+        if not begins or self.stream.closed() or isinstance(self.stream, SSLIOStream):
+            return
+        if self.stream.writing():
             self.stream.write(b"").add_done_callback(self._end_sending)  # after what is queued
+        else:
+            self._shut_down()
 
     def refuse(self, code: int, reason: str) -> None:
         """Close a socket that was not admitted; it is cut after `REFUSED_TIMEOUT_S`."""
+        self._waiting = self.stream.io_loop.call_later(REFUSED_TIMEOUT_S, self.cut)  # in the place of Tornado's own
         self.close(code, reason)
-        asyncio.get_running_loop().call_later(REFUSED_TIMEOUT_S, self.cut)
 
     def cut(self) -> None:
         """Drop the connection; may be repeated."""
@@ -260,10 +264,13 @@ class ServerProtocol(SharedDeflateProtocol):
 
     def _end_sending(self, written: asyncio.Future[None]) -> None:
         if not written.cancelled() and written.exception() is None and not self.stream.closed():
-            try:
-                self.stream.socket.shutdown(socket.SHUT_WR)
-            except OSError:  # the client is gone
-                self._abort()
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        try:
+            self.stream.socket.shutdown(socket.SHUT_WR)
+        except OSError:  # the client is gone
+            self._abort()
 
 
 def _inflated(payload: bytes, max_bytes: int) -> bytes:
