@@ -205,7 +205,9 @@ class ServerProtocol(SharedDeflateProtocol):
         if opcode != _CONTINUATION:
             self._message_opcode, self._compressed_message = opcode, compressed
         if not final or self._message is not None:
-            self._message = (self._message or bytearray()) + payload
+            if self._message is None:
+                self._message = bytearray()
+            self._message += payload  # in place: the cost of many small fragments is linear
             if not final:
                 return 0.0
             payload, self._message = bytes(self._message), None
