@@ -9,7 +9,7 @@ WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test test-fast test-all test-random test-loaded check format coverage docs bench plots soak screenshots proto clean \
+.PHONY: help run test test-fast test-all test-random test-loaded autobahn check format coverage docs bench plots soak screenshots proto clean \
 	packages-run packages-test packages-bench packages-proto
 
 help: ## list the commands
@@ -36,6 +36,9 @@ test-random: packages-test $(VENV)/.test ## run the test suite in a random order
 
 test-loaded: packages-test $(VENV)/.test ## run the test suite with two busy loops beside it
 	$(BIN)/python -m tests.support.busy_loops $(PYTEST) $(PARALLEL) -m "not slow" $(ARGS)
+
+autobahn: packages-test $(VENV)/.test ## run every case of the Autobahn|Testsuite (at most 25 minutes; needs Python 2.7)
+	AUTOBAHN_ALL=1 $(PYTEST) -rA tests/integration/test_autobahn.py $(ARGS)
 
 check: $(VENV)/.test ## lint, format check, types, layers
 	$(BIN)/ruff check hermes tests bench examples
@@ -69,7 +72,7 @@ proto: packages-proto ## compile hermes/ingest/sparkplug/sparkplug_b.proto after
 	cd hermes/ingest/sparkplug && protoc --descriptor_set_out=sparkplug_b.desc --pyi_out=. sparkplug_b.proto
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts tests/js/node_modules \
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov artifacts .autobahn tests/js/node_modules \
 	  bench/contenders/node/node_modules examples/node/node_modules examples/react/node_modules
 
 $(VENV)/bin/python:

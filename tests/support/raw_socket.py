@@ -76,16 +76,7 @@ class RawSocket:
 
     async def send(self, opcode: int, payload: bytes, *, flags: int = FIN) -> None:
         """Send one masked frame with any flags."""
-        mask = os.urandom(4)
-        length = len(payload)
-        if length < 126:
-            header = struct.pack("!BB", flags | opcode, 0x80 | length)
-        elif length < 65_536:
-            header = struct.pack("!BBH", flags | opcode, 0x80 | 126, length)
-        else:
-            header = struct.pack("!BBQ", flags | opcode, 0x80 | 127, length)
-        key = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
-        await self.send_bytes(header + mask + (int.from_bytes(payload, "big") ^ key).to_bytes(length, "big"))
+        await self.send_bytes(client_frame(opcode, payload, flags=flags))
 
     async def send_bytes(self, data: bytes) -> None:
         """Send bytes; ignore the error if the server has ended the connection meanwhile."""
@@ -112,6 +103,20 @@ class RawSocket:
         linger = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
+
+
+def client_frame(opcode: int, payload: bytes, *, flags: int = FIN) -> bytes:
+    """Return one masked frame with any flags."""
+    mask = os.urandom(4)
+    length = len(payload)
+    if length < 126:
+        header = struct.pack("!BB", flags | opcode, 0x80 | length)
+    elif length < 65_536:
+        header = struct.pack("!BBH", flags | opcode, 0x80 | 126, length)
+    else:
+        header = struct.pack("!BBQ", flags | opcode, 0x80 | 127, length)
+    key = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
+    return header + mask + (int.from_bytes(payload, "big") ^ key).to_bytes(length, "big")
 
 
 def deflated(payload: bytes) -> bytes:
