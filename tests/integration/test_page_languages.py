@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermes.app import resource_dir
-from hermes.web.console.i18n import Language, Languages
+from hermes.web.console.i18n import ACCEPTED_MAX, Language, Languages
 from tests.support.gateways import Hermes
 
 STATIC = resource_dir("static")
@@ -90,6 +90,13 @@ async def test_the_page_is_in_the_language_and_theme_of_the_user(hermes: Hermes)
     assert b'<html lang="es" data-theme="dark">' in chosen.body
     odd = await hermes.request("/", headers={"Cookie": 'hermes_language=%22%3E; hermes_theme="><script>'})
     assert b'<html lang="en" data-theme="auto">' in odd.body
+
+
+def test_only_the_first_languages_of_a_header_are_read() -> None:
+    """A header of 64 KiB must not hold the event loop."""
+    spanish_last = "xx," * (ACCEPTED_MAX - 1) + "es"
+    assert LANGUAGES.pick(wanted=None, accepted=spanish_last).tag == "es"
+    assert LANGUAGES.pick(wanted=None, accepted=f"xx,{spanish_last}").tag == "en"
 
 
 def test_no_string_contains_markup() -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 import pytest
+from tornado import httputil
 
 from hermes.log import MaskingFormatter
 from hermes.web.sockets.handler import SocketHandler
@@ -268,6 +269,18 @@ async def test_an_unacceptable_offer_opens_the_socket_without_compression(hermes
 async def inflated_titles(sockets: Iterable[RawSocket], count: int) -> list[list[str]]:
     """Return the titles of the next frames of each socket."""
     return [[json.loads(await raw.text())["title"] for _ in range(count)] for raw in sockets]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("rest", ["," * 60_000, ";" * 60_000, "x," * 30_000, ", permessage-deflate" * 3_000])
+async def test_a_header_with_thousands_of_offers_is_ignored(
+    hermes: Hermes, rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by Tornado, which would parse all of it for a quarter of a second."""
+    monkeypatch.setattr(httputil, "_parse_header", lambda line: pytest.fail("parsed"))
+    raw = await open_raw(hermes, "/ws", ACME, headers={"Sec-WebSocket-Extensions": f"permessage-deflate{rest}"})
+    assert raw.status == 101
+    assert "Sec-WebSocket-Extensions" not in raw.headers
 
 
 @pytest.mark.gen_test

@@ -8,6 +8,7 @@ from typing import Self
 import orjson
 
 LANGUAGE_NAMES = {"en": "English", "es": "Español"}  # by BCP 47 tag; the first is the default
+ACCEPTED_MAX = 32  # languages of Accept-Language that are read; a browser sends up to ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,10 @@ class Languages:
 def _by_preference(header: str) -> list[str]:
     """Return the primary tags of the header, best first.
 
-    Tags of equal weight keep their order.
+    Tags of equal weight keep their order. After `ACCEPTED_MAX` the rest is ignored.
     """
     weighted: list[tuple[float, str]] = []
-    for part in header.split(","):
+    for part in header.split(",", ACCEPTED_MAX)[:ACCEPTED_MAX]:
         tag, _, parameter = part.partition(";")
         weight = parameter.strip().removeprefix("q=") if parameter else "1"
         try:

@@ -14,6 +14,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 from hermes.errors import MESSAGE_TOO_BIG
 
 NO_CONTEXT_TAKEOVER = ("server_no_context_takeover", "client_no_context_takeover")
+OFFERS_MAX_CHARS = 1_024  # of Sec-WebSocket-Extensions; a browser sends 50
 _FULL_WINDOW = "15"
 
 
@@ -45,6 +46,15 @@ class SharedDeflateProtocol(WebSocketProtocol13):
         Tornado's own reason for a message that is too big is replaced by ours.
         """
         super().close(code, MESSAGE_TOO_BIG.word if code == MESSAGE_TOO_BIG.code else reason)
+
+
+def discard_long_offers(request: HTTPServerRequest) -> None:
+    """Delete the header with the offers if it is longer than any client's.
+
+    Tornado parses the whole header: 64 KiB of commas take it a quarter of a second.
+    """
+    if len(request.headers.get("Sec-WebSocket-Extensions", "")) > OFFERS_MAX_CHARS:
+        del request.headers["Sec-WebSocket-Extensions"]
 
 
 def acceptable_offer(request: HTTPServerRequest) -> bool:

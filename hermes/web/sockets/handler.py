@@ -42,7 +42,7 @@ from hermes.quotas.work_budget import REFRESH_UNITS, UNITS
 from hermes.web import credentials
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.sockets.admission import Place
-from hermes.web.sockets.deflate import acceptable_offer
+from hermes.web.sockets.deflate import acceptable_offer, discard_long_offers
 from hermes.web.sockets.deflate_probe import deflate_works
 from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, ServerProtocol
 from hermes.web.sockets.transport import WebSocketTransport
@@ -86,7 +86,11 @@ class SocketHandler(WebSocketHandler):
         return MESSAGE_MAX_BYTES
 
     def prepare(self) -> None:
-        """Reject an Origin that is not a URL with 403; Tornado would respond with 500."""
+        """Check the headers that Tornado would parse without a limit, or answer with 500.
+
+        An Origin that is not a URL is rejected with 403.
+        """
+        discard_long_offers(self.request)
         origin = self.request.headers.get("Origin")
         try:
             if origin is not None:
