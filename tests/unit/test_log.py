@@ -92,7 +92,7 @@ def test_whatever_strangers_write_is_masked_in_linear_time(unit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "character", ["\x1b", "\x85", "\x9b", "\u2028", "\u202e", "\u2066", "\u200b", "\ufeff", "\U000e0041"]
+    "character", ["\x1b", "\x85", "\x9b", "\u2028", "\u202e", "\u2066", "\u200b", "\ufeff", "\U0001343f", "\U000e0041"]
 )
 def test_no_character_can_control_a_terminal(character: str) -> None:
     """Control, bidirectional and invisible characters are escaped; letters of any language are not."""
