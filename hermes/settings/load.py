@@ -22,6 +22,8 @@ from hermes.settings.rules import broken_rules
 
 S = TypeVar("S", bound=SourcedSettings)
 
+NOT_TEXT = "must be UTF-8 text without NUL characters"
+
 
 def load_settings(values: Mapping[str, object]) -> Settings:
     """Return the settings of a gateway.
@@ -72,6 +74,8 @@ def _visible_password(flags: Mapping[str, object]) -> list[str]:
 def _read_toml(path: object) -> dict[str, Any]:
     if not path:
         return {}
+    if not _is_text(path):
+        raise ConfigError([f"{CONFIG.option}: {NOT_TEXT}"])
     try:
         return tomllib.loads(Path(str(path)).read_text("utf-8"))
     except OSError as error:
@@ -89,14 +93,33 @@ def _validate(model: type[S], values: Mapping[str, Any]) -> tuple[S, list[str]]:
 
     Returns the settings, with the default in place of each invalid value, and a line for each problem.
     """
+    unreadable = {name for name, value in values.items() if not _is_text(value)}
+    found = [f"{setting_of(model, name).label}: {NOT_TEXT}" for name in values if name in unreadable]
+    readable = {name: value for name, value in values.items() if name not in unreadable}
     try:
-        settings, errors = model(**values), []
+        settings, errors = model(**readable), []
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
     invalid = {str(error["loc"][0]) for error in errors}
     if invalid:
-        settings = model(**{name: value for name, value in values.items() if name not in invalid})
-    return settings, [_explain(model, error) for error in errors] + broken_rules(settings, invalid=invalid)
+        settings = model(**{name: value for name, value in readable.items() if name not in invalid})
+    found += [_explain(model, error) for error in errors]
+    return settings, found + broken_rules(settings, invalid=invalid | unreadable)
+
+
+def _is_text(value: object) -> bool:
+    """Return whether no part of a value has lone surrogates or NUL characters.
+
+    pydantic cannot report the former: the operating system's texts have them for bytes that are not UTF-8.
+    """
+    if isinstance(value, list | tuple):
+        return all(map(_is_text, value))
+    if not isinstance(value, str | Path):
+        return True
+    try:
+        return b"\0" not in str(value).encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _explain(model: type[SourcedSettings], error: ErrorDetails) -> str:

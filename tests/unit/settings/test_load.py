@@ -7,6 +7,7 @@ import pytest
 
 import hermes.settings.load
 from hermes.errors import ConfigError
+from hermes.settings.flags import setting_of
 from hermes.settings.load import load, load_settings
 from hermes.settings.model import ClientSettings, Settings, TokenSettings
 from tests.support.gateways import SECRET
@@ -211,6 +212,16 @@ def test_one_mistake_is_one_problem(flags: dict[str, object], word: str) -> None
     lines = problems(flags)
     assert len(lines) == 1, lines
     assert word in lines[0]
+
+
+@pytest.mark.parametrize("text", ["/keys\udcff", "\ud800", "a\0b"])
+@pytest.mark.parametrize("name", ["api_key_file", "host", "topics", "broker_state_dir", "mqtt_url", "origins"])
+def test_a_value_that_is_not_text_is_a_problem(name: str, text: str) -> None:
+    """The operating system's texts have lone surrogates for bytes that are not UTF-8."""
+    (line,) = problems({"jwt_secret": SECRET, name: text})
+    assert line.startswith(f"{setting_of(Settings, name).label}: must be UTF-8 text")
+    (line,) = problems({"jwt_secret": SECRET, "config": text})
+    assert line.startswith("--config: must be UTF-8 text")
 
 
 def test_a_broken_file_is_reported_with_its_line(tmp_path: Path) -> None:
