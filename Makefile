@@ -93,7 +93,8 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 # program:package or file:package, installed if it is missing
 RUN_PACKAGES := mosquitto:mosquitto
 TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
-	systemd-analyze:systemd setpriv:util-linux curl:curl gcc:gcc /usr/include/stdlib.h:libc6-dev
+	systemd-analyze:systemd setpriv:util-linux curl:curl gcc:gcc /usr/include/stdlib.h:libc6-dev \
+	ip:iproute2 nft:nftables faketime:faketime
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
 PROTO_PACKAGES := protoc:protobuf-compiler

@@ -29,6 +29,7 @@ BODY_MAX_BYTES = 65_536  # of requests that have no limit of their own
 IDLE_TIMEOUT_S = 75.0
 BODY_TIMEOUT_S = 60.0
 DRAIN_POLL_S = 0.002
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Server:
@@ -112,16 +113,20 @@ class Server:
 
 
 async def wait_for_stop_signal() -> None:
-    """Return at SIGTERM or SIGINT."""
+    """Return at SIGTERM or SIGINT; from then on, the next one kills the process.
+
+    For ``hermes serve`` only: it changes the whole process. The kernel ends an embedded broker with it.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     try:
         await stopping.wait()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)  # asyncio restores the handler of SIGINT that raises in any line
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

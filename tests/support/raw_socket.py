@@ -153,13 +153,25 @@ async def open_raw(
 ) -> RawSocket:
     """Send a handshake and return the connection with the response, of any status; the token is in the query."""
     raw = await connect(hermes, receive_buffer_bytes=receive_buffer_bytes)
+    await _shake_hands(raw, port_of(hermes), path, token, headers or {})
+    return raw
+
+
+async def open_at(port: int, path: str, token: str | None = None) -> RawSocket:
+    """Return what `open_raw` returns, for a Hermes in another process."""
+    raw = RawSocket(*await asyncio.open_connection("127.0.0.1", port))
+    await _shake_hands(raw, port, path, token, {})
+    return raw
+
+
+async def _shake_hands(raw: RawSocket, port: int, path: str, token: str | None, headers: dict[str, str]) -> None:
     given = {
-        "Host": f"127.0.0.1:{port_of(hermes)}",
+        "Host": f"127.0.0.1:{port}",
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-    } | (headers or {})
+    } | headers
     if token is not None:
         path += f"{'&' if '?' in path else '?'}token={token}"
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
@@ -168,4 +180,3 @@ async def open_raw(
     status_line, _, fields = head.decode().partition("\r\n")
     raw.status = int(status_line.split()[1])
     raw.headers = HTTPHeaders.parse(fields)
-    return raw

@@ -1,0 +1,198 @@
+"""Faults that Hermes survives: docs/reference/reliability.md has a row and a figure for each of them.
+
+Every verdict is a state, never a time; the time-outs are reached only in a test that fails.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from hermes.backoff import Backoff
+from hermes.client import HermesClient, Reconnect
+from hermes.gateway import Gateway
+from tests.support.gateways import KEY, SECRET, TIMEOUT_S, token
+from tests.support.processes import cpu_s
+from tests.support.programs import Program, free_port
+from tests.support.raw_socket import open_at
+
+PING = '{"action":"ping"}'
+PONG = '{"action":"pong"}'
+SPINNING = 0.5  # CPU seconds for each sweep, one a second: an idle Hermes needs a hundredth of it
+HOUR_S = 3_600
+KIB = 1024
+
+
+# -- helpers -------------------------------------------------------------------------------------------------------
+
+
+def serve(*arguments: str, launcher: tuple[str, ...] = (), port: int = 0, **environment: str) -> Program:
+    """Start ``hermes serve``, by default without MQTT."""
+    command = ["serve", "--port", str(port), *arguments]
+    if "--mqtt-url" not in arguments:
+        command += ["--mqtt-url", "off"]
+    given = {"HERMES_JWT_SECRET": SECRET, "HERMES_API_KEY_FILE": ""} | environment
+    return Program(command, given, launcher=(*launcher, sys.executable, "-m", "hermes"))
+
+
+@contextlib.contextmanager
+def serving(*arguments: str, key_file: Path, **options: Any) -> Iterator[Program]:
+    """Run ``hermes serve`` during the block."""
+    program = serve(*arguments, "--api-key-file", str(key_file), **options)
+    try:
+        yield program
+    finally:
+        program.end()
+
+
+def fetch(url: str, *, body: object = None) -> str:
+    """Return the text of a response of Hermes; send the body with the key of the tests."""
+    headers = {"Content-Type": "application/json", "X-API-Key": KEY}
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=TIMEOUT_S) as response:
+        text: str = response.read().decode()
+        return text
+
+
+async def fetched(url: str, *, body: object = None) -> str:
+    """Return what `fetch` returns; the event loop goes on meanwhile."""
+    return await asyncio.to_thread(fetch, url, body=body)
+
+
+async def figure(url: str, name: str) -> float:
+    """Return a figure of ``/metrics``; labels are a part of its name."""
+    lines = (await fetched(f"{url}/metrics")).splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+async def notify(url: str, title: str, user_id: str = "123") -> bool:
+    """Send a notification; return whether a socket got it."""
+    answer = json.loads(await fetched(f"{url}/notify", body={"user_id": user_id, "title": title, "message": ""}))
+    return answer["sent"] is True
+
+
+async def open_socket(url: str, path: str, token: str) -> WebSocketClientConnection:
+    """Open a socket of a program."""
+    return await websocket_connect(f"{url.replace('http', 'ws', 1)}{path}?token={token}")
+
+
+async def next_frame(client: WebSocketClientConnection) -> dict[str, Any] | None:
+    """Return the next frame, parsed; None at the end."""
+    text = await asyncio.wait_for(client.read_message(), TIMEOUT_S)
+    return None if text is None else dict(json.loads(text))
+
+
+async def close(*clients: WebSocketClientConnection) -> None:
+    """Close these sockets; return when the server has closed them too."""
+    for client in clients:
+        client.close()
+        while await next_frame(client) is not None:
+            pass
+
+
+async def assert_served(client: WebSocketClientConnection) -> None:
+    """Assert that a ping on this socket gets its pong, and nothing comes before."""
+    await client.write_message(PING)
+    assert await next_frame(client) == {"action": "pong"}
+
+
+@contextlib.asynccontextmanager
+async def expect_no_spinning(program: Program, url: str, sweeps: int = 3) -> AsyncIterator[None]:
+    """Expect that Hermes sweeps its sockets as before after the block, and is idle between."""
+    yield
+    pid, name = program.process.pid, "hermes_loop_lag_seconds_count"
+    began, began_cpu_s = await figure(url, name), cpu_s(pid)
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while (swept := await figure(url, name) - began) < sweeps:
+        assert time.monotonic() < deadline_s, "it does not sweep"
+        await asyncio.sleep(0.5)
+    assert cpu_s(pid) - began_cpu_s < SPINNING * (swept + 1)
+
+
+def quick() -> Backoff:
+    """Delays of some milliseconds: a test does not wait for the MQTT link longer than it must."""
+    return Backoff(first_s=0.01, max_s=0.05)
+
+
+def set_quick(gateway: Gateway) -> None:
+    """Let the MQTT link of a gateway reconnect after milliseconds."""
+    client = gateway._feed._client
+    assert client is not None
+    client._backoff = quick()
+
+
+# -- 2: Hermes is stopped or killed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_sigterm_drains_what_was_sent_and_ends_with_exit_code_0(key_file: Path) -> None:
+    """A socket gets its notification, then 1001 with the time to come back."""
+    with serving(key_file=key_file) as program:
+        client = await open_socket(program.url, "/ws/notifications", token())
+        assert await notify(program.url, "last")
+        ending = asyncio.create_task(asyncio.to_thread(program.end, signal.SIGTERM))
+        frame = await next_frame(client)
+        assert frame is not None
+        assert frame["title"] == "last"
+        assert await next_frame(client) is None
+        assert client.close_code == 1001
+        assert str(client.close_reason).startswith("stopping;retry_ms=")
+        assert await ending == 0
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_it_at_once(key_file: Path, second: signal.Signals) -> None:
+    """The first one drains; a client that does not answer would keep it for seconds."""
+    with serving("--drain-timeout-s", "600", key_file=key_file) as program:
+        deaf = await open_at(int(program.url.rpartition(":")[2]), "/ws/notifications", token())
+        program.process.send_signal(signal.SIGTERM)
+        closed = await deaf.close_frame()
+        assert closed is not None
+        assert closed[0] == 1001
+        assert await asyncio.to_thread(program.end, second) == -second, "the signal itself ended it"
+        deaf.writer.close()
+        await deaf.writer.wait_closed()
+    assert "Traceback" not in "".join(program.errors)
+
+
+@pytest.mark.gen_test
+async def test_after_sigkill_a_new_process_listens_at_the_same_port_and_clients_return(key_file: Path) -> None:
+    """At once, though the kernel still has the connections of the old one; every client gets what is sent then."""
+    users, port = [str(number) for number in range(20)], free_port()
+    url = f"http://127.0.0.1:{port}"
+    lost: list[Reconnect] = []
+
+    async def listen(user_id: str) -> list[str]:
+        titles: list[str] = []
+        client = HermesClient(url, token=token(user_id))
+        async for frame in client.listen("notifications", on_reconnect=lost.append):
+            titles.append(frame["title"])
+            if titles[-1] == "after":
+                return titles
+        return titles
+
+    async def notify_all(title: str) -> None:
+        for user_id in users:
+            while not await notify(url, title, user_id):
+                await asyncio.sleep(0.05)
+
+    first = serve("--api-key-file", str(key_file), port=port)
+    assert first.url
+    listening = [asyncio.create_task(listen(user_id)) for user_id in users]
+    await notify_all("before")
+    await asyncio.to_thread(first.end, signal.SIGKILL)
+    with serving(key_file=key_file, port=port) as second:
+        assert second.url == first.url
+        await asyncio.wait_for(notify_all("after"), TIMEOUT_S)
+        assert await asyncio.wait_for(asyncio.gather(*listening), TIMEOUT_S) == [["before", "after"]] * len(users)
+        assert len(lost) >= len(users)
