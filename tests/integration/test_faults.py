@@ -5,7 +5,9 @@ Every verdict is a state, never a time; the time-outs are reached only in a test
 
 import asyncio
 import contextlib
+import gc
 import json
+import os
 import signal
 import sys
 import time
@@ -19,11 +21,15 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.backoff import Backoff
 from hermes.client import HermesClient, Reconnect
+from hermes.delivery.messages import DeviceMessage
+from hermes.delivery.session import Session
 from hermes.gateway import Gateway
-from tests.support.gateways import KEY, SECRET, TIMEOUT_S, token
-from tests.support.processes import cpu_s
+from hermes.ids import DeviceId, TenantId
+from tests.support.gateways import KEY, SECRET, TIMEOUT_S, Hermes, MakeHermes, eventually, token
+from tests.support.namespaces import namespace
+from tests.support.processes import cpu_s, open_files
 from tests.support.programs import Program, free_port
-from tests.support.raw_socket import open_at
+from tests.support.raw_socket import RawSocket, open_at, open_raw
 
 PING = '{"action":"ping"}'
 PONG = '{"action":"pong"}'
@@ -196,3 +202,105 @@ async def test_after_sigkill_a_new_process_listens_at_the_same_port_and_clients_
         await asyncio.wait_for(notify_all("after"), TIMEOUT_S)
         assert await asyncio.wait_for(asyncio.gather(*listening), TIMEOUT_S) == [["before", "after"]] * len(users)
         assert len(lost) >= len(users)
+
+
+# -- 3: half-open peers ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_a_client_behind_a_dead_network_is_dropped_and_all_it_used_is_freed(make_hermes: MakeHermes) -> None:
+    """It subscribed, then its network drops every packet: no FIN, no reset. A healthy socket stays open.
+
+    Its session, its file descriptor and what the kernel had not sent are gone after a ping interval and a time-out.
+    """
+    with namespace() as network:
+        with network.entered():
+            hermes = await make_hermes(ping_interval_s="1", ping_timeout_s="1")
+            healthy = await hermes.open("/ws/tenant/globex", token("9", tenant_id="globex"))
+            await healthy.expect_silence()
+        files = open_files(os.getpid())
+        with network.entered():
+            dead = await open_raw(hermes, "/ws/tenant/acme", token(tenant_id="acme"), receive_buffer_bytes=4_096)
+        dead.pause()
+        port = dead.writer.get_extra_info("sockname")[1]
+        network.drop(port)
+        while not _blocked(hermes):
+            _publish_one(hermes, 2_000)
+            await hermes.gateway.hub.flushed()
+        assert network.connections(port) == 1
+        await eventually(lambda: len(hermes.gateway.hub.sessions) == 1)
+        assert hermes.gateway.metrics.registry.get_sample_value("hermes_lost_pongs_total") == 1
+        await eventually(lambda: network.connections(port) == 0)
+        dead.writer.transport.abort()
+        await eventually(lambda: open_files(os.getpid()) == files)
+        gc.collect()
+        assert sum(isinstance(each, Session) for each in gc.get_objects()) == 1
+        await healthy.expect_silence()
+        await hermes.stop()
+
+
+def _blocked(hermes: Hermes) -> bool:
+    return any(session.blocked for session in hermes.gateway.hub.sessions)
+
+
+def _publish_one(hermes: Hermes, size: int) -> None:
+    value = DeviceMessage(TenantId("acme"), DeviceId("d1"), "s", "t", b'"%s"' % (b"x" * size), timestamp_ms=1)
+    hermes.gateway.hub.publish(value)
+
+
+# -- 7: a receiver at 1 byte/s --------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_receivers_at_a_byte_a_second_are_bounded_and_delay_no_other(make_hermes: MakeHermes) -> None:
+    """Device data is conflated, and the socket stays; with notifications it is closed with 1013 and reset.
+
+    The reader gets every notification before the next one is sent.
+    """
+    hermes = await make_hermes()
+    reader = await hermes.open("/ws/notifications", token("reader"))
+    devices = await open_raw(hermes, "/ws/tenant/acme", token("1", tenant_id="acme"), receive_buffer_bytes=4_096)
+    notes = await open_raw(hermes, "/ws/notifications", token("2"), receive_buffer_bytes=4_096)
+    for each in (devices, notes):
+        each.pause()
+    crawling = asyncio.create_task(_crawl(devices, notes))
+    sent, number = True, 0
+    while sent:
+        for user_id in ("2", "reader"):
+            answer = await hermes.notify({"user_id": user_id, "title": str(number), "message": "x" * 16 * KIB})
+            sent = answer["sent"]
+            assert sent or user_id == "2"
+            if not sent:
+                break
+            for _ in range(20):
+                _publish_one(hermes, 2_000)
+            await hermes.gateway.hub.flushed()
+        else:
+            assert (await reader.receive())["title"] == str(number)
+        assert max(session._outbox.size_bytes for session in hermes.gateway.hub.sessions) <= 2 * KIB * KIB
+        number += 1
+        assert number < 2_000, "the outbox has no bound"
+    port = notes.writer.get_extra_info("sockname")[1]
+    total = hermes.gateway.metrics.registry.get_sample_value
+    await eventually(lambda: total("hermes_sockets_closed_total", {"code": "1013"}) == 1)
+    assert total("hermes_skipped_total"), "device data was conflated"
+    assert {session.principal.user_id for session in hermes.gateway.hub.sessions} == {"reader", "1"}
+    await eventually(lambda: not _kernel_has(port))
+    await reader.expect_silence()
+    crawling.cancel()
+    await asyncio.gather(crawling, return_exceptions=True)
+
+
+async def _crawl(*sockets: RawSocket) -> None:
+    """Read a byte a second from each, past the buffers of the client."""
+    while True:
+        for each in sockets:
+            with contextlib.suppress(OSError):
+                os.read(each.writer.get_extra_info("socket").fileno(), 1)
+        await asyncio.sleep(1)
+
+
+def _kernel_has(port: int) -> bool:
+    """Return whether the server's end of a connection still exists, also after the program has closed it."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(int(row[2].rpartition(":")[2], 16) == port and row[3] != "06" for row in rows)

@@ -22,6 +22,7 @@ from tornado.websocket import WebSocketHandler
 from hermes.errors import BINARY_NOT_SUPPORTED, INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, SLOW_DOWN, Close
 from hermes.quotas.work_budget import UNITS, WorkBudget
 from hermes.web.sockets.deflate import SharedDeflateProtocol
+from hermes.web.sockets.transport import reset
 
 MESSAGE_MAX_BYTES = 65_536
 STORED_EXTRA_BYTES = 512  # what compression adds to a message that cannot be compressed
@@ -131,7 +132,7 @@ class ServerProtocol(SharedDeflateProtocol):
     async def _discard(self) -> None:
         await self.stream.read_bytes(DISCARD_BYTES, partial=True)
         if isinstance(self.stream, SSLIOStream):  # TLS has no half-close: the client waits for the end
-            self._abort()
+            super()._abort()
         await asyncio.sleep(0)
 
     def spend(self, units: float) -> None:
@@ -241,7 +242,7 @@ class ServerProtocol(SharedDeflateProtocol):
         """Send a close frame, then end the server's side of the connection.
 
         The client sees the end after the close frame. What it sends meanwhile is read and thrown away, so that its
-        system does not discard the close frame; Tornado cuts the connection after 5 s.
+        system does not discard the close frame; Tornado calls `_abort` after 5 s.
         """
         begins = not self.server_terminated and not self.stream.closed()
         super().close(code, reason)
@@ -260,9 +261,14 @@ class ServerProtocol(SharedDeflateProtocol):
         self.close(code, reason)
 
     def cut(self) -> None:
-        """Drop the connection; may be repeated."""
+        """End the connection; may be repeated. The kernel still sends the close frame."""
         if not self.stream.closed():
-            self._abort()
+            super()._abort()
+
+    def _abort(self) -> None:
+        """Reset the connection: it failed, or the client did not answer the close in time."""
+        reset(self.stream)
+        super()._abort()
 
     def _end_sending(self, written: asyncio.Future[None]) -> None:
         if not written.cancelled() and written.exception() is None and not self.stream.closed():

@@ -6,6 +6,7 @@ handshake, go through the stream: Tornado then preserves the order of the bytes.
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
@@ -15,6 +16,7 @@ from hermes.web.sockets.deflate import SharedDeflateProtocol
 # Otherwise the kernel buffers megabytes of stale telemetry for each frozen socket. Notifications do not become stale:
 # the kernel's buffer (4 MiB by default) takes a burst of ten thousand of them for a client that is busy for a moment.
 NOTSENT_LOWAT_BYTES = 131_072
+LINGER_NONE = struct.pack("ii", 1, 0)  # struct linger of socket(7)
 
 
 class WebSocketTransport:
@@ -84,4 +86,14 @@ class WebSocketTransport:
 
         The caller may be iterating over the sessions.
         """
-        asyncio.get_running_loop().call_soon(self._stream.close)
+        asyncio.get_running_loop().call_soon(reset, self._stream)
+
+
+def reset(stream: IOStream) -> None:
+    """Reset a connection and discard what the kernel has not sent.
+
+    May be repeated. Otherwise the kernel would keep up to 4 MiB for minutes, for a client that is gone or never reads.
+    """
+    if not stream.closed():
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+    stream.close()
