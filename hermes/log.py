@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from typing import Any, TextIO
 
 MASK = "***"
 JWT_MIN_CHARS = 20  # the shortest header has 10, the shortest useful claims as many
@@ -93,13 +93,41 @@ def _without_jwt(word: re.Match[str]) -> str:
     return text
 
 
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Write to a stream, standard error by default; go on without it while it is full.
+
+    `logging.StreamHandler` would write a traceback of 20 lines to the same stream for each line that fails. The next
+    line that is written says how many failed.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._failed = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, after the number of those that could not be written."""
+        try:
+            lines = self.format(record) + self.terminator
+        except Exception:  # noqa: BLE001 - a wrong call of the logger, which logging reports
+            self.handleError(record)
+            return
+        missing = f"{self._failed} log lines before this one may be missing{self.terminator}" if self._failed else ""
+        try:
+            self.stream.write(missing + lines)
+            self.flush()
+        except (OSError, ValueError):  # the disk is full, the terminal is gone, the stream is closed
+            self._failed += 1
+        else:
+            self._failed = 0
+
+
 def set_up(level: str, secrets: Iterable[str] = ()) -> None:
     """Log to standard error at this level, with these secrets masked.
 
     For the ``hermes`` command only: it replaces the handlers of the whole process, and switches off fields of log
     records that the format does not use.
     """
-    handler = logging.StreamHandler()
+    handler = LogHandler()
     handler.setFormatter(MaskingFormatter(secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -100,9 +101,22 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 async def _serve_until_stopped(settings: Settings) -> None:
     async with Gateway(settings) as gateway:
         tune_gc()
-        print(f"{_greeting(gateway)}\n", end="", flush=True)  # one write: the log may share the terminal
+        _print(_greeting(gateway))
         await wait_for_stop_signal()
         logger.info("stopping")
+
+
+def _print(text: str) -> None:
+    """Print the text; go on without standard output if the disk is full."""
+    try:
+        print(f"{text}\n", end="", flush=True)  # one write: the log may share the terminal
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        logger.warning("cannot write to standard output: %s", error.strerror)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())  # otherwise Python fails again when it flushes the text at its end
+        os.close(nothing)
 
 
 def tune_gc() -> None:

@@ -28,7 +28,7 @@ from hermes.ids import DeviceId, TenantId
 from tests.support.gateways import KEY, SECRET, TIMEOUT_S, Hermes, MakeHermes, eventually, token
 from tests.support.namespaces import namespace
 from tests.support.processes import cpu_s, open_files
-from tests.support.programs import Program, free_port
+from tests.support.programs import Program, accepts, free_port
 from tests.support.raw_socket import RawSocket, open_at, open_raw
 
 PING = '{"action":"ping"}'
@@ -246,6 +246,33 @@ def _blocked(hermes: Hermes) -> bool:
 def _publish_one(hermes: Hermes, size: int) -> None:
     value = DeviceMessage(TenantId("acme"), DeviceId("d1"), "s", "t", b'"%s"' % (b"x" * size), timestamp_ms=1)
     hermes.gateway.hub.publish(value)
+
+
+# -- 5: full disk ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_with_a_full_disk_for_the_log_it_starts_serves_and_stops(key_file: Path) -> None:
+    """Standard output and standard error fail with "No space left on device"; no busy loop, exit code 0."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    full = ("/bin/sh", "-c", 'exec "$@" >/dev/full 2>&1', "sh")
+    program = serve("--api-key-file", str(key_file), launcher=full, port=port)
+    try:
+        await eventually(lambda: accepts(port) or program.process.poll() is not None)
+        assert program.process.poll() is None, f"it ended with {program.process.returncode}"
+        for number in range(100):  # each logs two lines
+            client = await open_socket(url, "/ws/notifications", token())
+            assert await notify(url, str(number))
+            frame = await next_frame(client)
+            assert frame is not None
+            assert frame["title"] == str(number)
+            await close(client)
+        async with expect_no_spinning(program, url):
+            pass
+    finally:
+        code = await asyncio.to_thread(program.end)
+    assert code == 0
 
 
 # -- 7: a receiver at 1 byte/s --------------------------------------------------------------------------------------

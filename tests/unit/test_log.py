@@ -1,6 +1,8 @@
 """Tokens, keys and passwords are never logged or shown."""
 
 import base64
+import errno
+import io
 import logging
 import subprocess
 import sys
@@ -213,3 +215,41 @@ for request in (
     except urllib.error.HTTPError:
         pass
 """
+
+
+class FullDisk(io.StringIO):
+    """A stream that cannot be written while it is full."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        """Write the text, or raise the error of a full disk."""
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_log_lines_that_cannot_be_written_are_counted_in_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """They cause neither an exception nor a traceback; a wrong call of the logger is still reported."""
+    stream = FullDisk()
+    handler = log.LogHandler(stream)
+
+    def write(text: str, *arguments: object) -> None:
+        handler.handle(logging.LogRecord("hermes", logging.INFO, __file__, 1, text, arguments, None))
+
+    write("first")
+    stream.full = True
+    write("second")
+    write("third")
+    stream.full = False
+    write("fourth")
+    write("fifth")
+    assert stream.getvalue().splitlines() == [
+        "first",
+        "2 log lines before this one may be missing",
+        "fourth",
+        "fifth",
+    ]
+    assert capsys.readouterr().err == ""
+    write("%d", "not a number")
+    assert "Traceback" in capsys.readouterr().err
