@@ -152,6 +152,7 @@ async def test_sigterm_drains_what_was_sent_and_ends_with_exit_code_0(key_file: 
         assert await next_frame(client) is None
         assert client.close_code == 1001
         assert str(client.close_reason).startswith("stopping;retry_ms=")
+        client.close()  # otherwise Tornado warns, although the connection has ended
         assert await ending == 0
 
 
@@ -181,10 +182,11 @@ async def test_after_sigkill_a_new_process_listens_at_the_same_port_and_clients_
     async def listen(user_id: str) -> list[str]:
         titles: list[str] = []
         client = HermesClient(url, token=token(user_id))
-        async for frame in client.listen("notifications", on_reconnect=lost.append):
-            titles.append(frame["title"])
-            if titles[-1] == "after":
-                return titles
+        async with contextlib.aclosing(client.listen("notifications", on_reconnect=lost.append)) as frames:
+            async for frame in frames:
+                titles.append(frame["title"])
+                if titles[-1] == "after":
+                    break
         return titles
 
     async def notify_all(title: str) -> None:
