@@ -6,10 +6,11 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 ARGS ?=
 WORKERS ?= auto
+FUZZ_MINUTES ?= 10
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test test-fast test-all test-random test-loaded autobahn check format coverage docs bench plots soak screenshots proto clean \
+.PHONY: help run test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak screenshots proto clean \
 	packages-run packages-test packages-bench packages-proto
 
 help: ## list the commands
@@ -28,8 +29,9 @@ test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a brok
 	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not slow" $(ARGS) \
 		tests/unit tests/integration tests/test_notifications_ws.py
 
-test-all: packages-test $(VENV)/.test check ## run everything, the slow tests too (at most 60 minutes)
+test-all: packages-test $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 70 minutes)
 	$(PYTEST) $(PARALLEL) $(ARGS)
+	$(MAKE) fuzz ARGS=
 
 test-random: packages-test $(VENV)/.test ## run the test suite in a random order; it prints the seed
 	$(PYTEST) $(PARALLEL) -m "not slow" -p randomly $(ARGS)
@@ -39,6 +41,10 @@ test-loaded: packages-test $(VENV)/.test ## run the test suite with two busy loo
 
 autobahn: packages-test $(VENV)/.test ## run every case of the Autobahn|Testsuite (at most 25 minutes; needs Python 2.7)
 	AUTOBAHN_ALL=1 $(PYTEST) -rA tests/integration/test_autobahn.py $(ARGS)
+
+fuzz: $(VENV)/.test ## try random input for 10 minutes, until something fails; FUZZ_MINUTES=60 ARGS="-k frames"
+	@end=$$(($$(date +%s) + 60 * $(FUZZ_MINUTES))); while [ $$(date +%s) -lt $$end ]; do \
+	  $(PYTEST) $(PARALLEL) --hypothesis-profile long tests/fuzz $(ARGS) || exit 1; done
 
 check: $(VENV)/.test ## lint, format check, types, layers
 	$(BIN)/ruff check hermes tests bench examples

@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     profile = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.register_profile("hermes", profile)
     hypothesis.settings.register_profile("fast", profile, max_examples=25)
+    hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)  # of make fuzz
     hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "hermes")
     Resolver.configure(BlockingResolver)  # the clients connect to addresses: no thread for each event loop
     if not hasattr(config, "workerinput"):

@@ -1,0 +1,1 @@
+"""Random input for everything that strangers can write; `make fuzz` runs these tests for longer."""
