@@ -5,11 +5,17 @@ Every verdict is a state, never a time; the time-outs are reached only in a test
 
 import asyncio
 import contextlib
+import errno
 import gc
 import json
+import logging
 import os
+import resource
 import signal
+import socket
+import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -21,14 +27,16 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.backoff import Backoff
 from hermes.client import HermesClient, Reconnect
+from hermes.delivery.link_state import LinkState
 from hermes.delivery.messages import DeviceMessage
 from hermes.delivery.session import Session
 from hermes.gateway import Gateway
 from hermes.ids import DeviceId, TenantId
+from tests.support.brokers import Broker, mosquitto
 from tests.support.gateways import KEY, SECRET, TIMEOUT_S, Hermes, MakeHermes, eventually, token
 from tests.support.namespaces import namespace
-from tests.support.processes import cpu_s, open_files
-from tests.support.programs import Program, accepts, free_port
+from tests.support.processes import cpu_s, open_files, rss_bytes
+from tests.support.programs import Program, accepts, free_port, needs
 from tests.support.raw_socket import RawSocket, open_at, open_raw
 
 PING = '{"action":"ping"}'
@@ -94,7 +102,10 @@ async def open_socket(url: str, path: str, token: str) -> WebSocketClientConnect
 async def next_frame(client: WebSocketClientConnection) -> dict[str, Any] | None:
     """Return the next frame, parsed; None at the end."""
     text = await asyncio.wait_for(client.read_message(), TIMEOUT_S)
-    return None if text is None else dict(json.loads(text))
+    if text is None:
+        client.close()  # otherwise Tornado warns
+        return None
+    return dict(json.loads(text))
 
 
 async def close(*clients: WebSocketClientConnection) -> None:
@@ -134,6 +145,64 @@ def set_quick(gateway: Gateway) -> None:
     client = gateway._feed._client
     assert client is not None
     client._backoff = quick()
+
+
+# -- 1: the broker is killed again and again ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def device_load(broker: Broker) -> Iterator[None]:
+    """Publish about 1,000 messages a second from another process during the block."""
+    options = ["-p", str(broker.port), "-t", "tenants/acme/devices/load/n", "-m", "1"]
+    command = [needs("mosquitto_pub"), *options, "--repeat", "100000000", "--repeat-delay", "0.001"]
+    load = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        load.kill()
+        load.wait()
+
+
+@pytest.mark.gen_test(timeout=1_200)
+@pytest.mark.broker
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
+async def test_after_each_kill_of_the_broker_the_link_is_restored_and_no_notification_is_lost(
+    make_hermes: MakeHermes, tmp_path: Path, kills: int, complaints: list[logging.LogRecord]
+) -> None:
+    """SIGKILL while devices publish; sockets stay open, threads and descriptors do not become more."""
+    with mosquitto(tmp_path) as broker:
+        hermes = await make_hermes(mqtt_url=f"mqtt://127.0.0.1:{broker.port}")
+        set_quick(hermes.gateway)
+        link, received = hermes.gateway.link, hermes.gateway.metrics.registry.get_sample_value
+        client = await hermes.open("/ws/notifications", token())
+        device = await hermes.open("/ws/device/marker", token(tenant_id="acme"))
+        resources = 0
+        for number in range(kills + 1):
+            await eventually(lambda: link.state is LinkState.UP)
+            resources = resources or _resources()
+            with device_load(broker):
+                before = received("hermes_mqtt_received_total") or 0
+                await eventually(lambda: (received("hermes_mqtt_received_total") or 0) > before + 100)  # noqa: B023
+                assert (await hermes.notify({"user_id": "123", "title": f"up {number}", "message": ""}))["sent"]
+                await asyncio.to_thread(broker.publish, "tenants/acme/devices/marker/n", str(number))
+                while (frame := await device.receive()).get("channel") != "device":
+                    assert frame["channel"] == "status", frame
+                assert frame["data"] == number
+                if number == kills:
+                    break
+                await asyncio.to_thread(broker.stop)
+            await eventually(lambda: link.state is LinkState.DOWN)
+            assert (await hermes.notify({"user_id": "123", "title": f"down {number}", "message": ""}))["sent"]
+            await asyncio.to_thread(broker.start)
+        expected = [f"{state} {number}" for number in range(kills + 1) for state in ("up", "down")][:-1]
+        assert [(await client.receive())["title"] for _ in expected] == expected
+        assert received("hermes_mqtt_outages_total") == kills
+        await eventually(lambda: _resources() <= resources)
+
+
+def _resources() -> int:
+    """Return the number of threads of Hermes and of open files."""
+    return sum(each.name.startswith("hermes") for each in threading.enumerate()) + open_files(os.getpid())
 
 
 # -- 2: Hermes is stopped or killed ---------------------------------------------------------------------------------
@@ -181,11 +250,11 @@ async def test_after_sigkill_a_new_process_listens_at_the_same_port_and_clients_
 
     async def listen(user_id: str) -> list[str]:
         titles: list[str] = []
-        client = HermesClient(url, token=token(user_id))
-        async with contextlib.aclosing(client.listen("notifications", on_reconnect=lost.append)) as frames:
+        frames = HermesClient(url, token=token(user_id)).listen("notifications", on_reconnect=lost.append)
+        async with contextlib.aclosing(frames):
             async for frame in frames:
                 titles.append(frame["title"])
-                if titles[-1] == "after":
+                if frame["title"] == "after":
                     break
         return titles
 
@@ -250,6 +319,60 @@ def _publish_one(hermes: Hermes, size: int) -> None:
     hermes.gateway.hub.publish(value)
 
 
+# -- 4: no free file descriptor -------------------------------------------------------------------------------------
+
+FEW_FILES = ("/bin/sh", "-c", 'ulimit -n 170; exec "$@"', "sh")
+
+
+@pytest.mark.gen_test
+@pytest.mark.broker
+async def test_the_mqtt_link_returns_when_file_descriptors_are_free_again(key_file: Path, tmp_path: Path) -> None:
+    """The broker restarts while every descriptor is used by idle connections; open sockets are served meanwhile."""
+    with mosquitto(tmp_path) as broker:
+        arguments = ("--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--max-sockets", "100")
+        with serving(*arguments, key_file=key_file, launcher=FEW_FILES) as program:
+            url = program.url
+            address = ("127.0.0.1", int(url.rpartition(":")[2]))
+            while "hermes_mqtt_connected 1" not in await fetched(f"{url}/metrics"):
+                await asyncio.sleep(0.05)
+            inside = await open_socket(url, "/ws/notifications", token())
+            with contextlib.ExitStack() as idle:
+                for _ in range(260):
+                    idle.enter_context(socket.create_connection(address))
+                await asyncio.to_thread(program.wait_for, "LimitNOFILE")
+                await asyncio.to_thread(broker.stop)
+                await asyncio.to_thread(program.wait_for, "lost mqtt://")
+                await assert_served(inside)
+                await asyncio.to_thread(broker.start)
+                await assert_served(inside)
+            await asyncio.to_thread(program.wait_for, r"back after [0-9.]+ s")
+            assert "hermes_mqtt_connected 1" in await fetched(f"{url}/metrics")
+            async with expect_no_spinning(program, url):
+                await assert_served(inside)
+            await close(inside)
+
+
+@pytest.mark.gen_test
+async def test_without_a_free_file_descriptor_refused_sockets_are_cut(
+    make_hermes: MakeHermes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, though they may wait for their client's close otherwise; the admitted socket stays."""
+    monkeypatch.setattr("hermes.web.sockets.protocol.REFUSED_TIMEOUT_S", HOUR_S)
+    hermes = await make_hermes(max_sockets="1")
+    admitted = await hermes.open("/ws/notifications", token())
+    refused = [await open_raw(hermes, "/ws/notifications", token()) for _ in range(10)]
+    for raw in refused:
+        assert await raw.first_close() is not None
+    assert len(hermes.gateway.admission._refused) == len(refused)
+    listener = hermes.gateway._server._listener
+    assert listener is not None
+    listener._pause(listener._listening[0], OSError(errno.EMFILE, ""))
+    assert not hermes.gateway.admission._refused
+    for raw in refused:
+        await raw.ended()
+    await admitted.expect_silence()
+
+
 # -- 5: full disk ---------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +398,84 @@ async def test_with_a_full_disk_for_the_log_it_starts_serves_and_stops(key_file:
     finally:
         code = await asyncio.to_thread(program.end)
     assert code == 0
+
+
+# -- 6: the clock jumps ---------------------------------------------------------------------------------------------
+
+
+class JumpingClock:
+    """The wall clock of a program; the monotonic clock goes on as usual, as after ``date --set``."""
+
+    def __init__(self, folder: Path) -> None:
+        needs("faketime")
+        (library, *_) = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+        self._file = folder / "offset"
+        self.jump_to(0)
+        self.environment = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def jump_to(self, offset_s: int) -> None:
+        """Set the clock this many seconds after the true time."""
+        waiting = self._file.with_suffix(".new")
+        waiting.write_text(f"{offset_s:+d}\n")
+        waiting.replace(self._file)
+
+
+@pytest.mark.gen_test
+@pytest.mark.broker
+async def test_clock_jumps_of_an_hour_close_expired_sockets_only(key_file: Path, tmp_path: Path) -> None:
+    """Forward, then back: tokens expire by the new clock, timestamps follow it, the MQTT link stays, no busy loop."""
+    clock = JumpingClock(tmp_path)
+
+    def valid_for(seconds: float) -> str:
+        return token(tenant_id="acme", exp=int(time.time() + seconds))
+
+    async def assert_time(client: WebSocketClientConnection, offset_s: int) -> None:
+        """Assert that the timestamps of device data and of notifications are of this time."""
+        await asyncio.to_thread(broker.publish, "tenants/acme/devices/d1/temp", "1")
+        assert await notify(url, "now")
+        frames = [await next_frame(client), await next_frame(client)]
+        for frame in frames:
+            assert frame is not None
+            assert abs(frame["timestamp"] / 1000 - time.time() - offset_s) < HOUR_S / 2, frame
+
+    with mosquitto(tmp_path) as broker:
+        arguments = ("--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--ping-interval-s", "1")
+        with serving(*arguments, key_file=key_file, **clock.environment) as program:
+            url = program.url
+            while "hermes_mqtt_connected 1" not in await fetched(f"{url}/metrics"):
+                await asyncio.sleep(0.05)
+            unlimited = await open_socket(url, "/ws", token(tenant_id="acme"))
+            for_hours = await open_socket(url, "/ws/notifications", valid_for(3 * HOUR_S))
+            for_minutes = await open_socket(url, "/ws/notifications", valid_for(HOUR_S / 2))
+            await assert_time(unlimited, 0)
+            for each in (for_hours, for_minutes):
+                assert (await next_frame(each) or {})["title"] == "now"
+
+            async with expect_no_spinning(program, url):
+                clock.jump_to(HOUR_S)
+                assert await next_frame(for_minutes) is None
+                assert (for_minutes.close_code, for_minutes.close_reason) == (1008, "token_expired")
+            late = await open_socket(url, "/ws/notifications", valid_for(HOUR_S / 2))
+            assert await next_frame(late) is None
+            assert (late.close_code, late.close_reason) == (1008, "token_expired")
+            await assert_time(unlimited, HOUR_S)
+
+            async with expect_no_spinning(program, url):
+                clock.jump_to(-HOUR_S)
+            await assert_time(unlimited, -HOUR_S)
+            past = await open_socket(url, "/ws/notifications", valid_for(-HOUR_S / 2))
+            await assert_served(past)
+
+            assert await figure(url, "hermes_lost_pongs_total") == 0
+            assert await figure(url, "hermes_mqtt_outages_total") == 0
+            assert await figure(url, 'hermes_sockets_closed_total{code="1008"}') == 1
+            assert await figure(url, "hermes_sockets_open") == 3
+            await close(unlimited, for_hours, past)
 
 
 # -- 7: a receiver at 1 byte/s --------------------------------------------------------------------------------------
@@ -333,3 +534,51 @@ def _kernel_has(port: int) -> bool:
     """Return whether the server's end of a connection still exists, also after the program has closed it."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return any(int(row[2].rpartition(":")[2], 16) == port and row[3] != "06" for row in rows)
+
+
+# -- 8: connections that send nothing -------------------------------------------------------------------------------
+
+SILENT = 5_000
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Allow this process 6,000 open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < SILENT + 1_000:
+        pytest.skip(f"the hard limit of open files is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, SILENT + 1_000), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=600)
+@pytest.mark.usefixtures("many_files")
+async def test_5000_connections_that_send_nothing_do_not_affect_others(key_file: Path) -> None:
+    """A socket gets each notification meanwhile; afterwards no file descriptor is left. The memory is printed."""
+    with serving(key_file=key_file) as program:
+        url, pid = program.url, program.process.pid
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        client = await open_socket(url, "/ws/notifications", token())
+        await notify_and_read(url, client, "before")
+        files, before = open_files(pid), rss_bytes(pid)
+        with contextlib.ExitStack() as silent:
+            for number in range(SILENT):
+                silent.enter_context(socket.create_connection(address))
+                if number % 100 == 0:
+                    await notify_and_read(url, client, str(number))
+            await eventually(lambda: open_files(pid) >= files + SILENT)
+            await notify_and_read(url, client, "with all")
+            each = (rss_bytes(pid) - before) / SILENT
+            print(f"\n{SILENT} silent connections: {each / KIB:.1f} KiB each")
+        assert each < 32 * KIB
+        await eventually(lambda: open_files(pid) <= files)
+        await notify_and_read(url, client, "after")
+        await close(client)
+
+
+async def notify_and_read(url: str, client: WebSocketClientConnection, title: str) -> None:
+    """Send a notification and expect it as the next frame."""
+    assert await notify(url, title)
+    assert (await next_frame(client) or {})["title"] == title
