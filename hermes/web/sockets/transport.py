@@ -92,7 +92,7 @@ class WebSocketTransport:
 def reset(stream: IOStream) -> None:
     """Reset a connection and discard what the kernel has not sent.
 
-    May be repeated. Otherwise the kernel would keep up to 4 MiB for minutes, for a client that is gone or never reads.
+    May be repeated. Otherwise the kernel would keep both after the close, for a client that is gone or never reads.
     """
     if not stream.closed():
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
