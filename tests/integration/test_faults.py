@@ -358,7 +358,7 @@ async def test_without_a_free_file_descriptor_refused_sockets_are_cut(
 ) -> None:
     """At once, though they may wait for their client's close otherwise; the admitted socket stays."""
     monkeypatch.setattr("hermes.web.sockets.protocol.REFUSED_TIMEOUT_S", HOUR_S)
-    hermes = await make_hermes(max_sockets="1")
+    hermes = await make_hermes(max_sockets="100", max_sockets_per_user="1")
     admitted = await hermes.open("/ws/notifications", token())
     refused = [await open_raw(hermes, "/ws/notifications", token()) for _ in range(10)]
     for raw in refused:
