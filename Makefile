@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 ARGS ?=
 WORKERS ?= auto
-FUZZ_MINUTES ?= 10
+FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
@@ -29,7 +29,7 @@ test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a brok
 	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not slow" $(ARGS) \
 		tests/unit tests/integration tests/test_notifications_ws.py
 
-test-all: packages-test $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 70 minutes)
+test-all: packages-test $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
 	$(PYTEST) $(PARALLEL) $(ARGS)
 	$(MAKE) fuzz ARGS=
 
@@ -42,7 +42,7 @@ test-loaded: packages-test $(VENV)/.test ## run the test suite with two busy loo
 autobahn: packages-test $(VENV)/.test ## run every case of the Autobahn|Testsuite (at most 25 minutes; needs Python 2.7)
 	AUTOBAHN_ALL=1 $(PYTEST) -rA tests/integration/test_autobahn.py $(ARGS)
 
-fuzz: $(VENV)/.test ## try random input for 10 minutes, until something fails; FUZZ_MINUTES=60 ARGS="-k frames"
+fuzz: $(VENV)/.test ## try random input for 5 minutes, until something fails; FUZZ_MINUTES=60 ARGS="-k frames"
 	@end=$$(($$(date +%s) + 60 * $(FUZZ_MINUTES))); while [ $$(date +%s) -lt $$end ]; do \
 	  $(PYTEST) $(PARALLEL) --hypothesis-profile long tests/fuzz $(ARGS) || exit 1; done
 
