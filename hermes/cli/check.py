@@ -25,6 +25,7 @@ from hermes.settings.flags import setting_of
 from hermes.settings.model import Settings
 from hermes.settings.mqtt import RECEIVE_MAXIMUM
 from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.rules import warnings
 from hermes.topics.topic_map import TopicMap
 
 BROKER_TIMEOUT_S = 5.0
@@ -63,6 +64,8 @@ async def check(settings: Settings) -> int:
         *_address_problems(settings),
         *await _broker_problems(settings),
     ]
+    for warning in warnings(settings):
+        _print("warn", warning)
     for problem in problems:
         _print("FAIL", problem)
     match len(problems):

@@ -20,6 +20,7 @@ from hermes.server import raise_file_limit, wait_for_stop_signal
 from hermes.settings.folders import state_folder
 from hermes.settings.load import load
 from hermes.settings.model import Settings
+from hermes.settings.rules import warnings
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 
 
 async def _serve_until_stopped(settings: Settings) -> None:
+    for warning in warnings(settings):
+        logger.warning(warning)
     async with Gateway(settings) as gateway:
         tune_gc()
         _print(_greeting(gateway))

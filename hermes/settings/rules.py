@@ -37,6 +37,21 @@ def broken_rules(settings: SourcedSettings, *, invalid: Collection[str]) -> list
     return [line for rule in RULES if usable.issuperset(rule.reads) for line in rule.problems(settings)]
 
 
+CONSOLE_SOCKETS = 4  # that one page of the console opens, of one user, from one address
+SOCKET_LIMITS = ("max_sockets", "max_sockets_per_user", "max_sockets_per_tenant", "max_sockets_per_address")
+
+
+def warnings(settings: Settings) -> list[str]:
+    """Return a line for each setting that is valid, but less than the console needs."""
+    given = {name: getattr(settings, name) for name in SOCKET_LIMITS}
+    return [
+        f"{_option(name)} {limit} is less than the {CONSOLE_SOCKETS} sockets of one console page: Hermes will refuse "
+        f"some of them; give {CONSOLE_SOCKETS} or more{'' if name == 'max_sockets' else ', or 0 for no limit'}"
+        for name, limit in given.items()
+        if limit is not None and 0 < limit < CONSOLE_SOCKETS
+    ]
+
+
 # -- who may reach Hermes ---------------------------------------------------------------------------------------------
 
 

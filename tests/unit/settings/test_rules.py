@@ -9,7 +9,7 @@ import pytest
 from hermes.errors import ConfigError
 from hermes.settings.load import load, load_settings
 from hermes.settings.model import Settings, TokenSettings
-from hermes.settings.rules import RULES, broken_rules
+from hermes.settings.rules import RULES, SOCKET_LIMITS, broken_rules, warnings
 from tests.support.certificates import Authority
 from tests.support.gateways import SECRET
 
@@ -150,3 +150,15 @@ def test_a_rule_is_not_applied_to_a_model_without_its_fields() -> None:
     """`hermes token` needs no host, and reports a missing secret only if it signs."""
     assert broken_rules(TokenSettings(), invalid=()) == []
     assert len(broken_rules(Settings(), invalid=())) == 1
+
+
+@pytest.mark.parametrize("name", SOCKET_LIMITS)
+def test_a_limit_below_what_the_console_needs_is_a_warning(name: str) -> None:
+    """It is valid, but the console's page opens four sockets; 0 means no limit."""
+    for value, warned in (("1", True), ("3", True), ("4", False), *([("0", False)] if name != "max_sockets" else [])):
+        lines = warnings(load(Settings, {"jwt_secret": SECRET, name: value}))
+        assert len(lines) == warned
+        if warned:
+            option = f"--{name.replace('_', '-')}"
+            assert lines[0].startswith(f"{option} {value} is less than the 4 sockets of one console page")
+    assert warnings(load(Settings, {"jwt_secret": SECRET})) == []
