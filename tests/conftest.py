@@ -33,10 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.set_event_loop(None)
-    profile = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    profile = hypothesis.settings(
+        deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
     hypothesis.settings.register_profile("hermes", profile)
     hypothesis.settings.register_profile("fast", profile, max_examples=25)
-    hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)  # of make fuzz
+    hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)  # of make fuzz: new input in each run
     hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "hermes")
     Resolver.configure(BlockingResolver)  # the clients connect to addresses: no thread for each event loop
     if not hasattr(config, "workerinput"):

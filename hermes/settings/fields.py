@@ -6,6 +6,7 @@ to write instead; `hermes.settings.load` puts the flag's name before it.
 
 import importlib.util
 import ipaddress
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -154,7 +155,7 @@ def _text_file(path: Path) -> Path:
 
 def _shown(path: Path) -> str:
     """Return the path for an error message, unless it may be a secret."""
-    if path.exists() or (len(path.parts) > 1 and path.parent.is_dir()):
+    if os.path.exists(path) or (len(path.parts) > 1 and os.path.isdir(path.parent)):  # these never raise
         return str(path)
     return "the file (its name is not shown: it may be the secret itself; write the path of a file, as in ./name)"
 

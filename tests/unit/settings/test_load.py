@@ -253,7 +253,7 @@ def test_a_password_is_accepted_in_the_variable_and_the_file(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("name", ["jwt_secret_file", "api_key_file", "mqtt_password_file"])
-@pytest.mark.parametrize("secret", ["3f9a" * 16, "q7/Zk+" * 8, "hush"])
+@pytest.mark.parametrize("secret", ["3f9a" * 16, "q7/Zk+" * 8, "hush", "9" * 5_000])
 def test_a_secret_in_the_place_of_its_file_is_not_repeated(name: str, secret: str) -> None:
     """The error says what to write instead."""
     with pytest.raises(ConfigError) as error:
