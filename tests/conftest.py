@@ -38,7 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     hypothesis.settings.register_profile("hermes", profile)
     hypothesis.settings.register_profile("fast", profile, max_examples=25)
-    hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)  # of make fuzz: new input in each run
+    # of make fuzz: other input in each run
+    hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)
     hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "hermes")
     Resolver.configure(BlockingResolver)  # the clients connect to addresses: no thread for each event loop
     if not hasattr(config, "workerinput"):
