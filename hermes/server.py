@@ -112,21 +112,24 @@ class Server:
             logger.warning("%d sockets did not close within %g s", len(self._hub.sessions), self._drain_timeout_s)
 
 
-async def wait_for_stop_signal() -> None:
-    """Return at SIGTERM or SIGINT; from then on, the next one kills the process.
+def stop_event() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets; from then on, the next one kills the process.
 
-    For ``hermes serve`` only: it changes the whole process. The kernel ends an embedded broker with it.
+    Call it on the event loop, before anybody can know that the program runs. For ``hermes serve`` only: it changes the
+    whole process. The kernel ends an embedded broker with it.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        await stopping.wait()
-    finally:
+
+    def stop() -> None:
+        stopping.set()
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)  # asyncio restores the handler of SIGINT that raises in any line
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    return stopping
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

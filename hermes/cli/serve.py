@@ -16,7 +16,7 @@ from hermes.dev.secrets import DevSecrets
 from hermes.errors import ConfigError, HermesError
 from hermes.gateway import Gateway
 from hermes.mqtt.feed import feed_problems
-from hermes.server import raise_file_limit, wait_for_stop_signal
+from hermes.server import raise_file_limit, stop_event
 from hermes.settings.folders import state_folder
 from hermes.settings.load import load
 from hermes.settings.model import Settings
@@ -102,10 +102,11 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 async def _serve_until_stopped(settings: Settings) -> None:
     for warning in warnings(settings):
         logger.warning(warning)
+    stopping = stop_event()
     async with Gateway(settings) as gateway:
         tune_gc()
         _print(_greeting(gateway))
-        await wait_for_stop_signal()
+        await stopping.wait()
         logger.info("stopping")
 
 

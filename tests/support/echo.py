@@ -15,7 +15,7 @@ from hermes.auth.principal import Principal
 from hermes.delivery.channels import Channel
 from hermes.delivery.frames import Batch, Frame
 from hermes.gateway import Gateway
-from hermes.server import wait_for_stop_signal
+from hermes.server import stop_event
 from hermes.testing import gateway_settings
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.sockets.handler import SocketHandler
@@ -103,9 +103,10 @@ class EchoGateway(Gateway):
 
 
 async def _serve() -> None:
+    stopping = stop_event()
     async with EchoGateway(gateway_settings(**SETTINGS)) as gateway:
         print(gateway.url, flush=True)
-        await wait_for_stop_signal()
+        await stopping.wait()
 
 
 if __name__ == "__main__":
