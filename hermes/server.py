@@ -113,7 +113,7 @@ class Server:
 
 
 def stop_event() -> asyncio.Event:
-    """Return an event that SIGTERM or SIGINT sets; from then on, the next one kills the process.
+    """Return an event that SIGTERM or SIGINT sets; the next one kills the process.
 
     Call it on the event loop, before anybody can know that the program runs. For ``hermes serve`` only: it changes the
     whole process. The kernel ends an embedded broker with it.
