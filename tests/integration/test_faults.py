@@ -33,7 +33,7 @@ from hermes.delivery.session import Session
 from hermes.gateway import Gateway
 from hermes.ids import DeviceId, TenantId
 from tests.support.brokers import Broker, mosquitto
-from tests.support.gateways import KEY, SECRET, TIMEOUT_S, Hermes, MakeHermes, eventually, token
+from tests.support.gateways import KEY, SECRET, TIMEOUT_S, Hermes, MakeHermes, eventually, open_websockets, token
 from tests.support.namespaces import namespace
 from tests.support.processes import cpu_s, open_files, rss_bytes
 from tests.support.programs import Program, accepts, free_port, needs
@@ -273,6 +273,7 @@ async def test_after_sigkill_a_new_process_listens_at_the_same_port_and_clients_
         await asyncio.wait_for(notify_all("after"), TIMEOUT_S)
         assert await asyncio.wait_for(asyncio.gather(*listening), TIMEOUT_S) == [["before", "after"]] * len(users)
         assert len(lost) >= len(users)
+    await eventually(lambda: not open_websockets())  # the clients do not wait for the end of what they close
 
 
 # -- 3: half-open peers ---------------------------------------------------------------------------------------------

@@ -76,14 +76,14 @@ class Hermes:
         """Read the frames that the test has not read: Tornado's client handles the close frame only after them."""
         queues = [socket.connection.read_queue for socket in self.sockets]
         deadline_s = time.monotonic() + TIMEOUT_S
-        while _open_websockets() and time.monotonic() < deadline_s:
+        while open_websockets() and time.monotonic() < deadline_s:
             waiting = [queue for queue in queues if queue.qsize()]
             for queue in waiting:
                 queue.get_nowait()
             await asyncio.sleep(0 if waiting else 0.002)
 
 
-def _open_websockets() -> int:
+def open_websockets() -> int:
     """Return how many connections of this event loop still receive frames, at both ends."""
     return sum("_receive_frame_loop" in repr(task.get_coro()) for task in asyncio.all_tasks())
 
