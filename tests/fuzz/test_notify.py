@@ -1,7 +1,5 @@
 """Any request to ``POST /notify``: an answer below 500, and only valid frames for the user."""
 
-import asyncio
-import contextlib
 import json
 from functools import partial
 from logging import LogRecord
@@ -10,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from tests.support.gateways import KEY, TIMEOUT_S, Hermes, MakeHermes, token
-from tests.support.raw_request import BODY
-from tests.support.raw_socket import RawSocket, connect, open_raw, port_of
+from tests.support.gateways import KEY, Hermes, MakeHermes, token
+from tests.support.raw_request import BODY, send_and_read_to_end
+from tests.support.raw_socket import RawSocket, open_raw, port_of
 
 MEMBERS = {"channel", "id", "title", "message", "type", "timestamp", "data"}
 
@@ -136,17 +134,9 @@ def test_any_headers_are_answered_or_end_the_connection(
 
 async def send_request(hermes: Hermes, headers: list[tuple[str, str]], method: str, query: str) -> None:
     """Send a request with these headers; read what the server answers until its end."""
-    raw = await connect(hermes)
     given = [("Host", f"127.0.0.1:{port_of(hermes)}"), *headers]
     if not any(name in ("Content-Length", "Transfer-Encoding") for name, _ in headers):
         given.append(("Content-Length", str(len(BODY))))
     target = "/notify?" + "".join(character for character in query if character.isascii() and character not in " #")
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in given)]
-    await raw.send_bytes("\r\n".join([*lines, "", ""]).encode("latin-1") + BODY)
-    with contextlib.suppress(OSError):
-        raw.writer.write_eof()
-    with contextlib.suppress(ConnectionError):
-        answer = await asyncio.wait_for(raw.reader.read(), TIMEOUT_S)
-        assert answer == b"" or (answer.startswith(b"HTTP/1.1 ") and answer[9:10] in b"1234"), answer
-    raw.writer.close()
-    hermes.at_end.remove(raw.writer.close)
+    await send_and_read_to_end(hermes, "\r\n".join([*lines, "", ""]).encode("latin-1") + BODY)

@@ -1,7 +1,5 @@
 """Any request of a stranger: an answer that is not an internal error, or the end of the connection."""
 
-import asyncio
-import contextlib
 from functools import partial
 from logging import LogRecord
 
@@ -9,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from tests.support.gateways import TIMEOUT_S, Hermes, MakeHermes, token
-from tests.support.raw_socket import connect, port_of
+from tests.support.gateways import Hermes, MakeHermes, token
+from tests.support.raw_request import send_and_read_to_end
+from tests.support.raw_socket import port_of
 
 ACME = token(tenant_id="acme")
 UPGRADE = {
@@ -77,14 +76,6 @@ def test_any_request_is_answered_or_ends_the_connection(
 
 async def send_request(hermes: Hermes, method: str, target: str, headers: dict[str, str]) -> None:
     """Send a request, then the end; read what the server answers until its end."""
-    raw = await connect(hermes)
     given = {"Host": f"127.0.0.1:{port_of(hermes)}"} | headers
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
-    await raw.send_bytes("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    with contextlib.suppress(OSError):
-        raw.writer.write_eof()
-    with contextlib.suppress(ConnectionError):
-        answer = await asyncio.wait_for(raw.reader.read(), TIMEOUT_S)
-        assert answer == b"" or (answer.startswith(b"HTTP/1.1 ") and answer[9:10] in b"1234"), answer
-    raw.writer.close()
-    hermes.at_end.remove(raw.writer.close)
+    await send_and_read_to_end(hermes, "\r\n".join([*lines, "", ""]).encode("latin-1"))

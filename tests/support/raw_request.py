@@ -1,6 +1,7 @@
 """``POST /notify`` as bytes: with headers and chunks that an HTTP client would not send."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -48,3 +49,16 @@ async def code_of(hermes: Hermes, headers: dict[str, str], body: bytes = BODY, *
     assert set(value) == {"status", "sent", "error"}
     assert (value["status"], value["sent"]) == ("error", False)
     return status, value["error"]["code"]
+
+
+async def send_and_read_to_end(hermes: Hermes, data: bytes) -> None:
+    """Send bytes on a connection of their own, then its end; the answer is nothing, or no error of the server."""
+    raw = await connect(hermes)
+    await raw.send_bytes(data)
+    with contextlib.suppress(OSError):
+        raw.writer.write_eof()
+    with contextlib.suppress(ConnectionError):
+        answer = await asyncio.wait_for(raw.reader.read(), TIMEOUT_S)
+        assert answer == b"" or (answer.startswith(b"HTTP/1.1 ") and answer[9:10] in b"1234"), answer
+    raw.writer.close()
+    hermes.at_end.remove(raw.writer.close)
