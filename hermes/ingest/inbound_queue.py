@@ -42,7 +42,7 @@ class InboundQueue:
     """Messages and changes of the link, in the order of their arrival.
 
     Not thread-safe. ``sender_of`` returns the tenant and the device of a topic. Changes of the link do not count, and
-    the last one is never dropped. ``dropped`` counts the messages that were dropped, by whose they were.
+    the last one is never dropped. ``dropped`` counts the dropped messages by holder.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ operation takes constant time, on average over many.
 from collections.abc import Hashable
 from typing import Generic, Literal, TypeVar, cast
 
-Holder = Literal["device", "tenant", "oldest"]  # whose item is dropped
+Holder = Literal["device", "tenant", "oldest"]  # which share the dropped item belongs to
 HOLDERS: tuple[Holder, ...] = ("device", "tenant", "oldest")
 LARGE = 4  # a device with over half of a tenant with over half of the queue has over a quarter
 LARGE_MAX = 4 * LARGE  # at most so many shares are over a quarter: tenants and devices, in number and in size
@@ -190,7 +190,7 @@ class FairQueue(Generic[AnyItem]):
         return None if found is self._end else cast("AnyItem", found)
 
     def next_to_drop(self) -> tuple[AnyItem, Holder]:
-        """Return the item to drop while a limit is exceeded, and whose it is.
+        """Return the item to drop while a limit is exceeded, and its holder.
 
         It is not removed.
         """

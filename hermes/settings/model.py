@@ -265,7 +265,7 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
         fields.Proxies, Flag(Group.LISTENING, "ADDRESS", name="trusted-proxy", repeatable=True)
     ] = Field(
         ("127.0.0.0/8", "::1/128"),
-        description="address or network of a proxy whose `X-Forwarded-For` is believed",
+        description="address or network of a trusted proxy: Hermes reads `X-Forwarded-For` only from it",
     )
     max_sockets: Annotated[
         int | None, Flag(Group.SOCKETS, "N", default="three quarters of the open-file limit, minus 128")

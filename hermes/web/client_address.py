@@ -14,7 +14,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class TrustedProxies:
-    """The networks whose ``X-Forwarded-For`` is believed.
+    """The networks of the trusted proxies.
+
+    Hermes reads ``X-Forwarded-For`` only from them.
 
     ``contain`` returns whether the text of an address is in one of them.
     """

@@ -28,7 +28,7 @@ def elements(text: bytes) -> list[bytes]:
 
 
 class MemberSplitter:
-    """Split the texts of objects whose members should have these names."""
+    """Split the texts of objects that have members with these names."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = tuple(names)
