@@ -79,14 +79,11 @@ class ConnectionRate:
         self._timers[connection] = asyncio.get_running_loop().call_later(wait_s, self._release, key, connection, handle)
 
     def _release(self, key: str, connection: socket.socket, handle: Callable[[], None]) -> None:
-        self._leave(key, connection)
-        handle()
-
-    def _leave(self, key: str, connection: socket.socket) -> None:
         del self._timers[connection]
         self._waiting[key] -= 1
         if not self._waiting[key]:
             del self._waiting[key]
+        handle()
 
     def stop(self) -> None:
         """Close the connections that wait. May be repeated."""

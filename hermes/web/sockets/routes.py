@@ -106,44 +106,34 @@ class CombinedSocket(SocketHandler):
 
         While none is named, the socket gets the data of all devices.
         """
-        before = len(self._devices)
+        added: list[DeviceId] = []
+        removed: list[DeviceId] = []
         match action:
             case Subscribe(device_ids):
                 self.spend(len(device_ids) / UNITS.devices)
-                changed = [device_id for device_id in device_ids if device_id not in self._devices]
-                self._add_devices(changed)
-                replay = self._change_feed(session, added=changed, was_whole=not before)
+                added = [device_id for device_id in device_ids if device_id not in self._devices]
+                self._add_devices(added)
             case Unsubscribe(device_ids):
                 self.spend(len(device_ids) / UNITS.devices)
-                changed = [device_id for device_id in device_ids if device_id in self._devices]
-                for device_id in changed:
+                removed = [device_id for device_id in device_ids if device_id in self._devices]
+                for device_id in removed:
                     self._devices_bytes -= self._devices.pop(device_id)
-                replay = self._change_feed(session, removed=changed, becomes_whole=not self._devices)
-            case _:
-                return
+        replay = self._change_feed(session, added, removed) if added or removed else []
         self.reply(session, {"action": "subscribed", "devices": list(self._devices)})
         self.replay(session, replay)
 
-    def _change_feed(
-        self,
-        session: Session,
-        *,
-        added: Sequence[DeviceId] = (),
-        removed: Sequence[DeviceId] = (),
-        was_whole: bool = False,
-        becomes_whole: bool = False,
-    ) -> list[LastValue]:
-        """Change the channels of these devices only; return what to replay."""
+    def _change_feed(self, session: Session, added: Sequence[DeviceId], removed: Sequence[DeviceId]) -> list[LastValue]:
+        """Change the channels of these devices only; return what to replay.
+
+        The channel of the whole tenant is added if no device is named any more, and removed if one is.
+        """
         tenant_id = session.principal.tenant_id
-        if tenant_id is None or not (added or removed):
+        if tenant_id is None:
             return []
-        whole = channels.tenant(tenant_id)
-        new = self.gateway.hub.change(
-            session,
-            add=[channels.device(tenant_id, device_id) for device_id in added] + ([whole] if becomes_whole else []),
-            remove=[channels.device(tenant_id, device_id) for device_id in removed] + ([whole] if was_whole else []),
-        )
-        return self.snapshot(session, new)
+        add = [channels.device(tenant_id, device_id) for device_id in added]
+        remove = [channels.device(tenant_id, device_id) for device_id in removed]
+        (remove if self._devices else add).append(channels.tenant(tenant_id))
+        return self.snapshot(session, self.gateway.hub.change(session, add=add, remove=remove))
 
     def _add_devices(self, device_ids: Sequence[DeviceId]) -> None:
         """Name devices: all of them, or none if they are too many."""
