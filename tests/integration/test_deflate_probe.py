@@ -12,7 +12,7 @@ from tornado import websocket
 from hermes.web.sockets import deflate_probe
 from hermes.web.sockets.deflate_probe import deflate_works
 from tests.support.gateways import MakeHermes, token
-from tests.support.raw_socket import FIN, TEXT, open_raw
+from tests.support.raw_socket import BINARY, FIN, TEXT, open_raw
 
 OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate"}
 CALL = 'self._create_compressors("server", ext[1], self._compression_options)'
@@ -96,6 +96,8 @@ async def test_with_a_changed_tornado_frames_are_plain_and_one_line_is_logged(
     assert (frame[0], len(frame[1]) > 2_000) == (FIN | TEXT, True)
     await raw.send(TEXT, b'{"action":"ping"}')
     assert await raw.text() == '{"action":"pong"}'
+    await raw.send(BINARY, b'{"action":"ping"}')
+    assert await raw.first_close() == (1003, "binary_not_supported")
     lines = [record for record in caplog.records if "does not call the methods" in record.message]
     assert [record.levelno for record in lines] == [logging.WARNING]
     assert lines[0].message.startswith(f"Tornado {tornado.version} ")

@@ -27,6 +27,7 @@ from hermes.delivery.messages import LinkStatus
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
 from hermes.errors import (
+    BINARY_NOT_SUPPORTED,
     CODES,
     FORBIDDEN,
     INTERNAL_ERROR,
@@ -257,7 +258,9 @@ class SocketHandler(WebSocketHandler):
         try:
             with work:
                 work.detail = f"{self.route}, user {session.principal.user_id}, {len(message)} characters"
-                self._handle_action(session, str(message))
+                if isinstance(message, bytes):  # only if Tornado reads the frames itself
+                    raise SocketRejected(BINARY_NOT_SUPPORTED)
+                self._handle_action(session, message)
         except ClientError as error:
             self._handle_error(session, error)
         except SocketRejected as rejection:
