@@ -42,7 +42,7 @@ from hermes.errors import BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed
-from hermes.quotas.connection_rate import ConnectionRate
+from hermes.quotas.connection_rate import HELD_MAX, ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.server import Server, sockets_by_file_limit
 from hermes.settings.fields import networks
@@ -103,6 +103,12 @@ class Gateway:
         )
         self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
         self.trusted_proxies = TrustedProxies(networks(settings.trusted_proxies))
+        self.connection_rate = ConnectionRate(
+            per_s=settings.max_connects_per_address_s,
+            is_exempt=self.trusted_proxies.contain,
+            metrics=self.metrics,
+            held_max=min(HELD_MAX, self.admission.limits.total // 8),
+        )
         self.broker: MosquittoProcess | None = None
         self.simulator: SimulatedDevices | None = None
         self._simulator_client: MqttClient | None = None
@@ -110,11 +116,7 @@ class Gateway:
         self._server = Server(
             hub=self.hub,
             admission=self.admission,
-            connection_rate=ConnectionRate(
-                per_s=settings.max_connects_per_address_s,
-                is_exempt=self.trusted_proxies.contain,
-                metrics=self.metrics,
-            ),
+            connection_rate=self.connection_rate,
             metrics=self.metrics,
             drain_timeout_s=settings.drain_timeout_s,
         )

@@ -19,7 +19,9 @@ MAX_CONTAINERS = 50_000
 CHECK_MAX_DEPTH = 500  # half of Python's own limit of recursion, which msgspec obeys
 
 _OTHERS = bytes(set(range(256)) - set(b'"[]{}'))
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byte, -1
+_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # 1 and, as a signed byte, -1
+_INNERMOST_LEVELS = 2  # removed first: one level in one call, and most containers are in the innermost ones
 
 _skip = msgspec.json.Decoder(msgspec.Raw).decode  # reads one value to its end, and returns its text
 
@@ -44,7 +46,16 @@ def nested_too_deeply(text: bytes, max_depth: int = MAX_DEPTH) -> bool:
         rest = b"".join(rest.split(b'"')[::2])  # what is outside the other strings
     if len(rest) > 2 * MAX_CONTAINERS:
         return True
-    return max(accumulate(memoryview(rest.translate(_STEPS)).cast("b")), default=0) > max_depth
+    return _depth(rest.translate(_ARRAYS)) > max_depth
+
+
+def _depth(brackets: bytes) -> int:
+    """Return the number of levels of a text of ``[`` and ``]`` alone."""
+    removed = 0
+    while brackets and removed < _INNERMOST_LEVELS:
+        brackets = brackets.replace(b"[]", b"")  # a deepest array is always empty here
+        removed += 1
+    return removed + max(accumulate(memoryview(brackets.translate(_STEPS)).cast("b")), default=0)
 
 
 def check_json(text: bytes) -> None:

@@ -82,10 +82,14 @@ class Server:
             listening=self._listening,
             handle=self._connection_rate.limited(handle),
             metrics=self._metrics,
-            on_pause=self._admission.cut_refused,
+            on_pause=self._free_files,
         )
         self._listener.start()
         logger.info("listening on %s", self.url)
+
+    def _free_files(self) -> None:
+        self._admission.cut_refused()
+        self._connection_rate.close_held()
 
     async def stop(self) -> None:
         """Stop accepting, drain the sockets and close everything. May be repeated."""

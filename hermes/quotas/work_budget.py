@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 BURST_S = 10.0  # the bucket holds what this many seconds give
+PAUSE_MIN_S = 0.1  # a pause costs as much as a frame, so there are not more than ten a second
 SLOW_DOWN_AFTER_S = 30.0  # of a client that never lets the bucket recover
 
 
@@ -53,7 +54,7 @@ class WorkBudget:
     @property
     def wait_s(self) -> float:
         """Return for how many seconds the client must not be read; 0 if it may send."""
-        return max(0.0, -self._units / self._rate_per_s)
+        return max(PAUSE_MIN_S, -self._units / self._rate_per_s) if self._units < 0 else 0.0
 
     @property
     def exhausted(self) -> bool:

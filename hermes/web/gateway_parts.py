@@ -13,6 +13,7 @@ from hermes.delivery.last_values import LastValues
 from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.outbox import OutboxLimits
 from hermes.metrics import Metrics
+from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.settings.model import Settings
 from hermes.web.client_address import TrustedProxies
@@ -35,6 +36,7 @@ class GatewayParts(Protocol):
     origins: frozenset[str]
     admission: Admission
     failed_auth: FailedAuth
+    connection_rate: ConnectionRate
     trusted_proxies: TrustedProxies
     started_ms: int
 

@@ -18,6 +18,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.metrics import Metrics
 from hermes.web import listener
+from hermes.quotas.connection_rate import READ_PER_ITERATION
 from hermes.web.listener import ACCEPTED_PER_ITERATION, Listener
 from tests.support.gateways import SECRET, TIMEOUT_S, eventually, token
 from tests.support.programs import Program
@@ -42,9 +43,13 @@ class FailingSocket(socket.socket):
 
 
 class AcceptTest:
-    """A listener with one listening socket, and the connections that it accepted."""
+    """A listener with one listening socket, and the connections that it accepted.
 
-    def __init__(self, *failures: OSError) -> None:
+    ``reads_at_once`` is what the listener is told of each connection.
+    """
+
+    def __init__(self, *failures: OSError, reads_at_once: bool = True) -> None:
+        self.reads_at_once = reads_at_once
         self.listening = FailingSocket(socket.AF_INET, socket.SOCK_STREAM)
         self.listening.failures = list(failures)
         self.listening.bind(("127.0.0.1", 0))
@@ -56,9 +61,10 @@ class AcceptTest:
         self.peers: list[Any] = []
         self.listener = Listener(listening=[self.listening], handle=self._handle, metrics=self.metrics)
 
-    def _handle(self, connection: socket.socket, address: Any) -> None:
+    def _handle(self, connection: socket.socket, address: Any) -> bool:
         self.accepted.append(connection)
         self.peers.append(address)
+        return self.reads_at_once
 
     @property
     def pauses(self) -> float | None:
@@ -106,24 +112,37 @@ def test_every_waiting_connection_is_accepted_with_its_address() -> None:
 
     async def scenario() -> None:
         test = AcceptTest()
-        async with started(test, clients=3 * ACCEPTED_PER_ITERATION) as waiting:
+        async with started(test, clients=3 * READ_PER_ITERATION) as waiting:
             await eventually(lambda: len(test.accepted) == len(waiting))
             assert sorted(test.peers) == sorted(client.getsockname() for client in waiting)
 
     run(scenario)
 
 
-def test_one_iteration_accepts_only_a_few_connections() -> None:
+def test_one_iteration_reads_only_a_few_connections() -> None:
     """Other events are handled between them."""
 
     async def scenario() -> None:
         test = AcceptTest()
-        async with started(test, clients=5 * ACCEPTED_PER_ITERATION):
+        async with started(test, clients=5 * READ_PER_ITERATION):
             before = 0
-            while len(test.accepted) < 5 * ACCEPTED_PER_ITERATION:
+            while len(test.accepted) < 5 * READ_PER_ITERATION:
                 await asyncio.sleep(0)
-                assert len(test.accepted) - before <= ACCEPTED_PER_ITERATION
+                assert len(test.accepted) - before <= READ_PER_ITERATION
                 before = len(test.accepted)
+
+    run(scenario)
+
+
+def test_connections_that_must_wait_do_not_hold_up_those_behind_them() -> None:
+    """They share the kernel's backlog with all clients, so many are accepted at once."""
+
+    async def scenario() -> None:
+        test = AcceptTest(reads_at_once=False)
+        async with started(test, clients=100):
+            while not test.accepted:
+                await asyncio.sleep(0)
+            assert len(test.accepted) == ACCEPTED_PER_ITERATION > READ_PER_ITERATION
 
     run(scenario)
 
