@@ -42,7 +42,7 @@ from hermes.errors import BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed
-from hermes.quotas.connection_rate import HELD_MAX, ConnectionRate
+from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.server import Server, sockets_by_file_limit
 from hermes.settings.fields import networks
@@ -107,7 +107,8 @@ class Gateway:
             per_s=settings.max_connects_per_address_s,
             is_exempt=self.trusted_proxies.contain,
             metrics=self.metrics,
-            held_max=min(HELD_MAX, self.admission.limits.total // 8),
+            held_max=lambda: self.admission.free_places // 2,
+            waiting_max=self.admission.waiting_max,
         )
         self.broker: MosquittoProcess | None = None
         self.simulator: SimulatedDevices | None = None

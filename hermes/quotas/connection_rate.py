@@ -14,7 +14,6 @@ BURST_S = 2.0  # the connections of this many seconds may come at once
 WAIT_MAX_S = 5.0
 ROUNDING_S = 1e-6
 WAITING_MAX = 1_000  # of one address
-HELD_MAX = 5_000  # of all addresses
 CLOSED_AT_ONCE = 20
 CLOSE_INTERVAL_S = 0.02  # 1,000 a second: their clients come back as slowly
 ADDRESSES_MAX = 10_000  # about 2 MB; past it the oldest address is forgotten
@@ -38,10 +37,10 @@ class ConnectionRate:
     """Pass new connections on, at a limited rate for each client address.
 
     The rate is ``per_s``; 0 means no limit. Connections over it are accepted, and not read until it is their turn.
-    After `WAIT_MAX_S` they are closed. Those over `WAITING_MAX` are never read, but held as long, at most ``held_max``
-    of them: a client whose connection is closed at once comes back at once, which costs more. ``is_exempt`` returns
-    True for the address of a trusted proxy, behind which there are many clients. It runs on the event loop; ``clock``
-    gives monotonic seconds.
+    After `WAIT_MAX_S` they are closed. Those of an address over ``waiting_max`` are never read, but held as long: a
+    client whose connection is closed at once comes back at once, which costs more. ``held_max`` returns how many there
+    may be now, of all addresses. ``is_exempt`` returns True for the address of a trusted proxy, behind which there are
+    many clients. It runs on the event loop; ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -50,7 +49,8 @@ class ConnectionRate:
         per_s: float,
         is_exempt: Callable[[str], bool],
         metrics: Metrics,
-        held_max: int = HELD_MAX,
+        held_max: Callable[[], int],
+        waiting_max: int = WAITING_MAX,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._per_s = per_s
@@ -58,6 +58,7 @@ class ConnectionRate:
         self._delayed = metrics.connects_limited.labels("delayed")
         self._closed = metrics.connects_limited.labels("closed")
         self._held_max = held_max
+        self._waiting_max = waiting_max
         self._clock = clock
         self._free_s: OrderedDict[str, float] = OrderedDict()  # when the whole burst of an address is free again
         self._waiting: dict[str, deque[_Waiting]] = {}
@@ -112,7 +113,7 @@ class ConnectionRate:
         if queue is None:
             self._waiting[key] = deque((waiting,))
             self._schedule(key)
-        elif len(queue) < WAITING_MAX:
+        elif len(queue) < self._waiting_max:
             queue.append(waiting)
         else:
             self._hold(waiting)
@@ -171,7 +172,7 @@ class ConnectionRate:
         if not self._held:
             self._close_later()
         self._held.append(waiting)
-        if len(self._held) > self._held_max:
+        if len(self._held) > self._held_max():
             self._close(self._held.popleft())
 
     def _close_later(self, delay_s: float = WAIT_MAX_S) -> None:

@@ -21,7 +21,7 @@ from tests.support.sessions import make_session
 def make_server(hub: Hub, admission: Admission, *, drain_timeout_s: float) -> Server:
     """Return a server that does not listen."""
     metrics = Metrics()
-    rate = ConnectionRate(per_s=0, is_exempt=lambda address: True, metrics=metrics)
+    rate = ConnectionRate(per_s=0, is_exempt=lambda address: True, held_max=lambda: 0, metrics=metrics)
     return Server(hub=hub, admission=admission, connection_rate=rate, metrics=metrics, drain_timeout_s=drain_timeout_s)
 
 

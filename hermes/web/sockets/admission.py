@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from hermes.auth.principal import Principal
 from hermes.errors import ADDRESS_FULL, SERVER_FULL, STOPPING, TENANT_FULL, USER_FULL, SocketRejected
 
-REFUSED_MAX = 1_000  # refused sockets that wait for the client's close, or an eighth of the limit of sockets
+# Refused sockets that wait for the client's close, and connections of one address that wait for their turn. An eighth
+# of the limit of sockets, if that is less.
+WAITING_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Admission:
         self._users: Counter[tuple[str | None, str]] = Counter()
         self._tenants: Counter[str | None] = Counter()
         self._addresses: Counter[str] = Counter()
-        self.refused_max = max(1, min(REFUSED_MAX, limits.total // 8))
+        self.waiting_max = max(1, min(WAITING_MAX, limits.total // 8))
         self._refused: OrderedDict[Callable[[], None], None] = OrderedDict()
 
     def check(self, address: str) -> None:
@@ -98,15 +100,20 @@ class Admission:
         _decrement(self._tenants, place.tenant)
         _decrement(self._addresses, place.address)
 
+    @property
+    def free_places(self) -> int:
+        """The number of sockets that could still be admitted."""
+        return self.limits.total - self.open
+
     # -- refused sockets ----------------------------------------------------------------------------------------------
 
     def add_refused(self, cut: Callable[[], None]) -> None:
         """Remember how to cut a refused socket.
 
-        If there are more than ``refused_max``, the oldest is cut.
+        If there are more than ``waiting_max``, the oldest is cut.
         """
         self._refused[cut] = None
-        if len(self._refused) > self.refused_max:
+        if len(self._refused) > self.waiting_max:
             self._refused.popitem(last=False)[0]()
 
     def remove_refused(self, cut: Callable[[], None]) -> None:

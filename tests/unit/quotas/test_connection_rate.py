@@ -10,7 +10,6 @@ from hermes.metrics import Metrics, by_label
 from hermes.quotas import connection_rate
 from hermes.quotas.connection_rate import (
     ADDRESSES_MAX,
-    HELD_MAX,
     READ_PER_ITERATION,
     REFUSED_CONNECTIONS,
     ConnectionRate,
@@ -23,14 +22,14 @@ ADDRESS = ("192.0.2.1", 40_000)
 class Accepted:
     """A rate of 1,000 a second, and the addresses whose connections were passed on, in order."""
 
-    def __init__(self, per_s: float = 1_000.0, held_max: int = HELD_MAX) -> None:
+    def __init__(self, per_s: float = 1_000.0, held_max: int = 5_000) -> None:
         self.clock = FakeClock(50.0)
         self.metrics = Metrics()
         self.rate = ConnectionRate(
             per_s=per_s,
             is_exempt=lambda address: address == "10.0.0.1",
             metrics=self.metrics,
-            held_max=held_max,
+            held_max=lambda: held_max,
             clock=self.clock,
         )
         self.handled: list[object] = []

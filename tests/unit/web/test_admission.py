@@ -8,7 +8,7 @@ import pytest
 from hermes.auth.principal import Principal
 from hermes.errors import ADDRESS_FULL, SERVER_FULL, STOPPING, TENANT_FULL, USER_FULL, Close, SocketRejected
 from hermes.ids import TenantId, UserId
-from hermes.web.sockets.admission import REFUSED_MAX, Admission, Place, SocketLimits
+from hermes.web.sockets.admission import WAITING_MAX, Admission, Place, SocketLimits
 
 
 def open_socket(admission: Admission, user: str = "1", tenant: str | None = "acme", address: str = "a") -> Place:
@@ -72,9 +72,9 @@ def test_while_stopping_nobody_is_admitted() -> None:
 def test_refused_sockets_are_bounded_and_cut_when_files_are_needed() -> None:
     """The oldest is cut first; one that has ended is forgotten."""
     admission = Admission(SocketLimits(total=80))
-    assert admission.refused_max == 10
-    assert Admission(SocketLimits(total=1)).refused_max == 1
-    assert Admission(SocketLimits(total=1_000_000)).refused_max == REFUSED_MAX
+    assert admission.waiting_max == 10
+    assert Admission(SocketLimits(total=1)).waiting_max == 1
+    assert Admission(SocketLimits(total=1_000_000)).waiting_max == WAITING_MAX
     cut: list[int] = []
     cuts: list[Callable[[], None]] = [partial(cut.append, number) for number in range(12)]
     for each in cuts:
