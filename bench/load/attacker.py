@@ -11,6 +11,7 @@ import os
 import secrets
 import selectors
 import socket
+import struct
 import sys
 import time
 import zlib
@@ -42,6 +43,8 @@ def _request(port: int, path: str, *, deflate: bool = False) -> bytes:
 
 def _open(port: int, path: str, *, deflate: bool = False) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(ADDRESS, 0))
+    # End with a reset: thousands of ports in TIME_WAIT would make the kernel search for a free one, at everyone's cost.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.sendall(_request(port, path, deflate=deflate))
     return sock
 

@@ -20,6 +20,7 @@ ADDRESSES_MAX = 10_000  # about 2 MB; past it the oldest address is forgotten
 # A handshake takes several iterations of the loop, and each iteration works for all of them that are under way. With 4
 # new ones in each, 3,000 handshakes at once take 1.3 s, as with 128; a notification meanwhile 130 ms (p95), not 700.
 READ_PER_ITERATION = 4
+DUE_PER_ITERATION = 1  # of those over the rate
 REFUSED_CONNECTIONS = 10  # what a refused socket counts as: 1,000 a second would take a whole slow core
 
 HandleConnection = Callable[[socket.socket, Any], None]
@@ -136,7 +137,7 @@ class ConnectionRate:
     def _read_due(self) -> None:
         """Read a few connections that are due, of all addresses in turns; the others in the next iterations."""
         try:
-            for _ in range(min(READ_PER_ITERATION, len(self._due))):
+            for _ in range(min(DUE_PER_ITERATION, len(self._due))):
                 self._read_next(self._due.popleft())
         finally:
             if self._due:

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 # Connections that must wait or are closed at once cost little. They must not hold up those behind them in the kernel's
 # backlog, which all clients share.
-ACCEPTED_PER_ITERATION = 16
+ACCEPTED_PER_ITERATION = 8
 PAUSE_S = 1.0  # a file descriptor may be free by then; waiting connections stay in the kernel's backlog
 LOG_INTERVAL_S = 60.0
 
