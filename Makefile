@@ -27,7 +27,7 @@ test: packages-test $(VENV)/.test check ## run the checks and the test suite wit
 
 test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a broker (at most 60 seconds)
 	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not slow" $(ARGS) \
-		tests/unit tests/integration tests/test_notifications_ws.py
+		--ignore tests/integration/test_faults.py tests/unit tests/integration tests/test_notifications_ws.py
 
 test-all: packages-test $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
 	$(PYTEST) $(PARALLEL) $(ARGS)

@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.register_profile("hermes", profile)
-    hypothesis.settings.register_profile("fast", profile, max_examples=25)
+    hypothesis.settings.register_profile("fast", profile, max_examples=10)
     # of make fuzz: other input in each run
     hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)
     hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "hermes")

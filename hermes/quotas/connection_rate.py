@@ -84,7 +84,7 @@ class ConnectionRate:
         return accept
 
     def charge_refused(self, address: str) -> None:
-        """Count a socket that was refused as `REFUSED_CONNECTIONS` connections of its address."""
+        """Count a refused socket as `REFUSED_CONNECTIONS` connections of its address."""
         if self._per_s:
             self._charge(client_key(address), REFUSED_CONNECTIONS - 1)
 
@@ -123,7 +123,7 @@ class ConnectionRate:
         return False
 
     def _schedule(self, key: str) -> None:
-        """Set the timer for the next connection of an address: for its turn, or its deadline."""
+        """Set the timer for the turn of the next connection, or for its deadline."""
         at_s = min(self._turn_s(key), self._waiting[key][0].deadline_s)
         delay_s = max(0.0, at_s - self._clock())
         self._timers[key] = asyncio.get_running_loop().call_later(delay_s, self._add_due, key)
@@ -135,7 +135,10 @@ class ConnectionRate:
             asyncio.get_running_loop().call_soon(self._read_due)
 
     def _read_due(self) -> None:
-        """Read a few connections that are due, of all addresses in turns; the others in the next iterations."""
+        """Read connections that are due, of all addresses in turns.
+
+        At most `DUE_PER_ITERATION` now, the others in the next iterations.
+        """
         try:
             for _ in range(min(DUE_PER_ITERATION, len(self._due))):
                 self._read_next(self._due.popleft())

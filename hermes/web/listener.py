@@ -1,4 +1,6 @@
-"""Accept new connections, and read a few of them per loop iteration; pause when accepting fails.
+"""Accept new connections, and read a few of them per loop iteration.
+
+When accepting fails, pause.
 
 Tornado's own accept handler accepts up to 128 per iteration and never pauses. A reconnect storm then delays all open
 sockets, and in a process without a free file descriptor the event loop reports the same waiting connection forever.

@@ -15,6 +15,7 @@ from hermes.errors import AccountError, TemplateError
 from hermes.ids import DeviceId, TenantId
 from hermes.topics.isolation import isolation_problems
 from hermes.topics.topic_map import TopicMap
+from tests.support.examples import EXAMPLES
 
 D1 = Account(TenantId("acme"), DeviceId("d1"))
 
@@ -45,7 +46,7 @@ def topics_of(text: str) -> Iterator[str]:
         yield from map("/".join, itertools.product(*choices))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=6 * EXAMPLES, deadline=None)
 @given(some_templates(), IDS, IDS)
 def test_whatever_a_device_may_publish_is_read_as_its_own(entries: list[str], tenant_id: str, device_id: str) -> None:
     """Whatever its ids and the templates are: no topic that its rules allow has other ids."""
@@ -138,7 +139,7 @@ def test_hermes_may_read_topics_that_begin_with_a_dollar() -> None:
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 def test_no_id_adds_a_rule(tenant: str, device: str) -> None:
     """Each account is one user line and its topics, and the ids are in the levels of the template."""
     access = AclBuilder(TopicMap(["t/{tenant_id}/{device_id...}"]))

@@ -5,10 +5,11 @@ from hypothesis import given, settings
 
 from hermes.topics.isolation import isolated, isolation_problems
 from hermes.topics.topic_map import PRESETS, TopicMap, parse_template
+from tests.support.examples import EXAMPLES
 from tests.support.random_templates import templates
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(templates())
 def test_the_template_to_write_instead_confines_devices(text: str) -> None:
     """Whatever the template is; a template that confines devices already is not named."""

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from hermes.topics.mismatch import mismatch
 from hermes.topics.topic_map import parse_template
+from tests.support.examples import EXAMPLES
 from tests.support.random_templates import templates, topics_like
 
 IDS = ";tenant_id=t;device_id=d"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(templates(), st.data())
 def test_a_reason_is_given_exactly_if_the_topic_does_not_match(template: str, data: st.DataObject) -> None:
     """The comparison level by level agrees with the regular expression."""

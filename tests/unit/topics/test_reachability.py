@@ -11,6 +11,7 @@ from hermes.topics.exclusion import Exclusion, parse_entry
 from hermes.topics.reachability import unreachable_problems
 from hermes.topics.template import Template
 from hermes.topics.topic_map import parse_template
+from tests.support.examples import EXAMPLES
 from tests.support.random_templates import WORDS, templates, topics_like
 
 FILTERS = st.lists(st.sampled_from(["a", "b", "", "+", "+"]), max_size=3).map(lambda levels: "/".join([*levels, "#"]))
@@ -25,7 +26,7 @@ def matches(entry: Template | Exclusion, topic: str) -> bool:
     return re.match(entry.pattern, topic) is not None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(st.lists(ENTRIES, min_size=1, max_size=2), st.one_of(templates(plain=True), templates()), st.data())
 def test_each_topic_of_a_refused_template_is_matched_by_an_entry_before_it(
     before: list[str], last: str, data: st.DataObject

@@ -17,6 +17,7 @@ from hermes.topics.isolation import isolation_problems
 from hermes.topics.parser import parse_exclusion
 from hermes.topics.pattern import FieldPattern
 from hermes.topics.topic_map import TopicMap, parse_template
+from tests.support.examples import EXAMPLES
 from tests.support.random_templates import ACROSS, PATTERNS, WORDS, filled, templates, topics_like
 
 
@@ -29,7 +30,7 @@ def ids(template: str, topic: str) -> tuple[str | None, str | None, str | None] 
 # Matching
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(templates(plain=True), st.data())
 def test_the_values_of_whole_levels_are_read_back(template: str, data: st.DataObject) -> None:
     """Any non-empty text in place of a field is the value of the field."""
@@ -196,7 +197,7 @@ def test_a_hostile_template_is_parsed_in_linear_time() -> None:
 # Filters
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(templates(), st.data())
 def test_the_filters_bring_every_topic_that_matches(template: str, data: st.DataObject) -> None:
     """The filters are valid, and none is covered by another."""
@@ -209,7 +210,7 @@ def test_the_filters_bring_every_topic_that_matches(template: str, data: st.Data
         assert any(topic_matches_sub(each, topic) for each in filters)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(templates(), st.data())
 def test_the_filters_for_a_tenant_and_a_device_bring_all_their_topics(template: str, data: st.DataObject) -> None:
     """And only theirs if the template confines devices."""
