@@ -13,6 +13,7 @@ from hermes.web.console.i18n import Languages
 from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, page_modules
 from hermes.web.dev_api import DevHandler
 from hermes.web.gateway_parts import GatewayParts
+from hermes.web.http.errors import NotFoundHandler
 from hermes.web.notify import NotifyHandler
 from hermes.web.response_headers import ResponseHeaders
 from hermes.web.sockets.deflate_probe import deflate_works
@@ -46,6 +47,7 @@ def make_app(gateway: GatewayParts) -> Application:
         ],
         transforms=[ResponseHeaders],
         log_function=log_access,
+        default_handler_class=NotFoundHandler,
     )
 
 

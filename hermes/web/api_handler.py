@@ -21,18 +21,18 @@ _FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; 
 class ApiHandler(RequestHandler):
     """Accept one method and respond with JSON, also to errors.
 
-    A subclass for GET sets ``method``, and `other_method` as its ``post``.
+    A subclass for GET sets ``methods``, and `other_method` as its ``post``.
     """
 
-    method = "POST"
+    methods: tuple[str, ...] = ("POST",)
 
     def check_method(self) -> None:
         """Raise `RequestError` 405 for any other method."""
-        if self.request.method != self.method:
+        if self.request.method not in self.methods:
             raise self._wrong_method()
 
     def _wrong_method(self) -> RequestError:
-        return RequestError(405, "method_not_allowed", f"use {self.method}")
+        return RequestError(405, "method_not_allowed", f"use {' or '.join(self.methods)}")
 
     async def other_method(self) -> None:
         """Respond with 405."""
@@ -50,7 +50,7 @@ class ApiHandler(RequestHandler):
         """Finish the response with this error."""
         self.count_error(error)
         if error.status == 405:
-            self.set_header("Allow", self.method)
+            self.set_header("Allow", ", ".join(self.methods))
         if error.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         if error.status == 429:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from tornado.web import RequestHandler
 
 from hermes import __version__
 from hermes.delivery.messages import now_ms
@@ -14,11 +13,12 @@ from hermes.errors import RequestError
 from hermes.metrics import CONTENT_TYPE, Counter, Gauge, Metrics, by_label, observed, total
 from hermes.web.api_handler import ApiHandler, authorize
 from hermes.web.gateway_parts import GatewayParts
+from hermes.web.http.errors import HttpErrors
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-class HealthHandler(RequestHandler):
+class HealthHandler(HttpErrors):
     """``GET /health``: 200 while the event loop runs."""
 
     def get(self) -> None:
@@ -26,8 +26,10 @@ class HealthHandler(RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.finish(b'{"status":"ok"}')
 
+    head = get
 
-class ReadyHandler(RequestHandler):
+
+class ReadyHandler(HttpErrors):
     """``GET /ready``: 200 if device data can arrive or MQTT is off; otherwise 503.
 
     The body names what is missing.
@@ -46,8 +48,10 @@ class ReadyHandler(RequestHandler):
             orjson.dumps({"ready": link.ready, "mqtt": link.state, "since": link.since_ms, "missing": link.missing})
         )
 
+    head = get
 
-class MetricsHandler(RequestHandler):
+
+class MetricsHandler(HttpErrors):
     """``GET /metrics``: the text format of Prometheus."""
 
     def initialize(self, gateway: GatewayParts) -> None:
@@ -61,6 +65,8 @@ class MetricsHandler(RequestHandler):
             text = self._metrics.exposition()
         self.finish(text)
 
+    head = get
+
 
 class NodeStatusHandler(ApiHandler):
     """``GET /status``: the figures of the node, for clients with an API key.
@@ -68,7 +74,7 @@ class NodeStatusHandler(ApiHandler):
     Counts are since the start. Clients must ignore keys that they do not know.
     """
 
-    method = "GET"
+    methods = ("GET", "HEAD")
 
     def initialize(self, gateway: GatewayParts) -> None:
         """Store the gateway's parts."""
@@ -81,6 +87,10 @@ class NodeStatusHandler(ApiHandler):
         except RequestError as error:
             return self.write_fault(error)
         return self.write_json(200, figures(self._gateway))
+
+    async def head(self) -> None:
+        """Respond with the headers of ``GET``."""
+        self.get()
 
     post = ApiHandler.other_method
 

@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 from jinja2 import Template
 from markupsafe import Markup
-from tornado.web import HTTPError, RequestHandler, StaticFileHandler
+from tornado.web import HTTPError, StaticFileHandler
 
 from hermes import __version__
 from hermes.settings.fields import is_loopback
 from hermes.web.console.i18n import LANGUAGE_NAMES, Language, Languages
 from hermes.web.gateway_parts import GatewayParts
+from hermes.web.http.errors import HttpErrors
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class ConsolePage:
         )
 
 
-class ConsoleHandler(RequestHandler):
+class ConsoleHandler(HttpErrors):
     """``GET /``: the console page."""
 
     def initialize(self, page: ConsolePage, gateway: GatewayParts) -> None:
@@ -96,6 +97,8 @@ class ConsoleHandler(RequestHandler):
             text = self._page.render(language=language, theme=theme, dev=self._dev_facts())
         self.finish(text)
 
+    head = get
+
     def _dev_facts(self) -> Mapping[str, Any] | None:
         # Another host name that resolves to this machine (DNS rebinding) must not get the tokens.
         return self._gateway.console_facts() if is_loopback(self.request.host_name) else None
@@ -114,7 +117,7 @@ def _script_json(value: object) -> Markup:
     return Markup(escaped)  # noqa: S704 - the characters that could end the script element are escaped above
 
 
-class StaticHandler(StaticFileHandler):
+class StaticHandler(HttpErrors, StaticFileHandler):
     """``/static/``: the static files.
 
     Pages of any origin may import the client module. Other files are for pages of this origin only. Any path that is

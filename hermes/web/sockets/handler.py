@@ -42,6 +42,7 @@ from hermes.quotas.addresses import client_key
 from hermes.quotas.work_budget import REFRESH_UNITS, UNITS
 from hermes.web import credentials
 from hermes.web.gateway_parts import GatewayParts
+from hermes.web.http.errors import HttpErrors
 from hermes.web.sockets.admission import Place
 from hermes.web.sockets.deflate import acceptable_offer, discard_long_offers
 from hermes.web.sockets.deflate_probe import deflate_works
@@ -55,7 +56,7 @@ ERRORS_MAX = 20  # the twentieth error within the window closes the socket
 ERRORS_WINDOW_S = 10.0
 
 
-class SocketHandler(WebSocketHandler):
+class SocketHandler(HttpErrors, WebSocketHandler):
     """Common behaviour of the four routes; each defines its own channels."""
 
     # Slots, because any entry of ours in the handler's dict, beside those of Tornado, costs every socket 1.5 KiB.

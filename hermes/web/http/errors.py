@@ -1,0 +1,71 @@
+"""Error responses of pages, files and probes.
+
+Every 405 has ``Allow``; the body is JSON unless the client asks for a page.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from tornado.httputil import HTTPServerRequest
+from tornado.web import RequestHandler
+
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+_TEXTS = {404: "Hermes has nothing at this path; its console is at /"}
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{status} {phrase}</title>
+<h1>{status} {phrase}</h1>
+<p>{text}.</p>
+<p><a href="/">Open the console</a></p>
+</html>
+"""
+
+
+class HttpErrors(RequestHandler):
+    """Error responses of a handler for pages, files and probes.
+
+    The JSON form is ``{"status":"error","error":{"code":…,"message":…}}``.
+    """
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Finish with the form of the error that the client accepts."""
+        phrase = HTTPStatus(status_code).phrase
+        text = _TEXTS.get(status_code, phrase)
+        if status_code == 405:
+            allowed = ", ".join(allowed_methods(type(self)))
+            self.set_header("Allow", allowed)  # RFC 9110 §15.5.6
+            text = f"use {allowed.replace(', ', ' or ')}"
+        if wants_page(self.request):
+            self.set_header("Content-Type", "text/html; charset=utf-8")
+            self.finish(PAGE.format(status=status_code, phrase=phrase, text=text))
+            return
+        code = _CODES.get(status_code, phrase.lower().replace(" ", "_"))
+        self.set_header("Content-Type", "application/json")
+        self.finish(orjson.dumps({"status": "error", "error": {"code": code, "message": text}}))
+
+
+class NotFoundHandler(HttpErrors):
+    """Every path that Hermes does not serve."""
+
+    def prepare(self) -> None:
+        """Respond with 404, whatever the method."""
+        self.set_status(404)
+        self.write_error(404)
+
+
+def allowed_methods(handler: type[RequestHandler]) -> list[str]:
+    """Return the methods that a handler implements."""
+    missing = RequestHandler._unimplemented_method
+    return [name for name in RequestHandler.SUPPORTED_METHODS if getattr(handler, name.lower()) is not missing]
+
+
+def wants_page(request: HTTPServerRequest) -> bool:
+    """Return whether the client asks for HTML by name, as browsers do.
+
+    ``*/*`` also accepts JSON (RFC 9110 §12.5.1).
+    """
+    return "text/html" in request.headers.get("Accept", "").lower()
