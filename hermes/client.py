@@ -120,20 +120,45 @@ class HermesClient:
         body = {"title": title, "message": message, "type": type}
         return await self._post(body | {name: value for name, value in optional.items() if value is not None})
 
+    async def status(self) -> dict[str, Any]:
+        """Return the figures of the node, as ``GET /status`` answers them.
+
+        Raises `RequestError` if the API key is missing or wrong, and `HermesError` as `notify`.
+        """
+        url = f"{self._url}/status"
+        code, answer = await self._fetch(HTTPRequest(url, headers=self._key, request_timeout=REQUEST_TIMEOUT_S))
+        if code == 200 and isinstance(answer, dict) and "version" in answer:
+            return answer
+        _result(url, code, answer)
+        raise HermesError(f"what answers at {url} is not Hermes")
+
+    async def is_running(self) -> bool:
+        """Return whether a Hermes answers ``GET /health``; it needs no API key."""
+        try:
+            request = HTTPRequest(f"{self._url}/health", request_timeout=REQUEST_TIMEOUT_S)
+            return await self._fetch(request) == (200, {"status": "ok"})
+        except HermesError:
+            return False
+
+    @property
+    def _key(self) -> dict[str, str]:
+        return {} if self._api_key is None else {"X-API-Key": self._api_key}
+
+    async def _fetch(self, request: HTTPRequest) -> tuple[int, Any]:
+        """Return status and JSON of the answer."""
+        try:
+            response = await AsyncHTTPClient().fetch(request, raise_error=False)
+            return response.code, json.loads(response.body)
+        except (OSError, ValueError, HTTPClientError) as error:
+            raise HermesError(f"no answer from {request.url}: {error}; does Hermes run there?") from None
+
     async def _post(self, body: Mapping[str, Any]) -> NotifyResult:
         url = f"{self._url}/notify"
-        headers = {"Content-Type": "application/json"}
-        if self._api_key is not None:
-            headers["X-API-Key"] = self._api_key
+        headers = {"Content-Type": "application/json"} | self._key
         request = HTTPRequest(
             url, method="POST", headers=headers, body=json.dumps(body), request_timeout=REQUEST_TIMEOUT_S
         )
-        try:
-            response = await AsyncHTTPClient().fetch(request, raise_error=False)
-            answer = json.loads(response.body)
-        except (OSError, ValueError, HTTPClientError) as error:
-            raise HermesError(f"no answer from {url}: {error}; does Hermes run there?") from None
-        return _result(url, response.code, answer)
+        return _result(url, *await self._fetch(request))
 
     def listen(
         self, target: str, *, on_reconnect: Callable[[Reconnect], None] | None = None

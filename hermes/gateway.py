@@ -46,6 +46,7 @@ from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.server import Server, sockets_by_file_limit
 from hermes.settings.fields import networks
+from hermes.settings.flags import setting_of, settings_of
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.client_address import TrustedProxies
@@ -53,6 +54,8 @@ from hermes.web.gateway_parts import DevAction
 from hermes.web.sockets.admission import Admission, SocketLimits
 
 logger = logging.getLogger(__name__)
+
+RELOADED = frozenset({"api_key_file", "topics"})  # settings that `Gateway.reload` applies
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,9 @@ class Gateway:
         self.hub = Hub(metrics=self.metrics)
         self.last_values = LastValues(limits=last_values_limits(settings), metrics=self.metrics)
         self.link = MqttLinkState(off=settings.broker_url == "off")
+        self._secret = settings.token_signer.secret
         self.token_verifier: TokenVerifier = SecretTokenVerifier(
-            secret=settings.token_signer.secret,
+            secret=self._secret,
             claim_tenant=settings.claim_tenant,
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
@@ -121,9 +125,8 @@ class Gateway:
             metrics=self.metrics,
             drain_timeout_s=settings.drain_timeout_s,
         )
-        self._feed = MqttFeed(
-            settings=settings, hub=self.hub, last_values=self.last_values, link=self.link, metrics=self.metrics
-        )
+        self._mqtt_url: MqttUrl | None = None
+        self._feed = self._new_feed()
         self._sweep = Sweep(
             hub=self.hub,
             last_values=self.last_values,
@@ -192,12 +195,12 @@ class Gateway:
         if listen:
             self._server.listen(self.settings.host, self.settings.port)  # first: an address in use ends it at once
         try:
-            mqtt_url = await self._find_broker()
+            self._mqtt_url = await self._find_broker()
             self._sweep.start()
             if listen:
                 self._server.start(self.application())
-            if mqtt_url is not None:
-                self._feed.start(mqtt_url)
+            if self._mqtt_url is not None:
+                self._feed.start(self._mqtt_url)
                 self._start_simulator()
         except BaseException:
             await self.stop()
@@ -215,6 +218,43 @@ class Gateway:
         await self._feed.stop()
         if self.broker is not None:
             await self.broker.stop()
+
+    def answers(self) -> bool:
+        """Return whether the MQTT thread answers; to be called every few seconds."""
+        return self._feed.answers()
+
+    @property
+    def status_line(self) -> str:
+        """Address and state of the MQTT link in one line."""
+        return f"{self.url}; MQTT {self.link.state}{''.join(f'; {reason}' for reason in self.link.missing)}"
+
+    async def reload(self, settings: Settings) -> None:
+        """Apply new API keys and topics; log which other settings need a restart.
+
+        With other topics the MQTT link is opened anew, which takes about a second. Open sockets stay open.
+        """
+        old = self.settings
+        kept = RELOADED if settings.broker_listen is None else RELOADED - {"topics"}  # rules of device accounts
+        names = {setting.name for setting in settings_of(Settings) if _differs(setting.name, old, settings)}
+        if settings.token_signer.secret != self._secret:
+            names.add("jwt_secret_file")
+        restart = ", ".join(sorted(setting_of(Settings, name).option for name in names - kept))
+        if restart:
+            logger.warning("reload: a restart is needed to apply %s", restart)
+        self.api_keys.replace(settings.api_keys)
+        topics_changed = "topics" in kept and settings.topics != old.topics
+        applied = {"api_key_file": settings.api_key_file} | ({"topics": settings.topics} if topics_changed else {})
+        self.settings = old.model_copy(update=applied)
+        if topics_changed and self._mqtt_url is not None:
+            await self._feed.stop()
+            self._feed = self._new_feed()
+            self._feed.start(self._mqtt_url)
+        logger.info("reload: %d API keys, topics %s", len(settings.api_keys), ", ".join(self.settings.topics))
+
+    def _new_feed(self) -> MqttFeed:
+        return MqttFeed(
+            settings=self.settings, hub=self.hub, last_values=self.last_values, link=self.link, metrics=self.metrics
+        )
 
     async def _find_broker(self) -> MqttUrl | None:
         """Return the broker's address; None without MQTT.
@@ -279,6 +319,10 @@ class Gateway:
 
     def _kill_broker(self) -> bool:
         return self.broker is not None and self.broker.kill()
+
+
+def _differs(name: str, old: Settings, new: Settings) -> bool:
+    return bool(getattr(old, name) != getattr(new, name))
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ import logging
 import resource
 import signal
 import socket
+import sys
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -134,6 +135,18 @@ def stop_event() -> asyncio.Event:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
     return stopping
+
+
+def reload_event() -> asyncio.Event:
+    """Return an event that SIGHUP sets.
+
+    For ``hermes serve`` only: it changes the whole process. In a program that was started in a terminal SIGHUP still
+    ends it, because the terminal sends it when it is closed.
+    """
+    reloading = asyncio.Event()
+    if sys.stdin is None or not sys.stdin.isatty():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.set)
+    return reloading
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -8,6 +8,10 @@ class ApiKeys:
     """The accepted keys: several, so that a key can be rotated. Falsy without any."""
 
     def __init__(self, keys: Sequence[str]) -> None:
+        self.replace(keys)
+
+    def replace(self, keys: Sequence[str]) -> None:
+        """Accept these keys from now on, and no others."""
         self._keys = tuple(key.encode() for key in keys)
 
     def __bool__(self) -> bool:

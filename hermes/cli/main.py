@@ -16,6 +16,8 @@ from hermes.errors import ConfigError, HermesError
 
 COMMANDS = {
     "serve": "run the gateway",
+    "init": "create secrets and settings for the service",
+    "status": "print the state of a running Hermes",
     "check": "test settings, files and broker, and report every problem",
     "token": "print a signed token (JWT)",
     "notify": "send a notification to a user or a tenant",

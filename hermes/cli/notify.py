@@ -8,10 +8,9 @@ from typing import Any, get_args
 from hermes.cli.arguments import add_setting_flags, claim, given
 from hermes.client import HermesClient
 from hermes.delivery.messages import Severity
-from hermes.dev.secrets import DevSecrets
+from hermes.dev.secrets import stored_key
 from hermes.errors import RequestError
-from hermes.settings.folders import state_folder
-from hermes.settings.load import load
+from hermes.settings.load import load_client
 from hermes.settings.model import ClientSettings
 
 EXAMPLES = """\
@@ -43,8 +42,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Send it and print the answer; 1 if Hermes refuses it."""
-    settings = load(ClientSettings, given(options))
-    client = HermesClient(settings.api_url, api_key=settings.api_key or _stored_key())
+    settings = load_client(given(options))
+    client = HermesClient(settings.api_url, api_key=settings.api_key or stored_key())
     try:
         result = asyncio.run(
             client.notify(
@@ -60,12 +59,6 @@ def run(options: argparse.Namespace) -> int:
         return 1
     print(json.dumps(result.answer))
     return 0
-
-
-def _stored_key() -> str | None:
-    """Return the key of ``--dev`` on this machine."""
-    state = DevSecrets(state_folder())
-    return state.key_file.read_text().strip() if state.exists else None
 
 
 def _refusal(error: RequestError) -> dict[str, Any]:

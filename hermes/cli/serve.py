@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hermes import __version__, log
+from hermes.appliance.notify_socket import NotifySocket
+from hermes.appliance.supervision import Supervision
 from hermes.cli.arguments import add_setting_flags, given
 from hermes.dev.banner import Running, banner
 from hermes.dev.secrets import DevSecrets
 from hermes.errors import ConfigError, HermesError
 from hermes.gateway import Gateway
 from hermes.mqtt.feed import feed_problems
-from hermes.server import raise_file_limit, stop_event
+from hermes.server import raise_file_limit, reload_event, stop_event
 from hermes.settings.folders import state_folder
 from hermes.settings.load import load
 from hermes.settings.model import Settings
@@ -57,8 +59,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(problems)
     log.set_up(settings.log_level, settings.secrets)
     raise_file_limit()
+    notify = NotifySocket.from_environment()
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-        runner.run(_serve_until_stopped(settings))
+        runner.run(_serve_until_stopped(settings, notify, lambda: serve_settings(given(options))))
     return 0
 
 
@@ -99,15 +102,50 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
     return factory
 
 
-async def _serve_until_stopped(settings: Settings) -> None:
+async def _serve_until_stopped(
+    settings: Settings, notify: NotifySocket | None, read_settings: Callable[[], Settings]
+) -> None:
     for warning in warnings(settings):
         logger.warning(warning)
     stopping = stop_event()
+    reloading = reload_event()
     async with Gateway(settings) as gateway:
+        supervision = Supervision(notify, status=lambda: gateway.status_line, answers=gateway.answers)
         tune_gc()
         _print(_greeting(gateway))
+        supervision.start()
+        reloads = asyncio.create_task(_reload(gateway, supervision, reloading, read_settings), name="hermes-reload")
         await stopping.wait()
         logger.info("stopping")
+        reloads.cancel()
+        await asyncio.gather(reloads, return_exceptions=True)
+        await supervision.stop()
+
+
+async def _reload(
+    gateway: Gateway, supervision: Supervision, wanted: asyncio.Event, read_settings: Callable[[], Settings]
+) -> None:
+    """Read the settings again whenever that is wanted.
+
+    If they are invalid, nothing changes.
+    """
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        supervision.reloading()
+        try:
+            settings = read_settings()
+            if problems := topic_problems(settings):
+                raise ConfigError(problems)
+            log.set_up(settings.log_level, (*gateway.settings.secrets, *settings.secrets))
+            await gateway.reload(settings)
+        except ConfigError as error:
+            for problem in error.problems:
+                logger.error("reload: %s", problem)
+            logger.error("reload: nothing is changed")
+        except Exception:  # the top of a task: the next reload may work
+            logger.exception("reload: failed")
+        supervision.ready()
 
 
 def _print(text: str) -> None:

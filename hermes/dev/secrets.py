@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes.settings import private_file
+from hermes.settings.folders import state_folder
 
 SECRET_NAME = "jwt-secret"
 KEY_NAME = "api-key"
@@ -36,3 +37,9 @@ class DevSecrets:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (self.secret_file, self.key_file):
             private_file.create(path, secrets.token_hex(32) + "\n")
+
+
+def stored_key() -> str | None:
+    """Return the API key of ``--dev`` on this machine; None if ``--dev`` has not run."""
+    state = DevSecrets(state_folder())
+    return state.key_file.read_text().strip() if state.exists else None

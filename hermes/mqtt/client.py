@@ -74,6 +74,7 @@ class MqttClient:
         self._outbox: deque[Publication] = deque()
         self._on_demand_filters: frozenset[str] = frozenset()
         self._connection: Connection | None = None
+        self._asked: tuple[Connection, int] | None = None
         self._online = False
         self._ready_s = 0.0
         self._flaps = 0  # connections in a row that ended within STABLE_S
@@ -130,6 +131,19 @@ class MqttClient:
         self._on_demand_filters = filters
         self._waker.wake()
 
+    def answers(self) -> bool:
+        """Wake the thread, and return whether it has answered the previous call.
+
+        To be called every few seconds, after `start`. A thread that connects, or waits before the next attempt, need
+        not answer: the reason may be a broker or a name server.
+        """
+        connection = self._connection
+        asked, self._asked = self._asked, None
+        if connection is not None and connection.turns:
+            self._asked = (connection, connection.turns)
+        self._waker.wake()
+        return self._thread.is_alive() and (asked is None or asked != self._asked)
+
     # -- the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -161,6 +175,7 @@ class MqttClient:
         self._metrics.mqtt_publish_lost.inc(len(self._outbox))
         self._outbox.clear()
         if connection is not None:
+            connection.turns = 0
             connection.close()
         self._versions.record(failure, connected=connection is not None and connection.connected)
         if failure is not None and not self._stopping.is_set():

@@ -67,6 +67,7 @@ class Connection:
         clock: Callable[[], float],
     ) -> None:
         self.connected = False
+        self.turns = 0  # of `serve`, while it runs
         self.session_present = False  # the broker has stored the session
         self._url = url
         self._options = options
@@ -108,6 +109,7 @@ class Connection:
         `ConnectionFailure` or OSError if the connection ends.
         """
         while not self._stopping.is_set():
+            self.turns += 1
             self._loop.run_once(self._open_socket())
             if not self._ready and self._failure is None and self.connected and not self._subscriptions.pending:
                 self._ready = True

@@ -114,6 +114,10 @@ class MqttFeed:
         )
         self._hub.on_watch = self._on_demand.watch
 
+    def answers(self) -> bool:
+        """Return whether the client's thread answers: see `MqttClient.answers`."""
+        return self._client is None or self._client.answers()
+
     async def stop(self) -> None:
         """Disconnect. May be called before `start`, and repeated."""
         self._hub.on_watch = None

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+SERVICE_FOLDER = Path("/etc/hermes")  # the settings and secrets of the service
+SERVICE_CONFIG = SERVICE_FOLDER / "hermes.toml"
+
 
 def state_folder() -> Path:
     """Return the folder of what ``--dev`` stores.

@@ -17,7 +17,8 @@ from pydantic_settings import EnvSettingsSource
 
 from hermes.errors import ConfigError
 from hermes.settings.flags import CONFIG, setting_of
-from hermes.settings.model import Settings, SourcedSettings
+from hermes.settings.folders import SERVICE_CONFIG
+from hermes.settings.model import DEFAULT_PORT, ClientSettings, Settings, SourcedSettings
 from hermes.settings.rules import broken_rules
 
 S = TypeVar("S", bound=SourcedSettings)
@@ -46,6 +47,26 @@ def load(model: type[S], flags: Mapping[str, object]) -> S:
     some settings ignores the other keys of the file.
     """
     return _load(model, flags, problems=_visible_password(flags))
+
+
+def load_client(flags: Mapping[str, object], service_config: Path = SERVICE_CONFIG) -> ClientSettings:
+    """Return the settings of a command for a running Hermes.
+
+    Without ``--config`` the file of the service on this machine is used, if there is one that can be read. Without a
+    URL, it is the address of that file.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    if CONFIG.name not in given and CONFIG.variable not in os.environ and os.access(service_config, os.R_OK):
+        given[CONFIG.name] = str(service_config)
+    settings = _load(ClientSettings, given, problems=_visible_password(flags))
+    if "api_url" in settings.model_fields_set:
+        return settings
+    file = _read_toml(given.get(CONFIG.name) or os.environ.get(CONFIG.variable))
+    host, port = str(file.get("host", "127.0.0.1")), file.get("port", DEFAULT_PORT)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return settings.model_copy(
+        update={"api_url": f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"}
+    )
 
 
 def _load(model: type[S], values: Mapping[str, object], *, problems: list[str]) -> S:

@@ -17,6 +17,7 @@ import pytest
 from hermes.cli.main import make_parser
 from hermes.ingest.drops import REASONS
 from hermes.metrics import Metrics
+from hermes.settings.folders import SERVICE_CONFIG
 from hermes.settings.load import load
 from hermes.settings.model import Settings
 from tests.support.gateways import SECRET
@@ -104,11 +105,10 @@ def test_the_unit_file_is_clean(tmp_path: Path) -> None:
 
 
 def drop_ins() -> list[str]:
-    """What the documents and the unit's own comments would have one write into `systemctl edit hermes`."""
-    comments = re.findall(r"^#   (.*)$", (CHECKOUT / "hermes.service").read_text(), re.MULTILINE)
+    """What the documents would have one write into `systemctl edit hermes`."""
     pages = [page.read_text() for page in DOCS.rglob("*.md")]
     blocks = [text for page in pages for text in re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
-    return ["\n".join(comments[comments.index("[Service]") :]), *(text for text in blocks if "[Service]" in text)]
+    return [text for text in blocks if "[Service]" in text]
 
 
 @pytest.mark.parametrize("drop_in", drop_ins())
@@ -147,17 +147,27 @@ def test_every_flag_on_the_configuration_page_exists() -> None:
 
 
 def test_the_documented_file_suits_the_unit(tmp_path: Path) -> None:
-    """The service's own user cannot read root's secret files: the example leaves them to the unit's credentials."""
+    """The unit names the file of the example, which names the secrets that ``hermes init`` creates."""
     (example,) = re.findall(r"```toml\n(.*?)```", CONFIGURATION.read_text(), re.DOTALL)
-    assert not [name for name in tomllib.loads(example) if name.endswith("_file")]
-    unit = re.sub(r"^#.*\n", "", (CHECKOUT / "hermes.service").read_text(), flags=re.MULTILINE)
-    credentials = dict(re.findall(r"HERMES_(\w+)=%d/([\w-]+)", unit))
-    assert sorted(credentials.values()) == sorted(re.findall(r"^LoadCredential=([\w-]+):", unit, re.MULTILINE))
-    (tmp_path / "hermes.toml").write_text(example)
-    (tmp_path / "credential").write_text(SECRET)
-    given = {name.lower(): str(tmp_path / "credential") for name in credentials}
-    settings = load(Settings, given | {"config": str(tmp_path / "hermes.toml")})
+    unit = (CHECKOUT / "hermes.service").read_text()
+    assert f"Environment=HERMES_CONFIG={SERVICE_CONFIG}\n" in unit
+    assert f"# {SERVICE_CONFIG}" in example
+    folder = str(SERVICE_CONFIG.parent)
+    files = {value for name, value in tomllib.loads(example).items() if name.endswith("_file")}
+    assert files == {f"{folder}/jwt-secret", f"{folder}/api-keys"}
+    for name in ("jwt-secret", "api-keys"):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(SECRET)
+    (tmp_path / "hermes.toml").write_text(example.replace(folder, str(tmp_path)))
+    settings = load(Settings, {"config": str(tmp_path / "hermes.toml")})
     assert (settings.host, settings.secret, settings.api_keys) == ("0.0.0.0", SECRET, (SECRET,))
+
+
+def test_the_unit_exposes_little(tmp_path: Path) -> None:
+    """At most 1.2 of 10, as systemd counts."""
+    command = [needs("systemd-analyze"), "security", "--offline=true", "--threshold=12"]
+    done = subprocess.run([*command, str(CHECKOUT / "hermes.service")], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout.decode()[-200:]
 
 
 def anchors(document: Path) -> set[str]:

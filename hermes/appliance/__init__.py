@@ -1,0 +1,1 @@
+"""What Hermes needs as a service: service manager, packages, bundled programs."""
