@@ -8,19 +8,25 @@ import asyncio
 import contextlib
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+
 from hermes import log
+from hermes.appliance.unit_check import Unit, find_unit, read_unit, unreadable
 from hermes.broker.accounts import FILE_NAME
 from hermes.broker.device_listener import DeviceListener
 from hermes.broker.mosquitto import find_mosquitto
 from hermes.broker.supervisor import CLEAR_TEXT
 from hermes.cli.arguments import add_setting_flags, given
 from hermes.cli.serve import SOURCES, USAGE, serve_settings, topic_problems
+from hermes.client import HermesClient
 from hermes.errors import BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.trial import try_connection
 from hermes.server import listen
+from hermes.settings.fields import is_loopback
 from hermes.settings.flags import setting_of
 from hermes.settings.model import Settings
 from hermes.settings.mqtt import RECEIVE_MAXIMUM
@@ -29,15 +35,24 @@ from hermes.settings.rules import warnings
 from hermes.topics.topic_map import TopicMap
 
 BROKER_TIMEOUT_S = 5.0
+EXPIRES_SOON = timedelta(days=30)
+LOOPBACK_ONLY = (
+    "Hermes will listen on %s only: browsers of other machines cannot connect. Behind a proxy on this machine that is "
+    "right; otherwise use --host 0.0.0.0"
+)
+ACL_UNKNOWN = "the broker's ACL may forbid this user to publish there, or to read; with the second, no data will arrive"
 PRIVATE_FILES = ("jwt_secret_file", "api_key_file", "mqtt_password_file", "mqtt_key_file", "broker_key_file")
 
 EXAMPLES = f"""\
 examples:
   hermes check --config /etc/hermes/hermes.toml
   hermes check --mqtt-url mqtts://broker.example --mqtt-ca-file ca.pem --jwt-secret-file jwt-secret
+  hermes check --unit hermes.service
+  hermes check --settings
 
 It connects to the broker and subscribes, for a few seconds. Exit code 0 if hermes serve would start and work with these
-settings, 1 if there are problems, 2 if the settings are invalid.
+settings, 1 if there are problems, 2 if the settings are invalid. --settings uses neither the port nor the network, and
+its exit code is 2 for every problem.
 
 {SOURCES}"""
 
@@ -45,32 +60,55 @@ settings, 1 if there are problems, 2 if the settings are invalid.
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``hermes serve``."""
     parser.usage = USAGE
+    parser.add_argument("--settings", action="store_true", help="test settings, files and certificates only")
+    parser.add_argument(
+        "--unit", metavar="UNIT", help="use environment, flags and user of this systemd unit, as in hermes.service"
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="publish a test message of the tenant hermes-check to see what the broker's ACL lets through",
+    )
     add_setting_flags(parser, Settings)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a line for each test."""
-    settings = serve_settings(given(options))
+    unit = None if options.unit is None else read_unit(find_unit(options.unit))
+    flags = given(options)
+    if unit is not None:
+        unit.apply()
+        flags = _flags_of(unit) | flags
+    settings = serve_settings(flags)
     log.set_up("error", settings.secrets)  # the lines below report problems; only errors of Hermes itself are logged
-    return asyncio.run(check(settings))
+    if options.settings:
+        return 2 if asyncio.run(check(settings, unit=unit, network=False)) else 0
+    return asyncio.run(check(settings, unit=unit, publish=options.publish))
 
 
-async def check(settings: Settings) -> int:
-    """Print a line for each test; return 0 without problems, otherwise 1."""
-    _print("ok", "settings")
+async def check(settings: Settings, *, unit: Unit | None = None, network: bool = True, publish: bool = False) -> int:
+    """Print a line for each test; return 0 without problems, otherwise 1.
+
+    Without ``network`` neither the port nor the broker is tested. ``publish`` allows to publish test messages.
+    """
+    _print("ok", "settings" if unit is None else f"settings of {unit.path}")
     problems = [
         *_topic_problems(settings),
         *_file_problems(settings),
-        *_address_problems(settings),
-        *await _broker_problems(settings),
+        *_unit_problems(settings, unit),
+        *_certificate_problems(settings),
     ]
+    if network:
+        problems += [*await _address_problems(settings), *await _broker_problems(settings, publish=publish)]
+    if is_loopback(settings.host) and not settings.dev:
+        _print("warn", LOOPBACK_ONLY % settings.host)
     for warning in warnings(settings):
         _print("warn", warning)
     for problem in problems:
         _print("FAIL", problem)
     match len(problems):
         case 0:
-            print("ready to serve")
+            print("ready to serve" if network else "the settings are valid")
         case 1:
             print("1 problem")
         case count:
@@ -116,37 +154,108 @@ def _readable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IROTH)
 
 
-def _address_problems(settings: Settings) -> Iterator[str]:
+def _flags_of(unit: Unit) -> dict[str, object]:
+    parser = argparse.ArgumentParser(prog=f"{unit.path}: hermes serve", allow_abbrev=False)
+    add_setting_flags(parser, Settings)
+    return given(parser.parse_args(unit.flags))
+
+
+def _unit_problems(settings: Settings, unit: Unit | None) -> Iterator[str]:
+    """Yield the files that the user of the unit cannot read.
+
+    systemd reads those of credentials as root.
+    """
+    if unit is None or unit.user is None:
+        return
+    copied = set(unit.credentials.values())
+    for path in _files(settings):
+        if path not in copied and unreadable(path, unit.user):
+            yield (
+                f"{path} cannot be read by {unit.user}, the user of the unit: "
+                f"chown root:{unit.user} {path} && chmod 640 {path}"
+            )
+
+
+def _files(settings: Settings) -> Iterator[Path]:
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Path) and value.is_file():
+            yield value
+
+
+def _certificate_problems(settings: Settings) -> Iterator[str]:
+    """Yield certificates that cannot be used; print a warning for one that ends soon."""
+    if settings.external_broker is not None and settings.external_broker.tls:
+        try:
+            settings.mqtt_options.tls.context()
+        except ValueError as error:
+            yield str(error)
+    for name in ("mqtt_cert_file", "mqtt_ca_file", "broker_cert_file"):
+        path: Path | None = getattr(settings, name)
+        if path is not None:
+            yield from _expiry_problems(path)
+
+
+def _expiry_problems(path: Path) -> Iterator[str]:
+    try:
+        certificates = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):  # reported by the code that uses the file
+        return
+    now = datetime.now(UTC)
+    for certificate in certificates:
+        ends = certificate.not_valid_after_utc
+        name = certificate.subject.rfc4514_string() or "a certificate"
+        if ends <= now:
+            yield f"{path}: {name} has expired on {ends:%Y-%m-%d}; renew it"
+        elif ends <= now + EXPIRES_SOON:
+            _print("warn", f"{path}: {name} expires on {ends:%Y-%m-%d}")
+
+
+async def _address_problems(settings: Settings) -> list[str]:
     try:
         for listening in listen(settings.host, settings.port):
             listening.close()
     except HermesError as error:
-        yield str(error)
-    else:
-        _print("ok", f"{settings.host} port {settings.port} is free")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - not bound
+        url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+        if await HermesClient(url).is_running():
+            _print("ok", f"a Hermes is running at {url}; hermes status shows its state")
+            return []
+        return [str(error)]
+    _print("ok", f"{settings.host} port {settings.port} is free")
+    return []
 
 
-async def _broker_problems(settings: Settings) -> list[str]:
+async def _broker_problems(settings: Settings, *, publish: bool) -> list[str]:
     url = settings.external_broker
     if url is not None:
-        return await _external_broker_problems(url, settings)
+        return await _external_broker_problems(url, settings, publish=publish)
     if settings.broker_kind == "embedded":
         return [*_embedded_broker_problems(), *_device_problems(settings)]
     _print("ok", "MQTT is off")
     return []
 
 
-async def _external_broker_problems(url: MqttUrl, settings: Settings) -> list[str]:
+async def _external_broker_problems(url: MqttUrl, settings: Settings, *, publish: bool) -> list[str]:
     for line in _connection_summary(url, settings):
         _print("info", line)
     topics = None if settings.mqtt_on_demand else TopicMap(settings.topics)
-    failure = await try_connection(url, options=settings.mqtt_options, topics=topics, timeout_s=BROKER_TIMEOUT_S)
-    if failure is not None:
-        return [f"broker {url}: {failure}"]
+    delivered = await try_connection(
+        url, options=settings.mqtt_options, topics=topics, timeout_s=BROKER_TIMEOUT_S, publish=publish
+    )
+    if isinstance(delivered, str):
+        return [f"broker {url}: {delivered}"]
     granted = "grants every subscription"
     if settings.mqtt_on_demand:
         granted = "accepts the connection; with --mqtt-on-demand no subscription was tested"
     _print("ok", f"broker {url} {granted}")
+    for topic_filter in () if topics is None else topics.filters:
+        if topic_filter in delivered:
+            _print("ok", f"broker {url} delivers messages of {topic_filter}")
+        elif publish:
+            _print("warn", f"no test message of {topic_filter} came back: {ACL_UNKNOWN}")
+        else:
+            _print("info", f"it is unknown whether the broker's ACL delivers messages of {topic_filter}: see --publish")
     return []
 
 

@@ -8,14 +8,13 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from paho.mqtt import client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from hermes.mqtt import failures
-from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.failures import CLOSED_UNANSWERED, ConnectionFailure, NoConnack, WrongVersion
 from hermes.mqtt.net.buffered_socket import UnacceptableData
 from hermes.mqtt.net.deadline import Deadline
@@ -44,6 +43,19 @@ class Publication(NamedTuple):
     retain: bool
 
 
+class MessageSink(Protocol):
+    """Takes what a connection receives: the `Bridge`, or a test of the settings."""
+
+    def put(self, topic: str, payload: bytes, *, retained: bool, subscription_ids: Sequence[int]) -> None:
+        """Take a message."""
+
+    def put_bad_topic(self, topic: bytes) -> None:
+        """Take a message with a topic that is not UTF-8."""
+
+    def wake(self) -> None:
+        """Record the end of a batch."""
+
+
 class Connection:
     """One connection attempt: a paho client, its socket and its subscriptions.
 
@@ -59,7 +71,7 @@ class Connection:
         version: MqttVersion,
         client_id: str,
         topics: TopicMap | None,
-        bridge: Bridge | None,
+        bridge: MessageSink | None,
         outbox: deque[Publication],
         on_demand_filters: Callable[[], frozenset[str]],
         waker: Waker,

@@ -5,9 +5,10 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from hermes.mqtt import failures
-from hermes.mqtt.connection import Connection
+from hermes.mqtt.connection import Connection, Publication
 from hermes.mqtt.failures import NoConnack, WrongVersion
 from hermes.mqtt.net.waker import Waker
 from hermes.mqtt.reconnect import MqttVersion, VersionNegotiator
@@ -15,22 +16,24 @@ from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
+TEST_NAME = "hermes-check"
+
 
 async def try_connection(
-    url: MqttUrl, *, options: MqttOptions, topics: TopicMap | None, timeout_s: float
-) -> str | None:
+    url: MqttUrl, *, options: MqttOptions, topics: TopicMap | None, timeout_s: float, publish: bool = False
+) -> str | frozenset[str]:
     """Connect and subscribe as `MqttClient` does, then disconnect.
 
-    Returns why that failed; None if the broker granted every subscription within ``timeout_s`` seconds. Without
-    ``topics`` it only connects. Messages that arrive are discarded. A running Hermes with these options is not
-    disturbed.
+    Returns why that failed, or, if the broker granted every subscription within ``timeout_s`` seconds, the filters of
+    which it delivered a test message. Such messages are published only with ``publish``. Without ``topics`` it only
+    connects. Other messages that arrive are discarded. A running Hermes with these options is not disturbed.
     """
-    trial = _Trial(url, options=options.for_a_trial(), topics=topics)
+    trial = _Trial(url, options=options.for_a_trial(), topics=topics, publish=publish)
     timer = asyncio.get_running_loop().call_later(timeout_s, trial.stop)
     failure = await asyncio.to_thread(trial.run)
     timer.cancel()
     if trial.granted:
-        return None
+        return frozenset(trial.delivered)
     return f"no answer in {timeout_s:g} s" if trial.stopped else failures.reason(failure)
 
 
@@ -40,8 +43,12 @@ class _Trial:
     `run` blocks: it is for a thread.
     """
 
-    def __init__(self, url: MqttUrl, *, options: MqttOptions, topics: TopicMap | None) -> None:
+    def __init__(self, url: MqttUrl, *, options: MqttOptions, topics: TopicMap | None, publish: bool) -> None:
         self.granted = False
+        self.delivered: set[str] = set()  # filters
+        self._publish = publish and topics is not None
+        self._outbox: deque[Publication] = deque()
+        self._mark = secrets.token_hex(8).encode()
         self._url = url
         self._options = options
         self._topics = topics
@@ -79,8 +86,8 @@ class _Trial:
             version=version,
             client_id=self._client_id,
             topics=self._topics,
-            bridge=None,
-            outbox=deque(),
+            bridge=self,
+            outbox=self._outbox,
             on_demand_filters=frozenset,
             waker=self._waker,
             stopping=self._stopping,
@@ -97,4 +104,28 @@ class _Trial:
 
     def _end(self) -> None:
         self.granted = True
-        self._stopping.set()
+        if not self._publish or self._topics is None:
+            self._stopping.set()
+            return
+        payload = b'{"hermes check":"%s"}' % self._mark
+        self._outbox.extend(Publication(test_topic(each), payload, False) for each in self._topics.filters)
+
+    # -- as a `MessageSink` -------------------------------------------------------------------------------------------
+
+    def put(self, topic: str, payload: bytes, *, retained: bool, subscription_ids: Sequence[int]) -> None:
+        """Record a test message; end when all have come back."""
+        if self._topics is not None and self._mark in payload:
+            self.delivered |= {each for each in self._topics.filters if test_topic(each) == topic}
+            if len(self.delivered) == len(self._topics.filters):
+                self._stopping.set()
+
+    def put_bad_topic(self, topic: bytes) -> None:
+        """Discard it."""
+
+    def wake(self) -> None:
+        """Do nothing: messages are handled one by one."""
+
+
+def test_topic(topic_filter: str) -> str:
+    """Return a topic that a filter matches, in no tenant or device of the site."""
+    return "/".join(TEST_NAME if level in ("+", "#") else level for level in topic_filter.split("/"))

@@ -1,17 +1,27 @@
 """``hermes check``: what it tests, and which problems it reports."""
 
 import asyncio
+import os
+import socket
 import stat
+import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from hermes.broker.accounts import AccountsFile, parse_account
-from hermes.cli.check import PRIVATE_FILES, check
+from hermes.cli.check import PRIVATE_FILES, _expiry_problems, check
+from hermes.cli.main import main
 from hermes.testing import gateway_settings
 from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.certificates import LOOPBACK, Authority
-from tests.support.programs import free_port
+from tests.support.gateways import SECRET
+from tests.support.programs import free_port, hermes
 
 pytestmark = pytest.mark.broker
 
@@ -239,3 +249,119 @@ def test_a_missing_mosquitto_is_a_problem_if_it_is_to_be_embedded(
     code, lines = checked(capsys, mqtt_url="embedded")
     assert code == 1
     assert any("apt-get install mosquitto" in line for line in lines)
+
+
+def test_a_broker_whose_acl_hides_the_data_is_noticed(tmp_path: Path, capsys: Captured) -> None:
+    """mosquitto grants every subscription and then delivers nothing; only a message that comes back is a proof."""
+    acl = tmp_path / "acl"
+    topics = ("a/{tenant_id}/{device_id}", "b/{tenant_id}/{device_id}")
+    for rules, delivered in (("topic readwrite #", {"a", "b"}), ("topic readwrite a/#\ntopic write b/#", {"a"})):
+        acl.write_text(f"{rules}\n")
+        with mosquitto(tmp_path, f"acl_file {acl}") as broker:
+            given: dict[str, object] = {"mqtt_url": f"mqtt://127.0.0.1:{broker.port}", "topics": topics}
+            code = asyncio.run(check(gateway_settings(**given), publish=True))
+            lines = capsys.readouterr().out.splitlines()
+            assert code == 0
+            for name in ("a", "b"):
+                seen = any(line.startswith("ok") and f"delivers messages of {name}/+/+" in line for line in lines)
+                hidden = any(line.startswith("warn") and f"no test message of {name}/+/+" in line for line in lines)
+                assert (seen, hidden) == ((name in delivered), (name not in delivered)), lines
+            asyncio.run(check(gateway_settings(**given)))
+            lines = capsys.readouterr().out.splitlines()
+            assert sum("it is unknown whether the broker's ACL" in line for line in lines) == 2
+
+
+# Tornado leaves the socket that it could not bind to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
+def test_a_running_hermes_on_the_port_is_recognised(capsys: Captured) -> None:
+    """It is no problem; another program is one."""
+    with hermes("serve", "--port", "0", "--mqtt-url", "off", HERMES_JWT_SECRET=SECRET) as program:
+        port = int(program.url.rpartition(":")[2])
+        program.wait_for("listening on")
+        code, lines = checked(capsys, mqtt_url="off", port=port)
+    assert code == 0
+    assert f"ok      a Hermes is running at http://127.0.0.1:{port}; hermes status shows its state" in lines
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
+        code, lines = checked(capsys, mqtt_url="off", port=other.getsockname()[1])
+    assert code == 1
+    assert any(line.startswith("FAIL") and "in use by another program" in line for line in lines)
+
+
+def test_listening_on_loopback_only_is_a_warning(capsys: Captured, key_file: Path) -> None:
+    """Nobody else can open the console."""
+    key_file.chmod(0o600)
+    for host, warned in (("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)):
+        _, lines = checked(capsys, mqtt_url="off", host=host, api_key_file=key_file)
+        assert any(line.startswith("warn") and "only: browsers of other machines" in line for line in lines) is warned
+
+
+def test_settings_only_uses_neither_port_nor_network(tmp_path: Path, capsys: Captured) -> None:
+    """The exit code is that of serve, 2, for every problem."""
+    key = tmp_path / "keys"
+    key.write_text("a key of the tests\n")
+    key.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        flags = ["check", "--settings", "--port", str(port), "--mqtt-url", f"mqtt://127.0.0.1:{port}"]
+        secret = tmp_path / "secret"
+        secret.write_text(SECRET)
+        secret.chmod(0o600)
+        flags += ["--jwt-secret-file", str(secret), "--api-key-file", str(key)]
+        assert main(flags) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "the settings are valid"
+        key.chmod(0o644)
+        assert main(flags) == 2
+        assert "chmod 600" in capsys.readouterr().out
+        assert main([*flags, "--ping-interval-s", "soon"]) == 2
+
+
+def test_a_certificate_that_ends_is_reported(tmp_path: Path, capsys: Captured) -> None:
+    """As a problem when it has ended, as a warning in its last month."""
+    authority = Authority(tmp_path)
+    signed = authority.sign("gateway", LOOPBACK)
+    now = datetime.now(UTC)
+    for ends, expected in ((now - timedelta(days=1), "FAIL"), (now + timedelta(days=3), "warn")):
+        path = tmp_path / "ends.pem"
+        path.write_bytes(_certificate(ends))
+        problems = [*_expiry_problems(path)]
+        assert bool(problems) is (expected == "FAIL")
+        assert ("warn" in capsys.readouterr().out) is (expected == "warn")
+    assert not list(_expiry_problems(Path(signed.certificate)))
+    assert not list(_expiry_problems(tmp_path / "none"))
+
+
+def _certificate(ends: datetime) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(ends - timedelta(days=90)).not_valid_after(ends)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_unit_gives_its_settings(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of this shell do not count; a file that its user cannot read is a problem."""
+    for name in list(os.environ):
+        monkeypatch.setenv(name, os.environ[name])  # restored at the end
+    for name in ("HERMES_JWT_SECRET_FILE", "HERMES_API_KEY_FILE"):
+        monkeypatch.setenv(name, "")
+    for name in ("secret", "keys"):
+        (tmp_path / name).write_text(SECRET)
+        (tmp_path / name).chmod(0o600)
+    unit = tmp_path / "hermes.service"
+    unit.write_text(
+        "[Service]\n"
+        f"Environment=HERMES_JWT_SECRET_FILE={tmp_path}/secret HERMES_API_KEY_FILE={tmp_path}/keys\n"
+        "ExecStart=/usr/bin/env hermes serve --host 0.0.0.0 --mqtt-url off\nUser=nobody\n"
+    )
+    monkeypatch.setenv("HERMES_PORT", "nonsense")
+    assert main(["check", "--unit", str(unit), "--settings"]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert f"ok      settings of {unit}" in lines
+    assert sum("cannot be read by nobody, the user of the unit: chown root:nobody" in line for line in lines) == 2
+    unit.write_text(unit.read_text().replace("User=nobody\n", ""))
+    assert main(["check", "--unit", str(unit), "--settings"]) == 0
+    assert main(["check", "--unit", str(tmp_path / "none.service")]) == 1
+    unit.write_text("[Service]\nExecStart=/usr/bin/env hermes serve --surprise\n")
+    with pytest.raises(SystemExit):
+        main(["check", "--unit", str(unit), "--settings"])

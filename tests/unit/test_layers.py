@@ -118,7 +118,12 @@ def test_only_the_settings_read_the_environment() -> None:
     readers = {
         module_name(path) for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()
     }
-    assert readers == {"hermes.settings.load", "hermes.settings.folders", "hermes.appliance.notify_socket"}
+    assert readers == {
+        "hermes.settings.load",
+        "hermes.settings.folders",
+        "hermes.appliance.notify_socket",
+        "hermes.appliance.unit_check",
+    }
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)

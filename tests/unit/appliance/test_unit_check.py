@@ -1,0 +1,115 @@
+"""Environment, flags and user of a systemd unit."""
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from hermes.appliance import unit_check
+from hermes.appliance.unit_check import find_unit, read_unit, unreadable
+from hermes.errors import HermesError
+from tests.support.paths import CHECKOUT
+
+
+def written(folder: Path, text: str, name: str = "hermes.service") -> Path:
+    """Return the path of a unit with this text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_the_units_own_environment_is_read() -> None:
+    """Of the unit that is shipped."""
+    unit = read_unit(CHECKOUT / "hermes.service")
+    assert unit.environment["HERMES_CONFIG"] == "/etc/hermes/hermes.toml"
+    assert unit.user == "hermes"
+    assert unit.flags == []
+
+
+def test_everything_that_serve_would_get_is_read(tmp_path: Path) -> None:
+    """Files, credentials, specifiers, quotes, comments, continued lines, resets."""
+    (tmp_path / "environment").write_text("# comment\nHERMES_PORT=9090\nHERMES_TOPICS='a,b'\n\nother text\n")
+    unit = read_unit(
+        written(
+            tmp_path,
+            "[Unit]\nEnvironment=HERMES_HOST=wrong\n"
+            "[Service]\nEnvironment=A=1\nEnvironment=\n"
+            'Environment=HERMES_HOST=10.0.0.1 "HERMES_MQTT_USERNAME=two words" \\\n'
+            "  HERMES_BROKER_STATE_DIR=%S/hermes/100%%\n"
+            "# Environment=HERMES_HOST=comment\n"
+            f"EnvironmentFile=-{tmp_path}/environment\nEnvironmentFile=-/missing\n"
+            "LoadCredential=key:/etc/hermes/key\nEnvironment=HERMES_API_KEY_FILE=%d/key\n"
+            "ExecStart=\nExecStart=-/usr/bin/env hermes serve --port 8081 --mqtt-key-file %d/key\nUser=\nUser=site\n",
+        )
+    )
+    assert unit.environment == {
+        "HERMES_HOST": "10.0.0.1",
+        "HERMES_MQTT_USERNAME": "two words",
+        "HERMES_BROKER_STATE_DIR": "/var/lib/hermes/100%",
+        "HERMES_PORT": "9090",
+        "HERMES_TOPICS": "a,b",
+        "HERMES_API_KEY_FILE": "/etc/hermes/key",
+    }
+    assert unit.flags == ["--port", "8081", "--mqtt-key-file", "/etc/hermes/key"]
+    assert unit.user == "site"
+    environment = {"HERMES_PORT": "1", "HERMES_ORIGINS": "x", "PATH": "/bin"}
+    unit.apply(environment)
+    assert environment == unit.environment | {"PATH": "/bin"}
+
+
+def test_drop_ins_come_after_the_unit_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """As ``systemctl edit`` writes them."""
+    path = written(tmp_path, "[Service]\nEnvironment=A=unit B=unit C=unit\n")
+    written(tmp_path / "hermes.service.d", "[Service]\nEnvironment=A=two B=two\n", "20-two.conf")
+    written(tmp_path / "hermes.service.d", "[Service]\nEnvironment=B=one A=one\n", "10-one.conf")
+    written(tmp_path / "hermes.service.d", "[Service]\nEnvironment=C=none\n", "30-three.txt")
+    assert read_unit(path).environment == {"A": "two", "B": "two", "C": "unit"}
+
+
+@pytest.mark.parametrize("text", ["[Service]\nEnvironment='open", "[Service]\nEnvironmentFile=/missing\n", "\ud800"])
+def test_a_unit_that_cannot_be_read_is_explained(tmp_path: Path, text: str) -> None:
+    """With its path."""
+    path = tmp_path / "hermes.service"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(HermesError, match=r"cannot read the unit .*hermes\.service"):
+        read_unit(path)
+
+
+def test_a_unit_is_found_by_path_or_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In systemd's folders, in their order."""
+    path = written(tmp_path / "etc", "")
+    monkeypatch.setattr(unit_check, "FOLDERS", (str(tmp_path / "none"), str(tmp_path / "etc")))
+    monkeypatch.chdir(tmp_path)
+    assert find_unit(str(path)) == path
+    assert find_unit("hermes.service") == path
+    for name in ("other.service", "./hermes.service"):
+        with pytest.raises(HermesError, match="there is no unit"):
+            find_unit(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_that_the_user_cannot_read_is_found(tmp_path: Path) -> None:
+    """By owner, group, others, and the folders above."""
+    nobody = pwd.getpwnam("nobody")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for above in (tmp_path, *list(tmp_path.parents)[:3]):
+        if str(above).startswith("/tmp/"):
+            above.chmod(0o755)
+    path = folder / "file"
+    path.touch()
+    for owner, group, mode, hidden in (
+        (0, 0, 0o640, True),
+        (0, nobody.pw_gid, 0o640, False),
+        (nobody.pw_uid, 0, 0o600, False),
+        (nobody.pw_uid, 0, 0o044, True),
+        (0, 0, 0o644, False),
+    ):
+        os.chown(path, owner, group)
+        path.chmod(mode)
+        assert unreadable(path, "nobody") is hidden, oct(mode)
+    folder.chmod(0o700)
+    assert unreadable(path, "nobody")
+    assert not unreadable(path, "no-such-user")
+    assert not unreadable(path, "root")
