@@ -4,7 +4,7 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hermes.metrics import WORK_WINDOW_S, Metrics, WorkMeter, by_label, observed, total
+from hermes.metrics import LONG_WORK_S, WORK_WINDOW_S, Metrics, WorkMeter, by_label, observed, total
 from hermes.testing import FakeClock
 
 
@@ -35,8 +35,11 @@ def test_sums_over_labels() -> None:
     assert observed(metrics.loop_lag_s) == (2, 0.75)
 
 
-def test_the_longest_piece_of_work_is_shown_for_a_minute_or_two(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_longest_piece_of_work_is_shown_for_a_minute_or_two(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By kind; a line in the log says what a very long one was, a few at most."""
+    monkeypatch.setattr("hermes.metrics.LONG_WORK_S", LONG_WORK_S)
     clock = FakeClock(0.0)
     metrics = Metrics()
     meter = WorkMeter(metrics._gauge("hermes_test_seconds", "test", "kind"), clock=clock)
