@@ -9,6 +9,7 @@ The exceptions, as a tree::
     ├── ClientError        a client's frame is wrong, the socket stays open: code, message
     ├── RequestError       an HTTP request is wrong: status, code, message, fields
     ├── BrokerUnavailable  the embedded broker cannot start, and the command that fixes it
+    │   └── BrokerUnusable  mosquitto is missing or unusable; exit code 2
     ├── AccountError       a device account cannot be created, read or used, and how to fix it
     ├── AddressNotFound    a payload does not have the tenant or device of its message
     └── PayloadError       a payload does not have the format of its template
@@ -85,11 +86,19 @@ def may_reconnect(code: int) -> bool:
 
 
 class HermesError(Exception):
-    """An error that Hermes raises on purpose."""
+    """An error that Hermes raises on purpose.
+
+    ``exit_code`` is that of a command: 2 if only a person can correct the reason, so that a service manager should not
+    try again.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(HermesError):
     """The settings are not valid; ``problems`` has one line for each."""
+
+    exit_code = 2
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -133,6 +142,12 @@ class RequestError(HermesError):
 
 class BrokerUnavailable(HermesError):
     """The embedded broker cannot start; the text has the command that fixes it."""
+
+
+class BrokerUnusable(BrokerUnavailable):
+    """The program mosquitto is missing, or cannot be used."""
+
+    exit_code = 2
 
 
 class AccountError(HermesError):

@@ -16,7 +16,7 @@ from tornado.web import Application
 
 from hermes.delivery.hub import Hub
 from hermes.delivery.reconnect_delay import retry_ms
-from hermes.errors import STOPPING, HermesError
+from hermes.errors import STOPPING, ConfigError, HermesError
 from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.web.listener import Listener
@@ -163,7 +163,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
                 f"or choose another port: --port {port + 1 if port < 65_535 else 8080} (0 selects a free port)"
             ) from None
         if error.errno == errno.EACCES:
-            raise HermesError(f"only root may listen on port {port}; choose a port from 1024 up: --port 8080") from None
+            problem = f"only root may listen on port {port}; choose a port from 1024 up: --port 8080"
+            raise ConfigError([problem]) from None
         raise HermesError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 

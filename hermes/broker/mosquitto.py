@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from hermes.errors import BrokerUnavailable
+from hermes.errors import BrokerUnusable
 from hermes.settings.broker import BrokerListen
 
 # Debian installs it in a folder that is not in the PATH of a plain user.
@@ -49,14 +49,14 @@ class Mosquitto:
 def find_mosquitto(program: str = "mosquitto") -> Mosquitto:
     """Return the installed mosquitto.
 
-    Raises `BrokerUnavailable` with the command to run if it is not usable.
+    Raises `BrokerUnusable` with the command to run if it is not usable.
     """
     path = shutil.which(program) or shutil.which(program, path=EXTRA_PATH)
     if path is None:
-        raise BrokerUnavailable(f"mosquitto is not installed; run: {INSTALL}")
+        raise BrokerUnusable(f"mosquitto is not installed; run: {INSTALL}")
     version = _version(path)
     if version in UNUSABLE:
-        raise BrokerUnavailable(
+        raise BrokerUnusable(
             f"mosquitto {version} ({path}) is not usable: {UNUSABLE[version]}; install another version, as with:"
             f" {INSTALL}"
         )
@@ -67,10 +67,10 @@ def _version(path: str) -> str:
     try:
         answer = subprocess.run([path, "-h"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-        raise BrokerUnavailable(f"{path} cannot be run ({error}); run: {INSTALL}") from None
+        raise BrokerUnusable(f"{path} cannot be run ({error}); run: {INSTALL}") from None
     match = re.search(r"mosquitto version (\S+)", answer.stdout)
     if match is None:
-        raise BrokerUnavailable(f"{path} does not report its version; run: {INSTALL}")
+        raise BrokerUnusable(f"{path} does not report its version; run: {INSTALL}")
     return match[1]
 
 
@@ -83,7 +83,7 @@ def child_user() -> pwd.struct_passwd | None:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise BrokerUnavailable(f"none of the users {', '.join(USERS)} exists, and the broker must not run as root")
+    raise BrokerUnusable(f"none of the users {', '.join(USERS)} exists, and the broker must not run as root")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         for problem in error.problems:
             print(f"hermes: {problem}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except HermesError as error:
         print(f"hermes: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
 

@@ -15,7 +15,7 @@ from hermes.appliance.supervision import Supervision
 from hermes.cli.arguments import add_setting_flags, given
 from hermes.dev.banner import Running, banner
 from hermes.dev.secrets import DevSecrets
-from hermes.errors import ConfigError, HermesError
+from hermes.errors import ConfigError
 from hermes.gateway import Gateway
 from hermes.mqtt.feed import feed_problems
 from hermes.server import raise_file_limit, reload_event, stop_event
@@ -88,7 +88,9 @@ def serve_settings(flags: Mapping[str, object]) -> Settings:
         try:
             state.ensure()
         except OSError as error:
-            raise HermesError(f"cannot store secrets in {state.folder}: {error.strerror}; set XDG_STATE_HOME") from None
+            raise ConfigError(
+                [f"cannot store secrets in {state.folder}: {error.strerror}; set XDG_STATE_HOME to a writable folder"]
+            ) from None
     return settings.model_copy(update=own)
 
 

@@ -305,18 +305,25 @@ def test_check_accepts_a_good_set_up(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado does not close its socket
 def test_check_reports_every_problem(
-    running: Program, key_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    key_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files that others can read, a taken port, a broker that is not there."""
+    """Files that others can read, an address of another machine, a broker that is not there."""
     monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
     monkeypatch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.5)
     key_file.chmod(0o644)
-    port = running.url.rpartition(":")[2]
-    words = ("check", "--port", port, "--api-key-file", str(key_file), "--mqtt-url", f"mqtt://127.0.0.1:{free_port()}")
+    words = (
+        "check",
+        "--host",
+        "192.0.2.1",
+        "--api-key-file",
+        str(key_file),
+        "--mqtt-url",
+        f"mqtt://127.0.0.1:{free_port()}",
+    )
     code, shown, _ = run(*words, capsys=capsys)
     assert code == 1
     assert "chmod 600" in shown
-    assert f"port {port} on 127.0.0.1 is in use" in shown
+    assert "cannot listen on 192.0.2.1 port 8080" in shown
     assert "FAIL    broker" in shown
     assert shown.endswith("\n3 problems\n")
 
@@ -367,7 +374,7 @@ def test_dev_reports_that_it_cannot_store_its_secrets(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with hermes("serve", "--dev", "--port", "0", XDG_STATE_HOME=str(tmp_path / "file")) as program:
         program.wait_for("set XDG_STATE_HOME")
-        assert program.process.wait(60) == 1
+        assert program.process.wait(60) == 2
 
 
 def test_the_printed_commands_of_dev_work(tmp_path: Path) -> None:
