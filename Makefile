@@ -4,14 +4,15 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+PACKAGING := build/packaging
 ARGS ?=
 WORKERS ?= auto
 FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak screenshots proto clean \
-	packages-run packages-test packages-bench packages-proto
+.PHONY: help run test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak binary deb test-appliance screenshots proto clean \
+	packages-run packages-test packages-bench packages-binary packages-appliance packages-proto
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +30,7 @@ test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a brok
 	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not slow" $(ARGS) \
 		--ignore tests/integration/test_faults.py tests/unit tests/integration tests/test_notifications_ws.py
 
-test-all: packages-test $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
+test-all: packages-test packages-appliance $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
 	$(PYTEST) $(PARALLEL) $(ARGS)
 	$(MAKE) fuzz ARGS=
 
@@ -71,6 +72,15 @@ plots: $(VENV)/.bench ## draw the figures of the last "make bench ARGS='sweep --
 soak: packages-test $(VENV)/.test ## cause random faults for 15 minutes; ARGS="--seconds 3600 --seed 7"
 	$(BIN)/python -m tests.soak.run $(ARGS)
 
+binary: packages-binary $(PACKAGING)/.ready ## build dist/hermes, one file with Python and mosquitto, and dist/hermes-onedir
+	$(PACKAGING)/bin/pyinstaller --noconfirm --log-level WARN --workpath build/binary --distpath dist packaging/hermes.spec
+
+deb: binary ## build the Debian package dist/hermes-gateway_VERSION_ARCH.deb
+	$(PACKAGING)/bin/python packaging/deb.py
+
+test-appliance: packages-test packages-appliance $(VENV)/.test ## build both and test them: an empty root, a fresh Debian
+	$(PYTEST) -q tests/appliance $(ARGS)
+
 screenshots: packages-test $(VENV)/.test ## take the picture of the README
 	$(BIN)/python -m tests.support.screenshots
 
@@ -96,6 +106,12 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
 	@touch $@ $(VENV)/.run $(VENV)/.test
 
+# only what the program needs: PyInstaller collects what it finds
+$(PACKAGING)/.ready: setup.cfg packaging/requirements.txt
+	$(PYTHON) -m venv $(PACKAGING)
+	$(PACKAGING)/bin/python -m pip install --quiet -r packaging/requirements.txt --editable '.[cbor,sparkplug,websockets]'
+	@touch $@
+
 # program:package or file:package, installed if it is missing
 RUN_PACKAGES := mosquitto:mosquitto
 TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
@@ -103,6 +119,8 @@ TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium-headle
 	ip:iproute2 nft:nftables faketime:faketime
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
+BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils
+APPLIANCE_PACKAGES := $(BINARY_PACKAGES) mmdebstrap:mmdebstrap systemd-nspawn:systemd-container lintian:lintian
 PROTO_PACKAGES := protoc:protobuf-compiler
 
 packages-run:
@@ -114,6 +132,12 @@ packages-test:
 # offline, otherwise the service of nginx starts to listen
 packages-bench:
 	@PATH="$$PATH:/usr/sbin:/sbin" SYSTEMD_OFFLINE=1 sh -c '$(INSTALL)' install $(BENCH_PACKAGES)
+
+packages-binary:
+	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(BINARY_PACKAGES)
+
+packages-appliance:
+	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(APPLIANCE_PACKAGES)
 
 packages-proto:
 	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(PROTO_PACKAGES)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from hermes.appliance.bundle import bundled_broker, share_broker
 from hermes.errors import BrokerUnusable
 from hermes.settings.broker import BrokerListen
 
@@ -47,11 +48,14 @@ class Mosquitto:
 
 
 def find_mosquitto(program: str = "mosquitto") -> Mosquitto:
-    """Return the installed mosquitto.
+    """Return the mosquitto of the bundle, otherwise the installed one.
 
     Raises `BrokerUnusable` with the command to run if it is not usable.
     """
-    path = shutil.which(program) or shutil.which(program, path=EXTRA_PATH)
+    bundled = bundled_broker()
+    if bundled is not None:
+        share_broker(bundled)
+    path = str(bundled or "") or shutil.which(program) or shutil.which(program, path=EXTRA_PATH)
     if path is None:
         raise BrokerUnusable(f"mosquitto is not installed; run: {INSTALL}")
     version = _version(path)

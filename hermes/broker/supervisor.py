@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from pathlib import Path
 
+from hermes.appliance.bundle import CHILD_EXEC_FLAG, bundle_dir
 from hermes.backoff import Backoff
 from hermes.broker.device_listener import HERMES, SIMULATOR, DeviceListener, bind_once
 from hermes.broker.memfd import MemoryFile
@@ -50,6 +51,8 @@ CLEAR_TEXT = (
 ERROR_LINE = re.compile(r"(\d+: )?Error\b")
 
 CHILD_EXEC = Path(__file__).with_name("child_exec.py")
+# A frozen Hermes is not an interpreter: its entry point has a flag that runs `child_exec`.
+LAUNCHER = (sys.executable, CHILD_EXEC_FLAG) if bundle_dir() else (sys.executable, "-I", "-S", str(CHILD_EXEC))
 
 
 class MosquittoProcess:
@@ -169,10 +172,7 @@ class MosquittoProcess:
         self._lines.clear()
         self._write_listener_files()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            str(CHILD_EXEC),
+            *LAUNCHER,
             str(os.getpid()),
             self._user or "",
             self._path,

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from importlib import import_module
 
-from hermes import __version__
 from hermes.errors import ConfigError, HermesError
 
 COMMANDS = {
@@ -24,6 +23,8 @@ COMMANDS = {
     "listen": "print the frames that a browser would receive",
     "topics": "explain how an MQTT topic is mapped to a device",
     "device": "add, list or remove accounts for devices at the embedded broker",
+    "licenses": "print the licences of Hermes and of everything in it",
+    "sbom": "print the software bill of materials (CycloneDX)",
 }
 EPILOG = """\
 hermes COMMAND --help describes a command and its flags.
@@ -59,7 +60,7 @@ def make_parser(loaded: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentP
         epilog=EPILOG,
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action="version", version=f"hermes {__version__}")
+    parser.add_argument("--version", action=_Version, help="print the versions of Hermes and of what it runs on, and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name not in loaded:
@@ -77,6 +78,19 @@ def make_parser(loaded: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentP
         command.set_defaults(command=module.run)
         module.add_flags(command)
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the versions; they are collected only for this flag."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from hermes.appliance.version import version_report
+
+        print(version_report())
+        parser.exit()
 
 
 _Formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=32)

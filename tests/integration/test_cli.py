@@ -60,8 +60,11 @@ def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Name and number."""
-    assert run("--version", capsys=capsys) == (0, f"hermes {__version__}\n", "")
+    """Name and number on the first line, then what it runs on."""
+    code, shown, errors = run("--version", capsys=capsys)
+    first, *others = shown.splitlines()
+    assert (code, first, errors) == (0, f"hermes {__version__}", "")
+    assert f"Python {sys.version.split()[0]}" in others
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""Versions and licences of what a frozen Hermes contains: Python packages, Python, the broker and the libraries."""
+
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hermes.appliance.bundle import BUILD_FILE, COMPONENTS_FILE
+from hermes.appliance.components import Component, as_json, installed
+from hermes.appliance.version import build_facts
+
+EXTRAS = ("cbor", "sparkplug", "websockets")
+COMMON = Path("/usr/share/common-licenses")
+CHECKOUT = Path(__file__).parent.parent
+LICENSES = {"mosquitto": "EPL-2.0 OR BSD-3-Clause"}  # the Eclipse Distribution License 1.0 is the BSD licence
+
+
+def files(binaries: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+    """Return the JSON files of the bundle: facts for ``hermes --version``, components for ``hermes sbom``."""
+    packages = sorted({*debian_packages(binaries), "mosquitto"})
+    own, *python = installed(EXTRAS)
+    own = Component(own.name, own.version, own.purl, "Apache-2.0", True, ((CHECKOUT / "LICENSE").read_text(),), own.kind)
+    libraries = [debian_component(package) for package in packages]
+    listed = [own, python_component(), bootloader(), *python, *libraries, *common_licenses(libraries)]
+    facts = build_facts() | {"mosquitto": f"{debian_version('mosquitto')} (bundled)"}
+    return {BUILD_FILE: facts, COMPONENTS_FILE: as_json(listed)}
+
+
+def debian_packages(binaries: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """Yield the Debian package of each collected file that one has installed."""
+    for _, source, _ in binaries:
+        path = Path(source).resolve()
+        for name in {str(path), str(path).removeprefix("/usr")}:  # dpkg has the names before /lib became /usr/lib
+            done = subprocess.run(["dpkg-query", "--search", name], capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                yield done.stdout.partition(": ")[0].partition(":")[0]
+                break
+
+
+def debian_version(package: str) -> str:
+    """Return the version of an installed Debian package, with its revision."""
+    command = ["dpkg-query", "--show", "--showformat=${Version}\n", package]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+
+
+def debian_component(package: str) -> Component:
+    """Return an installed Debian package with its copyright file."""
+    version = debian_version(package)
+    text = Path("/usr/share/doc", package, "copyright").read_text("utf-8", errors="replace")
+    names = dict.fromkeys(re.findall(r"^License:[ \t]*(\S.*)$", text, re.MULTILINE))
+    return Component(
+        name=package,
+        version=version,
+        purl=f"pkg:deb/debian/{quote(package)}@{quote(version, safe='')}",
+        license=LICENSES.get(package, " and ".join(names)),
+        expression=package in LICENSES,
+        texts=(text,),
+        kind="application" if package == "mosquitto" else "library",
+    )
+
+
+def common_licenses(components: Iterable[Component]) -> Iterator[Component]:
+    """Yield the licences that Debian's copyright files name by their path only."""
+    texts = "\n".join(text for component in components for text in component.texts)
+    for name in sorted(set(re.findall(rf"{COMMON}/([\w.-]*\w)", texts))):
+        if (COMMON / name).is_file():
+            yield Component(name, "", f"pkg:generic/{name}", name, False, ((COMMON / name).read_text("utf-8"),), "data")
+
+
+def python_component() -> Component:
+    """Return the interpreter."""
+    version = sys.version.split()[0]
+    text = Path(sysconfig.get_path("stdlib"), "LICENSE.txt").read_text("utf-8")
+    return Component("python", version, f"pkg:generic/python@{version}", "PSF-2.0", True, (text,))
+
+
+def bootloader() -> Component:
+    """Return PyInstaller, of which the bundle contains the bootloader."""
+    package = metadata.distribution("pyinstaller")
+    texts = tuple(file.read_text("utf-8") for file in package.files or () if file.name == "COPYING.txt")
+    license = "GPL-2.0-or-later WITH Bootloader-exception"
+    return Component("pyinstaller", package.version, f"pkg:pypi/pyinstaller@{package.version}", license, True, texts)
