@@ -36,7 +36,9 @@ def main() -> None:
     version = parser.parse_args().version
     if not (ONEDIR / "hermes").is_file():
         sys.exit(f"{ONEDIR} is missing; run: make binary")
-    built_s = int(os.environ.get("SOURCE_DATE_EPOCH") or _output("git", "-C", str(CHECKOUT), "log", "-1", "--format=%ct"))
+    built_s = int(
+        os.environ.get("SOURCE_DATE_EPOCH") or _output("git", "-C", str(CHECKOUT), "log", "-1", "--format=%ct")
+    )
     root = CHECKOUT / "build" / "deb"
     shutil.rmtree(root, ignore_errors=True)
     program_files(root)

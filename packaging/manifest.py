@@ -24,7 +24,9 @@ def files(binaries: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
     """Return the JSON files of the bundle: facts for ``hermes --version``, components for ``hermes sbom``."""
     packages = sorted({*debian_packages(binaries), "mosquitto"})
     own, *python = installed(EXTRAS)
-    own = Component(own.name, own.version, own.purl, "Apache-2.0", True, ((CHECKOUT / "LICENSE").read_text(),), own.kind)
+    own = Component(
+        own.name, own.version, own.purl, "Apache-2.0", True, ((CHECKOUT / "LICENSE").read_text(),), own.kind
+    )
     libraries = [debian_component(package) for package in packages]
     listed = [own, python_component(), bootloader(), *python, *libraries, *common_licenses(libraries)]
     facts = build_facts() | {"mosquitto": f"{debian_version('mosquitto')} (bundled)"}

@@ -27,7 +27,7 @@ def bundled_broker() -> Path | None:
 
 
 def bundled_json(name: str) -> Any:
-    """Return the content of a JSON file of the bundle, or None if Hermes is not frozen."""
+    """Return the content of a JSON file of the bundle; None if not frozen."""
     folder = bundle_dir()
     return None if folder is None else json.loads((folder / name).read_bytes())
 

@@ -16,7 +16,7 @@ def completions(parser: argparse.ArgumentParser) -> dict[str, str]:
 
 
 def bash(parser: argparse.ArgumentParser) -> str:
-    """Complete the command, its verbs, flags and the fixed values of flags; otherwise file names."""
+    """Complete commands, verbs, flags and fixed values; otherwise file names."""
     cases = "\n".join(_bash_case(name, command) for name, command in subcommands(parser).items())
     return f"""{HEADER}
 _hermes() {{
@@ -42,7 +42,7 @@ def _bash_case(name: str, command: argparse.ArgumentParser) -> str:
     lines = [f"flags={shlex.quote(_words(_flags(command), subcommands(command)))}"]
     with_values = {flag: _values(action) for flag, action in _flags(command).items() if _values(action)}
     if with_values:
-        lines.append('case ${COMP_WORDS[COMP_CWORD-1]} in')
+        lines.append("case ${COMP_WORDS[COMP_CWORD-1]} in")
         lines += [f"    {flag}) values={shlex.quote(' '.join(values))} ;;" for flag, values in with_values.items()]
         lines.append("esac")
     body = "\n".join(f"            {line}" for line in lines)

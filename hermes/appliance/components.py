@@ -22,7 +22,10 @@ LICENSE_NAME_MAX_CHARS = 100  # some packages have the whole text in this field
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One piece of software. ``expression`` tells whether ``license`` is an SPDX expression."""
+    """One piece of software.
+
+    ``expression`` is true if ``license`` is an SPDX expression.
+    """
 
     name: str
     version: str
@@ -76,7 +79,10 @@ def _collect(package: metadata.Distribution, extras: Collection[str], found: dic
 
 
 def _requirements(package: metadata.Distribution, extras: Collection[str]) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield name and extras of each requirement. Other markers are not read: what they exclude is not installed."""
+    """Yield name and extras of each requirement.
+
+    Of its marker only the extra is read: what other markers exclude is not installed.
+    """
     for line in package.requires or ():
         requirement, _, marker = line.partition(";")
         of = re.findall(r"""extra\s*==\s*["']([\w.-]+)["']""", marker)

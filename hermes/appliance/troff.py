@@ -1,10 +1,16 @@
-"""Text for troff, the language of manual pages; see groff_man(7) and groff_char(7)."""
+"""Text for troff, the language of manual pages.
+
+Source: groff_man(7), groff_char(7).
+"""
 
 SPECIAL = {"\\": r"\(rs", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", '"': r"\(dq"}
 
 
 def escape(text: str) -> str:
-    """Return the text as troff shows it: no request, no escape, no typographic quote, ASCII only."""
+    """Return text that troff shows unchanged.
+
+    It has no request, no escape, no typographic quote, and ASCII characters only.
+    """
     lines = ("".join(map(_character, line)) for line in text.split("\n"))
     return "\n".join(rf"\&{line}" if line.startswith(".") else line for line in lines)
 

@@ -25,7 +25,10 @@ def build_facts() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit of the checkout, with ``-dirty`` if files are changed; empty without a checkout or git."""
+    """Return the commit of the checkout.
+
+    It ends with ``-dirty`` if files are changed. It is empty without a checkout or git.
+    """
     folder = Path(hermes.__file__).parent.parent
     if not (folder / ".git").exists():
         return ""

@@ -60,7 +60,9 @@ def make_parser(loaded: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentP
         epilog=EPILOG,
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action=_Version, help="print the versions of Hermes and of what it runs on, and exit")
+    parser.add_argument(
+        "--version", action=_Version, help="print the versions of Hermes and of what it runs on, and exit"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name not in loaded:

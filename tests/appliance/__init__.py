@@ -1,0 +1,1 @@
+"""The one-file program and the Debian package, as a site gets them."""

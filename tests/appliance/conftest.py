@@ -1,0 +1,41 @@
+"""What `make binary` and `make deb` build."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import CHECKOUT
+from tests.support.programs import needs
+
+BUILD_TIMEOUT_S = 1_200.0
+DIST = CHECKOUT / "dist"
+
+
+def make(target: str) -> None:
+    """Run a target of the Makefile."""
+    done = subprocess.run(
+        [needs("make"), target], cwd=CHECKOUT, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def package() -> Path:
+    """Build the Debian package, and with it the two programs; one that is newer than its sources is taken as it is."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may change the root folder")
+    needs("patchelf")
+    built = sorted(DIST.glob("hermes-gateway_*.deb"))
+    sources = [
+        path for name in ("hermes", "packaging", "static", "templates") for path in (CHECKOUT / name).rglob("*.*")
+    ]
+    sources.append(CHECKOUT / "hermes.service")
+    newest_s = max(path.stat().st_mtime for path in sources if path.is_file() and path.suffix != ".pyc")
+    if not built or built[-1].stat().st_mtime < newest_s:
+        for path in built:
+            path.unlink()
+        make("deb")
+    (path,) = DIST.glob("hermes-gateway_*.deb")
+    return path

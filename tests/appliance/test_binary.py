@@ -1,0 +1,166 @@
+"""The one-file program does the main job in a root folder that has nothing but libc, ld.so and zlib."""
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paho.mqtt import publish
+from tornado.websocket import websocket_connect
+
+from hermes import __version__
+from tests.appliance.conftest import DIST
+from tests.support.programs import Program, needs
+
+pytestmark = [pytest.mark.slow, pytest.mark.broker]
+
+TIMEOUT_S = 60.0  # reached only in a test that fails
+# glibc is several libraries; the program and its broker use these.
+LIBC = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libresolv.so.2")
+
+
+@pytest.fixture(scope="module")
+def empty_root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create a root folder with the program, the libraries and a user called nobody."""
+    root = tmp_path_factory.mktemp("root")
+    for folder in ("dev", "etc", "lib64", "proc", "tmp"):
+        (root / folder).mkdir()
+    (root / "tmp").chmod(0o1777)
+    root.chmod(0o755)
+    (root / "dev" / "null").touch()
+    (root / "etc" / "passwd").write_text("nobody:x:65534:65534::/nonexistent:/none\n")
+    (root / "etc" / "group").write_text("nogroup:x:65534:\n")
+    shutil.copy(DIST / "hermes", root / "hermes")
+    cache = subprocess.run([needs("ldconfig"), "-p"], capture_output=True, text=True, check=True).stdout
+    loader = re.findall(r"=> (\S*/ld-linux\S*)$", cache, re.MULTILINE)[0]
+    folder = root / Path(loader).parent.relative_to("/")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(loader, folder)
+    libraries = root / "lib"
+    libraries.mkdir(exist_ok=True)
+    for name in (*LIBC, "libz.so.1"):
+        found = re.findall(rf"\s{re.escape(name)} .*=> (\S+)$", cache, re.MULTILINE)
+        shutil.copy(found[0], libraries)
+    return root
+
+
+def inside(root: Path, user: str) -> tuple[str, ...]:
+    """Return the words that run a program in the root folder as this user, with /proc and /dev/null alone."""
+    script = 'mount -t proc proc "$0/proc" && mount --bind /dev/null "$0/dev/null" && user=$1 && shift && '
+    script += 'exec chroot --userspec="$user" "$0" /hermes "$@"'
+    return (needs("unshare"), "--mount", needs("sh"), "-c", script, str(root), user)
+
+
+@pytest.fixture(scope="module", params=["65534:65534", "0:0"], ids=["nobody", "root"])
+def running(empty_root: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
+    """Run `./hermes serve --dev`, once as a user and once as root, whose broker runs as nobody."""
+    environment = {"XDG_STATE_HOME": f"/tmp/state-{request.param[0]}", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
+    program = Program(["serve", "--dev", "--port", "0"], environment, launcher=inside(empty_root, request.param))
+    try:
+        assert program.url
+        program.wait_for("Ctrl-C stops it")
+        yield program
+    finally:
+        assert program.end() == 0
+        assert not list((empty_root / "tmp").glob("_MEI*")), "the program leaves its files in /tmp"
+
+
+def dev_facts(program: Program) -> tuple[str, str, int]:
+    """Return API key, the token of ana (user 123, tenant acme) and the broker's port, from the banner."""
+    shown = "".join(program.output)
+    key = re.findall(r"X-API-Key: (\w+)", shown)[0]
+    token = re.findall(r"ana \(.*\)\n\s+(\S+)", shown)[0]
+    port = re.findall(r"broker on port (\d+)", shown)[0]
+    return key, token, int(port)
+
+
+def test_the_console_page_and_its_files_are_served(running: Program) -> None:
+    """Templates and static files are in the program."""
+    for path in ("/", "/static/hermes-client.js", "/static/console/console.css"):
+        with urllib.request.urlopen(running.url + path, timeout=TIMEOUT_S) as response:
+            assert response.status == 200
+            assert response.read()
+
+
+def test_a_notification_reaches_its_socket(running: Program) -> None:
+    """From POST /notify."""
+    key, token, _ = dev_facts(running)
+
+    def post() -> None:
+        body = json.dumps({"user_id": "123", "title": "Door", "message": "open", "type": "info"}).encode()
+        headers = {"X-API-Key": key, "Content-Type": "application/json"}
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{running.url}/notify", body, headers), timeout=TIMEOUT_S
+        ) as response:
+            assert json.load(response)["sent"] is True
+
+    async def receive() -> None:
+        socket = await websocket_connect(f"{running.url.replace('http', 'ws')}/ws/notifications?token={token}")
+        await asyncio.to_thread(post)
+        while "Door" not in str(await asyncio.wait_for(socket.read_message(), TIMEOUT_S)):
+            pass
+        socket.close()
+
+    asyncio.run(receive())
+
+
+def test_an_mqtt_message_reaches_its_socket(running: Program) -> None:
+    """Through the bundled broker."""
+    _, token, port = dev_facts(running)
+
+    async def receive() -> None:
+        socket = await websocket_connect(f"{running.url.replace('http', 'ws')}/ws/device/mine?token={token}")
+        topic, payload = "tenants/acme/devices/mine/temp", '{"value": 21.75}'
+        await asyncio.to_thread(publish.single, topic, payload, retain=True, hostname="127.0.0.1", port=port)
+        while "21.75" not in str(await asyncio.wait_for(socket.read_message(), TIMEOUT_S)):
+            pass
+        socket.close()
+
+    asyncio.run(receive())
+
+
+def run(root: Path, *words: str) -> str:
+    """Return the output of a command in the root folder, run by a user."""
+    environment = {"XDG_STATE_HOME": "/tmp/state-commands"}
+    done = subprocess.run(
+        [*inside(root, "65534:65534"), *words],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_check_finds_the_bundled_broker(empty_root: Path) -> None:
+    """And no problem."""
+    shown = run(empty_root, "check", "--dev", "--port", "0")
+    assert re.search(r"ok +mosquitto \S+ at /tmp/_MEI\w+/broker/mosquitto", shown)
+    assert "ready to serve" in shown
+
+
+def test_device_add_prints_a_password(empty_root: Path) -> None:
+    """For an account in the given folder."""
+    assert "password " in run(empty_root, "device", "--broker-state-dir", "/tmp/broker", "add", "acme/climate-01")
+    assert run(empty_root, "device", "--broker-state-dir", "/tmp/broker", "list") == "acme/climate-01\n"
+
+
+def test_version_licenses_and_sbom_name_what_is_bundled(empty_root: Path) -> None:
+    """The broker with its Debian revision, OpenSSL, Python and its packages."""
+    first, *others = run(empty_root, "--version").splitlines()
+    assert first == f"hermes {__version__}"
+    assert any(re.fullmatch(r"mosquitto \S+-\S+ \(bundled\)", line) for line in others)
+    assert {"commit", "Python", "SQLite", "OpenSSL"} <= {line.split()[0] for line in others}
+    licences = run(empty_root, "licenses")
+    for text in ("Eclipse Distribution License", "PYTHON SOFTWARE FOUNDATION LICENSE", "Bootloader Exception"):
+        assert text in licences, text
+    document = json.loads(run(empty_root, "sbom"))
+    names = {component["name"] for component in document["components"]}
+    assert {"mosquitto", "libssl3", "libsqlite3-0", "python", "tornado", "cbor2", "protobuf", "websockets"} <= names
