@@ -3,8 +3,8 @@
 import os
 import sys
 
-# PyInstaller's bootloader sets it to the bundle; every child process gets the original instead. The bundled broker
-# finds its libraries by its RPATH.
+# PyInstaller's bootloader sets it to the bundle; every child process gets the original instead. What is bundled finds
+# its libraries by RPATH (hermes.spec).
 original = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
 if original is None:
     os.environ.pop("LD_LIBRARY_PATH", None)

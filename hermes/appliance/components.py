@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -97,7 +98,7 @@ def _normal(name: str) -> str:
 
 def _component(package: metadata.Distribution) -> Component:
     name = _normal(package.name)
-    expression = package.metadata.get("License-Expression", "")
+    expression = "".join(package.metadata.get_all("License-Expression") or [])
     return Component(
         name=name,
         version=package.version,
@@ -119,5 +120,5 @@ def _license_name(package: metadata.Distribution) -> str:
 
 def _texts(package: metadata.Distribution) -> Iterator[str]:
     for file in package.files or ():
-        if ".dist-info/" in str(file) and LICENSE_FILE.search(str(file)) and file.locate().is_file():
+        if ".dist-info/" in str(file) and LICENSE_FILE.search(str(file)) and Path(file.locate()).is_file():
             yield file.read_text("utf-8")

@@ -28,8 +28,8 @@ LIBC = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1",
 def empty_root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create a root folder with the program, the libraries and a user called nobody."""
     root = tmp_path_factory.mktemp("root")
-    for folder in ("dev", "etc", "lib64", "proc", "tmp"):
-        (root / folder).mkdir()
+    for name in ("dev", "etc", "proc", "tmp"):
+        (root / name).mkdir()
     (root / "tmp").chmod(0o1777)
     root.chmod(0o755)
     (root / "dev" / "null").touch()
@@ -37,10 +37,10 @@ def empty_root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "etc" / "group").write_text("nogroup:x:65534:\n")
     shutil.copy(DIST / "hermes", root / "hermes")
     cache = subprocess.run([needs("ldconfig"), "-p"], capture_output=True, text=True, check=True).stdout
-    loader = re.findall(r"=> (\S*/ld-linux\S*)$", cache, re.MULTILINE)[0]
-    folder = root / Path(loader).parent.relative_to("/")
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(loader, folder)
+    show = [needs("patchelf"), "--print-interpreter", str(root / "hermes")]
+    loader = subprocess.run(show, capture_output=True, text=True, check=True).stdout.strip()
+    (root / loader.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(loader, root / loader.lstrip("/"))
     libraries = root / "lib"
     libraries.mkdir(exist_ok=True)
     for name in (*LIBC, "libz.so.1"):
@@ -75,7 +75,7 @@ def dev_facts(program: Program) -> tuple[str, str, int]:
     shown = "".join(program.output)
     key = re.findall(r"X-API-Key: (\w+)", shown)[0]
     token = re.findall(r"ana \(.*\)\n\s+(\S+)", shown)[0]
-    port = re.findall(r"broker on port (\d+)", shown)[0]
+    port = re.findall(r"mosquitto_pub (?:-h \S+ )?-p (\d+)", shown)[0]
     return key, token, int(port)
 
 
