@@ -67,7 +67,7 @@ step show-blocked show
 broker
 step ready answers /ready
 step show-up show
-kill %%
+kill "$!"
 sleep 180
 step show-away show
 broker
