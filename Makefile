@@ -48,14 +48,14 @@ fuzz: $(VENV)/.test ## try random input for 5 minutes, until something fails; FU
 	  $(PYTEST) $(PARALLEL) --hypothesis-profile long tests/fuzz $(ARGS) || exit 1; done
 
 check: $(VENV)/.test ## lint, format check, types, layers
-	$(BIN)/ruff check hermes tests bench examples
-	$(BIN)/ruff format --check hermes tests bench examples
+	$(BIN)/ruff check hermes tests bench examples packaging
+	$(BIN)/ruff format --check hermes tests bench examples packaging
 	$(BIN)/mypy
 	$(PYTEST) -q tests/unit/test_layers.py
 
 format: $(VENV)/.test ## format the Python code and sort its imports
-	$(BIN)/ruff check --select I --fix hermes tests bench examples
-	$(BIN)/ruff format hermes tests bench examples
+	$(BIN)/ruff check --select I --fix hermes tests bench examples packaging
+	$(BIN)/ruff format hermes tests bench examples packaging
 
 coverage: ## write the coverage of the last "make test" to htmlcov/
 	$(BIN)/coverage html

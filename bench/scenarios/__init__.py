@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 from bench.figures import Figure
 from bench.scenarios.attacked import Attacked
+from bench.scenarios.binary import Binary
 from bench.scenarios.broadcast import Broadcast
 from bench.scenarios.compression import Compression
 from bench.scenarios.console import ConsolePage
@@ -65,10 +66,11 @@ FULL: Mapping[str, Scenario] = {
     "refusals": Refusals(),
     "attacked": Attacked(),
     "sweep": Sweep(),
+    "binary": Binary(),
 }
 
 ONLY_BY_NAME = frozenset(
-    {"sweep", "frozen", "reconnect", "console"}
+    {"sweep", "frozen", "reconnect", "console", "binary"}
 )  # two minutes and more each: too long for every run
 
 QUICK: Mapping[str, Scenario] = {
@@ -96,5 +98,6 @@ QUICK: Mapping[str, Scenario] = {
     "console": ConsolePage(loads=1, devices=50, rate_per_s=100, for_s=0.5, scroll_s=0.3, restarts=1, away_s=0.1),
     "refusals": Refusals(handshakes=20, rounds=1, connections=4),
     "attacked": Attacked(idle=1, rate_per_s=20, for_s=0.5),
+    "binary": Binary(starts=1, settle_s=0.1),
     "sweep": Sweep(numbers=(2, 4), idle=5, for_s=0.05, settle_s=0.1, contenders=("floor", "Hermes")),
 }
