@@ -1,0 +1,117 @@
+"""The commands of the guide, run in order in a private root that has no Hermes yet."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.page_commands import commands
+from tests.support.paths import CHECKOUT
+from tests.support.private_root import ADDRESS, run_in_private_root
+from tests.support.programs import needs
+from tests.support.stand_in_package import stand_in_package
+
+GUIDE = CHECKOUT / "docs" / "guide"
+RETRY = "--retry 30 --retry-all-errors --retry-delay 1"
+PAGE_OPENS = f"curl --silent --fail {RETRY} http://{ADDRESS}:8080/ | grep -q '<html'\n"
+INSTALL = commands(GUIDE / "install.md", "Install")
+
+RunPage = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPage:
+    """Run a script beside a package of Hermes; return the output."""
+    needs("curl")
+    package = stand_in_package(tmp_path)
+
+    def run_script(script: str, more: Sequence[Path] = ()) -> str:
+        return run_in_private_root(tmp_path, f"cp {package} .\n{script}", more=[package, *more])
+
+    return run_script
+
+
+def test_the_page_opens_on_another_machine_after_the_installation(run: RunPage) -> None:
+    """At the address that `hermes init` prints; then every other command of the page works, to the removal."""
+    rest = commands(GUIDE / "install.md").removeprefix(INSTALL)
+    output = run(INSTALL + PAGE_OPENS + rest + "test ! -e /etc/hermes\ntest ! -e /usr/bin/hermes\n")
+    assert f"http://{ADDRESS}:8080/" in output
+
+
+def test_an_upgrade_can_be_rolled_back_and_a_backup_restored(run: RunPage, tmp_path: Path) -> None:
+    """The settings, the secrets and a device account are the same after each step."""
+    newer = stand_in_package(tmp_path, "0.2.0")
+    page = GUIDE / "upgrade.md"
+    account = "hermes device --broker-state-dir /var/lib/hermes/broker"
+    same = f"sha256sum --check --quiet /tmp/sums; {account} list | grep acme/climate-01\n"
+    script = f"""{INSTALL}
+        mkdir previous new; mv *.deb previous; cp {newer} new
+        {account} add acme/climate-01
+        find /etc/hermes /var/lib/hermes -type f | xargs sha256sum > /tmp/sums
+        {commands(page, "Back up")}
+        {commands(page, "Upgrade")}
+        dpkg-query --show hermes-gateway
+        {same}{PAGE_OPENS}
+        {commands(page, "Roll back")}
+        dpkg-query --show hermes-gateway
+        {same}{PAGE_OPENS}
+        systemctl disable --now hermes; dpkg --purge hermes-gateway; rm -rf /etc/hermes /var/lib/hermes; cp previous/*.deb .
+        {commands(page, "Restore")}
+        {same}{PAGE_OPENS}
+        find /etc/hermes/jwt-secret -group hermes -perm -o=r -exec false {{}} +
+    """
+    output = run(script, more=[newer])
+    versions = [line.split()[1] for line in output.splitlines() if line.startswith("hermes-gateway\t")]
+    assert versions == ["0.2.0", "0.2.0~dev0"]
+
+
+@pytest.mark.parametrize("proxy", ["nginx", "caddy", "haproxy"])
+def test_the_page_opens_behind_a_proxy(proxy: str, run: RunPage) -> None:
+    """With the certificate and the commands of the page; then Hermes listens on loopback only."""
+    needs(proxy)
+    page = GUIDE / "reverse-proxy.md"
+    heading = {"nginx": "nginx", "caddy": "Caddy", "haproxy": "HAProxy"}[proxy]
+    script = commands(page, "A certificate") + commands(page, heading)
+    wait = f"curl --silent --fail {RETRY} -k https://{ADDRESS}/health\n"
+    output = run(INSTALL + script + wait + commands(page, "Close the direct way") + wait + commands(page, "Check it"))
+    assert "HTTP/1.1 101 Switching Protocols" in output
+
+
+@pytest.mark.broker
+def test_hermes_reads_beside_a_mosquitto_with_tls_passwords_and_access_rules(run: RunPage) -> None:
+    """Its own user receives what a device publishes, and counts it."""
+    needs("mosquitto")
+    output = run(INSTALL + commands(GUIDE / "mosquitto.md"))
+    assert output.count('{"value":21.4}\n') == 1
+    assert "hermes_mqtt_received_total 1.0" in output
+
+
+@pytest.mark.broker
+def test_a_page_of_a_chirpstack_tenant_receives_an_uplink(run: RunPage) -> None:
+    """With a token that has the tenant in `cs_tenant_id`."""
+    needs("mosquitto")
+    output = run(f"{INSTALL}systemctl start mosquitto\n{commands(GUIDE / 'chirpstack.md')}")
+    (frame,) = [json.loads(line) for line in output.splitlines() if line.startswith('{"channel":"device"')]
+    assert (frame["device_id"], frame["series"], frame["data"]["object"]) == (
+        "70b3d57ed0000001",
+        "up",
+        {"moisture": 31},
+    )
+
+
+@pytest.mark.broker
+def test_the_settings_for_emqx_connect_to_a_broker_with_a_password(run: RunPage) -> None:
+    """A mosquitto at the name of the page."""
+    needs("mosquitto")
+    broker = """
+        echo '127.0.0.1 emqx.example.com' >> /etc/hosts
+        install -m 640 -g hermes /dev/null /etc/hermes/mqtt-password
+        echo secret > /etc/hermes/mqtt-password
+        echo hermes:secret > /tmp/passwd
+        mosquitto_passwd -U /tmp/passwd
+        chown mosquitto: /tmp/passwd
+        printf 'listener 1883\nallow_anonymous false\npassword_file /tmp/passwd\n' > /etc/mosquitto/conf.d/site.conf
+        systemctl start mosquitto
+    """
+    assert "ready" in run(INSTALL + broker + commands(GUIDE / "emqx.md"))
