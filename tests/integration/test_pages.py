@@ -1,6 +1,7 @@
 """The commands of the guide, run in order in a private root that has no Hermes yet."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.support.programs import needs
 from tests.support.stand_in_package import stand_in_package
 
 GUIDE = CHECKOUT / "docs" / "guide"
+PERFORMANCE = CHECKOUT / "docs" / "reference" / "performance.md"
 RETRY = "--retry 30 --retry-all-errors --retry-delay 1"
 PAGE_OPENS = f"curl --silent --fail {RETRY} http://{ADDRESS}:8080/ | grep -q '<html'\n"
 INSTALL = commands(GUIDE / "install.md", "Install")
@@ -56,7 +58,8 @@ def test_an_upgrade_can_be_rolled_back_and_a_backup_restored(run: RunPage, tmp_p
         {commands(page, "Roll back")}
         dpkg-query --show hermes-gateway
         {same}{PAGE_OPENS}
-        systemctl disable --now hermes; dpkg --purge hermes-gateway; rm -rf /etc/hermes /var/lib/hermes; cp previous/*.deb .
+        {commands(GUIDE / "install.md", "Uninstall")}
+        cp previous/*.deb .
         {commands(page, "Restore")}
         {same}{PAGE_OPENS}
         find /etc/hermes/jwt-secret -group hermes -perm -o=r -exec false {{}} +
@@ -76,6 +79,12 @@ def test_the_page_opens_behind_a_proxy(proxy: str, run: RunPage) -> None:
     wait = f"curl --silent --fail {RETRY} -k https://{ADDRESS}/health\n"
     output = run(INSTALL + script + wait + commands(page, "Close the direct way") + wait + commands(page, "Check it"))
     assert "HTTP/1.1 101 Switching Protocols" in output
+
+
+def test_the_commands_of_troubleshooting_work(run: RunPage) -> None:
+    """On a Hermes that runs."""
+    output = run(INSTALL + PAGE_OPENS + commands(GUIDE / "troubleshooting.md"))
+    assert "0.0.0.0:8080" in output
 
 
 @pytest.mark.broker
@@ -115,3 +124,14 @@ def test_the_settings_for_emqx_connect_to_a_broker_with_a_password(run: RunPage)
         systemctl start mosquitto
     """
     assert "ready" in run(INSTALL + broker + commands(GUIDE / "emqx.md"))
+
+
+def test_the_figures_for_sizing_are_the_measured_ones() -> None:
+    """Each row names the scenario and the measure of the table in docs/reference/performance.md."""
+    rows = re.findall(r"^\| (\S+) +\| Hermes +\| (.*?) +\| (\S+) +\|", PERFORMANCE.read_text(), re.MULTILINE)
+    measured = {(scenario, measure): median for scenario, measure, median in rows}
+    text = (GUIDE / "sizing.md").read_text()
+    claims = re.findall(r"^\| .* \| ([\d.,]+)[^|]* \| `(\S+)`: (.*) \|$", text, re.MULTILINE)
+    assert len(claims) == 13
+    for figure, scenario, measure in claims:
+        assert measured[scenario, measure] == figure, measure

@@ -108,7 +108,7 @@ def _check(unshare: list[str]) -> None:
 
 
 def _inside_root(path: Path) -> bool:
-    """Whether the overlay of / already has this path, because it is on the same file system and not below /tmp or /run."""
+    """Whether the overlay of / has this path: it is on the same file system, and not below /tmp or /run."""
     hidden = path.is_relative_to("/tmp") or path.is_relative_to("/run")
     return not hidden and path.stat().st_dev == Path("/").stat().st_dev
 

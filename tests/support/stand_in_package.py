@@ -26,6 +26,13 @@ set -e
 getent passwd hermes >/dev/null || useradd --system --home-dir /var/lib/hermes --shell /usr/sbin/nologin hermes
 install -d -m 755 /etc/hermes
 systemctl daemon-reload
+if [ -n "$2" ] && systemctl is-active hermes.service; then
+    systemctl restart hermes.service
+fi
+"""
+POSTRM = """\
+#!/bin/sh
+[ "$1" != purge ] || rm -rf /etc/hermes /var/lib/hermes
 """
 COMMAND = """\
 #!/bin/sh
@@ -62,8 +69,9 @@ def stand_in_package(folder: Path, version: str = "0.2.0~dev0") -> Path:
     for path in (tree / "DEBIAN", tree / "usr/bin", tree / "lib/systemd/system", examples):
         path.mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(CONTROL.format(version=version))
-    (tree / "DEBIAN/postinst").write_text(POSTINST)
-    (tree / "DEBIAN/postinst").chmod(0o755)
+    for name, script in (("postinst", POSTINST), ("postrm", POSTRM)):
+        (tree / "DEBIAN" / name).write_text(script)
+        (tree / "DEBIAN" / name).chmod(0o755)
     init = "" if "init" in COMMANDS else INIT
     command = COMMAND.format(checkout=CHECKOUT, python=sys.executable, init=init)
     (tree / "usr/bin/hermes").write_text(command)
