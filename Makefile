@@ -116,7 +116,7 @@ $(PACKAGING)/.ready: setup.cfg packaging/requirements.txt
 RUN_PACKAGES := mosquitto:mosquitto
 TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
 	systemd-analyze:systemd setpriv:util-linux curl:curl gcc:gcc /usr/include/stdlib.h:libc6-dev \
-	ip:iproute2 nft:nftables faketime:faketime
+	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
 BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils
@@ -126,10 +126,10 @@ PROTO_PACKAGES := protoc:protobuf-compiler
 packages-run:
 	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(RUN_PACKAGES)
 
+# offline, otherwise the services of the proxies start to listen
 packages-test:
-	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(TEST_PACKAGES)
+	@PATH="$$PATH:/usr/sbin:/sbin" SYSTEMD_OFFLINE=1 sh -c '$(INSTALL)' install $(TEST_PACKAGES)
 
-# offline, otherwise the service of nginx starts to listen
 packages-bench:
 	@PATH="$$PATH:/usr/sbin:/sbin" SYSTEMD_OFFLINE=1 sh -c '$(INSTALL)' install $(BENCH_PACKAGES)
 
