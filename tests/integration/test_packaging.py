@@ -4,7 +4,6 @@ import argparse
 import configparser
 import fnmatch
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -102,29 +101,6 @@ def test_the_unit_file_is_clean(tmp_path: Path) -> None:
     verify = [needs("systemd-analyze"), "verify", str(CHECKOUT / "hermes.service")]
     done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
-
-
-def drop_ins() -> list[str]:
-    """What the documents would have one write into `systemctl edit hermes`."""
-    pages = [page.read_text() for page in DOCS.rglob("*.md")]
-    blocks = [text for page in pages for text in re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
-    return [text for text in blocks if "[Service]" in text]
-
-
-@pytest.mark.parametrize("drop_in", drop_ins())
-def test_the_documented_drop_ins_suit_the_unit(drop_in: str, tmp_path: Path) -> None:
-    """systemd takes them, each credential that a variable names is loaded, and each variable is a setting's."""
-    shutil.copy(CHECKOUT / "hermes.service", tmp_path)
-    (tmp_path / "hermes.service.d").mkdir()
-    (tmp_path / "hermes.service.d" / "override.conf").write_text(drop_in + "\n")
-    verify = [needs("systemd-analyze"), "verify", str(tmp_path / "hermes.service")]
-    done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    variables = dict(re.findall(r"HERMES_(\w+)=(\S+)", drop_in))
-    assert variables
-    assert {name.lower() for name in variables} <= set(Settings.model_fields)
-    named = [value.removeprefix("%d/") for value in variables.values() if value.startswith("%d/")]
-    assert sorted(named) == sorted(re.findall(r"^LoadCredential=([\w.-]+):/etc/hermes/\1$", drop_in, re.MULTILINE))
 
 
 def test_the_units_state_is_where_the_documents_say(monkeypatch: pytest.MonkeyPatch) -> None:
