@@ -39,11 +39,11 @@ mount -t proc proc proc
 echo 0 > proc/sys/net/ipv4/ip_unprivileged_port_start
 mount --rbind /dev dev
 mount -t tmpfs tmpfs run
-mkdir -p tmp run/shims root/hermes
+mkdir -p tmp run/shims run/systemd/system root/hermes
 mount -t tmpfs -o mode=1777 tmpfs tmp
 {binds}
 cp -r {sources} root/hermes
-rm -rf etc/hermes opt/hermes var/lib/hermes
+rm -rf etc/hermes opt/hermes var/lib/hermes usr/sbin/policy-rc.d
 ip address add {address}/32 dev lo
 for name in systemctl journalctl; do
     ln -s {shim} run/shims/$name

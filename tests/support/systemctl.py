@@ -28,9 +28,9 @@ def main(words: list[str]) -> int:
     if words[0] == "journalctl":
         print(log_of(words[words.index("-u") + 1]).read_text(), end="")
         return 0
-    command, now = words[1], "--now" in words
-    names = [name.removesuffix(".service") for name in words[2:] if not name.startswith("-")]
-    if command == "daemon-reload":
+    now = "--now" in words
+    command, *names = [word.removesuffix(".service") for word in words[1:] if not word.startswith("-")]
+    if command in ("daemon-reload", "preset"):
         return 0
     codes = [run(command, name, now=now) for name in names]
     return max(codes, default=1)
@@ -43,6 +43,9 @@ def run(command: str, name: str, *, now: bool) -> int:
         active = running(name) is not None
         print("active" if active else "inactive")
         return 0 if active else 3
+    if command == "is-enabled":
+        print("enabled")
+        return 0
     if command in ("stop", "restart") or (command == "disable" and now):
         stop(name)
     if command in ("start", "restart") or (command == "enable" and now) or (command == "reload-or-restart"):
