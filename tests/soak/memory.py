@@ -35,6 +35,7 @@ LINE_MAX = 64 * 1024
 LINES_SHOWN = 5
 READERS = 10
 DEVICES = 50
+SETTLE_TIMEOUT_S = 600.0  # reached only in a test that fails
 STEP_S = 0.05
 REOPEN_S = 0.2
 HALF = 0.5  # of a core
@@ -92,7 +93,7 @@ class Load:
             handled[:] = now
             return idle and "hermes_mqtt_queued 0.0" in now
 
-        wait_until(is_idle)
+        wait_until(is_idle, SETTLE_TIMEOUT_S)
 
     def stop(self) -> None:
         """End the publisher."""
