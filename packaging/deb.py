@@ -22,6 +22,7 @@ from hermes.cli.main import make_parser  # noqa: E402
 NAME = "hermes-gateway"
 DEBIAN = Path(__file__).with_name("debian")
 ONEDIR = CHECKOUT / "dist" / "hermes-onedir"
+PROXIES = ("nginx", "caddy", "haproxy")  # configurations that docs/guide/reverse-proxy.md copies
 COMPLETION = {
     "bash": "usr/share/bash-completion/completions/hermes",
     "fish": "usr/share/fish/vendor_completions.d/hermes.fish",
@@ -74,6 +75,9 @@ def documents(root: Path, version: str, date: str) -> None:
     _compress(folder / "changelog.gz", changelog(NAME, version, date))
     _compress(folder / "NEWS.md.gz", (CHECKOUT / "CHANGELOG.md").read_text("utf-8"))
     _compress(folder / "third-party-licenses.txt.gz", _output(str(ONEDIR / "hermes"), "licenses"))
+    for name in PROXIES:
+        for path in sorted((CHECKOUT / "examples" / name).iterdir()):
+            _write(folder / "examples" / name / path.name, path.read_text("utf-8"))
     _write(root / "usr/share/lintian/overrides" / NAME, (DEBIAN / "lintian-overrides").read_text("utf-8"))
 
 
