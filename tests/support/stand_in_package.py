@@ -50,7 +50,7 @@ init)
     chgrp hermes /etc/hermes/jwt-secret /etc/hermes/api-keys /etc/hermes/hermes.toml
     echo "open http://192.168.1.5:$5/"; exit;;
 status)
-    curl --silent --show-error --fail --retry 20 --retry-all-errors --retry-delay 1 http://127.0.0.1:8080/ready; exit;;
+    curl --silent --show-error --fail http://127.0.0.1:8080/ready; exit;;
 check)
     export HERMES_JWT_SECRET_FILE=/etc/hermes/jwt-secret HERMES_API_KEY_FILE=/etc/hermes/api-keys
     export HERMES_CONFIG=/etc/hermes/hermes.toml
