@@ -11,11 +11,12 @@ FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak binary deb test-appliance screenshots proto clean \
+.PHONY: help run test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak \
+	binary deb test-appliance screenshots proto clean \
 	packages-run packages-test packages-bench packages-binary packages-appliance packages-proto
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: packages-run $(VENV)/.run ## try Hermes: own broker, simulated devices, a console to open
 	@$(BIN)/hermes serve --dev $(ARGS)
@@ -78,7 +79,7 @@ binary: packages-binary $(PACKAGING)/.ready ## build dist/hermes, one file with 
 deb: binary ## build the Debian package dist/hermes-gateway_VERSION_ARCH.deb
 	$(PACKAGING)/bin/python packaging/deb.py
 
-test-appliance: packages-test packages-appliance $(VENV)/.test ## build both and test them: an empty root, a fresh Debian
+test-appliance: packages-appliance $(VENV)/.test ## build both and test them: an empty root, a fresh Debian
 	$(PYTEST) -q tests/appliance $(ARGS)
 
 screenshots: packages-test $(VENV)/.test ## take the picture of the README
@@ -116,7 +117,7 @@ $(PACKAGING)/.ready: setup.cfg packaging/requirements.txt
 RUN_PACKAGES := mosquitto:mosquitto
 TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
 	systemd-analyze:systemd setpriv:util-linux curl:curl gcc:gcc /usr/include/stdlib.h:libc6-dev \
-	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy
+	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy man:man-db
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
 BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils

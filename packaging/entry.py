@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 # PyInstaller's bootloader sets it to the bundle; every child process gets the original instead. What is bundled finds
 # its libraries by RPATH (hermes.spec).
@@ -16,6 +17,12 @@ if sys.argv[1:2] == ["--child-exec"]:
 
     child_exec.main(sys.argv[2:])
 else:
+    bundle = Path(sys._MEIPASS)  # type: ignore[attr-defined]
+    if sys.argv[1:2] == ["serve"] and bundle.parent != Path(sys.executable).resolve().parent:
+        # the parent of the one file is the bootloader: without this, Hermes outlives a SIGKILL of it
+        from hermes.broker.child_exec import set_parent_death_signal
+
+        set_parent_death_signal(os.getppid())
     from hermes.cli.main import main
 
     sys.exit(main())

@@ -4,10 +4,12 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from paho.mqtt import publish
@@ -15,7 +17,7 @@ from tornado.websocket import websocket_connect
 
 from hermes import __version__
 from tests.appliance.conftest import DIST
-from tests.support.programs import Program, needs
+from tests.support.programs import Program, accepts, needs, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 
@@ -122,6 +124,21 @@ def test_an_mqtt_message_reaches_its_socket(running: Program) -> None:
         socket.close()
 
     asyncio.run(receive())
+
+
+def test_a_killed_program_leaves_no_process(empty_root: Path) -> None:
+    """Neither Hermes, which is a child of the process that unpacks it, nor the broker."""
+    environment = {"XDG_STATE_HOME": "/tmp/state-killed"}
+    words = ["serve", "--dev", "--port", "0"]
+    program = Program(words, environment, launcher=inside(empty_root, "65534:65534"))
+    port = urlsplit(program.url).port
+    program.wait_for("Ctrl-C stops it")
+    _, _, broker_port = dev_facts(program)
+    assert port is not None
+    program.end(signal.SIGKILL)
+    wait_until(lambda: not accepts(port) and not accepts(broker_port))
+    for folder in (empty_root / "tmp").glob("_MEI*"):
+        shutil.rmtree(folder)
 
 
 def run(root: Path, *words: str) -> str:

@@ -40,10 +40,8 @@ def test_every_command_has_a_page() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_correct_for_man(name: str, tmp_path: Path) -> None:
     """Without a warning; every flag of the command is shown."""
-    if shutil.which("man") is None or shutil.which("groff") is None:
-        needs("groff")
     (tmp_path / name).write_text(PAGES[name])
-    command = ["man", "--warnings", "--local-file", "--encoding=UTF-8", str(tmp_path / name)]
+    command = [needs("man"), "--warnings", "--local-file", "--encoding=UTF-8", str(tmp_path / name)]
     environment = {"MANWIDTH": "200", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MAN_KEEP_FORMATTING": ""}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
     assert done.stderr == ""
