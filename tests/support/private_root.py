@@ -64,7 +64,7 @@ def run_in_private_root(folder: Path, script: str, *, more: Sequence[Path] = ())
     visible = [CHECKOUT, Path(sys.prefix), Path(sys.base_prefix), *more]
     (folder / "shim").write_text(f"#!{sys.executable}\n" + (CHECKOUT / "tests/support/systemctl.py").read_text())
     (folder / "shim").chmod(0o755)
-    body = "export PATH=/run/shims:$PATH HOME=/root; cd /root/hermes; set -eux\n" + script
+    body = "export PATH=/run/shims:$PATH HOME=/root; cd /root/hermes; export PS4='+ \\t '; set -eux\n" + script
     (folder / "script").write_text(body)
     mounted = folder / "mounted"
     mounted.mkdir()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hermes.appliance.conffile import commented_file
 from tests.support.paths import CHECKOUT
 from tests.support.programs import needs
 
@@ -23,8 +24,7 @@ Description: stand-in
 POSTINST = """\
 #!/bin/sh
 set -e
-getent passwd hermes >/dev/null || useradd --system --home-dir /var/lib/hermes --shell /usr/sbin/nologin hermes
-install -d -m 755 /etc/hermes
+getent passwd hermes >/dev/null || useradd --system --user-group --home-dir /var/lib/hermes hermes
 systemctl daemon-reload
 if [ -n "$2" ] && systemctl is-active hermes.service; then
     systemctl restart hermes.service
@@ -45,16 +45,17 @@ def stand_in_package(folder: Path, version: str = "0.2.0~dev0") -> Path:
     needs("dpkg-deb")
     tree = folder / f"package-{version}"
     examples = tree / DOCS / "examples"
-    for path in (tree / "DEBIAN", tree / "usr/bin", tree / "lib/systemd/system", examples):
+    for path in (tree / "DEBIAN", tree / "usr/bin", tree / "lib/systemd/system", tree / "etc/hermes", examples):
         path.mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(CONTROL.format(version=version))
     for name, script in (("postinst", POSTINST), ("postrm", POSTRM)):
         (tree / "DEBIAN" / name).write_text(script)
         (tree / "DEBIAN" / name).chmod(0o755)
-    command = COMMAND.format(checkout=CHECKOUT, python=sys.executable)
-    (tree / "usr/bin/hermes").write_text(command)
+    (tree / "usr/bin/hermes").write_text(COMMAND.format(checkout=CHECKOUT, python=sys.executable))
     (tree / "usr/bin/hermes").chmod(0o755)
     shutil.copy(CHECKOUT / "hermes.service", tree / "lib/systemd/system")
+    (tree / "etc/hermes/hermes.toml").write_text(commented_file())
+    (tree / "DEBIAN/conffiles").write_text("/etc/hermes/hermes.toml\n")
     for name in ("nginx", "caddy", "haproxy"):
         subprocess.run(["cp", "-r", str(CHECKOUT / "examples" / name), str(examples)], check=True)
     package = folder / f"hermes-gateway_{version}_all.deb"
