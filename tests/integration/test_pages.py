@@ -1,7 +1,10 @@
 """The commands of the guide, run in order in a private root that has no Hermes yet."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,6 +48,28 @@ def test_the_page_opens_on_another_machine_after_the_installation(run: RunPage) 
     rest = commands(GUIDE / "install.md").removeprefix(INSTALL)
     output = run(INSTALL + PAGE_OPENS + rest + "test ! -e /etc/hermes\ntest ! -e /usr/bin/hermes\n")
     assert re.search(r"http://[\w.-]+:8080/", output)
+
+
+@pytest.mark.slow
+def test_the_page_opens_after_an_installation_with_pip_without_a_network(tmp_path: Path) -> None:
+    """From a folder of wheels that another machine has collected."""
+    script = commands(GUIDE / "install.md", "Other ways to install", language="console")
+    lines = [line for line in script.splitlines() if line]
+    collect, offline = lines.pop(-2), lines.pop(-1)
+    assert lines[1] == "/opt/hermes/bin/pip install ."
+    lines[1] = offline
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("hermes", "templates", "static", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        subprocess.run(["cp", "-r", str(CHECKOUT / name), str(checkout)], check=True)
+    collected = subprocess.run(
+        [sys.executable, *collect.split()[1:]], cwd=checkout, capture_output=True, text=True, timeout=300, check=False
+    )
+    if "No matching distribution" in collected.stderr and os.environ.get("CI") != "true":
+        pytest.skip("the package index cannot be reached")
+    assert collected.returncode == 0, collected.stderr
+    script = "\n".join([f"cp -r {checkout}/wheels .", *lines, PAGE_OPENS])
+    run_in_private_root(tmp_path, script, more=[checkout])
 
 
 def test_an_upgrade_can_be_rolled_back_and_a_backup_restored(run: RunPage, tmp_path: Path) -> None:

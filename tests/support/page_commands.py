@@ -10,9 +10,9 @@ from pathlib import Path
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def commands(page: Path, section: str | None = None) -> str:
+def commands(page: Path, section: str | None = None, *, language: str = "sh") -> str:
     """Return the commands of a page, or of the section with this heading, as one script."""
-    return "\n".join(text for language, text in blocks(page, section) if language == "sh")
+    return "\n".join(text for found, text in blocks(page, section) if found == language)
 
 
 def blocks(page: Path, section: str | None = None) -> list[tuple[str, str]]:
