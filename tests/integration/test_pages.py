@@ -129,6 +129,25 @@ def test_hermes_reads_beside_a_mosquitto_with_tls_passwords_and_access_rules(run
 
 
 @pytest.mark.broker
+def test_a_device_publishes_to_the_embedded_broker_with_its_account(run: RunPage) -> None:
+    """Over TLS, by the command that `hermes device add` prints."""
+    needs("mosquitto")
+    setup, _, add = page("device-accounts.md").rpartition("hermes device ")
+    script = f"""{INSTALL}{setup}
+        hermes device {add.strip()} > account
+        mkdir -p ~/.config
+        grep '^ *-P' account > ~/.config/mosquitto_pub
+        grep '^ *mosquitto_pub' account | sed 's/GATEWAY/{ADDRESS}/; s|ca.pem|/etc/hermes/broker.pem|' > publish
+        for attempt in $(seq 30); do
+            sh publish || true
+            curl --silent http://127.0.0.1:8080/metrics | grep '^hermes_mqtt_received_total [1-9]' && exit
+            sleep 1
+        done
+    """
+    assert "\nhermes_mqtt_received_total 1.0\n" in run(script)
+
+
+@pytest.mark.broker
 def test_a_page_of_a_chirpstack_tenant_receives_an_uplink(run: RunPage) -> None:
     """With a token that has the tenant in `cs_tenant_id`."""
     needs("mosquitto")
