@@ -9,6 +9,7 @@ from tornado.web import Application, GZipContentEncoding, RequestHandler
 
 import hermes
 from hermes.log import masked
+from hermes.web.client_address import TrustedProxies
 from hermes.web.console.i18n import Languages
 from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, page_modules
 from hermes.web.dev_api import DevHandler
@@ -46,7 +47,7 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/static/.+|/", _console(gateway)),
         ],
         transforms=[ResponseHeaders],
-        log_function=log_access,
+        log_function=functools.partial(log_access, gateway.trusted_proxies),
         default_handler_class=NotFoundHandler,
     )
 
@@ -59,7 +60,7 @@ def _console(gateway: GatewayParts) -> Application:
             (r"/", ConsoleHandler, {"page": _console_page(), "gateway": gateway}),
         ],
         transforms=[ResponseHeaders, GZipContentEncoding],
-        log_function=log_access,
+        log_function=functools.partial(log_access, gateway.trusted_proxies),
     )
 
 
@@ -84,8 +85,8 @@ def resource_dir(name: str) -> Path:
     return inside if inside.is_dir() else package.parent / name
 
 
-def log_access(handler: RequestHandler) -> None:
-    """Log one line per request, at info from status 400 on.
+def log_access(proxies: TrustedProxies, handler: RequestHandler) -> None:
+    """Log one line per request with the address of the client, at info from status 400 on.
 
     The query is left out: it may have a token.
     """
@@ -102,6 +103,6 @@ def log_access(handler: RequestHandler) -> None:
         status,
         request.method,
         masked(request.path)[:LOGGED_PATH_MAX_CHARS],
-        request.remote_ip,
+        proxies.client(request),
         request.request_time() * 1000,
     )

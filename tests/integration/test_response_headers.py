@@ -169,3 +169,16 @@ async def test_a_loop_of_links_and_a_link_to_the_outside_are_not_found(
         found = [(await exchange(hermes, "GET", f"/static/{name}"))[0] for name in ("file", "a", "a/b", "out")]
     assert found == [200, 404, 404, 404]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.gen_test
+async def test_the_log_has_the_address_of_the_client_behind_a_proxy(
+    make_hermes: MakeHermes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only a trusted proxy may name it."""
+    caplog.set_level(logging.INFO, "hermes.access")
+    for trusted, address in (("127.0.0.1", "192.0.2.7"), ("192.0.2.1", "127.0.0.1")):
+        hermes = await make_hermes(trusted_proxies=(trusted,))
+        await exchange(hermes, "GET", "/nothing", {"X-Forwarded-For": "192.0.2.7"})
+        line = caplog.records[-1].getMessage()
+        assert line.startswith(f"404 GET /nothing from {address} in "), line
