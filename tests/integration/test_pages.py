@@ -72,6 +72,7 @@ def test_the_page_opens_after_an_installation_with_pip_without_a_network(tmp_pat
     run_in_private_root(tmp_path, script, more=[checkout])
 
 
+@pytest.mark.slow
 def test_an_upgrade_can_be_rolled_back_and_a_backup_restored(run: RunPage, tmp_path: Path) -> None:
     """The settings, the secrets and a device account are the same after each step."""
     newer = stand_in_package(tmp_path, "0.2.0")
@@ -100,6 +101,7 @@ def test_an_upgrade_can_be_rolled_back_and_a_backup_restored(run: RunPage, tmp_p
     assert versions == ["0.2.0", "0.2.0~dev0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proxy", ["nginx", "caddy", "haproxy"])
 def test_the_page_opens_behind_a_proxy(proxy: str, run: RunPage) -> None:
     """With the certificate and the commands of the page; then Hermes listens on loopback only."""
@@ -128,6 +130,7 @@ def test_hermes_reads_beside_a_mosquitto_with_tls_passwords_and_access_rules(run
     assert "hermes_mqtt_received_total 1.0" in output
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_a_device_publishes_to_the_embedded_broker_with_its_account(run: RunPage) -> None:
     """Over TLS, by the command that `hermes device add` prints."""
