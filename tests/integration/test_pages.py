@@ -22,6 +22,14 @@ RETRY = "--retry 30 --retry-all-errors --retry-delay 1"
 PAGE_OPENS = f"curl --silent --fail {RETRY} http://{ADDRESS}:8080/ | grep '<html' > /dev/null\n"
 READY = f"curl --silent --fail {RETRY} http://127.0.0.1:8080/ready\n"
 INSTALL = commands(GUIDE / "install.md", "Install")
+TO_THE_REMOVAL = "\n".join(
+    [
+        INSTALL + PAGE_OPENS,
+        commands(GUIDE / "install.md").removeprefix(INSTALL),
+        "test ! -e /etc/hermes",
+        "test ! -e /usr/bin/hermes",
+    ]
+)
 
 RunPage = Callable[..., str]
 
@@ -45,9 +53,17 @@ def run(tmp_path: Path) -> RunPage:
 
 def test_the_page_opens_on_another_machine_after_the_installation(run: RunPage) -> None:
     """At the address that `hermes init` prints; then every other command of the page works, to the removal."""
-    rest = commands(GUIDE / "install.md").removeprefix(INSTALL)
-    output = run(INSTALL + PAGE_OPENS + rest + "test ! -e /etc/hermes\ntest ! -e /usr/bin/hermes\n")
-    assert re.search(r"http://[\w.-]+:8080/", output)
+    assert re.search(r"http://[\w.-]+:8080/", run(TO_THE_REMOVAL))
+
+
+@pytest.mark.slow
+def test_the_page_opens_after_the_installation_of_the_real_package(tmp_path: Path) -> None:
+    """The one of `make deb`, by the same commands."""
+    needs("curl")
+    packages = list((CHECKOUT / "dist").glob("hermes-gateway_*.deb"))
+    if not packages:
+        pytest.skip("no package in dist; run: make deb")
+    run_in_private_root(tmp_path, f"cp {packages[0]} .\n{TO_THE_REMOVAL}", more=packages)
 
 
 @pytest.mark.slow

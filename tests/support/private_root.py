@@ -69,7 +69,8 @@ def run_in_private_root(folder: Path, script: str, *, more: Sequence[Path] = ())
     mounted = folder / "mounted"
     mounted.mkdir()
     binds = [f"touch run/{name}; mount --bind {folder}/{name} run/{name}" for name in ("script", "shim")]
-    found = list(dict.fromkeys(path.resolve() for path in visible))
+    resolved = dict.fromkeys(path.resolve() for path in visible)
+    found = [path for path in resolved if not any(parent in resolved for parent in path.parents)]
     binds += [_bind(path) for path in found if not _inside_root(path)]
     # users other than root must reach them too
     binds += [f"chmod a+x .{parent}" for path in found for parent in path.parents if parent != Path("/")]
