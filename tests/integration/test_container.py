@@ -1,5 +1,6 @@
 """The Dockerfile, and compose.yaml with the files that it names."""
 
+import json
 import os
 import re
 import shutil
@@ -13,13 +14,14 @@ from hermes.settings.model import Settings
 from tests.support.page_commands import commands
 from tests.support.paths import CHECKOUT
 from tests.support.private_root import ADDRESS, run_in_private_root
-from tests.support.programs import accepts, free_port, needs, wait_until
+from tests.support.programs import needs, wait_until
 from tests.support.stand_in_package import stand_in_package
 
 PAGE = CHECKOUT / "docs" / "guide" / "container.md"
 COMPOSE = (CHECKOUT / "compose.yaml").read_text()
 DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
 VARIABLE = re.compile(r"\b(HERMES_\w+)(?:: |=)(\S+)")
+HEALTH = ["hermes", "status", "--quiet"]
 BUILD_TIMEOUT_S = 600.0  # reached only in a test that fails
 LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")  # the defaults are more than a container may have
 # Options with which some machine can run a container: the default; and without systemd and cgroups v2.
@@ -31,6 +33,13 @@ def test_the_variables_are_settings() -> None:
     found = VARIABLE.findall(COMPOSE + DOCKERFILE)
     assert len(found) == 7
     assert {name.removeprefix("HERMES_").lower() for name, _ in found} <= set(Settings.model_fields)
+
+
+def test_both_files_have_the_same_health_check() -> None:
+    """The Dockerfile is enough for a container without the compose file."""
+    (in_image,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    (in_compose,) = re.findall(r"^      test: (\[.*\])$", COMPOSE, re.MULTILINE)
+    assert (json.loads(in_image), json.loads(in_compose)) == (HEALTH, ["CMD", *HEALTH])
 
 
 def test_every_secret_is_defined_and_every_file_exists() -> None:
@@ -138,19 +147,14 @@ def test_the_image_runs_without_rights(podman: Podman, tmp_path: Path) -> None:
     subprocess.run(["sh", "-eu", "-c", commands(PAGE, "The secrets")], cwd=tmp_path, check=True, timeout=60)
     base = "--build-arg=BASE=localhost/base"
     podman.output("build", "--network=host", *LIMITS, "--format=docker", base, "--tag=hermes", str(context))
-    port = free_port()
-    settings = {"HERMES_HOST": "127.0.0.1", "HERMES_PORT": str(port), "HERMES_MQTT_URL": "embedded"}
     rights = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--no-healthcheck")
-    words = [f"--env={name}={value}" for name, value in settings.items()]
-    words += [f"--volume={tmp_path}/secrets/{name}:/run/secrets/{name}:ro" for name in ("jwt-secret", "api-keys")]
-    podman.output("run", "--detach", "--name=hermes", "--network=host", *LIMITS, *rights, *words, "hermes")
+    words = [f"--volume={tmp_path}/secrets/{name}:/run/secrets/{name}:ro" for name in ("jwt-secret", "api-keys")]
+    words += ["--network=none", "--env=HERMES_MQTT_URL=embedded", *LIMITS, *rights]
+    podman.output("run", "--detach", "--name=hermes", *words, "hermes")
     try:
-        wait_until(
-            lambda: accepts(port) or "running" not in podman.output("inspect", "--format={{.State.Status}}", "hermes")
-        )
-        fetch = [needs("curl"), "-sf", "--retry", "30", "--retry-all-errors", f"http://127.0.0.1:{port}/ready"]
-        ready = subprocess.run(fetch, capture_output=True, text=True, timeout=60, check=False)
-        assert '"mqtt":"up"' in ready.stdout, podman("logs", "hermes").stderr
+        wait_until(lambda: podman("exec", "hermes", *HEALTH).returncode == 0, why="it is not healthy")
+        status = podman.output("exec", "hermes", "hermes", "status")
+        assert re.search(r"^ready +yes$", status, re.MULTILINE), status
         podman.output("stop", "--time=30", "hermes")
         assert podman.output("inspect", "--format={{.State.ExitCode}}", "hermes").strip() == "0"
     finally:

@@ -66,6 +66,11 @@ def test_the_page_opens_after_the_installation_of_the_real_package(tmp_path: Pat
     run_in_private_root(tmp_path, f"cp {packages[0]} .\n{TO_THE_REMOVAL}", more=packages)
 
 
+def test_the_readme_installs_as_the_guide_does() -> None:
+    """By commands that the test above runs."""
+    assert INSTALL.startswith(commands(CHECKOUT / "README.md", "In production"))
+
+
 @pytest.mark.slow
 def test_the_page_opens_after_an_installation_with_pip_without_a_network(tmp_path: Path) -> None:
     """From a folder of wheels that another machine has collected."""
