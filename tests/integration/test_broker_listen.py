@@ -759,6 +759,6 @@ def test_check_reports_problems_of_the_listener(tmp_path: Path, capsys: pytest.C
     code, text = checked(broker_cert_file=str(tmp_path / "c"), broker_key_file=str(tmp_path / "k"))
     assert code == 1
     assert f"FAIL    cannot read {tmp_path / 'c'}" in text
-    assert "warn" not in text
+    assert "cross the network" not in text
     code, text = checked()
     assert "line 1: 'nonsense' is not the user name of a device; fix or delete it" in text
