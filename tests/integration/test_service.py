@@ -24,7 +24,7 @@ from hermes.settings.mqtt_url import MqttUrl
 from tests.support.brokers import mosquitto
 from tests.support.gateways import SECRET, TIMEOUT_S
 from tests.support.paths import CHECKOUT
-from tests.support.programs import Program, free_port, wait_until
+from tests.support.programs import Program, free_port, needs, wait_until
 from tests.support.sites import TOPIC, site
 
 OLD, NEW = "the-old-key-of-the-tests", "the-new-key-of-the-tests"
@@ -180,7 +180,9 @@ def test_sighup_of_a_closed_terminal_ends_it() -> None:
     """A program that nobody can see any more would keep the port."""
     master, slave = pty.openpty()
     command = ["serve", "--port", "0", "--mqtt-url", "off"]
-    program = Program(command, {"HERMES_JWT_SECRET": SECRET}, stdin=slave, cwd=CHECKOUT)
+    # the tests may run under nohup, which ignores the signal
+    launcher = (needs("env"), "--default-signal=HUP", sys.executable, "-m", "hermes")
+    program = Program(command, {"HERMES_JWT_SECRET": SECRET}, launcher=launcher, stdin=slave, cwd=CHECKOUT)
     os.close(slave)
     try:
         program.wait_for("listening on")
