@@ -86,9 +86,9 @@ def resource_dir(name: str) -> Path:
 
 
 def log_access(proxies: TrustedProxies, handler: RequestHandler) -> None:
-    """Log one line per request with the address of the client, at info from status 400 on.
+    """Log one line per request, at info from status 400 on.
 
-    The query is left out: it may have a token.
+    It has the address of the client, also behind a trusted proxy. The query is left out: it may have a token.
     """
     status = handler.get_status()
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.ERROR
