@@ -38,10 +38,10 @@ from hermes.dev.demo_users import console_facts
 from hermes.dev.fault_injection import FaultInjector
 from hermes.dev.simulator import SimulatedDevices
 from hermes.dev.token_api import mint_token
-from hermes.errors import BrokerUnavailable, HermesError
+from hermes.errors import BrokerUnavailable, ConfigError, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
-from hermes.mqtt.feed import MqttFeed
+from hermes.mqtt.feed import MqttFeed, feed_problems
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.server import Server, sockets_by_file_limit
@@ -55,7 +55,7 @@ from hermes.web.sockets.admission import Admission, SocketLimits
 
 logger = logging.getLogger(__name__)
 
-RELOADED = frozenset({"api_key_file", "topics"})  # settings that `Gateway.reload` applies
+RELOADED = frozenset({"api_key_file", "topics", "log_level"})  # settings that `Gateway.reload` applies
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,25 +231,39 @@ class Gateway:
     async def reload(self, settings: Settings) -> None:
         """Apply new API keys and topics; log which other settings need a restart.
 
-        With other topics the MQTT link is opened anew, which takes about a second. Open sockets stay open.
+        With other topics the MQTT link is opened anew, which takes about a second. Open sockets stay open. Raises
+        `ConfigError` if the link cannot be opened with the new topics; then nothing is changed.
         """
         old = self.settings
-        kept = RELOADED if settings.broker_listen is None else RELOADED - {"topics"}  # rules of device accounts
+        has_accounts = old.broker_listen is not None or settings.broker_listen is not None
+        kept = RELOADED - {"topics"} if has_accounts else RELOADED  # the broker's rules for devices follow the topics
         names = {setting.name for setting in settings_of(Settings) if _differs(setting.name, old, settings)}
         if settings.token_signer.secret != self._secret:
             names.add("jwt_secret_file")
         restart = ", ".join(sorted(setting_of(Settings, name).option for name in names - kept))
         if restart:
             logger.warning("reload: a restart is needed to apply %s", restart)
+        new = old.model_copy(update={name: getattr(settings, name) for name in kept})
+        replaces_feed = new.topics != old.topics and self._mqtt_url is not None
+        if replaces_feed:
+            self._check_feed(new)
         self.api_keys.replace(settings.api_keys)
-        topics_changed = "topics" in kept and settings.topics != old.topics
-        applied = {"api_key_file": settings.api_key_file} | ({"topics": settings.topics} if topics_changed else {})
-        self.settings = old.model_copy(update=applied)
-        if topics_changed and self._mqtt_url is not None:
+        self.settings = new
+        if replaces_feed and self._mqtt_url is not None:
             await self._feed.stop()
             self._feed = self._new_feed()
             self._feed.start(self._mqtt_url)
         logger.info("reload: %d API keys, topics %s", len(settings.api_keys), ", ".join(self.settings.topics))
+
+    @staticmethod
+    def _check_feed(settings: Settings) -> None:
+        problems = feed_problems(settings)
+        try:
+            _ = settings.mqtt_options  # reads the file of the password
+        except OSError as error:
+            problems.append(f"cannot read {error.filename}: {error.strerror}")
+        if problems:
+            raise ConfigError(problems)
 
     def _new_feed(self) -> MqttFeed:
         return MqttFeed(

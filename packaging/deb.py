@@ -59,7 +59,9 @@ def program_files(root: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.name in ("hermes", "mosquitto") else 0o644)
     (root / "usr/bin").mkdir()
     (root / "usr/bin/hermes").symlink_to("../lib/hermes/hermes")
-    _write(root / "lib/systemd/system/hermes.service", (CHECKOUT / "hermes.service").read_text("utf-8"))
+    unit = (CHECKOUT / "hermes.service").read_text("utf-8")
+    # an older Hermes in /opt/hermes or /usr/local must not be found first
+    _write(root / "lib/systemd/system/hermes.service", unit.replace("/usr/bin/env hermes ", "/usr/bin/hermes "))
     _write(root / "usr/lib/sysusers.d" / f"{NAME}.conf", (DEBIAN / "sysusers.conf").read_text("utf-8"))
     _write(root / "etc/hermes/hermes.toml", commented_file())
     for shell, script in completions(make_parser()).items():

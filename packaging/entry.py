@@ -12,6 +12,11 @@ if original is None:
 else:
     os.environ["LD_LIBRARY_PATH"] = original
 
+# The bundled OpenSSL looks for CA certificates where Debian's package openssl links to them.
+CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
+if not os.path.exists("/usr/lib/ssl/certs") and os.path.exists(CA_FILE):
+    os.environ.setdefault("SSL_CERT_FILE", CA_FILE)
+
 if sys.argv[1:2] == ["--child-exec"]:
     from hermes.broker import child_exec
 

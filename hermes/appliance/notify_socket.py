@@ -27,14 +27,15 @@ class NotifySocket:
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Self | None:
         """Return the socket of ``NOTIFY_SOCKET``; None if the service manager gave none.
 
-        The variables are removed, because they are not for the programs that Hermes starts.
+        The variables are removed, because they are not for the programs that Hermes starts. ``WATCHDOG_PID`` may be the
+        parent: of the one-file program, that is the process that unpacked it.
         """
         path = environment.pop("NOTIFY_SOCKET", "")
         watchdog_us = environment.pop("WATCHDOG_USEC", "")
         watchdog_pid = environment.pop("WATCHDOG_PID", "")
         if not path.startswith(("/", "@")):
             return None
-        for_us = watchdog_us.isdigit() and watchdog_pid in ("", str(os.getpid()))
+        for_us = watchdog_us.isdigit() and watchdog_pid in ("", str(os.getpid()), str(os.getppid()))
         return cls(path, watchdog_s=int(watchdog_us) / 1e6 if for_us else None)
 
     def ready(self, status: str) -> None:

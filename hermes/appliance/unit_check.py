@@ -9,7 +9,7 @@ import os
 import pwd
 import re
 import shlex
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,9 @@ class Unit:
     credentials: dict[str, Path] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
     user: str | None = None
+    groups: list[str] = field(default_factory=list)  # beside those of the user
+    environment_files: list[str] = field(default_factory=list)
+    command: str = ""
 
     def apply(self, environment: MutableMapping[str, str] = os.environ) -> None:
         """Replace the settings in this process's environment by those of the unit."""
@@ -38,12 +41,12 @@ class Unit:
 
 def find_unit(name: str) -> Path:
     """Return the file of a unit, given by path or by name. Raises `HermesError`."""
-    if Path(name).is_file():
-        return Path(name)
     if "/" not in name:
         for folder in FOLDERS:
             if (path := Path(folder, name)).is_file():
                 return path
+    if Path(name).is_file():
+        return Path(name)
     raise HermesError(f"there is no unit {name}; give its path, or a name in {', '.join(FOLDERS)}")
 
 
@@ -54,21 +57,25 @@ def read_unit(path: Path) -> Unit:
         for file in (path, *_drop_ins(path)):
             for name, value in _assignments(file.read_text("utf-8")):
                 _apply(unit, name, value)
+        unit.environment = {name: _expanded(value, unit.credentials) for name, value in unit.environment.items()}
+        for file_name in unit.environment_files:  # they override Environment=, wherever they stand
+            unit.environment |= _environment_file(file_name)
+        unit.flags = _flags(unit)
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise HermesError(f"cannot read the unit {path}: {getattr(error, 'strerror', None) or error}") from None
-    unit.environment = {name: _expanded(value, unit.credentials) for name, value in unit.environment.items()}
-    unit.flags = [_expanded(flag, unit.credentials) for flag in unit.flags]
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise HermesError(f"cannot read the unit {path}: {text}") from None
     return unit
 
 
-def unreadable(path: Path, user: str) -> bool:
-    """Return whether a user of this machine may not read a file.
+def unreadable(path: Path, user: str, more_groups: Sequence[str] = ()) -> bool:
+    """Return whether a user of this machine, with more groups, may not read a file.
 
     False if that cannot be found out.
     """
     try:
         account = pwd.getpwnam(user)
         groups = {account.pw_gid, *(group.gr_gid for group in grp.getgrall() if user in group.gr_mem)}
+        groups |= {grp.getgrnam(name).gr_gid for name in more_groups}
         parents = [not _allows(parent, account.pw_uid, groups, 0o1) for parent in path.resolve().parents]
         return any(parents) or not _allows(path, account.pw_uid, groups, 0o4)
     except (KeyError, OSError):
@@ -83,7 +90,9 @@ def _allows(path: Path, user_id: int, groups: set[int], wanted: int) -> bool:
 
 def _drop_ins(path: Path) -> Iterator[Path]:
     folders = {path.parent, *(map(Path, FOLDERS) if str(path.parent) in FOLDERS else ())}
-    found = {file.name: file for folder in sorted(folders) for file in (folder / f"{path.name}.d").glob("*.conf")}
+    order = {folder: -number for number, folder in enumerate(FOLDERS)}  # the first of the folders wins
+    by_rank = sorted(folders, key=lambda folder: order.get(str(folder), 1))
+    found = {file.name: file for folder in by_rank for file in (folder / f"{path.name}.d").glob("*.conf")}
     yield from (found[name] for name in sorted(found))
 
 
@@ -100,6 +109,7 @@ def _assignments(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _apply(unit: Unit, name: str, value: str) -> None:
+    """Apply one assignment; an empty value resets a list."""
     match name:
         case "Environment":
             if not value:
@@ -108,28 +118,48 @@ def _apply(unit: Unit, name: str, value: str) -> None:
                 variable, _, text = pair.partition("=")
                 unit.environment[variable] = text
         case "EnvironmentFile":
-            _read_environment_file(unit, value)
+            unit.environment_files = [*unit.environment_files, value] if value else []
         case "LoadCredential":
             credential, _, source = value.partition(":")
-            unit.credentials[credential] = Path(source)
+            unit.credentials = unit.credentials | {credential: Path(source)} if value else {}
         case "User":
             unit.user = value or None
-        case "ExecStart" if value:
-            words = shlex.split(value.lstrip("-@:+!"))
-            unit.flags = words[words.index("serve") + 1 :] if "serve" in words else []
+        case "Group" | "SupplementaryGroups":
+            unit.groups += value.split()
+        case "StateDirectory" if value:
+            unit.environment["STATE_DIRECTORY"] = f"/var/lib/{value.split()[0]}"
+        case "ExecStart":
+            unit.command = value
 
 
-def _read_environment_file(unit: Unit, value: str) -> None:
-    path, optional = Path(value.lstrip("-")), value.startswith("-")
-    if not value or (optional and not path.exists()):
-        return
+def _environment_file(value: str) -> dict[str, str]:
+    """Return the variables of a file; a name with ``-`` may be missing."""
+    path, optional = Path(value.removeprefix("-")), value.startswith("-")
+    if optional and not path.exists():
+        return {}
+    found: dict[str, str] = {}
     for line in path.read_text("utf-8").splitlines():
         name, separator, text = line.strip().partition("=")
         if separator and not name.startswith(("#", ";")):
-            unit.environment[name] = " ".join(shlex.split(text))
+            quoted = text[:1] in ("'", '"') and len(text) > 1 and text[-1] == text[0]
+            found[name.strip()] = text[1:-1] if quoted else text
+    return found
+
+
+def _flags(unit: Unit) -> list[str]:
+    """Return the words after ``serve``, with the variables and specifiers replaced."""
+    words = shlex.split(unit.command.lstrip("-@:+!"))
+    flags: list[str] = []
+    for word in words[words.index("serve") + 1 :] if "serve" in words else []:
+        if match := re.fullmatch(r"\$(\w+)", word):  # a word of its own is split at white space
+            flags += unit.environment.get(match[1], "").split()
+        else:
+            text = re.sub(r"\$\{CREDENTIALS_DIRECTORY\}/", "%d/", word)
+            text = re.sub(r"\$\{(\w+)\}", lambda found: unit.environment.get(found[1], ""), text)
+            flags.append(_expanded(text, unit.credentials))
+    return flags
 
 
 def _expanded(value: str, credentials: dict[str, Path]) -> str:
-    for name, path in credentials.items():
-        value = value.replace(f"%d/{name}", str(path))
+    value = re.sub(r"%d/([^/\s]+)", lambda match: str(credentials.get(match[1], match[0])), value)
     return re.sub(r"%[SCLEt%]", lambda match: _FOLDER_SPECIFIERS[match[0]], value)

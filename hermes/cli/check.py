@@ -24,7 +24,7 @@ from hermes.cli.serve import SOURCES, USAGE, serve_settings, topic_problems
 from hermes.client import HermesClient
 from hermes.errors import BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
-from hermes.mqtt.trial import try_connection
+from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
 from hermes.settings.fields import is_loopback
 from hermes.settings.flags import setting_of
@@ -67,7 +67,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="publish a test message of the tenant hermes-check to see what the broker's ACL lets through",
+        help="publish a test message of a device hermes-check for each filter: does the broker's ACL let it through?",
     )
     add_setting_flags(parser, Settings)
 
@@ -169,7 +169,7 @@ def _unit_problems(settings: Settings, unit: Unit | None) -> Iterator[str]:
         return
     copied = set(unit.credentials.values())
     for path in _files(settings):
-        if path not in copied and unreadable(path, unit.user):
+        if path not in copied and unreadable(path, unit.user, unit.groups):
             yield (
                 f"{path} cannot be read by {unit.user}, the user of the unit: "
                 f"chown root:{unit.user} {path} && chmod 640 {path}"
@@ -252,6 +252,8 @@ async def _external_broker_problems(url: MqttUrl, settings: Settings, *, publish
     for topic_filter in () if topics is None else topics.filters:
         if topic_filter in delivered:
             _print("ok", f"broker {url} delivers messages of {topic_filter}")
+        elif publish and not is_testable(topic_filter):
+            _print("info", f"{topic_filter} was not tested: a test message would be one of a real device")
         elif publish:
             _print("warn", f"no test message of {topic_filter} came back: {ACL_UNKNOWN}")
         else:

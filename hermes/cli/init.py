@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import grp
 import ipaddress
+import json
 import os
 import re
 import secrets
@@ -79,7 +80,7 @@ def with_value(text: str, name: str, value: str | int) -> str:
 
     It stands where it was commented out, or at the end.
     """
-    line = f"{name} = {value}" if isinstance(value, int) else f'{name} = "{value}"'
+    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # TOML has the strings of JSON
     commented = re.compile(rf"^#\s*{re.escape(name)}\s*=.*$", re.MULTILINE)
     if commented.search(text):
         return commented.sub(lambda match: line, text, count=1)
@@ -154,18 +155,31 @@ def _port(text: object) -> int:
 def _write(folder: Path, contents: dict[Path, str], group_id: int | None, config: Path, text: str) -> None:
     """Create the files, or none of them. Raises OSError."""
     before = config.read_text("utf-8") if config.exists() else ""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)  # whatever the umask: the user of the service looks into it
     try:
         for path, content in contents.items():
             private_file.create(path, f"{content}\n")
             if group_id is not None:
                 os.chown(path, 0, group_id)
                 path.chmod(0o640)
-        private_file.write(config, text)
-        config.chmod(0o644)  # it contains no secret
+        _replace(config, text)
     except OSError:
         _undo(contents, config, before)
         raise
+
+
+def _replace(config: Path, text: str) -> None:
+    """Write the settings; an existing file keeps its owner and mode."""
+    try:
+        before = config.stat()
+    except FileNotFoundError:
+        before = None
+    private_file.write(config, text)
+    if before is not None and os.geteuid() == 0:
+        os.chown(config, before.st_uid, before.st_gid)
+    config.chmod(0o644 if before is None else before.st_mode & 0o777)  # a new one contains no secret
 
 
 def _undo(contents: dict[Path, str], config: Path, text: str) -> None:
@@ -174,8 +188,7 @@ def _undo(contents: dict[Path, str], config: Path, text: str) -> None:
             path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         if text:
-            private_file.write(config, text)
-            config.chmod(0o644)
+            _replace(config, text)
         else:
             config.unlink(missing_ok=True)
 

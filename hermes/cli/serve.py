@@ -109,6 +109,7 @@ async def _serve_until_stopped(
 ) -> None:
     for warning in warnings(settings):
         logger.warning(warning)
+    secrets = settings.secrets
     stopping = stop_event()
     reloading = reload_event()
     async with Gateway(settings) as gateway:
@@ -116,7 +117,8 @@ async def _serve_until_stopped(
         tune_gc()
         _print(_greeting(gateway))
         supervision.start()
-        reloads = asyncio.create_task(_reload(gateway, supervision, reloading, read_settings), name="hermes-reload")
+        reload = _reload(gateway, supervision, reloading, read_settings, secrets)
+        reloads = asyncio.create_task(reload, name="hermes-reload")
         await stopping.wait()
         logger.info("stopping")
         reloads.cancel()
@@ -125,11 +127,15 @@ async def _serve_until_stopped(
 
 
 async def _reload(
-    gateway: Gateway, supervision: Supervision, wanted: asyncio.Event, read_settings: Callable[[], Settings]
+    gateway: Gateway,
+    supervision: Supervision,
+    wanted: asyncio.Event,
+    read_settings: Callable[[], Settings],
+    secrets: tuple[str, ...],
 ) -> None:
     """Read the settings again whenever that is wanted.
 
-    If they are invalid, nothing changes.
+    If they are invalid, nothing changes. ``secrets`` are those of the start: an old one may be in use to the end.
     """
     while True:
         await wanted.wait()
@@ -139,7 +145,8 @@ async def _reload(
             settings = read_settings()
             if problems := topic_problems(settings):
                 raise ConfigError(problems)
-            log.set_up(settings.log_level, (*gateway.settings.secrets, *settings.secrets))
+            secrets = tuple({*secrets, *settings.secrets})
+            log.set_up(settings.log_level, secrets)
             await gateway.reload(settings)
         except ConfigError as error:
             for problem in error.problems:

@@ -33,9 +33,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    settings = load_client(given(options))
     if options.quiet:
-        return 0 if asyncio.run(HermesClient(settings.api_url).is_running()) else 1
+        url = load_client(given(options), with_key=False).api_url
+        return 0 if asyncio.run(HermesClient(url).is_running()) else 1
+    settings = load_client(given(options))
     client = HermesClient(settings.api_url, api_key=settings.api_key or stored_key())
     try:
         figures = asyncio.run(client.status())

@@ -65,6 +65,11 @@ class Hub:
         """Every session that has subscribed."""
         return self._channels.keys()
 
+    @property
+    def watched(self) -> Collection[Channel]:
+        """The channels that have sessions."""
+        return self._sessions.keys()
+
     def subscribe(self, session: Session, channels: Iterable[Channel]) -> list[Channel]:
         """Subscribe the session to exactly these channels, in place of its earlier ones.
 

@@ -113,6 +113,8 @@ class MqttFeed:
             loop=asyncio.get_running_loop(),
         )
         self._hub.on_watch = self._on_demand.watch
+        for channel in self._hub.watched:  # of sockets that are open already, after a change of the topics
+            self._on_demand.watch(channel, True)
 
     def answers(self) -> bool:
         """Return whether the client's thread answers: see `MqttClient.answers`."""
@@ -126,8 +128,9 @@ class MqttFeed:
             await asyncio.gather(self._ticking, return_exceptions=True)
         if self._on_demand is not None:
             self._on_demand.stop()
-        if self._client is not None:
-            await asyncio.to_thread(self._client.stop)
+        client, self._client = self._client, None  # it need not answer the watchdog any more
+        if client is not None:
+            await asyncio.to_thread(client.stop)
 
 
 async def _tick(ingest: Ingest) -> None:

@@ -64,6 +64,8 @@ class OnDemandSubscriptions:
         if channel[0] not in ("tenant", "device"):
             return
         if not watched:
+            if channel not in self._channels:
+                return
             self._lingering[channel] = self._loop.time() + self._linger_s
             self._update_in(self._linger_s)
             return

@@ -173,7 +173,7 @@ class ConnectionRate:
         waiting.connection.close()
 
     def _hold(self, waiting: _Waiting) -> None:
-        if not self._held:
+        if self._closing is None:
             self._close_later()
         self._held.append(waiting)
         if len(self._held) > self._held_max():
@@ -183,6 +183,7 @@ class ConnectionRate:
         self._closing = asyncio.get_running_loop().call_later(delay_s, self._close_some)
 
     def _close_some(self) -> None:
+        self._closing = None
         self._close_expired(self._held)
         if self._held:
             self._close_later(max(CLOSE_INTERVAL_S, self._held[0].deadline_s - self._clock()))
@@ -193,6 +194,7 @@ class ConnectionRate:
             self._close(self._held.popleft())
         if self._closing is not None:
             self._closing.cancel()
+            self._closing = None
 
     def stop(self) -> None:
         """Close the connections that wait. May be repeated."""

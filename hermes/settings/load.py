@@ -7,7 +7,7 @@ is the variable's name without ``HERMES_``, in lower case.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,27 +49,33 @@ def load(model: type[S], flags: Mapping[str, object]) -> S:
     return _load(model, flags, problems=_visible_password(flags))
 
 
-def load_client(flags: Mapping[str, object], service_config: Path = SERVICE_CONFIG) -> ClientSettings:
+def load_client(
+    flags: Mapping[str, object], service_config: Path = SERVICE_CONFIG, *, with_key: bool = True
+) -> ClientSettings:
     """Return the settings of a command for a running Hermes.
 
-    Without ``--config`` the file of the service on this machine is used, if there is one that can be read. Without a
-    URL, it is the address of that file.
+    Without ``--config`` and without a URL the file of the service on this machine is used, if there is one that can be
+    read. Without a URL, it is the address of that file, or of ``HERMES_HOST`` and ``HERMES_PORT``.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    if CONFIG.name not in given and CONFIG.variable not in os.environ and os.access(service_config, os.R_OK):
+    elsewhere = "api_url" in given or setting_of(ClientSettings, "api_url").variable in os.environ
+    named = CONFIG.name in given or CONFIG.variable in os.environ
+    if not named and not elsewhere and os.access(service_config, os.R_OK):  # the key is for this machine's Hermes alone
         given[CONFIG.name] = str(service_config)
-    settings = _load(ClientSettings, given, problems=_visible_password(flags))
+    without = () if with_key else ("api_key_file",)  # which a plain user cannot read
+    settings = _load(ClientSettings, given, problems=_visible_password(flags), without=without)
     if "api_url" in settings.model_fields_set:
         return settings
     file = _read_toml(given.get(CONFIG.name) or os.environ.get(CONFIG.variable))
-    host, port = str(file.get("host", "127.0.0.1")), file.get("port", DEFAULT_PORT)
+    host = os.environ.get(setting_of(Settings, "host").variable) or str(file.get("host", "127.0.0.1"))
+    port = os.environ.get(setting_of(Settings, "port").variable) or file.get("port", DEFAULT_PORT)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return settings.model_copy(
         update={"api_url": f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"}
     )
 
 
-def _load(model: type[S], values: Mapping[str, object], *, problems: list[str]) -> S:
+def _load(model: type[S], values: Mapping[str, object], *, problems: list[str], without: Collection[str] = ()) -> S:
     given = {name: value for name, value in values.items() if value is not None}
     try:
         file = _read_toml(given.pop(CONFIG.name, None) or os.environ.get(CONFIG.variable))
@@ -79,7 +85,8 @@ def _load(model: type[S], values: Mapping[str, object], *, problems: list[str]) 
         problems += [f"unknown key {name!r} in the configuration file" for name in _unknown(model, file)]
         problems += [f"unknown setting {name!r}" for name in _unknown(model, given)]
     merged = file | EnvSettingsSource(model)() | given
-    settings, found = _validate(model, {name: merged[name] for name in model.model_fields if name in merged})
+    names = [name for name in model.model_fields if name in merged and name not in without]
+    settings, found = _validate(model, {name: merged[name] for name in names})
     if problems + found:
         raise ConfigError(problems + found)
     return settings

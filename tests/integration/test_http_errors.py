@@ -37,9 +37,11 @@ async def test_every_405_has_the_allowed_methods(hermes: Hermes, path: str, meth
     assert json.loads(response.body)["error"]["code"] == "method_not_allowed"
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "BREW"])
 @pytest.mark.parametrize("path", ["/unknown", "/health/", "/notify/x", "/static/unknown.js", "/ws/tenant/", "/%00"])
-@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/*;q=0.5"])
+@pytest.mark.parametrize(
+    "accept", [None, "*/*", "application/json", "application/*;q=0.5", "application/json, text/html;q=0.1"]
+)
 @pytest.mark.gen_test
 async def test_unknown_paths_answer_json(hermes: Hermes, path: str, method: str, accept: str | None) -> None:
     """As curl and the libraries of services accept it."""

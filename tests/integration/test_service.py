@@ -148,9 +148,7 @@ def test_sighup_reads_the_topics_again_and_sockets_stay_open(tmp_path: Path) -> 
         flags = ("--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--config", str(config))
         with served(tmp_path, *flags) as (program, manager):
             ready = manager.wait_for("MQTT up")
-            command = [sys.executable, "-m", "hermes", "token", "--user", "1", "--username", "u", "--tenant", "acme"]
-            token = subprocess.check_output(command, text=True, env=os.environ | {"HERMES_JWT_SECRET": SECRET})
-            listen = Program(["listen", "tenant/acme", "--url", program.url], {"HERMES_TOKEN": token.strip()})
+            listen = Program(["listen", "tenant/acme", "--url", program.url], {"HERMES_TOKEN": signed()})
             try:
                 program.wait_for("/ws/tenant: open")
                 broker.publish("a/acme/d1", "1")
@@ -166,6 +164,87 @@ def test_sighup_reads_the_topics_again_and_sockets_stay_open(tmp_path: Path) -> 
                 assert "".join(program.errors).count("/ws/tenant: open") == 1
             finally:
                 listen.end()
+
+
+@pytest.mark.broker
+def test_sighup_with_on_demand_keeps_what_open_sockets_watch(tmp_path: Path) -> None:
+    """The new link subscribes to the devices of sockets that were open before."""
+    config = tmp_path / "hermes.toml"
+    config.write_text('topics = ["a/{tenant_id}/{device_id}"]\nmqtt_on_demand = true\nmqtt_linger_s = 1\n')
+    with mosquitto(tmp_path) as broker:
+        flags = ("--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--config", str(config))
+        with served(tmp_path, *flags) as (program, manager):
+            manager.wait_for("MQTT up")
+            listen = Program(["listen", "device/d1", "--url", program.url], {"HERMES_TOKEN": signed()})
+            try:
+                program.wait_for("/ws/device: open")
+                ready = len(manager.messages)
+                config.write_text(config.read_text().replace("a/", "b/"))
+                program.process.send_signal(signal.SIGHUP)
+                manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+                wait_until(lambda: _ready(program))
+
+                def arrives() -> bool:
+                    broker.publish("b/acme/d1", "1")
+                    return '"device_id":"d1"' in "".join(listen.output)
+
+                wait_until(arrives)
+            finally:
+                listen.end()
+            program.wait_for("/ws/device: closed")
+            assert "Traceback" not in "".join(program.errors)
+
+
+@pytest.mark.broker
+def test_sighup_with_topics_that_do_not_fit_changes_nothing(tmp_path: Path) -> None:
+    """On demand, topics must not overlap, also if the new file no longer asks for it: that needs a restart."""
+    config = tmp_path / "hermes.toml"
+    config.write_text('topics = ["a/{tenant_id}/{device_id}"]\nmqtt_on_demand = true\n')
+    with mosquitto(tmp_path) as broker:
+        flags = ("--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--config", str(config))
+        with served(tmp_path, *flags) as (program, manager):
+            ready = manager.wait_for("MQTT up")
+            config.write_text('topics = ["a/{tenant_id}/{device_id}", "a/x/{device_id...};tenant_id=q"]\n')
+            program.process.send_signal(signal.SIGHUP)
+            ready = manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+            program.wait_for("reload: nothing is changed")
+            assert _ready(program)
+            config.write_text('topics = ["b/{tenant_id}/{device_id}"]\nmqtt_on_demand = true\n')
+            program.process.send_signal(signal.SIGHUP)
+            manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+            program.wait_for(r"reload: 1 API keys, topics b/")
+
+
+def test_sighup_with_a_file_of_another_name(tmp_path: Path) -> None:
+    """The old one may be gone."""
+    config = tmp_path / "hermes.toml"
+    (tmp_path / "keys-1").touch(mode=0o600)
+    (tmp_path / "keys-1").write_text(f"{OLD}\n")
+    config.write_text(f'api_key_file = "{tmp_path}/keys-1"\nlog_level = "info"\n')
+    manager = Manager(tmp_path / "notify")
+    program = Program(
+        ["serve", "--port", "0", "--mqtt-url", "off", "--config", str(config)],
+        {"HERMES_JWT_SECRET": SECRET, "NOTIFY_SOCKET": str(manager.path)},
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        ready = manager.wait_for("READY=1")
+        (tmp_path / "keys-1").rename(tmp_path / "keys-2")
+        (tmp_path / "keys-2").write_text(f"{NEW}\n")
+        config.write_text(f'api_key_file = "{tmp_path}/keys-2"\nlog_level = "debug"\n')
+        program.process.send_signal(signal.SIGHUP)
+        manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+        assert (status(program, OLD), status(program, NEW)) == (401, 200)
+        assert "restart is needed" not in "".join(program.errors)
+    finally:
+        program.end()
+        manager.close()
+
+
+def signed() -> str:
+    """Return a token of the tenant acme."""
+    command = [sys.executable, "-m", "hermes", "token", "--user", "1", "--username", "u", "--tenant", "acme"]
+    return subprocess.check_output(command, text=True, env=os.environ | {"HERMES_JWT_SECRET": SECRET}).strip()
 
 
 def _ready(program: Program) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from hermes.cli.main import main
 from hermes.cli.status import duration
+from hermes.errors import ConfigError
 from hermes.settings.folders import SERVICE_CONFIG
 from hermes.settings.load import load_client
 from tests.support.gateways import KEY, SECRET
@@ -66,7 +67,17 @@ def test_the_file_of_the_service_names_address_and_key(
     config.write_text(f'{content}api_key_file = "{key_file}"\n')
     settings = load_client({}, config)
     assert (settings.api_url, settings.api_key) == (url, KEY)
-    assert load_client({"api_url": "http://flag:2"}, config).api_url == "http://flag:2"
+    elsewhere = load_client({"api_url": "http://flag:2"}, config)
+    assert (elsewhere.api_url, elsewhere.api_key) == ("http://flag:2", None), "the key is for this machine alone"
+    monkeypatch.setenv("HERMES_PORT", "9999")
+    assert load_client({}, config).api_url == (
+        "http://other:1" if "api_url" in content else url.rpartition(":")[0] + ":9999"
+    )
+    monkeypatch.delenv("HERMES_PORT")
+    key_file.unlink()
+    with pytest.raises(ConfigError):
+        load_client({}, config)
+    assert load_client({}, config, with_key=False).api_url == url
     assert load_client({}, tmp_path / "none").api_url == "http://127.0.0.1:8080"
     assert Path("/etc/hermes/hermes.toml") == SERVICE_CONFIG
 

@@ -33,6 +33,9 @@ class HttpErrors(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Finish with the form of the error that the client accepts."""
+        if status_code == 405 and not allowed_methods(type(self)):  # a strange method for a path that does not exist
+            status_code = 404
+            self.set_status(404)
         phrase = HTTPStatus(status_code).phrase
         text = _TEXTS.get(status_code, phrase)
         if status_code == 405:
@@ -64,8 +67,9 @@ def allowed_methods(handler: type[RequestHandler]) -> list[str]:
 
 
 def wants_page(request: HTTPServerRequest) -> bool:
-    """Return whether the client asks for HTML by name, as browsers do.
+    """Return whether the client names HTML and not JSON, as browsers do.
 
     ``*/*`` also accepts JSON (RFC 9110 §12.5.1).
     """
-    return "text/html" in request.headers.get("Accept", "").lower()
+    accepted = request.headers.get("Accept", "").lower()
+    return "text/html" in accepted and "application/json" not in accepted

@@ -63,7 +63,8 @@ def test_without_a_manager_nothing_happens(tmp_path: Path) -> None:
         ({"NOTIFY_SOCKET": "/run/x"}, None),
         ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "30000000"}, 30.0),
         ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
-        ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getppid())}, 30.0),
+        ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "4000000"}, None),
         ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "soon"}, None),
     ],
 )

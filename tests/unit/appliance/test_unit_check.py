@@ -1,5 +1,6 @@
 """Environment, flags and user of a systemd unit."""
 
+import grp
 import os
 import pwd
 from pathlib import Path
@@ -29,7 +30,8 @@ def test_the_units_own_environment_is_read() -> None:
 
 def test_everything_that_serve_would_get_is_read(tmp_path: Path) -> None:
     """Files, credentials, specifiers, quotes, comments, continued lines, resets."""
-    (tmp_path / "environment").write_text("# comment\nHERMES_PORT=9090\nHERMES_TOPICS='a,b'\n\nother text\n")
+    variables = ("HERMES_PORT=9090", "HERMES_TOPICS='a,b'", "", "other text", "FLAGS=--dev --qos 1", "MOTTO=it's")
+    (tmp_path / "environment").write_text("# comment\n" + "\n".join(variables) + "\n")
     unit = read_unit(
         written(
             tmp_path,
@@ -39,8 +41,12 @@ def test_everything_that_serve_would_get_is_read(tmp_path: Path) -> None:
             "  HERMES_BROKER_STATE_DIR=%S/hermes/100%%\n"
             "# Environment=HERMES_HOST=comment\n"
             f"EnvironmentFile=-{tmp_path}/environment\nEnvironmentFile=-/missing\n"
-            "LoadCredential=key:/etc/hermes/key\nEnvironment=HERMES_API_KEY_FILE=%d/key\n"
-            "ExecStart=\nExecStart=-/usr/bin/env hermes serve --port 8081 --mqtt-key-file %d/key\nUser=\nUser=site\n",
+            "LoadCredential=old:/etc/old\nLoadCredential=\n"
+            "LoadCredential=key:/etc/hermes/key\nLoadCredential=key-file:/etc/hermes/other\n"
+            "Environment=HERMES_API_KEY_FILE=%d/key HERMES_PORT=1\nStateDirectory=hermes\n"
+            "ExecStart=\nExecStart=-/usr/bin/env hermes serve --port ${HERMES_PORT} --mqtt-key-file %d/key-file"
+            " --mqtt-ca-file ${CREDENTIALS_DIRECTORY}/key $FLAGS\n"
+            "User=\nUser=site\nGroup=ssl-cert\nSupplementaryGroups=a b\n",
         )
     )
     assert unit.environment == {
@@ -50,9 +56,13 @@ def test_everything_that_serve_would_get_is_read(tmp_path: Path) -> None:
         "HERMES_PORT": "9090",
         "HERMES_TOPICS": "a,b",
         "HERMES_API_KEY_FILE": "/etc/hermes/key",
+        "STATE_DIRECTORY": "/var/lib/hermes",
+        "FLAGS": "--dev --qos 1",
+        "MOTTO": "it's",
     }
-    assert unit.flags == ["--port", "8081", "--mqtt-key-file", "/etc/hermes/key"]
-    assert unit.user == "site"
+    flags = "--port 9090 --mqtt-key-file /etc/hermes/other --mqtt-ca-file /etc/hermes/key --dev --qos 1"
+    assert unit.flags == flags.split()
+    assert (unit.user, unit.groups) == ("site", ["ssl-cert", "a", "b"])
     environment = {"HERMES_PORT": "1", "HERMES_ORIGINS": "x", "PATH": "/bin"}
     unit.apply(environment)
     assert environment == unit.environment | {"PATH": "/bin"}
@@ -112,4 +122,9 @@ def test_a_file_that_the_user_cannot_read_is_found(tmp_path: Path) -> None:
     folder.chmod(0o700)
     assert unreadable(path, "nobody")
     assert not unreadable(path, "no-such-user")
+    folder.chmod(0o755)
+    os.chown(path, 0, grp.getgrnam("adm").gr_gid)
+    path.chmod(0o640)
+    assert unreadable(path, "nobody")
+    assert not unreadable(path, "nobody", ["adm"])
     assert not unreadable(path, "root")

@@ -78,6 +78,33 @@ def test_nothing_is_overwritten(
     assert {path.name: path.read_text() for path in folder.iterdir()} == {name: content}
 
 
+@pytest.mark.parametrize("host", ['a"\nmqtt_url = "x', 'a\\"b', "ä", "a'b"])
+def test_any_text_stays_one_value(folder: Path, host: str) -> None:
+    """It cannot add a setting."""
+    assert set(tomllib.loads(init.with_value("", "host", host))) == {"host"}
+    assert tomllib.loads(init.with_value("#host = 1\n", "host", host)) == {"host": host}
+
+
+def test_an_existing_file_keeps_its_mode(folder: Path) -> None:
+    """It may have a password."""
+    folder.mkdir()
+    (folder / "hermes.toml").write_text('mqtt_url = "off"\n')
+    (folder / "hermes.toml").chmod(0o640)
+    assert run(folder, "--host", "127.0.0.1") == 0
+    assert stat.S_IMODE((folder / "hermes.toml").stat().st_mode) == 0o640
+
+
+def test_a_new_folder_can_be_entered_whatever_the_umask(folder: Path) -> None:
+    """The user of the service reads the files in it."""
+    before = os.umask(0o077)
+    try:
+        assert run(folder, "--host", "127.0.0.1") == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert stat.S_IMODE((folder / "hermes.toml").stat().st_mode) == 0o644
+
+
 def test_a_second_call_changes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Tokens and keys in use stay valid."""
     assert run(folder, "--host", "127.0.0.1") == 0

@@ -142,6 +142,24 @@ def test_the_number_of_held_connections_is_bounded() -> None:
     asyncio.run(scenario())
 
 
+def test_without_a_free_place_nothing_is_held_and_one_timer_is_set() -> None:
+    """Each connection is closed at once."""
+
+    async def scenario() -> None:
+        accepted = Accepted(10.0, held_max=0)
+        connections = accepted.connect(20 + 1_000 + 50)
+        assert closed(connections) == 50
+        timer = accepted.rate._closing
+        connections += accepted.connect(50)
+        assert closed(connections) == 100
+        assert accepted.rate._closing is timer is not None
+        accepted.rate.stop()
+        assert timer.cancelled()
+        close(connections)
+
+    asyncio.run(scenario())
+
+
 def test_a_refused_socket_counts_as_ten_connections() -> None:
     """So an address with bad tokens has a tenth of the rate, and no other address notices."""
 
