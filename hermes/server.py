@@ -19,6 +19,7 @@ from hermes.delivery.reconnect_delay import retry_ms
 from hermes.errors import STOPPING, ConfigError, HermesError
 from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
+from hermes.settings.fields import address_url
 from hermes.web.listener import Listener
 from hermes.web.sockets.admission import Admission
 
@@ -171,7 +172,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 def url_of(listening: socket.socket) -> str:
     """Return the address of a listening socket as a URL for a browser."""
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return address_url(host, port)
 
 
 def raise_file_limit() -> None:

@@ -26,7 +26,7 @@ from hermes.errors import BrokerUnavailable, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
-from hermes.settings.fields import is_loopback
+from hermes.settings.fields import is_loopback, own_url
 from hermes.settings.flags import setting_of
 from hermes.settings.model import Settings
 from hermes.settings.mqtt import RECEIVE_MAXIMUM
@@ -216,8 +216,7 @@ async def _address_problems(settings: Settings) -> list[str]:
         for listening in listen(settings.host, settings.port):
             listening.close()
     except HermesError as error:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - not bound
-        url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+        url = own_url(settings.host, settings.port)
         if await HermesClient(url).is_running():
             _print("ok", f"a Hermes is running at {url}; hermes status shows its state")
             return []

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import grp
-import ipaddress
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from hermes.errors import ConfigError, HermesError
 from hermes.settings import private_file
+from hermes.settings.fields import address_url
 from hermes.settings.folders import SERVICE_CONFIG, SERVICE_FOLDER
 from hermes.settings.load import load
 from hermes.settings.model import Settings
@@ -201,15 +201,8 @@ def _report(folder: Path, settings: Settings) -> None:
         print("\nstart Hermes:  systemctl enable --now hermes")
     else:
         print(f"\nstart Hermes:  hermes serve --config {folder / FILE_NAME}")
-    print(f"then open:     http://{_shown(settings.host)}:{settings.port}/")
-
-
-def _shown(host: str) -> str:
-    """Return the address that another machine would use."""
-    address = own_address() if host in ANYWHERE else host
-    with contextlib.suppress(ValueError):
-        return f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
-    return address
+    host = own_address() if settings.host in ANYWHERE else settings.host  # another machine opens it
+    print(f"then open:     {address_url(host, settings.port)}/")
 
 
 def own_address() -> str:

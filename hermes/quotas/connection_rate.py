@@ -17,9 +17,6 @@ WAITING_MAX = 1_000  # of one address
 CLOSED_AT_ONCE = 20
 CLOSE_INTERVAL_S = 0.02  # 1,000 a second: their clients come back as slowly
 ADDRESSES_MAX = 10_000  # about 2 MB; past it the oldest address is forgotten
-# A handshake takes several iterations of the loop, and each iteration works for all of them that are under way. With 4
-# new ones in each, 3,000 handshakes at once take 1.3 s, as with 128; a notification meanwhile 130 ms (p95), not 700.
-READ_PER_ITERATION = 4
 DUE_PER_ITERATION = 1  # of those over the rate
 REFUSED_CONNECTIONS = 10  # what a refused socket counts as: 1,000 a second would take a whole slow core
 
@@ -38,8 +35,8 @@ class ConnectionRate:
     """Pass new connections on, at a limited rate for each client address.
 
     The rate is ``per_s``; 0 means no limit. Connections over it are accepted, and not read until it is their turn.
-    After `WAIT_MAX_S` they are closed. Those of an address over ``waiting_max`` are never read, but held as long: a
-    client whose connection is closed at once comes back at once, which costs more. ``held_max`` returns how many there
+    After `WAIT_MAX_S` they are closed. Those of an address over ``waiting_max`` are never read, but held as long: many
+    clients reconnect immediately after a close, which costs more. ``held_max`` returns how many there
     may be now, of all addresses. ``is_exempt`` returns True for the address of a trusted proxy, behind which there are
     many clients. It runs on the event loop; ``clock`` gives monotonic seconds.
     """
@@ -64,7 +61,7 @@ class ConnectionRate:
         self._free_s: OrderedDict[str, float] = OrderedDict()  # when the whole burst of an address is free again
         self._waiting: dict[str, deque[_Waiting]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}  # of the addresses with waiting connections
-        self._due: deque[str] = deque()  # addresses whose next connection may be read, in turns
+        self._due: deque[str] = deque()  # addresses with a connection to read, in the order of their turns
         self._held: deque[_Waiting] = deque()
         self._closing: asyncio.TimerHandle | None = None
 

@@ -39,6 +39,16 @@ def key_lines(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
 
 
+def address_url(host: str, port: int | str) -> str:
+    """Return the URL of an address to listen on, ``http://[::1]:8080``."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def own_url(host: str, port: int | str) -> str:
+    """Return the URL at which this machine reaches a Hermes that listens there."""
+    return address_url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 - compared, not bound
+
+
 def is_loopback(host: object) -> bool:
     """Return whether this address or name is reachable from this machine only."""
     try:

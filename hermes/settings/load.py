@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from hermes.errors import ConfigError
+from hermes.settings.fields import own_url
 from hermes.settings.flags import CONFIG, setting_of
 from hermes.settings.folders import SERVICE_CONFIG
 from hermes.settings.model import DEFAULT_PORT, ClientSettings, Settings, SourcedSettings
@@ -69,10 +70,7 @@ def load_client(
     file = _read_toml(given.get(CONFIG.name) or os.environ.get(CONFIG.variable))
     host = os.environ.get(setting_of(Settings, "host").variable) or str(file.get("host", "127.0.0.1"))
     port = os.environ.get(setting_of(Settings, "port").variable) or file.get("port", DEFAULT_PORT)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return settings.model_copy(
-        update={"api_url": f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"}
-    )
+    return settings.model_copy(update={"api_url": own_url(host, port)})
 
 
 def _load(model: type[S], values: Mapping[str, object], *, problems: list[str], without: Collection[str] = ()) -> S:

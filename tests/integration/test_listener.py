@@ -17,9 +17,8 @@ import pytest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes.metrics import Metrics
-from hermes.quotas.connection_rate import READ_PER_ITERATION
 from hermes.web import listener
-from hermes.web.listener import ACCEPTED_PER_ITERATION, Listener
+from hermes.web.listener import ACCEPTED_PER_ITERATION, READ_PER_ITERATION, Listener
 from tests.support.gateways import SECRET, TIMEOUT_S, eventually, token
 from tests.support.programs import Program
 

@@ -72,6 +72,12 @@ def served(folder: Path, *flags: str, **environment: str) -> Iterator[tuple[Prog
         manager.close()
 
 
+def reload(program: Program, manager: Manager, after: int) -> int:
+    """Send SIGHUP and wait until it is handled; return the number of messages."""
+    program.process.send_signal(signal.SIGHUP)
+    return manager.wait_for("READY=1", manager.wait_for("RELOADING=1", after))
+
+
 def status(program: Program, key: str) -> int:
     """Return the HTTP status of ``/notify`` with this key."""
     body = json.dumps({"user_id": "1", "title": "t", "message": "m"}).encode()
@@ -113,8 +119,7 @@ def test_sighup_reads_the_api_keys_again(tmp_path: Path) -> None:
         ready = manager.wait_for("READY=1")
         assert (status(program, OLD), status(program, NEW)) == (200, 401)
         (tmp_path / "keys").write_text(f"{NEW}\n")
-        program.process.send_signal(signal.SIGHUP)
-        ready = manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+        ready = reload(program, manager, ready)
         assert (status(program, OLD), status(program, NEW)) == (401, 200)
         (tmp_path / "keys").unlink()
         program.process.send_signal(signal.SIGHUP)
@@ -180,8 +185,7 @@ def test_sighup_with_on_demand_keeps_what_open_sockets_watch(tmp_path: Path) -> 
                 program.wait_for("/ws/device: open")
                 ready = len(manager.messages)
                 config.write_text(config.read_text().replace("a/", "b/"))
-                program.process.send_signal(signal.SIGHUP)
-                manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+                reload(program, manager, ready)
                 wait_until(lambda: _ready(program))
 
                 def arrives() -> bool:
@@ -205,13 +209,11 @@ def test_sighup_with_topics_that_do_not_fit_changes_nothing(tmp_path: Path) -> N
         with served(tmp_path, *flags) as (program, manager):
             ready = manager.wait_for("MQTT up")
             config.write_text('topics = ["a/{tenant_id}/{device_id}", "a/x/{device_id...};tenant_id=q"]\n')
-            program.process.send_signal(signal.SIGHUP)
-            ready = manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+            ready = reload(program, manager, ready)
             program.wait_for("reload: nothing is changed")
             assert _ready(program)
             config.write_text('topics = ["b/{tenant_id}/{device_id}"]\nmqtt_on_demand = true\n')
-            program.process.send_signal(signal.SIGHUP)
-            manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+            reload(program, manager, ready)
             program.wait_for(r"reload: 1 API keys, topics b/")
 
 
@@ -232,8 +234,7 @@ def test_sighup_with_a_file_of_another_name(tmp_path: Path) -> None:
         (tmp_path / "keys-1").rename(tmp_path / "keys-2")
         (tmp_path / "keys-2").write_text(f"{NEW}\n")
         config.write_text(f'api_key_file = "{tmp_path}/keys-2"\nlog_level = "debug"\n')
-        program.process.send_signal(signal.SIGHUP)
-        manager.wait_for("READY=1", manager.wait_for("RELOADING=1", ready))
+        reload(program, manager, ready)
         assert (status(program, OLD), status(program, NEW)) == (401, 200)
         assert "restart is needed" not in "".join(program.errors)
     finally:

@@ -213,10 +213,11 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             self._session.drained()
 
     def _reject(self, rejection: SocketRejected) -> None:
+        address = self.client_address
         self.gateway.metrics.sockets_refused.labels(rejection.close.word).inc()
         if rejection.close is not SLOW_DOWN:  # one line for many of these
-            logger.info("%s: rejected from %s: %s", self.route, self.client_address, rejection)
-        self.gateway.connection_rate.charge_refused(self.client_address)
+            logger.info("%s: rejected from %s: %s", self.route, address, rejection)
+        self.gateway.connection_rate.charge_refused(address)
         self._cut = self._protocol.cut
         self.gateway.admission.add_refused(self._cut)
         self._protocol.refuse(rejection.close.code, self._reason_text(rejection.close))

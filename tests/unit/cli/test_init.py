@@ -11,6 +11,7 @@ import pytest
 from hermes.cli import init
 from hermes.cli.main import main
 from hermes.settings import private_file
+from hermes.settings.fields import address_url
 from hermes.settings.load import load
 from hermes.settings.model import Settings
 
@@ -184,6 +185,6 @@ def test_an_unknown_group_is_explained(folder: Path, capsys: pytest.CaptureFixtu
 
 def test_the_address_of_all_addresses_is_one_that_others_can_open() -> None:
     """Not 0.0.0.0."""
-    assert init._shown("0.0.0.0") not in ("0.0.0.0", "")
-    assert init._shown("::1") == "[::1]"
-    assert init._shown("gateway.example") == "gateway.example"
+    assert init.own_address() not in ("0.0.0.0", "")
+    assert address_url("::1", 8080) == "http://[::1]:8080"
+    assert address_url("gateway.example", 8080) == "http://gateway.example:8080"

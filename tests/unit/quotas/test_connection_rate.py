@@ -10,7 +10,7 @@ from hermes.metrics import Metrics, by_label
 from hermes.quotas import connection_rate
 from hermes.quotas.connection_rate import (
     ADDRESSES_MAX,
-    READ_PER_ITERATION,
+    DUE_PER_ITERATION,
     REFUSED_CONNECTIONS,
     ConnectionRate,
 )
@@ -198,7 +198,7 @@ def test_few_connections_that_are_due_are_read_in_one_iteration() -> None:
         before = 0
         while len(accepted.handled) < 50:
             await asyncio.sleep(0)
-            assert len(accepted.handled) - before <= READ_PER_ITERATION
+            assert len(accepted.handled) - before <= DUE_PER_ITERATION
             before = len(accepted.handled)
         assert not accepted.rate._waiting
         close(connections)
