@@ -14,6 +14,7 @@ from hermes.web.console.i18n import Languages
 from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, page_modules
 from hermes.web.dev_api import DevHandler
 from hermes.web.gateway_parts import GatewayParts
+from hermes.web.http.delegate import EagerApplication
 from hermes.web.http.errors import NotFoundHandler
 from hermes.web.notify import NotifyHandler
 from hermes.web.response_headers import ResponseHeaders
@@ -31,7 +32,7 @@ def make_app(gateway: GatewayParts) -> Application:
     shared = {"gateway": gateway}
     if gateway.settings.compress:
         deflate_works()  # probes Tornado at the first start
-    return Application(
+    return EagerApplication(
         [
             (r"/notify", NotifyHandler, shared),
             (r"/ws/notifications", NotificationsSocket, shared),
@@ -54,7 +55,7 @@ def make_app(gateway: GatewayParts) -> Application:
 
 def _console(gateway: GatewayParts) -> Application:
     """Return the console and its files, the only responses worth compressing."""
-    return Application(
+    return EagerApplication(
         [
             (r"/static/(.+)", StaticHandler, {"path": str(resource_dir("static"))}),
             (r"/", ConsoleHandler, {"page": _console_page(), "gateway": gateway}),

@@ -44,13 +44,14 @@ from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed, feed_problems
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
-from hermes.server import Server, sockets_by_file_limit
+from hermes.server import Server, http_connections_by_file_limit, sockets_by_file_limit
 from hermes.settings.fields import networks
 from hermes.settings.flags import setting_of, settings_of
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.client_address import TrustedProxies
 from hermes.web.gateway_parts import DevAction
+from hermes.web.http.server import RequestServer, request_server
 from hermes.web.sockets.admission import Admission, SocketLimits
 
 logger = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ class Gateway:
             connection_rate=self.connection_rate,
             metrics=self.metrics,
             drain_timeout_s=settings.drain_timeout_s,
+            make_http=self._make_http,
         )
         self._mqtt_url: MqttUrl | None = None
         self._feed = self._new_feed()
@@ -268,6 +270,15 @@ class Gateway:
     def _new_feed(self) -> MqttFeed:
         return MqttFeed(
             settings=self.settings, hub=self.hub, last_values=self.last_values, link=self.link, metrics=self.metrics
+        )
+
+    def _make_http(self, application: Application) -> RequestServer:
+        limit = self.settings.max_http_connections
+        return request_server(
+            application,
+            parser=self.settings.http_parser,
+            max_connections=http_connections_by_file_limit() if limit is None else limit,
+            metrics=self.metrics,
         )
 
     async def _find_broker(self) -> MqttUrl | None:

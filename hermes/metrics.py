@@ -52,6 +52,15 @@ class Metrics:
             "hermes_sockets_refused", "Sockets refused when opened, by reason", "reason"
         )
         self.accept_pauses = self._counter("hermes_accept_pauses", "Pauses of accept() after an error, one second each")
+        self.http_connections = self._gauge("hermes_http_connections_open", "Open connections that are not WebSockets")
+        self.http_closed = self._counter(
+            "hermes_http_connections_closed",
+            "HTTP connections closed by a limit: of the time for head, body, response or idle, or of their number",
+            "cause",
+        )
+        self.http_rejected = self._counter(
+            "hermes_http_rejected", "HTTP requests rejected before a handler saw them, by status", "status"
+        )
         self.connects_limited = self._counter(
             "hermes_connects_limited", "Connections over --max-connects-per-address-s: delayed, or closed", "outcome"
         )

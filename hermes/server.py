@@ -7,10 +7,8 @@ import resource
 import signal
 import socket
 import sys
-from typing import Any
+from collections.abc import Callable
 
-from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -20,6 +18,7 @@ from hermes.errors import STOPPING, ConfigError, HermesError
 from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.settings.fields import address_url
+from hermes.web.http.server import RequestServer
 from hermes.web.listener import Listener
 from hermes.web.sockets.admission import Admission
 
@@ -27,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 LISTEN_BACKLOG = 4_096  # thousands reconnect at once after a restart; the kernel limits it to somaxconn
 FILES_RESERVED = 128  # of the file limit: listening, logs, the broker, HTTP requests
-BODY_MAX_BYTES = 65_536  # of requests that have no limit of their own
-IDLE_TIMEOUT_S = 75.0
-BODY_TIMEOUT_S = 60.0
 DRAIN_POLL_S = 0.002
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -49,6 +45,7 @@ class Server:
         connection_rate: ConnectionRate,
         metrics: Metrics,
         drain_timeout_s: float,
+        make_http: Callable[[Application], RequestServer],
     ) -> None:
         self.url = ""  # the address to open in a browser, once it listens
         self._hub = hub
@@ -58,7 +55,8 @@ class Server:
         self._drain_timeout_s = drain_timeout_s
         self._listening: list[socket.socket] = []
         self._listener: Listener | None = None
-        self._http: HTTPServer | None = None
+        self._make_http = make_http
+        self._http: RequestServer | None = None
 
     def listen(self, host: str, port: int) -> None:
         """Bind the address; no connection is accepted before `start`.
@@ -70,19 +68,11 @@ class Server:
 
     def start(self, application: Application) -> None:
         """Accept connections and pass their requests to the application."""
-        http = self._http = HTTPServer(
-            application,
-            max_body_size=BODY_MAX_BYTES,
-            idle_connection_timeout=IDLE_TIMEOUT_S,
-            body_timeout=BODY_TIMEOUT_S,
-        )
-
-        def handle(connection: socket.socket, address: Any) -> None:
-            http.handle_stream(IOStream(connection), address)
-
+        http = self._http = self._make_http(application)
+        http.start()
         self._listener = Listener(
             listening=self._listening,
-            handle=self._connection_rate.limited(handle),
+            handle=self._connection_rate.limited(http.serve),
             metrics=self._metrics,
             on_pause=self._free_files,
         )
@@ -98,9 +88,11 @@ class Server:
         if self._listener is not None:
             self._listener.stop()
         self._connection_rate.stop()
+        if self._http is not None:
+            self._http.finish()
         await self._drain()  # also if another server serves the application
         if self._http is not None:
-            await self._http.close_all_connections()
+            await self._http.stop()
         for listening in self._listening:
             listening.close()
 
@@ -112,7 +104,7 @@ class Server:
             session.close(STOPPING, retry_ms(len(sessions)))
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._drain_timeout_s
-        while self._hub.sessions and loop.time() < deadline_s:
+        while (self._hub.sessions or (self._http is not None and self._http.busy)) and loop.time() < deadline_s:
             await asyncio.sleep(DRAIN_POLL_S)
         if self._hub.sessions:
             logger.warning("%d sockets did not close within %g s", len(self._hub.sessions), self._drain_timeout_s)
@@ -192,3 +184,9 @@ def sockets_by_file_limit() -> int:
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, soft * 3 // 4 - FILES_RESERVED)
+
+
+def http_connections_by_file_limit() -> int:
+    """Return how many plain HTTP connections may be open: a quarter of the file limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, soft // 4)

@@ -267,6 +267,18 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
         ("127.0.0.0/8", "::1/128"),
         description="address or network of a trusted proxy: Hermes reads `X-Forwarded-For` only from it",
     )
+    max_http_connections: Annotated[
+        int | None, Flag(Group.LISTENING, "N", default="a quarter of the open-file limit")
+    ] = Field(
+        None,
+        ge=0,
+        description="maximum number of open connections that are not WebSockets; over it the one that is idle for the "
+        "longest is closed; 0 for no limit",
+    )
+    http_parser: Annotated[Literal["httptools", "tornado"], Flag(Group.LISTENING, "NAME")] = Field(
+        "httptools",
+        description="`httptools`, or `tornado`: about half as fast, and without limits for slow HTTP clients",
+    )
     max_sockets: Annotated[
         int | None, Flag(Group.SOCKETS, "N", default="three quarters of the open-file limit, minus 128")
     ] = Field(None, ge=1, description="maximum number of open sockets")

@@ -38,10 +38,10 @@ class TrustedProxies:
         entry that is not an address ends the search. From any other connection the header is ignored.
         """
         client = str(request.remote_ip or "")
-        if not self.contain(client):
+        forwarded = request.headers.get("X-Forwarded-For")
+        if forwarded is None or not self.contain(client):
             return client
-        forwarded = ",".join(request.headers.get_list("X-Forwarded-For")).split(",")
-        for entry in reversed(forwarded[-FORWARDED_MAX:]):
+        for entry in reversed(forwarded.split(",")[-FORWARDED_MAX:]):
             address = parse_address(entry.strip())
             if address is None:
                 return client

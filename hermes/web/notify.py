@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
-from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
 
 from hermes.delivery.hub import Receipt
@@ -20,7 +19,7 @@ from hermes.json_nesting import CHECK_MAX_DEPTH
 from hermes.web import raw_json
 from hermes.web.api_handler import ApiHandler, authorize, check_content_type, error_body
 from hermes.web.gateway_parts import GatewayParts
-from hermes.web.request_body import BoundedBody, check_body
+from hermes.web.request_body import BoundedBody, answers_early, check_body, set_body_max
 
 SINGLE_MAX_BYTES = 65_536
 ARRAY_MAX_BYTES = 1_048_576
@@ -55,14 +54,15 @@ class NotifyHandler(ApiHandler):
 
         The body of a rejected request is discarded.
         """
-        connection = self.request.connection
-        assert isinstance(connection, HTTP1Connection)
-        connection.set_max_body_size(DISCARD_MAX_BYTES)
+        set_body_max(self.request, DISCARD_MAX_BYTES)
         try:
             self._check_headers()
         except RequestError as error:
             self._error = error
             self._body.discard()
+            if error.status in (401, 429) and answers_early(self.request):
+                self.set_header("Connection", "close")
+                self.write_fault(error)
 
     def _check_headers(self) -> None:
         self.check_method()

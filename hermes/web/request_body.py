@@ -5,14 +5,32 @@ same way.
 """
 
 import orjson
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
 
 from hermes.errors import RequestError
 from hermes.json_nesting import check_json, nested_too_deeply
+from hermes.web.http.exchange import Exchange
 
 PARSED_MAX_BYTES = 65_536  # a larger body is checked without its objects
 BODY_MAX_DEPTH = 1_024  # that of orjson
 
 _TRUNCATED = "allocate memory"  # part of orjson's error text for more open brackets than the rest could close
+
+
+def set_body_max(request: HTTPServerRequest, max_bytes: int) -> None:
+    """Set the limit of a request's body, before it is read."""
+    connection = request.connection
+    assert isinstance(connection, Exchange | HTTP1Connection)
+    connection.set_max_body_size(max_bytes)
+
+
+def answers_early(request: HTTPServerRequest) -> bool:
+    """Return whether a client gets a response that is sent before its body came.
+
+    Tornado's own parser closes the connection at once, and the client that is still sending sees a reset.
+    """
+    return isinstance(request.connection, Exchange)
 
 
 class BoundedBody:

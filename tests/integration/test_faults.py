@@ -330,7 +330,9 @@ FEW_FILES = ("/bin/sh", "-c", 'ulimit -n 170; exec "$@"', "sh")
 async def test_the_mqtt_link_returns_when_file_descriptors_are_free_again(key_file: Path, tmp_path: Path) -> None:
     """The broker restarts while every descriptor is used by idle connections; open sockets are served meanwhile."""
     with mosquitto(tmp_path) as broker:
-        arguments = ("--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--max-sockets", "100")
+        url = f"mqtt://127.0.0.1:{broker.port}"
+        # without --max-http-connections 0, idle connections would be closed in time
+        arguments = ("--mqtt-url", url, "--max-sockets", "100", "--max-http-connections", "0")
         with serving(*arguments, key_file=key_file, launcher=FEW_FILES) as program:
             url = program.url
             address = ("127.0.0.1", int(url.rpartition(":")[2]))

@@ -237,6 +237,7 @@ def test_after_stop_no_connection_is_accepted(failures: int) -> None:
 def starved(key_file: Path) -> Iterator[Program]:
     """Run ``hermes serve`` with a low limit of open files."""
     arguments = ["serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file), "--max-sockets", "100"]
+    arguments += ["--max-http-connections", "0"]  # or idle connections would be closed in time
     program = Program(arguments, {"HERMES_JWT_SECRET": SECRET}, launcher=LAUNCHER)
     try:
         assert program.url

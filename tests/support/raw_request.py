@@ -59,6 +59,6 @@ async def send_and_read_to_end(hermes: Hermes, data: bytes) -> None:
         raw.writer.write_eof()
     with contextlib.suppress(ConnectionError):
         answer = await asyncio.wait_for(raw.reader.read(), TIMEOUT_S)
-        assert answer == b"" or (answer.startswith(b"HTTP/1.1 ") and answer[9:10] in b"1234"), answer
+        assert answer == b"" or (answer.startswith(b"HTTP/1.1 ") and answer[9:12] != b"500"), answer
     raw.writer.close()
     hermes.at_end.remove(raw.writer.close)

@@ -14,6 +14,7 @@ from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.server import Server
 from hermes.testing import FakeTransport
+from hermes.web.http.server import TornadoHttpServer
 from hermes.web.sockets.admission import Admission, SocketLimits
 from tests.support.sessions import make_session
 
@@ -22,7 +23,14 @@ def make_server(hub: Hub, admission: Admission, *, drain_timeout_s: float) -> Se
     """Return a server that does not listen."""
     metrics = Metrics()
     rate = ConnectionRate(per_s=0, is_exempt=lambda address: True, held_max=lambda: 0, metrics=metrics)
-    return Server(hub=hub, admission=admission, connection_rate=rate, metrics=metrics, drain_timeout_s=drain_timeout_s)
+    return Server(
+        hub=hub,
+        admission=admission,
+        connection_rate=rate,
+        metrics=metrics,
+        drain_timeout_s=drain_timeout_s,
+        make_http=TornadoHttpServer,
+    )
 
 
 def test_stop_waits_for_sockets_no_longer_than_the_drain_timeout(caplog: pytest.LogCaptureFixture) -> None:

@@ -96,4 +96,4 @@ def reset(stream: IOStream) -> None:
     """
     if not stream.closed():
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
-    stream.close()
+        stream.close()

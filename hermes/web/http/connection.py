@@ -1,0 +1,327 @@
+"""One TCP connection that speaks HTTP/1.1.
+
+It reads and parses requests, passes one after the other to a handler, and sends the responses. It works directly on the
+accepted socket. Tornado's `IOStream` is made only for a WebSocket, when its handshake is accepted: reading and writing
+through it would take as long as all the rest of a small request.
+"""
+
+import asyncio
+import logging
+import socket
+from http import HTTPStatus
+
+import orjson
+from tornado.iostream import IOStream
+
+from hermes.errors import RequestError
+from hermes.web.http.connections import OpenConnections, Phase
+from hermes.web.http.exchange import Exchange
+from hermes.web.http.outgoing import Outgoing, lost_write
+from hermes.web.http.parser import RequestParser
+from hermes.web.http.peer import Peer
+
+logger = logging.getLogger(__name__)
+
+RECEIVE_BYTES = 16_384  # at most 600 pipelined requests, which take 3 ms to parse
+RECEIVE_BODY_BYTES = 65_536
+BODY_TIMEOUT_S = 30.0  # without a byte
+BODY_LEAST_BYTES_PER_S = 1_024  # on average, after the first `BODY_TIMEOUT_S`
+SEND_TIMEOUT_S = 30.0  # without a byte taken by the client
+STREAM_READ_BYTES = 4_096  # Tornado allocates as much for each read from a WebSocket, whose frames are small
+LINGER_S = 2.0  # what a client still sends is read for this long, so that its system does not discard the response
+LINGER_MAX_BYTES = 1_048_576
+
+
+class HttpConnection:
+    """One connection, until its end or until a WebSocket takes its socket.
+
+    One request at a time is passed on; those behind it wait in the parser, and while one waits nothing more is read.
+    """
+
+    __slots__ = (
+        "_body_began_s",
+        "_connections",
+        "_exchange",
+        "_file",
+        "_input_ended",
+        "_linger_bytes",
+        "_lingers",
+        "_loop",
+        "_moved_s",
+        "_open",
+        "_outgoing",
+        "_parser",
+        "_peer",
+        "_reading",
+        "_socket",
+        "phase",
+    )
+
+    def __init__(self, connection: socket.socket, peer: Peer, connections: OpenConnections) -> None:
+        connection.setblocking(False)
+        self.phase = Phase.HEAD
+        self._socket = connection
+        self._file = connection.fileno()
+        self._peer = peer
+        self._connections = connections
+        self._loop = connections.done.get_loop()
+        self._parser = RequestParser()
+        self._exchange: Exchange | None = None  # the request that is under way
+        self._outgoing = Outgoing(connection, done=connections.done, on_progress=self._on_progress, on_lost=self.abort)
+        self._open = True
+        self._reading = False
+        self._input_ended = False  # the client sends nothing more; it may still read
+        self._lingers: bool | None = None  # True or False once the connection ends after what is still to be sent
+        self._linger_bytes: int | None = None  # that may still be read and thrown away
+        self._moved_s = connections.clock()  # when bytes were last read or sent
+        self._body_began_s = 0.0
+        connections.add(self)
+        self._on_readable()  # often the request is there
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        if not self._reading and not self._input_ended:
+            self._reading = True
+            self._loop.add_reader(self._file, self._on_readable)
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._file)
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._socket.recv(RECEIVE_BODY_BYTES if self._parser.in_body else RECEIVE_BYTES)
+        except BlockingIOError:
+            self._read()
+            return
+        except OSError:
+            self.abort()
+            return
+        if self._linger_bytes is not None:
+            self._linger_bytes -= len(data)
+            if not data or self._linger_bytes < 0:
+                self.abort()
+            return
+        self._moved_s = self._connections.clock()
+        if data:
+            self._parser.feed(data)
+        else:
+            self._input_ended = True
+            self._pause()
+        self.proceed()
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def proceed(self) -> None:
+        """Go on with the request that is under way, or with the next one."""
+        if not self._open or self._lingers is not None:
+            return
+        if self._exchange is None and not self._outgoing:
+            self._begin_next()
+        if self._exchange is not None and self._lingers is None:
+            self._exchange.receive()
+            self._after_receive()
+
+    def _begin_next(self) -> None:
+        parser = self._parser
+        if parser.requests:
+            if self.phase is not Phase.BUSY:
+                self._connections.move(self, Phase.BUSY)
+            self._body_began_s = self._moved_s
+            self._exchange = Exchange(parser.requests.popleft(), self, self._peer)
+            self._exchange.begin(self._connections.application)
+        elif parser.fault is not None:
+            self.reject(parser.fault)
+        elif self._input_ended:
+            self.abort()
+        else:
+            if self.phase is Phase.BUSY or (self.phase is Phase.IDLE and parser.in_head):
+                self._connections.move(self, Phase.HEAD if parser.in_head else Phase.IDLE)
+            self._read()
+
+    def _after_receive(self) -> None:
+        exchange = self._exchange
+        if exchange is None or self._lingers is not None:
+            return
+        parser = self._parser
+        if not exchange.parsed.complete:
+            if parser.fault is not None:
+                self.reject(parser.fault)
+                return
+            if self._input_ended:
+                self.abort()
+                return
+        if parser.requests or parser.fault is not None or parser.rest is not None or exchange.waits:
+            self._pause()
+        else:
+            self._read()
+
+    def answered(self) -> None:
+        """Go on after a complete response."""
+        exchange, parser = self._exchange, self._parser
+        assert exchange is not None
+        if not exchange.keep_alive:
+            self._close(linger=not exchange.parsed.complete)
+            return
+        self._exchange = None
+        if exchange.parsed.upgrade:
+            parser.resume()
+        if parser.requests or parser.fault is not None or self._input_ended:
+            self._loop.call_soon(self.proceed)  # other connections first
+        else:
+            self.proceed()
+
+    def reject(self, error: RequestError) -> None:
+        """Respond with an error that no handler has seen, and close."""
+        self._connections.count_rejected(error.status)
+        exchange, self._exchange = self._exchange, None
+        if exchange is None or not exchange.headers_sent:
+            self.send(_error_response(error))
+        if exchange is not None:
+            exchange.lost()
+        self._close(linger=True)
+
+    @property
+    def may_stay_open(self) -> bool:
+        """False if the connection ends after this response."""
+        return not self._input_ended and not self._connections.closing
+
+    def send(self, data: bytes) -> "asyncio.Future[None]":
+        """Send bytes; the future is done when the kernel has taken them."""
+        return self._outgoing.send(data) if self._open else lost_write(self._loop)
+
+    def _on_progress(self) -> None:
+        self._moved_s = self._connections.clock()
+        if not self._outgoing:
+            if self._lingers is None:
+                self.proceed()
+            else:
+                self._close(linger=self._lingers)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _close(self, *, linger: bool) -> None:
+        """Close after what is still to be sent.
+
+        ``linger`` if the client may still be sending.
+        """
+        if not self._open:
+            return
+        self._lingers = linger
+        if self._outgoing:
+            self._pause()
+            return
+        if not linger or self._input_ended:
+            self.abort()
+            return
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:  # the client is gone
+            self.abort()
+            return
+        self._linger_bytes = LINGER_MAX_BYTES
+        self._moved_s = self._connections.clock()
+        if self.phase is not Phase.BUSY:
+            self._connections.move(self, Phase.BUSY)
+        self._read()
+
+    def abort(self) -> None:
+        """End the connection now; may be repeated."""
+        if not self._open:
+            return
+        self._release()
+        self._outgoing.close()
+        self._socket.close()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.lost()
+
+    def _release(self) -> None:
+        self._pause()
+        self._open = False
+        self._connections.remove(self)
+        del self._parser  # it refers to itself
+
+    def detach(self) -> IOStream:
+        """Give the socket away as a stream; what came after the handshake is read first."""
+        rest = self._parser.rest
+        self._release()
+        self._exchange = None
+        stream: IOStream
+        if rest:
+            stream = _PrefilledStream(self._socket, rest, read_chunk_size=STREAM_READ_BYTES)
+        else:
+            stream = IOStream(self._socket, read_chunk_size=STREAM_READ_BYTES)
+        unsent = self._outgoing.take()
+        if unsent:
+            stream.write(unsent)
+        return stream
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def time_out(self) -> None:
+        """End the connection, which has no complete headers.
+
+        It takes too long, or its place is needed.
+        """
+        if self._parser.in_head:
+            self.reject(RequestError(408, "timeout", "the headers did not arrive in time"))
+        else:
+            self.abort()
+
+    def check(self, now_s: float) -> str | None:
+        """End the connection if what is under way stands still; return the reason."""
+        still_s = now_s - self._moved_s
+        if self._linger_bytes is not None:
+            if still_s >= LINGER_S:
+                self.abort()
+            return None
+        if self._outgoing:
+            if still_s >= SEND_TIMEOUT_S:
+                self.abort()
+                return "response"
+            return None
+        exchange = self._exchange
+        if exchange is None or exchange.parsed.complete or exchange.waits:
+            return None
+        took_s = now_s - self._body_began_s
+        if still_s < BODY_TIMEOUT_S and (
+            took_s < BODY_TIMEOUT_S or exchange.body_bytes >= took_s * BODY_LEAST_BYTES_PER_S
+        ):
+            return None
+        self.reject(RequestError(408, "timeout", "the body did not arrive in time"))
+        return "body"
+
+
+class _PrefilledStream(IOStream):
+    """A stream whose first bytes have already been read."""
+
+    def __init__(self, connection: socket.socket, received: bytes, *, read_chunk_size: int) -> None:
+        super().__init__(connection, read_chunk_size=read_chunk_size)
+        self._received = memoryview(received)
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        """Read what was received, then from the socket."""
+        if not self._received:
+            return super().read_from_fd(buf)
+        size = min(len(buf), len(self._received))
+        buf[:size] = self._received[:size]
+        self._received = self._received[size:]
+        return size
+
+
+def _error_response(error: RequestError) -> bytes:
+    body = orjson.dumps({"status": "error", "error": {"code": error.code, "message": error.message}})
+    lines = (
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode() + body

@@ -1,0 +1,149 @@
+"""Limit the number of the open connections, and how long each may take.
+
+A WebSocket counts only until its handshake is accepted.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from tornado.web import Application
+
+from hermes.metrics import Metrics
+
+HEAD_TIMEOUT_S = 10.0  # from the start of the connection, or the first byte of a request, to the end of its headers
+IDLE_TIMEOUT_S = 75.0  # between two requests; nginx keeps its idle connections to a server for 60 s
+SWEEP_INTERVAL_S = 1.0
+
+
+class Phase(Enum):
+    """What a connection waits for."""
+
+    HEAD = "head"  # the end of the headers
+    IDLE = "idle"  # the next request
+    BUSY = "busy"  # a handler, the rest of a body, or the client that reads the response
+
+
+class Connection(Protocol):
+    """What `OpenConnections` needs of a connection."""
+
+    phase: Phase
+
+    def time_out(self) -> None:
+        """End the connection, which has no request under way."""
+
+    def check(self, now_s: float) -> str | None:
+        """End the connection if what is under way stands still; return what that is."""
+
+    def abort(self) -> None:
+        """End the connection now."""
+
+
+class OpenConnections:
+    """The open connections of one application, by their phase.
+
+    ``limit`` is their largest number; 0 means no limit. Over it, the one that was idle for the longest is closed, else
+    the one that waits longest for the end of its headers. ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(
+        self, application: Application, limit: int, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.application = application
+        self.clock = clock
+        self.closing = False
+        self.done = asyncio.get_running_loop().create_future()  # of every write that the kernel takes at once
+        self.done.set_result(None)
+        self._limit = limit
+        self._count = metrics.http_connections
+        self._closed = metrics.http_closed
+        self._rejected = metrics.http_rejected
+        self._in_phase: dict[Phase, OrderedDict[Connection, float]] = {phase: OrderedDict() for phase in Phase}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """Return the number of open connections."""
+        return sum(map(len, self._in_phase.values()))
+
+    @property
+    def busy(self) -> int:
+        """The number of connections with a request under way."""
+        return len(self._in_phase[Phase.BUSY])
+
+    def add(self, connection: Connection) -> None:
+        """Count a new connection, which has sent nothing yet."""
+        if self._limit and len(self) >= self._limit:
+            self._make_room()
+        connection.phase = Phase.HEAD
+        self._in_phase[Phase.HEAD][connection] = self.clock()
+        self._count.inc()
+
+    def move(self, connection: Connection, phase: Phase) -> None:
+        """Record that a connection enters another phase."""
+        del self._in_phase[connection.phase][connection]
+        connection.phase = phase
+        self._in_phase[phase][connection] = self.clock()
+
+    def remove(self, connection: Connection) -> None:
+        """Count a connection no longer."""
+        del self._in_phase[connection.phase][connection]
+        self._count.dec()
+
+    def _make_room(self) -> None:
+        for phase in (Phase.IDLE, Phase.HEAD):
+            if self._in_phase[phase]:
+                self._close_oldest(phase, "limit")
+                return
+
+    def _close_oldest(self, phase: Phase, cause: str) -> None:
+        self._closed.labels(cause).inc()
+        next(iter(self._in_phase[phase])).time_out()
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to close what takes too long."""
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep_again)
+
+    def stop(self) -> None:
+        """Close nothing more because of time; may be repeated."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep_again(self) -> None:
+        self.start()
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Close what has taken too long."""
+        now_s = self.clock()
+        for phase, timeout_s in ((Phase.IDLE, IDLE_TIMEOUT_S), (Phase.HEAD, HEAD_TIMEOUT_S)):
+            waiting = self._in_phase[phase]
+            while waiting and now_s - next(iter(waiting.values())) >= timeout_s:
+                self._close_oldest(phase, phase.value)
+        for connection in tuple(self._in_phase[Phase.BUSY]):
+            if (cause := connection.check(now_s)) is not None:
+                self._closed.labels(cause).inc()
+
+    def count_rejected(self, status: int) -> None:
+        """Count a request that was answered before any handler saw it."""
+        self._rejected.labels(str(status)).inc()
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Close what has no request under way; the others are closed after their response."""
+        self.closing = True
+        for phase in (Phase.IDLE, Phase.HEAD):
+            for connection in tuple(self._in_phase[phase]):
+                connection.abort()
+
+    def abort(self) -> None:
+        """Close every connection."""
+        for connections in self._in_phase.values():
+            for connection in tuple(connections):
+                connection.abort()

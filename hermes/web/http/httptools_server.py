@@ -1,0 +1,49 @@
+"""Serve HTTP on accepted connections with httptools."""
+
+import socket
+from typing import Any
+
+from tornado.web import Application
+
+from hermes.metrics import Metrics
+from hermes.web.http.connection import HttpConnection
+from hermes.web.http.connections import OpenConnections
+from hermes.web.http.peer import Peer
+
+NO_ADDRESS = "0.0.0.0"  # noqa: S104  the address of the client of a Unix socket, as Tornado has it
+
+
+class HttptoolsServer:
+    """Serve an application with httptools.
+
+    At most ``max_connections`` are open at once; 0 means no limit.
+    """
+
+    def __init__(self, application: Application, *, max_connections: int, metrics: Metrics) -> None:
+        self._connections = OpenConnections(application, max_connections, metrics=metrics)
+
+    def start(self) -> None:
+        """Start to close connections that take too long."""
+        self._connections.start()
+
+    def serve(self, connection: socket.socket, address: Any) -> None:
+        """Serve one accepted connection until it ends."""
+        host = NO_ADDRESS
+        if isinstance(address, tuple):
+            host = address[0]
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        HttpConnection(connection, Peer(host), self._connections)
+
+    def finish(self) -> None:
+        """Take no more requests; those under way are answered."""
+        self._connections.finish()
+
+    @property
+    def busy(self) -> bool:
+        """True while requests are under way."""
+        return self._connections.busy > 0
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        self._connections.stop()
+        self._connections.abort()

@@ -1,0 +1,87 @@
+"""Serve HTTP on accepted connections, with one of two parsers."""
+
+import logging
+import socket
+from typing import Any, Protocol
+
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+from tornado.web import Application
+
+from hermes.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+BODY_MAX_BYTES = 65_536  # of requests whose handlers set no other limit
+IDLE_TIMEOUT_S = 75.0
+BODY_TIMEOUT_S = 60.0
+
+
+class RequestServer(Protocol):
+    """A server of requests on accepted connections."""
+
+    def start(self) -> None:
+        """Start the timers."""
+
+    def serve(self, connection: socket.socket, address: Any) -> None:
+        """Serve one accepted connection until it ends."""
+
+    def finish(self) -> None:
+        """Take no more requests; those under way are answered."""
+
+    @property
+    def busy(self) -> bool:
+        """True while requests are under way."""
+
+    async def stop(self) -> None:
+        """Close every connection."""
+
+
+def request_server(application: Application, *, parser: str, max_connections: int, metrics: Metrics) -> RequestServer:
+    """Return a server with the parser ``httptools`` or ``tornado``.
+
+    It is Tornado's if httptools is not installed; one line in the log says so.
+    """
+    if parser == "httptools":
+        try:
+            from hermes.web.http.httptools_server import HttptoolsServer
+        except ImportError as error:
+            logger.warning(
+                "httptools cannot be imported (%s): requests are parsed by Tornado, about half as fast and without "
+                "--max-http-connections; to install it: pip install httptools",
+                error,
+            )
+        else:
+            return HttptoolsServer(application, max_connections=max_connections, metrics=metrics)
+    return TornadoHttpServer(application)
+
+
+class TornadoHttpServer:
+    """Serve an application with Tornado's own HTTP server."""
+
+    def __init__(self, application: Application) -> None:
+        self._http = HTTPServer(
+            application,
+            max_body_size=BODY_MAX_BYTES,
+            idle_connection_timeout=IDLE_TIMEOUT_S,
+            body_timeout=BODY_TIMEOUT_S,
+        )
+
+    def start(self) -> None:
+        """Start nothing: Tornado has a timer for each connection."""
+
+    def serve(self, connection: socket.socket, address: Any) -> None:
+        """Serve one accepted connection until it ends."""
+        self._http.handle_stream(IOStream(connection), address)
+
+    def finish(self) -> None:
+        """Do nothing: Tornado does not know which connections have a request under way."""
+
+    @property
+    def busy(self) -> bool:
+        """False: Tornado does not know."""
+        return False
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        await self._http.close_all_connections()
