@@ -18,7 +18,6 @@ from hermes.web.http.delegate import EagerApplication
 from hermes.web.http.errors import NotFoundHandler
 from hermes.web.notify import NotifyHandler
 from hermes.web.response_headers import ResponseHeaders
-from hermes.web.sockets.deflate_probe import deflate_works
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
 
@@ -30,8 +29,6 @@ access_log = logging.getLogger("hermes.access")
 def make_app(gateway: GatewayParts) -> Application:
     """Return the application with every URL that Hermes serves."""
     shared = {"gateway": gateway}
-    if gateway.settings.compress:
-        deflate_works()  # probes Tornado at the first start
     return EagerApplication(
         [
             (r"/notify", NotifyHandler, shared),

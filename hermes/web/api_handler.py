@@ -5,7 +5,6 @@ from typing import Any
 
 import orjson
 from tornado.httputil import HTTPServerRequest
-from tornado.web import RequestHandler
 
 from hermes.errors import RequestError
 from hermes.quotas.addresses import client_key
@@ -13,12 +12,13 @@ from hermes.quotas.failed_auth import WINDOW_S
 from hermes.settings.fields import is_loopback
 from hermes.web import credentials
 from hermes.web.gateway_parts import GatewayParts
+from hermes.web.http.handler import HttpHandler
 
 JSON = "application/json"
 _FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
 
 
-class ApiHandler(RequestHandler):
+class ApiHandler(HttpHandler):
     """Accept one method and respond with JSON, also to errors.
 
     A subclass for GET sets ``methods``, and `other_method` as its ``post``.

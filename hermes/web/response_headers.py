@@ -19,5 +19,6 @@ class ResponseHeaders(OutputTransform):
         """Complete the headers; the body is unchanged."""
         headers["X-Content-Type-Options"] = "nosniff"
         headers.setdefault("Cache-Control", "no-store")
-        headers.pop("Server", None)
+        if "Server" in headers:
+            del headers["Server"]
         return status_code, headers, chunk

@@ -6,8 +6,9 @@ flush: run at once it needs a quarter less time. `asyncio.eager_task_factory` of
 """
 
 import logging
+import re
 from asyncio import CancelledError, Future, Task, create_task
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator, Sequence
 from types import coroutine
 from typing import Any
 
@@ -18,14 +19,24 @@ from hermes.web.http.exchange import Exchange
 
 logger = logging.getLogger(__name__)
 
+Route = tuple[Any, ...]  # path, handler, and what its `initialize` gets
 Running = Coroutine[Any, Any, None]
 
 
 class EagerApplication(Application):
     """An application whose handlers run at once on an `Exchange`.
 
-    On a connection of Tornado's own server they run as always.
+    On a connection of Tornado's own server they run as always. Paths without a pattern are found in one step.
     """
+
+    def __init__(self, handlers: Sequence[Route], **settings: Any) -> None:
+        super().__init__(list(handlers), **settings)
+        self._exact = {path: (target, *kwargs) for path, target, *kwargs in handlers if re.escape(path) == path}
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
+        """Return what passes the request to the handler of its path."""
+        found = self._exact.get(request.path)
+        return super().find_handler(request, **kwargs) if found is None else self.get_handler_delegate(request, *found)
 
     def get_handler_delegate(
         self,

@@ -10,6 +10,8 @@ import orjson
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
+from hermes.web.http.handler import HttpHandler
+
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _TEXTS = {404: "Hermes has nothing at this path; its console is at /"}
 
@@ -25,7 +27,7 @@ PAGE = """\
 """
 
 
-class HttpErrors(RequestHandler):
+class HttpErrors(HttpHandler):
     """Error responses of a handler for pages, files and probes.
 
     The JSON form is ``{"status":"error","error":{"code":…,"message":…}}``.

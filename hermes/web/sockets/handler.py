@@ -27,7 +27,6 @@ from hermes.delivery.messages import LinkStatus
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
 from hermes.errors import (
-    BINARY_NOT_SUPPORTED,
     CODES,
     FORBIDDEN,
     INTERNAL_ERROR,
@@ -44,8 +43,6 @@ from hermes.web import credentials
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.errors import HttpErrors
 from hermes.web.sockets.admission import Place
-from hermes.web.sockets.deflate import acceptable_offer, discard_long_offers
-from hermes.web.sockets.deflate_probe import deflate_works
 from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, ServerProtocol
 from hermes.web.sockets.transport import WebSocketTransport
 
@@ -88,11 +85,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         return MESSAGE_MAX_BYTES
 
     def prepare(self) -> None:
-        """Check the headers that Tornado would parse without a limit, or answer with 500.
-
-        An Origin that is not a URL is rejected with 403.
-        """
-        discard_long_offers(self.request)
+        """Reject an Origin that is not a URL with 403; Tornado would answer 500."""
         origin = self.request.headers.get("Origin")
         try:
             if origin is not None:
@@ -114,9 +107,8 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         return credentials.SUBPROTOCOL if credentials.SUBPROTOCOL in subprotocols else None
 
     def get_compression_options(self) -> dict[str, Any] | None:
-        """Return None to respond to the handshake without permessage-deflate."""
-        compress = self.gateway.settings.compress and deflate_works() and acceptable_offer(self.request)
-        return {} if compress else None
+        """Return None to respond to every offer without permessage-deflate."""
+        return {} if self.gateway.settings.compress else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """Return Tornado's protocol 13, with the methods that Hermes replaces."""
@@ -261,9 +253,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         try:
             with work:
                 work.detail = f"{self.route}, user {session.principal.user_id}, {len(message)} characters"
-                if isinstance(message, bytes):  # only if Tornado reads the frames itself
-                    raise SocketRejected(BINARY_NOT_SUPPORTED)
-                self._handle_action(session, message)
+                self._handle_action(session, str(message))
         except ClientError as error:
             self._handle_error(session, error)
         except SocketRejected as rejection:

@@ -1,11 +1,9 @@
-"""Read the frames of a client strictly, within a budget, and not after a close.
+"""The server's end of one WebSocket (RFC 6455).
 
-The frames are those of RFC 6455 §5.
-
-`ServerProtocol` replaces one more private method of Tornado, ``_receive_frame_loop``. Tornado's own loop accepts
-unmasked frames and any close code, forgets that a message is compressed if a ping comes between its fragments, and
-goes on parsing and inflating for seconds after the server has closed the socket. `hermes.web.sockets.deflate_probe`
-checks that Tornado still calls the method.
+Hermes answers the handshake and reads the frames of a client itself: strictly, within a budget, and not after a close.
+Tornado's own loop accepts unmasked frames and any close code, forgets that a message is compressed if a ping comes
+between its fragments, and goes on parsing and inflating for seconds after the server has closed the socket. Sending and
+the closing handshake are Tornado's.
 """
 
 import asyncio
@@ -17,12 +15,12 @@ from typing import Any, Protocol, cast
 
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.util import _websocket_mask
-from tornado.websocket import WebSocketHandler
+from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from hermes.errors import BINARY_NOT_SUPPORTED, INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, SLOW_DOWN, Close
 from hermes.quotas.work_budget import UNITS, WorkBudget
-from hermes.web.sockets.deflate import SharedDeflateProtocol
-from hermes.web.sockets.transport import reset
+from hermes.web.sockets.deflate import acceptable_offer, response_to
+from hermes.web.sockets.transport import reset, send
 
 MESSAGE_MAX_BYTES = 65_536
 STORED_EXTRA_BYTES = 512  # what compression adds to a message that cannot be compressed
@@ -30,6 +28,13 @@ DISCARD_BYTES = 65_536  # read at once from a socket that is closing
 REFUSED_TIMEOUT_S = 1.0  # then a refused socket is cut; Tornado cuts any other one 5 s after its close
 TURN_UNITS = 16.0  # after this much work, other sockets are served first
 
+_SWITCHING = (
+    "HTTP/1.1 101 Switching Protocols",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Cache-Control: no-store",
+    "X-Content-Type-Options: nosniff",
+)
 _FIN, _RESERVED, _RSV1, _OPCODE, _CONTROL, _MASKED = 0x80, 0x70, 0x40, 0x0F, 0x08, 0x80
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES = frozenset((_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG))
@@ -71,19 +76,47 @@ class _Fault(Exception):
         self.close = close
 
 
-class ServerProtocol(SharedDeflateProtocol):
+class ServerProtocol(WebSocketProtocol13):
     """The server's end of one WebSocket."""
 
-    __slots__ = ("_budget", "_compressed_message", "_message", "_message_opcode", "_resumed", "reads_strictly")
+    # One more entry in Tornado's own dict would cost every socket 1.5 KiB.
+    __slots__ = ("_budget", "_compressed_message", "_message", "_message_opcode", "_resumed", "compressed")
 
     def __init__(self, handler: WebSocketHandler, mask_outgoing: bool, params: Any) -> None:
         super().__init__(handler, mask_outgoing, params)
-        self.reads_strictly = False  # until Tornado calls the loop below
+        self.compressed = False  # until permessage-deflate is agreed on
         self._budget: WorkBudget | None = None  # created with the first frame: most sockets never send one
         self._message: bytearray | None = None  # the fragments so far
         self._message_opcode = _CONTINUATION
         self._resumed: asyncio.Event | None = None  # during a pause
         self._compressed_message = False
+
+    # -- the handshake ------------------------------------------------------------------------------------------------
+
+    async def accept_connection(self, handler: WebSocketHandler) -> None:
+        """Answer the handshake (RFC 6455 §4.2.2), open the handler, and read its frames.
+
+        The response is sent as bytes: as a response of the handler it would take a tenth of the whole handshake.
+        """
+        headers = handler.request.headers
+        key = headers.get("Sec-WebSocket-Key")
+        if not key:
+            handler.set_status(400)
+            handler.finish("Sec-WebSocket-Key is missing")
+            return
+        lines = [*_SWITCHING, f"Sec-WebSocket-Accept: {self.compute_accept_value(key)}"]
+        offered = [name.strip() for name in headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        self.selected_subprotocol = handler.select_subprotocol(offered)
+        if self.selected_subprotocol is not None:
+            lines.append(f"Sec-WebSocket-Protocol: {self.selected_subprotocol}")
+        offer = None if self.params.compression_options is None else acceptable_offer(handler.request)
+        if offer is not None:
+            self.compressed = True
+            lines.append(f"Sec-WebSocket-Extensions: {response_to(offer)}")
+        self.stream = handler.detach()
+        send(self.stream, "\r\n".join([*lines, "", ""]).encode())
+        handler.open(*handler.open_args, **handler.open_kwargs)
+        await self._receive_frame_loop()
 
     @property
     def _frames(self) -> FrameHandler:
@@ -93,7 +126,6 @@ class ServerProtocol(SharedDeflateProtocol):
 
     async def _receive_frame_loop(self) -> None:
         """Read frames until either side closes; then discard what the client still sends."""
-        self.reads_strictly = True
         turn = 0.0
         try:
             while not self.is_closing():

@@ -8,15 +8,30 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from typing import Protocol
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
-
-from hermes.web.sockets.deflate import SharedDeflateProtocol
 
 # Otherwise the kernel buffers megabytes of stale telemetry for each frozen socket. Notifications do not become stale:
 # the kernel's buffer (4 MiB by default) takes a burst of ten thousand of them for a client that is busy for a moment.
 NOTSENT_LOWAT_BYTES = 131_072
 LINGER_NONE = struct.pack("ii", 1, 0)  # struct linger of socket(7)
+
+
+class WebSocketConnection(Protocol):
+    """What the transport needs of the server's end of a WebSocket."""
+
+    stream: IOStream
+    compressed: bool
+
+    def is_closing(self) -> bool:
+        """Return whether a close frame was sent or received."""
+
+    def write_ping(self, data: bytes) -> None:
+        """Send a protocol ping."""
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Start the closing handshake."""
 
 
 class WebSocketTransport:
@@ -25,7 +40,7 @@ class WebSocketTransport:
     __slots__ = ("_connection", "_on_drained", "_socket", "_stream")
 
     def __init__(
-        self, connection: SharedDeflateProtocol, on_drained: Callable[[], None], *, carries_telemetry: bool
+        self, connection: WebSocketConnection, on_drained: Callable[[], None], *, carries_telemetry: bool
     ) -> None:
         self._connection = connection
         self._stream: IOStream = connection.stream
@@ -97,3 +112,17 @@ def reset(stream: IOStream) -> None:
     if not stream.closed():
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
         stream.close()
+
+
+def send(stream: IOStream, data: bytes) -> None:
+    """Send bytes directly; the stream sends what the kernel does not take."""
+    sent = 0
+    if not isinstance(stream, SSLIOStream) and not stream.closed():
+        try:
+            sent = stream.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            stream.close()
+    if sent < len(data) and not stream.closed():
+        stream.write(data[sent:])
