@@ -1,6 +1,7 @@
 """Log to standard error, with secrets masked and repeated lines limited."""
 
 import base64
+import functools
 import logging
 import re
 import time
@@ -41,6 +42,16 @@ class MaskingFormatter(logging.Formatter):
         given = {form for secret in secrets for form in (secret, printable(secret)) if form}
         self._secrets = tuple(sorted(given, key=len, reverse=True))  # longest first: one may be a prefix of another
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; most have no traceback, and are made in one step."""
+        if record.exc_info or record.exc_text or record.stack_info:
+            return super().format(record)
+        text = record.getMessage()
+        if not text.isprintable():
+            text = printable(text)
+        time_text = f"{_second(int(record.created))},{int(record.msecs):03d}"
+        return f"{time_text} {record.levelname} {record.name}: {masked(text, self._secrets)}"
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return one masked line, whatever text of a client it has."""
         if not record.message.isprintable():
@@ -55,6 +66,11 @@ class MaskingFormatter(logging.Formatter):
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
         """Return the masked lines of a stack."""
         return masked(super().formatStack(stack_info), self._secrets)
+
+
+@functools.lru_cache(1)
+def _second(unix_s: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s))
 
 
 def printable(text: str) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import orjson
 from tornado.web import HTTPError
-from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
+from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from hermes.auth.principal import Principal
 from hermes.delivery import channels
@@ -43,7 +43,7 @@ from hermes.web import credentials
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.errors import HttpErrors
 from hermes.web.sockets.admission import Place
-from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, ServerProtocol
+from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, ServerProtocol, SocketParameters
 from hermes.web.sockets.transport import WebSocketTransport
 
 logger = logging.getLogger(__name__)
@@ -111,11 +111,10 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         return {} if self.gateway.settings.compress else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """Return Tornado's protocol 13, with the methods that Hermes replaces."""
-        protocol = super().get_websocket_protocol()
-        if isinstance(protocol, WebSocketProtocol13):
-            return ServerProtocol(self, False, protocol.params)
-        return None
+        """Return the server's end of the socket; None for another version of the protocol."""
+        if self.request.headers.get("Sec-WebSocket-Version") != "13":
+            return None
+        return ServerProtocol(self, SocketParameters(self.max_message_size, self.get_compression_options()))
 
     def open(self, *path: str) -> None:
         """Verify the token, then subscribe the session or close the socket.

@@ -11,7 +11,7 @@ import contextlib
 import socket
 import struct
 import zlib
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.util import _websocket_mask
@@ -68,6 +68,15 @@ class FrameHandler(Protocol):
         """Handle the end of the connection."""
 
 
+class SocketParameters(NamedTuple):
+    """What Tornado's protocol reads; Hermes sends its own pings."""
+
+    max_message_size: int
+    compression_options: dict[str, Any] | None
+    ping_interval: float = 0.0
+    ping_timeout: float = 0.0
+
+
 class _Fault(Exception):
     """The client broke the protocol; the argument is the `Close`."""
 
@@ -82,8 +91,8 @@ class ServerProtocol(WebSocketProtocol13):
     # One more entry in Tornado's own dict would cost every socket 1.5 KiB.
     __slots__ = ("_budget", "_compressed_message", "_message", "_message_opcode", "_resumed", "compressed")
 
-    def __init__(self, handler: WebSocketHandler, mask_outgoing: bool, params: Any) -> None:
-        super().__init__(handler, mask_outgoing, params)
+    def __init__(self, handler: WebSocketHandler, parameters: SocketParameters) -> None:
+        super().__init__(handler, False, cast(Any, parameters))
         self.compressed = False  # until permessage-deflate is agreed on
         self._budget: WorkBudget | None = None  # created with the first frame: most sockets never send one
         self._message: bytearray | None = None  # the fragments so far
