@@ -273,6 +273,12 @@ static size_t answer_size(struct peer *peer) {
     if (strncmp(peer->answer + 8, " 101 ", 5) == 0)
         return size;
     char *length = strcasestr(peer->answer, "\r\nContent-Length:");
+    char *chunked = strcasestr(peer->answer, "\r\nTransfer-Encoding: chunked");
+    if (chunked && chunked < end) { /* no request is sent before the answer: its last chunk is at the end of what came */
+        static const char last[] = "\r\n0\r\n\r\n";
+        size_t tail = strlen(last);
+        return memcmp(peer->answer + peer->received - tail, last, tail) == 0 ? peer->received : 0;
+    }
     if (!length || length > end)
         fail("an answer without its length");
     size += strtoul(length + strlen("\r\nContent-Length:"), NULL, 10);

@@ -87,6 +87,11 @@ class Total:
         return sum(turn.answers for turn in self.turns) / self._answering_s
 
     @property
+    def p50_ms(self) -> float:
+        """Of the worst turn."""
+        return max(turn.p50_ms for turn in self.turns)
+
+    @property
     def p99_ms(self) -> float:
         """Of the worst turn."""
         return max(turn.p99_ms for turn in self.turns)

@@ -10,6 +10,7 @@ from bench.figures import Figure
 from bench.scenarios.attacked import Attacked
 from bench.scenarios.binary import Binary
 from bench.scenarios.broadcast import Broadcast
+from bench.scenarios.centrifugo import BesideCentrifugo
 from bench.scenarios.compression import Compression
 from bench.scenarios.console import ConsolePage
 from bench.scenarios.event_loop import EventLoop
@@ -67,6 +68,7 @@ FULL: Mapping[str, Scenario] = {
     "attacked": Attacked(),
     "sweep": Sweep(),
     "binary": Binary(),
+    "centrifugo": BesideCentrifugo(),
 }
 
 ONLY_BY_NAME = frozenset(
@@ -99,5 +101,6 @@ QUICK: Mapping[str, Scenario] = {
     "refusals": Refusals(handshakes=20, rounds=1, connections=4),
     "attacked": Attacked(idle=1, rate_per_s=20, for_s=0.5),
     "binary": Binary(starts=1, settle_s=0.1),
+    "centrifugo": BesideCentrifugo(requests=20, handshakes=10, rounds=1, connections=4, batch=5, sockets=20, for_s=0.1),
     "sweep": Sweep(numbers=(2, 4), idle=5, for_s=0.05, settle_s=0.1, contenders=("floor", "Hermes")),
 }

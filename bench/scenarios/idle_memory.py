@@ -43,18 +43,30 @@ class IdleMemory:
             Figure("Hermes : bare Tornado", f"a socket, {kind}", ours / bare if bare > 0 else math.nan, "", mark),
         ]
 
-    def kib_a_socket(self, starting: AbstractContextManager[Contender], *, deflate: bool) -> float:
-        """Return the resident memory of one socket of this server, in KiB."""
+    def kib_a_socket(
+        self, starting: AbstractContextManager[Contender], *, deflate: bool, speaks_first: bool = False
+    ) -> float:
+        """Return the resident memory of one socket of this server, in KiB.
+
+        ``speaks_first`` if the server sends a frame to each new socket.
+        """
         with starting as server, ExitStack() as stack:
-            open_socket(server.port, server.user_socket("first"), deflate=deflate).close()  # what is loaded only once
+            open_socket(
+                server.port, server.user_socket("first"), deflate=deflate, speaks_first=speaks_first
+            ).close()  # what is loaded only once
             time.sleep(self.settle_s)
             before_bytes = server.child.rss_bytes
             sockets = [
-                stack.enter_context(open_socket(server.port, server.user_socket(str(number)), deflate=deflate))
+                stack.enter_context(
+                    open_socket(
+                        server.port, server.user_socket(str(number)), deflate=deflate, speaks_first=speaks_first
+                    )
+                )
                 for number in range(self.sockets)
             ]
             time.sleep(self.settle_s)
-            _check_idle(sockets)
+            if not speaks_first:
+                _check_idle(sockets)
             return (server.child.rss_bytes - before_bytes) / 1_024 / self.sockets
 
 
