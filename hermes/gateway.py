@@ -33,6 +33,7 @@ from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.messages import Severity, now_ms, parse_notification
 from hermes.delivery.outbox import OutboxLimits
+from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.delivery.request_model import invalid_fields
 from hermes.dev.demo_users import console_facts
 from hermes.dev.fault_injection import FaultInjector
@@ -108,8 +109,9 @@ class Gateway:
         )
         self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
         self.trusted_proxies = TrustedProxies(networks(settings.trusted_proxies))
+        self.return_rate = ReturnRate()
         self.connection_rate = ConnectionRate(
-            per_s=settings.max_connects_per_address_s,
+            per_s=self._connects_per_address_s,
             is_exempt=self.trusted_proxies.contain,
             metrics=self.metrics,
             held_max=lambda: self.admission.free_places // 2,
@@ -126,6 +128,7 @@ class Gateway:
             metrics=self.metrics,
             drain_timeout_s=settings.drain_timeout_s,
             make_http=self._make_http,
+            return_rate=self.return_rate,
         )
         self._mqtt_url: MqttUrl | None = None
         self._feed = self._new_feed()
@@ -279,7 +282,13 @@ class Gateway:
             parser=self.settings.http_parser,
             max_connections=http_connections_by_file_limit() if limit is None else limit,
             metrics=self.metrics,
+            on_handshake=self.return_rate.measure,
         )
+
+    def _connects_per_address_s(self) -> float:
+        """Return the limit, which must not be lower than the rate at which sockets are asked to return."""
+        limit = self.settings.max_connects_per_address_s
+        return max(limit, self.return_rate.per_s) if limit else 0
 
     async def _find_broker(self) -> MqttUrl | None:
         """Return the broker's address; None without MQTT.

@@ -13,7 +13,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from hermes.delivery.hub import Hub
-from hermes.delivery.reconnect_delay import retry_ms
+from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.errors import STOPPING, ConfigError, HermesError
 from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
@@ -46,6 +46,7 @@ class Server:
         metrics: Metrics,
         drain_timeout_s: float,
         make_http: Callable[[Application], RequestServer],
+        return_rate: ReturnRate,
     ) -> None:
         self.url = ""  # the address to open in a browser, once it listens
         self._hub = hub
@@ -56,6 +57,7 @@ class Server:
         self._listening: list[socket.socket] = []
         self._listener: Listener | None = None
         self._make_http = make_http
+        self._return_rate = return_rate
         self._http: RequestServer | None = None
 
     def listen(self, host: str, port: int) -> None:
@@ -101,7 +103,7 @@ class Server:
         self._hub.flush()
         sessions = tuple(self._hub.sessions)
         for session in sessions:
-            session.close(STOPPING, retry_ms(len(sessions)))
+            session.close(STOPPING, self._return_rate.retry_ms(len(sessions)))
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._drain_timeout_s
         while (self._hub.sessions or (self._http is not None and self._http.busy)) and loop.time() < deadline_s:

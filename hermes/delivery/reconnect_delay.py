@@ -3,13 +3,44 @@
 import random
 
 RETRY_MIN_MS = 1_000  # the first back-off of the client library
-RETURNS_PER_S = 1_000  # far below the 2,800 handshakes/s that one core of bare Tornado accepts
+UNMEASURED_PER_S = 1_000.0  # a quarter of what one core of a server accepts
+SLOWEST_PER_S, FASTEST_PER_S = 100.0, 5_000.0
+SHARE = 0.5  # of the event loop's time that returning sockets may take; the rest is for those that are connected
+MEASURED_LEAST = 100  # handshakes before the measurement is used
+SMOOTHING = 256  # handshakes after which a change of the machine's speed is two thirds known
 
 
-def retry_ms(live_sockets: int) -> int:
-    """Return a random delay in milliseconds.
+class ReturnRate:
+    """The rate at which closed sockets are asked to return.
 
-    Over all live sockets, the reconnections are spread evenly at `RETURNS_PER_S`.
+    It follows the time that handshakes take on this machine.
     """
-    spread_ms = live_sockets * 1_000 / RETURNS_PER_S
+
+    def __init__(self) -> None:
+        self._mean_s = 0.0
+        self._measured = 0
+
+    def measure(self, handshake_s: float) -> None:
+        """Record how long one handshake held the event loop."""
+        self._measured += 1
+        self._mean_s += (handshake_s - self._mean_s) / min(self._measured, SMOOTHING)
+
+    @property
+    def per_s(self) -> float:
+        """Sockets a second."""
+        if self._measured < MEASURED_LEAST:
+            return UNMEASURED_PER_S
+        return max(SLOWEST_PER_S, min(FASTEST_PER_S, SHARE / self._mean_s))
+
+    def retry_ms(self, live_sockets: int) -> int:
+        """Return a random delay in milliseconds.
+
+        Over all live sockets, the reconnections are spread evenly at this rate.
+        """
+        return retry_ms(live_sockets, self.per_s)
+
+
+def retry_ms(live_sockets: int = 1, per_s: float = UNMEASURED_PER_S) -> int:
+    """Return a random delay in milliseconds that spreads sockets evenly."""
+    spread_ms = live_sockets * 1_000 / per_s
     return round(RETRY_MIN_MS + random.uniform(0, max(RETRY_MIN_MS, spread_ms)))

@@ -123,7 +123,7 @@ class Session:
             self._metrics.skipped.inc(self._outbox.skipped - skipped)
         if not queued:
             self._metrics.slow_consumers.inc()
-            self.close(SLOW_CONSUMER, retry_ms(1))  # retry_ms(1): only this socket is closed
+            self.close(SLOW_CONSUMER, retry_ms())  # retry_ms(1): only this socket is closed
         return queued
 
     @property
@@ -142,7 +142,7 @@ class Session:
             replays = self._outbox.replay(values)
         if not replays:
             self._metrics.slow_consumers.inc()
-            self.close(SLOW_CONSUMER, retry_ms(1))
+            self.close(SLOW_CONSUMER, retry_ms())
         elif not self._blocked:
             self.drained()
 

@@ -34,7 +34,7 @@ class _Waiting(NamedTuple):
 class ConnectionRate:
     """Pass new connections on, at a limited rate for each client address.
 
-    The rate is ``per_s``; 0 means no limit. Connections over it are accepted, and not read until it is their turn.
+    ``per_s`` returns the rate; 0 means no limit. Connections over it are accepted, and not read until it is their turn.
     After `WAIT_MAX_S` they are closed. Those of an address over ``waiting_max`` are never read, but held as long: many
     clients reconnect immediately after a close, which costs more. ``held_max`` returns how many there
     may be now, of all addresses. ``is_exempt`` returns True for the address of a trusted proxy, behind which there are
@@ -44,7 +44,7 @@ class ConnectionRate:
     def __init__(
         self,
         *,
-        per_s: float,
+        per_s: Callable[[], float],
         is_exempt: Callable[[str], bool],
         metrics: Metrics,
         held_max: Callable[[], int],
@@ -73,7 +73,7 @@ class ConnectionRate:
 
         def accept(connection: socket.socket, address: Any) -> bool:
             host = str(address[0]) if isinstance(address, tuple) else ""  # a Unix socket has no address
-            if not self._per_s or not host or self._is_exempt(host):
+            if not self._per_s() or not host or self._is_exempt(host):
                 handle(connection, address)
                 return True
             return self._add(client_key(host), connection, lambda: handle(connection, address))
@@ -82,17 +82,17 @@ class ConnectionRate:
 
     def charge_refused(self, address: str) -> None:
         """Count a refused socket as `REFUSED_CONNECTIONS` connections of its address."""
-        if self._per_s:
+        if self._per_s():
             self._charge(client_key(address), REFUSED_CONNECTIONS - 1)
 
     # -- the rate: the generic cell rate algorithm (ITU-T I.371) ----------------------------------------------------
 
     def _turn_s(self, key: str) -> float:
         """Return from when on the next connection of an address may be read."""
-        return self._free_s.get(key, 0.0) + 1 / self._per_s - BURST_S - ROUNDING_S
+        return self._free_s.get(key, 0.0) + 1 / self._per_s() - BURST_S - ROUNDING_S
 
     def _charge(self, key: str, connections: int) -> None:
-        self._free_s[key] = max(self._clock(), self._free_s.get(key, 0.0)) + connections / self._per_s
+        self._free_s[key] = max(self._clock(), self._free_s.get(key, 0.0)) + connections / self._per_s()
         self._free_s.move_to_end(key)
         if len(self._free_s) > ADDRESSES_MAX:
             self._free_s.popitem(last=False)

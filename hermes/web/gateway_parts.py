@@ -12,6 +12,7 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues
 from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.outbox import OutboxLimits
+from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
@@ -37,6 +38,7 @@ class GatewayParts(Protocol):
     admission: Admission
     failed_auth: FailedAuth
     connection_rate: ConnectionRate
+    return_rate: ReturnRate
     trusted_proxies: TrustedProxies
     started_ms: int
 

@@ -9,6 +9,7 @@ import pytest
 from hermes.delivery import channels
 from hermes.delivery.hub import Hub
 from hermes.delivery.messages import Notification
+from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.ids import UserId
 from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
@@ -22,7 +23,7 @@ from tests.support.sessions import make_session
 def make_server(hub: Hub, admission: Admission, *, drain_timeout_s: float) -> Server:
     """Return a server that does not listen."""
     metrics = Metrics()
-    rate = ConnectionRate(per_s=0, is_exempt=lambda address: True, held_max=lambda: 0, metrics=metrics)
+    rate = ConnectionRate(per_s=lambda: 0, is_exempt=lambda address: True, held_max=lambda: 0, metrics=metrics)
     return Server(
         hub=hub,
         admission=admission,
@@ -30,6 +31,7 @@ def make_server(hub: Hub, admission: Admission, *, drain_timeout_s: float) -> Se
         metrics=metrics,
         drain_timeout_s=drain_timeout_s,
         make_http=TornadoHttpServer,
+        return_rate=ReturnRate(),
     )
 
 

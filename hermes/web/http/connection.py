@@ -8,6 +8,7 @@ through it would take as long as all the rest of a small request.
 import asyncio
 import logging
 import socket
+import time
 from http import HTTPStatus
 
 import orjson
@@ -41,6 +42,7 @@ class HttpConnection:
     __slots__ = (
         "_body_began_s",
         "_connections",
+        "_detached",
         "_exchange",
         "_file",
         "_input_ended",
@@ -69,6 +71,7 @@ class HttpConnection:
         self._exchange: Exchange | None = None  # the request that is under way
         self._outgoing = Outgoing(connection, done=connections.done, on_progress=self._on_progress, on_lost=self.abort)
         self._open = True
+        self._detached = False  # a WebSocket has the socket
         self._reading = False
         self._input_ended = False  # the client sends nothing more; it may still read
         self._lingers: bool | None = None  # True or False once the connection ends after what is still to be sent
@@ -91,6 +94,12 @@ class HttpConnection:
             self._loop.remove_reader(self._file)
 
     def _on_readable(self) -> None:
+        began_s = time.perf_counter()
+        self._receive()
+        if self._detached:
+            self._connections.on_handshake(time.perf_counter() - began_s)
+
+    def _receive(self) -> None:
         try:
             data = self._socket.recv(RECEIVE_BODY_BYTES if self._parser.in_body else RECEIVE_BYTES)
         except BlockingIOError:
@@ -247,6 +256,7 @@ class HttpConnection:
     def detach(self) -> IOStream:
         """Give the socket away as a stream; what came after the handshake is read first."""
         rest = self._parser.rest
+        self._detached = True
         self._release()
         self._exchange = None
         stream: IOStream

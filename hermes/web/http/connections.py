@@ -50,8 +50,15 @@ class OpenConnections:
     """
 
     def __init__(
-        self, application: Application, limit: int, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+        self,
+        application: Application,
+        limit: int,
+        *,
+        metrics: Metrics,
+        on_handshake: Callable[[float], None] = lambda seconds: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.on_handshake = on_handshake
         self.application = application
         self.clock = clock
         self.closing = False

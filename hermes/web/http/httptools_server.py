@@ -1,6 +1,7 @@
 """Serve HTTP on accepted connections with httptools."""
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from tornado.web import Application
@@ -16,11 +17,19 @@ NO_ADDRESS = "0.0.0.0"  # noqa: S104  the address of the client of a Unix socket
 class HttptoolsServer:
     """Serve an application with httptools.
 
-    At most ``max_connections`` are open at once; 0 means no limit.
+    At most ``max_connections`` are open at once; 0 means no limit. ``on_handshake`` gets the seconds that each
+    WebSocket handshake held the event loop.
     """
 
-    def __init__(self, application: Application, *, max_connections: int, metrics: Metrics) -> None:
-        self._connections = OpenConnections(application, max_connections, metrics=metrics)
+    def __init__(
+        self,
+        application: Application,
+        *,
+        max_connections: int,
+        metrics: Metrics,
+        on_handshake: Callable[[float], None],
+    ) -> None:
+        self._connections = OpenConnections(application, max_connections, metrics=metrics, on_handshake=on_handshake)
 
     def start(self) -> None:
         """Start to close connections that take too long."""

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from tornado.httpserver import HTTPServer
@@ -37,10 +38,18 @@ class RequestServer(Protocol):
         """Close every connection."""
 
 
-def request_server(application: Application, *, parser: str, max_connections: int, metrics: Metrics) -> RequestServer:
+def request_server(
+    application: Application,
+    *,
+    parser: str,
+    max_connections: int,
+    metrics: Metrics,
+    on_handshake: Callable[[float], None],
+) -> RequestServer:
     """Return a server with the parser ``httptools`` or ``tornado``.
 
-    It is Tornado's if httptools is not installed; one line in the log says so.
+    ``on_handshake`` gets the seconds that each WebSocket handshake took, from httptools only. The server is Tornado's if
+    httptools is not installed; one line in the log says so.
     """
     if parser == "httptools":
         try:
@@ -52,7 +61,9 @@ def request_server(application: Application, *, parser: str, max_connections: in
                 error,
             )
         else:
-            return HttptoolsServer(application, max_connections=max_connections, metrics=metrics)
+            return HttptoolsServer(
+                application, max_connections=max_connections, metrics=metrics, on_handshake=on_handshake
+            )
     return TornadoHttpServer(application)
 
 

@@ -239,7 +239,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         """Close because of what the client sent."""
         logger.info("%s: from %s: %s", self.route, self.client_address, close.word)
         if self._session is not None:
-            self._session.close(close, retry_ms(1) if close.code == TRY_AGAIN else None)
+            self._session.close(close, retry_ms() if close.code == TRY_AGAIN else None)
         else:
             self._close(close)
 
@@ -357,8 +357,9 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         self.close(close.code, self._reason_text(close))
 
     def _reason_text(self, close: Close) -> str:
+        gateway = self.gateway
         spreads = close.code in (TRY_AGAIN, STOPPING.code)
-        return close.reason(retry_ms(len(self.gateway.hub.sessions)) if spreads else None)
+        return close.reason(gateway.return_rate.retry_ms(len(gateway.hub.sessions)) if spreads else None)
 
     def on_close(self) -> None:
         """Unsubscribe the session after either side has closed.

@@ -26,7 +26,7 @@ class Accepted:
         self.clock = FakeClock(50.0)
         self.metrics = Metrics()
         self.rate = ConnectionRate(
-            per_s=per_s,
+            per_s=lambda: per_s,
             is_exempt=lambda address: address == "10.0.0.1",
             metrics=self.metrics,
             held_max=lambda: held_max,
