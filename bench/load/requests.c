@@ -79,11 +79,11 @@ static struct {
     int port;
     const char *path, *file, *listeners, *word;
     char headers[4096];
-    size_t connections, count, kept;
+    size_t connections, count, kept, addresses;
     double seconds;
     uint64_t frames_each;
     pid_t watched;
-} options = {.path = "/", .word = "", .connections = 1, .count = 1, .seconds = 10};
+} options = {.path = "/", .word = "", .connections = 1, .count = 1, .addresses = 1, .seconds = 10};
 
 static struct {
     uint64_t statuses[STATUSES];
@@ -174,14 +174,20 @@ static struct list requests_of(const char *path, struct span (*request)(const ch
 
 /* -- connections -------------------------------------------------------------------------------------------------- */
 
+/* From 127.0.0.1, or from the next of several addresses. */
 static int connected(void) {
+    static size_t number;
+    struct sockaddr_in from = {.sin_family = AF_INET};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
     struct timeval limit = {.tv_sec = TIMEOUT_S};
     int yes = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(number++ % options.addresses));
     if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) ||
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) ||
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes) ||
+        bind(fd, (struct sockaddr *)&from, sizeof from) ||
         connect(fd, (struct sockaddr *)&address, sizeof address))
         fail("connect");
     return fd;
@@ -546,7 +552,7 @@ static void take_options(int count, char **words) {
     if (count < 2 || (strcmp(words[1], "post") != 0 && strcmp(words[1], "upgrade") != 0))
         fail("post or upgrade?");
     options.upgrade = strcmp(words[1], "upgrade") == 0;
-    while ((option = getopt(count - 1, words + 1, "p:f:c:n:s:u:H:m:k:r:e:w:")) != -1)
+    while ((option = getopt(count - 1, words + 1, "p:f:c:n:s:u:H:m:k:r:e:w:a:")) != -1)
         switch (option) {
         case 'p': options.port = atoi(optarg); break;
         case 'f': options.file = optarg; break;
@@ -560,6 +566,7 @@ static void take_options(int count, char **words) {
         case 'r': options.listeners = optarg; break;
         case 'e': options.frames_each = strtoul(optarg, NULL, 10); break;
         case 'w': options.watched = atoi(optarg); break;
+        case 'a': options.addresses = strtoul(optarg, NULL, 10); break;
         default: exit(2);
         }
     if (!options.port || !options.file || !options.connections || !options.count)

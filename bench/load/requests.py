@@ -139,9 +139,21 @@ def post(
     return _run("post", port, bodies, [*options, "-w", str(server_pid)], listeners)
 
 
-def upgrade(port: int, paths: Iterable[str], *, connections: int, count: int, kept: int, server_pid: int = 0) -> Asked:
-    """``count`` WebSocket handshakes with these paths, in turn. ``kept`` stay open; the oldest is then reset."""
-    options = ["-c", str(connections), "-n", str(count), "-k", str(kept), "-w", str(server_pid)]
+def upgrade(
+    port: int,
+    paths: Iterable[str],
+    *,
+    connections: int,
+    count: int,
+    kept: int,
+    server_pid: int = 0,
+    addresses: int = 1,
+) -> Asked:
+    """``count`` WebSocket handshakes with these paths, in turn. ``kept`` stay open; the oldest is then reset.
+
+    They come from ``addresses`` in turn: 127.0.0.1, 127.0.0.2, …
+    """
+    options = ["-c", str(connections), "-n", str(count), "-k", str(kept), "-w", str(server_pid), "-a", str(addresses)]
     return _run("upgrade", port, (path.encode() for path in paths), options)
 
 

@@ -29,7 +29,7 @@ def open_socket(port: int, path: str, *, deflate: bool = False, speaks_first: bo
     sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(_request(port, path, deflate=deflate))
+        sock.sendall(request(port, path, deflate=deflate))
         _check_answer(_answer(sock, read_bytes=1 if speaks_first else READ_BYTES), deflate=deflate)
     except BaseException:
         sock.close()
@@ -37,7 +37,8 @@ def open_socket(port: int, path: str, *, deflate: bool = False, speaks_first: bo
     return sock
 
 
-def _request(port: int, path: str, *, deflate: bool) -> bytes:
+def request(port: int, path: str, *, deflate: bool) -> bytes:
+    """The handshake that a client sends."""
     offer = f"Sec-WebSocket-Extensions: {CHROME_OFFER}\r\n" if deflate else ""
     return (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

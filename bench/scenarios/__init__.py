@@ -26,6 +26,7 @@ from bench.scenarios.notify_rate import NotifyRate
 from bench.scenarios.paho_receive import PahoReceive
 from bench.scenarios.reconnect import Reconnect
 from bench.scenarios.refusals import Refusals
+from bench.scenarios.returning import Return
 from bench.scenarios.snapshot import LastValues
 from bench.scenarios.storm import Storm
 from bench.scenarios.sweep import Sweep
@@ -60,6 +61,8 @@ FULL: Mapping[str, Scenario] = {
     "notify-rate": NotifyRate(),
     "notify-arrays": NotifyArrays(),
     "storm": Storm(),
+    "storm-10k": Storm(sockets=10_000, within_s=6),
+    "return": Return(),
     "compression": Compression(),
     "uvloop": EventLoop(),
     "frozen": Frozen(),
@@ -72,7 +75,7 @@ FULL: Mapping[str, Scenario] = {
 }
 
 ONLY_BY_NAME = frozenset(
-    {"sweep", "frozen", "reconnect", "console", "binary"}
+    {"sweep", "frozen", "reconnect", "console", "binary", "centrifugo"}
 )  # two minutes and more each: too long for every run
 
 QUICK: Mapping[str, Scenario] = {
@@ -94,6 +97,8 @@ QUICK: Mapping[str, Scenario] = {
     "notify-rate": NotifyRate(requests=40, rounds=1, connections=4, users=4),
     "notify-arrays": NotifyArrays(requests=4, notifications=20, users=10),
     "storm": Storm(sockets=20),
+    "storm-10k": Storm(sockets=20, within_s=6),
+    "return": Return(sockets=20),
     "compression": Compression(sockets=5, for_s=0.1),
     "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),
     "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),

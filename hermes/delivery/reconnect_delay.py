@@ -5,7 +5,7 @@ import random
 RETRY_MIN_MS = 1_000  # the first back-off of the client library
 UNMEASURED_PER_S = 1_000.0  # a quarter of what one core of a server accepts
 SLOWEST_PER_S, FASTEST_PER_S = 100.0, 5_000.0
-SHARE = 0.5  # of the event loop's time that returning sockets may take; the rest is for those that are connected
+SHARE = 2 / 3  # of the event loop's time that returning sockets may take; the rest is for those that are connected
 MEASURED_LEAST = 100  # handshakes before the measurement is used
 SMOOTHING = 256  # handshakes after which a change of the machine's speed is two thirds known
 
