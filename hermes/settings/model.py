@@ -297,7 +297,7 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
         1_000,
         ge=0,
         description="new connections a second of one client address, with a burst of twice as many; more wait up to "
-        "5 s for their turn; 0 for no limit",
+        "5 s for their turn. At least the rate at which closed sockets are asked to return; 0 for no limit",
     )
     max_failed_auth_per_address: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
         100,
