@@ -286,7 +286,7 @@ class Gateway:
         )
 
     def _connects_per_address_s(self) -> float:
-        """Return the limit, which must not be lower than the rate at which sockets are asked to return."""
+        """Return the limit: at least the rate at which sockets are asked to return."""
         limit = self.settings.max_connects_per_address_s
         return max(limit, self.return_rate.per_s) if limit else 0
 

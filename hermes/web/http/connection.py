@@ -19,7 +19,7 @@ from hermes.web.http.connections import OpenConnections, Phase
 from hermes.web.http.exchange import Exchange
 from hermes.web.http.outgoing import Outgoing, lost_write
 from hermes.web.http.parser import RequestParser
-from hermes.web.http.peer import Peer
+from hermes.web.http.request import Peer
 
 logger = logging.getLogger(__name__)
 

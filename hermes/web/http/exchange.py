@@ -18,8 +18,7 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 
 from hermes.errors import RequestError
-from hermes.web.http.peer import Peer
-from hermes.web.http.request import ParsedRequest, ServerRequest
+from hermes.web.http.request import ParsedRequest, Peer, ServerRequest
 
 logger = logging.getLogger(__name__)
 

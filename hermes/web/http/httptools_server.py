@@ -9,7 +9,7 @@ from tornado.web import Application
 from hermes.metrics import Metrics
 from hermes.web.http.connection import HttpConnection
 from hermes.web.http.connections import OpenConnections
-from hermes.web.http.peer import Peer
+from hermes.web.http.request import Peer
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  the address of the client of a Unix socket, as Tornado has it
 

@@ -3,6 +3,7 @@
 import functools
 import re
 import time
+from dataclasses import dataclass
 
 from tornado.escape import parse_qs_bytes
 from tornado.httputil import (
@@ -15,7 +16,6 @@ from tornado.httputil import (
 )
 
 from hermes.web.http.headers import Header, RequestHeaders
-from hermes.web.http.peer import Peer
 
 QUERY_FIELDS_MAX = 100
 CACHED_NAMES = 256
@@ -23,6 +23,14 @@ HTTP_1_0_HOST = "127.0.0.1"  # without a Host header, which HTTP/1.0 does not re
 
 _ABSOLUTE_FORM = re.compile(r"https?://([^/?#@]+)(.*)", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9\-._~!$&'()*+;=%:\[\]]+")  # RFC 3986 §3.2.2, without the comma of two headers
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a connection; handlers read ``remote_ip`` and ``protocol``."""
+
+    remote_ip: str
+    protocol: str = "http"
 
 
 class ParsedRequest:

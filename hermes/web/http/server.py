@@ -48,8 +48,8 @@ def request_server(
 ) -> RequestServer:
     """Return a server with the parser ``httptools`` or ``tornado``.
 
-    ``on_handshake`` gets the seconds that each WebSocket handshake took, from httptools only. The server is Tornado's if
-    httptools is not installed; one line in the log says so.
+    ``on_handshake`` gets the seconds that each WebSocket handshake took, from httptools only. If httptools is not
+    installed, the server is Tornado's, and one line in the log says so.
     """
     if parser == "httptools":
         try:
