@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.contenders import TENANT
 from bench.contenders.broker import broker
 from bench.contenders.hermes import hermes, hermes_broadcasts
-from bench.load.requests import post
+from bench.load.requests import post, upgrade
 from bench.load.swarm import MqttSource, Swarm
 from bench.processes import CHECKOUT, BenchError, allow_open_files
 from bench.scenarios.delivery import deliver
@@ -84,7 +84,25 @@ def memory(checkout: Path) -> float:
     return IdleMemory(sockets=SOCKETS).kib_a_socket(hermes(checkout=checkout), deflate=False)
 
 
-MEASURES: Mapping[str, Measure] = {"fan-out": fan_out, "notify": notify, "mqtt": mqtt, "memory": memory}
+def handshake(checkout: Path, *, known: bool, count: int = 3_000) -> float:
+    """Return the CPU of one handshake in µs: with tokens never seen before, or with 32 that come again and again."""
+    allow_open_files(count + FILES_RESERVED)
+    with hermes(checkout=checkout) as server:
+        warm = [server.user_socket(f"known-{number}") for number in range(32)]
+        upgrade(server.port, warm, connections=1, count=len(warm), kept=1).only(101, len(warm))
+        paths = warm if known else [server.user_socket(f"new-{number}") for number in range(count)]
+        asked = upgrade(server.port, paths, connections=32, count=count, kept=count, server_pid=server.child.pid)
+        return 1e6 * asked.only(101, count).server_cpu_s / count
+
+
+MEASURES: Mapping[str, Measure] = {
+    "fan-out": fan_out,
+    "notify": notify,
+    "mqtt": mqtt,
+    "memory": memory,
+    "handshake, new token": partial(handshake, known=False),
+    "handshake, known token": partial(handshake, known=True),
+}
 
 
 @contextlib.contextmanager

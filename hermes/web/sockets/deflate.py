@@ -1,7 +1,7 @@
 """permessage-deflate without context takeover (RFC 7692).
 
-One deflated frame serves all sockets. The response to every offer has both ``*_no_context_takeover``. A client must accept what it did not ask for (RFC 7692
-§7.1.1). No state is held between messages, which saves 83 KiB for each socket.
+One deflated frame serves all sockets. The response to every offer has both ``*_no_context_takeover``. A client must
+accept what it did not ask for (RFC 7692 §7.1.1). No state is held between messages, which saves 83 KiB for each socket.
 """
 
 from tornado.httputil import HTTPServerRequest
