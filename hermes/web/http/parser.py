@@ -29,6 +29,7 @@ class RequestParser:
     __slots__ = (
         "_between_bytes",
         "_body_came",
+        "_ended",
         "_framing",
         "_head_bytes",
         "_headers",
@@ -52,7 +53,7 @@ class RequestParser:
         self._in_head = False
         self._muted = False
         self._head_bytes = self._between_bytes = self._headers_count = 0
-        self._body_came = False
+        self._body_came = self._ended = False  # in the bytes that were fed last
         self._target = b""
         self._headers: list[Header] = []
         self._framing = b""
@@ -72,15 +73,22 @@ class RequestParser:
         if self.rest is not None:
             self.rest += data
             return
-        self._body_came = False
+        left = self._feed(data)
+        while left:
+            left = self._feed(left)
+
+    def _feed(self, data: bytes) -> bytes | None:
+        """Parse bytes; return those behind a head that asks for another protocol."""
+        self._body_came = self._ended = False
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            self._after_upgrade(data[upgrade.args[0] :])
+            return self._after_upgrade(data[upgrade.args[0] :])
         except HttpParserError as error:
             self.fault = self.fault or _fault_of(error)
         else:
             self._limit(len(data))
+        return None
 
     def resume(self) -> None:
         """Go on after a WebSocket handshake that was refused."""
@@ -90,7 +98,8 @@ class RequestParser:
 
     def _limit(self, size: int) -> None:
         if self._in_head:
-            self._head_bytes += size
+            if not self._ended:  # else most of these bytes belong to the requests before
+                self._head_bytes += size
             if self._head_bytes > HEAD_MAX_BYTES:
                 self.fault = _too_large_head()
         elif self._open is not None and not self._body_came:
@@ -98,16 +107,16 @@ class RequestParser:
             if self._between_bytes > BETWEEN_BODY_MAX_BYTES:
                 self.fault = RequestError(400, "bad_request", "too many bytes between two parts of the body")
 
-    def _after_upgrade(self, rest: bytes) -> None:
-        """Continue after a head that asks for another protocol, where llhttp stops.
+    def _after_upgrade(self, rest: bytes) -> bytes | None:
+        """Return the bytes to parse after a head that asks for another protocol.
 
-        Only WebSocket is spoken here. Any other such request is an ordinary one (RFC 9110 §7.8), whose body llhttp
+        llhttp stops there. Only WebSocket is spoken here. Any other such request is an ordinary one (RFC 9110 §7.8), whose body llhttp
         would take for the next request. Java's HttpClient sends ``Upgrade: h2c`` with every first request.
         """
         request = self.requests[-1]
         if request.upgrade:
             self.rest = rest
-            return
+            return None
         framing, self._framing = self._framing, b""
         if framing:
             self._parser = HttpRequestParser(self)
@@ -116,8 +125,7 @@ class RequestParser:
             self._muted = False
             request.complete = False
             self._open = request
-        if rest:
-            self.feed(rest)
+        return rest
 
     # -- called by httptools --------------------------------------------------------------------------------------
 
@@ -195,6 +203,7 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         """End a request."""
+        self._ended = True
         if self._open is not None and not self._muted:
             self._open.complete = True
             self._open = None
