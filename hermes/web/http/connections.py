@@ -46,7 +46,8 @@ class OpenConnections:
     """The open connections of one application, by their phase.
 
     ``limit`` is their largest number; 0 means no limit. Over it, the one that was idle for the longest is closed, else
-    the one that waits longest for the end of its headers. ``clock`` gives monotonic seconds.
+    the one that waits longest for the end of its headers, else that with the oldest request. ``clock`` gives monotonic
+    seconds.
     """
 
     def __init__(
@@ -100,14 +101,12 @@ class OpenConnections:
         self._count.dec()
 
     def _make_room(self) -> None:
-        for phase in (Phase.IDLE, Phase.HEAD):
-            if self._in_phase[phase]:
-                self._close_oldest(phase, "limit")
+        """Close one connection at once: even the end of a response would need its place for a while."""
+        for phase in (Phase.IDLE, Phase.HEAD, Phase.BUSY):
+            for connection in self._in_phase[phase]:
+                self._closed.labels("limit").inc()
+                connection.abort()
                 return
-
-    def _close_oldest(self, phase: Phase, cause: str) -> None:
-        self._closed.labels(cause).inc()
-        next(iter(self._in_phase[phase])).time_out()
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -131,7 +130,8 @@ class OpenConnections:
         for phase, timeout_s in ((Phase.IDLE, IDLE_TIMEOUT_S), (Phase.HEAD, HEAD_TIMEOUT_S)):
             waiting = self._in_phase[phase]
             while waiting and now_s - next(iter(waiting.values())) >= timeout_s:
-                self._close_oldest(phase, phase.value)
+                self._closed.labels(phase.value).inc()
+                next(iter(waiting)).time_out()
         for connection in tuple(self._in_phase[Phase.BUSY]):
             if (cause := connection.check(now_s)) is not None:
                 self._closed.labels(cause).inc()
