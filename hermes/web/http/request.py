@@ -65,7 +65,10 @@ class ServerRequest(HTTPServerRequest):
     def __init__(self, parsed: ParsedRequest, connection: HTTPConnection, peer: Peer) -> None:
         self.headers = headers = RequestHeaders(parsed.headers)
         self.method = parsed.method
-        self.uri = target = parsed.target if parsed.target.startswith("/") else _origin_form(parsed.target, headers)
+        target = parsed.target
+        if not target.startswith("/"):
+            target = _origin_form(target, headers, parsed.version)
+        self.uri = target
         self.version = parsed.version
         self.host, self.host_name = _host(headers, parsed.version)
         self.path, _, self.query = target.partition("?")
@@ -93,16 +96,18 @@ class ServerRequest(HTTPServerRequest):
         """Do not parse forms, as Tornado does for every handler: none of Hermes reads one."""
 
 
-def _origin_form(target: str, headers: HTTPHeaders) -> str:
+def _origin_form(target: str, headers: HTTPHeaders, version: str) -> str:
     """Return the path and query of an absolute-form target.
 
-    Its host replaces that of the header (RFC 9112 §3.2.2). ``*`` and every other form are returned as they are.
+    Its host replaces that of the header (RFC 9112 §3.2.2), which must be there once nevertheless, except in HTTP/1.0.
+    ``*`` and every other form are returned as they are.
     """
     match = _ABSOLUTE_FORM.fullmatch(target)
     if match is None:
         return target
     host, rest = match.groups()
-    if headers.get("Host"):
+    given = headers.get_list("Host")
+    if (len(given) == 1 and given[0]) or (not given and version == "HTTP/1.0"):
         headers["Host"] = host
     return str(rest) if rest.startswith("/") else f"/{rest}"
 
