@@ -131,7 +131,7 @@ class HttpConnection:
             self._begin_next()
         if self._exchange is not None and self._lingers is None:
             self._exchange.receive()
-            self._after_receive()
+        self._after_receive()
 
     def _begin_next(self) -> None:
         parser = self._parser
@@ -151,10 +151,14 @@ class HttpConnection:
             self._read()
 
     def _after_receive(self) -> None:
-        exchange = self._exchange
-        if exchange is None or self._lingers is not None:
+        """Read on, or wait until what was read has been handled."""
+        if not self._open or self._lingers is not None:
             return
-        parser = self._parser
+        exchange, parser = self._exchange, self._parser
+        if exchange is None:  # answered at once
+            if parser.requests or parser.fault is not None or self._outgoing:
+                self._pause()
+            return
         if not exchange.parsed.complete:
             if parser.fault is not None:
                 self.reject(parser.fault)
@@ -169,8 +173,10 @@ class HttpConnection:
 
     def answered(self) -> None:
         """Go on after a complete response."""
-        exchange, parser = self._exchange, self._parser
-        assert exchange is not None
+        exchange = self._exchange
+        if exchange is None:  # the connection has ended meanwhile
+            return
+        parser = self._parser
         if not exchange.keep_alive:
             self._close(linger=not exchange.parsed.complete)
             return
@@ -219,6 +225,8 @@ class HttpConnection:
         if not self._open:
             return
         self._lingers = linger
+        if self.phase is not Phase.BUSY:
+            self._connections.move(self, Phase.BUSY)
         if self._outgoing:
             self._pause()
             return
@@ -232,8 +240,6 @@ class HttpConnection:
             return
         self._linger_bytes = LINGER_MAX_BYTES
         self._moved_s = self._connections.clock()
-        if self.phase is not Phase.BUSY:
-            self._connections.move(self, Phase.BUSY)
         self._read()
 
     def abort(self) -> None:
@@ -251,7 +257,8 @@ class HttpConnection:
         self._pause()
         self._open = False
         self._connections.remove(self)
-        del self._parser  # it refers to itself
+        self._parser.close()
+        del self._parser
 
     def detach(self) -> IOStream:
         """Give the socket away as a stream; what came after the handshake is read first."""

@@ -96,6 +96,10 @@ class RequestParser:
         if rest:
             self.feed(rest)
 
+    def close(self) -> None:
+        """Parse nothing more: the parser of httptools refers to this object, a cycle of references."""
+        del self._parser
+
     def _limit(self, size: int) -> None:
         if self._in_head:
             if not self._ended:  # else most of these bytes belong to the requests before
