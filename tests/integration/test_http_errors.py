@@ -1,10 +1,15 @@
 """HEAD wherever GET is, ``Allow`` with every 405, and 404 in the form that the client accepts."""
 
+import asyncio
 import json
 
 import pytest
 
-from tests.support.gateways import KEY, Hermes
+from tests.support.gateways import KEY, TIMEOUT_S, Hermes
+from tests.support.http_parsers import make_hermes as make_hermes
+from tests.support.http_parsers import parsed_by_tornado
+from tests.support.raw_request import BODY, JSON, KEYED, request
+from tests.support.raw_socket import connect
 
 GETS = ["/", "/health", "/ready", "/metrics", "/status", "/static/hermes-client.js"]
 
@@ -62,3 +67,41 @@ async def test_a_browser_gets_a_page_with_the_way_to_the_console(hermes: Hermes)
     assert response.headers["Content-Type"].startswith("text/html")
     assert b'<a href="/">' in response.body
     assert b"script" not in response.body
+
+
+# -- requests that only httptools understands, or explains ------------------------------------------------------------
+
+CHUNKED = request({"Host": "a"} | KEYED | JSON, chunk=99)
+DIFFERENT = {
+    "a bare line feed": (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 400, 200),  # the next one: tests of smuggling
+    "no host": (b"GET /health HTTP/1.1\r\n\r\n", 400, 400),
+    "an unknown method": (b"BREW /health HTTP/1.1\r\nHost: a\r\n\r\n", 501, 405),
+    "a version": (b"GET /health HTTP/2.0\r\nHost: a\r\n\r\n", 505, 400),
+    "an absolute target": (b"GET http://a/health HTTP/1.1\r\nHost: a\r\n\r\n", 200, 404),
+    "a chunk extension": (CHUNKED.replace(b"\r\n{", b";a=b\r\n{"), 200, 400),
+    "a trailer": (CHUNKED[:-2] + b"A: b\r\n\r\n", 200, 400),
+}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("name", DIFFERENT)
+async def test_the_parser_of_tornado_understands_less(hermes: Hermes, name: str) -> None:
+    """And its error is a status line alone; docs/reference/protocol.md lists the differences."""
+    data, with_httptools, with_tornado = DIFFERENT[name]
+    raw = await connect(hermes)
+    await raw.send_bytes(data)
+    status_line = await asyncio.wait_for(raw.reader.readline(), TIMEOUT_S)
+    assert int(status_line.split()[1]) == (with_tornado if parsed_by_tornado(hermes) else with_httptools)
+    if status_line.split()[1] in (b"400", b"501", b"505"):
+        rest = await asyncio.wait_for(raw.reader.read(), TIMEOUT_S)
+        assert (rest == b"\r\n") == parsed_by_tornado(hermes)
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_closes_its_side_is_answered(hermes: Hermes) -> None:
+    """Tornado takes that for the end of the connection."""
+    raw = await connect(hermes)
+    await raw.send_bytes(request({"Host": "a"} | KEYED | JSON, b"[" + BODY + b"]"))
+    raw.writer.write_eof()
+    answer = await asyncio.wait_for(raw.reader.read(), TIMEOUT_S)
+    assert parsed_by_tornado(hermes) or answer.startswith(b"HTTP/1.1 200 ")

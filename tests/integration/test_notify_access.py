@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateways import KEY, Hermes, MakeHermes, token
+from tests.support.http_parsers import make_hermes as make_hermes
 from tests.support.raw_request import JSON, code_of
 
 pytestmark = pytest.mark.usefixtures("complaints")

@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 
 from tests.support.gateways import TIMEOUT_S, Hermes, token
+from tests.support.http_parsers import make_hermes as make_hermes
 from tests.support.raw_request import BODY, JSON, KEYED, code_of, read_response, request
 from tests.support.raw_socket import RawSocket, connect
 

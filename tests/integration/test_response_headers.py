@@ -10,6 +10,7 @@ from tornado.httputil import HTTPHeaders
 
 from hermes.web.console.page import StaticHandler
 from tests.support.gateways import KEY, TIMEOUT_S, Hermes, MakeHermes, token
+from tests.support.http_parsers import make_hermes as make_hermes
 from tests.support.raw_request import BODY, JSON, KEYED
 from tests.support.raw_socket import connect, open_raw
 
@@ -100,7 +101,7 @@ async def test_signed_tokens_are_not_stored(
 @pytest.mark.gen_test
 @pytest.mark.parametrize("line", ["GET", "GET / HTTP/9", "\x01\x02", "GET / HTTP/1.1\r\nHost: a\r\nHost: b"])
 async def test_a_malformed_request_does_not_get_the_servers_name(hermes: Hermes, line: str) -> None:
-    """Tornado answers it itself."""
+    """No handler sees it."""
     raw = await connect(hermes)
     await raw.send_bytes(line.encode() + b"\r\n\r\n")
     answer = await asyncio.wait_for(raw.reader.read(-1), TIMEOUT_S)

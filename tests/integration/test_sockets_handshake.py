@@ -11,6 +11,7 @@ from tornado import httputil
 from hermes.log import MaskingFormatter
 from hermes.web.sockets.handler import SocketHandler
 from tests.support.gateways import Hermes, MakeHermes, eventually, token
+from tests.support.http_parsers import make_hermes as make_hermes
 from tests.support.raw_socket import CLOSE, FIN, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
 
 pytestmark = pytest.mark.usefixtures("complaints")

@@ -1,12 +1,12 @@
-"""A gateway with each of the two HTTP parsers, for tests that must hold with both.
+"""Gateways with each of the two HTTP parsers, for tests that must hold with both.
 
-A test file imports the fixture: ``from tests.support.http_parsers import hermes as hermes``.
+A test file imports the fixture, and all its tests run twice, also those with the fixture ``hermes``:
+``from tests.support.http_parsers import make_hermes as make_hermes``.
 """
 
 from functools import partial
 
 import pytest
-from tornado.ioloop import IOLoop
 
 from tests.support.gateways import Hermes, MakeHermes
 
@@ -14,10 +14,9 @@ PARSERS = ("httptools", "tornado")
 
 
 @pytest.fixture(params=PARSERS)
-def hermes(request: pytest.FixtureRequest, io_loop: IOLoop, make_hermes: MakeHermes) -> Hermes:
-    """Run a gateway without MQTT, with one of the parsers."""
-    running: Hermes = io_loop.run_sync(partial(make_hermes, http_parser=request.param))
-    return running
+def make_hermes(request: pytest.FixtureRequest, make_hermes: MakeHermes) -> MakeHermes:
+    """Start gateways as the fixture of the same name does, with one of the parsers."""
+    return partial(make_hermes, http_parser=request.param)
 
 
 def parsed_by_tornado(hermes: Hermes) -> bool:

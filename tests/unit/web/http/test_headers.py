@@ -24,7 +24,7 @@ def apply(headers: HTTPHeaders, step: str, name: str, value: str) -> tuple[HTTPH
     try:
         match step:
             case "add":
-                return headers, headers.add(name, value)
+                headers.add(name, value)
             case "set":
                 headers[name] = value
             case "delete":
@@ -102,4 +102,5 @@ def test_a_copy_is_independent(copied: Any) -> None:
 
 def test_a_name_of_another_type_is_not_there() -> None:
     """As in a dict."""
-    assert 1 not in RequestHeaders([(b"1", b"")])
+    name: object = 1
+    assert name not in RequestHeaders([(b"1", b"")])
