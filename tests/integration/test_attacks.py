@@ -1,8 +1,9 @@
 """The attacks that broke a promise of 0.1.0, or were weakly refused, row by row, each against a real gateway.
 
 Each test is the shortest form of its attack; the modules' own tests try the other forms of its kind: row 8 is in
-tests/unit/mqtt/test_bridge.py, row 77 in tests/unit/topics/test_topic_map.py, row 97 in test_device_accounts.py. What
-an attack costs is counted in work, never in time.
+tests/unit/mqtt/test_bridge.py, row 77 in tests/unit/topics/test_topic_map.py, row 97 in test_device_accounts.py, those
+of HTTP in test_http_limits.py (16, 18), test_http_smuggling.py (45) and test_http_connection.py (47). What an attack
+costs is counted in work, never in time.
 """
 
 import asyncio
