@@ -127,10 +127,14 @@ class HttpConnection:
         """Go on with the request that is under way, or with the next one."""
         if not self._open or self._lingers is not None:
             return
-        if self._exchange is None and not self._outgoing:
-            self._begin_next()
-        if self._exchange is not None and self._lingers is None:
-            self._exchange.receive()
+        try:
+            if self._exchange is None and not self._outgoing:
+                self._begin_next()
+            if self._exchange is not None and self._lingers is None:
+                self._exchange.receive()
+        except Exception:  # a fault of a handler's constructor or of this module, else it would stay open for ever
+            logger.exception("a request failed")
+            self.abort()
         self._after_receive()
 
     def _begin_next(self) -> None:
@@ -201,7 +205,8 @@ class HttpConnection:
     @property
     def may_stay_open(self) -> bool:
         """False if the connection ends after this response."""
-        return not self._input_ended and not self._connections.closing
+        more = not self._input_ended or bool(self._parser.requests)
+        return more and not self._connections.closing
 
     def send(self, data: bytes) -> "asyncio.Future[None]":
         """Send bytes; the future is done when the kernel has taken them."""
