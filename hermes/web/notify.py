@@ -58,11 +58,12 @@ class NotifyHandler(ApiHandler):
         try:
             self._check_headers()
         except RequestError as error:
-            self._error = error
             self._body.discard()
             if error.status in (401, 429) and answers_early(self.request):
                 self.set_header("Connection", "close")
                 self.write_fault(error)
+            else:
+                self._error = error.with_traceback(None)  # which refers to this handler
 
     def _check_headers(self) -> None:
         self.check_method()
@@ -76,8 +77,9 @@ class NotifyHandler(ApiHandler):
     async def post(self) -> None:
         """Respond with 200 and the results, or with the first error found."""
         try:
-            if self._error is not None:
-                raise self._error
+            error, self._error = self._error, None
+            if error is not None:
+                raise error
             results = await self._publish_all(self._checked_body())
         except RequestError as error:
             self.write_fault(error)

@@ -613,24 +613,53 @@ def left_in_memory() -> list[str]:
     return [type(each).__name__ for each in gc.get_objects() if type(each) in OURS]
 
 
+UNKEYED = LOCAL | JSON
+ENDINGS = {
+    "answered": [get(), notify(), get("/"), get("/nothing"), get("/status"), get(CLIENT_MODULE, "Range: bytes=0-3")],
+    "rejected by /notify": [
+        request(UNKEYED),
+        request(LOCAL | KEYED),
+        request(UNKEYED | KEYED, method="PUT"),
+        request(UNKEYED | KEYED, b"{"),
+        request(UNKEYED | KEYED, b"{}"),
+        request(UNKEYED | KEYED, b"x" * 70_000),
+    ],
+    "an array": [request(UNKEYED | KEYED, b"[" + BODY + b"]")],
+    "refused upgrades": [handshake("/health"), handshake("/ws/notifications", "Origin: https://evil.example")],
+    "not HTTP": [
+        b"GET / HTTP/1.1\n",
+        get(version="HTTP/2.0"),
+        request(LOCAL, b"x" * 70_000).replace(b"/notify", b"/x"),
+    ],
+    "half a head": [b"", b"GET", get()[:-1]],
+    "half a body": [
+        notify()[:-1],
+        notify(Expect="100-continue")[:-1],
+        notify()[:-1].replace(b"/notify", b"/health"),
+        request(UNKEYED)[:-1],
+    ],
+}
+
+
 @pytest.mark.gen_test
 @pytest.mark.usefixtures("no_collector")
-async def test_connections_leave_no_cycles_of_references(hermes: Hermes) -> None:
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_connections_leave_no_cycles_of_references(hermes: Hermes, name: str) -> None:
     """Nothing waits for the garbage collector, which would stop the event loop for it."""
     before = left_in_memory()
-    for _ in range(50):
-        raw = await connect(hermes)
-        await raw.send_bytes(get() + notify() + get("/nothing") + get(CLIENT_MODULE))
-        for _ in range(4):
-            await response(raw)
-        raw.writer.close()
-    for _ in range(50):
-        raw = await connect(hermes)
-        await raw.send_bytes(b"GET / HTTP/1.1\n")
-        await at_end(raw)
-        raw.writer.close()
-    await eventually(lambda: not server_ends(hermes))
-    assert left_in_memory() == before
+    for data in ENDINGS[name] * 5:
+        for end in ("half", "closed", "reset"):
+            raw = await connect(hermes)
+            await raw.send_bytes(data)
+            if end == "half":
+                raw.writer.write_eof()
+                await at_end(raw)
+            if end == "reset":
+                raw.reset()
+            else:
+                raw.writer.close()
+    assert (await hermes.request("/health")).code == 200
+    await eventually(lambda: left_in_memory() == before)
 
 
 @pytest.mark.gen_test

@@ -79,6 +79,14 @@ class EagerDelegate(_HandlerDelegate):
         super().on_connection_close()
         if self.stream_request_body and self._running is not None:
             self._running.resume()
+            self._break_cycles()
+
+    def _break_cycles(self) -> None:
+        """Let go of what refers to itself: Tornado does so only when a handler finishes."""
+        error = self.request._body_future.exception()
+        if error is not None:
+            error.__traceback__ = None
+        self.handler.ui = None  # type: ignore[assignment]
 
 
 class EagerRun:

@@ -137,13 +137,14 @@ class Exchange(HTTPConnection):
 
     def lost(self) -> None:
         """Tell the handler that the connection has ended, unless it has answered."""
+        delegate, self._delegate = self._delegate, None  # both refer to this object
+        callback, self._close_callback = self._close_callback, None
         if self.answered:
             return
-        if self._delegate is not None and not self._read:
+        if delegate is not None and not self._read:
             self._read = True
-            self._delegate.on_connection_close()
-        elif self._close_callback is not None:
-            callback, self._close_callback = self._close_callback, None
+            delegate.on_connection_close()
+        elif callback is not None:
             callback()
 
     # -- what handlers call -------------------------------------------------------------------------------------------

@@ -97,8 +97,9 @@ class RequestParser:
             self.feed(rest)
 
     def close(self) -> None:
-        """Parse nothing more: the parser of httptools refers to this object, a cycle of references."""
+        """Parse nothing more; let go of what refers to this object, a cycle of references."""
         del self._parser
+        self.fault = None  # its traceback
 
     def _limit(self, size: int) -> None:
         if self._in_head:
