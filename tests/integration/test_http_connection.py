@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from hermes.metrics import total
+from hermes.web.console.page import StaticHandler
 from hermes.web.http.connection import LINGER_MAX_BYTES, HttpConnection
 from hermes.web.http.connections import Phase
 from hermes.web.http.exchange import Exchange
@@ -553,6 +554,28 @@ async def test_a_client_that_does_not_read_holds_at_most_one_response(hermes: He
     raw.resume()
     for _ in range(times):
         assert len((await response(raw)).body) == size
+    await sending
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("piece_bytes", [65_536, 100])
+async def test_a_client_may_leave_in_the_middle_of_a_response(
+    hermes: Hermes, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    """Also while the handler has more of it to write; no error is in the log."""
+    content = (CHECKOUT / "static/hermes-client.js").read_bytes()
+
+    def in_pieces(*_: object) -> Iterator[bytes]:
+        for start in range(0, len(content), piece_bytes):
+            yield content[start : start + piece_bytes]
+
+    monkeypatch.setattr(StaticHandler, "get_content", in_pieces)
+    raw = await connect(hermes, receive_buffer_bytes=4_096)
+    raw.pause()
+    sending = asyncio.create_task(raw.send_bytes(get(CLIENT_MODULE) * 2_000))
+    await eventually(lambda: any(end._outgoing for end in server_ends(hermes)))
+    raw.reset()
+    await eventually(lambda: not server_ends(hermes))
     await sending
 
 

@@ -139,6 +139,7 @@ class Exchange(HTTPConnection):
         """Tell the handler that the connection has ended, unless it has answered."""
         delegate, self._delegate = self._delegate, None  # both refer to this object
         callback, self._close_callback = self._close_callback, None
+        self._unsent = None  # a handler that stops writing is not at fault
         if self.answered:
             return
         if delegate is not None and not self._read:
