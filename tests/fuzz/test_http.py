@@ -1,4 +1,4 @@
-"""Any bytes of a stranger in any pieces: responses that are no internal errors, or the end of the connection."""
+"""Any bytes in any pieces: no internal error, or the end of the connection."""
 
 import asyncio
 import contextlib
@@ -83,7 +83,7 @@ def mutated(data: bytes, mutations: list[Mutation]) -> bytes:
 def test_any_bytes_are_answered_or_end_the_connection(
     io_loop: IOLoop, make_hermes: MakeHermes, complaints: list[LogRecord]
 ) -> None:
-    """Nothing reaches the log as an error; the next client is served, and nothing stays open."""
+    """The log has no error; the next client is served; nothing stays open."""
     limits = {"max_connects_per_address_s": "0", "max_failed_auth_per_address": "0"}
     hermes = io_loop.run_sync(partial(make_hermes, http_parser="httptools", **limits))
 
@@ -99,7 +99,7 @@ def test_any_bytes_are_answered_or_end_the_connection(
 
 
 async def send(hermes: Hermes, data: bytes, cuts: list[float]) -> None:
-    """Send bytes in pieces, then the end; read to the end of the server, and check each status."""
+    """Send bytes in pieces, then the end; check each status in the answer."""
     raw = await connect(hermes)
     places = sorted({0, len(data), *(int(cut * len(data)) for cut in cuts)})
     reading = asyncio.create_task(raw.reader.read())

@@ -1,4 +1,4 @@
-"""One HTTP connection with httptools: its requests in order, bodies, refusals, backpressure and its end."""
+"""One HTTP connection with httptools: from its first request to its end."""
 
 import asyncio
 import base64
@@ -225,7 +225,7 @@ async def test_half_a_request_gets_no_response(hermes: Hermes, data: bytes) -> N
 @pytest.mark.parametrize("path", ["/notify", "/health", "/", "/nothing"])
 @pytest.mark.parametrize("end", [RawSocket.reset, lambda raw: raw.writer.close()], ids=["reset", "close"])
 async def test_a_client_may_leave_in_the_middle_of_a_body(hermes: Hermes, path: str, end: object) -> None:
-    """Nothing is sent, and nothing is left; the log has no error, as the fixture of this file requires."""
+    """Nothing is sent and nothing is left; the log has no error."""
     raw = await connect(hermes)
     data = request(LOCAL | KEYED | JSON).replace(b"/notify", path.encode())
     await raw.send_bytes(data[:-5])
@@ -237,7 +237,7 @@ async def test_a_client_may_leave_in_the_middle_of_a_body(hermes: Hermes, path: 
 
 @pytest.mark.gen_test
 async def test_a_client_may_leave_before_its_response(hermes: Hermes) -> None:
-    """While the handler waits for the flush of the notification, or the file is read; no error is in the log."""
+    """While the notification is flushed, or the file read; the log has no error."""
     for data in (notify(), get(CLIENT_MODULE), get("/"), request(LOCAL | KEYED | JSON, b"[" + BODY + b"]")):
         raw = await connect(hermes)
         await raw.send_bytes(data)
@@ -250,7 +250,7 @@ async def test_a_client_may_leave_before_its_response(hermes: Hermes) -> None:
 
 @pytest.mark.gen_test
 async def test_a_handler_may_answer_after_the_connection_has_ended(hermes: Hermes) -> None:
-    """It waits for the flush meanwhile; its answer goes nowhere, and no error is in the log."""
+    """It waits for a flush meanwhile; its answer goes nowhere, without an error."""
     raw = await connect(hermes)
     await raw.send_bytes(request(LOCAL | KEYED | JSON, b"[" + BODY + b"]"))
     await eventually_at_once(lambda: any(each._exchange is not None for each in server_ends(hermes)))
@@ -275,7 +275,7 @@ async def eventually_at_once(condition: object) -> None:
 @pytest.mark.parametrize("value", ["100-continue", "100-Continue", "100-CONTINUE"])
 @pytest.mark.parametrize("chunk", [0, 16])
 async def test_a_client_that_waits_is_told_to_continue(hermes: Hermes, value: str, chunk: int) -> None:
-    """Before its body; RFC 9110 §10.1.1 makes no difference between small and large letters."""
+    """Before its body, in small or large letters (RFC 9110 §10.1.1)."""
     raw = await connect(hermes)
     head, _, body = request(LOCAL | KEYED | JSON | {"Expect": value}, chunk=chunk).partition(b"\r\n\r\n")
     await raw.send_bytes(head + b"\r\n\r\n")
@@ -382,7 +382,7 @@ def keyless() -> dict[str, object]:
 async def test_the_host_of_the_target_counts(
     make_hermes: MakeHermes, keyless: dict[str, object], target: str, host: str, version: str, status: int
 ) -> None:
-    """Without keys, only a loopback host may notify: a foreign one is that of a page with rebound DNS."""
+    """Without keys it must be a loopback one: a page could have rebound its name."""
     hermes = await make_hermes(**keyless)
     raw = await connect(hermes)
     head = f"POST {target} HTTP/{version}\r\n{host}\r\nContent-Type: application/json\r\n"
@@ -449,7 +449,7 @@ async def test_a_request_without_a_key_is_answered_before_its_body(hermes: Herme
 async def test_a_client_that_sends_all_before_it_reads_gets_the_response(
     hermes: Hermes, data: bytes, status: int
 ) -> None:
-    """Its whole megabyte is read and discarded; a reset would discard the response in its system."""
+    """Its megabyte is read and discarded: a reset would destroy the response."""
     raw = await connect(hermes)
     raw.pause()
     await raw.send_bytes(data)
@@ -537,7 +537,7 @@ async def test_hundreds_of_upgrades_behind_a_body_are_answered(hermes: Hermes) -
 
 @pytest.mark.gen_test
 async def test_a_client_that_does_not_read_holds_at_most_one_response(hermes: Hermes) -> None:
-    """No more of its requests are handled and read; when it reads again, it gets every response."""
+    """Its other requests wait; when it reads again, it gets every response."""
     size = len((CHECKOUT / "static/hermes-client.js").read_bytes())
     times = 2_000
     raw = await connect(hermes, receive_buffer_bytes=4_096)

@@ -86,7 +86,7 @@ DIFFERENT = {
 @pytest.mark.gen_test
 @pytest.mark.parametrize("name", DIFFERENT)
 async def test_the_parser_of_tornado_understands_less(hermes: Hermes, name: str) -> None:
-    """And its error is a status line alone; docs/reference/protocol.md lists the differences."""
+    """Its error is a status line alone; docs/reference/protocol.md says so."""
     data, with_httptools, with_tornado = DIFFERENT[name]
     raw = await connect(hermes)
     await raw.send_bytes(data)

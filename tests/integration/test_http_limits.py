@@ -1,4 +1,4 @@
-"""The limits of HTTP connections: how long each may take, and how many there are; with a clock of the test."""
+"""How long HTTP connections may take, and how many there are."""
 
 import asyncio
 import socket
@@ -32,7 +32,7 @@ class Site:
         self.connections.clock = lambda: self.now_s
 
     async def connect(self, data: bytes = b"", phase: Phase = Phase.HEAD, **how: int) -> RawSocket:
-        """Open a connection and send these bytes; wait until the server has read them and is in this phase."""
+        """Open a connection and send bytes; wait until the server has read them."""
         before = set(map(id, server_ends(self.hermes)))
         raw = await connect(self.hermes, receive_buffer_bytes=how.get("receive_buffer_bytes"))
         await raw.send_bytes(data)
@@ -308,7 +308,7 @@ async def test_the_gateway_sweeps_by_itself(hermes: Hermes) -> None:
 
 @pytest.mark.gen_test
 async def test_at_the_limit_the_longest_idle_connection_is_closed(make_hermes: MakeHermes) -> None:
-    """Else the one that waits longest for its head; else the one with the oldest request."""
+    """Else the one that waits longest for its head; else the oldest request."""
     site = Site(await make_hermes(max_http_connections="3"))
     half_body = request(LOCAL | KEYED | JSON)[:-5]
     openings: list[Callable[[], Awaitable[RawSocket]]] = [

@@ -1,4 +1,4 @@
-"""No request can be hidden in another: ambiguous requests, directly and through nginx and HAProxy."""
+"""No request can be hidden in another, nor behind nginx and HAProxy."""
 
 import asyncio
 import contextlib
@@ -120,14 +120,14 @@ backend hermes
 
 
 def nginx(folder: Path, port: int, hermes: int) -> list[str]:
-    """Write the configuration of an nginx that does not let `/notify` through; return the command."""
+    """Configure an nginx that does not let `/notify` through; return its command."""
     path = folder / "nginx.conf"
     path.write_text(NGINX.format(folder=folder, port=port, hermes=hermes))
     return [needs("nginx"), "-e", "stderr", "-p", str(folder), "-c", str(path)]
 
 
 def haproxy(folder: Path, port: int, hermes: int) -> list[str]:
-    """Write the configuration of a HAProxy that does not let `/notify` through; return the command."""
+    """Configure a HAProxy that does not let `/notify` through; return its command."""
     path = folder / "haproxy.cfg"
     path.write_text(HAPROXY.format(port=port, hermes=hermes))
     return [needs("haproxy"), "-db", "-f", str(path)]
@@ -138,7 +138,7 @@ COMMANDS: dict[str, Callable[[Path, int, int], list[str]]] = {"nginx": nginx, "h
 
 @pytest.fixture(params=COMMANDS)
 def port(request: pytest.FixtureRequest, hermes: Hermes, tmp_path: Path) -> Iterator[int]:
-    """The port of a proxy in front of the gateway, which lets a request to `/notify` through with X-Allowed only."""
+    """The port of a proxy; it lets `/notify` through with X-Allowed only."""
     port = free_port()
     command = COMMANDS[request.param](tmp_path, port, port_of(hermes))
     proxy = Program(command[1:], {"HOME": str(tmp_path)}, launcher=(command[0],))
@@ -156,7 +156,7 @@ async def connect_to(port: int) -> RawSocket:
 
 @pytest.mark.gen_test
 async def test_nothing_is_smuggled_past_a_proxy(hermes: Hermes, port: int) -> None:
-    """The proxy refuses the hidden request wherever it sees one; Hermes never executes it."""
+    """The proxy refuses the hidden request if it sees it; Hermes never gets it."""
     socket = await hermes.open("/ws/notifications", token())
     executed, forwarded = [], []
     for name, data in AMBIGUOUS.items():
@@ -183,7 +183,7 @@ async def test_nothing_is_smuggled_past_a_proxy(hermes: Hermes, port: int) -> No
 
 
 async def response_or_end(raw: RawSocket) -> bytes:
-    """Return the first bytes of a response that is not 100; the proxy gives up a request that is incomplete."""
+    """Return the first bytes of a response other than 100, if there is one."""
     answer = b""
     with contextlib.suppress(ConnectionError):
         while not responses(answer) and (data := await asyncio.wait_for(raw.reader.read(65_536), TIMEOUT_S)):

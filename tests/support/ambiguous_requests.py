@@ -1,4 +1,4 @@
-"""Requests that two servers could divide differently, each with a second request hidden in its body.
+"""Requests that two servers could divide differently, each with a hidden one.
 
 A server that takes the hidden one for a request of its own can be used to smuggle requests past a proxy (RFC 9112
 §11.2).

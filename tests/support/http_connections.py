@@ -1,4 +1,4 @@
-"""The two ends of HTTP connections: responses as bytes, and what the server holds of them."""
+"""Both ends of an HTTP connection: raw responses, and the server's objects."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ class Response:
 
 
 def get(path: str = "/health", *headers: str, method: str = "GET", version: str = "HTTP/1.1") -> bytes:
-    """Return a request without a body; the host is a loopback address unless ``headers`` has one."""
+    """Return a request without a body; its host is 127.0.0.1 unless given."""
     lines = [f"{method} {path} {version}", *headers]
     if not any(header.lower().startswith("host:") for header in headers):
         lines.insert(1, "Host: 127.0.0.1")

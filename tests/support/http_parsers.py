@@ -20,5 +20,5 @@ def make_hermes(request: pytest.FixtureRequest, make_hermes: MakeHermes) -> Make
 
 
 def parsed_by_tornado(hermes: Hermes) -> bool:
-    """Return whether the requests of this gateway are parsed by Tornado, which cannot do all that httptools can."""
+    """Return whether Tornado parses the requests; it cannot do all that httptools can."""
     return hermes.gateway.settings.http_parser == "tornado"

@@ -101,7 +101,10 @@ class OpenConnections:
         self._count.dec()
 
     def _make_room(self) -> None:
-        """Close one connection at once: even the end of a response would need its place for a while."""
+        """Close one connection at once.
+
+        Even an error response would need its place for a while.
+        """
         for phase in (Phase.IDLE, Phase.HEAD, Phase.BUSY):
             for connection in self._in_phase[phase]:
                 self._closed.labels("limit").inc()

@@ -1,4 +1,4 @@
-"""`OpenConnections`: how many connections there are, and what takes too long; with a clock of the test."""
+"""`OpenConnections`: how many there are, and what takes too long."""
 
 from collections.abc import Callable
 

@@ -20,7 +20,7 @@ STEPS = st.lists(
 
 
 def apply(headers: HTTPHeaders, step: str, name: str, value: str) -> tuple[HTTPHeaders, Any]:
-    """Do one thing to the headers; return those to go on with, and what was returned or raised."""
+    """Do one thing; return the headers to go on with, and the outcome."""
     try:
         match step:
             case "add":
@@ -79,7 +79,7 @@ def test_it_behaves_as_the_class_of_tornado(steps: list[tuple[str, str, str]]) -
 
 @given(st.lists(st.tuples(NAMES, VALUES, st.sampled_from(["", " ", "\t "]))))
 def test_what_the_parser_found_is_what_tornado_would_read(pairs: list[tuple[str, str, str]]) -> None:
-    """Without the white space around a value; a header that came twice has both values."""
+    """Without white space around values; a header that came twice has both."""
     ours = RequestHeaders([(name.encode(), f"{space}{value}{space}".encode("latin-1")) for name, value, space in pairs])
     theirs = HTTPHeaders()
     for name, value, _ in pairs:

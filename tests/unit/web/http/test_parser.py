@@ -33,7 +33,7 @@ class Request:
 
 
 def parsed(data: bytes, *, piece: int = READ_BYTES, cuts: tuple[int, ...] | None = None) -> RequestParser:
-    """Return a parser that was fed these bytes, in pieces of this size or cut at these places."""
+    """Return a parser that was fed bytes, in pieces or cut at these places."""
     parser = RequestParser()
     places = sorted({0, len(data), *(range(0, len(data), piece) if cuts is None else cuts)})
     for start, end in pairwise(places):
@@ -398,7 +398,7 @@ LONG_HEAD = GET + b"A: " + b"b" * 60 * 1024 + b"\r\n\r\n"
     ids=["a body", "other requests"],
 )
 def test_what_comes_before_a_head_in_one_read_is_no_part_of_it(data: bytes, cuts: tuple[int, ...]) -> None:
-    """The reads are as large as those of the connection; at the end it gets single bytes."""
+    """In reads as large as those of the connection, then byte by byte."""
     parser = parsed(data, cuts=(*cuts, *range(len(data) - 20, len(data))))
     assert parser.fault is None
     assert not parser.in_head
