@@ -31,6 +31,13 @@ CLIENT_MODULE = "/static/hermes-client.js"
 PING = client_frame(TEXT, b'{"action":"ping"}')
 
 
+@pytest.fixture
+def hermes(hermes: Hermes) -> Hermes:
+    """Run a gateway that closes no connection because of time, however slow the machine is."""
+    open_connections(hermes).stop()
+    return hermes
+
+
 def notify(id: str = "", **more: str) -> bytes:
     """Return a valid POST /notify; the response repeats the id."""
     body = json.dumps(json.loads(BODY) | ({"id": id} if id else {})).encode()
@@ -545,9 +552,11 @@ async def test_a_client_that_does_not_read_holds_at_most_one_response(hermes: He
     sending = asyncio.create_task(raw.send_bytes(get(CLIENT_MODULE) * times))
     await eventually(lambda: any(end._outgoing for end in server_ends(hermes)))
     (end,) = server_ends(hermes)
-    for _ in range(50):  # other clients are served, and what waits here stays as it is
+    looks = 0
+    while looks < 50:  # other clients are served, and what waits here stays as it is
         assert (await hermes.request("/health")).code == 200
-        if end._outgoing:
+        if end._outgoing:  # else the kernel takes some more
+            looks += 1
             assert sum(map(len, end._outgoing._waiting)) <= size + 1_000
             assert not end._reading
             assert len(end._parser.requests) <= 700, "at most what was read at once"

@@ -33,12 +33,12 @@ class Site:
 
     async def connect(self, data: bytes = b"", phase: Phase = Phase.HEAD, **how: int) -> RawSocket:
         """Open a connection and send bytes; wait until the server has read them."""
-        before = set(map(id, server_ends(self.hermes)))
+        before = server_ends(self.hermes)
         raw = await connect(self.hermes, receive_buffer_bytes=how.get("receive_buffer_bytes"))
         await raw.send_bytes(data)
 
         def arrived() -> bool:
-            new = [end for end in server_ends(self.hermes) if id(end) not in before]
+            new = [end for end in server_ends(self.hermes) if all(end is not other for other in before)]
             return [end.phase for end in new] == [phase] and new[0]._parser.in_head == (
                 phase is Phase.HEAD and bool(data)
             )
