@@ -338,6 +338,10 @@ static void read_answer(struct peer *peer) {
     peer->request = NULL;
     if (options.upgrade)
         finish_upgrade(peer, status, size);
+    else if (status >= 400 && strcasestr(peer->answer, "\r\nConnection: close")) { /* as a refusal does; the next request opens another */
+        reset(peer->fd);
+        peer->fd = -1;
+    }
     begin(peer);
 }
 

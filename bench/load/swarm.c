@@ -520,6 +520,10 @@ static void read_source(void) {
     ssize_t got = recv(source.fd, answer + size, sizeof answer - 1 - size, 0);
     if (got < 0 && errno == EAGAIN)
         return;
+    if (!got && refused && !awaiting) { /* a refusal may end the connection */
+        watch(&source, EPOLL_CTL_DEL, 0);
+        return;
+    }
     if (got <= 0)
         die("the source closed%s%s", got ? ": " : "", got ? strerror(errno) : "");
     if (source_kind != HTTP)
