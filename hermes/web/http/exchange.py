@@ -168,7 +168,12 @@ class Exchange(HTTPConnection):
         self._switches = status == 101  # `detach` follows
         if not self._switches:
             self._set_framing(status, headers)
-        return self._link.send(_head(status, start_line.reason, headers) + self._framed(chunk or b""))
+        try:
+            head = _head(status, start_line.reason, headers)
+        except HTTPOutputError:
+            self._link.abort()
+            raise
+        return self._link.send(head + self._framed(chunk or b""))
 
     def _set_framing(self, status: int, headers: HTTPHeaders) -> None:
         """Set the headers that tell where response and connection end.
