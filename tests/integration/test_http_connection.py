@@ -615,6 +615,21 @@ async def test_the_end_of_the_gateway_answers_a_request_that_is_under_way(make_h
 
 
 @pytest.mark.gen_test
+async def test_the_last_response_of_a_client_that_pipelines_says_so(make_hermes: MakeHermes) -> None:
+    """It arrives although more requests have come, which nobody will answer."""
+    hermes = await make_hermes(drain_timeout_s="60")
+    raw = await connect(hermes)
+    await raw.send_bytes(get() * 4_000)
+    assert "Connection" not in (await response(raw)).headers
+    stopping = asyncio.create_task(hermes.gateway.stop())
+    while (answer := await response(raw)).headers.get("Connection") != "close":
+        assert answer.status == 200
+    assert await at_end(raw) == b""
+    raw.writer.close()
+    await asyncio.wait_for(stopping, TIMEOUT_S)
+
+
+@pytest.mark.gen_test
 async def test_the_end_of_the_gateway_does_not_wait_for_a_client_for_ever(make_hermes: MakeHermes) -> None:
     """After the drain timeout the rest is cut."""
     hermes = await make_hermes(drain_timeout_s="0.1")

@@ -182,7 +182,7 @@ class HttpConnection:
             return
         parser = self._parser
         if not exchange.keep_alive:
-            self._close(linger=not exchange.parsed.complete)
+            self._close(linger=not exchange.parsed.complete or bool(self._parser.requests))
             return
         self._exchange = None
         if exchange.parsed.upgrade:
