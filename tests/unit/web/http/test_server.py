@@ -13,7 +13,9 @@ from hermes.web.http.server import RequestServer, TornadoHttpServer, request_ser
 
 def server(parser: str) -> RequestServer:
     """Return the server for a setting."""
-    return request_server(Application(), parser=parser, max_connections=0, metrics=Metrics())
+    return request_server(
+        Application(), parser=parser, max_connections=0, metrics=Metrics(), on_handshake=lambda seconds: None
+    )
 
 
 @pytest.mark.gen_test
