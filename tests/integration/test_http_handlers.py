@@ -120,7 +120,9 @@ class Site:
                 ("/chunks", Chunks),
             ]
         )
-        self.server = HttptoolsServer(application, max_connections=0, metrics=Metrics())
+        self.server = HttptoolsServer(
+            application, max_connections=0, metrics=Metrics(), on_handshake=lambda seconds: None
+        )
         self.clients: list[RawSocket] = []
 
     async def connect(self) -> RawSocket:
