@@ -1,5 +1,6 @@
 """What `make binary` and `make deb` build."""
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.support.programs import needs
 
 BUILD_TIMEOUT_S = 1_200.0
 DIST = CHECKOUT / "dist"
+LOCK = CHECKOUT / "build" / "package.lock"
 
 
 def make(target: str) -> None:
@@ -28,6 +30,14 @@ def package() -> Path:
     if os.geteuid() != 0 or subprocess.run(namespaces, capture_output=True, check=False).returncode != 0:
         pytest.skip("only root may change the root folder and create namespaces")
     needs("patchelf")
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as lock:  # the files of these tests run in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return built_package()
+
+
+def built_package() -> Path:
+    """Return the package; build it if a source is newer."""
     built = sorted(DIST.glob("hermes-gateway_*.deb"))
     sources = [
         path for name in ("hermes", "packaging", "static", "templates") for path in (CHECKOUT / name).rglob("*.*")
