@@ -79,7 +79,11 @@ def _devices(value: dict[str, Any]) -> tuple[DeviceId, ...]:
     if value.get("devices") is None:
         return (_device(_text(value, "device")),)
     given = value["devices"]
-    if "device" in value or not isinstance(given, list) or not all(isinstance(each, str) and each for each in given):
+    if (
+        value.get("device") is not None
+        or not isinstance(given, list)
+        or not all(isinstance(each, str) and each for each in given)
+    ):
         raise ClientError("invalid", "give either device, a non-empty string, or devices, an array of them")
     return tuple(dict.fromkeys(map(_device, given)))
 

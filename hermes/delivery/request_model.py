@@ -14,7 +14,10 @@ IdText = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=
 
 
 class RequestModel(BaseModel):
-    """A frozen model that rejects unknown keys."""
+    """A frozen model that rejects unknown keys.
+
+    An optional key with ``null`` is absent: many serialisers write it so.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,12 +29,20 @@ class RequestModel(BaseModel):
         """
         if not isinstance(value, dict):
             raise RequestError(422, "invalid", f"expected {expected}")
+        if None in value.values():
+            value = {name: field for name, field in value.items() if field is not None or cls._is_required(name)}
         if len(value) > UNKNOWN_KEYS_MAX:
             value = _with_few_unknown_keys(value, cls.model_fields)
         try:
             return cls.model_validate(value)
         except ValidationError as error:
             raise invalid_fields(_fields(error)) from None
+
+    @classmethod
+    def _is_required(cls, name: str) -> bool:
+        """Return whether ``null`` is not allowed: also for an unknown key, which is rejected by name."""
+        field = cls.model_fields.get(name)
+        return field is None or field.is_required()
 
 
 def _with_few_unknown_keys(value: dict[str, object], known: Container[str]) -> dict[str, object]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.gateways import TIMEOUT_S, Hermes, token
 from tests.support.http_parsers import make_hermes as make_hermes
-from tests.support.raw_request import BODY, JSON, KEYED, code_of, read_response, request
+from tests.support.raw_request import BODY, GOOD, JSON, KEYED, code_of, read_response, request
 from tests.support.raw_socket import RawSocket, connect
 
 pytestmark = pytest.mark.usefixtures("complaints")
@@ -192,3 +192,16 @@ async def test_a_client_that_leaves_before_the_end_of_its_body_affects_no_other(
     assert await code_of(hermes, KEYED | JSON) == (200, "")
     assert (await socket.receive())["title"] == "t"
     await socket.expect_silence()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("name", ["tenant_id", "data", "id", "type"])
+async def test_null_in_an_optional_key_is_absent(hermes: Hermes, name: str) -> None:
+    """Also in a body that is too large to be parsed as a whole."""
+    for message in ("m", "m" * 8_192):  # the second is read member by member
+        socket = await hermes.open("/ws/notifications", token("123"))
+        assert (await hermes.notify(GOOD | {name: None, "message": message}))["status"] == "success"
+        frame = await socket.receive()
+        assert (frame["type"], frame["message"]) == ("info", message)
+        assert "data" not in frame
+        assert frame["id"]

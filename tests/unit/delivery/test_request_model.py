@@ -50,6 +50,14 @@ def test_every_faulty_field_is_named() -> None:
     assert error.fields["colour"] == "unknown key"
 
 
+def test_an_optional_key_with_null_is_absent() -> None:
+    """Every one; a required key must not be null, and an unknown one is still named."""
+    assert Order.from_json({"user_id": "1", "seconds": None}) == Order.from_json({"user_id": "1"})
+    with pytest.raises(RequestError) as caught:
+        Order.from_json({"user_id": None, "unknown": None})
+    assert set(caught.value.fields) == {"user_id", "unknown"}
+
+
 def test_other_checks_have_the_same_form() -> None:
     """A text for each field."""
     error = invalid_fields({"a": "too long", "b": "missing"})
