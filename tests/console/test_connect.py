@@ -70,7 +70,7 @@ def test_a_restart_reconnects_every_socket_without_a_reload(browser: Browser, tm
         console.expected = ("net::ERR_", "WebSocket connection to")
         console.stop_clock()
         console.open("connect")
-        console.page.fill("[data-socket=device] input", "d1")
+        console.page.fill("[data-socket=device] input", "hall/lamp")
         console.page.locator("[data-socket=device] .toggle").click()
         console.expect_all_open()
         console.page.evaluate("window.untouched = true")

@@ -332,7 +332,7 @@ def test_a_devices_page_shows_all_of_it(played: DevicePanel) -> None:
     expect(page.locator("#device-name")).to_have_text(odd)
     expect(page.locator("#device-presence")).to_have_text("offline")
     expect(page.locator("#device-url")).to_have_text(
-        re.compile(r"^ws://127.0.0.1:\d+/ws/device/plant%201%2F%C3%BC%25$")
+        re.compile(r"^ws://127.0.0.1:\d+/ws/device\?device_id=plant%201%2F%C3%BC%25$")
     )
     cards = page.locator("#device-series > *")
     expect(cards).to_have_count(2)

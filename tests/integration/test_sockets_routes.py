@@ -300,3 +300,41 @@ async def test_a_path_that_is_not_utf8_is_a_bad_request(hermes: Hermes, path: st
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     response = await hermes.request(f"{path}?token={ACME}", headers=headers | {"Sec-WebSocket-Key": "A" * 22 + "=="})
     assert response.code == 400
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/ws/device/hall%2Flamp", "/ws/device/hall/lamp", "/ws/device?device_id=hall%2Flamp"])
+async def test_a_device_id_may_have_slashes(hermes: Hermes, path: str) -> None:
+    """Proxies decode them in a path; in the query they stay what they are."""
+    socket = await hermes.open(path, ACME)
+    for device_id in ("hall", "hall/lamp", "lamp", "hall%2Flamp"):
+        publish(hermes, "acme", device_id)
+    assert await received(socket) == [("acme", "hall/lamp")]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("name", STRANGE_IDS, ids=lambda name: ascii(name[:12]))
+async def test_the_query_takes_any_device_id(hermes: Hermes, name: str) -> None:
+    """Percent-encoded, as in a path."""
+    socket = await hermes.open(f"/ws/device?device_id={quote(name, safe='')}", ACME)
+    publish(hermes, "acme", name)
+    assert await received(socket) == [("acme", name)]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/ws/device", 404),
+        ("/ws/device/", 404),
+        ("/ws/device?device_id=", 404),
+        ("/ws/device/d1?device_id=d2", 400),
+        ("/ws/device?device_id=d1&device_id=d2", 400),
+        ("/ws/device?device_id=%ff", 400),
+    ],
+)
+async def test_a_device_is_named_once(hermes: Hermes, path: str, status: int) -> None:
+    """Neither never nor twice."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    headers["Sec-WebSocket-Key"] = "A" * 22 + "=="
+    assert (await hermes.request(path, headers=headers)).code == status

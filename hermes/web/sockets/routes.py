@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import orjson
+from tornado.web import HTTPError
 
 from hermes.auth.principal import Principal, check_requested_tenant, check_tenant, device_tenant
 from hermes.delivery import channels
@@ -52,19 +53,38 @@ class TenantSocket(SocketHandler):
 class DeviceSocket(SocketHandler):
     """``/ws/device/{device_id}``: the data of one device.
 
-    With an unknown id the socket opens and gets no frames.
+    With an unknown id the socket opens and gets no frames. An id may contain slashes, because many proxies decode
+    ``%2F``; ``/ws/device?device_id=`` takes every id.
     """
 
     __slots__ = ()
 
     route = "/ws/device"
 
+    def prepare(self) -> None:
+        """Respond with 404 without a device, and with 400 if path and query name two."""
+        super().prepare()
+        if self._device_id is None:
+            raise HTTPError(404)
+
+    @property
+    def _device_id(self) -> str | None:
+        """The device of the path, or of ``?device_id=``."""
+        try:
+            named = [each.decode() for each in self.request.query_arguments.get("device_id", [])]
+        except UnicodeDecodeError:
+            raise HTTPError(400) from None
+        ids = {*self.path_args, *named}
+        if len(ids) > 1:
+            raise HTTPError(400)
+        return next(iter(ids)) or None if ids else None
+
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
         """Return the channel of the device in the token's tenant.
 
         For a superuser it is the device in the requested tenant, or, without one, in every tenant.
         """
-        device_id = DeviceId(self.path_args[0])
+        device_id = DeviceId(self._device_id or "")
         tenant_id = device_tenant(principal, self.requested_tenant)
         if tenant_id is None:
             return (channels.device_anywhere(device_id), channels.LINK)

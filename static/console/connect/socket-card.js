@@ -6,6 +6,7 @@ import { find, setHidden, setText } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
 import { formatNumber, formatTenths, t } from '../lib/i18n.js';
 import { LineChart } from '../lib/line-chart.js';
+import { devicePath } from '../lib/socket-path.js';
 
 /**
  * @typedef {import('../../hermes-client-types.js').Status} Status
@@ -120,7 +121,8 @@ export class SocketCard extends EventTarget {
   #path() {
     if (this.name === 'combined') return '/ws';
     if (this.name === 'notifications') return '/ws/notifications';
-    return this.id ? `/ws/${this.name}/${encodeURIComponent(this.id)}` : '';
+    if (!this.id) return '';
+    return this.name === 'device' ? devicePath(this.id) : `/ws/${this.name}/${encodeURIComponent(this.id)}`;
   }
 
   #promptForId() {

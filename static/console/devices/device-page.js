@@ -6,6 +6,7 @@ import { formatTime } from '../lib/format-time.js';
 import { t } from '../lib/i18n.js';
 import { LineChart } from '../lib/line-chart.js';
 import { RingBuffer } from '../lib/ring-buffer.js';
+import { devicePath } from '../lib/socket-path.js';
 import { formatOffline, formatRate, formatValue, formatValueAge, freshness } from './format-value.js';
 import { numericValue } from './numeric-value.js';
 import { deviceKey } from './series.js';
@@ -55,7 +56,7 @@ export class DevicePage {
     this.#key = deviceKey({ tenant_id: tenant, device_id: device });
     setText(byId('device-name'), device);
     setText(byId('device-tenant'), tenant);
-    setText(byId('device-url'), `${location.origin.replace('http', 'ws')}/ws/device/${encodeURIComponent(device)}`);
+    setText(byId('device-url'), `${location.origin.replace('http', 'ws')}${devicePath(device)}`);
     for (const id of ['device-copied', 'device-url-copied']) setText(byId(id), '');
     this.#pause(false);
     this.#frames.clear();

@@ -4,6 +4,7 @@ import { byId, find, make, setText } from '../lib/dom.js';
 import { formatTime } from '../lib/format-time.js';
 import { formatNumber, t } from '../lib/i18n.js';
 import { readPageData } from '../lib/page-data.js';
+import { devicePath } from '../lib/socket-path.js';
 import { ExpiryDemo } from './expiry-demo.js';
 import { probeRoute } from './route-probe.js';
 import { checkToken, toJson } from './token-checks.js';
@@ -81,7 +82,7 @@ export class TokenInspectorPanel {
     const device = readPageData().dev?.devices[0] ?? '-';
     return [['/ws/notifications', '/ws/notifications'],
       [`/ws/tenant/${tenant}`, `/ws/tenant/${encodeURIComponent(tenant)}`],
-      [`/ws/device/${device}`, `/ws/device/${encodeURIComponent(device)}`], ['/ws', '/ws']];
+      [`/ws/device/${device}`, devicePath(device)], ['/ws', '/ws']];
   }
 
   async #askHermes() {
