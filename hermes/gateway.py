@@ -57,6 +57,7 @@ from hermes.web.sockets.admission import Admission, SocketLimits
 
 logger = logging.getLogger(__name__)
 
+CONNECTS_PER_ADDRESS_S = 1_000  # without a setting
 RELOADED = frozenset({"api_key_file", "topics", "log_level"})  # settings that `Gateway.reload` applies
 
 
@@ -286,9 +287,12 @@ class Gateway:
         )
 
     def _connects_per_address_s(self) -> float:
-        """Return the limit: at least the rate at which sockets are asked to return."""
+        """Return the limit of new connections of one address; 0 means no limit.
+
+        Without a setting, sockets that return when they are asked to do not reach it.
+        """
         limit = self.settings.max_connects_per_address_s
-        return max(limit, self.return_rate.per_s) if limit else 0
+        return max(CONNECTS_PER_ADDRESS_S, self.return_rate.per_s) if limit is None else limit
 
     async def _find_broker(self) -> MqttUrl | None:
         """Return the broker's address; None without MQTT.

@@ -59,7 +59,7 @@ class Metrics:
             "cause",
         )
         self.http_rejected = self._counter(
-            "hermes_http_rejected", "HTTP requests rejected before a handler saw them, by status", "status"
+            "hermes_http_rejected", "HTTP requests answered without a handler, by status", "status"
         )
         self.connects_limited = self._counter(
             "hermes_connects_limited", "Connections over --max-connects-per-address-s: delayed, or closed", "outcome"

@@ -19,9 +19,20 @@ class ReturnRate:
     def __init__(self) -> None:
         self._mean_s = 0.0
         self._measured = 0
+        self._admitted = False
+
+    def admitted(self) -> None:
+        """Record that the handshake under way has opened a socket.
+
+        One that is refused is cheaper, and is not measured.
+        """
+        self._admitted = True
 
     def measure(self, handshake_s: float) -> None:
-        """Record how long one handshake held the event loop."""
+        """Record how long the handshake that has just ended held the event loop."""
+        if not self._admitted:
+            return
+        self._admitted = False
         self._measured += 1
         self._mean_s += (handshake_s - self._mean_s) / min(self._measured, SMOOTHING)
 

@@ -40,7 +40,10 @@ class RequestModel(BaseModel):
 
     @classmethod
     def _is_required(cls, name: str) -> bool:
-        """Return whether ``null`` is not allowed: also for an unknown key, which is rejected by name."""
+        """Return whether ``null`` is not allowed.
+
+        It is not allowed for an unknown key either, which is rejected by name.
+        """
         field = cls.model_fields.get(name)
         return field is None or field.is_required()
 

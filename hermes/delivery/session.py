@@ -123,7 +123,7 @@ class Session:
             self._metrics.skipped.inc(self._outbox.skipped - skipped)
         if not queued:
             self._metrics.slow_consumers.inc()
-            self.close(SLOW_CONSUMER, retry_ms())  # retry_ms(1): only this socket is closed
+            self.close(SLOW_CONSUMER, retry_ms())  # only this socket is closed
         return queued
 
     @property

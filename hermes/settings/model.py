@@ -293,11 +293,18 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
         ge=0,
         description="maximum number of open sockets of one client address (IPv6: of one /64 network); 0 for no limit",
     )
-    max_connects_per_address_s: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
-        1_000,
+    max_connects_per_address_s: Annotated[
+        int | None,
+        Flag(
+            Group.SOCKETS,
+            "N",
+            default="`1000`, or the rate at which closed sockets are asked to return, if it is higher",
+        ),
+    ] = Field(
+        None,
         ge=0,
         description="new connections a second of one client address, with a burst of twice as many; more wait up to "
-        "5 s for their turn. At least the rate at which closed sockets are asked to return; 0 for no limit",
+        "5 s for their turn; 0 for no limit",
     )
     max_failed_auth_per_address: Annotated[int, Flag(Group.SOCKETS, "N")] = Field(
         100,

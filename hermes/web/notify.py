@@ -1,7 +1,8 @@
 """``POST /notify``: check the request, then publish its notifications.
 
 The checks are, in order: method, key, content type, size, JSON, fields. A request that is rejected early is answered
-when its body has arrived: a client that is still sending would get a connection reset instead of the response.
+when its body has arrived: a client that is still sending would get a connection reset instead of the response. Only a
+request without a valid key is answered at once.
 """
 
 import asyncio

@@ -256,10 +256,13 @@ async def test_a_client_may_leave_before_its_response(hermes: Hermes) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_handler_may_answer_after_the_connection_has_ended(hermes: Hermes) -> None:
+@pytest.mark.parametrize("half_closed", [False, True])
+async def test_a_handler_may_answer_after_the_connection_has_ended(hermes: Hermes, half_closed: bool) -> None:
     """It waits for a flush meanwhile; its answer goes nowhere, without an error."""
     raw = await connect(hermes)
     await raw.send_bytes(request(LOCAL | KEYED | JSON, b"[" + BODY + b"]"))
+    if half_closed:
+        raw.writer.write_eof()
     await eventually_at_once(lambda: any(each._exchange is not None for each in server_ends(hermes)))
     (end,) = server_ends(hermes)
     end.abort()
@@ -414,6 +417,17 @@ async def test_exactly_one_host_is_required(hermes: Hermes, hosts: str) -> None:
         answer = await response(raw)
         assert (answer.status, answer.error, answer.headers["Connection"]) == (400, "bad_request", "close")
         assert await at_end(raw) == b""
+
+
+@pytest.mark.gen_test
+async def test_a_refusal_of_head_has_no_body(hermes: Hermes) -> None:
+    """RFC 9110 §9.3.2; the length is that of the body of GET."""
+    raw = await connect(hermes)
+    await raw.send_bytes(b"HEAD /health HTTP/1.1\r\n\r\n")
+    head = (await at_end(raw)).decode()
+    assert head.startswith("HTTP/1.1 400 ")
+    assert head.endswith("\r\n\r\n")
+    assert "Content-Length: " in head
 
 
 # -- refused before the body has come -----------------------------------------------------------------------------

@@ -207,7 +207,7 @@ async def test_a_response_that_is_not_read_ends_the_connection(site: Site) -> No
     """After 30 s in which the client has taken nothing."""
     await unread(site)
     (end,) = site.ends  # from here on nothing is awaited: the kernel may still take some more
-    site.now_s = end._moved_s
+    site.now_s = end._sent_s
     site.after(SEND_TIMEOUT_S - MOMENT_S)
     assert len(site.ends) == 1
     site.after(MOMENT_S)
@@ -223,7 +223,7 @@ async def test_a_client_that_reads_a_little_keeps_its_connection(site: Site) -> 
     for _ in range(3):
         site.now_s += SEND_TIMEOUT_S - MOMENT_S
         raw.resume()
-        while end._moved_s != site.now_s:
+        while end._sent_s != site.now_s:
             await asyncio.wait_for(raw.reader.read(65_536), TIMEOUT_S)
         raw.pause()
         site.connections.sweep()

@@ -135,3 +135,16 @@ async def test_all_limits_can_be_turned_off(make_hermes: MakeHermes) -> None:
     for _ in range(150):
         assert (await hermes.post({}, {"X-API-Key": "wrong"})).code == 401
     assert hermes.gateway.admission.open == 30
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("given", "expected"), [({"max_connects_per_address_s": "5"}, 5), ({}, 5_000)])
+async def test_the_rate_of_returning_sockets_raises_only_the_default_limit(
+    make_hermes: MakeHermes, given: dict[str, object], expected: float
+) -> None:
+    """What an operator has set is the limit, however fast handshakes are."""
+    hermes = await make_hermes(**given)
+    for _ in range(1_000):
+        hermes.gateway.return_rate.admitted()
+        hermes.gateway.return_rate.measure(0.000_01)
+    assert hermes.gateway.connection_rate._per_s() == expected

@@ -179,7 +179,7 @@ def each(field: str, *wrong: object) -> list[tuple[dict[str, object], str]]:
     [
         *each("title", "", "x" * 257, None, 5, ["t"], {}, True),
         *each("message", "x" * 16_385, None, 5, ["m"]),
-        *each("type", "loud", "", "INFO", "info ", 1, None, ["info"], {"a": 1}),
+        *each("type", "loud", "", "INFO", "info ", 1, ["info"], {"a": 1}),
         *each("user_id", "", "x" * 257, True, False, 1.0, 1.5, [], ["123"], {}),
         *each("id", "", "x" * 65, 5, ["a"], True),
         *each("data", [], "x", 1, True, [{}]),

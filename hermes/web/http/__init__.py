@@ -1,1 +1,1 @@
-"""Plain HTTP: error responses of all URLs that are not a JSON endpoint."""
+"""HTTP/1.1 beneath Tornado's handlers, and what all handlers have in common."""

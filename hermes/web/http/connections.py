@@ -4,6 +4,7 @@ A WebSocket counts only until its handshake is accepted.
 """
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,11 +13,17 @@ from typing import Protocol
 
 from tornado.web import Application
 
+from hermes.errors import RequestError
+from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
 HEAD_TIMEOUT_S = 10.0  # from the start of the connection, or the first byte of a request, to the end of its headers
+HEAD_LATE_S = 1.0  # a client that is not late yet keeps its place if there is another to take
 IDLE_TIMEOUT_S = 75.0  # between two requests; nginx keeps its idle connections to a server for 60 s
 SWEEP_INTERVAL_S = 1.0
+LOG_INTERVAL_S = 10.0  # of the requests that are rejected with the same status
+
+logger = logging.getLogger(__name__)
 
 
 class Phase(Enum):
@@ -25,6 +32,7 @@ class Phase(Enum):
     HEAD = "head"  # the end of the headers
     IDLE = "idle"  # the next request
     BUSY = "busy"  # a handler, the rest of a body, or the client that reads the response
+    LINGER = "linger"  # the end of what the client still sends, after the last response
 
 
 class Connection(Protocol):
@@ -46,8 +54,7 @@ class OpenConnections:
     """The open connections of one application, by their phase.
 
     ``limit`` is their largest number; 0 means no limit. Over it, the one that was idle for the longest is closed, else
-    the one that waits longest for the end of its headers, else that with the oldest request. ``clock`` gives monotonic
-    seconds.
+    one that lingers, one whose headers are late, or the one with the oldest request. ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class OpenConnections:
         self._rejected = metrics.http_rejected
         self._in_phase: dict[Phase, OrderedDict[Connection, float]] = {phase: OrderedDict() for phase in Phase}
         self._timer: asyncio.TimerHandle | None = None
+        self._log_throttle = LogThrottle(LOG_INTERVAL_S)
 
     def __len__(self) -> int:
         """Return the number of open connections."""
@@ -105,7 +113,11 @@ class OpenConnections:
 
         Even an error response would need its place for a while.
         """
-        for phase in (Phase.IDLE, Phase.HEAD, Phase.BUSY):
+        late_s = self.clock() - HEAD_LATE_S
+        heads = self._in_phase[Phase.HEAD]
+        late = bool(heads) and next(iter(heads.values())) <= late_s
+        order = (Phase.IDLE, Phase.LINGER, *((Phase.HEAD,) if late else ()), Phase.BUSY, Phase.HEAD)
+        for phase in order:
             for connection in self._in_phase[phase]:
                 self._closed.labels("limit").inc()
                 connection.abort()
@@ -135,25 +147,30 @@ class OpenConnections:
             while waiting and now_s - next(iter(waiting.values())) >= timeout_s:
                 self._closed.labels(phase.value).inc()
                 next(iter(waiting)).time_out()
-        for connection in tuple(self._in_phase[Phase.BUSY]):
+        for connection in (*self._in_phase[Phase.BUSY], *self._in_phase[Phase.LINGER]):
             if (cause := connection.check(now_s)) is not None:
                 self._closed.labels(cause).inc()
 
-    def count_rejected(self, status: int) -> None:
-        """Count a request that was answered before any handler saw it."""
-        self._rejected.labels(str(status)).inc()
+    def count_rejected(self, error: RequestError, peer: str) -> None:
+        """Count and log a request that was answered without a handler."""
+        self._rejected.labels(str(error.status)).inc()
+        if times := self._log_throttle.allow(error.status):
+            more = f" ({times} such requests since the last line)" if times > 1 else ""
+            logger.info("%d from %s: %s%s", error.status, peer, error.message, more)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Close what has no request under way; the others are closed after their response."""
         self.closing = True
-        for phase in (Phase.IDLE, Phase.HEAD):
+        for phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
             for connection in tuple(self._in_phase[phase]):
                 connection.abort()
 
     def abort(self) -> None:
         """Close every connection."""
+        if self.busy:
+            logger.warning("%d HTTP requests are cut", self.busy)
         for connections in self._in_phase.values():
             for connection in tuple(connections):
                 connection.abort()

@@ -76,6 +76,8 @@ class EagerDelegate(_HandlerDelegate):
 
     def on_connection_close(self) -> None:
         """Tell the handler that the body will not be complete."""
+        if self.stream_request_body and self._running is None:  # its handler could not be created
+            return
         super().on_connection_close()
         if self.stream_request_body and self._running is not None:
             self._running.resume()

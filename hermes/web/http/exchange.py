@@ -242,6 +242,8 @@ def _head(status: int, reason: str, headers: HTTPHeaders) -> bytes:
     """
     lines = [f"HTTP/1.1 {status} {reason}", *[f"{name}: {value}" for name, value in headers.get_all()], "", ""]
     text = "\r\n".join(lines)
+    if not text.isascii() and any(ord(character) > 0xFF for character in text):
+        raise HTTPOutputError("a header of the response has a character outside Latin-1")
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
         raise HTTPOutputError("a header of the response has a line break")
     return text.encode("latin-1")

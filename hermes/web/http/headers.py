@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from tornado.httputil import HTTPHeaders
 
-CACHED_NAMES = 512
+CACHED_NAMES = 512  # more than browsers and proxies use together
+CACHED_NAME_MAX_CHARS = 64  # a stranger's long names are not kept
 
 Header = tuple[bytes, bytes]
 
@@ -96,15 +97,25 @@ class RequestHeaders(HTTPHeaders):
         return len(self._values)
 
 
-@functools.lru_cache(CACHED_NAMES)
 def _normal(name: str) -> str:
     """Return a name as Tornado writes it: ``Content-Type``."""
+    return _cached_normal(name) if len(name) <= CACHED_NAME_MAX_CHARS else _normalized(name)
+
+
+def _normalized(name: str) -> str:
     return "-".join([part.capitalize() for part in name.split("-")])
 
 
-@functools.lru_cache(CACHED_NAMES)
 def _decoded_name(raw: bytes) -> str:
-    return _normal(raw.decode("latin-1"))
+    return _cached_decoded_name(raw) if len(raw) <= CACHED_NAME_MAX_CHARS else _normalized(raw.decode("latin-1"))
+
+
+_cached_normal = functools.lru_cache(CACHED_NAMES)(_normalized)
+
+
+@functools.lru_cache(CACHED_NAMES)
+def _cached_decoded_name(raw: bytes) -> str:
+    return _normalized(raw.decode("latin-1"))
 
 
 def _decoded_value(raw: bytes) -> str:

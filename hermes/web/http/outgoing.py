@@ -78,12 +78,6 @@ class Outgoing:
                 self._sent.set_result(None)
         self._on_progress()
 
-    def take(self) -> bytes:
-        """Return what waits, for somebody else to send; this object is not used any more."""
-        waiting = b"".join(self._waiting)
-        self.close()
-        return waiting
-
     def close(self) -> None:
         """Forget what waits, and whom to call. May be repeated."""
         self._on_progress = self._on_lost = _nothing

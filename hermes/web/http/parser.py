@@ -68,6 +68,11 @@ class RequestParser:
         """True while a body is incomplete."""
         return self._open is not None
 
+    @property
+    def has_more(self) -> bool:
+        """True if anything has come after the request that was passed on last."""
+        return bool(self.requests) or self._in_head or self.fault is not None or bool(self.rest)
+
     def feed(self, data: bytes) -> None:
         """Parse the next bytes."""
         if self.rest is not None:

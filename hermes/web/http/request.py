@@ -17,8 +17,9 @@ from tornado.httputil import (
 
 from hermes.web.http.headers import Header, RequestHeaders
 
-QUERY_FIELDS_MAX = 100
-CACHED_NAMES = 256
+QUERY_FIELDS_MAX = 100  # Hermes reads four
+CACHED_HOSTS = 64
+CACHED_HOST_MAX_CHARS = 255  # the longest name of DNS; a stranger's longer ones are not kept
 HTTP_1_0_HOST = "127.0.0.1"  # without a Host header, which HTTP/1.0 does not require; as Tornado has it
 
 _ABSOLUTE_FORM = re.compile(r"https?://([^/?#@]+)(.*)", re.IGNORECASE | re.DOTALL)
@@ -119,14 +120,16 @@ def _host(headers: HTTPHeaders, version: str) -> tuple[str, str]:
         host = HTTP_1_0_HOST
     if host is None or ("Host" in headers and len(headers.get_list("Host")) > 1):
         raise HTTPInputError("send exactly one Host header")
-    return host, _host_name(host)
+    return host, _cached_host_name(host) if len(host) <= CACHED_HOST_MAX_CHARS else _host_name(host)
 
 
-@functools.lru_cache(CACHED_NAMES)
 def _host_name(host: str) -> str:
     if _HOST.fullmatch(host) is None:
         raise HTTPInputError("the Host header is not a host")
     return split_host_and_port(host.lower())[0]
+
+
+_cached_host_name = functools.lru_cache(CACHED_HOSTS)(_host_name)
 
 
 def _arguments(query: str) -> dict[str, list[bytes]]:

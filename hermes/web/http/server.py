@@ -10,11 +10,11 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 
 from hermes.metrics import Metrics
+from hermes.web.http.connections import IDLE_TIMEOUT_S
+from hermes.web.http.exchange import BODY_MAX_BYTES
 
 logger = logging.getLogger(__name__)
 
-BODY_MAX_BYTES = 65_536  # of requests whose handlers set no other limit
-IDLE_TIMEOUT_S = 75.0
 BODY_TIMEOUT_S = 60.0
 
 

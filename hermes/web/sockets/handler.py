@@ -143,6 +143,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         replay = self.subscribe(session, wanted)
         self._session = session
         gateway.metrics.sockets_open.labels(self.route).inc()
+        gateway.return_rate.admitted()
         logger.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
         session.replay(replay)
 

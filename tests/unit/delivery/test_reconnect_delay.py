@@ -6,6 +6,12 @@ from hermes.delivery import reconnect_delay
 from hermes.delivery.reconnect_delay import ReturnRate, retry_ms
 
 
+def handshake(rate: ReturnRate, seconds: float) -> None:
+    """Measure a handshake that opened a socket."""
+    rate.admitted()
+    rate.measure(seconds)
+
+
 def test_one_socket_returns_after_one_to_two_seconds() -> None:
     """Nothing needs to be spread."""
     delays = [retry_ms() for _ in range(1_000)]
@@ -28,10 +34,10 @@ def test_the_rate_follows_the_time_of_a_handshake() -> None:
     """Two thirds of the event loop's time; when handshakes take longer, the rate falls."""
     rate = ReturnRate()
     for _ in range(1_000):
-        rate.measure(0.000_25)
+        handshake(rate, 0.000_25)
     assert rate.per_s == pytest.approx(2_667, rel=0.01)
     for _ in range(5 * reconnect_delay.SMOOTHING):
-        rate.measure(0.001)
+        handshake(rate, 0.001)
     assert rate.per_s == pytest.approx(667, rel=0.05)
 
 
@@ -39,8 +45,8 @@ def test_one_slow_handshake_changes_little() -> None:
     """The process may have been stopped meanwhile."""
     rate = ReturnRate()
     for _ in range(1_000):
-        rate.measure(0.000_25)
-    rate.measure(0.05)
+        handshake(rate, 0.000_25)
+    handshake(rate, 0.05)
     assert rate.per_s > 1_000
 
 
@@ -51,7 +57,7 @@ def test_the_rate_has_limits(handshake_s: float, expected: float) -> None:
     """Whatever was measured."""
     rate = ReturnRate()
     for _ in range(reconnect_delay.MEASURED_LEAST):
-        rate.measure(handshake_s)
+        handshake(rate, handshake_s)
     assert rate.per_s == expected
 
 
@@ -59,5 +65,14 @@ def test_too_few_handshakes_are_not_used() -> None:
     """A gateway that has just started does not know."""
     rate = ReturnRate()
     for _ in range(reconnect_delay.MEASURED_LEAST - 1):
-        rate.measure(1.0)
+        handshake(rate, 1.0)
     assert rate.per_s == reconnect_delay.UNMEASURED_PER_S
+
+
+def test_refused_handshakes_are_not_measured() -> None:
+    """They are cheaper: many of them must not raise the rate."""
+    rate = ReturnRate()
+    for _ in range(1_000):
+        handshake(rate, 0.001)
+        rate.measure(0.000_01)
+    assert rate.per_s == pytest.approx(667, rel=0.01)

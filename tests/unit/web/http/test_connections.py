@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from tornado.web import Application
 
+from hermes.errors import RequestError
 from hermes.metrics import Metrics, by_label, total
 from hermes.web.http import connections as module
 from hermes.web.http.connections import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, OpenConnections, Phase
@@ -210,9 +211,11 @@ async def test_the_end_closes_what_has_no_request_under_way() -> None:
 
 
 @pytest.mark.gen_test
-async def test_rejected_requests_are_counted_by_status() -> None:
-    """No handler has seen them."""
+async def test_rejected_requests_are_counted_and_logged_by_status(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each status, with the reason and the address."""
+    caplog.set_level("INFO")
     site = Site()
     for status in (400, 431, 400):
-        site.connections.count_rejected(status)
+        site.connections.count_rejected(RequestError(status, "bad_request", f"reason {status}"), "192.0.2.7")
     assert by_label(site.metrics.http_rejected) == {"400": 2, "431": 1}
+    assert caplog.messages == ["400 from 192.0.2.7: reason 400", "431 from 192.0.2.7: reason 431"]
