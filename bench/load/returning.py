@@ -22,6 +22,7 @@ POLL_S = 0.01
 class Client:
     """One client, and how far its handshake is."""
 
+    number: int
     path: str
     address: str
     sock: socket.socket | None = None
@@ -33,14 +34,15 @@ class Client:
 class ReturningClients:
     """Clients of a server on 127.0.0.1, from several addresses.
 
-    ``returned_s`` has when each was open again, ``closed_s`` when the first was closed, of ``time.monotonic``.
-    ``refused`` counts closes of sockets that had returned.
+    ``returned_s`` has when each was open again, by its number, ``closed_s`` when the first was closed, of
+    ``time.monotonic``. ``refused`` counts what ended between the restart and its return, but for connections that
+    nobody accepted.
     """
 
     port: int
     paths: Sequence[str]
     addresses: int
-    returned_s: list[float] = field(default_factory=list)
+    returned_s: dict[int, float] = field(default_factory=dict)
     closed_s: float = 0.0
     refused: int = 0
     _poll: select.epoll = field(default_factory=select.epoll)
@@ -51,9 +53,10 @@ class ReturningClients:
         """Open all; return when each is open."""
         for number, path in enumerate(self.paths):
             address = f"127.0.0.{1 + number % self.addresses}"
-            heapq.heappush(self._due, (0.0, number, Client(path, address)))
-        self._turn_until(lambda: self._opened == len(self.paths))
+            heapq.heappush(self._due, (0.0, number, Client(number, path, address)))
+        self._turn_until(lambda: len(self.returned_s) == len(self.paths))
         self.returned_s.clear()
+        self.closed_s = self.refused = 0
 
     def wait_until_back(self, timeout_s: float) -> None:
         """Let each return when it is asked to. Raises `BenchError` if one is not back in time."""
@@ -69,30 +72,25 @@ class ReturningClients:
                 client.sock.close()
         self._poll.close()
 
-    @property
-    def _opened(self) -> int:
-        return sum(client.is_open for client in self._clients.values())
-
     def _turn_until(self, done: Callable[[], bool]) -> None:
         while not done():
             now_s = time.monotonic()
             while self._due and self._due[0][0] <= now_s:
-                _, number, client = heapq.heappop(self._due)
-                self._connect(number, client)
+                self._connect(heapq.heappop(self._due)[2])
             for descriptor, _ in self._poll.poll(POLL_S):
                 self._read(descriptor)
 
-    def _connect(self, number: int, client: Client) -> None:
+    def _connect(self, client: Client) -> None:
         sock = socket.socket()
         sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
         sock.bind((client.address, 0))
         try:
             sock.connect(("127.0.0.1", self.port))
-        except ConnectionRefusedError:
+            sock.sendall(request(self.port, client.path, deflate=False))
+        except ConnectionError:  # nobody listens, or the one that stops has not accepted it
             sock.close()
-            heapq.heappush(self._due, (time.monotonic() + REFUSED_WAIT_S, number, client))
+            heapq.heappush(self._due, (time.monotonic() + REFUSED_WAIT_S, client.number, client))
             return
-        sock.sendall(request(self.port, client.path, deflate=False))
         sock.setblocking(False)
         client.sock, client.received, client.is_open = sock, b"", False
         self._clients[sock.fileno()] = client
@@ -114,15 +112,16 @@ class ReturningClients:
             if not head.startswith(b"HTTP/1.1 101 "):
                 raise BenchError(f"the server refused the WebSocket: {head!r}")
             client.is_open = True
-            self.returned_s.append(time.monotonic())
+            self.returned_s[client.number] = time.monotonic()
         if client.received[:1] == bytes((CLOSE,)) or not data:
             self._closed(descriptor, client)
 
     def _closed(self, descriptor: int, client: Client) -> None:
         now_s = time.monotonic()
         found = RETRY.search(client.received)
-        if client.is_open and self.closed_s and self.returned_s:
-            self.refused += found is not None and b"stopping" not in client.received
+        if b"stopping" not in client.received:
+            self.refused += 1
+            self.returned_s.pop(client.number, None)
         self.closed_s = self.closed_s or now_s
         client.is_open = False
         self._poll.unregister(descriptor)
@@ -130,4 +129,4 @@ class ReturningClients:
         if client.sock is not None:
             client.sock.close()
         wait_s = int(found[1]) / 1_000 if found else 1.0
-        heapq.heappush(self._due, (now_s + wait_s, descriptor, client))
+        heapq.heappush(self._due, (now_s + wait_s, client.number, client))

@@ -39,7 +39,8 @@ class BesideCentrifugo:
             with ExitStack() as stack:
                 peer = stack.enter_context(centrifugo.centrifugo())
                 ours = stack.enter_context(hermes())
-                return [*self._posts(ours, peer), *self._handshakes(ours, peer), *self._memory(), *self._fan_out()]
+                figures = [*self._posts(ours, peer), *self._handshakes(ours, peer)]
+            return [*figures, *self._memory(), *self._fan_out()]
         except NotInstalledError as error:
             print(f"bench: centrifugo is left out: {error}", file=sys.stderr, flush=True)
             return []
