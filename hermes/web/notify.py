@@ -137,7 +137,8 @@ class NotifyHandler(ApiHandler):
         try:
             return self._publish(text)
         except RequestError as error:
-            return error
+            error.__context__ = None
+            return error.with_traceback(None)  # 1,000 of them would keep everything that their frames refer to
 
     def count_error(self, error: RequestError) -> None:
         """Count the response by its status."""

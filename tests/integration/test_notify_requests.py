@@ -7,6 +7,8 @@ import tracemalloc
 
 import pytest
 
+from hermes.errors import RequestError
+from hermes.web import notify
 from tests.support.gateways import TIMEOUT_S, Hermes, token
 from tests.support.http_parsers import make_hermes as make_hermes
 from tests.support.raw_request import BODY, GOOD, JSON, KEYED, code_of, read_response, request
@@ -205,3 +207,23 @@ async def test_null_in_an_optional_key_is_absent(hermes: Hermes, name: str) -> N
         assert (frame["type"], frame["message"]) == ("info", message)
         assert "data" not in frame
         assert frame["id"]
+
+
+@pytest.mark.gen_test
+async def test_the_errors_of_an_array_keep_nothing_in_memory(hermes: Hermes) -> None:
+    """Neither the frames of their traceback nor the error behind them."""
+    bad = {"user_id": 1.5, "title": [], "message": 5, "type": "x", "id": "", "data": 1}
+    errors: list[RequestError] = []
+    result_of = notify._result_of
+
+    def remember(outcome: RequestError) -> object:
+        errors.append(outcome)
+        return result_of(outcome)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(notify, "_result_of", remember)
+        assert (await hermes.post([bad] * 10, KEYED)).code == 200
+    assert len(errors) == 10
+    for error in errors:
+        assert error.__traceback__ is None
+        assert error.__context__ is None

@@ -1,8 +1,10 @@
 """The extra ``uvloop``: the same service on another event loop."""
 
+import asyncio
 import json
 import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tornado.websocket import websocket_connect
 from hermes.errors import ConfigError
 from hermes.settings.load import load
 from hermes.settings.model import Settings
+from hermes.web.sockets.transport import LINGER_NONE
 from tests.support.brokers import mosquitto
 from tests.support.gateways import SECRET, eventually, token
 from tests.support.programs import hermes
@@ -30,7 +33,7 @@ async def test_hermes_serves_on_uvloop(tmp_path: Path) -> None:
         url = f"mqtt://127.0.0.1:{broker.port}"
         options = ("--port", "0", "--mqtt-url", url, "--uvloop", "true")
         with hermes("serve", *options, HERMES_JWT_SECRET=SECRET) as program:
-            socket = await websocket_connect(
+            listener = await websocket_connect(
                 f"{program.url.replace('http', 'ws', 1)}/ws?token={token(tenant_id='acme')}"
             )
             assert "/uvloop/loop" in loaded(program.process.pid)
@@ -39,15 +42,34 @@ async def test_hermes_serves_on_uvloop(tmp_path: Path) -> None:
             await AsyncHTTPClient().fetch(
                 HTTPRequest(f"{program.url}/notify", method="POST", body=body, headers=headers)
             )
-            assert '"hello"' in str(await socket.read_message())
+            assert '"hello"' in str(await listener.read_message())
             await eventually(lambda: re.search("connected to mqtt", "".join(program.errors)))
             broker.publish("tenants/acme/devices/d1/t", "21.5")
-            assert '"data":21.5' in str(await socket.read_message())
+            assert '"data":21.5' in str(await listener.read_message())
             program.process.send_signal(signal.SIGTERM)
-            assert await socket.read_message() is None
-            assert socket.close_code == 1001
-            socket.close()
-            await eventually(lambda: socket.protocol is None)
+            assert await listener.read_message() is None
+            assert listener.close_code == 1001
+            listener.close()
+            await eventually(lambda: listener.protocol is None)
+
+
+@pytest.mark.gen_test
+async def test_a_reset_behind_unread_bytes_ends_the_connection() -> None:
+    """On uvloop it is reported only once, with the bytes."""
+    with hermes("serve", "--port", "0", "--mqtt-url", "off", "--uvloop", "true", HERMES_JWT_SECRET=SECRET) as program:
+        port = int(program.url.rpartition(":")[2])
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+                client.sendall(b"POST /notify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
+                client.sendall(b"Content-Length: 900000\r\n\r\n" + b" " * 60_000)
+
+        async def open_connections() -> float:
+            response = await AsyncHTTPClient().fetch(f"{program.url}/metrics")
+            return float(re.findall(rb"^hermes_http_connections_open (.*)$", response.body, re.MULTILINE)[0])
+
+        while await open_connections() > 1:  # the one that asks
+            await asyncio.sleep(0.05)
 
 
 def test_without_uvloop_the_setting_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

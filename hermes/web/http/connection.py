@@ -44,6 +44,7 @@ class HttpConnection:
         "_body_began_s",
         "_connections",
         "_detached",
+        "_drains",
         "_exchange",
         "_file",
         "_input_ended",
@@ -75,6 +76,7 @@ class HttpConnection:
         self._open = True
         self._detached = False  # a WebSocket has the socket
         self._reading = False
+        self._drains = False  # reads until nothing is left: uvloop tells of a reset behind unread bytes only once
         self._input_ended = False  # the client sends nothing more; it may still read
         self._lingers: bool | None = None  # True or False once the connection ends after what is still to be sent
         self._linger_bytes: int | None = None  # that may still be read and thrown away
@@ -99,20 +101,32 @@ class HttpConnection:
         self._receive()
         if self._detached:
             self._connections.on_handshake(time.perf_counter() - began_s)
+        elif self._drains and self._reading:
+            self._loop.call_soon(self._read_again)
+
+    def _read_again(self) -> None:
+        if self._reading:
+            self._on_readable()
 
     def _receive(self) -> None:
+        size = RECEIVE_BODY_BYTES if self._parser.in_body else RECEIVE_BYTES
         try:
-            data = self._socket.recv(RECEIVE_BODY_BYTES if self._parser.in_body else RECEIVE_BYTES)
+            data = self._socket.recv(size)
         except BlockingIOError:
+            self._drains = False
             self._read()
             return
         except OSError:
             self.abort()
             return
+        if len(data) == size:
+            self._drains = True
         if self._linger_bytes is not None:
             self._linger_bytes -= len(data)
-            if not data or self._linger_bytes < 0:
+            if not data:
                 self.abort()
+            elif self._linger_bytes < 0:
+                self._pause()  # until `LINGER_S` is over: a reset now could overtake the response
             return
         self._received_s = self._connections.clock()
         if data:

@@ -32,6 +32,7 @@ class RequestParser:
         "_ended",
         "_framing",
         "_head_bytes",
+        "_head_size",
         "_headers",
         "_headers_count",
         "_in_head",
@@ -52,7 +53,9 @@ class RequestParser:
         self._open: ParsedRequest | None = None
         self._in_head = False
         self._muted = False
-        self._head_bytes = self._between_bytes = self._headers_count = 0
+        self._head_bytes = 0  # fed while the head is incomplete
+        self._head_size = 0  # of what has been parsed of it
+        self._between_bytes = self._headers_count = 0
         self._body_came = self._ended = False  # in the bytes that were fed last
         self._target = b""
         self._headers: list[Header] = []
@@ -146,11 +149,12 @@ class RequestParser:
             self._in_head = True
             self._target = b""
             self._headers = []
-            self._head_bytes = self._between_bytes = self._headers_count = 0
+            self._head_bytes = self._head_size = self._between_bytes = self._headers_count = 0
 
     def on_url(self, part: bytes) -> None:
         """Add a part of the request target."""
         self._target += part
+        self._head_size += len(part)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header; trailers are counted and thrown away."""
@@ -160,6 +164,7 @@ class RequestParser:
             raise self.fault
         if self._in_head:
             self._headers.append((name, value))
+            self._head_size += len(name) + len(value) + len(": \r\n")
 
     def on_headers_complete(self) -> None:
         """Check what llhttp accepts and Hermes does not."""
@@ -176,6 +181,8 @@ class RequestParser:
         )
         self._open = request
         try:
+            if self._head_size > HEAD_MAX_BYTES:
+                raise _too_large_head()
             self._check(request, asks_upgrade=parser.should_upgrade())
         except RequestError as fault:
             self.fault = fault
@@ -193,7 +200,7 @@ class RequestParser:
             if len(name) in _CHECKED_LENGTHS:
                 match name.lower():
                     case b"content-length":
-                        request.length = int(value)
+                        request.length = int(value.strip().lstrip(b"0") or 0)
                         framing.append((name, value))
                     case b"transfer-encoding":
                         _check_transfer_encoding(value, request.version)
@@ -202,7 +209,9 @@ class RequestParser:
                         upgrade = value.strip().lower()
         if asks_upgrade:
             has_body = bool(framing) and request.length != 0
-            request.upgrade = upgrade == WEBSOCKET and request.method == "GET" and not has_body
+            request.upgrade = upgrade == WEBSOCKET and request.method == "GET"
+            if request.upgrade and has_body:
+                raise RequestError(400, "bad_request", "a WebSocket handshake has no body")
             self._framing = b"".join(b"%b: %b\r\n" % header for header in framing) if has_body else b""
 
     def on_body(self, part: bytes) -> None:

@@ -124,9 +124,12 @@ def _host(headers: HTTPHeaders, version: str) -> tuple[str, str]:
 
 
 def _host_name(host: str) -> str:
-    if _HOST.fullmatch(host) is None:
-        raise HTTPInputError("the Host header is not a host")
-    return split_host_and_port(host.lower())[0]
+    try:
+        if _HOST.fullmatch(host) is None:
+            raise ValueError
+        return split_host_and_port(host.lower())[0]
+    except ValueError:  # also for a port of thousands of digits
+        raise HTTPInputError("the Host header is not a host") from None
 
 
 _cached_host_name = functools.lru_cache(CACHED_HOSTS)(_host_name)

@@ -62,6 +62,8 @@ def requests_of(parser: RequestParser) -> list[Request]:
 # -- refused ------------------------------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[bytes, int]] = {
+    "a handshake with a body": (GET + SWITCH + b"websocket\r\nContent-Length: 2\r\n\r\nab", 400),
+    "a handshake with chunks": (GET + SWITCH + b"websocket\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     # the end of a line
     "LF after the request line": (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
     "LF after a header": (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400),
@@ -167,6 +169,7 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "a space before the colon of a trailer": (CHUNKED + b"0\r\nA : b\r\n\r\n", 400),
     # sizes
     "a long target": (b"GET /" + b"a" * 2 * HEAD_MAX_BYTES, 431),
+    "a head of a little more than 64 KiB": (GET + b"A: " + b"b" * HEAD_MAX_BYTES + b"\r\n\r\n", 431),
     "a long value": (GET + b"A: " + b"b" * 2 * HEAD_MAX_BYTES, 431),
     "a long name": (GET + b"a" * 2 * HEAD_MAX_BYTES, 431),
     "many long headers": (GET + b"A: %b\r\n" % (b"b" * 2_000) * 70 + b"\r\n", 431),
@@ -294,10 +297,6 @@ ACCEPTED: dict[str, tuple[bytes, list[dict[str, object]]]] = {
     "a POST to a WebSocket": (
         POST + SWITCH + b"websocket\r\nContent-Length: 2\r\n\r\nab" + NEXT,
         [of_post(b"ab"), THEN],
-    ),
-    "a handshake with a body": (
-        GET + SWITCH + b"websocket\r\nContent-Length: 2\r\n\r\nab" + NEXT,
-        [of_get(body=b"ab"), THEN],
     ),
     "an upgrade that Connection does not name": (GET + b"Upgrade: websocket\r\n\r\n" + NEXT, [of_get(), THEN]),
 }  # fmt: skip
