@@ -404,7 +404,8 @@ async def test_the_host_of_the_target_counts(
 @pytest.mark.parametrize(
     "hosts",
     ["", "Host:\r\n", "Host: \r\n", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host: a, b\r\n",
-     "Host: a/b\r\n", "Host: a b\r\n", "Host: a@b\r\n", 'Host: "a"\r\n', "Host: \xe4\r\n", "Host: a:" + "1" * 5_000 + "\r\n"],
+     "Host: a/b\r\n", "Host: a b\r\n", "Host: a@b\r\n", 'Host: "a"\r\n', "Host: \xe4\r\n",
+     "Host: a:" + "1" * 5_000 + "\r\n"],
 )  # fmt: skip
 async def test_exactly_one_host_is_required(hermes: Hermes, hosts: str) -> None:
     """RFC 9112 §3.2; the response is in the form of every other error."""
