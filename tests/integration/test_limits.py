@@ -1,11 +1,16 @@
 """Limits of sockets and of wrong credentials: what is refused, with which words, and who is not affected."""
 
+import asyncio
 import json
+from pathlib import Path
 
 import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.websocket import websocket_connect
 
 from hermes.metrics import by_label
-from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
+from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, token
+from tests.support.programs import hermes as hermes_program
 from tests.support.raw_socket import open_raw
 
 ACME = token(tenant_id="acme")
@@ -148,3 +153,27 @@ async def test_the_rate_of_returning_sockets_raises_only_the_default_limit(
         hermes.gateway.return_rate.admitted()
         hermes.gateway.return_rate.measure(0.000_01)
     assert hermes.gateway.connection_rate._per_s() == expected
+
+
+@pytest.mark.gen_test
+async def test_a_wall_of_100_panels_with_one_account_is_served(key_file: Path) -> None:
+    """With the default limits: from one address, one user, four sockets on each panel, all at once."""
+    with hermes_program(
+        "serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file), HERMES_JWT_SECRET=SECRET
+    ) as program:
+        given = token("wall", tenant_id="acme")
+        routes = ("/ws/notifications", "/ws/tenant/acme", "/ws/device/d1", "/ws")
+        url = program.url.replace("http", "ws", 1)
+        sockets = await asyncio.gather(
+            *[websocket_connect(f"{url}{route}?token={given}") for route in routes for _ in range(100)]
+        )
+        body = json.dumps({"user_id": "wall", "title": "to every panel", "message": ""})
+        headers = {"Content-Type": "application/json", "X-API-Key": KEY}
+        await AsyncHTTPClient().fetch(f"{program.url}/notify", method="POST", body=body, headers=headers)
+        for socket in (*sockets[:100], *sockets[300:]):
+            assert "to every panel" in str(await socket.read_message())
+        for socket in sockets:
+            socket.close()
+        for socket in sockets:
+            while await socket.read_message() is not None:
+                pass
