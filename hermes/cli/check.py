@@ -28,6 +28,7 @@ from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
 from hermes.settings.fields import is_loopback, own_url
 from hermes.settings.flags import setting_of
+from hermes.settings.load import environment_warnings
 from hermes.settings.model import Settings
 from hermes.settings.mqtt import RECEIVE_MAXIMUM
 from hermes.settings.mqtt_url import MqttUrl
@@ -102,7 +103,7 @@ async def check(settings: Settings, *, unit: Unit | None = None, network: bool =
         problems += [*await _address_problems(settings), *await _broker_problems(settings, publish=publish)]
     if is_loopback(settings.host) and not settings.dev:
         _print("warn", LOOPBACK_ONLY % settings.host)
-    for warning in warnings(settings):
+    for warning in (*warnings(settings), *environment_warnings()):
         _print("warn", warning)
     for problem in problems:
         _print("FAIL", problem)

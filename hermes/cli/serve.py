@@ -20,7 +20,7 @@ from hermes.gateway import Gateway
 from hermes.mqtt.feed import feed_problems
 from hermes.server import raise_file_limit, reload_event, stop_event
 from hermes.settings.folders import state_folder
-from hermes.settings.load import load
+from hermes.settings.load import environment_warnings, load
 from hermes.settings.model import Settings
 from hermes.settings.rules import warnings
 
@@ -107,7 +107,7 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 async def _serve_until_stopped(
     settings: Settings, notify: NotifySocket | None, read_settings: Callable[[], Settings]
 ) -> None:
-    for warning in warnings(settings):
+    for warning in (*warnings(settings), *environment_warnings()):
         logger.warning(warning)
     secrets = settings.secrets
     stopping = stop_event()

@@ -63,6 +63,16 @@ class Setting:
         return f"{ENVIRONMENT_PREFIX}{self.name.upper()}"
 
     @property
+    def singular_variable(self) -> str | None:
+        """The variable that the flag of a list suggests.
+
+        ``HERMES_ORIGIN``, because of ``--origin``, for ``HERMES_ORIGINS``.
+        """
+        if not self.flag.repeatable or not self.flag.name:
+            return None
+        return f"{ENVIRONMENT_PREFIX}{self.flag.name.replace('-', '_').upper()}"
+
+    @property
     def label(self) -> str:
         """Flag and variable, as a problem of this setting names them."""
         return f"{self.option} ({self.variable})" if self.option else self.variable

@@ -4,10 +4,11 @@ Flags override the environment (``HERMES_…``), which overrides the TOML file, 
 is the variable's name without ``HERMES_``, in lower case.
 """
 
+import difflib
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +18,18 @@ from pydantic_settings import EnvSettingsSource
 
 from hermes.errors import ConfigError
 from hermes.settings.fields import own_url
-from hermes.settings.flags import CONFIG, setting_of
+from hermes.settings.flags import CONFIG, ENVIRONMENT_PREFIX, setting_of, settings_of
 from hermes.settings.folders import SERVICE_CONFIG
-from hermes.settings.model import DEFAULT_PORT, ClientSettings, Settings, SourcedSettings
+from hermes.settings.model import DEFAULT_PORT, ClientSettings, DeviceSettings, Settings, SourcedSettings
 from hermes.settings.rules import broken_rules
 
 S = TypeVar("S", bound=SourcedSettings)
+
+PORT_VARIABLE = f"{ENVIRONMENT_PREFIX}PORT"
+NEAREST_LEAST = 0.75  # as similar as two names must be for a hint: HERMES_APIKEY_FILE and HERMES_API_KEY_FILE are
+# What Kubernetes sets for a Service called hermes (its documentation, "Discovering services")
+SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
+SERVICE_VARIABLE = re.compile(r"HERMES_(?:SERVICE_(?:HOST|PORT)|PORT_\d+_(?:TCP|UDP|SCTP))(?:_\w+)?")
 
 NOT_TEXT = "must be UTF-8 text without NUL characters"
 
@@ -80,14 +87,60 @@ def _load(model: type[S], values: Mapping[str, object], *, problems: list[str], 
     except ConfigError as error:
         raise ConfigError(problems + error.problems) from None
     if model is Settings:
-        problems += [f"unknown key {name!r} in the configuration file" for name in _unknown(model, file)]
+        known = model.model_fields
+        problems += [
+            f"unknown key {name!r} in the configuration file{_nearest(name, known)}" for name in _unknown(model, file)
+        ]
         problems += [f"unknown setting {name!r}" for name in _unknown(model, given)]
-    merged = file | EnvSettingsSource(model)() | given
+    environment, both = _environment(model)
+    problems += both
+    merged = file | environment | given
     names = [name for name in model.model_fields if name in merged and name not in without]
     settings, found = _validate(model, {name: merged[name] for name in names})
     if problems + found:
         raise ConfigError(problems + found)
     return settings
+
+
+def environment_warnings(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return a line for each ``HERMES_`` variable that has no effect.
+
+    The variables that Kubernetes sets for a Service called ``hermes`` are passed over in silence, but for
+    ``HERMES_PORT``, which has the name of a setting.
+    """
+    models = (Settings, ClientSettings, DeviceSettings)
+    known = {CONFIG.variable}
+    for setting in (each for model in models for each in settings_of(model)):
+        known |= {setting.variable, setting.singular_variable or setting.variable}
+    found = []
+    for name, value in sorted(environ.items()):
+        upper = name.upper()
+        if upper == PORT_VARIABLE and SERVICE_ADDRESS.match(value):
+            found.append(f"{name}={value} is ignored: Kubernetes sets it for a Service called hermes; use --port")
+        elif upper.startswith(ENVIRONMENT_PREFIX) and upper not in known and not SERVICE_VARIABLE.fullmatch(upper):
+            found.append(f"{name} is not a setting and has no effect{_nearest(upper, known)}")
+    return found
+
+
+def _environment(model: type[SourcedSettings]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of the environment, and a problem for each under two names."""
+    values = EnvSettingsSource(model)()
+    if SERVICE_ADDRESS.match(str(values.get("port", ""))):
+        del values["port"]
+    problems = []
+    for setting in settings_of(model):
+        singular = setting.singular_variable
+        if singular is None or singular == setting.variable or not os.environ.get(singular):
+            continue
+        if os.environ.get(setting.variable):
+            problems.append(f"{singular} and {setting.variable} are both given; remove one")
+        values[setting.name] = os.environ[singular]
+    return values, problems
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=NEAREST_LEAST)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _visible_password(flags: Mapping[str, object]) -> list[str]:

@@ -7,9 +7,9 @@ import pytest
 
 import hermes.settings.load
 from hermes.errors import ConfigError
-from hermes.settings.flags import setting_of
-from hermes.settings.load import load, load_settings
-from hermes.settings.model import ClientSettings, Settings, TokenSettings
+from hermes.settings.flags import setting_of, settings_of
+from hermes.settings.load import environment_warnings, load, load_settings
+from hermes.settings.model import DEFAULT_PORT, ClientSettings, DeviceSettings, Settings, TokenSettings
 from tests.support.gateways import SECRET
 
 
@@ -261,3 +261,63 @@ def test_a_secret_in_the_place_of_its_file_is_not_repeated(name: str, secret: st
     text = "\n".join(error.value.problems)
     assert secret not in text
     assert "write the path of a file" in text
+
+
+# -- variables that have no effect, or another name ---------------------------------------------------------------
+
+
+def test_unknown_variables_are_named_with_the_nearest_known_one() -> None:
+    """A warning only: a shell may have variables of other programs."""
+    found = environment_warnings({"HERMES_APIKEY_FILE": "x", "HERMES_ZZZ": "1", "HERMES_PORT": "80", "PATH": "/bin"})
+    assert found == [
+        "HERMES_APIKEY_FILE is not a setting and has no effect; did you mean HERMES_API_KEY_FILE?",
+        "HERMES_ZZZ is not a setting and has no effect",
+    ]
+
+
+def test_every_setting_of_every_command_is_known() -> None:
+    """In each spelling that has an effect."""
+    models = (Settings, ClientSettings, DeviceSettings)
+    names = {setting.variable for model in models for setting in settings_of(model)}
+    assert environment_warnings(dict.fromkeys([*names, "HERMES_CONFIG", "hermes_host", "HERMES_ORIGIN"], "1")) == []
+
+
+def test_variables_of_a_kubernetes_service_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes sets them for every container beside a Service called hermes."""
+    given = {
+        "HERMES_PORT": "tcp://10.43.0.7:8080",
+        "HERMES_SERVICE_HOST": "10.43.0.7",
+        "HERMES_SERVICE_PORT": "8080",
+        "HERMES_SERVICE_PORT_HTTP": "8080",
+        "HERMES_PORT_8080_TCP": "tcp://10.43.0.7:8080",
+        "HERMES_PORT_8080_TCP_ADDR": "10.43.0.7",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert load(Settings, {"jwt_secret": SECRET}).port == DEFAULT_PORT
+    (warning,) = environment_warnings(given)
+    assert warning.startswith("HERMES_PORT=tcp://10.43.0.7:8080 is ignored: Kubernetes")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name", "expected"),
+    [
+        ("HERMES_ORIGIN", "https://a.example,https://b.example", "origins", ("https://a.example", "https://b.example")),
+        ("HERMES_TOPIC", "zigbee2mqtt", "topics", ("zigbee2mqtt",)),
+        ("HERMES_TRUSTED_PROXY", "10.0.0.0/24", "trusted_proxies", ("10.0.0.0/24",)),
+    ],
+)
+def test_a_list_may_have_the_name_of_its_flag(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, name: str, expected: object
+) -> None:
+    """``--origin`` suggests HERMES_ORIGIN; both names at once are a problem."""
+    monkeypatch.setenv(variable, value)
+    assert getattr(load(Settings, {"jwt_secret": SECRET}), name) == expected
+    monkeypatch.setenv(f"HERMES_{name.upper()}", value)
+    assert f"{variable} and HERMES_{name.upper()} are both given; remove one" in problems({"jwt_secret": SECRET})
+
+
+def test_an_unknown_key_of_the_file_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    """It is a problem, as before."""
+    (line,) = problems({"jwt_secret": SECRET, "config": toml(tmp_path, "prot = 1")})
+    assert line == "unknown key 'prot' in the configuration file; did you mean port?"
