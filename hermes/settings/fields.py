@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from hermes.auth.tokens import SECRET_MIN_BYTES, unusable_secret
+from hermes.log import UNPRINTABLE
 from hermes.settings.broker import parse_listen
 from hermes.settings.mqtt import CLIENT_ID_MAX_BYTES, Qos
 from hermes.settings.mqtt_url import parse_mqtt_url
@@ -25,18 +26,19 @@ from hermes.topics.topic_map import TopicMap
 
 NO_BROKER_URLS = ("off", "embedded")  # accepted in place of a broker's URL
 PROTOCOL_NAME_MAX_BYTES = 255  # RFC 7301 §3.1
+TEXT = "utf-8-sig"  # UTF-8, also with the byte order mark of some editors
 MAKE_SECRET = "make one with: openssl rand -hex 32"
 
 
 def secret_text(path: Path) -> str:
-    """Return the content of a secret file without its one trailing newline."""
-    text = path.read_text("utf-8")
+    """Return a secret file without byte order mark and one trailing newline."""
+    text = path.read_text(TEXT)
     return text.removesuffix("\n").removesuffix("\r")
 
 
 def key_lines(path: Path) -> tuple[str, ...]:
     """Return the keys of a key file, one per line, without blank lines."""
-    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    return tuple(line.strip() for line in path.read_text(TEXT).splitlines() if line.strip())
 
 
 def address_url(host: str, port: int | str) -> str:
@@ -183,6 +185,8 @@ def _check_secret(secret: str) -> None:
         raise ValueError(f"the secret is shorter than {SECRET_MIN_BYTES} bytes; {MAKE_SECRET}")
     if (reason := unusable_secret(secret)) is not None:
         raise ValueError(f"this is not a secret for HS256 ({reason}); {MAKE_SECRET}")
+    if secret != secret.strip() or UNPRINTABLE.search(secret):
+        raise ValueError(f"the secret begins or ends with white space, or has an invisible character; {MAKE_SECRET}")
 
 
 def _jwt_secret(value: SecretStr) -> SecretStr:
@@ -196,8 +200,14 @@ def _jwt_secret_file(path: Path) -> Path:
 
 
 def _key_file(path: Path) -> Path:
-    if not key_lines(_text_file(path)):
+    keys = key_lines(_text_file(path))
+    if not keys:
         raise ValueError(f"{path} contains no key; write one key per line")
+    for number, key in enumerate(keys, 1):
+        if not key.isascii() or not key.isprintable():
+            raise ValueError(
+                f"key {number} of {path} has a character that is invisible or not ASCII, so no client can send it"
+            )
     return path
 
 

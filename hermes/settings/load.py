@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from hermes.errors import ConfigError
-from hermes.settings.fields import own_url
+from hermes.settings.fields import TEXT, own_url
 from hermes.settings.flags import CONFIG, ENVIRONMENT_PREFIX, setting_of, settings_of
 from hermes.settings.folders import SERVICE_CONFIG
 from hermes.settings.model import DEFAULT_PORT, ClientSettings, DeviceSettings, Settings, SourcedSettings
@@ -156,7 +156,7 @@ def _read_toml(path: object) -> dict[str, Any]:
     if not _is_text(path):
         raise ConfigError([f"{CONFIG.option}: {NOT_TEXT}"])
     try:
-        return tomllib.loads(Path(str(path)).read_text("utf-8"))
+        return tomllib.loads(Path(str(path)).read_text(TEXT))
     except OSError as error:
         raise ConfigError([f"{CONFIG.option}: cannot read {path}: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -39,14 +39,39 @@ def test_a_client_refuses_what_is_not_a_url(url: str) -> None:
         load(ClientSettings, {"api_url": url})
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
-def test_one_trailing_newline_of_a_secret_file_is_ignored(tmp_path: Path, ending: str) -> None:
-    """A second one belongs to the secret."""
+def test_one_trailing_newline_of_a_secret_file_is_ignored(tmp_path: Path, ending: str, mark: str) -> None:
+    """So is the byte order mark of some editors, there and in the files of keys and settings."""
     path = tmp_path / "secret"
-    path.write_bytes((SECRET + ending).encode())
-    assert load_settings({"jwt_secret_file": path}).secret == SECRET
-    path.write_text(SECRET + "\n\n")
-    assert load_settings({"jwt_secret_file": path}).secret == SECRET + "\n"
+    path.write_text(f"{mark}{SECRET}{ending}", newline="")
+    keys = tmp_path / "keys"
+    keys.write_text(f"{mark}one{ending}")
+    file = tmp_path / "hermes.toml"
+    file.write_text(f"{mark}port = 1{ending}")
+    settings = load_settings({"jwt_secret_file": path, "api_key_file": keys, "config": file})
+    assert (settings.secret, settings.api_keys, settings.port) == (SECRET, ("one",), 1)
+
+
+@pytest.mark.parametrize(
+    "secret", [f"{SECRET}\n\n", f" {SECRET}", f"{SECRET}\t", f"{SECRET}\u200b", f"a\u202e{SECRET}"]
+)
+def test_a_secret_that_nobody_sees_as_it_is_is_refused(tmp_path: Path, secret: str) -> None:
+    """Tokens that others sign with what they see could never match."""
+    path = tmp_path / "secret"
+    path.write_text(secret)
+    with pytest.raises(ConfigError, match="white space, or has an invisible character"):
+        load_settings({"jwt_secret_file": path})
+
+
+@pytest.mark.parametrize("key", ["caf\u00e9", "a\u200bb", "a\u00a0b", "a\x07b"])
+def test_a_key_that_no_client_can_send_is_refused(tmp_path: Path, key: str) -> None:
+    """The line names its number, not the key."""
+    path = tmp_path / "keys"
+    path.write_text(f"good\n{key}\n")
+    with pytest.raises(ConfigError, match=r"key 2 of .* has a character") as caught:
+        load_settings({"jwt_secret": SECRET, "api_key_file": path})
+    assert key not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe" * 40, b"too short\n"])
