@@ -9,6 +9,7 @@ import pytest
 
 from hermes.delivery.session import PING_BYTES
 from hermes.log import MaskingFormatter
+from hermes.metrics import by_label
 from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.raw_socket import CLOSE, FIN, OPCODE, PING, PONG, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
 
@@ -59,6 +60,24 @@ async def test_the_reply_to_a_normal_close_has_the_same_code(hermes: Hermes) -> 
     assert frame[0] & OPCODE == CLOSE
     assert frame[1][:2] == b"\x03\xe8"
     await raw.ended()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("payload", "code"), [(b"", "1005"), (b"\x03\xe8", "1000"), (b"\x0f\xa0", "other"), (None, "1006")]
+)
+async def test_the_way_a_socket_ended_is_counted(hermes: Hermes, payload: bytes | None, code: str) -> None:
+    """A close without a code, as browsers send it, is not a broken connection; its answer has no code either."""
+    raw = await open_raw(hermes, "/ws/notifications", ACME)
+    if payload is None:
+        raw.writer.close()
+    else:
+        await raw.send(CLOSE, payload)
+        frame = await raw.frame()
+        assert frame is not None
+        assert frame[1] == payload
+        await raw.ended()
+    await eventually(lambda: by_label(hermes.gateway.metrics.sockets_closed) == {code: 1.0})
 
 
 @pytest.mark.gen_test

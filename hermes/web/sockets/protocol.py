@@ -25,6 +25,7 @@ from hermes.web.sockets.transport import reset, send
 MESSAGE_MAX_BYTES = 65_536
 STORED_EXTRA_BYTES = 512  # what compression adds to a message that cannot be compressed
 DISCARD_BYTES = 65_536  # read at once from a socket that is closing
+NO_STATUS_RECEIVED = 1005  # RFC 6455 §7.1.5: a close frame without a code; it is never sent
 REFUSED_TIMEOUT_S = 1.0  # then a refused socket is cut; Tornado cuts any other one 5 s after its close
 TURN_UNITS = 16.0  # after this much work, other sockets are served first
 
@@ -276,6 +277,8 @@ class ServerProtocol(WebSocketProtocol13):
             self.close_code, self.close_reason = int.from_bytes(payload[:2], "big"), _decoded(payload[2:])
         self.client_terminated = True
         self.close(self.close_code)
+        if not payload:  # the answer has no code either
+            self.close_code = NO_STATUS_RECEIVED
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
