@@ -150,7 +150,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
     Raises `HermesError` with the address and what to change.
     """
     try:
-        return bind_sockets(port, address=host, backlog=LISTEN_BACKLOG)
+        # "::" of IPv6 alone would surprise: on other servers of this machine it is both
+        return bind_sockets(port, address=None if host == "::" else host, backlog=LISTEN_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise HermesError(

@@ -237,6 +237,18 @@ def test_the_socket_limit_follows_the_file_limit() -> None:
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_all_addresses_of_ipv6_are_also_those_of_ipv4(make_hermes: MakeHermes, address: str) -> None:
+    """``--host ::``; the port is the same."""
+    hermes = await make_hermes(host="::")
+    port = int(hermes.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection(address, port)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert (await asyncio.wait_for(reader.read(), TIMEOUT_S)).startswith(b"HTTP/1.1 200 OK")
+    writer.close()
+
+
+@pytest.mark.gen_test
 async def test_it_can_listen_on_ipv6(make_hermes: MakeHermes) -> None:
     """Its URL is one that a browser can open."""
     hermes = await make_hermes(host="::1")
