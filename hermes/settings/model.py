@@ -168,7 +168,9 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
     """All settings of ``hermes serve``."""
 
     host: Annotated[str, Flag(Group.LISTENING, "ADDRESS")] = Field(
-        "127.0.0.1", min_length=1, description="address to listen on; `0.0.0.0` for all of IPv4, `::` for all of IPv6 and IPv4"
+        "127.0.0.1",
+        min_length=1,
+        description="address to listen on; `0.0.0.0` for all of IPv4, `::` for all of IPv6 and IPv4",
     )
     port: Annotated[int, Flag(Group.LISTENING, "PORT")] = Field(
         DEFAULT_PORT, ge=0, le=65_535, description="port to listen on; 0 chooses a free port and prints it"
