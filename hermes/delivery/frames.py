@@ -139,6 +139,8 @@ def _device_fields(message: DeviceMessage) -> dict[str, Any]:
         fields["encoding"] = message.encoding
     if message.retained:
         fields["retained"] = True
+    if message.clears:
+        fields["cleared"] = True
     return fields
 
 

@@ -354,6 +354,8 @@ def test_a_series_that_turns_numeric_gets_its_chart(shared: DevicePanel) -> None
     shared.send(device("temp", "starting", device_id="turning"))
     expect(page.locator("#device-series")).to_contain_text("starting")
     shared.send(*(device("temp", data, device_id="turning") for data in (1, 2, "pause", None)))
+    expect(page.locator("#device-series")).to_contain_text("null")
+    shared.send(device("temp", None, device_id="turning", cleared=True))
     expect(page.locator("#device-series")).to_contain_text("(cleared)")
     expect(page.locator("#device-series path.line")).to_have_attribute("d", re.compile(r"^M[^ML]*L[^ML]*$"))
 

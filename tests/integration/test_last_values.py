@@ -54,7 +54,7 @@ async def connected(make_hermes: MakeHermes, port: int, *topics: str) -> Hermes:
 
 def brief(frame: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that describe how a value is known."""
-    return {key: frame[key] for key in ("data", "retained", "snapshot") if key in frame}
+    return {key: frame[key] for key in ("data", "cleared", "retained", "snapshot") if key in frame}
 
 
 async def wait_stored(hermes: Hermes, number: int) -> None:
@@ -120,7 +120,7 @@ async def test_a_reconnection_publishes_only_what_changed_meanwhile(make_hermes:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("retain", [True, False])
 async def test_an_empty_payload_clears(make_hermes: MakeHermes, broker: Broker, retain: bool) -> None:
-    """Open sockets get null; later ones get nothing."""
+    """Open sockets get null, with a mark; later ones get nothing."""
     hermes = await connected(make_hermes, broker.port)
     broker.publish(f"{TOPIC}/temp", "21", "-r")
     await wait_stored(hermes, 1)
@@ -128,9 +128,20 @@ async def test_an_empty_payload_clears(make_hermes: MakeHermes, broker: Broker, 
     assert (await socket.receive())["data"] == 21
     broker.publish(f"{TOPIC}/temp", "", *(["-r"] if retain else []))
     frame = await socket.receive()
-    assert brief(frame) == {"data": None}
+    assert brief(frame) == {"data": None, "cleared": True}
     assert len(hermes.gateway.last_values) == 0
     await (await hermes.open("/ws/tenant/acme", ACME)).expect_silence()
+
+
+@pytest.mark.gen_test
+async def test_null_is_a_value(make_hermes: MakeHermes, broker: Broker) -> None:
+    """It is stored as any other, and its frame is not that of an empty payload."""
+    hermes = await connected(make_hermes, broker.port)
+    socket = await hermes.open("/ws/tenant/acme", ACME)
+    broker.publish(f"{TOPIC}/temp", "null")
+    assert brief(await socket.receive()) == {"data": None}
+    late = await hermes.open("/ws/tenant/acme", ACME)
+    assert brief(await late.receive()) == {"data": None, "snapshot": True}
 
 
 @pytest.mark.gen_test

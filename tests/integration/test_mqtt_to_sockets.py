@@ -94,7 +94,9 @@ async def test_every_payload_arrives_in_a_valid_frame_and_in_order(make_hermes: 
         frame = await socket.receive()
         assert frame["data"] == data
         assert frame.get("encoding") == encoding
-        assert set(frame) <= {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp", "encoding"}
+        assert frame.get("cleared") is (None if payload else True)
+        optional = {"encoding", "cleared"}
+        assert set(frame) - optional == {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp"}
 
 
 @pytest.mark.gen_test

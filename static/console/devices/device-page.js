@@ -155,7 +155,7 @@ export class DevicePage {
   #paintCard(series, card, now) {
     const { root, value, note } = card;
     root.dataset.freshness = freshness(series);
-    setText(value, truncate(formatValue(series.frame.data)));
+    setText(value, truncate(formatValue(series.frame)));
     setText(note, `${formatValueAge(series, now)} · ${formatRate(series, now)} · ${series.frame.topic ?? ''}`);
     if (series.points.length && this.#chartCount < CHARTS_MAX) card.chart ??= this.#addChart(series, root);
     card.chart?.paint(now);

@@ -66,8 +66,8 @@ export class DeviceRow {
   /** @param {Series} series */
   #paint(series) {
     const { frame, offline, points } = series;
-    setText(this.#value, formatShortValue(frame.data));
-    this.#value.title = formatValue(frame.data).slice(0, TITLE_MAX_CHARS);
+    setText(this.#value, formatShortValue(frame));
+    this.#value.title = formatValue(frame).slice(0, TITLE_MAX_CHARS);
     setText(this.#topic, formatTopic(series));
     this.#topic.title = this.#topic.textContent ?? '';
     this.#offline.hidden = !offline;

@@ -7,17 +7,20 @@ import { formatNumber, t } from '../lib/i18n.js';
 
 const VALUE_MAX_CHARS = 160;
 
-/** @param {unknown} data */
-export function formatValue(data) {
-  if (data === null || data === undefined) return t('devices.cleared');
+/** Format the value of a frame; JSON `null` is a value. @param {import('../../hermes-client.js').Frame} frame */
+export function formatValue({ data, cleared }) {
+  if (cleared || data === undefined) return t('devices.cleared');
   return typeof data === 'string' ? data : JSON.stringify(data);
 }
 
-/** Format a value for a table row, truncated; `{value, unit}` as `21.5 °C`. @param {unknown} data */
-export function formatShortValue(data) {
-  const { value, unit, ...rest } = Object(data);
+/**
+ * Format the value of a frame for a table row, truncated; `{value, unit}` as `21.5 °C`.
+ * @param {import('../../hermes-client.js').Frame} frame
+ */
+export function formatShortValue(frame) {
+  const { value, unit, ...rest } = Object(frame.data);
   const plain = typeof value === 'number' && !Object.keys(rest).length;
-  const text = plain ? [value, unit].join(' ').trim() : formatValue(data);
+  const text = plain ? [value, unit].join(' ').trim() : formatValue(frame);
   return text.length > VALUE_MAX_CHARS ? `${text.slice(0, VALUE_MAX_CHARS)}…` : text;
 }
 
