@@ -265,7 +265,7 @@ def test_the_history_is_exported_as_it_is_shown(panel: Console, quiet: Program) 
 
 
 def test_permission_for_browser_notifications_is_requested_by_a_click_only(console: Console, quiet: Program) -> None:
-    """Then each notification is handed to the Notification API with the customer's tag."""
+    """Then each notification is handed to the Notification API, with a tag of its own: none hides another."""
     page = console.page
     notify(quiet, title="Before")
     expect(page.locator("#history > li", has_text="Before")).to_have_count(1)
@@ -273,11 +273,14 @@ def test_permission_for_browser_notifications_is_requested_by_a_click_only(conso
     page.click("#browser-notifications-allow")
     expect(page.locator("#browser-notifications-status")).to_contain_text("on")
     expect(page.locator("#history-ack-all")).to_be_focused()  # the clicked button has disappeared
-    notify(quiet, title="After")
-    expect(page.locator("#history > li", has_text="After")).to_have_count(1)
-    (shown,) = page.evaluate("shown")
-    assert (shown["title"], shown["body"], shown["tag"]) == ("After", "Sensor X is hot", "hermes-notification")
-    assert shown["icon"].endswith("/icons/warning.svg")
+    for title in ("After", "Later"):
+        notify(quiet, title=title)
+        expect(page.locator("#history > li", has_text=title)).to_have_count(1)
+    first, second = page.evaluate("shown")
+    assert (first["title"], first["body"], second["title"]) == ("After", "Sensor X is hot", "Later")
+    assert re.fullmatch("hermes-notification:.+", first["tag"])
+    assert first["tag"] != second["tag"]
+    assert first["icon"].endswith("/icons/warning.svg")
     assert page.evaluate("requests") == 1
 
 

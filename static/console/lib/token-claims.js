@@ -38,9 +38,9 @@ export function describeToken(token) {
   if (!token) return t('token.none');
   const claims = claimsOf(token);
   if (!claims) return t('token.not_jwt');
-  const tenant = claims.tenant_id === undefined ? t('token.no_tenant') : t('token.tenant', { tenant: claims.tenant_id });
+  const tenant = claims.tenant_id ? t('token.tenant', { tenant: claims.tenant_id }) : t('token.no_tenant'); // null and '' too
   return t('token.summary', {
-    user: claims.user_id, name: claims.username, expiry: describeExpiry(claims.exp),
+    user: claims.user_id ?? '?', name: claims.username ?? '?', expiry: describeExpiry(claims.exp),
     tenant: claims.is_superuser === true ? t('token.superuser', { tenant }) : tenant,
   });
 }

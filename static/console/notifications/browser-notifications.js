@@ -24,7 +24,8 @@ export class BrowserNotifications {
     if (this.#permission !== 'granted') return;
     try {
       new Notification(notification.title, {
-        body: notification.message, icon: iconUrl(notification.type), tag: 'hermes-notification',
+        body: notification.message, icon: iconUrl(notification.type),
+        tag: `hermes-notification:${notification.id}`, // one id is shown once, also by several tabs
       });
     } catch { // mobile browsers allow this only in service workers
       this.#status.textContent = t('notifications.browser.impossible');
