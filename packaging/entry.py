@@ -28,6 +28,9 @@ else:
         from hermes.broker.child_exec import set_parent_death_signal
 
         set_parent_death_signal(os.getppid())
-    from hermes.cli.main import main
+    try:
+        from hermes.cli.main import main
 
-    sys.exit(main())
+        sys.exit(main())
+    except KeyboardInterrupt:  # while the modules are loaded
+        sys.exit(130)

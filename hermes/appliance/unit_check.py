@@ -4,12 +4,13 @@ That is its environment, its flags and its user: systemd.exec(5), systemd.servic
 other than those of the service's folders are left as they are.
 """
 
+import contextlib
 import grp
 import os
 import pwd
 import re
 import shlex
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Unit:
     credentials: dict[str, Path] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
     user: str | None = None
+    group: str | None = None  # in the place of the user's own
     groups: list[str] = field(default_factory=list)  # beside those of the user
     environment_files: list[str] = field(default_factory=list)
     command: str = ""
@@ -67,19 +69,46 @@ def read_unit(path: Path) -> Unit:
     return unit
 
 
-def unreadable(path: Path, user: str, more_groups: Sequence[str] = ()) -> bool:
-    """Return whether a user of this machine, with more groups, may not read a file.
+def unknown_account(unit: Unit) -> str | None:
+    """Return why systemd cannot start the unit: its user or a group does not exist."""
+    for kind, names, look_up in (
+        ("user", (unit.user,), pwd.getpwnam),
+        ("group", (unit.group, *unit.groups), grp.getgrnam),
+    ):
+        for name in names:
+            try:
+                if name is not None and not name.isdecimal():
+                    look_up(name)
+            except KeyError:
+                return f"the {kind} {name} of {unit.path} does not exist"
+    return None
 
-    False if that cannot be found out.
+
+def main_group(unit: Unit) -> str:
+    """Return the name of the group with which systemd starts the unit."""
+    if unit.group is not None:
+        return unit.group
+    with contextlib.suppress(KeyError):
+        return grp.getgrgid(pwd.getpwnam(unit.user or "root").pw_gid).gr_name
+    return unit.user or "root"
+
+
+def unreadable(path: Path, unit: Unit) -> Path | None:
+    """Return the file or the folder above it that the user of a unit may not read.
+
+    None if the user can read it, or if that cannot be found out.
     """
     try:
-        account = pwd.getpwnam(user)
-        groups = {account.pw_gid, *(group.gr_gid for group in grp.getgrall() if user in group.gr_mem)}
-        groups |= {grp.getgrnam(name).gr_gid for name in more_groups}
-        parents = [not _allows(parent, account.pw_uid, groups, 0o1) for parent in path.resolve().parents]
-        return any(parents) or not _allows(path, account.pw_uid, groups, 0o4)
+        account = pwd.getpwnam(unit.user or "root")
+        groups = {group.gr_gid for group in grp.getgrall() if account.pw_name in group.gr_mem}
+        groups.add(account.pw_gid if unit.group is None else grp.getgrnam(unit.group).gr_gid)
+        groups |= {grp.getgrnam(name).gr_gid for name in unit.groups}
+        for parent in reversed(path.resolve().parents):
+            if not _allows(parent, account.pw_uid, groups, 0o1):
+                return parent
+        return None if _allows(path, account.pw_uid, groups, 0o4) else path
     except (KeyError, OSError):
-        return False
+        return None
 
 
 def _allows(path: Path, user_id: int, groups: set[int], wanted: int) -> bool:
@@ -124,8 +153,10 @@ def _apply(unit: Unit, name: str, value: str) -> None:
             unit.credentials = unit.credentials | {credential: Path(source)} if value else {}
         case "User":
             unit.user = value or None
-        case "Group" | "SupplementaryGroups":
-            unit.groups += value.split()
+        case "Group":
+            unit.group = value or None
+        case "SupplementaryGroups":
+            unit.groups = [*unit.groups, *value.split()] if value else []
         case "StateDirectory" if value:
             unit.environment["STATE_DIRECTORY"] = f"/var/lib/{value.split()[0]}"
         case "ExecStart":

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 
 from hermes import log
-from hermes.appliance.unit_check import Unit, find_unit, read_unit, unreadable
+from hermes.appliance.unit_check import Unit, find_unit, main_group, read_unit, unknown_account, unreadable
 from hermes.broker.accounts import FILE_NAME
 from hermes.broker.device_listener import DeviceListener
 from hermes.broker.mosquitto import find_mosquitto
@@ -22,12 +22,12 @@ from hermes.broker.supervisor import CLEAR_TEXT
 from hermes.cli.arguments import add_setting_flags, given
 from hermes.cli.serve import SOURCES, USAGE, serve_settings, topic_problems
 from hermes.client import HermesClient
-from hermes.errors import BrokerUnavailable, HermesError
+from hermes.errors import BrokerUnavailable, ConfigError, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
 from hermes.settings.fields import is_loopback, own_url
-from hermes.settings.flags import setting_of
+from hermes.settings.flags import CONFIG, setting_of
 from hermes.settings.load import environment_warnings
 from hermes.settings.model import Settings
 from hermes.settings.mqtt import RECEIVE_MAXIMUM
@@ -75,7 +75,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a line for each test."""
-    unit = None if options.unit is None else read_unit(find_unit(options.unit))
+    try:
+        unit = None if options.unit is None else read_unit(find_unit(options.unit))
+    except HermesError as error:
+        raise ConfigError([str(error)]) from None
     flags = given(options)
     if unit is not None:
         unit.apply()
@@ -134,7 +137,7 @@ def _file_problems(settings: Settings) -> Iterator[str]:
         if path is None or not path.exists():  # the code that reads the file reports that it is missing
             continue
         if _readable_by_others(path):
-            yield f"{path} can be read by every user of this machine: chmod 600 {path}"
+            yield f"{path} can be read by every user of this machine: chmod o= {path}"
         else:
             _print("ok", f"{path} ({setting_of(Settings, name).option}) cannot be read by others")
     if settings.device_listener is not None:
@@ -168,13 +171,25 @@ def _unit_problems(settings: Settings, unit: Unit | None) -> Iterator[str]:
     """
     if unit is None or unit.user is None:
         return
+    if (unknown := unknown_account(unit)) is not None:
+        yield unknown
+        return
     copied = set(unit.credentials.values())
-    for path in _files(settings):
-        if path not in copied and unreadable(path, unit.user, unit.groups):
-            yield (
-                f"{path} cannot be read by {unit.user}, the user of the unit: "
-                f"chown root:{unit.user} {path} && chmod 640 {path}"
-            )
+    for path in (*_files(settings), *_config_files(unit)):
+        if path in copied or (blocked := unreadable(path, unit)) is None:
+            continue
+        group = main_group(unit)
+        cure = f"chown root:{group} {path} && chmod 640 {path}"
+        if blocked.is_dir():
+            cure = f"{blocked} lets only its owner in; move the file, or chmod o+x {blocked}"
+        yield f"{path} cannot be read by {unit.user}, the user of the unit: {cure}"
+
+
+def _config_files(unit: Unit) -> Iterator[Path]:
+    """Yield the TOML file of the unit."""
+    named = _flags_of(unit).get(CONFIG.name) or unit.environment.get(CONFIG.variable)
+    if named and Path(str(named)).is_file():
+        yield Path(str(named))
 
 
 def _files(settings: Settings) -> Iterator[Path]:
@@ -218,7 +233,7 @@ async def _address_problems(settings: Settings) -> list[str]:
             listening.close()
     except HermesError as error:
         url = own_url(settings.host, settings.port)
-        if await HermesClient(url).is_running():
+        if "is in use" in str(error) and await HermesClient(url).is_running():
             _print("ok", f"a Hermes is running at {url}; hermes status shows its state")
             return []
         return [str(error)]

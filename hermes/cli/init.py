@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import socket
 import sys
 import tomllib
@@ -14,9 +15,9 @@ from pathlib import Path
 
 from hermes.errors import ConfigError, HermesError
 from hermes.settings import private_file
-from hermes.settings.fields import address_url
+from hermes.settings.fields import address_url, listening_host
 from hermes.settings.folders import SERVICE_CONFIG, SERVICE_FOLDER
-from hermes.settings.load import load
+from hermes.settings.load import load_file
 from hermes.settings.model import Settings
 
 FOLDER = SERVICE_FOLDER
@@ -47,15 +48,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the files and print what comes next."""
-    folder: Path = options.folder
+    folder: Path = options.folder.absolute()
     config, secret, keys = folder / FILE_NAME, folder / "jwt-secret", folder / "api-keys"
     text = _read(config)
     existing = _parsed(config, text)
     _refuse_to_overwrite(config, existing, (secret, keys), options)
     group_id = _group_id(options.group)
-    host = options.host or existing.get("host") or _asked_host()
+    host = _host(options.host or existing.get("host") or _asked_host())
     port = options.port or existing.get("port") or (_ask("port", "8080") if sys.stdin.isatty() else "8080")
-    values: dict[str, str | int] = {"host": str(host), "port": _port(port)}
+    values: dict[str, str | int] = {"host": host, "port": _port(port)}
     values |= {"jwt_secret_file": str(secret), "api_key_file": str(keys)}
     new = text
     for name, value in values.items():
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise HermesError(f"cannot write {error.filename or folder}: {error.strerror}; nothing is changed") from None
     try:
-        settings = load(Settings, {"config": str(config)})
+        settings = load_file(config)  # the service does not have the variables of this shell
     except ConfigError:
         _undo(contents, config, text)
         raise
@@ -146,6 +147,13 @@ def _ask(what: str, default: str) -> str:
         raise KeyboardInterrupt from None
 
 
+def _host(text: object) -> str:
+    try:
+        return listening_host(str(text))
+    except ValueError as error:
+        raise ConfigError([f"--host: {error}"]) from None
+
+
 def _port(text: object) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", str(text)) or not 0 < int(str(text)) < 65_536:
         raise ConfigError([f"--port: {text!s:.20} is not a port; give a number from 1 to 65535"])
@@ -165,7 +173,7 @@ def _write(folder: Path, contents: dict[Path, str], group_id: int | None, config
                 os.chown(path, 0, group_id)
                 path.chmod(0o640)
         _replace(config, text)
-    except OSError:
+    except BaseException:
         _undo(contents, config, before)
         raise
 
@@ -200,7 +208,7 @@ def _report(folder: Path, settings: Settings) -> None:
     if folder == FOLDER:
         print("\nstart Hermes:  systemctl enable --now hermes")
     else:
-        print(f"\nstart Hermes:  hermes serve --config {folder / FILE_NAME}")
+        print(f"\nstart Hermes:  hermes serve --config {shlex.quote(str(folder / FILE_NAME))}")
     host = own_address() if settings.host in ANYWHERE else settings.host  # another machine opens it
     print(f"then open:     {address_url(host, settings.port)}/")
 

@@ -6,6 +6,8 @@ Tornado nor paho. Exit codes: 0 success, 1 failure, 2 invalid arguments or setti
 """
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -37,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser([name for name in COMMANDS if name in words]).parse_args(words)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         for problem in error.problems:
             print(f"hermes: {problem}", file=sys.stderr)
@@ -45,8 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HermesError as error:
         print(f"hermes: {error}", file=sys.stderr)
         return error.exit_code
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
         return 0
+    except BrokenPipeError:  # the reader has seen enough, as head does
+        _discard_output()
+        return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        print(f"hermes: cannot write the output: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _discard_output() -> None:
+    """Let Python's last flush of standard output succeed."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
 
 
 def make_parser(loaded: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ The text of a flag, a variable or the TOML file becomes a valid value. A validat
 to write instead; `hermes.settings.load` puts the flag's name before it.
 """
 
+import contextlib
 import importlib.util
 import ipaddress
 import os
@@ -26,6 +27,8 @@ from hermes.topics.topic_map import TopicMap
 
 NO_BROKER_URLS = ("off", "embedded")  # accepted in place of a broker's URL
 PROTOCOL_NAME_MAX_BYTES = 255  # RFC 7301 §3.1
+ANY_HOST = "*"  # as Tornado has it
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")  # RFC 1123 §2.1, and `_`, which some use
 TEXT = "utf-8-sig"  # UTF-8, also with the byte order mark of some editors
 MAKE_SECRET = "make one with: openssl rand -hex 32"
 
@@ -179,6 +182,24 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def listening_host(host: str) -> str:
+    """Refuse what is neither an address nor the name of a host.
+
+    The system would explain it badly, and a service would start again and again.
+    """
+    address = host.split("%")[0]  # of IPv6, with an interface
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(address)
+        return host
+    if host.startswith("["):
+        raise ValueError(f"write {host.strip('[]')} without brackets")
+    if "/" in host or host.count(":") == 1:
+        raise ValueError("give the address alone; the port is a setting of its own")
+    if host != ANY_HOST and (HOST_NAME.fullmatch(host) is None or host.rpartition(".")[2].isdecimal()):
+        raise ValueError(f"{host!r} is neither an address nor the name of a host")
+    return host
+
+
 def _check_secret(secret: str) -> None:
     """Raise ValueError if HS256 cannot use this secret."""
     if len(secret.encode()) < SECRET_MIN_BYTES:
@@ -230,6 +251,7 @@ def _uvloop(wanted: bool) -> bool:
 
 # -- the types ---------------------------------------------------------------------------------------------------------
 
+Host = Annotated[str, AfterValidator(listening_host)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 TextFile = Annotated[Path, AfterValidator(_text_file)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]

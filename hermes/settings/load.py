@@ -57,6 +57,14 @@ def load(model: type[S], flags: Mapping[str, object]) -> S:
     return _load(model, flags, problems=_visible_password(flags))
 
 
+def load_file(path: Path) -> Settings:
+    """Return the settings of a TOML file alone, as a service has them.
+
+    Raises `ConfigError`.
+    """
+    return _load(Settings, {CONFIG.name: str(path)}, problems=[], with_environment=False)
+
+
 def load_client(
     flags: Mapping[str, object], service_config: Path = SERVICE_CONFIG, *, with_key: bool = True
 ) -> ClientSettings:
@@ -80,7 +88,14 @@ def load_client(
     return settings.model_copy(update={"api_url": own_url(host, port)})
 
 
-def _load(model: type[S], values: Mapping[str, object], *, problems: list[str], without: Collection[str] = ()) -> S:
+def _load(
+    model: type[S],
+    values: Mapping[str, object],
+    *,
+    problems: list[str],
+    without: Collection[str] = (),
+    with_environment: bool = True,
+) -> S:
     given = {name: value for name, value in values.items() if value is not None}
     try:
         file = _read_toml(given.pop(CONFIG.name, None) or os.environ.get(CONFIG.variable))
@@ -92,7 +107,7 @@ def _load(model: type[S], values: Mapping[str, object], *, problems: list[str], 
             f"unknown key {name!r} in the configuration file{_nearest(name, known)}" for name in _unknown(model, file)
         ]
         problems += [f"unknown setting {name!r}" for name in _unknown(model, given)]
-    environment, both = _environment(model)
+    environment, both = _environment(model) if with_environment else ({}, [])
     problems += both
     merged = file | environment | given
     names = [name for name in model.model_fields if name in merged and name not in without]

@@ -167,9 +167,8 @@ class ClientSettings(SourcedSettings):
 class Settings(TokenSettings, TopicSettings, DeviceSettings):
     """All settings of ``hermes serve``."""
 
-    host: Annotated[str, Flag(Group.LISTENING, "ADDRESS")] = Field(
+    host: Annotated[fields.Host, Flag(Group.LISTENING, "ADDRESS")] = Field(
         "127.0.0.1",
-        min_length=1,
         description="address to listen on; `0.0.0.0` for all of IPv4, `::` for all of IPv6 and IPv4",
     )
     port: Annotated[int, Flag(Group.LISTENING, "PORT")] = Field(

@@ -117,7 +117,7 @@ def test_a_secret_file_that_others_can_read_is_a_problem(name: str, tmp_path: Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.1)
         _, lines = checked(capsys, **{name: path}, **given)
-        assert f"FAIL    {path} can be read by every user of this machine: chmod 600 {path}" in lines
+        assert f"FAIL    {path} can be read by every user of this machine: chmod o= {path}" in lines
         path.chmod(0o640)
         _, lines = checked(capsys, **{name: path}, **given)
     assert f"ok      {path} (--{name.replace('_', '-')}) cannot be read by others" in lines
@@ -312,7 +312,7 @@ def test_settings_only_uses_neither_port_nor_network(tmp_path: Path, capsys: Cap
         assert capsys.readouterr().out.splitlines()[-1] == "the settings are valid"
         key.chmod(0o644)
         assert main(flags) == 2
-        assert "chmod 600" in capsys.readouterr().out
+        assert "chmod o=" in capsys.readouterr().out
         assert main([*flags, "--ping-interval-s", "soon"]) == 2
 
 
@@ -358,10 +358,10 @@ def test_a_unit_gives_its_settings(tmp_path: Path, capsys: Captured, monkeypatch
     assert main(["check", "--unit", str(unit), "--settings"]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert f"ok      settings of {unit}" in lines
-    assert sum("cannot be read by nobody, the user of the unit: chown root:nobody" in line for line in lines) == 2
+    assert sum("cannot be read by nobody, the user of the unit: " in line for line in lines) == 2
     unit.write_text(unit.read_text().replace("User=nobody\n", ""))
     assert main(["check", "--unit", str(unit), "--settings"]) == 0
-    assert main(["check", "--unit", str(tmp_path / "none.service")]) == 1
+    assert main(["check", "--unit", str(tmp_path / "none.service")]) == 2
     unit.write_text("[Service]\nExecStart=/usr/bin/env hermes serve --surprise\n")
     with pytest.raises(SystemExit):
         main(["check", "--unit", str(unit), "--settings"])

@@ -325,7 +325,7 @@ def test_check_reports_every_problem(
     )
     code, shown, _ = run(*words, capsys=capsys)
     assert code == 1
-    assert "chmod 600" in shown
+    assert "chmod o=" in shown
     assert "cannot listen on 192.0.2.1 port 8080" in shown
     assert "FAIL    broker" in shown
     assert shown.endswith("\n3 problems\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hermes.appliance import unit_check
-from hermes.appliance.unit_check import find_unit, read_unit, unreadable
+from hermes.appliance.unit_check import Unit, find_unit, read_unit, unknown_account, unreadable
 from hermes.errors import HermesError
 from tests.support.paths import CHECKOUT
 
@@ -62,7 +62,7 @@ def test_everything_that_serve_would_get_is_read(tmp_path: Path) -> None:
     }
     flags = "--port 9090 --mqtt-key-file /etc/hermes/other --mqtt-ca-file /etc/hermes/key --dev --qos 1"
     assert unit.flags == flags.split()
-    assert (unit.user, unit.groups) == ("site", ["ssl-cert", "a", "b"])
+    assert (unit.user, unit.group, unit.groups) == ("site", "ssl-cert", ["a", "b"])
     environment = {"HERMES_PORT": "1", "HERMES_ORIGINS": "x", "PATH": "/bin"}
     unit.apply(environment)
     assert environment == unit.environment | {"PATH": "/bin"}
@@ -98,6 +98,23 @@ def test_a_unit_is_found_by_path_or_name(tmp_path: Path, monkeypatch: pytest.Mon
             find_unit(name)
 
 
+def of(user: str, *groups: str, group: str | None = None) -> Unit:
+    """Return a unit with this user and these groups."""
+    return Unit(Path("/etc/systemd/system/hermes.service"), user=user, group=group, groups=list(groups))
+
+
+def test_a_user_or_group_that_does_not_exist_is_named() -> None:
+    """systemd would not start the unit."""
+    assert unknown_account(of("root")) is None
+    assert unknown_account(of("12345", "12345")) is None, "numbers need no account"
+    assert (
+        unknown_account(of("no-such-user"))
+        == "the user no-such-user of /etc/systemd/system/hermes.service does not exist"
+    )
+    for unit in (of("root", "no-such-group"), of("root", group="no-such-group")):
+        assert "the group no-such-group" in str(unknown_account(unit))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_file_that_the_user_cannot_read_is_found(tmp_path: Path) -> None:
     """By owner, group, others, and the folders above."""
@@ -118,13 +135,14 @@ def test_a_file_that_the_user_cannot_read_is_found(tmp_path: Path) -> None:
     ):
         os.chown(path, owner, group)
         path.chmod(mode)
-        assert unreadable(path, "nobody") is hidden, oct(mode)
+        assert (unreadable(path, of("nobody")) is not None) is hidden, oct(mode)
     folder.chmod(0o700)
-    assert unreadable(path, "nobody")
-    assert not unreadable(path, "no-such-user")
+    assert unreadable(path, of("nobody")) == folder, "it is the folder that must be changed"
+    assert not unreadable(path, of("no-such-user"))
     folder.chmod(0o755)
     os.chown(path, 0, grp.getgrnam("adm").gr_gid)
     path.chmod(0o640)
-    assert unreadable(path, "nobody")
-    assert not unreadable(path, "nobody", ["adm"])
-    assert not unreadable(path, "root")
+    assert unreadable(path, of("nobody"))
+    assert not unreadable(path, of("nobody", "adm"))
+    assert not unreadable(path, of("nobody", group="adm"))
+    assert not unreadable(path, of("root"))

@@ -131,3 +131,34 @@ def test_a_key_file_has_one_key_per_line(tmp_path: Path) -> None:
 def test_loopback_is_this_machine_only(host: str, expected: bool) -> None:
     """By address, and by the one name."""
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "0.0.0.0", "::", "::1", "fe80::1%eth0", "localhost", "gateway-1.site.example", "edge_7", "*"]
+)
+def test_addresses_and_names_can_be_listened_on(tmp_path: Path, host: str) -> None:
+    """As the system resolves them."""
+    keys = tmp_path / "keys"
+    keys.write_text("a key")
+    assert load_settings({"jwt_secret": SECRET, "host": host, "api_key_file": keys}).host == host
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("[::1]", "write ::1 without brackets"),
+        ("127.0.0.1:8080", "the port is a setting of its own"),
+        ("http://gateway", "give the address alone"),
+        ("0.0.0.0/0", "give the address alone"),
+        ("256.1.1.1", "neither an address nor the name"),
+        ("a b", "neither an address nor the name"),
+        (" ", "neither an address nor the name"),
+        ("a\nport = 1", "neither an address nor the name"),
+        ("", "neither an address nor the name"),
+    ],
+)
+def test_what_nobody_can_listen_on_is_refused_at_start(host: str, why: str) -> None:
+    """A service would try it again and again."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"jwt_secret": SECRET, "host": host})
+    assert any(why in line for line in caught.value.problems)

@@ -195,7 +195,7 @@ def test_problems_of_the_environment_are_reported_with_those_of_flags(monkeypatc
         ({"jwt_secret": "short"}, "shorter than 32 bytes"),
         ({"jwt_secret": SECRET, "port": "65536"}, "--port"),
         ({"jwt_secret": SECRET, "topics": []}, "--topic (HERMES_TOPICS): write at least one topic template"),
-        ({"jwt_secret": SECRET, "host": ""}, "--host (HERMES_HOST): String should have at least 1 character"),
+        ({"jwt_secret": SECRET, "host": ""}, "--host (HERMES_HOST): '' is neither an address nor the name of a host"),
         ({"jwt_secret": SECRET, "max_sockets": "0"}, "--max-sockets"),
         ({"jwt_secret": SECRET, "mqtt_username": ""}, "--mqtt-username"),
         ({"jwt_secret": SECRET, "topics": ["chripstack"]}, "chripstack"),
