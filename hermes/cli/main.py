@@ -35,20 +35,12 @@ Exit codes: 0 success, 1 failure, 2 invalid arguments or settings."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
-    options = make_parser([name for name in COMMANDS if name in words]).parse_args(words)
-    command: Callable[[argparse.Namespace], int] = options.command
     try:
-        code = command(options)
-        sys.stdout.flush()
-        return code
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"hermes: {problem}", file=sys.stderr)
-        return error.exit_code
-    except HermesError as error:
-        print(f"hermes: {error}", file=sys.stderr)
-        return error.exit_code
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            if sys.stdout is not None:  # None if it was closed
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:  # the reader has seen enough, as head does
@@ -60,6 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         print(f"hermes: cannot write the output: {error.strerror}", file=sys.stderr)
         return 1
+
+
+def _run(words: Sequence[str]) -> int:
+    options = make_parser([name for name in COMMANDS if name in words]).parse_args(words)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"hermes: {problem}", file=sys.stderr)
+        return error.exit_code
+    except HermesError as error:
+        print(f"hermes: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def _discard_output() -> None:

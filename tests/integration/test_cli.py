@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import stat
@@ -449,3 +450,27 @@ def test_notify_reports_that_another_program_answers(answer: bytes, capsys: pyte
         server.join(5)
     assert code == 1
     assert url in errors
+
+
+@pytest.mark.parametrize("words", ["sbom | head -c 10", "licenses | head -1", "licenses | true", "--version >&-"])
+def test_a_reader_of_the_output_may_leave(words: str) -> None:
+    """Without a word on standard error."""
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{shlex.quote(sys.executable)} -m hermes {words}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["sbom", "licenses", "--version"])
+def test_a_full_disk_behind_the_output_is_one_line(words: str) -> None:
+    """And a failure."""
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.quote(sys.executable)} -m hermes {words} >/dev/full"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "hermes: cannot write the output: No space left on device\n")
