@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hermes.errors import PayloadError
-from hermes.ingest.cbor import ANY_KEYS_MAX_BYTES, BIGNUM_MAX_BYTES, PAYLOAD_MAX_BYTES, decode
-from hermes.json_nesting import MAX_CONTAINERS, MAX_DEPTH
+from hermes.ingest.cbor import ANY_KEYS_MAX_BYTES, BIGNUM_MAX_BYTES, MAX_ITEMS, MAX_TAGS, PAYLOAD_MAX_BYTES, decode
+from hermes.json_nesting import MAX_DEPTH
 
 
 def text_of(payload: str | bytes) -> str:
@@ -173,14 +173,30 @@ def test_large_payloads_may_have_only_text_and_bytes_as_keys() -> None:
         decode(cbor2.dumps({1: "x" * ANY_KEYS_MAX_BYTES}))
 
 
-@pytest.mark.parametrize("container", [b"\x80", b"\xa0"])
-def test_a_payload_has_at_most_as_many_containers_as_one_of_json(container: bytes) -> None:
-    """Arrays and maps together, with the outermost one."""
-    head = b"\x9a%s"
-    most = head % (MAX_CONTAINERS - 1).to_bytes(4, "big") + container * (MAX_CONTAINERS - 1)
-    assert text_of(most).startswith("[")
-    with pytest.raises(PayloadError, match="more than 50,000 arrays and maps"):
-        decode(head % MAX_CONTAINERS.to_bytes(4, "big") + container * MAX_CONTAINERS)
+def array_of(item: bytes, count: int) -> bytes:
+    return b"\x9a" + count.to_bytes(4, "big") + item * count
+
+
+@pytest.mark.parametrize("item", [b"\x80", b"\xa0", b"\x00", b"\xf7", b"\x40"])
+def test_a_payload_has_a_limited_number_of_items(item: bytes) -> None:
+    assert len(json.loads(text_of(array_of(item, MAX_ITEMS)))) == MAX_ITEMS
+    with pytest.raises(PayloadError, match="more than 20,000 elements"):
+        decode(array_of(item, MAX_ITEMS + 1))
+
+
+def test_the_members_of_all_maps_are_items_too() -> None:
+    with pytest.raises(PayloadError, match="more than 20,000 elements"):
+        decode(array_of(b"\xa1\x61k\x00", MAX_ITEMS // 2 + 1))
+
+
+@pytest.mark.parametrize(
+    "tag", [b"\xc0", b"\xc1", b"\xc2", b"\xc3", b"\xd8\x63"], ids=["text", "date", "+", "-", "unknown"]
+)
+def test_a_payload_has_a_limited_number_of_tags(tag: bytes) -> None:
+    """65,000 dates of two bytes would block the event loop for 140 ms."""
+    assert len(json.loads(text_of(array_of(tag + b"\x00", MAX_TAGS)))) == MAX_TAGS
+    with pytest.raises(PayloadError, match="more than 4,096 tags"):
+        decode(array_of(tag + b"\x00", MAX_TAGS + 1))
 
 
 def test_a_payload_that_is_too_large_for_telemetry_is_rejected() -> None:
