@@ -142,13 +142,19 @@ _REFERENCE_DECODERS = dict.fromkeys((25, 28, 29, 256), _reference)
 
 
 class _Converter:
-    """Convert one decoded payload to values for `orjson`, which writes NaN and the infinities as null."""
+    """Convert one decoded payload to values for `orjson`.
+
+    `orjson` writes NaN and the infinities as null.
+    """
 
     def __init__(self) -> None:
         self._left = MAX_ITEMS
 
     def json(self, value: object) -> object:
-        """Return the value. Raises `PayloadError` for more than `MAX_ITEMS`, or for clashing or compound keys."""
+        """Return a value that `orjson` can write.
+
+        Raises `PayloadError` for more than `MAX_ITEMS`, and for keys that clash or have elements.
+        """
         match value:
             case str() | float() | bool() | None:
                 return value

@@ -135,7 +135,8 @@ def test_any_message_becomes_valid_frames_or_is_dropped(
 def check_frame(sent: Published, frame: dict[str, object]) -> None:
     """Assert that a frame has exactly its own members."""
     if isinstance(sent, DeviceMessage):
-        assert DEVICE <= set(frame) <= DEVICE | {"encoding", "retained", "snapshot"}
+        assert DEVICE <= set(frame) <= DEVICE | {"encoding", "retained", "snapshot", "cleared"}
+        assert ("cleared" in frame) == sent.clears
         assert (frame["channel"], frame["device_id"], frame["topic"]) == ("device", sent.device_id, sent.topic)
     else:
         assert set(frame) == STATUS

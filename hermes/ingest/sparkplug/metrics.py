@@ -3,13 +3,14 @@
 A metric becomes ``{"value":…,"type":"Double","timestamp":…}`` with its other attributes. NaN and the infinities become
 null, and ``nonfinite`` is their name. Bytes become the text of their base64 (RFC 4648 §4) with ``"encoding":"base64"``,
 also those of an array that do not match its type. A 32-bit float gets the smallest number of digits that is exact:
-21.4, not 21.399999618530273.
+21.4, not 21.399999618530273; after `SHORT_FLOATS_MAX` of one payload, it gets the latter.
 """
 
 import base64
 import math
 import struct
 from collections.abc import Iterable
+from itertools import chain
 
 import orjson
 from google.protobuf.message import DecodeError
@@ -19,7 +20,10 @@ from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from hermes.json_nesting import MAX_CONTAINERS
 
 METRICS_MAX = 5_000  # of one payload: half of the series that may wait for a slow socket
-VALUES_MAX = 250_000  # elements, cells, properties of one payload: an array of booleans has 8 in a byte
+# Of one payload. The event loop waits for all of it: a million cells would take half a second.
+ELEMENTS_MAX = 250_000  # of arrays: those of booleans have 8 in a byte
+VALUES_MAX = 50_000  # cells, properties, members of templates
+SHORT_FLOATS_MAX = 5_000  # the next ones keep all digits of their double
 DEPTH_MAX = 16  # nested templates and property sets; each one adds three levels of JSON
 
 TYPE_NAMES: dict[int, str] = {value.number: value.name for value in DESCRIPTOR.enum_types_by_name["DataType"].values}
@@ -29,6 +33,7 @@ BOOLEAN = TYPES["Boolean"]
 # bits of the types that are two's complement in an unsigned field; dates before 1970 are negative
 _SIGNED_BITS = {TYPES[name]: bits for name, bits in [("Int8", 8), ("Int16", 16), ("Int32", 32), ("Int64", 64)]}
 _SIGNED_BITS[TYPES["DateTime"]] = 64
+_BITS = [tuple(bool(byte & 0x80 >> bit) for bit in range(8)) for byte in range(256)]
 _FIELD_BITS = {"int_value": 32, "long_value": 64}
 _ARRAY_CODES = {
     TYPES[f"{name}Array"]: code
@@ -57,10 +62,12 @@ def parse(payload: bytes) -> Payload:
 class MetricReader:
     """Read the metrics of one payload.
 
-    `VALUES_MAX` and `MAX_CONTAINERS` limit all of them together.
+    `ELEMENTS_MAX`, `VALUES_MAX` and `MAX_CONTAINERS` limit all of them together.
     """
 
     def __init__(self) -> None:
+        self._elements_left = ELEMENTS_MAX
+        self._short_floats_left = SHORT_FLOATS_MAX
         self._values_left = VALUES_MAX
         self._containers_left = MAX_CONTAINERS
 
@@ -103,7 +110,7 @@ class MetricReader:
             return self._dataset(metric.dataset_value)
         if field == "template_value":
             return self._template(metric.template_value, depth + 1)
-        return scalar(field, getattr(metric, field), datatype)
+        return self._scalar(field, getattr(metric, field), datatype)
 
     def _bytes(self, packed: bytes, datatype: int) -> object:
         """Return the array, or the bytes if they do not match its type."""
@@ -116,22 +123,25 @@ class MetricReader:
         if code is None or len(packed) % struct.calcsize(f"<{code}"):
             return packed
         count = len(packed) // struct.calcsize(f"<{code}")
-        self._count(count)
+        self._count_elements(count)
         elements = struct.unpack(f"<{count}{code}", packed)
-        return [_shortest(element) for element in elements] if code == "f" else elements
+        if code != "f":
+            return elements
+        short = max(self._short_floats_left, 0)
+        return [*map(self._shortest, elements[:short]), *elements[short:]]
 
     def _booleans(self, packed: bytes) -> object:
         """Unpack four bytes of count and then bits, the highest of each byte first."""
         count = int.from_bytes(packed[:4], "little")
         if len(packed) < 4 or (count + 7) // 8 > len(packed) - 4:
             return packed
-        self._count(count)
-        return [bool(packed[4 + index // 8] & 0x80 >> index % 8) for index in range(count)]
+        self._count_elements(count)
+        return list(chain.from_iterable(_BITS[byte] for byte in packed[4:]))[:count]
 
     def _strings(self, packed: bytes) -> object:
         """Unpack texts that end with a zero byte each."""
         parts = packed.removesuffix(b"\0").split(b"\0") if packed else []
-        self._count(len(parts))
+        self._count_elements(len(parts))
         try:
             return [part.decode() for part in parts]
         except UnicodeDecodeError:
@@ -143,7 +153,7 @@ class MetricReader:
         rows = []
         for row in dataset.rows:
             self._count(1 + len(row.elements))
-            rows.append([_cell(cell, types[at] if at < len(types) else 0) for at, cell in enumerate(row.elements)])
+            rows.append([self._cell(cell, types[at] if at < len(types) else 0) for at, cell in enumerate(row.elements)])
         names = [TYPE_NAMES.get(number, str(number)) for number in types]
         return {"columns": list(dataset.columns), "types": names, "rows": rows}
 
@@ -160,7 +170,7 @@ class MetricReader:
         fields["metrics"] = self._members(template.metrics, depth)
         if template.parameters:
             self._count(len(template.parameters))
-            fields["parameters"] = {each.name: _cell(each, each.type) for each in template.parameters}
+            fields["parameters"] = {each.name: self._cell(each, each.type) for each in template.parameters}
         return fields
 
     def _members(self, metrics: Iterable[Payload.Metric], depth: int) -> dict[str, object]:
@@ -190,12 +200,42 @@ class MetricReader:
                 self._count(len(value.propertysets_value.propertyset))
                 return [self._properties(each, depth + 1) for each in value.propertysets_value.propertyset]
             case _:
-                return _cell(value, value.type)
+                return self._cell(value, value.type)
+
+    def _cell(self, cell: _Cell, datatype: int) -> object:
+        field = cell.WhichOneof("value")
+        return None if field is None else self._scalar(field, getattr(cell, field), datatype)
+
+    def _scalar(self, field: str, value: object, datatype: int) -> object:
+        """Return the value of a simple field by its type, unchanged if they do not match."""
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return _integer(value, _FIELD_BITS[field], datatype)
+        if isinstance(value, bytes):
+            raise PayloadError("a text of the payload is not UTF-8")
+        return self._shortest(value) if field == "float_value" and isinstance(value, float) else value
+
+    def _shortest(self, value: float) -> float:
+        """Return the double with the fewest digits that equals this 32-bit float."""
+        self._short_floats_left -= 1
+        if self._short_floats_left < 0 or value.is_integer() or not math.isfinite(value):
+            return value
+        for digits in (6, 7, 8):
+            rounded = float(f"{value:.{digits}g}")
+            if struct.unpack("<f", struct.pack("<f", rounded))[0] == value:
+                return rounded
+        return float(f"{value:.9g}")
+
+    def _count_elements(self, count: int) -> None:
+        self._elements_left -= count
+        if self._elements_left < 0:
+            raise PayloadError(f"the payload holds more than {ELEMENTS_MAX:,} elements of arrays")
 
     def _count(self, count: int) -> None:
         self._values_left -= count
         if self._values_left < 0:
-            raise PayloadError(f"the payload holds more than {VALUES_MAX} values")
+            raise PayloadError(f"the payload holds more than {VALUES_MAX:,} values")
 
     def _count_containers(self, count: int) -> None:
         self._containers_left -= count
@@ -207,17 +247,6 @@ class MetricReader:
             raise PayloadError(f"templates or property sets are nested more than {DEPTH_MAX} deep")
 
 
-def scalar(field: str, value: object, datatype: int) -> object:
-    """Return the value of a simple field by its type, unchanged if they do not match."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return _integer(value, _FIELD_BITS[field], datatype)
-    if isinstance(value, bytes):
-        raise PayloadError("a text of the payload is not UTF-8")
-    return _shortest(value) if field == "float_value" and isinstance(value, float) else value
-
-
 def _integer(value: int, field_bits: int, datatype: int) -> int | bool:
     """Convert two's complement; devices send an Int8 of -1 as 255 or as 2³²-1."""
     bits = _SIGNED_BITS.get(datatype)
@@ -225,11 +254,6 @@ def _integer(value: int, field_bits: int, datatype: int) -> int | bool:
         return bool(value) if datatype == BOOLEAN else value
     width = bits if value < 1 << bits else field_bits
     return value - (1 << width) if value >> width - 1 else value
-
-
-def _cell(cell: _Cell, datatype: int) -> object:
-    field = cell.WhichOneof("value")
-    return None if field is None else scalar(field, getattr(cell, field), datatype)
 
 
 def _replace_non_json(fields: dict[str, object]) -> None:
@@ -241,14 +265,3 @@ def _replace_non_json(fields: dict[str, object]) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         fields["value"] = None
         fields["nonfinite"] = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _shortest(value: float) -> float:
-    """Return the double with the fewest digits that equals this 32-bit float."""
-    if value.is_integer() or not math.isfinite(value):
-        return value
-    for digits in (6, 7, 8):
-        rounded = float(f"{value:.{digits}g}")
-        if struct.unpack("<f", struct.pack("<f", rounded))[0] == value:
-            return rounded
-    return float(f"{value:.9g}")

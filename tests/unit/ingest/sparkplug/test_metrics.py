@@ -16,7 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.errors import PayloadError
-from hermes.ingest.sparkplug.metrics import DEPTH_MAX, METRICS_MAX, TYPES, VALUES_MAX, MetricReader, parse
+from hermes.ingest.sparkplug.metrics import (
+    DEPTH_MAX,
+    ELEMENTS_MAX,
+    METRICS_MAX,
+    SHORT_FLOATS_MAX,
+    TYPES,
+    VALUES_MAX,
+    MetricReader,
+    parse,
+)
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from hermes.json_nesting import MAX_CONTAINERS
 from tests.support.edge_nodes import message, metric
@@ -316,10 +325,10 @@ def booleans(count: int) -> Payload.Metric:
 @pytest.mark.parametrize(
     "metrics",
     [
-        [booleans(VALUES_MAX + 1)],
-        [booleans(VALUES_MAX // 2 + 1)] * 2,
-        [metric("x", "Int8Array", bytes_value=b"\0" * (VALUES_MAX + 1))],
-        [metric("x", "StringArray", bytes_value=b"\0" * (VALUES_MAX + 1))],
+        [booleans(ELEMENTS_MAX + 1)],
+        [booleans(ELEMENTS_MAX // 2 + 1)] * 2,
+        [metric("x", "Int8Array", bytes_value=b"\0" * (ELEMENTS_MAX + 1))],
+        [metric("x", "StringArray", bytes_value=b"\0" * (ELEMENTS_MAX + 1))],
         [metric("x", "DataSet", dataset_value={"rows": [{}] * (VALUES_MAX + 1)})],
         [metric("x", "Template", template_value={"metrics": [{}] * (VALUES_MAX + 1)})],
     ],
@@ -343,7 +352,7 @@ def property_sets(count: int) -> Payload.Metric:
         [metric("x", "DataSet", dataset_value={"rows": [{}] * MAX_CONTAINERS})],
         [metric("x", "DataSet", dataset_value={"rows": [{}] * (MAX_CONTAINERS // 2)})] * 2,
         [metric("x", "Template", template_value={"metrics": [{}] * (MAX_CONTAINERS // 2)})],
-        [property_sets(MAX_CONTAINERS)],
+        [property_sets(MAX_CONTAINERS - 1)],  # the property of the list is a value, too
     ],
     ids=["rows", "twice", "members", "property sets"],
 )
@@ -362,11 +371,21 @@ def test_a_payload_may_have_almost_as_many_containers() -> None:
 
 def test_a_large_array_needs_linear_time() -> None:
     """Up to the largest one, so that it does not block the event loop for long."""
-    sizes = (VALUES_MAX // FACTOR, VALUES_MAX)
-    element = struct.pack("<f", 21.4)
-    payloads = {size: message(metric("x", "FloatArray", bytes_value=element * size)) for size in sizes}
+    sizes = (ELEMENTS_MAX // FACTOR, ELEMENTS_MAX)
+    payloads = {size: message(metric("x", "BooleanArray", bytes_value=booleans(size).bytes_value)) for size in sizes}
     assert growth(lambda size: read_all(payloads[size]), sizes[0]) < LINEAR_MAX
-    assert json.loads(read_all(payloads[VALUES_MAX])[0])["value"] == [21.4] * VALUES_MAX
+    assert json.loads(read_all(payloads[ELEMENTS_MAX])[0])["value"] == [True] * ELEMENTS_MAX
+
+
+def test_the_first_floats_of_a_payload_have_few_digits_and_the_others_all() -> None:
+    """To find the digits takes 20 times as long as to write the double."""
+    single = struct.unpack("<f", struct.pack("<f", 21.4))[0]
+    half = SHORT_FLOATS_MAX // 2
+    metrics = [metric(name, "FloatArray", bytes_value=struct.pack("<f", 21.4) * (half + 1)) for name in "xyz"]
+    first, second, third = (json.loads(data)["value"] for data in read_all(message(*metrics)))
+    assert first == [21.4] * (half + 1)
+    assert second == [21.4] * (half - 1) + [single] * 2
+    assert third == [single] * (half + 1)
 
 
 @given(st.binary(max_size=200))
