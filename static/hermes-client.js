@@ -152,11 +152,12 @@ export class HermesClient extends EventTarget {
     const run = this.#begin('connecting');
     if (run !== this.#run) return;
     this.#after('open', this.#options.openWithinMs, () => this.#wait('no token or handshake in time', BROKEN));
+    const refused = this.#tokenReason !== 'first' && this.#tokenReason; // by the server: this clock may be wrong
     const reason = this.#tokenReason ?? (this.#tokenLeftMs <= 0 ? 'expired' : null);
     if (reason) {
       const token = await this.#newToken(reason, (message) => this.#wait(message));
       if (token === undefined) return;
-      if (!token || (reason !== 'first' && token === this.#token)) {
+      if (!token || (refused && token === this.#token)) {
         return this.#stop('refused', token ? 'getToken returned the refused token again' : 'getToken returned no token');
       }
       this.#token = token;
@@ -187,8 +188,10 @@ export class HermesClient extends EventTarget {
     let socket;
     try {
       socket = new this.#world.WebSocket(url.href, inQuery ? [] : [SUBPROTOCOL, this.#token]);
-    } catch { // its message contains the token
-      return this.#stop('refused', 'cannot open a socket with this URL and token: check for invalid characters');
+    } catch (error) { // its message contains the token
+      return this.#stop('refused', /** @type {Error} */ (error)?.name === 'SecurityError'
+        ? 'the browser blocks this URL: a page loaded over https needs wss://'
+        : 'cannot open a socket with this URL and token: check for invalid characters');
     }
     this.#socket = socket;
     socket.onopen = () => this.#opened();

@@ -11,6 +11,7 @@ import { Navigation } from './lib/navigation.js';
 import { readPageData } from './lib/page-data.js';
 import { bindPreferences } from './lib/preferences.js';
 import { StalenessBanner } from './lib/staleness-banner.js';
+import { isStored } from './lib/storage.js';
 import { LogPanel } from './log/log-panel.js';
 import { NotificationsPanel } from './notifications/notifications-panel.js';
 import { UserHistories } from './notifications/user-histories.js';
@@ -58,6 +59,7 @@ credentials.addEventListener('change', updateUser);
 updateUser();
 bindPreferences();
 byId('dev-badge').hidden = !dev;
+byId('storage-banner').hidden = isStored;
 new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, 'token-inspector': tokenInspector, drills: {}, log })));
 if (dev || credentials.token) connect.connectAll(); // also after a reload with a stored token
 new StatusPoller(credentials, (status) => overview.update(status)).run();

@@ -18,6 +18,11 @@ LATE_SCRIPTS = """performance.getEntriesByType('resource')
   .filter(({ name, initiatorType }) => name.endsWith('.js') && initiatorType === 'script')
   .map(({ name }) => new URL(name).pathname).filter((path) => path !== '/static/console/main.js')"""
 TABS_MAX = 200
+BLOCKED_STORAGE = """const at = [[window, 'sessionStorage'], [window, 'localStorage'], [Document.prototype, 'cookie']];
+for (const [owner, name] of at) {
+  const refuse = () => { throw new DOMException('Access is denied for this document.', 'SecurityError'); };
+  Object.defineProperty(owner, name, { get: refuse, set: refuse });
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,16 @@ def test_each_panel_is_a_link_that_shows_it_alone(console: Console) -> None:
     expect(page.locator("#drills")).to_be_visible()
     page.reload()
     expect(page.locator("#drills")).to_be_visible()
+
+
+def test_a_page_without_storage_works_and_says_what_it_loses(console: Console) -> None:
+    """Browsers throw when a page may not store anything."""
+    console.page.add_init_script(BLOCKED_STORAGE)
+    console.open()
+    console.expect_all_open()
+    expect(console.page.locator("#storage-banner")).to_contain_text("blocks storage")
+    console.page.select_option("#theme", "dark")
+    expect(console.page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
 def test_a_fragment_that_is_no_panel_shows_the_first(console: Console) -> None:

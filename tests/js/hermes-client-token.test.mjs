@@ -383,3 +383,25 @@ test('a token that expired during an outage is not sent: the next one is request
   assert.deepEqual(reasons, ['first', 'expired', 'refused']);
   assert.equal(client.state, 'connecting');
 });
+
+test('a token that only the local clock calls expired is sent again: the server decides', async () => {
+  const world = new FakeWorld();
+  const token = jwt({ exp: world.time / 1_000 - 3_600 });
+  const reasons = [];
+  const client = new HermesClient({ url: 'ws://gateway/ws', world, getToken: (reason) => { reasons.push(reason); return token; } });
+  client.connect();
+  await settled();
+  for (let outage = 0; outage < 3; outage += 1) {
+    world.socket.accept();
+    world.socket.pong();
+    world.socket.end(1006);
+    await world.pass(1_000);
+    await settled();
+    assert.equal(client.state, 'connecting');
+  }
+  assert.deepEqual(reasons, ['first', 'expired', 'expired', 'expired']);
+  world.socket.accept();
+  world.socket.end(1008, 'token_expired');
+  await settled();
+  assert.equal(client.state, 'refused');
+});

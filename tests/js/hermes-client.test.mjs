@@ -91,6 +91,15 @@ test('a token that cannot be a subprotocol is refused, and the error does not co
   assert.doesNotMatch(details('error')[0].message, /cret/);
 });
 
+test('a ws:// URL in a page loaded over https is explained', async () => {
+  const world = new FakeWorld();
+  world.WebSocket = class { constructor() { throw new DOMException('insecure, token se cret', 'SecurityError'); } };
+  const { client, details } = await started({ world, getToken: () => 'se cret' });
+  assert.equal(client.state, 'refused');
+  assert.match(details('error')[0].message, /wss:/);
+  assert.doesNotMatch(details('error')[0].message, /cret/);
+});
+
 test('back-off doubles from 1 s to 30 s with full jitter', async () => {
   const world = new FakeWorld();
   world.chance = 1; // the upper bound itself

@@ -17,6 +17,7 @@ const KEY_OF_MESSAGE = new Map([
   ['no token or handshake in time', 'client_error.no_answer'],
   ['no pong in time', 'client_error.heartbeat'],
   ['cannot open a socket with this URL and token: check for invalid characters', 'client_error.not_sendable'],
+  ['the browser blocks this URL: a page loaded over https needs wss://', 'client_error.insecure_url'],
 ]);
 
 /**

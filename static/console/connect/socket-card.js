@@ -7,6 +7,7 @@ import { onFieldChange } from '../lib/field-change.js';
 import { formatNumber, formatTenths, t } from '../lib/i18n.js';
 import { LineChart } from '../lib/line-chart.js';
 import { devicePath } from '../lib/socket-path.js';
+import { readEntry, storeEntry } from '../lib/storage.js';
 
 /**
  * @typedef {import('../../hermes-client-types.js').Status} Status
@@ -47,7 +48,7 @@ export class SocketCard extends EventTarget {
     this.#dependencies = dependencies;
     this.name = root.dataset.socket ?? '';
     this.#field = root.querySelector('input');
-    if (this.#field) this.#field.value = sessionStorage.getItem(this.#storageKey) ?? '';
+    if (this.#field) this.#field.value = readEntry(this.#storageKey) ?? '';
     this.#chart = new LineChart(this.#part('.rtt-chart'), {
       title: t('connect.rtt_chart'), unit: 'ms', spanMs: CHART_SPAN_MS, height: CHART_HEIGHT,
       series: [{ label: t('connect.rtt'), colour: 'var(--series-1)' }],
@@ -79,7 +80,7 @@ export class SocketCard extends EventTarget {
     this.disconnect();
     const path = this.#path();
     if (!path) return this.#promptForId();
-    if (this.id) sessionStorage.setItem(this.#storageKey, this.id);
+    if (this.id) storeEntry(this.#storageKey, this.id);
     const { token, histories, log, attach } = this.#dependencies;
     const client = new HermesClient({
       url: path, getToken: token, history: histories.current, log: (line) => log(this.name, line),

@@ -1,5 +1,7 @@
 /** The token and the API key of the user, stored for this tab until it is closed. */
 
+import { readEntry, storeEntry } from './storage.js';
+
 const TOKEN_STORAGE_KEY = 'hermes.token';
 const API_KEY_STORAGE_KEY = 'hermes.api-key';
 
@@ -13,8 +15,8 @@ export class Credentials extends EventTarget {
    */
   constructor(defaults) {
     super();
-    this.#token = sessionStorage.getItem(TOKEN_STORAGE_KEY) ?? defaults.token ?? '';
-    this.#apiKey = sessionStorage.getItem(API_KEY_STORAGE_KEY) ?? defaults.apiKey ?? '';
+    this.#token = readEntry(TOKEN_STORAGE_KEY) ?? defaults.token ?? '';
+    this.#apiKey = readEntry(API_KEY_STORAGE_KEY) ?? defaults.apiKey ?? '';
   }
 
   get token() { return this.#token; }
@@ -24,7 +26,7 @@ export class Credentials extends EventTarget {
     const token = value.replace(/^\s*Bearer\s+/i, '').trim();
     if (token === this.#token) return;
     this.#token = token;
-    sessionStorage.setItem(TOKEN_STORAGE_KEY, token);
+    storeEntry(TOKEN_STORAGE_KEY, token);
     this.dispatchEvent(new Event('change'));
   }
 
@@ -35,7 +37,7 @@ export class Credentials extends EventTarget {
     const key = value.trim();
     if (key === this.#apiKey) return;
     this.#apiKey = key;
-    sessionStorage.setItem(API_KEY_STORAGE_KEY, key);
+    storeEntry(API_KEY_STORAGE_KEY, key);
     this.dispatchEvent(new Event('change'));
   }
 }
