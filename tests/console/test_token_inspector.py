@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import jwt
 import pytest
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.consoles import Console, console_in
 from tests.support.gateways import SECRET, token
-from tests.support.programs import Program, wait_until
+from tests.support.programs import Program, hermes, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -111,6 +112,29 @@ def test_markup_in_claims_stays_text(inspector: Console) -> None:
     examine(inspector, token(username=evil, note=evil))
     expect(inspector.page.locator("#inspector-claims")).to_contain_text(evil)
     assert inspector.page.evaluate("window.owned") is None
+
+
+def test_the_page_knows_the_rules_of_the_site(browser: Browser, tmp_path: Path) -> None:
+    """The tenant may be in another claim, and issuer and audience may be checked."""
+    rules = ["--claim-tenant", "cs_tenant_id", "--jwt-issuer", "plant", "--jwt-audience", "hermes"]
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    with (
+        hermes("serve", "--port", "0", "--mqtt-url", "off", "--jwt-secret-file", str(secret), *rules) as server,
+        console_in(browser, server) as console,
+    ):
+        console.stop_clock()
+        console.open("token-inspector")
+        examine(console, token(cs_tenant_id="acme", tenant_id="other", iss="elsewhere"))
+        found = verdicts(console)
+        assert "Tenant acme." in found["good"]
+        assert found["bad"] == ["The required claim aud is missing."]
+        assert 'iss is "elsewhere": only Hermes can check it.' in found["unknown"]
+        assert console.page.locator("#inspector-routes").inner_text().count("/ws/tenant/acme") == 1
+        console.page.click("#inspector-use")
+        console.show("connect")
+        expect(console.page.locator("#token-summary")).to_contain_text("acme")
+        expect(console.page.locator("[data-socket=tenant] input")).to_have_value("acme")
 
 
 @pytest.mark.parametrize(

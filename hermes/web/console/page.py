@@ -55,12 +55,20 @@ class ConsolePage:
     languages: Languages
     modules: Sequence[str]
 
-    def render(self, *, language: Language, theme: str, dev: Mapping[str, Any] | None) -> str:
+    def render(
+        self, *, language: Language, theme: str, token_rules: Mapping[str, Any], dev: Mapping[str, Any] | None
+    ) -> str:
         """Return the HTML of the page in this language.
 
         The data of the page is JSON in a script element.
         """
-        page_data = {"version": __version__, "language": language.tag, "strings": language.strings, "dev": dev}
+        page_data = {
+            "version": __version__,
+            "language": language.tag,
+            "strings": language.strings,
+            "token_rules": token_rules,
+            "dev": dev,
+        }
         return self.template.render(
             version=__version__,
             t=language.translate,
@@ -94,10 +102,20 @@ class ConsoleHandler(HttpErrors):
         theme = self.get_cookie("hermes_theme")
         theme = theme if theme in THEMES else THEMES[0]
         with self._gateway.metrics.work["page"]:
-            text = self._page.render(language=language, theme=theme, dev=self._dev_facts())
+            text = self._page.render(
+                language=language, theme=theme, token_rules=self._token_rules(), dev=self._dev_facts()
+            )
         self.finish(text)
 
     head = get
+
+    def _token_rules(self) -> Mapping[str, Any]:
+        settings = self._gateway.settings
+        return {
+            "claim_tenant": settings.claim_tenant,
+            "checks_issuer": settings.jwt_issuer is not None,
+            "checks_audience": settings.jwt_audience is not None,
+        }
 
     def _dev_facts(self) -> Mapping[str, Any] | None:
         # Another host name that resolves to this machine (DNS rebinding) must not get the tokens.

@@ -3,7 +3,7 @@
 import { byId, find, make } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
 import { t } from '../lib/i18n.js';
-import { claimsOf, describeToken } from '../lib/token-claims.js';
+import { claimsOf, describeToken, tenantOf } from '../lib/token-claims.js';
 
 /**
  * @typedef {import('../lib/page-data.js').DevToken} DevToken
@@ -35,8 +35,8 @@ export class TokenField {
   /** @returns {Owner} */
   get owner() {
     const { token } = this.#credentials;
-    const { user_id, tenant_id } = this.#devTokens.find((known) => known.token === token) ?? claimsOf(token) ?? {};
-    return { user_id: String(user_id ?? ''), tenant_id: String(tenant_id ?? '') };
+    const claims = claimsOf(token) ?? {};
+    return { user_id: String(claims.user_id ?? ''), tenant_id: String(tenantOf(claims) ?? '') };
   }
 
   #fillPicker() {

@@ -6,12 +6,16 @@
 
 import { formatTime } from './format-time.js';
 import { t } from './i18n.js';
+import { readPageData } from './page-data.js';
 
 /**
  * @param {string} token
  * @returns {Record<string, any> | null}  null if it is not a JWT
  */
 export function claimsOf(token) { return decodeJsonPart(token.split('.')[1] ?? ''); }
+
+/** The tenant id, or what the claims have in its place. @param {Record<string, any>} claims */
+export function tenantOf(claims) { return claims[readPageData().token_rules.claim_tenant]; }
 
 /**
  * Decode the header or the claims of a JWT.
@@ -38,7 +42,7 @@ export function describeToken(token) {
   if (!token) return t('token.none');
   const claims = claimsOf(token);
   if (!claims) return t('token.not_jwt');
-  const tenant = claims.tenant_id ? t('token.tenant', { tenant: claims.tenant_id }) : t('token.no_tenant'); // null and '' too
+  const tenant = tenantOf(claims) ? t('token.tenant', { tenant: tenantOf(claims) }) : t('token.no_tenant'); // null and '' too
   return t('token.summary', {
     user: claims.user_id ?? '?', name: claims.username ?? '?', expiry: describeExpiry(claims.exp),
     tenant: claims.is_superuser === true ? t('token.superuser', { tenant }) : tenant,

@@ -11,7 +11,8 @@
 
 import { formatDuration, formatTime } from '../lib/format-time.js';
 import { t } from '../lib/i18n.js';
-import { decodeJsonPart } from '../lib/token-claims.js';
+import { readPageData } from '../lib/page-data.js';
+import { decodeJsonPart, tenantOf } from '../lib/token-claims.js';
 
 const TOKEN_MAX_CHARS = 8_192;
 
@@ -30,7 +31,7 @@ export function checkToken(token, now = Date.now()) {
   if (token.length > TOKEN_MAX_CHARS) checks.push(bad(t('inspector.too_long', { n: token.length, max: TOKEN_MAX_CHARS })));
   if (header) checks.push(checkAlgorithm(header));
   checks.push({ verdict: 'unknown', text: t('inspector.signature') });
-  if (claims) checks.push(checkUser(claims), checkName(claims), checkTenant(claims), checkSuperuser(claims), checkExp(claims, now), checkNbf(claims, now));
+  if (claims) checks.push(checkUser(claims), checkName(claims), checkTenant(claims), checkSuperuser(claims), checkExp(claims, now), checkNbf(claims, now), ...checkAddressees(claims));
   return { checks, claims };
 }
 
@@ -73,9 +74,11 @@ function checkName({ username }) {
 }
 
 /** @param {Record<string, any>} claims */
-function checkTenant({ tenant_id: id }) {
-  if (id === undefined || id === null) return warn(t('inspector.tenant.none'));
-  return isId(id) ? good(t('inspector.tenant.good', { id })) : bad(t('inspector.not_id', { claim: 'tenant_id', value: toJson(id) }));
+function checkTenant(claims) {
+  const id = tenantOf(claims);
+  const claim = readPageData().token_rules.claim_tenant;
+  if (id === undefined || id === null) return warn(t('inspector.tenant.none', { claim }));
+  return isId(id) ? good(t('inspector.tenant.good', { id })) : bad(t('inspector.not_id', { claim, value: toJson(id) }));
 }
 
 /** @param {Record<string, any>} claims */
@@ -103,6 +106,14 @@ function checkNbf({ nbf }, now) {
   if (nbf === undefined) return good(t('inspector.nbf.none'));
   if (typeof nbf !== 'number') return bad(t('inspector.not_number', { claim: 'nbf', value: toJson(nbf) }));
   return nbf * 1000 <= now ? good(t('inspector.nbf.good')) : bad(t('inspector.nbf.bad', { time: formatTime(nbf * 1000) }));
+}
+
+/** The claims whose values only the server knows: issuer and audience. @param {Record<string, any>} claims */
+function checkAddressees(claims) {
+  const { checks_issuer: issuer, checks_audience: audience } = readPageData().token_rules;
+  const names = [...(issuer ? ['iss'] : []), ...(audience ? ['aud'] : [])];
+  return names.map((claim) => (claims[claim] === undefined ? bad(t('inspector.missing', { claim }))
+    : { verdict: /** @type {const} */ ('unknown'), text: t('inspector.addressee', { claim, value: toJson(claims[claim]) }) }));
 }
 
 /** @param {unknown} value */

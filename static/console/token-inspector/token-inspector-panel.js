@@ -5,6 +5,7 @@ import { formatTime } from '../lib/format-time.js';
 import { formatNumber, t } from '../lib/i18n.js';
 import { readPageData } from '../lib/page-data.js';
 import { devicePath } from '../lib/socket-path.js';
+import { tenantOf } from '../lib/token-claims.js';
 import { ExpiryDemo } from './expiry-demo.js';
 import { probeRoute } from './route-probe.js';
 import { checkToken, toJson } from './token-checks.js';
@@ -78,7 +79,7 @@ export class TokenInspectorPanel {
   /** @returns {[string, string][]}  for each route, its label and its path */
   #routes() {
     const { claims } = this.#token ? checkToken(this.#token) : { claims: null };
-    const tenant = String(claims?.tenant_id ?? '') || '-';
+    const tenant = String((claims && tenantOf(claims)) ?? '') || '-';
     const device = readPageData().dev?.devices[0] ?? '-';
     return [['/ws/notifications', '/ws/notifications'],
       [`/ws/tenant/${tenant}`, `/ws/tenant/${encodeURIComponent(tenant)}`],
