@@ -70,6 +70,7 @@
  * @property {number} [pongWithinMs]  10 000
  * @property {number} [openWithinMs]  15 000, for token and handshake together
  * @property {number} [refreshBeforeMs]  60 000: how long before `exp` the client requests the next token
+ * @property {number} [retryRefusedMs]  300 000, at most an hour: how long `refused` waits, give or take half; 0: for ever
  * @property {import('./hermes-client.js').HermesHistory} [history]  stores notifications and broadcasts; several clients may share one
  * @property {boolean} [numbered]  ids end in consecutive numbers, so that gaps can be counted
  * @property {(line: Line) => void} [log]

@@ -273,6 +273,10 @@ export type Options = {
      */
     refreshBeforeMs?: number | undefined;
     /**
+     * 300 000, at most an hour: how long `refused` waits, give or take half; 0: for ever
+     */
+    retryRefusedMs?: number | undefined;
+    /**
      * stores notifications and broadcasts; several clients may share one
      */
     history?: HermesHistory | undefined;

@@ -11,7 +11,7 @@ const IDS_MAX = 1_000;
 const SAVE_AFTER_MS = 100; // one write per burst
 const DEFAULTS = {
   backoffMinMs: 1_000, backoffMaxMs: 30_000, pingEveryMs: 30_000, pongWithinMs: 10_000, openWithinMs: 15_000,
-  refreshBeforeMs: 60_000,
+  refreshBeforeMs: 60_000, retryRefusedMs: 300_000,
 };
 const encoder = new TextEncoder();
 /** @type {Close} */
@@ -97,7 +97,9 @@ export class HermesClient extends EventTarget {
 
   /** Close the socket; remove all timers and listeners. */
   close() {
-    if (this.state !== 'closed') this.#stop('closed');
+    if (this.state === 'closed') return;
+    this.#ignoreWaking();
+    this.#begin('closed', { close: this.#status.close });
   }
 
   /**
@@ -152,14 +154,13 @@ export class HermesClient extends EventTarget {
     const run = this.#begin('connecting');
     if (run !== this.#run) return;
     this.#after('open', this.#options.openWithinMs, () => this.#wait('no token or handshake in time', BROKEN));
-    const refused = this.#tokenReason !== 'first' && this.#tokenReason; // by the server: this clock may be wrong
     const reason = this.#tokenReason ?? (this.#tokenLeftMs <= 0 ? 'expired' : null);
     if (reason) {
       const token = await this.#newToken(reason, (message) => this.#wait(message));
       if (token === undefined) return;
-      if (!token || (refused && token === this.#token)) {
-        return this.#stop('refused', token ? 'getToken returned the refused token again' : 'getToken returned no token');
-      }
+      if (!token) return this.#refuse('getToken returned no token');
+      // Only the server refuses a token: this clock may be wrong.
+      if (this.#tokenRetried && token === this.#token) return this.#refuse('getToken returned the refused token again');
       this.#token = token;
       this.#tokenReason = null;
     }
@@ -189,7 +190,7 @@ export class HermesClient extends EventTarget {
     try {
       socket = new this.#world.WebSocket(url.href, inQuery ? [] : [SUBPROTOCOL, this.#token]);
     } catch (error) { // its message contains the token
-      return this.#stop('refused', /** @type {Error} */ (error)?.name === 'SecurityError'
+      return this.#refuse(/** @type {Error} */ (error)?.name === 'SecurityError'
         ? 'the browser blocks this URL: a page loaded over https needs wss://'
         : 'cannot open a socket with this URL and token: check for invalid characters');
     }
@@ -295,7 +296,7 @@ export class HermesClient extends EventTarget {
     const message = closeText(close);
     if (close.code !== 1008) return this.#wait(message, close);
     // A new token does not help after too many errors, or if a new token was refused.
-    if (this.#tokenRetried || close.reason.startsWith('too_many_errors')) return this.#stop('refused', message, close);
+    if (this.#tokenRetried || close.reason.startsWith('too_many_errors')) return this.#refuse(message, close);
     this.#tokenRetried = true;
     this.#tokenReason = close.reason.startsWith('token_expired') ? 'expired' : 'refused';
     this.#status = { ...this.#status, close };
@@ -321,18 +322,35 @@ export class HermesClient extends EventTarget {
     this.#reportError(message);
   }
 
-  /** @param {'refused' | 'closed'} state @param {string} [message] @param {Close | null} [close] */
-  #stop(state, message, close = this.#status.close) {
+  /**
+   * Try again after a long time: keys, clocks and rights of a site change while its panels are unattended.
+   * @param {string} message
+   * @param {Close | null} [close]
+   */
+  #refuse(message, close = this.#status.close) {
+    const waitMs = Math.min(this.#options.retryRefusedMs, HINT_MAX_MS) * (0.5 + this.#world.random());
+    if (!waitMs) this.#ignoreWaking();
+    const run = this.#begin('refused', { close, waitMs, nextTryAt: waitMs && this.#world.now() + waitMs });
+    if (run === this.#run && waitMs) this.#after('retry', waitMs, () => this.#tryRefused());
+    this.#reportError(message);
+  }
+
+  #tryRefused() {
+    this.#tokenRetried = false;
+    this.#tokenReason = 'refused';
+    this.#try();
+  }
+
+  #ignoreWaking() {
     this.#world.window?.removeEventListener('online', this.#wake);
     this.#world.document?.removeEventListener('visibilitychange', this.#wake);
-    this.#begin(state, { close });
-    if (message) this.#reportError(message);
   }
 
   /** Online or visible again: try at once, unless the server requested the wait. */
   #wake = () => {
     if (this.#world.document?.hidden) return;
     if (this.state === 'waiting' && !this.#hinted) this.#try();
+    if (this.state === 'refused') this.#tryRefused();
     if (this.state === 'open' && !this.#timers.has('pong')) this.#heartbeat();
   };
 

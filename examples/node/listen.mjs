@@ -11,6 +11,7 @@ const run = promisify(exec);
 const client = new HermesClient({
   url: `${HERMES_API_URL}/ws/notifications`,
   getToken: async () => (await run(HERMES_TOKEN_COMMAND, { timeout: 10_000 })).stdout.trim() || null,
+  retryRefusedMs: 0, // a rejected token ends this program
   world: { WebSocket }, // Node has one of its own from version 22 on
 });
 

@@ -231,8 +231,8 @@ for (const [reason, tokenReason] of [['token_expired', 'expired'], ['token_inval
 }
 
 for (const reason of ['token_invalid', 'token_expired', 'forbidden']) {
-  test(`a second 1008 "${reason}" stops the client`, async () => {
-    const { world, client, reasons, details } = await started();
+  test(`a second 1008 "${reason}" stops the client; for good with retryRefusedMs: 0`, async () => {
+    const { world, client, reasons, details } = await started({ retryRefusedMs: 0 });
     world.socket.accept();
     world.socket.end(1008, reason);
     await settled();
@@ -259,8 +259,59 @@ test('the same token again is not sent', async () => {
 test('too_many_errors stops the client at once, also after the first frame', async () => {
   const { world, client, reasons } = await opened();
   world.socket.end(1008, 'too_many_errors');
-  await world.pass(600_000);
+  await world.pass(140_000);
   assert.deepEqual([client.state, reasons.length, world.sockets.length], ['refused', 1, 1]);
+});
+
+test('a refused client tries again after minutes, with jitter, and sends also the same token', async () => {
+  for (const [chance, waitMs] of [[0, 150_000], [1, 450_000]]) {
+    const world = new FakeWorld();
+    const reasons = [];
+    const { client } = await started({ world, getToken: (reason) => { reasons.push(reason); return 'old'; } });
+    for (let round = 1; round <= 3; round += 1) {
+      world.socket.accept();
+      world.chance = chance;
+      world.socket.end(1008, 'token_invalid');
+      await settled();
+      assert.deepEqual([client.state, client.status.waitMs, world.sockets.length], ['refused', waitMs, round]);
+      assert.equal(client.status.nextTryAt, world.time + waitMs);
+      await world.pass(waitMs - 1);
+      assert.equal(client.state, 'refused');
+      await world.pass(1);
+      await settled();
+      assert.equal(client.state, 'connecting');
+    }
+    assert.deepEqual(reasons, ['first', 'refused', 'refused', 'refused', 'refused', 'refused', 'refused']);
+    world.socket.accept();
+    world.socket.pong();
+    assert.equal(client.state, 'open');
+    client.close();
+    assert.deepEqual([world.timers.size, world.listenerCount], [0, 0]);
+  }
+});
+
+test('a refused client tries again when the network returns or the tab is visible again, and not while it is hidden', async () => {
+  for (const wake of [(world) => world.window.dispatchEvent(new Event('online')),
+    (world) => world.document.dispatchEvent(new Event('visibilitychange'))]) {
+    const { world, client, reasons } = await opened();
+    world.socket.end(1008, 'too_many_errors');
+    world.document.hidden = true;
+    world.document.dispatchEvent(new Event('visibilitychange'));
+    assert.equal(client.state, 'refused');
+    world.document.hidden = false;
+    wake(world);
+    await settled();
+    assert.deepEqual([client.state, reasons.at(-1)], ['connecting', 'refused']);
+    client.close();
+    wake(world);
+    assert.equal(client.state, 'closed');
+  }
+});
+
+test('a wait of a month after a refusal does not become none', async () => {
+  const { world, client } = await opened({ retryRefusedMs: 30 * 86_400_000 });
+  world.socket.end(1008, 'too_many_errors');
+  assert.ok(client.status.waitMs >= 1_800_000 && client.status.waitMs <= 5_400_000);
 });
 
 test('a new 1008 after a successful socket requests a token again', async () => {
