@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import pytest
 
 START_TIMEOUT_S = 60.0  # this one and the others are reached only in a test that fails
 STOP_TIMEOUT_S = 60.0
+PORTS = range(15_000, 32_768)  # below those that Linux gives to outgoing connections
 
 
 def needs(*programs: str) -> str:
@@ -32,11 +34,12 @@ def needs(*programs: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that is free now, and that no outgoing connection takes before a program listens."""
+    while True:
+        port = secrets.choice(PORTS)  # `random` has the same seed in each test
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(
