@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import secrets
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ CHECKOUT = Path(__file__).parent.parent
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 15.0
 LAST_CHARS = 2_000
+PORTS = range(15_000, 32_768)  # below those that Linux gives to outgoing connections
 
 
 class BenchError(Exception):
@@ -160,11 +162,12 @@ def pin(child: Child, cores: Iterable[int]) -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that is free now, and that no outgoing connection takes before a program listens."""
+    while True:
+        port = secrets.choice(PORTS)  # `random` has the same seed in each test
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def accepts(port: int) -> bool:

@@ -3,10 +3,8 @@
 import contextlib
 import os
 import re
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,9 +14,13 @@ from typing import IO, Any
 
 import pytest
 
+from bench import processes
+
 START_TIMEOUT_S = 60.0  # this one and the others are reached only in a test that fails
 STOP_TIMEOUT_S = 60.0
-PORTS = range(15_000, 32_768)  # below those that Linux gives to outgoing connections
+
+accepts = processes.accepts
+free_port = processes.free_port
 
 
 def needs(*programs: str) -> str:
@@ -33,15 +35,6 @@ def needs(*programs: str) -> str:
     return paths[0]
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now, and that no outgoing connection takes before a program listens."""
-    while True:
-        port = secrets.choice(PORTS)  # `random` has the same seed in each test
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 def wait_until(
     condition: Callable[[], object], timeout_s: float = 60.0, why: str = "did not come true in time"
 ) -> None:
@@ -50,12 +43,6 @@ def wait_until(
     while not condition():
         assert time.monotonic() < deadline_s, why
         time.sleep(0.02)
-
-
-def accepts(port: int) -> bool:
-    """Return True if a program listens on this port of 127.0.0.1."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Program:
