@@ -29,7 +29,7 @@ RECEIVE_BODY_BYTES = 65_536  # what Tornado passes on at once; with 3,600 reques
 BODY_TIMEOUT_S = 30.0  # without a byte
 BODY_LEAST_BYTES_PER_S = 1_024  # on average, after the first `BODY_TIMEOUT_S`
 SEND_TIMEOUT_S = 30.0  # without a byte taken by the client
-STREAM_READ_BYTES = 4_096  # Tornado allocates as much for each read from a WebSocket, whose frames are small
+STREAM_READ_BYTES = 4_096  # Tornado allocates this for each read from a WebSocket; the frames of clients are small
 LINGER_S = 2.0  # what a client still sends is read for this long, so that its system does not discard the response
 LINGER_MAX_BYTES = 1_048_576  # the largest body of /notify
 
@@ -342,7 +342,7 @@ class HttpConnection:
 
 
 class _PrefilledStream(IOStream):
-    """A stream whose first bytes have already been read."""
+    """A stream that begins with bytes that were read before."""
 
     def __init__(self, connection: socket.socket, received: bytes, *, read_chunk_size: int) -> None:
         super().__init__(connection, read_chunk_size=read_chunk_size)

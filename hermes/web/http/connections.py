@@ -54,7 +54,7 @@ class OpenConnections:
     """The open connections of one application, by their phase.
 
     ``limit`` is their largest number; 0 means no limit. Over it, the one that was idle for the longest is closed, else
-    one that lingers, one whose headers are late, or the one with the oldest request. ``clock`` gives monotonic seconds.
+    one that lingers, one with late headers, or the one with the oldest request. ``clock`` gives monotonic seconds.
     """
 
     def __init__(

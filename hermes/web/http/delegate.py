@@ -24,9 +24,9 @@ Running = Coroutine[Any, Any, None]
 
 
 class EagerApplication(Application):
-    """An application whose handlers run at once on an `Exchange`.
+    """An application that runs its handlers at once on an `Exchange`.
 
-    On a connection of Tornado's own server they run as always. Paths without a pattern are found in one step.
+    On a connection of Tornado's own server they run in tasks. Paths without a pattern are found in one step.
     """
 
     def __init__(self, handlers: Sequence[Route], **settings: Any) -> None:

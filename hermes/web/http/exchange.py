@@ -22,7 +22,7 @@ from hermes.web.http.request import ParsedRequest, Peer, ServerRequest
 
 logger = logging.getLogger(__name__)
 
-BODY_MAX_BYTES = 65_536  # of requests whose handlers set no other limit
+BODY_MAX_BYTES = 65_536  # of one request, unless its handler sets another limit
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 END_OF_CHUNKS = b"0\r\n\r\n"
 

@@ -8,7 +8,7 @@ from tornado.web import RequestHandler
 
 
 class HttpHandler(RequestHandler):
-    """A handler whose response begins with two headers, which are made fast."""
+    """A handler with the two headers that each response has."""
 
     def clear(self) -> None:
         """Begin the response anew: 200, without a body."""

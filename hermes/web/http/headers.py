@@ -12,7 +12,7 @@ Header = tuple[bytes, bytes]
 
 
 class RequestHeaders(HTTPHeaders):
-    """Headers whose characters the parser has checked (RFC 9110 §5.5).
+    """Request headers; the parser has checked their characters (RFC 9110 §5.5).
 
     Tornado's class checks each name and value once more, looks up a header that is absent by an exception, and makes a
     list for each, which the garbage collector then follows for every open WebSocket.

@@ -79,14 +79,16 @@ class Outgoing:
         self._on_progress()
 
     def close(self) -> None:
-        """Forget what waits, and whom to call. May be repeated."""
+        """Discard the bytes that wait, and call nothing more.
+
+        May be repeated.
+        """
         self._on_progress = self._on_lost = _nothing
         if self._waiting:
             self._waiting.clear()
             self._loop.remove_writer(self._socket)
             if self._sent is not None and not self._sent.done():
-                self._sent.set_exception(StreamClosedError())
-                self._sent.exception()  # nobody must ask
+                _fail(self._sent)
 
 
 def _nothing() -> None:
@@ -96,6 +98,10 @@ def _nothing() -> None:
 def lost_write(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
     """Return the future of a write to a connection that has ended."""
     future: asyncio.Future[None] = loop.create_future()
-    future.set_exception(StreamClosedError())
-    future.exception()  # nobody must ask
+    _fail(future)
     return future
+
+
+def _fail(sent: "asyncio.Future[None]") -> None:
+    sent.set_exception(StreamClosedError())
+    sent.exception()  # otherwise asyncio logs an error if no handler awaits it

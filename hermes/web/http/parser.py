@@ -123,9 +123,9 @@ class RequestParser:
     def _after_upgrade(self, rest: bytes) -> bytes | None:
         """Return the bytes to parse after a head that asks for another protocol.
 
-        llhttp stops there. Only WebSocket is spoken here. Any other such request is an ordinary one (RFC 9110 §7.8),
-        whose body llhttp would take for the next request. Java's HttpClient sends ``Upgrade: h2c`` with every first
-        request.
+        llhttp stops there. Hermes knows only WebSocket, and any other such request is an ordinary one (RFC 9110 §7.8).
+        llhttp would parse the body of that one as the next request. Java's HttpClient sends ``Upgrade: h2c`` with
+        every first request.
         """
         request = self.requests[-1]
         if request.upgrade:

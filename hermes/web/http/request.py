@@ -37,7 +37,7 @@ class Peer:
 class ParsedRequest:
     """One request, as far as it has arrived.
 
-    ``chunks`` has the bytes of the body that nobody has taken yet. ``upgrade`` is True for a WebSocket handshake: no
+    ``chunks`` has the bytes of the body that no handler has got yet. ``upgrade`` is True for a WebSocket handshake: no
     more requests are read from the connection, unless the upgrade is refused.
     """
 
@@ -118,7 +118,7 @@ def _host(headers: HTTPHeaders, version: str) -> tuple[str, str]:
     host = headers.get("Host")
     if host is None and version == "HTTP/1.0":
         host = HTTP_1_0_HOST
-    if host is None or ("Host" in headers and len(headers.get_list("Host")) > 1):
+    if host is None or len(headers.get_list("Host")) > 1:
         raise HTTPInputError("send exactly one Host header")
     return host, _cached_host_name(host) if len(host) <= CACHED_HOST_MAX_CHARS else _host_name(host)
 

@@ -108,7 +108,7 @@ function checkNbf({ nbf }, now) {
   return nbf * 1000 <= now ? good(t('inspector.nbf.good')) : bad(t('inspector.nbf.bad', { time: formatTime(nbf * 1000) }));
 }
 
-/** The claims whose values only the server knows: issuer and audience. @param {Record<string, any>} claims */
+/** Issuer and audience: only the server knows the right values. @param {Record<string, any>} claims */
 function checkAddressees(claims) {
   const { checks_issuer: issuer, checks_audience: audience } = readPageData().token_rules;
   const names = [...(issuer ? ['iss'] : []), ...(audience ? ['aud'] : [])];
