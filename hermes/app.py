@@ -18,7 +18,7 @@ from hermes.web.http.delegate import EagerApplication
 from hermes.web.http.errors import NotFoundHandler
 from hermes.web.notify import NotifyHandler
 from hermes.web.response_headers import ResponseHeaders
-from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket
+from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket, TenantsSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
 
 LOGGED_PATH_MAX_CHARS = 200
@@ -34,6 +34,7 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/notify", NotifyHandler, shared),
             (r"/ws/notifications", NotificationsSocket, shared),
             (r"/ws/tenant/([^/]+)", TenantSocket, shared),
+            (r"/ws/tenants", TenantsSocket, shared),
             (r"/ws/device/(.+)", DeviceSocket, shared),
             (r"/ws/device", DeviceSocket, shared),
             (r"/ws", CombinedSocket, shared),

@@ -57,6 +57,15 @@ def check_tenant(principal: Principal, tenant_id: str) -> None:
         raise SocketRejected(FORBIDDEN, "another tenant")
 
 
+def check_superuser(principal: Principal) -> None:
+    """Check that the principal is a superuser.
+
+    Raises `SocketRejected`.
+    """
+    if not principal.is_superuser:
+        raise SocketRejected(FORBIDDEN, "not a superuser")
+
+
 def device_tenant(principal: Principal, requested: str | None) -> TenantId | None:
     """Return the tenant of the devices that this principal can subscribe to.
 

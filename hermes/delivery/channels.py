@@ -11,6 +11,7 @@ Channel = NewType("Channel", tuple[str, ...])
 
 
 LINK = Channel(("link",))  # the state of the MQTT link
+TENANTS = Channel(("tenants",))  # the data of all devices of every tenant; for superusers only
 
 
 def user(user_id: UserId) -> Channel:

@@ -135,6 +135,8 @@ def _device_fields(message: DeviceMessage) -> dict[str, Any]:
         "data": orjson.Fragment(message.data),
         "timestamp": message.timestamp_ms,
     }
+    if message.device_name:
+        fields["device_name"] = message.device_name
     if message.encoding:
         fields["encoding"] = message.encoding
     if message.retained:

@@ -132,7 +132,7 @@ class Hub:
         """Send a message to every session of its channels at the next flush.
 
         The receipt has the number of sockets that accepted it once `flushed` has been awaited. A message without a
-        session costs three look-ups and is never encoded.
+        session costs four look-ups and is never encoded.
         """
         self._published[message.kind].inc()
         receipt = Receipt()

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.frames import Frame, encode
-from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
+from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus, Series
 from hermes.ids import DeviceId, TenantId
 from hermes.metrics import Metrics
 from hermes.quotas.fair_queue import HOLDERS, FairQueue, Item
@@ -85,6 +86,7 @@ class LastValues:
         self._dropped_values = {holder: metrics.share_dropped.labels("last_values", holder) for holder in HOLDERS}
         self._dropped_statuses = {holder: metrics.share_dropped.labels("presence", holder) for holder in HOLDERS}
         self._tenants: dict[TenantId, dict[DeviceId, _Device]] = {}
+        self._parts: dict[str, dict[Series, LastValue]] = {}  # by topic, the values of messages with several
         # each with the oldest update first; presence counts without its size
         self._values: FairQueue[LastValue] = FairQueue(max_count=limits.max_values, max_size=limits.max_bytes)
         self._statuses: FairQueue[LastValue] = FairQueue(max_count=limits.max_values)
@@ -110,7 +112,7 @@ class LastValues:
         before = None if device is None else device.values.get(message.series)
         retained_hash = None if before is None else before.retained_hash
         if message.retained:
-            previous, retained_hash = retained_hash, hash(message.data)
+            previous, retained_hash = retained_hash, hash((message.data, message.device_name))
             if before is not None and (previous == retained_hash or _same(before.message, message)):
                 before.retained_hash = retained_hash
                 return False
@@ -134,11 +136,33 @@ class LastValues:
             self._values.append(value, tenant=message.tenant_id, device=message.device_id, size=size)
         else:
             self._values.replace(before, value, size=size)
+            if self._parts:
+                self._remove_part(before)
         while limit := self._values.exceeded():
             oldest, holder = self._values.next_to_drop()
             self._remove(oldest)
             self._metrics.snapshot_evicted.labels("bytes" if limit == "size" else "count").inc()
             self._dropped_values[holder].inc()
+
+    def add_part(self, message: DeviceMessage) -> None:
+        """Record that a value is part of a message with several, if it is stored."""
+        device = self._tenants.get(message.tenant_id, {}).get(message.device_id)
+        value = None if device is None else device.values.get(message.series)
+        if value is not None and isinstance(value.message, DeviceMessage):
+            self._parts.setdefault(value.message.topic, {})[message.series_key] = value
+
+    def parts_of(self, topic: str) -> list[DeviceMessage]:
+        """Return the stored values that came as parts of the messages of a topic."""
+        messages = (value.message for value in self._parts.get(topic, {}).values())
+        return [message for message in messages if isinstance(message, DeviceMessage)]
+
+    def _remove_part(self, value: LastValue) -> None:
+        message = value.message
+        assert isinstance(message, DeviceMessage)
+        parts = self._parts.get(message.topic, {})
+        parts.pop(message.series_key, None)
+        if not parts:
+            self._parts.pop(message.topic, None)
 
     def update_status(self, status: DeviceStatus) -> bool:
         """Store whether a device is online.
@@ -200,6 +224,8 @@ class LastValues:
     def _remove(self, value: LastValue) -> None:
         message = value.message
         assert isinstance(message, DeviceMessage)
+        if self._parts:
+            self._remove_part(value)
         self._values.remove(value)
         del self._tenants[message.tenant_id][message.device_id].values[message.series]
         self._remove_if_empty(message.tenant_id, message.device_id)
@@ -222,12 +248,12 @@ class LastValues:
 
     # -- read -----------------------------------------------------------------------------------------------------
 
-    def for_channels(self, channels: Iterable[Channel]) -> list[LastValue]:
+    def for_channels(self, wanted: Iterable[Channel]) -> list[LastValue]:
         """Return the snapshot for a new subscriber of these channels.
 
         Values precede presence.
         """
-        devices = [device for channel in channels for device in self._devices_of(channel)]
+        devices = [device for channel in wanted for device in self._devices_of(channel)]
         values = [value for device in devices for value in device.values.values()]
         return values + [device.status for device in devices if device.status is not None]
 
@@ -235,6 +261,9 @@ class LastValues:
         match channel:
             case ("tenant", tenant_id):
                 yield from self._tenants.get(TenantId(tenant_id), {}).values()
+            case channels.TENANTS:
+                for devices in self._tenants.values():
+                    yield from devices.values()
             case ("device", tenant_id, device_id):
                 device = self._tenants.get(TenantId(tenant_id), {}).get(DeviceId(device_id))
                 if device is not None:
@@ -246,7 +275,9 @@ class LastValues:
 
 
 def _same(before: object, message: DeviceMessage) -> bool:
-    return isinstance(before, DeviceMessage) and (before.data, before.encoding) == (message.data, message.encoding)
+    if not isinstance(before, DeviceMessage):
+        return False
+    return (before.data, before.encoding, before.device_name) == (message.data, message.encoding, message.device_name)
 
 
 def _ids(status: LastValue) -> tuple[TenantId, DeviceId]:

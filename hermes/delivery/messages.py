@@ -83,7 +83,8 @@ class DeviceMessage:
     ``data`` is the text of one JSON value; ``encoding`` is ``text`` or ``base64`` if the payload was not JSON,
     otherwise empty. ``timestamp_ms`` is when Hermes received it (Unix milliseconds); None for a retained value, of
     unknown age. ``historical`` marks a value that the device sends late, after newer ones: it does not become the last
-    value. ``clears`` marks an empty payload: it deletes the last value.
+    value. ``clears`` marks an empty payload: it deletes the last value. ``device_name`` is the name by which people
+    know the device, if its template reads one from the payload.
     """
 
     tenant_id: TenantId
@@ -96,6 +97,7 @@ class DeviceMessage:
     retained: bool = False
     historical: bool = False
     clears: bool = False
+    device_name: str = ""
 
     kind = "device"
 
@@ -106,11 +108,12 @@ class DeviceMessage:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The tenant's channel, the device's, and that of the device id in every tenant."""
+        """The channels of the tenant and of the device, and two for superusers."""
         return (
             channels.tenant(self.tenant_id),
             channels.device(self.tenant_id, self.device_id),
             channels.device_anywhere(self.device_id),
+            channels.TENANTS,
         )
 
 
@@ -140,6 +143,7 @@ class DeviceStatus:
             channels.tenant(self.tenant_id),
             channels.device(self.tenant_id, self.device_id),
             channels.device_anywhere(self.device_id),
+            channels.TENANTS,
         )
 
 

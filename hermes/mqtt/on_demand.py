@@ -11,8 +11,8 @@ One class, `OnDemandSubscriptions`, stands between the hub and the MQTT client. 
   because nothing would update them.
 
 A tenant's channel needs the tenant's topics. A device's channel needs the device's, unless its tenant is watched too. A
-superuser's channel of one device id in every tenant needs all topics. A channel that lost its last session stays
-subscribed for ``linger_s``, because pages are reloaded.
+superuser's channel of every tenant, or of one device id in every tenant, needs all topics. A channel that lost its last
+session stays subscribed for ``linger_s``, because pages are reloaded.
 
 One timer serves all channels: it waits for the next channel whose time is over, or for `GATHER_S` after a channel was
 added, so that sockets that open at the same time cause one change of the filters.
@@ -61,7 +61,7 @@ class OnDemandSubscriptions:
 
         ``watched`` is True for the first session and False after the last one.
         """
-        if channel[0] not in ("tenant", "device"):
+        if channel[0] not in ("tenant", "device", "tenants"):
             return
         if not watched:
             if channel not in self._channels:
@@ -129,7 +129,7 @@ class OnDemandSubscriptions:
 
         A filter that another one covers is left out, because copies of its messages would arrive.
         """
-        if any(_is_device_anywhere(channel) for channel in self._channels):
+        if any(_needs_all_topics(channel) for channel in self._channels):
             return frozenset(self._topics.filters)
         found = {text for channel, filters in self._channels.items() if not self._is_part(channel) for text in filters}
         whole = [text for text in self._topics.filters if text in found]  # of templates whose payloads name the tenant
@@ -139,12 +139,17 @@ class OnDemandSubscriptions:
         return channels.whole(channel) in self._channels
 
     def _is_watched(self, tenant_id: TenantId, device_id: DeviceId) -> bool:
-        device = channels.device(tenant_id, device_id), channels.device_anywhere(device_id)
-        return channels.tenant(tenant_id) in self._channels or any(channel in self._channels for channel in device)
+        watching = (
+            channels.tenant(tenant_id),
+            channels.device(tenant_id, device_id),
+            channels.device_anywhere(device_id),
+            channels.TENANTS,
+        )
+        return any(channel in self._channels for channel in watching)
 
 
-def _is_device_anywhere(channel: Channel) -> bool:
-    return channel[0] == "device" and len(channel) == 2
+def _needs_all_topics(channel: Channel) -> bool:
+    return channel == channels.TENANTS or (channel[0] == "device" and len(channel) == 2)
 
 
 def _is_covered(text: str, other: str) -> bool:

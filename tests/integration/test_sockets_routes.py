@@ -1,4 +1,4 @@
-"""The four routes: who may open each, and which messages each receives."""
+"""The five routes: who may open each, and which messages each receives."""
 
 import json
 from typing import Any
@@ -6,14 +6,14 @@ from urllib.parse import quote
 
 import pytest
 
-from hermes.delivery.messages import DeviceMessage
+from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
 from hermes.ids import DeviceId, TenantId
 from hermes.testing import ClientSocket
 from tests.support.gateways import Hermes, token
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
-ROUTES = ["/ws/notifications", "/ws/tenant/acme", "/ws/device/d1", "/ws"]
+ROUTES = ["/ws/notifications", "/ws/tenant/acme", "/ws/device/d1", "/ws"]  # for users; /ws/tenants is for superusers
 NO_TENANT = token()
 ACME = token(tenant_id="acme")
 GLOBEX = token("456", "luis", tenant_id="globex")
@@ -57,6 +57,8 @@ async def received(socket: ClientSocket) -> list[tuple[str, str]]:
         ("/ws/tenant/-7", token(tenant_id=-7)),
         *[("/ws/device/d1", given) for given in (ACME, GLOBEX, ROOT)],
         *[("/ws", given) for given in (NO_TENANT, ACME, ROOT, ROOT_OF_ACME)],
+        *[("/ws/tenants", given) for given in (ROOT, ROOT_OF_ACME)],
+        ("/ws/tenants?tenant_id=globex", ROOT_OF_ACME),
         *[(f"{path}?tenant_id=acme", ACME) for path in ROUTES],
         *[(f"{path}?tenant_id=acme", ROOT) for path in ROUTES],
         *[(f"{path}?tenant_id=other", ROOT_OF_ACME) for path in ROUTES],
@@ -76,6 +78,8 @@ async def test_a_permitted_socket_stays_open(hermes: Hermes, path: str, given: s
         ("/ws/tenant/ACME", ACME),
         ("/ws/tenant/acme%20", ACME),
         ("/ws/device/d1", NO_TENANT),
+        *[("/ws/tenants", given) for given in (NO_TENANT, ACME)],
+        ("/ws/tenants?tenant_id=acme", ACME),
         *[(f"{path}?tenant_id=globex", ACME) for path in ROUTES],
         *[(f"{path}?tenant_id=globex", NO_TENANT) for path in ROUTES],
         *[(f"{path}?tenant_id=", ACME) for path in ROUTES],
@@ -90,14 +94,16 @@ async def test_a_socket_that_is_not_permitted_gets_forbidden(hermes: Hermes, pat
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("claim", ["true", "True", 1, 1.0, "1", [True], {"is": True}, False, None])
-@pytest.mark.parametrize("path", ["/ws/tenant/acme", "/ws/device/d1", "/ws?tenant_id=acme"])
+@pytest.mark.parametrize("path", ["/ws/tenant/acme", "/ws/device/d1", "/ws?tenant_id=acme", "/ws/tenants"])
 async def test_only_json_true_makes_a_superuser(hermes: Hermes, path: str, claim: object) -> None:
     """Any other value is treated as a token without a tenant."""
     assert await (await hermes.open(path, token(is_superuser=claim))).wait_closed() == FORBIDDEN
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/ws/tenant/", "/ws/device/", "/ws/", "/ws/tenant/a/b", "/ws/other", "/dev/token"])
+@pytest.mark.parametrize(
+    "path", ["/ws/tenant/", "/ws/device/", "/ws/", "/ws/tenant/a/b", "/ws/tenants/", "/ws/other", "/dev/token"]
+)
 async def test_an_unknown_path_is_not_found(hermes: Hermes, path: str) -> None:
     """An empty id or one level too many: HTTP 404."""
     assert (await hermes.request(path)).code == 404
@@ -144,6 +150,8 @@ async def test_a_device_frame_has_the_documented_fields(hermes: Hermes, path: st
     assert await socket.receive() == plain | {"data": "on", "encoding": "text", "retained": True, "timestamp": None}
     publish(hermes, "acme", "d1", None, series="")
     assert await socket.receive() == plain | {"data": None, "series": ""}
+    publish(hermes, "acme", "d1", 1, device_name='Hall "1"')
+    assert await socket.receive() == plain | {"data": 1, "device_name": 'Hall "1"'}
 
 
 @pytest.mark.gen_test
@@ -183,17 +191,45 @@ async def test_a_socket_of_an_unknown_device_opens_and_receives_nothing(hermes: 
         ("/ws?tenant_id=globex", ROOT_OF_ACME, [("acme", "d1"), ("acme", "d2")]),
         ("/ws", ROOT, []),
         ("/ws/notifications?tenant_id=globex", ROOT_OF_ACME, []),
+        ("/ws/tenants", ROOT, [("acme", "d1"), ("acme", "d2"), ("globex", "d1"), ("globex", "d2")]),
     ],
 )
 async def test_what_a_superuser_receives(
     hermes: Hermes, path: str, given: str, expected: list[tuple[str, str]]
 ) -> None:  # fmt: skip
-    """A device in every tenant or in the requested one, any tenant, and on ``/ws`` their own."""
+    """A device in every tenant or in the requested one, any tenant, all tenants, and on ``/ws`` their own."""
     socket = await hermes.open(path, given)
     for tenant_id in ("acme", "globex"):
         for device_id in ("d1", "d2"):
             publish(hermes, tenant_id, device_id)
     assert sorted(await received(socket)) == expected
+
+
+@pytest.mark.gen_test
+async def test_the_feed_of_all_tenants_has_device_and_status_frames_only(hermes: Hermes) -> None:
+    """Neither the superuser's notifications nor broadcasts, also not of the superuser's own tenant."""
+    socket = await hermes.open("/ws/tenants", ROOT_OF_ACME)
+    await hermes.notify({"user_id": "1", "title": "n", "message": ""})
+    await hermes.notify({"tenant_id": "acme", "title": "b", "message": ""})
+    hermes.gateway.hub.publish(DeviceStatus(TenantId("globex"), DeviceId("d1"), True, 7))
+    hermes.gateway.hub.publish(LinkStatus(up=False, since_ms=8))
+    assert await socket.receive() == {
+        "channel": "status", "tenant_id": "globex", "device_id": "d1", "online": True, "since": 7,
+    }  # fmt: skip
+    assert await socket.receive() == {"channel": "status", "mqtt": "down", "since": 8}
+    await socket.expect_silence()
+
+
+@pytest.mark.gen_test
+async def test_the_feed_of_all_tenants_ends_with_the_right_to_it(hermes: Hermes) -> None:
+    """A refresh with a token of a superuser leaves it open, one with another token closes it."""
+    socket = await hermes.open("/ws/tenants", ROOT)
+    await socket.send({"action": "refresh", "token": ROOT_OF_ACME})
+    assert (await socket.receive())["action"] == "refreshed"
+    await socket.send({"action": "subscribe", "device": "d1"})
+    assert (await socket.receive())["code"] == "not_here"
+    await socket.send({"action": "refresh", "token": token("1", "root", tenant_id="acme")})
+    assert await socket.wait_closed() == FORBIDDEN
 
 
 @pytest.mark.gen_test

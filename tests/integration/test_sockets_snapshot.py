@@ -75,6 +75,9 @@ async def test_a_snapshot_has_only_the_values_of_the_sockets_channels(hermes: He
     assert await received(await hermes.open("/ws/tenant/acme", ACME), 2) == [("d1", 1, True), ("d2", 2, True)]
     assert await received(await hermes.open("/ws/device/d2", ACME), 1) == [("d2", 2, True)]
     assert await received(await hermes.open("/ws/device/d1", ROOT), 2) == [("d1", 1, True), ("d1", 3, True)]
+    everything = [("d1", 1, True), ("d2", 2, True), ("d1", 3, True)]
+    assert await received(await hermes.open("/ws/tenants", ROOT), 3) == everything
+    assert await received(await hermes.open("/ws/tenants?snapshot=0", ROOT), 0) == []
     assert await received(await hermes.open("/ws/device/d1?tenant_id=globex", ROOT), 1) == [("d1", 3, True)]
     assert await received(await hermes.open("/ws/notifications", ACME), 0) == []
     assert await received(await hermes.open("/ws", token()), 0) == []
@@ -113,12 +116,13 @@ async def test_no_value_is_lost_or_repeated_between_snapshot_and_live(hermes: He
 
 
 @pytest.mark.gen_test
-async def test_a_slow_socket_gets_a_large_snapshot_before_live_values(hermes: Hermes) -> None:
+@pytest.mark.parametrize("path", ["/ws/tenant/acme", "/ws/tenants"])
+async def test_a_slow_socket_gets_a_large_snapshot_before_live_values(hermes: Hermes, path: str) -> None:
     """The snapshot has more values than an outbox can hold; values that are published meanwhile arrive after it."""
     values, payload = 3_000, b'"%s"' % (b"x" * 500)
     for number in range(values):
         ingest(hermes, payload, device=f"d{number}")
-    slow = await open_raw(hermes, "/ws/tenant/acme", ACME, receive_buffer_bytes=4_096)
+    slow = await open_raw(hermes, path, ROOT, receive_buffer_bytes=4_096)
     await eventually(lambda: len(hermes.gateway.hub.sessions) == 1)
     (session,) = hermes.gateway.hub.sessions
     assert session.waiting > 1_000

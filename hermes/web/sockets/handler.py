@@ -1,4 +1,4 @@
-"""Common behaviour of the four WebSocket routes.
+"""Common behaviour of the five WebSocket routes.
 
 The handler verifies the token, subscribes a session to the channels of its route and handles the client's actions.
 There is no await before the session is subscribed: if the client left during one, Tornado would call `on_close`
@@ -54,7 +54,7 @@ ERRORS_WINDOW_S = 10.0
 
 
 class SocketHandler(HttpErrors, WebSocketHandler):
-    """Common behaviour of the four routes; each defines its own channels."""
+    """Common behaviour of the five routes; each defines its own channels."""
 
     # Slots, because any entry of ours in the handler's dict, beside those of Tornado, costs every socket 1.5 KiB.
     __slots__ = ("_cut", "_errors", "_place", "_session", "gateway")

@@ -1,11 +1,11 @@
-"""The four WebSocket routes: the channels of each, and who may use it."""
+"""The five WebSocket routes: the channels of each, and who may use it."""
 
 from collections.abc import Iterable, Sequence
 
 import orjson
 from tornado.web import HTTPError
 
-from hermes.auth.principal import Principal, check_requested_tenant, check_tenant, device_tenant
+from hermes.auth.principal import Principal, check_requested_tenant, check_superuser, check_tenant, device_tenant
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.client_actions import Action, Subscribe, Unsubscribe
@@ -48,6 +48,20 @@ class TenantSocket(SocketHandler):
         tenant_id = TenantId(self.path_args[0])
         check_tenant(principal, tenant_id)
         return (channels.tenant(tenant_id), channels.LINK)
+
+
+class TenantsSocket(SocketHandler):
+    """``/ws/tenants``: the data of all devices of every tenant, for superusers."""
+
+    __slots__ = ()
+
+    route = "/ws/tenants"
+
+    def channels_for(self, principal: Principal) -> Iterable[Channel]:
+        """Return the channel of every tenant, for a superuser's token."""
+        check_requested_tenant(principal, self.requested_tenant)
+        check_superuser(principal)
+        return (channels.TENANTS, channels.LINK)
 
 
 class DeviceSocket(SocketHandler):

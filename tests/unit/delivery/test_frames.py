@@ -121,6 +121,9 @@ def test_optional_keys_appear_only_with_a_value() -> None:
     )
     fields = json.loads(encode(message).payload)
     assert (fields["encoding"], fields["retained"], fields["timestamp"]) == ("text", True, None)
+    assert "device_name" not in fields
+    named = DeviceMessage(TenantId("acme"), DeviceId("d1"), "door", "t", b"1", 1, device_name="Hall")
+    assert json.loads(encode(named, snapshot=True).payload)["device_name"] == "Hall"
 
 
 def test_a_broadcast_names_its_tenant() -> None:

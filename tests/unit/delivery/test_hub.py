@@ -62,18 +62,20 @@ TENANT = channels.tenant(ACME)
 
 
 def test_a_message_reaches_the_sessions_of_its_channels_only(bench: Bench) -> None:
-    """The tenant's, the device's, and those of the device id in every tenant."""
+    """The tenant's, the device's, and those of the device id in every tenant and of every tenant."""
     transports = {
         "tenant": bench.join(TENANT)[1],
         "device": bench.join(channels.device(ACME, DeviceId("d1")))[1],
         "anywhere": bench.join(channels.device_anywhere(DeviceId("d1")))[1],
+        "all tenants": bench.join(channels.TENANTS)[1],
         "other device": bench.join(channels.device(ACME, DeviceId("d2")))[1],
         "other tenant": bench.join(channels.tenant(TenantId("globex")))[1],
         "user": bench.join(USER)[1],
     }
     bench.hub.publish(value("d1"))
     bench.hub.flush()
-    assert {name for name, transport in transports.items() if transport.written} == {"tenant", "device", "anywhere"}
+    written = {name for name, transport in transports.items() if transport.written}
+    assert written == {"tenant", "device", "anywhere", "all tenants"}
 
 
 def test_the_frames_of_one_iteration_are_one_write_per_socket(bench: Bench) -> None:

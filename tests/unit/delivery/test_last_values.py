@@ -92,6 +92,7 @@ def test_a_snapshot_has_the_last_value_of_each_series_with_its_own_time() -> Non
         (channels.device(TenantId("acme"), DeviceId("d1")), [1]),
         (channels.device(TenantId("globex"), DeviceId("d2")), []),
         (channels.device_anywhere(DeviceId("d1")), [1, 3]),
+        (channels.TENANTS, [1, 2, 3]),
         (channels.tenant(TenantId("nobody")), []),
         (channels.LINK, []),
         (channels.broadcast(TenantId("acme")), []),

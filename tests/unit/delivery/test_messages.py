@@ -41,9 +41,9 @@ def test_null_data_is_none() -> None:
     assert parse_notification(BODY | {"user_id": "7", "data": None}, data=b"null").data is None
 
 
-def test_a_devices_value_has_three_channels() -> None:
+def test_a_devices_value_has_four_channels() -> None:
     """Its tenant, its device, and its device id in every tenant; none collides with another kind."""
     message = DeviceMessage(TenantId("acme"), DeviceId("d1"), "temp", "t", b"1", 17)
-    assert len(set(message.channels)) == 3
+    assert len(set(message.channels)) == 4
     assert channels.device(TenantId("acme"), DeviceId("d1")) in message.channels
     assert channels.user(UserId("acme")) not in message.channels

@@ -158,6 +158,29 @@ def test_a_superusers_device_in_every_tenant_needs_all_topics() -> None:
     assert demand.filters == [{ACME_FILTER}, {"tenants/+/devices/+/#"}, {ACME_FILTER}]
 
 
+def test_all_tenants_need_all_topics() -> None:
+    """Until they are left; then only the devices of others are removed."""
+    demand = OnDemand()
+    demand.watch(D1)
+    demand.watch(channels.TENANTS)
+    demand.leave(channels.TENANTS)
+    demand.loop.advance(LINGER_S)
+    assert demand.filters == [{D1_FILTER}, {"tenants/+/devices/+/#"}, {D1_FILTER}]
+    (is_watched,) = demand.retained
+    assert is_watched(TenantId("acme"), DeviceId("d1"))
+    assert not is_watched(TenantId("globex"), DeviceId("d1"))
+
+
+def test_while_all_tenants_are_watched_no_device_is_removed() -> None:
+    """Also not the devices of a tenant that is left."""
+    demand = OnDemand()
+    demand.watch(channels.TENANTS, ACME)
+    demand.leave(ACME)
+    demand.loop.advance(LINGER_S)
+    (is_watched,) = demand.retained
+    assert is_watched(TenantId("acme"), DeviceId("any"))
+
+
 def test_a_tenant_that_only_payloads_name_needs_the_whole_template() -> None:
     """A device then has no filter of its own, because it is part of that."""
     demand = OnDemand("gw/{device_id}/{series};tenant_id=/t")
