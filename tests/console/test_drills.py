@@ -79,6 +79,25 @@ def test_a_drill_passes_with_its_figures(console: Console) -> None:
     assert console.page.evaluate("window.moved") is None
 
 
+def test_a_drill_ends_when_the_browser_has_closed_its_sockets(console: Console) -> None:
+    """Only then the next one can start: a browser limits the sockets of a page, and those that are closing count."""
+    closing: list[WebSocketRoute] = []
+
+    def hold_close(socket: WebSocketRoute) -> None:
+        socket.connect_to_server()
+        socket.on_close(lambda code, reason: closing.append(socket))
+
+    console.page.route_web_socket(re.compile(r"/ws/notifications$"), hold_close)
+    console.open("drills")
+    run(console, "burst")
+    console.move_clock_until(console.page.locator("[data-drill=burst] .verdict").is_visible, STEP_MS)
+    console.wait_until(lambda: closing)
+    button = console.page.locator("[data-drill=burst] button")
+    assert button.is_disabled()
+    closing[0].close(code=1000)
+    expect(button).to_be_enabled()
+
+
 @pytest.mark.slow
 def test_all_drills_pass_one_after_the_other(browser: Browser, tmp_path: Path) -> None:
     """One button starts all and a score is shown; the page's own sockets do not change."""

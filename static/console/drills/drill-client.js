@@ -20,10 +20,12 @@ export class DrillClient {
   devices = [];
   /** @type {Map<string, number>} how often each notification was received, by id */
   received = new Map();
+  /** @type {Promise<unknown>[]} one for each socket, fulfilled when the browser has closed it */
+  #ends = [];
 
   /** @param {Options} options */
   constructor(options) {
-    this.client = new HermesClient(options);
+    this.client = new HermesClient({ ...options, world: { WebSocket: this.#recordedWebSocket() } });
     this.client.on('state', (status) => this.changes.push({ at: performance.now(), status }));
     this.client.on('device', (frame) => this.devices.push({ at: performance.now(), frame }));
     this.client.on('frame', ({ channel, id }) => {
@@ -37,7 +39,23 @@ export class DrillClient {
   /** The state changes since this time. @param {number} at  by performance.now() */
   since(at) { return this.changes.filter((change) => change.at >= at); }
 
-  close() { this.client.close(); }
+  /** Close the client; the promise is fulfilled when the browser has closed all its sockets. */
+  close() {
+    this.client.close();
+    return Promise.all(this.#ends);
+  }
+
+  /** A WebSocket class that records when its instances end. */
+  #recordedWebSocket() {
+    const ends = this.#ends;
+    return class extends WebSocket {
+      /** @param {string} url @param {string[]} [protocols] */
+      constructor(url, protocols) {
+        super(url, protocols);
+        ends.push(new Promise((resolve) => this.addEventListener('close', resolve)));
+      }
+    };
+  }
 }
 
 /**

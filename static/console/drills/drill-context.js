@@ -1,7 +1,7 @@
 /** The resources of one drill run: users, tokens, clients and faults. Each run uses users of its own. */
 
 import { t } from '../lib/i18n.js';
-import { DrillClient, waitFor } from './drill-client.js';
+import { delay, DrillClient, waitFor } from './drill-client.js';
 
 /**
  * @typedef {import('../../hermes-client-types.js').Options} Options
@@ -15,6 +15,7 @@ import { DrillClient, waitFor } from './drill-client.js';
 const OPEN_TIMEOUT_MS = 10_000;
 const DELIVERY_TIMEOUT_MS = 5_000;
 const TOKEN_LIFETIME_S = 600;
+const CLOSE_TIMEOUT_MS = 30_000; // a closing handshake that is not answered ends before
 export const RECONNECT_TIMEOUT_MS = 35_000; // the longest back-off and the handshake
 
 export class DrillContext {
@@ -106,6 +107,10 @@ export class DrillContext {
     if (!await this.devApi.injectFault(fault, target)) throw new Error(t('drills.no_socket_hit'));
   }
 
-  /** Close all clients. */
-  closeClients() { for (const each of this.#clients) each.close(); }
+  /**
+   * Close all clients, and wait until the browser has closed their sockets.
+   *
+   * A browser limits the sockets of a page, and those that are closing count.
+   */
+  async closeClients() { await Promise.race([Promise.all(this.#clients.map((each) => each.close())), delay(CLOSE_TIMEOUT_MS)]); }
 }

@@ -101,11 +101,11 @@ export class DrillsPanel {
     card.dataset.verdict = 'running';
     outcome.replaceChildren(make('p', {}, t('drills.running')));
     const result = await drill.run(context).catch((error) => ({ passed: false, text: String(error.message ?? error), figures: [] }));
-    context.closeClients();
+    this.#show(card, outcome, result);
+    await context.closeClients();
     this.#busy = false;
     this.#updateButtons();
     if (document.activeElement === document.body) button.focus(); // it lost the focus when it was disabled
-    this.#show(card, outcome, result);
     return result.passed;
   }
 
