@@ -21,6 +21,8 @@ sent, a client gets it when the connection ends without a close frame.
 
 from dataclasses import dataclass
 
+REASON_MAX_BYTES = 123  # RFC 6455 §5.5: 125 bytes in a control frame, without the code
+
 
 @dataclass(frozen=True, slots=True)
 class Close:
@@ -30,9 +32,14 @@ class Close:
     word: str
     may_reconnect: bool
 
-    def reason(self, retry_ms: int | None = None) -> str:
-        """Return the reason of the close frame: ``word`` or ``word;retry_ms=1234``."""
-        return self.word if retry_ms is None else f"{self.word};retry_ms={retry_ms}"
+    def reason(self, retry_ms: int | None = None, *, detail: str = "") -> str:
+        """Return the reason of the close frame: ``word`` or ``word;retry_ms=1234``.
+
+        ``detail`` follows as ``;detail=…``, as much of it as fits into the frame.
+        """
+        hints = "" if retry_ms is None else f";retry_ms={retry_ms}"
+        hints += f";detail={detail.replace(';', ',')}" if detail else ""
+        return f"{self.word}{hints}".encode("utf-8", "replace")[:REASON_MAX_BYTES].decode("utf-8", "ignore")
 
 
 NORMAL = Close(1000, "", may_reconnect=True)
@@ -44,6 +51,7 @@ TOKEN_MISSING = Close(1008, "token_missing", may_reconnect=False)
 TOKEN_INVALID = Close(1008, "token_invalid", may_reconnect=False)
 TOKEN_EXPIRED = Close(1008, "token_expired", may_reconnect=False)
 FORBIDDEN = Close(1008, "forbidden", may_reconnect=False)
+REVOKED = Close(1008, "revoked", may_reconnect=False)
 TOO_MANY_ERRORS = Close(1008, "too_many_errors", may_reconnect=False)
 MESSAGE_TOO_BIG = Close(1009, "message_too_big", may_reconnect=False)
 INTERNAL_ERROR = Close(1011, "internal_error", may_reconnect=True)
@@ -53,6 +61,7 @@ USER_FULL = Close(1013, "user_full", may_reconnect=True)
 TENANT_FULL = Close(1013, "tenant_full", may_reconnect=True)
 ADDRESS_FULL = Close(1013, "address_full", may_reconnect=True)
 SLOW_DOWN = Close(1013, "slow_down", may_reconnect=True)
+KEYS_UNAVAILABLE = Close(1013, "keys_unavailable", may_reconnect=True)
 
 TABLE = (
     NORMAL,
@@ -64,6 +73,7 @@ TABLE = (
     TOKEN_INVALID,
     TOKEN_EXPIRED,
     FORBIDDEN,
+    REVOKED,
     TOO_MANY_ERRORS,
     MESSAGE_TOO_BIG,
     INTERNAL_ERROR,
@@ -73,6 +83,7 @@ TABLE = (
     TENANT_FULL,
     ADDRESS_FULL,
     SLOW_DOWN,
+    KEYS_UNAVAILABLE,
 )
 CODES = frozenset({row.code for row in TABLE} | {1005, 1006})  # those that are counted; clients can send any code
 
@@ -115,6 +126,7 @@ class SocketRejected(HermesError):
     def __init__(self, close: Close, detail: str = "") -> None:
         super().__init__(f"{close.word}: {detail}" if detail else close.word)
         self.close = close
+        self.detail = detail
 
 
 class ClientError(HermesError):

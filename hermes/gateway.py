@@ -13,7 +13,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -22,9 +22,14 @@ from typing import Any, Self
 from tornado.web import Application
 
 from hermes.app import make_app
+from hermes.appliance.version import clock_problem
 from hermes.auth.api_keys import ApiKeys
+from hermes.auth.key_ring import KeyRing
+from hermes.auth.oidc import KeyLocation
 from hermes.auth.principal import TokenVerifier
-from hermes.auth.tokens import SecretTokenVerifier
+from hermes.auth.remote_keys import RemoteKeys
+from hermes.auth.stored_keys import KeyFile
+from hermes.auth.tokens import JwtVerifier
 from hermes.broker.device_listener import DeviceListener
 from hermes.broker.supervisor import MosquittoProcess
 from hermes.delivery.housekeeping import Sweep
@@ -46,9 +51,11 @@ from hermes.mqtt.feed import MqttFeed, feed_problems
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.server import Server, http_connections_by_file_limit, sockets_by_file_limit
+from hermes.settings import private_file
 from hermes.settings.fields import networks
 from hermes.settings.flags import setting_of, settings_of
-from hermes.settings.model import Settings
+from hermes.settings.folders import keys_folder
+from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.client_address import TrustedProxies
 from hermes.web.gateway_parts import DevAction
@@ -89,14 +96,17 @@ class Gateway:
         self.hub = Hub(metrics=self.metrics)
         self.last_values = LastValues(limits=last_values_limits(settings), metrics=self.metrics)
         self.link = MqttLinkState(off=settings.broker_url == "off")
-        self._secret = settings.token_signer.secret
-        self.token_verifier: TokenVerifier = SecretTokenVerifier(
-            secret=self._secret,
-            claim_tenant=settings.claim_tenant,
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-            clock=clock,
+        if not settings.has_keys:
+            raise ConfigError([NO_KEYS])
+        self._secrets = settings.token_secrets
+        self._clock = clock
+        self.key_ring = KeyRing(metrics=self.metrics)
+        for source, keys in settings.verification_keys.items():
+            self.key_ring.replace(source, keys)
+        self.remote_keys: Sequence[RemoteKeys] = tuple(
+            self._remote_keys(location) for location in settings.key_locations
         )
+        self.token_verifier: TokenVerifier = JwtVerifier(self.key_ring, settings.token_rules, clock=clock)
         self.api_keys = ApiKeys(settings.api_keys)
         self.origins = frozenset(settings.origins)
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
@@ -198,11 +208,15 @@ class Gateway:
         """
         if self.admission.stopping:
             raise HermesError("a gateway starts once: create a new Gateway")
+        if (problem := clock_problem(self._clock())) is not None:
+            logger.error("%s", problem)
         if listen:
             self._server.listen(self.settings.host, self.settings.port)  # first: an address in use ends it at once
         try:
             self._mqtt_url = await self._find_broker()
             self._sweep.start()
+            for keys in self.remote_keys:
+                keys.start()
             if listen:
                 self._server.start(self.application())
             if self._mqtt_url is not None:
@@ -219,6 +233,7 @@ class Gateway:
         self._faults.stop()
         await self._server.stop()
         await self._sweep.stop()
+        await asyncio.gather(*[keys.stop() for keys in self.remote_keys])
         if self._simulator_client is not None:
             await asyncio.to_thread(self._simulator_client.stop)
         await self._feed.stop()
@@ -232,7 +247,8 @@ class Gateway:
     @property
     def status_line(self) -> str:
         """Address and state of the MQTT link in one line."""
-        return f"{self.url}; MQTT {self.link.state}{''.join(f'; {reason}' for reason in self.link.missing)}"
+        missing = (*self.link.missing, *self.missing)
+        return f"{self.url}; MQTT {self.link.state}{''.join(f'; {reason}' for reason in missing)}"
 
     async def reload(self, settings: Settings) -> None:
         """Apply new API keys and topics; log which other settings need a restart.
@@ -244,7 +260,7 @@ class Gateway:
         has_accounts = old.broker_listen is not None or settings.broker_listen is not None
         kept = RELOADED - {"topics"} if has_accounts else RELOADED  # the broker's rules for devices follow the topics
         names = {setting.name for setting in settings_of(Settings) if _differs(setting.name, old, settings)}
-        if settings.token_signer.secret != self._secret:
+        if settings.token_secrets != self._secrets:
             names.add("jwt_secret_file")
         restart = ", ".join(sorted(setting_of(Settings, name).option for name in names - kept))
         if restart:
@@ -270,6 +286,25 @@ class Gateway:
             problems.append(f"cannot read {error.filename}: {error.strerror}")
         if problems:
             raise ConfigError(problems)
+
+    def _remote_keys(self, location: KeyLocation) -> RemoteKeys:
+        file = KeyFile(keys_folder() / f"{location.source.value}.json", write=private_file.write)
+        return RemoteKeys(
+            location,
+            ring=self.key_ring,
+            file=file,
+            metrics=self.metrics,
+            max_stale_s=self.settings.jwks_max_stale_s,
+            clock=self._clock,
+        )
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """What is missing beside the MQTT link, each a word and a sentence."""
+        found = [f"keys_unavailable: {keys.problem}" for keys in self.remote_keys if keys.is_stale]
+        if (problem := clock_problem(self._clock())) is not None:
+            found.append(f"clock: {problem}")
+        return found
 
     def _new_feed(self) -> MqttFeed:
         return MqttFeed(

@@ -67,6 +67,21 @@ class Metrics:
         self.failed_auth = self._counter(
             "hermes_failed_auth", "Wrong tokens and API keys: refused, or not even checked", "outcome"
         )
+        self.token_keys = self._gauge("hermes_token_keys", "Keys that verify tokens, by source", "source")
+        self.token_keys_age_s = self._gauge(
+            "hermes_token_keys_age_seconds",
+            "Time since the last good answer of a source of keys; -1 without one",
+            "source",
+        )
+        self.key_fetches = self._counter(
+            "hermes_key_fetches", "Fetches of keys from an identity provider, by source and result", "source", "result"
+        )
+        self.key_set_skipped = self._gauge(
+            "hermes_key_set_skipped",
+            "Keys of the last key set that do not verify tokens, as those for encryption",
+            "source",
+        )
+        self.unknown_kids = self._counter("hermes_unknown_kids", "Key ids that tokens named and no source had")
         self.client_frames = self._counter("hermes_client_frames", "Frames from clients, by action", "action")
         self.reading_pauses = self._counter(
             "hermes_reading_pauses", "Pauses of reading from a client that is over --client-frames-per-s"

@@ -210,7 +210,7 @@ class FakeTransport:
 class FakeClock:
     """A clock in Unix seconds that advances only when a test changes ``now_s``."""
 
-    now_s: float = 1_763_836_800.0
+    now_s: float = 1_800_000_000.0
 
     def __call__(self) -> float:
         """Return the time in Unix seconds."""

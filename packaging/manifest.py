@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 from hermes.appliance.bundle import BUILD_FILE, COMPONENTS_FILE
 from hermes.appliance.components import Component, as_json, installed
-from hermes.appliance.version import build_facts
+from hermes.appliance.version import BUILT, build_facts
 
 EXTRAS = ("cbor", "sparkplug", "websockets")
 COMMON = Path("/usr/share/common-licenses")
@@ -29,7 +30,8 @@ def files(binaries: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
     )
     libraries = [debian_component(package) for package in packages]
     listed = [own, python_component(), bootloader(), *python, *libraries, *common_licenses(libraries)]
-    facts = build_facts() | {"mosquitto": f"{debian_version('mosquitto')} (bundled)"}
+    built = {BUILT: f"{datetime.now(UTC):%Y-%m-%d}", "mosquitto": f"{debian_version('mosquitto')} (bundled)"}
+    facts = build_facts() | built
     return {BUILD_FILE: facts, COMPONENTS_FILE: as_json(listed)}
 
 

@@ -1,12 +1,16 @@
-"""The text of ``hermes --version``: Hermes, its commit, and what it runs on."""
+"""What this Hermes is: its version, its commit, its date, and what it runs on."""
 
+import functools
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hermes
 from hermes.appliance.bundle import BUILD_FILE, bundled_json
 
 COMMIT_TIMEOUT_S = 5.0
+RELEASED = "2026-11-26"  # of the newest release in CHANGELOG.md; a test compares them
+BUILT = "built"  # key of the build's facts, of a frozen Hermes
 
 
 def version_report() -> str:
@@ -22,6 +26,25 @@ def build_facts() -> dict[str, str]:
     """Return commit, Python, SQLite and OpenSSL, without those that are unknown."""
     facts = {"commit": commit(), "Python": sys.version.split()[0], "SQLite": _sqlite(), "OpenSSL": _openssl()}
     return {name: value for name, value in facts.items() if value}
+
+
+@functools.cache
+def built_at() -> datetime:
+    """Return when Hermes was built; without a record of it, the newest release."""
+    facts: dict[str, str] = bundled_json(BUILD_FILE) or {}
+    return datetime.fromisoformat(facts.get(BUILT, RELEASED)).replace(tzinfo=UTC)
+
+
+def clock_problem(now_s: float) -> str | None:
+    """Return what is wrong with a time in Unix seconds before the build; else None."""
+    built = built_at()
+    if now_s >= built.timestamp():
+        return None
+    now = datetime.fromtimestamp(max(0.0, now_s), UTC)
+    return (
+        f"the clock of this machine says {now:%Y-%m-%d %H:%M} UTC, but Hermes is from {built:%Y-%m-%d}: expired "
+        "tokens may be accepted, and valid ones refused; set the clock (timedatectl)"
+    )
 
 
 def commit() -> str:

@@ -11,7 +11,9 @@ from hermes.ids import TenantId, UserId
 class Principal:
     """The user of a socket: the validated claims of one token.
 
-    ``expires_at`` is Unix seconds; None never expires.
+    ``expires_at`` is when the token ends in Unix seconds, by ``exp`` or by the maximum age; None never ends. For
+    revocation there are ``issued_at`` (``iat``, Unix seconds) and ``token_id`` (``jti``); ``key_id`` is the
+    `hermes.auth.keys.VerificationKey` that verified the token.
     """
 
     user_id: UserId
@@ -19,6 +21,27 @@ class Principal:
     tenant_id: TenantId | None = None
     is_superuser: bool = False
     expires_at: float | None = None
+    issued_at: float | None = None
+    token_id: str | None = None
+    key_id: str = ""
+
+
+class Revocations(Protocol):
+    """The revoked users, tenants and tokens."""
+
+    def refuses(self, principal: Principal) -> bool:
+        """Return whether the token of this principal is revoked.
+
+        Called at each use of a token, also of one that is remembered, so it must be fast.
+        """
+
+
+class NothingRevoked:
+    """`Revocations` without any entry."""
+
+    def refuses(self, principal: Principal) -> bool:
+        """Return False."""
+        return False
 
 
 class TokenVerifier(Protocol):
@@ -29,7 +52,8 @@ class TokenVerifier(Protocol):
 
         ``token`` is the text from a query, a header or a ``refresh`` action. Called on the event loop for each new
         socket and each ``refresh``, so it must not block. Raises `SocketRejected` with the close code for the client:
-        ``TOKEN_EXPIRED``, or ``TOKEN_INVALID`` for any other reason.
+        ``TOKEN_EXPIRED``, ``REVOKED``, ``KEYS_UNAVAILABLE`` if the key may be fetched in a moment, or ``TOKEN_INVALID``
+        for any other reason.
         """
 
     def is_known(self, token: str) -> bool:

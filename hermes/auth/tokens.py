@@ -1,202 +1,197 @@
-"""Verify and sign JSON Web Tokens (RFC 7519, HS256 only).
+"""Verify and sign JSON Web Tokens (RFC 7519).
 
-PyJWT checks form and signature (RFC 7515). The claims are checked here, so that fractions of a second count, tests can
-pass a clock, and claims that the protocol does not use are ignored.
+PyJWT checks form and signature (RFC 7515). The claims are checked in `hermes.auth.claims`, so that fractions of a
+second count, tests can pass a clock, and claims that the protocol does not use are ignored.
 """
 
+import base64
 import hashlib
 import json
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
-from jwt.algorithms import HMACAlgorithm
+import orjson
 
-from hermes.auth.principal import Principal
-from hermes.errors import TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
-from hermes.ids import TenantId, UserId, id_text
+from hermes.auth.claims import ACCESS_TOKEN_TYPE, ClaimNames, TokenRules, shown
+from hermes.auth.key_ring import KeyRing
+from hermes.auth.keys import VerificationKey
+from hermes.auth.principal import NothingRevoked, Principal, Revocations
+from hermes.errors import KEYS_UNAVAILABLE, REVOKED, TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
 from hermes.json_nesting import nested_too_deeply
 
-ALGORITHM = "HS256"
-SECRET_MIN_BYTES = 32  # RFC 7518 §3.2: a key of at least the hash's size
-DATE_MAX_S = 2**53 / 1_000  # the last date with exact milliseconds in every JSON reader; a later one means never
+ALGORITHM = "HS256"  # with which Hermes signs
 TOKEN_MAX_CHARS = 8192  # a longer text is rejected without a signature check
 CACHE_MAX_TOKENS = 20_000  # more than the sockets of most sites; about 1 KiB each
+ENCRYPTED_PARTS = 5  # RFC 7516 §3.1
 
 
-class _PreparedHmac(HMACAlgorithm):
-    """HS256 with one secret, prepared once.
+class JwtVerifier:
+    """Verify tokens with the keys of a ring; a `TokenVerifier`.
 
-    PyJWT prepares it for each token: a quarter of the time of a check.
-    """
-
-    def __init__(self, secret: str) -> None:
-        super().__init__(HMACAlgorithm.SHA256)
-        self._key = super().prepare_key(secret)
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        """Return the prepared secret."""
-        return self._key
-
-
-def unusable_secret(secret: str) -> str | None:
-    """Return PyJWT's error for a PEM or SSH key, or a JWK; None for another secret."""
-    try:
-        _PreparedHmac(secret)
-    except jwt.InvalidKeyError as error:
-        return str(error)
-    return None
-
-
-class SecretTokenVerifier:
-    """Verify tokens that are signed with one shared secret; a `TokenVerifier`.
-
-    ``claim_tenant`` is the name of the claim with the tenant id. ``issuer`` and ``audience`` (RFC 7519 §4.1.1, §4.1.3)
-    are checked if they are not None. ``clock`` gives Unix seconds.
+    Valid tokens are remembered by their digest, because after a restart thousands of clients reconnect at once; the
+    least recently used is evicted first. ``clock`` gives Unix seconds.
     """
 
     def __init__(
         self,
+        keys: KeyRing,
+        rules: TokenRules,
         *,
-        secret: str,
-        claim_tenant: str = "tenant_id",
-        issuer: str | None = None,
-        audience: str | None = None,
+        revocations: Revocations | None = None,
         clock: Callable[[], float] = time.time,
         cache_max_tokens: int = CACHE_MAX_TOKENS,
     ) -> None:
-        self._jws = jwt.PyJWS(algorithms=[])
-        self._jws.register_algorithm(ALGORITHM, _PreparedHmac(secret))
-        self._claim_tenant = claim_tenant
-        self._issuer = issuer
-        self._audience = audience
+        self._keys = keys
+        self._rules = rules
+        self._revocations: Revocations = NothingRevoked() if revocations is None else revocations
         self._clock = clock
         self._cache: OrderedDict[bytes, Principal] = OrderedDict()  # by the SHA-256 of the token
         self._cache_max_tokens = cache_max_tokens
+        keys.on_change(self._forget_tokens_of_gone_keys)
 
     def verify(self, token: str) -> Principal:
         """Return the principal of a valid token.
 
-        Valid tokens are cached by their digest, because after a restart thousands of clients reconnect at once; the
-        least recently used is evicted first. ``nbf`` is checked only for a token that is not in the cache. Raises
-        `SocketRejected`: ``TOKEN_EXPIRED`` from ``exp`` on, without leeway; ``TOKEN_INVALID`` for any other reason.
+        ``nbf`` is checked only for a token that is not remembered; expiry, key and revocation at every use. Raises
+        `SocketRejected`.
         """
         digest = _digest(token)
         principal = self._cache.get(digest)
         if principal is None:
-            principal = self._cache[digest] = self._checked(token)
+            principal = self._checked(token)
+            self._check_revocation(principal)
+            self._cache[digest] = principal
             if len(self._cache) > self._cache_max_tokens:
                 self._cache.popitem(last=False)
-        elif principal.expires_at is not None and principal.expires_at <= self._clock():
+            return principal
+        if principal.expires_at is not None and principal.expires_at <= self._clock():
             del self._cache[digest]
             raise SocketRejected(TOKEN_EXPIRED)
-        else:
-            self._cache.move_to_end(digest)
+        self._keys.check_recent(principal.key_id)
+        self._check_revocation(principal)
+        self._cache.move_to_end(digest)
         return principal
 
     def is_known(self, token: str) -> bool:
-        """Return whether the token is in the cache."""
+        """Return whether the token is remembered."""
         return _digest(token) in self._cache
 
+    def use_rules(self, rules: TokenRules) -> None:
+        """Check claims by these rules from now on; no earlier token stays remembered."""
+        self._rules = rules
+        self._cache.clear()
+
+    def _check_revocation(self, principal: Principal) -> None:
+        if self._revocations.refuses(principal):
+            raise SocketRejected(REVOKED)
+
+    def _forget_tokens_of_gone_keys(self) -> None:
+        gone = [digest for digest, principal in self._cache.items() if principal.key_id not in self._keys]
+        for digest in gone:
+            del self._cache[digest]
+
     def _checked(self, token: str) -> Principal:
-        claims = self._verified_claims(token)
-        expires_at = _numeric_date(claims, "exp")
-        not_before = _numeric_date(claims, "nbf")
-        now = self._clock()
-        if expires_at is not None and expires_at <= now:
-            raise SocketRejected(TOKEN_EXPIRED)
-        if not_before is not None and not_before > now:
-            raise SocketRejected(TOKEN_INVALID, "not valid yet")
-        return self._principal_of(claims, expires_at)
+        algorithm, kid = _read_header(token)
+        rejection: SocketRejected | None = None
+        for key in self._keys.candidates(algorithm, kid):
+            try:
+                payload = _signed_payload(token, key)
+                if payload is not None:
+                    self._keys.check_recent(key.id)
+                    return self._principal_of(payload, key)
+            except SocketRejected as error:  # another source may have the same key
+                rejection = rejection if rejection and rejection.close is KEYS_UNAVAILABLE else error
+        raise rejection or self._keys.rejection(algorithm, kid)
 
-    def _verified_claims(self, token: str) -> Mapping[str, Any]:
-        if len(token) > TOKEN_MAX_CHARS:
-            raise SocketRejected(TOKEN_INVALID, "too long")
-        # PyJWT also raises errors of its dependencies: RecursionError for deep JSON, ValueError for surrogates and for
-        # numbers with thousands of digits.
-        try:
-            payload = self._jws.decode(token, algorithms=[ALGORITHM])
-            if nested_too_deeply(payload):  # Python's own limit depends on its version
-                raise SocketRejected(TOKEN_INVALID, "the claims are nested too deeply")
-            claims = json.loads(payload)
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise SocketRejected(TOKEN_INVALID, type(error).__name__) from None
-        if not isinstance(claims, dict):
-            raise SocketRejected(TOKEN_INVALID, "the claims are not an object")
-        self._check_parties(claims)
-        return claims
-
-    def _check_parties(self, claims: Mapping[str, Any]) -> None:
-        """Check ``iss`` and ``aud`` (RFC 7519 §4.1.1, §4.1.3), if they are configured."""
-        if self._issuer is not None and claims.get("iss") != self._issuer:
-            raise SocketRejected(TOKEN_INVALID, "another issuer")
-        if self._audience is not None:
-            given = claims.get("aud")
-            named = given if isinstance(given, list) else [given]
-            if self._audience not in named or not all(isinstance(name, str) for name in named):
-                raise SocketRejected(TOKEN_INVALID, "another audience")
-
-    def _principal_of(self, claims: Mapping[str, Any], expires_at: float | None) -> Principal:
-        user_id = id_text(claims.get("user_id"))
-        username = claims.get("username")
-        if user_id is None or not isinstance(username, str) or not username:
-            raise SocketRejected(TOKEN_INVALID, "user_id and username are required")
-        if not all(map(_is_unicode, (user_id, username, id_text(claims.get(self._claim_tenant)) or ""))):
-            raise SocketRejected(TOKEN_INVALID, "a lone surrogate")
-        tenant = claims.get(self._claim_tenant)
-        tenant_id = id_text(tenant)
-        if tenant is not None and tenant_id is None:
-            raise SocketRejected(TOKEN_INVALID, f"{self._claim_tenant} is not an id")
-        return Principal(
-            user_id=UserId(user_id),
-            username=username,
-            tenant_id=None if tenant_id is None else TenantId(tenant_id),
-            is_superuser=claims.get("is_superuser") is True,
-            expires_at=expires_at,
-        )
+    def _principal_of(self, payload: bytes, key: VerificationKey) -> Principal:
+        claims = _claims_of(payload)
+        if key.issuer is not None and claims.get("iss") != key.issuer:
+            raise SocketRejected(TOKEN_INVALID, f"its issuer is {shown(claims.get('iss'))}, not {shown(key.issuer)}")
+        return self._rules.principal(claims, now_s=self._clock(), key_id=key.id)
 
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def _is_unicode(text: str) -> bool:
-    """Return False for lone surrogates: JSON escapes can contain them, UTF-8 cannot."""
+def _read_header(token: str) -> tuple[str, str | None]:
+    """Return algorithm and key id of the header, before anything is verified.
+
+    They only select the keys to try: PyJWT reads the header again. Raises `SocketRejected`.
+    """
+    if len(token) > TOKEN_MAX_CHARS:
+        raise SocketRejected(TOKEN_INVALID, f"it has more than {TOKEN_MAX_CHARS} characters")
+    header = _decoded_header(token)
+    algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ")
+    if not isinstance(algorithm, str):
+        raise SocketRejected(TOKEN_INVALID, "its header has no alg")
+    if not isinstance(kid, str | None):
+        raise SocketRejected(TOKEN_INVALID, "the kid of its header is not a text")
+    if isinstance(kind, str) and _is_of_another_kind(kind):
+        raise SocketRejected(TOKEN_INVALID, f"the typ of its header is {shown(kind)}: send an access token")
+    return algorithm, kid
+
+
+def _decoded_header(token: str) -> Mapping[str, Any]:
+    parts = token.count(".") + 1
+    if parts == ENCRYPTED_PARTS:
+        raise SocketRejected(TOKEN_INVALID, "it is encrypted (JWE); Hermes reads signed tokens only")
+    if parts != 3:
+        raise SocketRejected(TOKEN_INVALID, "it is not a JWT, which has three parts: ask the issuer for one")
+    first = token.partition(".")[0]
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        header = orjson.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise SocketRejected(TOKEN_INVALID, "it is not a JWT: its header cannot be read")
+    return header
 
 
-def _numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
-    """Return a NumericDate claim (RFC 7519 §2) in Unix seconds, or None."""
-    value = claims.get(name)
-    if value is None:
-        if name in claims:
-            raise SocketRejected(TOKEN_INVALID, f"{name} is null")
+def _is_of_another_kind(header_typ: str) -> bool:
+    """Return whether the header names an explicit type, but not of access tokens.
+
+    Source: RFC 8725 §3.11.
+    """
+    kind = header_typ.lower().removeprefix("application/")
+    return kind.endswith("+jwt") and kind != ACCESS_TOKEN_TYPE
+
+
+def _signed_payload(token: str, key: VerificationKey) -> bytes | None:
+    """Return the payload, or None if another key has signed it.
+
+    Raises `SocketRejected` if its form is wrong.
+    """
+    try:
+        return key.payload_of(token)
+    except jwt.InvalidSignatureError:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SocketRejected(TOKEN_INVALID, f"{name} is not a number")
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise SocketRejected(TOKEN_INVALID, f"it is malformed ({type(error).__name__})") from None
+
+
+def _claims_of(payload: bytes) -> Mapping[str, Any]:
+    if nested_too_deeply(payload):  # Python's own limit depends on its version
+        raise SocketRejected(TOKEN_INVALID, "the claims are nested too deeply")
     try:
-        seconds = float(value)
-    except OverflowError:
-        raise SocketRejected(TOKEN_INVALID, f"{name} is out of range") from None
-    if not math.isfinite(seconds):
-        raise SocketRejected(TOKEN_INVALID, f"{name} is not finite")
-    return max(-DATE_MAX_S, min(seconds, DATE_MAX_S))
+        claims = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise SocketRejected(TOKEN_INVALID, f"the claims are not JSON ({type(error).__name__})") from None
+    if not isinstance(claims, dict):
+        raise SocketRejected(TOKEN_INVALID, "the claims are not an object")
+    return claims
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSigner:
-    """Sign tokens that a `SecretTokenVerifier` with the same values accepts."""
+    """Sign tokens that a `JwtVerifier` with the same values accepts."""
 
     secret: str
-    claim_tenant: str = "tenant_id"
+    names: ClaimNames = field(default_factory=ClaimNames)
     issuer: str | None = None
     audience: str | None = None
 
@@ -210,11 +205,8 @@ class TokenSigner:
         ttl_s: float | None = None,
     ) -> str:
         """Return a JWT; ``ttl_s`` is its lifetime in seconds, None never expires."""
-        claims: dict[str, object] = {"user_id": user_id, "username": username, "iat": int(time.time())}
-        if tenant_id is not None:
-            claims[self.claim_tenant] = tenant_id
-        if is_superuser:
-            claims["is_superuser"] = True
+        claims = self.names.of(user_id=user_id, username=username, tenant_id=tenant_id, is_superuser=is_superuser)
+        claims["iat"] = int(time.time())
         if ttl_s is not None:
             claims["exp"] = int(time.time() + ttl_s)
         if self.issuer is not None:

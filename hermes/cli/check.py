@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import contextlib
 import stat
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,11 @@ from cryptography import x509
 
 from hermes import log
 from hermes.appliance.unit_check import Unit, find_unit, main_group, read_unit, unknown_account, unreadable
+from hermes.appliance.version import clock_problem
+from hermes.auth.key_http import FetchError
+from hermes.auth.keys import describe
+from hermes.auth.oidc import KeyLocation
+from hermes.auth.remote_keys import fetch_keys
 from hermes.broker.accounts import FILE_NAME
 from hermes.broker.device_listener import DeviceListener
 from hermes.broker.mosquitto import find_mosquitto
@@ -51,9 +57,9 @@ examples:
   hermes check --unit hermes.service
   hermes check --settings
 
-It connects to the broker and subscribes, for a few seconds. Exit code 0 if hermes serve would start and work with these
-settings, 1 if there are problems, 2 if the settings are invalid. --settings uses neither the port nor the network, and
-its exit code is 2 for every problem.
+It connects to the broker and subscribes, for a few seconds, and fetches the keys of identity providers. Exit code 0 if
+hermes serve would start and work with these settings, 1 if there are problems, 2 if the settings are invalid.
+--settings uses neither the port nor the network, and its exit code is 2 for every problem.
 
 {SOURCES}"""
 
@@ -97,12 +103,15 @@ async def check(settings: Settings, *, unit: Unit | None = None, network: bool =
     """
     _print("ok", "settings" if unit is None else f"settings of {unit.path}")
     problems = [
+        *_clock_problems(),
         *_topic_problems(settings),
         *_file_problems(settings),
         *_unit_problems(settings, unit),
         *_certificate_problems(settings),
+        *_key_problems(settings),
     ]
     if network:
+        problems += await _fetch_problems(settings)
         problems += [*await _address_problems(settings), *await _broker_problems(settings, publish=publish)]
     if is_loopback(settings.host) and not settings.dev:
         _print("warn", LOOPBACK_ONLY % settings.host)
@@ -124,6 +133,37 @@ def _print(verdict: str, text: str) -> None:
     print(f"{verdict:<8}{text}")
 
 
+def _clock_problems() -> list[str]:
+    problem = clock_problem(time.time())
+    return [] if problem is None else [problem]
+
+
+def _key_problems(settings: Settings) -> Iterator[str]:
+    """Yield why keys of secrets and files cannot be used; print those that can."""
+    try:
+        for source, keys in settings.verification_keys.items():
+            if keys:
+                _print("ok", f"{len(keys)} keys of {source.value.replace('_', ' ')}, for {describe(keys)}")
+    except (OSError, ValueError) as error:  # the file has changed since the settings were read
+        yield str(error)
+
+
+async def _fetch_problems(settings: Settings) -> list[str]:
+    return [problem for location in settings.key_locations for problem in await _location_problems(location)]
+
+
+async def _location_problems(location: KeyLocation) -> list[str]:
+    """Return why keys cannot be fetched; print what was fetched."""
+    try:
+        key_set, _ = await fetch_keys(location)
+    except FetchError as error:
+        return [str(error)]
+    skipped = sum(key_set.skipped.values())
+    others = f"; {skipped} others do not verify tokens" if skipped else ""
+    _print("ok", f"{location.url}: {len(key_set.keys)} keys, for {describe(key_set.keys)}{others}")
+    return []
+
+
 def _topic_problems(settings: Settings) -> list[str]:
     problems = topic_problems(settings)
     if not problems:
@@ -133,15 +173,21 @@ def _topic_problems(settings: Settings) -> list[str]:
 
 def _file_problems(settings: Settings) -> Iterator[str]:
     for name in PRIVATE_FILES:
-        path: Path | None = getattr(settings, name)
-        if path is None or not path.exists():  # the code that reads the file reports that it is missing
-            continue
-        if _readable_by_others(path):
-            yield f"{path} can be read by every user of this machine: chmod o= {path}"
-        else:
-            _print("ok", f"{path} ({setting_of(Settings, name).option}) cannot be read by others")
+        for path in _paths(settings, name):
+            if not path.exists():  # the code that reads the file reports that it is missing
+                continue
+            if _readable_by_others(path):
+                yield f"{path} can be read by every user of this machine: chmod o= {path}"
+            else:
+                _print("ok", f"{path} ({setting_of(Settings, name).option}) cannot be read by others")
     if settings.device_listener is not None:
         yield from _folder_problems(settings.device_listener.folder)
+
+
+def _paths(settings: Settings, name: str) -> tuple[Path, ...]:
+    """Return the files that a setting names: none, one, or several."""
+    value = getattr(settings, name)
+    return tuple(path for path in (value if isinstance(value, tuple) else (value,)) if isinstance(path, Path))
 
 
 def _folder_problems(folder: Path) -> Iterator[str]:
@@ -194,9 +240,7 @@ def _config_files(unit: Unit) -> Iterator[Path]:
 
 def _files(settings: Settings) -> Iterator[Path]:
     for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, Path) and value.is_file():
-            yield value
+        yield from (path for path in _paths(settings, name) if path.is_file())
 
 
 def _certificate_problems(settings: Settings) -> Iterator[str]:
@@ -206,9 +250,8 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
             settings.mqtt_options.tls.context()
         except ValueError as error:
             yield str(error)
-    for name in ("mqtt_cert_file", "mqtt_ca_file", "broker_cert_file"):
-        path: Path | None = getattr(settings, name)
-        if path is not None:
+    for name in ("mqtt_cert_file", "mqtt_ca_file", "broker_cert_file", "jwks_ca_file"):
+        for path in _paths(settings, name):
             yield from _expiry_problems(path)
 
 

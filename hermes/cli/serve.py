@@ -79,9 +79,9 @@ def serve_settings(flags: Mapping[str, object]) -> Settings:
     if not settings.dev:
         return settings
     state = DevSecrets(state_folder())
-    own: dict[str, Path] = {}
+    own: dict[str, object] = {}
     if settings.secret is None:
-        own["jwt_secret_file"] = state.secret_file
+        own["jwt_secret_file"] = (state.secret_file,)
     if not settings.api_keys:
         own["api_key_file"] = state.key_file
     if own:

@@ -58,5 +58,5 @@ def token_settings(flags: Mapping[str, object]) -> TokenSettings:
     settings = load(TokenSettings, flags)
     state = DevSecrets(state_folder())
     if settings.secret is None and state.exists:
-        return settings.model_copy(update={"jwt_secret_file": state.secret_file})
+        return settings.model_copy(update={"jwt_secret_file": (state.secret_file,)})
     return settings

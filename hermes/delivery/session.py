@@ -161,8 +161,8 @@ class Session:
             self._blocked = True  # otherwise frames that are sent meanwhile would overtake the outbox
             self._transport.resume()
 
-    def close(self, close: Close, retry_after_ms: int | None = None) -> None:
-        """Close with this row of the table.
+    def close(self, close: Close, retry_after_ms: int | None = None, *, detail: str = "") -> None:
+        """Close with this row of the table, and its hints.
 
         If the server is stopping, the notifications that wait are sent first.
         """
@@ -175,7 +175,7 @@ class Session:
             self.send(Batch(notifications))
         if not self.closed:
             self.closed = True
-            self.ended = (close.code, close.reason(retry_after_ms))
+            self.ended = (close.code, close.reason(retry_after_ms, detail=detail))
             self._transport.close(*self.ended)
 
     def drop(self) -> None:

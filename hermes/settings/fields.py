@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from hermes.auth.tokens import SECRET_MIN_BYTES, unusable_secret
+from hermes.auth.claims import SuperuserClaim
+from hermes.auth.jwks import KeySet, parse_key_set
+from hermes.auth.keys import SECRET_MIN_BYTES, Source, VerificationKey, public_keys_of_pem, unusable_secret
 from hermes.log import UNPRINTABLE
 from hermes.settings.broker import parse_listen
 from hermes.settings.mqtt import CLIENT_ID_MAX_BYTES, Qos
@@ -77,6 +79,41 @@ def http_url(value: str) -> str:
     return value
 
 
+def check_fetch_url(value: str, *, insecure: bool = False) -> None:
+    """Raise ValueError unless Hermes may fetch keys from this URL.
+
+    It is ``https``; ``http`` is allowed on loopback, or with ``insecure`` everywhere.
+    """
+    http_url(value)
+    parts = urlsplit(value)
+    if parts.username is not None or parts.fragment:
+        raise ValueError("must be a URL without a user, a password and a fragment")
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise ValueError("must be https: with http anybody on the way could replace the keys; or give --jwks-insecure")
+
+
+def public_keys_of_file(path: Path, *, issuer: str | None = None) -> tuple[VerificationKey, ...]:
+    """Return the keys of a PEM file.
+
+    Raises ValueError that names the file and its problem.
+    """
+    try:
+        return public_keys_of_pem(path.read_text(TEXT), issuer=issuer)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def key_set_of_file(path: Path, *, issuer: str | None = None) -> KeySet:
+    """Return the keys of a file with a JWK set.
+
+    Raises ValueError that names the file and its problem.
+    """
+    try:
+        return parse_key_set(path.read_text(TEXT).encode(), source=Source.JWKS_FILE, issuer=issuer)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def token_text(text: str) -> str:
     """Return a token without white space around it.
 
@@ -106,6 +143,11 @@ def _split_commas(value: object) -> object:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
+
+
+def _split_paths(value: object) -> object:
+    """Return the paths of a comma-separated string, and one path as a list."""
+    return [value] if isinstance(value, Path) else _split_commas(value)
 
 
 def _number(value: object) -> object:
@@ -215,9 +257,41 @@ def _jwt_secret(value: SecretStr) -> SecretStr:
     return value
 
 
-def _jwt_secret_file(path: Path) -> Path:
-    _check_secret(secret_text(_text_file(path)))
+def _jwt_secret_files(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in paths:
+        try:
+            _check_secret(secret_text(_text_file(path)))
+        except ValueError as error:
+            raise ValueError(str(error) if len(paths) == 1 else f"{path}: {error}") from None
+    return paths
+
+
+def _public_key_files(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in paths:
+        public_keys_of_file(_text_file(path))
+    return paths
+
+
+def _key_set_file(path: Path) -> Path:
+    key_set_of_file(_text_file(path))
     return path
+
+
+def _fetch_url(value: str) -> str:
+    check_fetch_url(value, insecure=True)  # a rule decides about http
+    return value
+
+
+def _issuer_url(value: str) -> str:
+    check_fetch_url(value, insecure=True)
+    if urlsplit(value).query:
+        raise ValueError("must be the issuer, without a query (OpenID Connect Discovery §2)")
+    return value
+
+
+def _superuser_claim(value: str) -> str:
+    SuperuserClaim.parse(value)  # raises ValueError
+    return value
 
 
 def _key_file(path: Path) -> Path:
@@ -258,7 +332,10 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
-JwtSecretFile = Annotated[Path, AfterValidator(_jwt_secret_file)]
+KeySetFile = Annotated[Path, AfterValidator(_key_set_file)]
+FetchUrl = Annotated[str, AfterValidator(_fetch_url)]
+IssuerUrl = Annotated[str, AfterValidator(_issuer_url)]
+ClaimOfSuperusers = Annotated[str, AfterValidator(_superuser_claim)]
 KeyFile = Annotated[Path, AfterValidator(_key_file)]
 PasswordFile = Annotated[Path, AfterValidator(_password_file)]
 CaFile = Annotated[Path, AfterValidator(_ca_file)]
@@ -269,6 +346,9 @@ ClientId = Annotated[str, AfterValidator(_client_id)]
 QosNumber = Annotated[Qos, BeforeValidator(_number)]
 Uvloop = Annotated[bool, AfterValidator(_uvloop)]
 
+PathList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
+JwtSecretFiles = Annotated[PathList, AfterValidator(_jwt_secret_files)]
+PublicKeyFiles = Annotated[PathList, AfterValidator(_public_key_files)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 Topics = Annotated[CommaList, AfterValidator(_topics)]
 Alpn = Annotated[CommaList, AfterValidator(_alpn)]

@@ -20,6 +20,7 @@ class Group(StrEnum):
     GENERAL = "general"
     LISTENING = "listening"
     TOKENS = "tokens and API keys"
+    ISSUERS = "keys of identity providers"
     MQTT = "MQTT link"
     TOPICS = "topics"
     BROKER = "embedded broker"

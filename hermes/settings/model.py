@@ -3,6 +3,7 @@
 Each field is validated by itself. `hermes.settings.load` merges the sources and applies the rules between fields.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote
@@ -10,6 +11,9 @@ from urllib.parse import unquote
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hermes.auth.claims import ClaimNames, SuperuserClaim, TokenRules
+from hermes.auth.keys import Source, VerificationKey, secret_key
+from hermes.auth.oidc import KeyLocation
 from hermes.auth.tokens import TokenSigner
 from hermes.errors import ConfigError
 from hermes.settings import fields
@@ -29,6 +33,7 @@ NO_SECRET = (
     "no JWT secret: write one to a file (openssl rand -hex 32 > jwt-secret) and give "
     "--jwt-secret-file jwt-secret, set HERMES_JWT_SECRET, or try Hermes with --dev"
 )
+NO_KEYS = f"{NO_SECRET}; or use the keys of an identity provider: --oidc-issuer"
 
 
 class SourcedSettings(BaseSettings):
@@ -59,32 +64,59 @@ class SourcedSettings(BaseSettings):
 
 
 class TokenSettings(SourcedSettings):
-    """How tokens are signed and verified."""
+    """How tokens are signed, and the names of their claims."""
 
-    jwt_secret_file: Annotated[fields.JwtSecretFile | None, Flag(Group.TOKENS, "FILE")] = Field(
-        None,
-        description="file with the HS256 secret, at least 32 bytes; one trailing newline is ignored. Or use the "
-        "variable `HERMES_JWT_SECRET`",
+    jwt_secret_file: Annotated[fields.JwtSecretFiles, Flag(Group.TOKENS, "FILE", repeatable=True)] = Field(
+        (),
+        description="file with a secret for HS256, at least 32 bytes (HS384 needs 48, HS512 64); one trailing newline "
+        "is ignored. The first one signs (`hermes token`), all verify. Or use the variable `HERMES_JWT_SECRET`",
     )
     jwt_secret: Annotated[fields.JwtSecret | None, Flag(Group.TOKENS, secret=True)] = Field(
         None, description="the secret itself, instead of the file"
     )
     jwt_issuer: Annotated[str | None, Flag(Group.TOKENS, "TEXT", default="not checked")] = Field(
-        None, description="the `iss` claim that tokens must have"
+        None,
+        description="the `iss` claim that tokens must have, except those verified by the keys of `--oidc-issuer`",
     )
     jwt_audience: Annotated[str | None, Flag(Group.TOKENS, "TEXT", default="not checked")] = Field(
-        None, description="the `aud` claim that tokens must have"
+        None, description="the `aud` claim that tokens must have; `azp` counts for a token without `aud`"
+    )
+    claim_user: Annotated[str, Flag(Group.TOKENS, "NAME")] = Field(
+        "user_id",
+        min_length=1,
+        description="name of the claim that contains the user id: a whole name, or a path of names with dots",
+    )
+    claim_name: Annotated[str, Flag(Group.TOKENS, "NAME")] = Field(
+        "username",
+        min_length=1,
+        description="name of the claim that contains the user's name; if one of these two is renamed, it may be absent",
     )
     claim_tenant: Annotated[str, Flag(Group.TOKENS, "NAME")] = Field(
         "tenant_id", min_length=1, description="name of the claim that contains the tenant"
     )
+    claim_superuser: Annotated[fields.ClaimOfSuperusers, Flag(Group.TOKENS, "NAME[=VALUE]")] = Field(
+        "is_superuser",
+        description="claim of superusers: `NAME` that is JSON `true`, or `NAME=VALUE`, a text equal to the value or a "
+        "list with it, as in `realm_access.roles=hermes-admin`",
+    )
 
     @property
     def secret(self) -> str | None:
-        """The signing secret, from its variable or its file."""
+        """The signing secret, from its variable or the first of its files."""
+        return next(iter(self.token_secrets), None)
+
+    @property
+    def token_secrets(self) -> tuple[str, ...]:
+        """All secrets; the first one signs."""
         if self.jwt_secret is not None:
-            return self.jwt_secret.get_secret_value()
-        return None if self.jwt_secret_file is None else secret_text(self.jwt_secret_file)
+            return (self.jwt_secret.get_secret_value(),)
+        return tuple(map(secret_text, self.jwt_secret_file))
+
+    @property
+    def claim_names(self) -> ClaimNames:
+        """The names of the claims that Hermes reads."""
+        superuser = SuperuserClaim.parse(self.claim_superuser)
+        return ClaimNames(self.claim_user, self.claim_name, self.claim_tenant, superuser)
 
     @property
     def token_signer(self) -> TokenSigner:
@@ -96,9 +128,107 @@ class TokenSettings(SourcedSettings):
             raise ConfigError([NO_SECRET])
         return TokenSigner(
             secret=self.secret,
-            claim_tenant=self.claim_tenant,
+            names=self.claim_names,
             issuer=self.jwt_issuer,
             audience=self.jwt_audience,
+        )
+
+
+class KeySettings(TokenSettings):
+    """Which keys verify tokens, and what else a valid token needs."""
+
+    jwt_public_key_file: Annotated[fields.PublicKeyFiles, Flag(Group.TOKENS, "FILE", repeatable=True)] = Field(
+        (),
+        description="file with public keys that verify tokens, PEM: RSA from 2,048 bits (RS256 … PS512), EC P-256, "
+        "P-384, P-521 (ES256, ES384, ES512), Ed25519 (EdDSA)",
+    )
+    jwt_leeway_s: Annotated[float, Flag(Group.TOKENS, "SECONDS")] = Field(
+        0,
+        ge=0,
+        le=3_600,
+        description="seconds by which the clocks of Hermes and of the issuer may differ: added to `exp` and taken "
+        "from `nbf`",
+    )
+    jwt_max_age_s: Annotated[float | None, Flag(Group.TOKENS, "SECONDS", default="no limit")] = Field(
+        None,
+        ge=1,
+        le=315_360_000,
+        description="seconds after its `iat` for which a token is valid; one without `iat` is then refused",
+    )
+    jwt_require_exp: Annotated[bool, Flag(Group.TOKENS, switch=True)] = Field(
+        False, description="refuse tokens without `exp`"
+    )
+    oidc_issuer: Annotated[fields.IssuerUrl | None, Flag(Group.ISSUERS, "URL")] = Field(
+        None,
+        description="OpenID Connect issuer, for example `https://sso.example.org/realms/site`: its discovery document "
+        "names the keys, and tokens verified by them must have exactly this `iss`",
+    )
+    oidc_client_id: Annotated[fields.NonEmpty | None, Flag(Group.ISSUERS, "ID")] = Field(
+        None, description="public client of that issuer with which users log in to the console"
+    )
+    jwks_url: Annotated[fields.FetchUrl | None, Flag(Group.ISSUERS, "URL")] = Field(
+        None, description="URL of a JSON Web Key Set with public keys that verify tokens, fetched every hour"
+    )
+    jwks_file: Annotated[fields.KeySetFile | None, Flag(Group.ISSUERS, "FILE")] = Field(
+        None, description="file with a JSON Web Key Set"
+    )
+    jwks_ca_file: Annotated[fields.CaFile | None, Flag(Group.ISSUERS, "FILE", default="those of the system")] = Field(
+        None, description="CA certificates to trust, PEM, for `--oidc-issuer` and `--jwks-url`"
+    )
+    jwks_insecure: Annotated[bool, Flag(Group.ISSUERS, switch=True)] = Field(
+        False,
+        description="fetch keys over `http` from other machines too: whoever can change the traffic can then sign "
+        "tokens",
+    )
+    jwks_max_stale_s: Annotated[float, Flag(Group.ISSUERS, "SECONDS")] = Field(
+        86_400,
+        ge=60,
+        le=31_536_000,
+        description="seconds without a good answer after which the fetched keys open no new socket; open sockets "
+        "stay open",
+    )
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether there is anything that verifies tokens."""
+        given = (self.jwt_secret, self.jwt_secret_file, self.jwt_public_key_file, self.jwks_file)
+        return any((*given, self.jwks_url, self.oidc_issuer))
+
+    @property
+    def verification_keys(self) -> dict[Source, tuple[VerificationKey, ...]]:
+        """The keys of the secrets and the files, by source.
+
+        Raises OSError, and ValueError that names a file.
+        """
+        issuer = self.jwt_issuer
+        public = [key for path in self.jwt_public_key_file for key in fields.public_keys_of_file(path, issuer=issuer)]
+        return {
+            Source.SECRET: tuple(secret_key(text, issuer=issuer) for text in self.token_secrets),
+            Source.PUBLIC_KEY: tuple(public),
+            Source.JWKS_FILE: fields.key_set_of_file(self.jwks_file, issuer=issuer).keys if self.jwks_file else (),
+        }
+
+    @property
+    def token_rules(self) -> TokenRules:
+        """What the claims of a valid token are."""
+        return TokenRules(
+            names=self.claim_names,
+            audience=self.jwt_audience,
+            leeway_s=self.jwt_leeway_s,
+            max_age_s=self.jwt_max_age_s,
+            require_exp=self.jwt_require_exp,
+        )
+
+    @property
+    def key_locations(self) -> tuple[KeyLocation, ...]:
+        """Where the keys of identity providers are fetched."""
+        tls = TlsOptions(ca_file=self.jwks_ca_file)
+        check_url = partial(fields.check_fetch_url, insecure=self.jwks_insecure)
+        places = ((Source.JWKS_URL, self.jwks_url, self.jwt_issuer), (Source.OIDC, self.oidc_issuer, self.oidc_issuer))
+        return tuple(
+            KeyLocation(source, url, issuer, check_url, tls.context)
+            for source, url, issuer in places
+            if url is not None
         )
 
 
@@ -164,7 +294,7 @@ class ClientSettings(SourcedSettings):
         return None if self.api_key_file is None else key_lines(self.api_key_file)[0]
 
 
-class Settings(TokenSettings, TopicSettings, DeviceSettings):
+class Settings(KeySettings, TopicSettings, DeviceSettings):
     """All settings of ``hermes serve``."""
 
     host: Annotated[fields.Host, Flag(Group.LISTENING, "ADDRESS")] = Field(
@@ -427,5 +557,5 @@ class Settings(TokenSettings, TopicSettings, DeviceSettings):
     def secrets(self) -> tuple[str, ...]:
         """Every secret in each form in which it may reach a log line."""
         escaped = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as it is in the URL
-        found = (self.secret, *self.api_keys, self.mqtt_options.password, escaped, unquote(escaped))
+        found = (*self.token_secrets, *self.api_keys, self.mqtt_options.password, escaped, unquote(escaped))
         return tuple(text for text in found if text)

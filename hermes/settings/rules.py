@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hermes.settings.fields import is_loopback
+from hermes.settings.fields import check_fetch_url, is_loopback
 from hermes.settings.flags import setting_of
-from hermes.settings.model import NO_SECRET, Settings, SourcedSettings, TokenSettings
+from hermes.settings.model import NO_KEYS, Settings, SourcedSettings, TokenSettings
 from hermes.settings.tls import TlsOptions
 from hermes.topics.isolation import isolation_problems
 from hermes.topics.topic_map import TopicMap
@@ -42,7 +42,24 @@ SOCKET_LIMITS = ("max_sockets", "max_sockets_per_user", "max_sockets_per_tenant"
 
 
 def warnings(settings: Settings) -> list[str]:
-    """Return a line for each setting that is valid, but less than the console needs."""
+    """Return a line for each setting that is valid, but hardly what is wanted."""
+    return [*_console_warnings(settings), *_issuer_warnings(settings)]
+
+
+def _issuer_warnings(settings: Settings) -> list[str]:
+    """Return a line for each setting that lets tokens of other programs in."""
+    found = []
+    if settings.oidc_issuer is not None and settings.jwt_audience is None:
+        found.append(
+            f"--oidc-issuer {settings.oidc_issuer} without --jwt-audience: tokens that it issues for any other "
+            "application are valid here too"
+        )
+    if settings.jwks_insecure:
+        found.append("--jwks-insecure: whoever can change the traffic to the issuer can sign tokens")
+    return found
+
+
+def _console_warnings(settings: Settings) -> list[str]:
     given = {name: getattr(settings, name) for name in SOCKET_LIMITS}
     return [
         f"{_option(name)} {limit} is less than the {CONSOLE_SOCKETS} sockets of one console page: Hermes will refuse "
@@ -69,13 +86,35 @@ def _reachable_needs_key(settings: Settings) -> Iterator[str]:
 
 
 def _one_secret(settings: TokenSettings) -> Iterator[str]:
-    if settings.jwt_secret is not None and settings.jwt_secret_file is not None:
+    if settings.jwt_secret is not None and settings.jwt_secret_file:
         yield "HERMES_JWT_SECRET and --jwt-secret-file are both given; remove one"
 
 
-def _needs_secret(settings: Settings) -> Iterator[str]:
-    if not settings.dev and settings.secret is None:
-        yield NO_SECRET
+def _needs_keys(settings: Settings) -> Iterator[str]:
+    if not settings.dev and not settings.has_keys:
+        yield NO_KEYS
+
+
+def _fetched_over_https(name: str, settings: Settings) -> Iterator[str]:
+    url: str | None = getattr(settings, name)
+    try:
+        if url is not None:
+            check_fetch_url(url, insecure=settings.jwks_insecure)
+    except ValueError as error:
+        yield f"{_option(name)}: {error}"
+
+
+def _fetch_options_need_url(settings: Settings) -> Iterator[str]:
+    if settings.jwks_url is not None or settings.oidc_issuer is not None:
+        return
+    given = {"--jwks-ca-file": settings.jwks_ca_file is not None, "--jwks-insecure": settings.jwks_insecure}
+    for option in (option for option, is_given in given.items() if is_given):
+        yield f"{option} is for keys that are fetched: give --oidc-issuer or --jwks-url, or leave it out"
+
+
+def _login_needs_issuer(settings: Settings) -> Iterator[str]:
+    if settings.oidc_client_id is not None and settings.oidc_issuer is None:
+        yield "--oidc-client-id is the console's client of an issuer: give --oidc-issuer as well"
 
 
 # -- the MQTT link ----------------------------------------------------------------------------------------------------
@@ -186,13 +225,18 @@ def _option(name: str) -> str:
 
 
 _URL = ("mqtt_url", "dev")  # what `Settings.broker_url` depends on
+_KEYS = ("jwt_secret", "jwt_secret_file", "jwt_public_key_file", "jwks_file", "jwks_url", "oidc_issuer")
 _SESSION = ("mqtt_clean_start", "mqtt_session_expiry_s")
 
 RULES = (
     Rule(("host", "dev"), _dev_is_local),
     Rule(("host", "dev", "api_key_file"), _reachable_needs_key),
     Rule(("jwt_secret", "jwt_secret_file"), _one_secret),
-    Rule(("jwt_secret", "jwt_secret_file", "dev"), _needs_secret),
+    Rule((*_KEYS, "dev"), _needs_keys),
+    Rule(("jwks_url", "jwks_insecure"), partial(_fetched_over_https, "jwks_url")),
+    Rule(("oidc_issuer", "jwks_insecure"), partial(_fetched_over_https, "oidc_issuer")),
+    Rule(("jwks_url", "oidc_issuer", "jwks_ca_file", "jwks_insecure"), _fetch_options_need_url),
+    Rule(("oidc_client_id", "oidc_issuer"), _login_needs_issuer),
     *(Rule((*_URL, name), partial(_needs_tls, name)) for name in TLS_FIELDS),
     *(Rule((*_URL, name), partial(_needs_external_broker, name)) for name in CREDENTIAL_FIELDS),
     Rule((*_URL, "mqtt_username"), _one_user),

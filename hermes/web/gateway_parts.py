@@ -3,11 +3,13 @@
 It is defined here because ``web/`` is a layer below `hermes.gateway`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from hermes.auth.api_keys import ApiKeys
+from hermes.auth.key_ring import KeyRing
 from hermes.auth.principal import TokenVerifier
+from hermes.auth.remote_keys import RemoteKeys
 from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues
 from hermes.delivery.link_state import MqttLinkState
@@ -32,6 +34,8 @@ class GatewayParts(Protocol):
     last_values: LastValues
     link: MqttLinkState
     token_verifier: TokenVerifier
+    key_ring: KeyRing
+    remote_keys: Sequence[RemoteKeys]
     api_keys: ApiKeys
     outbox_limits: OutboxLimits
     origins: frozenset[str]
@@ -47,6 +51,10 @@ class GatewayParts(Protocol):
 
         None without ``--dev``.
         """
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """What is missing beside the MQTT link, each a word and a sentence."""
 
     @property
     def dev_actions(self) -> Mapping[str, DevAction]:

@@ -32,23 +32,29 @@ class HealthHandler(HttpErrors):
 class ReadyHandler(HttpErrors):
     """``GET /ready``: 200 if device data can arrive or MQTT is off; otherwise 503.
 
-    The body names what is missing.
+    Also 503 without the keys of an identity provider, and with a wrong clock. The body names what is missing.
     """
 
     def initialize(self, gateway: GatewayParts) -> None:
-        """Store the state of the MQTT link."""
-        self._link = gateway.link
+        """Store the gateway's parts."""
+        self._gateway = gateway
 
     def get(self) -> None:
         """Respond with ``{"ready":bool,"mqtt":state,"since":Unix ms,"missing":[texts]}``."""
-        link = self._link
-        self.set_status(200 if link.ready else 503)
+        link = self._gateway.link
+        missing = missing_parts(self._gateway)
+        self.set_status(503 if missing else 200)
         self.set_header("Content-Type", "application/json")
         self.finish(
-            orjson.dumps({"ready": link.ready, "mqtt": link.state, "since": link.since_ms, "missing": link.missing})
+            orjson.dumps({"ready": not missing, "mqtt": link.state, "since": link.since_ms, "missing": missing})
         )
 
     head = get
+
+
+def missing_parts(gateway: GatewayParts) -> list[str]:
+    """Return a text for each thing without which the gateway is not ready."""
+    return [*gateway.link.missing, *gateway.missing]
 
 
 class MetricsHandler(HttpErrors):
@@ -97,13 +103,14 @@ class NodeStatusHandler(ApiHandler):
 
 def figures(gateway: GatewayParts) -> dict[str, Any]:
     """Return the figures: times in Unix ms, durations in seconds, sizes in bytes."""
-    metrics = gateway.metrics
+    metrics, missing = gateway.metrics, missing_parts(gateway)
     return {
         "version": __version__,
         "now": now_ms(),
         "started": gateway.started_ms,
         "dev": gateway.settings.dev,
-        "ready": gateway.link.ready,
+        "ready": not missing,
+        "missing": missing,
         "mqtt": _mqtt(gateway),
         "sockets": {
             "open": _counts(metrics.sockets_open),

@@ -4,16 +4,17 @@ import base64
 import hashlib
 import hmac
 import json
+from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from hermes.auth.principal import Principal
-from hermes.auth.tokens import SecretTokenVerifier
 from hermes.errors import SocketRejected
 from hermes.web import credentials
 from tests.support.gateways import SECRET, token
+from tests.support.verifiers import verifier
 
 TEXT = st.text(max_size=5) | st.sampled_from(["HS256", "none", "RS256", "a", "\ud800", "\0", "123"])
 VALUES = st.recursive(
@@ -67,21 +68,33 @@ TOKENS = st.one_of(
 )
 
 
-@given(st.lists(TOKENS, min_size=1, max_size=3), st.sampled_from([None, "acme"]), st.sampled_from([None, "acme"]))
-@example([GOOD, GOOD], None, None)
-@example([signed('{"alg":"HS256"}', '{"user_id":"\\ud800","username":"a"}')], None, None)
-def test_any_token_has_a_principal_or_is_rejected(tokens: list[str], issuer: str | None, audience: str | None) -> None:
+RULES: list[dict[str, Any]] = [
+    {},
+    {"max_age_s": 60.0, "leeway_s": 5.0},
+    {"claim_user": "a.b", "claim_name": "iss", "claim_tenant": "x.", "claim_superuser": "is_superuser.a=b"},
+]
+
+
+@given(
+    st.lists(TOKENS, min_size=1, max_size=3),
+    st.sampled_from([None, "acme"]),
+    st.sampled_from([None, "acme"]),
+    st.sampled_from(RULES),
+)
+@example([GOOD, GOOD], None, None, {})
+@example([signed('{"alg":"HS256"}', '{"user_id":"\\ud800","username":"a"}')], None, None, {})
+def test_any_token_has_a_principal_or_is_rejected(
+    tokens: list[str], issuer: str | None, audience: str | None, rules: dict[str, Any]
+) -> None:
     """Without any other exception; each part of a principal can be encoded."""
-    verifier = SecretTokenVerifier(
-        secret=SECRET, issuer=issuer, audience=audience, clock=lambda: 1_000.0, cache_max_tokens=2
-    )
+    checked = verifier(issuer=issuer, audience=audience, clock=lambda: 1_000.0, cache_max_tokens=2, **rules)
     for each in tokens:
-        verifier.is_known(each)
+        checked.is_known(each)
         try:
-            check(verifier.verify(each))
+            check(checked.verify(each))
         except SocketRejected as error:
             assert error.close.word in {"token_invalid", "token_expired"}
-    assert len(verifier._cache) <= 2
+    assert len(checked._cache) <= 2
 
 
 def check(principal: Principal) -> None:

@@ -110,11 +110,23 @@ class ConsoleHandler(HttpErrors):
     head = get
 
     def _token_rules(self) -> Mapping[str, Any]:
-        settings = self._gateway.settings
+        """Return what a valid token needs: no secret, and no name of another party."""
+        settings, keys = self._gateway.settings, self._gateway.key_ring.keys
+        superuser = settings.claim_names.superuser
         return {
+            "algorithms": list(dict.fromkeys(name for key in keys for name in key.algorithms)),
+            "fetches_keys": bool(self._gateway.remote_keys),
+            "claim_user": settings.claim_user,
+            "claim_name": settings.claim_name,
+            "name_required": not settings.claim_names.are_renamed,
             "claim_tenant": settings.claim_tenant,
-            "checks_issuer": settings.jwt_issuer is not None,
+            "claim_superuser": superuser.name,
+            "superuser_value": superuser.value,
+            "checks_issuer": settings.jwt_issuer is not None or settings.oidc_issuer is not None,
             "checks_audience": settings.jwt_audience is not None,
+            "leeway_s": settings.jwt_leeway_s,
+            "max_age_s": settings.jwt_max_age_s,
+            "require_exp": settings.jwt_require_exp,
         }
 
     def _dev_facts(self) -> Mapping[str, Any] | None:

@@ -8,6 +8,7 @@ before `open`, and never again.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -30,13 +31,16 @@ from hermes.errors import (
     CODES,
     FORBIDDEN,
     INTERNAL_ERROR,
+    KEYS_UNAVAILABLE,
     SLOW_DOWN,
     STOPPING,
+    TOKEN_INVALID,
     TOO_MANY_ERRORS,
     ClientError,
     Close,
     SocketRejected,
 )
+from hermes.log import printable
 from hermes.quotas.addresses import client_key
 from hermes.quotas.work_budget import REFRESH_UNITS, UNITS
 from hermes.web import credentials
@@ -57,7 +61,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
     """Common behaviour of the five routes; each defines its own channels."""
 
     # Slots, because any entry of ours in the handler's dict, beside those of Tornado, costs every socket 1.5 KiB.
-    __slots__ = ("_cut", "_errors", "_place", "_session", "gateway")
+    __slots__ = ("_cut", "_errors", "_place", "_session", "_waiting_refresh", "gateway")
 
     route = ""
     carries_telemetry = True
@@ -68,6 +72,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         self._session: Session | None = None
         self._place: Place | None = None  # while it is counted by `Admission`
         self._cut: Callable[[], None] | None = None  # of a refused socket
+        self._waiting_refresh: Callable[[], None] | None = None  # cancels it
         self._errors: deque[float] | None = None  # created at the first error: most clients make none
 
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
@@ -164,8 +169,9 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             raise SocketRejected(SLOW_DOWN)
         try:
             return verifier.verify(token)
-        except SocketRejected:
-            failed.add(address)
+        except SocketRejected as rejection:
+            if rejection.close is not KEYS_UNAVAILABLE:  # it may be valid
+                failed.add(address)
             raise
 
     def subscribe(self, session: Session, wanted: Iterable[Channel]) -> list[LastValue]:
@@ -212,7 +218,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         self.gateway.connection_rate.charge_refused(address)
         self._cut = self._protocol.cut
         self.gateway.admission.add_refused(self._cut)
-        self._protocol.refuse(rejection.close.code, self._reason_text(rejection.close))
+        self._protocol.refuse(rejection.close.code, self._reason_text(rejection.close, self._shown_detail(rejection)))
 
     @property
     def requested_tenant(self) -> str | None:
@@ -257,8 +263,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         except ClientError as error:
             self._handle_error(session, error)
         except SocketRejected as rejection:
-            logger.info("%s: user %s: %s", self.route, session.principal.user_id, rejection)
-            session.close(rejection.close)
+            self._end(session, rejection)
         except Exception:
             logger.exception("%s: a frame of user %s failed", self.route, session.principal.user_id)
             session.close(INTERNAL_ERROR)
@@ -272,6 +277,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             case Ack(notification_id):
                 logger.debug("%s: user %s acknowledged %s", self.route, session.principal.user_id, notification_id)
             case Refresh(token):
+                self.spend(REFRESH_UNITS)
                 self._refresh(session, token)
             case _:
                 self.on_subscribe_action(session, action)
@@ -295,8 +301,20 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         session.replay(values)
 
     def _refresh(self, session: Session, token: str) -> None:
-        self.spend(REFRESH_UNITS)
-        principal = self._verified(token, client_key(self.client_address))
+        """Replace the principal by that of a new token.
+
+        If the key of the token may be fetched in a moment, that is waited for: the socket is open, and may stay open
+        until its present token ends.
+        """
+        self._cancel_waiting_refresh()
+        try:
+            principal = self._verified(token, client_key(self.client_address))
+        except SocketRejected as rejection:
+            if rejection.close is not KEYS_UNAVAILABLE:
+                raise
+            logger.info("%s: user %s: a refresh waits: %s", self.route, session.principal.user_id, rejection.detail)
+            self._waiting_refresh = self.gateway.key_ring.after_fetch(partial(self._retry_refresh, session, token))
+            return
         if principal.user_id != session.principal.user_id:
             raise SocketRejected(FORBIDDEN, "the new token is for another user")
         wanted = self.channels_for(principal)
@@ -308,6 +326,28 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             {"action": "refreshed", "expires": None if expires_at is None else round(expires_at * 1000)},
         )
         self.replay(session, replay)
+
+    def _retry_refresh(self, session: Session, token: str) -> None:
+        """Try a refresh again after keys were fetched."""
+        self._waiting_refresh = None
+        if session.closed:
+            return
+        try:
+            with self.gateway.metrics.work["client_frame"]:
+                self._refresh(session, token)
+        except SocketRejected as rejection:
+            self._end(session, rejection)
+
+    def _cancel_waiting_refresh(self) -> None:
+        if self._waiting_refresh is not None:
+            self._waiting_refresh()
+            self._waiting_refresh = None
+
+    def _end(self, session: Session, rejection: SocketRejected) -> None:
+        """Close an open socket because of its token."""
+        logger.info("%s: user %s: %s", self.route, session.principal.user_id, rejection)
+        retry_after_ms = retry_ms() if rejection.close.code == TRY_AGAIN else None
+        session.close(rejection.close, retry_after_ms, detail=self._shown_detail(rejection))
 
     def on_subscribe_action(self, session: Session, action: Action) -> None:
         """Handle ``subscribe`` and ``unsubscribe``, actions of the combined feed only.
@@ -357,10 +397,16 @@ class SocketHandler(HttpErrors, WebSocketHandler):
     def _close(self, close: Close) -> None:
         self.close(close.code, self._reason_text(close))
 
-    def _reason_text(self, close: Close) -> str:
+    def _reason_text(self, close: Close, detail: str = "") -> str:
         gateway = self.gateway
         spreads = close.code in (TRY_AGAIN, STOPPING.code)
-        return close.reason(gateway.return_rate.retry_ms(len(gateway.hub.sessions)) if spreads else None)
+        retry_after_ms = gateway.return_rate.retry_ms(len(gateway.hub.sessions)) if spreads else None
+        return close.reason(retry_after_ms, detail=detail)
+
+    def _shown_detail(self, rejection: SocketRejected) -> str:
+        """Return why a token is refused, for its developer; strangers get one word only."""
+        is_shown = self.gateway.settings.dev and rejection.close in (TOKEN_INVALID, KEYS_UNAVAILABLE)
+        return printable(rejection.detail) if is_shown else ""
 
     def on_close(self) -> None:
         """Unsubscribe the session after either side has closed.
@@ -373,6 +419,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         if self._cut is not None:
             self.gateway.admission.remove_refused(self._cut)
             self._cut = None
+        self._cancel_waiting_refresh()
         session, self._session = self._session, None
         if session is None:
             return
