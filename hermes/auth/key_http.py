@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from tornado.httpclient import HTTPError
+from tornado.httpclient import HTTPError, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError, SimpleAsyncHTTPClient
 
 from hermes.auth.jwks import SET_MAX_BYTES
@@ -36,16 +36,19 @@ async def fetch(url: str, *, tls_context: Callable[[], ssl.SSLContext]) -> bytes
 
 async def _get(url: str, context: ssl.SSLContext | None) -> bytes:
     client = SimpleAsyncHTTPClient(force_instance=True, max_body_size=SET_MAX_BYTES, max_header_size=HEAD_MAX_BYTES)
+    request = client.fetch(
+        url,
+        follow_redirects=False,
+        decompress_response=False,
+        connect_timeout=TIMEOUT_S,
+        request_timeout=TIMEOUT_S,
+        ssl_options=context,
+        headers={"Accept": "application/json"},
+    )
+    request.add_done_callback(_ignore)
     try:
-        answer = await client.fetch(
-            url,
-            follow_redirects=False,
-            decompress_response=False,
-            connect_timeout=TIMEOUT_S,
-            request_timeout=TIMEOUT_S,
-            ssl_options=context,
-            headers={"Accept": "application/json"},
-        )
+        # shielded: Tornado logs an error for a future that was cancelled, and cannot end the request earlier anyway
+        answer = await asyncio.shield(request)
     except HTTPTimeoutError:
         raise FetchError(f"{url}: no complete answer within {TIMEOUT_S:g} s") from None
     except HTTPStreamClosedError:
@@ -62,6 +65,12 @@ async def _get(url: str, context: ssl.SSLContext | None) -> bytes:
     finally:
         client.close()
     return answer.body
+
+
+def _ignore(request: "asyncio.Future[HTTPResponse]") -> None:
+    """Read the exception of a request that is not awaited any more."""
+    if not request.cancelled():
+        request.exception()
 
 
 def _status(error: HTTPError) -> str:

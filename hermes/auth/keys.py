@@ -87,7 +87,8 @@ class VerificationKey:
 def secret_key(secret: str, *, issuer: str | None = None) -> VerificationKey:
     """Return the key of a shared secret.
 
-    It is for HS256, and for HS384 and HS512 if it is long enough. Raises ValueError with PyJWT's reason for a PEM or SSH key, or a JWK.
+    It is for HS256, and for HS384 and HS512 if it is long enough. Raises ValueError with PyJWT's reason for a PEM or
+    SSH key, or a JWK.
     """
     size = len(secret.encode())
     algorithms = tuple(name for name, least in SECRET_BYTES.items() if name == "HS256" or size >= least)

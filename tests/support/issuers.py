@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -90,11 +91,12 @@ class Issuer:
     refresh_tokens: set[str] = field(default_factory=set)
     token_lifetime_s: float = 300.0
     user_claims: dict[str, object] = field(default_factory=dict)
+    scheme: str = "http"
 
     @property
     def origin(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
@@ -110,8 +112,8 @@ class Issuer:
         """Return the key of this name."""
         return private_key(self.algorithm, hash(kid) % 1_000)
 
-    def token(self, kid: str | None = None, **claims: object) -> str:
-        """Return an access token with the claims of Keycloak, signed with the newest key."""
+    def token(self, kid: str | None = None, *, named: str | None = None, **claims: object) -> str:
+        """Return an access token with the claims of Keycloak, signed with the newest key; it may name another one."""
         kid = self.kids[-1] if kid is None else kid
         now_s = int(time.time())
         given = {
@@ -128,7 +130,7 @@ class Issuer:
             "preferred_username": "ana",
         }
         merged = given | self.user_claims | claims
-        return signed(self.key(kid), self.algorithm, kid=kid, **({"user_id": None, "username": None} | merged))
+        return signed(self.key(kid), self.algorithm, kid=named or kid, **({"user_id": None, "username": None} | merged))
 
     def rotate(self, kid: str, *, keep: int = 1) -> None:
         """Sign with a new key, and publish it beside the last ``keep`` ones."""
@@ -179,12 +181,14 @@ def redirect(location: str) -> Answer:
 
 
 @contextlib.contextmanager
-def running_issuer(*, algorithm: str = "RS256", port: int = 0) -> Iterator[Issuer]:
+def running_issuer(*, algorithm: str = "RS256", port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Issuer]:
     """Run an issuer in a thread."""
     server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     server.block_on_close = False
-    issuer = Issuer(server.server_address[1], algorithm)
+    issuer = Issuer(server.server_address[1], algorithm, scheme="http" if tls is None else "https")
     server.issuer = issuer  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="test-issuer")
     thread.start()
