@@ -8,7 +8,9 @@ import jinja2
 from tornado.web import Application, GZipContentEncoding, RequestHandler
 
 import hermes
+from hermes.auth.api_keys import Caller
 from hermes.log import masked
+from hermes.web.api.key import KeyHandler
 from hermes.web.client_address import TrustedProxies
 from hermes.web.console.i18n import Languages
 from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, page_modules
@@ -42,6 +44,7 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/ready", ReadyHandler, shared),
             (r"/metrics", MetricsHandler, shared),
             (r"/status", NodeStatusHandler, shared),
+            (r"/key", KeyHandler, shared),
             # Without --dev the routes do not exist: a missing route cannot be left unprotected by mistake.
             *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
             (r"/static/.+|/", _console(gateway)),
@@ -88,7 +91,8 @@ def resource_dir(name: str) -> Path:
 def log_access(proxies: TrustedProxies, handler: RequestHandler) -> None:
     """Log one line per request, at info from status 400 on.
 
-    It has the address of the client, also behind a trusted proxy. The query is left out: it may have a token.
+    It has the address of the client, also behind a trusted proxy, and the name of its API key. The query is left out:
+    it may have a token.
     """
     status = handler.get_status()
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.ERROR
@@ -97,12 +101,14 @@ def log_access(proxies: TrustedProxies, handler: RequestHandler) -> None:
     if not access_log.isEnabledFor(level):
         return
     request = handler.request
+    caller: Caller | None = getattr(handler, "caller", None)
     access_log.log(
         level,
-        "%d %s %s from %s in %.1f ms",
+        "%d %s %s%s from %s in %.1f ms",
         status,
         request.method,
         masked(request.path)[:LOGGED_PATH_MAX_CHARS],
+        "" if caller is None else f" by {caller.name}",
         proxies.client(request),
         request.request_time() * 1000,
     )

@@ -107,7 +107,7 @@ class Gateway:
             self._remote_keys(location) for location in settings.key_locations
         )
         self.token_verifier: TokenVerifier = JwtVerifier(self.key_ring, settings.token_rules, clock=clock)
-        self.api_keys = ApiKeys(settings.api_keys)
+        self.api_keys = ApiKeys(settings.api_keys, metrics=self.metrics)
         self.origins = frozenset(settings.origins)
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
         self.admission = Admission(
@@ -378,7 +378,8 @@ class Gateway:
         """
         if not self.settings.dev:
             return None
-        return console_facts(self.settings.token_signer, api_keys=self.settings.api_keys, devices=self.device_ids)
+        keys = [key.text for key in self.settings.api_keys]
+        return console_facts(self.settings.token_signer, api_keys=keys, devices=self.device_ids)
 
     def _start_simulator(self) -> None:
         if not self.settings.dev or self.broker is None:

@@ -94,6 +94,9 @@ class Metrics:
         self.lost_pongs = self._counter("hermes_lost_pongs", "Sockets dropped because they did not answer a ping")
         self.notify_requests = self._counter("hermes_notify_requests", "Answers of /notify, by HTTP status", "status")
         self.notify_accepted = self.notify_requests.labels("200")
+        self.key_requests = self._counter(
+            "hermes_key_requests", "Requests with a valid API key, by the name of the key", "key"
+        )
         self.mqtt_received = self._counter("hermes_mqtt_received", "MQTT messages received")
         self.mqtt_batches = self._counter("hermes_mqtt_batches", "Batches passed from MQTT thread to event loop")
         self.mqtt_dropped = self._counter("hermes_mqtt_dropped", "MQTT messages not delivered, by reason", "reason")

@@ -73,7 +73,7 @@ def key_file(tmp_path: Path) -> Path:
 def write_keys(folder: Path) -> Path:
     """Write a file with two API keys."""
     path = folder / "api-keys"
-    path.write_text(f"{KEY}\nan older key\n")
+    path.write_text(f"{KEY}\nan-older-key-of-the-tests\n")
     return path
 
 

@@ -17,6 +17,7 @@ from cryptography import x509
 from hermes import log
 from hermes.appliance.unit_check import Unit, find_unit, main_group, read_unit, unknown_account, unreadable
 from hermes.appliance.version import clock_problem
+from hermes.auth.api_keys import Caller
 from hermes.auth.key_http import FetchError
 from hermes.auth.keys import describe
 from hermes.auth.oidc import KeyLocation
@@ -102,6 +103,8 @@ async def check(settings: Settings, *, unit: Unit | None = None, network: bool =
     Without ``network`` neither the port nor the broker is tested. ``publish`` allows to publish test messages.
     """
     _print("ok", "settings" if unit is None else f"settings of {unit.path}")
+    for key in settings.api_keys:
+        _print("ok", f"API key {_described(key.caller)}")
     problems = [
         *_clock_problems(),
         *_topic_problems(settings),
@@ -162,6 +165,13 @@ async def _location_problems(location: KeyLocation) -> list[str]:
     others = f"; {skipped} others do not verify tokens" if skipped else ""
     _print("ok", f"{location.url}: {len(key_set.keys)} keys, for {describe(key_set.keys)}{others}")
     return []
+
+
+def _described(caller: Caller) -> str:
+    scopes = "every scope but tap" if caller.is_unrestricted else ", ".join(sorted(caller.scopes))
+    return f"{caller.name}: {scopes}" + (
+        f"; for tenant {caller.tenant_id} only" if caller.tenant_id is not None else ""
+    )
 
 
 def _topic_problems(settings: Settings) -> list[str]:

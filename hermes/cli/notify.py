@@ -5,6 +5,7 @@ import asyncio
 import json
 from typing import Any, get_args
 
+from hermes.auth.api_keys import Scope
 from hermes.cli.arguments import add_setting_flags, claim, given
 from hermes.client import HermesClient
 from hermes.delivery.messages import Severity
@@ -43,7 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Send it and print the answer; 1 if Hermes refuses it."""
     settings = load_client(given(options))
-    client = HermesClient(settings.api_url, api_key=settings.api_key or stored_key())
+    client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.NOTIFY) or stored_key())
     try:
         result = asyncio.run(
             client.notify(

@@ -187,7 +187,7 @@ def _greeting(gateway: Gateway) -> str:
     return banner(
         Running(
             url=gateway.url,
-            api_key=settings.api_keys[0],
+            api_key=settings.api_keys[0].text,
             signer=settings.token_signer,
             broker_port=None if gateway.broker is None else gateway.broker.port,
             devices=len(gateway.device_ids),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from hermes.auth.api_keys import Scope
 from hermes.cli.arguments import add_setting_flags, given
 from hermes.client import HermesClient
 from hermes.dev.secrets import stored_key
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         url = load_client(given(options), with_key=False).api_url
         return 0 if asyncio.run(HermesClient(url).is_running()) else 1
     settings = load_client(given(options))
-    client = HermesClient(settings.api_url, api_key=settings.api_key or stored_key())
+    client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.STATUS) or stored_key())
     try:
         figures = asyncio.run(client.status())
     except RequestError as error:

@@ -11,6 +11,7 @@ from hermes.delivery.channels import Channel, whole
 from hermes.delivery.frames import Batch, Frame, encode
 from hermes.delivery.messages import Message
 from hermes.delivery.session import Session
+from hermes.ids import TenantId
 from hermes.metrics import Metrics
 
 KINDS = ("notification", "broadcast", "device", "device_status", "link_status")
@@ -27,11 +28,16 @@ class Receipt:
 
 
 class _Pending:
-    """The frames of one channel for the next flush."""
+    """The frames of one channel for the next flush.
 
-    __slots__ = ("frames", "receipts")
+    ``only_tenant`` limits them to the sessions of that tenant.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("channel", "frames", "only_tenant", "receipts")
+
+    def __init__(self, channel: Channel, only_tenant: TenantId | None) -> None:
+        self.channel = channel
+        self.only_tenant = only_tenant
         self.frames: list[Frame] = []
         self.receipts: list[Receipt] = []
 
@@ -55,7 +61,7 @@ class Hub:
         self._call_soon = call_soon
         self._sessions: dict[Channel, dict[Session, None]] = {}  # sessions in the order in which they subscribed
         self._channels: dict[Session, set[Channel]] = {}
-        self._pending: dict[Channel, _Pending] = {}
+        self._pending: dict[tuple[object, ...], _Pending] = {}
         self._pending_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []  # for the next flush
         self._published = {kind: metrics.published.labels(kind) for kind in KINDS}
@@ -128,11 +134,12 @@ class Hub:
                 if self.on_watch is not None:
                     self.on_watch(channel, False)
 
-    def publish(self, message: Message) -> Receipt:
+    def publish(self, message: Message, *, only_tenant: TenantId | None = None) -> Receipt:
         """Send a message to every session of its channels at the next flush.
 
-        The receipt has the number of sockets that accepted it once `flushed` has been awaited. A message without a
-        session costs four look-ups and is never encoded.
+        With ``only_tenant``, to those of which the token has this tenant. The receipt has the number of sockets that
+        accepted it once `flushed` has been awaited. A message without a session costs four look-ups and is never
+        encoded.
         """
         self._published[message.kind].inc()
         receipt = Receipt()
@@ -141,9 +148,10 @@ class Hub:
             if channel not in self._sessions:
                 continue
             frame = frame or encode(message)
-            pending = self._pending.get(channel)
+            key = channel if only_tenant is None else ("only", only_tenant, channel)
+            pending = self._pending.get(key)
             if pending is None:
-                pending = self._pending[channel] = _Pending()
+                pending = self._pending[key] = _Pending(channel, only_tenant)
             pending.frames.append(frame)
             pending.receipts.append(receipt)
         if frame is not None:
@@ -167,8 +175,8 @@ class Hub:
         deliveries = 0
         try:
             with self._work:
-                for channel, waiting in pending.items():
-                    deliveries += self._deliver(channel, waiting)
+                for waiting in pending.values():
+                    deliveries += self._deliver(waiting)
                 self._work.detail = f"{len(pending)} channels"
         finally:
             self._metrics.flushes.inc()
@@ -177,11 +185,15 @@ class Hub:
                 if not waiter.done():  # its request may have been cancelled
                     waiter.set_result(None)
 
-    def _deliver(self, channel: Channel, waiting: _Pending) -> int:
+    def _deliver(self, waiting: _Pending) -> int:
         frames = waiting.frames
         batch = Batch(frames) if len(frames) > 1 else frames[0]
         # a copy: a session that overflows or fails is removed during the loop
-        sockets = sum([session.send(batch) for session in tuple(self._sessions.get(channel, ()))])
+        sessions = tuple(self._sessions.get(waiting.channel, ()))
+        tenant_id = waiting.only_tenant
+        if tenant_id is not None:
+            sessions = tuple([session for session in sessions if session.principal.tenant_id == tenant_id])
+        sockets = sum([session.send(batch) for session in sessions])
         for receipt in waiting.receipts:
             receipt.sockets += sockets
         return sockets * len(frames)

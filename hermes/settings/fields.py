@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from hermes.auth.api_keys import ApiKey, parse_keys
 from hermes.auth.claims import SuperuserClaim
 from hermes.auth.jwks import KeySet, parse_key_set
 from hermes.auth.keys import SECRET_MIN_BYTES, Source, VerificationKey, public_keys_of_pem, unusable_secret
@@ -41,9 +42,9 @@ def secret_text(path: Path) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def key_lines(path: Path) -> tuple[str, ...]:
-    """Return the keys of a key file, one per line, without blank lines."""
-    return tuple(line.strip() for line in path.read_text(TEXT).splitlines() if line.strip())
+def api_keys_of(path: Path) -> tuple[ApiKey, ...]:
+    """Return the keys of a key file; raises ValueError with the number of the line."""
+    return parse_keys(path.read_text(TEXT))
 
 
 def address_url(host: str, port: int | str) -> str:
@@ -295,14 +296,13 @@ def _superuser_claim(value: str) -> str:
 
 
 def _key_file(path: Path) -> Path:
-    keys = key_lines(_text_file(path))
+    _text_file(path)
+    try:
+        keys = api_keys_of(path)
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from None
     if not keys:
         raise ValueError(f"{path} contains no key; write one key per line")
-    for number, key in enumerate(keys, 1):
-        if not key.isascii() or not key.isprintable():
-            raise ValueError(
-                f"key {number} of {path} has a character that is invisible or not ASCII, so no client can send it"
-            )
     return path
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hermes.auth.api_keys import ApiKey, Scope
 from hermes.auth.claims import ClaimNames, SuperuserClaim, TokenRules
 from hermes.auth.keys import Source, VerificationKey, secret_key
 from hermes.auth.oidc import KeyLocation
@@ -18,7 +19,7 @@ from hermes.auth.tokens import TokenSigner
 from hermes.errors import ConfigError
 from hermes.settings import fields
 from hermes.settings.broker import BrokerListen, parse_listen
-from hermes.settings.fields import key_lines, secret_text, token_text
+from hermes.settings.fields import api_keys_of, secret_text, token_text
 from hermes.settings.flags import ENVIRONMENT_PREFIX, Flag, Group
 from hermes.settings.folders import broker_folder
 from hermes.settings.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, MqttOptions
@@ -271,7 +272,7 @@ class ClientSettings(SourcedSettings):
         None, description="file with the token that opens the socket. Or use the variable `HERMES_TOKEN`"
     )
     api_key_file: Annotated[fields.KeyFile | None, Flag(Group.CLIENT, "FILE", default="the key of `--dev`, if any")] = (
-        Field(None, description="file with the API key; its first line is used")
+        Field(None, description="file with API keys; the first one that may do what the command needs is used")
     )
 
     @property
@@ -288,10 +289,12 @@ class ClientSettings(SourcedSettings):
         except ValueError as error:
             raise ConfigError([f"--token-file or HERMES_TOKEN: {error}"]) from None
 
-    @property
-    def api_key(self) -> str | None:
-        """The first key of the key file."""
-        return None if self.api_key_file is None else key_lines(self.api_key_file)[0]
+    def api_key(self, scope: Scope) -> str | None:
+        """Return the first key of the key file with this scope, else its first key."""
+        if self.api_key_file is None:
+            return None
+        keys = api_keys_of(self.api_key_file)
+        return next((key.text for key in keys if scope in key.caller.scopes), keys[0].text)
 
 
 class Settings(KeySettings, TopicSettings, DeviceSettings):
@@ -305,7 +308,11 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
         DEFAULT_PORT, ge=0, le=65_535, description="port to listen on; 0 chooses a free port and prints it"
     )
     api_key_file: Annotated[fields.KeyFile | None, Flag(Group.TOKENS, "FILE")] = Field(
-        None, description="file with the keys that may call `/notify`, one per line"
+        None, description="file with the API keys, one per line: `KEY`, or `NAME KEY [SCOPE,…] [tenant=ID]`"
+    )
+    metrics_public: Annotated[bool, Flag(Group.TOKENS, switch=True)] = Field(
+        False,
+        description="answer `/metrics` without a key; otherwise it needs one, except from this machine",
     )
 
     # -- the MQTT link ------------------------------------------------------------------------------------------------
@@ -549,13 +556,14 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
         )
 
     @property
-    def api_keys(self) -> tuple[str, ...]:
-        """The keys that may call ``/notify``; without any, only loopback callers may."""
-        return () if self.api_key_file is None else key_lines(self.api_key_file)
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """The API keys; without any, ``/notify`` accepts callers on this machine."""
+        return () if self.api_key_file is None else api_keys_of(self.api_key_file)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret in each form in which it may reach a log line."""
         escaped = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as it is in the URL
-        found = (*self.token_secrets, *self.api_keys, self.mqtt_options.password, escaped, unquote(escaped))
+        keys = (key.text for key in self.api_keys)
+        found = (*self.token_secrets, *keys, self.mqtt_options.password, escaped, unquote(escaped))
         return tuple(text for text in found if text)

@@ -6,39 +6,52 @@ from typing import Any
 import orjson
 from tornado.httputil import HTTPServerRequest
 
+from hermes.auth.api_keys import Caller, Scope
 from hermes.errors import RequestError
-from hermes.quotas.addresses import client_key
 from hermes.quotas.failed_auth import WINDOW_S
-from hermes.settings.fields import is_loopback
-from hermes.web import credentials
+from hermes.web.api.callers import check_scope, find_caller, unauthorized
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.handler import HttpHandler
 
 JSON = "application/json"
-_FORWARDING = ("Forwarded", "X-Real-Ip", "Via")  # as Tornado capitalises them; and every X-Forwarded-*
 
 
 class ApiHandler(HttpHandler):
-    """Accept one method and respond with JSON, also to errors.
+    """Accept callers with a scope, and respond with JSON, also to errors.
 
-    A subclass for GET sets ``methods``, and `other_method` as its ``post``.
+    ``caller`` is who sent the request. A subclass sets its ``methods``, the ``scope`` that they need, and with
+    ``accepts_local`` whether a client on this machine needs no key.
     """
 
     methods: tuple[str, ...] = ("POST",)
+    scope: Scope | None = None
+    accepts_local = False
+    caller: Caller | None = None
 
-    def check_method(self) -> None:
-        """Raise `RequestError` 405 for any other method."""
+    def initialize(self, gateway: GatewayParts) -> None:
+        """Store the gateway's parts."""
+        self.gateway = gateway
+
+    def prepare(self) -> None:
+        """Check the caller and the method; respond with the first error."""
+        try:
+            self.check_caller()
+        except RequestError as error:
+            self.write_fault(error)
+
+    def check_caller(self) -> Caller:
+        """Return the caller. Raises `RequestError` 429, 405, 401 or 403, in this order."""
+        caller = self.caller = find_caller(self.request, self.gateway, local=self.accepts_local)
         if self.request.method not in self.methods:
             raise self._wrong_method()
+        if caller is None:
+            raise unauthorized(self.request, self.gateway)
+        if self.scope is not None:
+            check_scope(caller, self.scope)
+        return caller
 
     def _wrong_method(self) -> RequestError:
         return RequestError(405, "method_not_allowed", f"use {' or '.join(self.methods)}")
-
-    async def other_method(self) -> None:
-        """Respond with 405."""
-        self.write_fault(self._wrong_method())
-
-    head = put = delete = patch = options = other_method
 
     def write_json(self, status: int, body: dict[str, Any]) -> None:
         """Finish the response with this JSON."""
@@ -90,42 +103,3 @@ def check_content_type(request: HTTPServerRequest) -> None:
         raise RequestError(415, "unsupported_type", "send Content-Type: application/json in UTF-8")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RequestError(415, "unsupported_type", "send the body without Content-Encoding")
-
-
-def authorize(request: HTTPServerRequest, gateway: GatewayParts) -> None:
-    """Raise `RequestError` 401 unless the request has a valid key.
-
-    After many wrong ones of its address it is 429. If no key is configured, a client on this machine is accepted,
-    unless the request is from a web page of another origin or from a proxy.
-    """
-    if gateway.api_keys:
-        offered = request.headers.get("X-API-Key") or credentials.bearer(request)
-        if offered is not None and gateway.api_keys.accepts(offered):
-            return
-        address = client_key(gateway.trusted_proxies.client(request))
-        if offered is not None and gateway.failed_auth.blocks(address):
-            gateway.failed_auth.count_unchecked(address)
-            raise RequestError(429, "slow_down", "too many wrong keys from this address; wait and send a valid one")
-        if offered is not None:
-            gateway.failed_auth.add(address)
-        raise RequestError(401, "unauthorized", "send a valid key in X-API-Key or Authorization: Bearer")
-    if (reason := _reason_to_reject(request)) is not None:
-        raise RequestError(401, "unauthorized", f"{reason}; configure --api-key-file and send a key")
-
-
-def _reason_to_reject(request: HTTPServerRequest) -> str | None:
-    """Return why a request is rejected if no key is configured; None if it is not.
-
-    A loopback ``Host`` protects against DNS rebinding, the origin against other pages.
-    """
-    if not is_loopback(request.remote_ip):
-        return "without keys, only clients on this machine are accepted"
-    if not is_loopback(request.host_name):
-        return "without keys, the Host header must be a loopback address"
-    forwarding = [name for name in request.headers if name.startswith("X-Forwarded-") or name in _FORWARDING]
-    if forwarding:
-        return f"without keys, requests from a proxy are rejected ({forwarding[0]})"
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2].lower() != request.host.lower():
-        return "without keys, requests from pages of other origins are rejected"
-    return None

@@ -1,12 +1,13 @@
 """``POST /dev/token`` and ``POST /dev/drill``, which exist only with ``--dev``.
 
-Both need the API key, as ``/notify`` does; with ``--dev`` there always is one. A page of another origin, also one with
+Both need an API key without restrictions; with ``--dev`` there always is one. A page of another origin, also one with
 a host name that resolves to this machine (DNS rebinding), does not have the key; a browser sends neither the key's
 header nor JSON to another origin without a preflight request.
 """
 
+from hermes.auth.api_keys import Caller
 from hermes.errors import RequestError
-from hermes.web.api_handler import ApiHandler, authorize, check_content_type
+from hermes.web.api_handler import ApiHandler, check_content_type
 from hermes.web.gateway_parts import DevAction, GatewayParts
 from hermes.web.request_body import parse_json
 
@@ -17,18 +18,25 @@ class DevHandler(ApiHandler):
     ``action`` may raise `RequestError`.
     """
 
-    def initialize(self, gateway: GatewayParts, action: DevAction) -> None:
+    def initialize(self, gateway: GatewayParts, action: DevAction) -> None:  # type: ignore[override]
         """Store the gateway's parts and the action."""
-        self._gateway = gateway
+        super().initialize(gateway)
         self._action = action
+
+    def check_caller(self) -> Caller:
+        """Return the caller.
+
+        Raises `RequestError` as for every endpoint, and 403 for a key with fewer scopes or a tenant.
+        """
+        caller = super().check_caller()
+        if not caller.is_unrestricted:
+            raise RequestError(403, "forbidden", f"the key {caller.name} is restricted; --dev needs one that is not")
+        return caller
 
     def post(self) -> None:
         """Respond with the action's result."""
         try:
-            authorize(self.request, self._gateway)
             check_content_type(self.request)
             self.write_json(200, self._action(parse_json(self.request.body)))
         except RequestError as error:
             self.write_fault(error)
-
-    get = ApiHandler.other_method

@@ -1,8 +1,8 @@
 """``POST /notify``: check the request, then publish its notifications.
 
-The checks are, in order: method, key, content type, size, JSON, fields. A request that is rejected early is answered
-when its body has arrived: a client that is still sending would get a connection reset instead of the response. Only a
-request without a valid key is answered at once.
+The checks are, in order: method, key, scope, content type, size, JSON, fields, tenant. A request that is rejected early
+is answered when its body has arrived: a client that is still sending would get a connection reset instead of the
+response. Only a request without a valid key is answered at once.
 """
 
 import asyncio
@@ -13,12 +13,14 @@ from typing import Any
 import orjson
 from tornado.web import stream_request_body
 
+from hermes.auth.api_keys import Scope
 from hermes.delivery.hub import Receipt
-from hermes.delivery.messages import NotificationRequest, data_too_deep, parse_notification
+from hermes.delivery.messages import Broadcast, NotificationRequest, data_too_deep, parse_notification
 from hermes.errors import RequestError
+from hermes.ids import TenantId
 from hermes.json_nesting import CHECK_MAX_DEPTH
 from hermes.web import raw_json
-from hermes.web.api_handler import ApiHandler, authorize, check_content_type, error_body
+from hermes.web.api_handler import ApiHandler, check_content_type, error_body
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.request_body import BoundedBody, answers_early, check_body, set_body_max
 
@@ -43,12 +45,15 @@ class NotifyHandler(ApiHandler):
     The body is read in pieces, so that its memory never exceeds the limit, whatever a client sends.
     """
 
+    scope = Scope.NOTIFY
+
     def initialize(self, gateway: GatewayParts) -> None:
         """Store the gateway's parts."""
-        self._gateway = gateway
+        super().initialize(gateway)
         self._work = gateway.metrics.work["notify"]
         self._body = BoundedBody(ARRAY_MAX_BYTES)
         self._error: RequestError | None = None
+        self._tenant_id: TenantId | None = None  # to which the caller is bound
 
     def prepare(self) -> None:
         """Check the headers before the body arrives.
@@ -67,8 +72,7 @@ class NotifyHandler(ApiHandler):
                 self._error = error.with_traceback(None)  # which refers to this handler
 
     def _check_headers(self) -> None:
-        self.check_method()
-        authorize(self.request, self._gateway)
+        self._tenant_id = self.check_caller().tenant_id
         check_content_type(self.request)
 
     def data_received(self, chunk: bytes) -> None:
@@ -85,10 +89,10 @@ class NotifyHandler(ApiHandler):
         except RequestError as error:
             self.write_fault(error)
         else:
-            self._gateway.metrics.notify_accepted.inc()
+            self.gateway.metrics.notify_accepted.inc()
             self.write_json(200, results)
 
-    get = ApiHandler.other_method
+    get = head = put = delete = patch = options = post  # `prepare` has refused them
 
     def _checked_body(self) -> bytes:
         body = self._body.content()
@@ -107,7 +111,7 @@ class NotifyHandler(ApiHandler):
             return await self._publish_array(text)
         with self._work:
             outcome = self._publish(text)
-        await self._gateway.hub.flushed()
+        await self.gateway.hub.flushed()
         return _result_of(outcome)
 
     async def _publish_array(self, text: bytes) -> dict[str, Any]:
@@ -125,13 +129,18 @@ class NotifyHandler(ApiHandler):
             with self._work:
                 self._work.detail = f"{len(part)} elements of an array"
                 outcomes += [self._try_publish(element) for element in part]
-        await self._gateway.hub.flushed()
+        await self.gateway.hub.flushed()
         return {"status": "success", "results": [_result_of(outcome) for outcome in outcomes]}
 
     def _publish(self, text: bytes) -> "_Published":
         value, data = _fields(text)
         message = parse_notification(value, data=data)
-        return message.id, self._gateway.hub.publish(message)
+        tenant_id = self._tenant_id
+        if tenant_id is None:
+            return message.id, self.gateway.hub.publish(message)
+        if isinstance(message, Broadcast) and message.tenant_id != tenant_id:
+            raise RequestError(403, "forbidden", "this key may send to its own tenant only")
+        return message.id, self.gateway.hub.publish(message, only_tenant=tenant_id)
 
     def _try_publish(self, text: bytes) -> "_Published | RequestError":
         try:
@@ -142,7 +151,7 @@ class NotifyHandler(ApiHandler):
 
     def count_error(self, error: RequestError) -> None:
         """Count the response by its status."""
-        self._gateway.metrics.notify_requests.labels(str(error.status)).inc()
+        self.gateway.metrics.notify_requests.labels(str(error.status)).inc()
 
 
 _Published = tuple[str, Receipt]

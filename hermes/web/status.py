@@ -1,4 +1,7 @@
-"""Handlers for probes and monitors: /health, /ready, /metrics and /status."""
+"""Handlers for probes and monitors: /health, /ready, /metrics and /status.
+
+`/metrics` and what is ``missing`` are for callers on this machine, and for those with a key.
+"""
 
 import os
 import resource
@@ -8,14 +11,17 @@ from typing import Any
 import orjson
 
 from hermes import __version__
+from hermes.auth.api_keys import LOCAL, Caller, Scope
 from hermes.delivery.messages import now_ms
 from hermes.errors import RequestError
 from hermes.metrics import CONTENT_TYPE, Counter, Gauge, Metrics, by_label, observed, total
-from hermes.web.api_handler import ApiHandler, authorize
+from hermes.web.api.callers import count_wrong_key, find_caller
+from hermes.web.api_handler import ApiHandler
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.errors import HttpErrors
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+WATCHING = frozenset({Scope.STATUS, Scope.METRICS})  # either shows what is missing
 
 
 class HealthHandler(HttpErrors):
@@ -35,21 +41,38 @@ class ReadyHandler(HttpErrors):
     Also 503 without the keys of an identity provider, and with a wrong clock. The body names what is missing.
     """
 
+    caller: Caller | None = None
+
     def initialize(self, gateway: GatewayParts) -> None:
         """Store the gateway's parts."""
         self._gateway = gateway
 
     def get(self) -> None:
-        """Respond with ``{"ready":bool,"mqtt":state,"since":Unix ms,"missing":[texts]}``."""
+        """Respond with ``{"ready":bool,"mqtt":state,"since":Unix ms,"missing":[texts]}``.
+
+        ``missing`` names hosts and users of the site: it is left out unless the caller may see it.
+        """
         link = self._gateway.link
         missing = missing_parts(self._gateway)
+        body: dict[str, Any] = {"ready": not missing, "mqtt": link.state, "since": link.since_ms}
+        if self._may_see_missing():
+            body["missing"] = missing
         self.set_status(503 if missing else 200)
         self.set_header("Content-Type", "application/json")
-        self.finish(
-            orjson.dumps({"ready": not missing, "mqtt": link.state, "since": link.since_ms, "missing": missing})
-        )
+        self.finish(orjson.dumps(body))
 
     head = get
+
+    def _may_see_missing(self) -> bool:
+        """Return whether the caller is on this machine, or has a key to watch Hermes."""
+        try:
+            caller = self.caller = find_caller(self.request, self._gateway, local=True)
+        except RequestError:
+            return False
+        if caller is None:
+            count_wrong_key(self.request, self._gateway)
+            return False
+        return not caller.scopes.isdisjoint(WATCHING)
 
 
 def missing_parts(gateway: GatewayParts) -> list[str]:
@@ -57,18 +80,27 @@ def missing_parts(gateway: GatewayParts) -> list[str]:
     return [*gateway.link.missing, *gateway.missing]
 
 
-class MetricsHandler(HttpErrors):
+class MetricsHandler(ApiHandler):
     """``GET /metrics``: the text format of Prometheus."""
 
-    def initialize(self, gateway: GatewayParts) -> None:
-        """Store the metrics."""
-        self._metrics = gateway.metrics
+    methods = ("GET", "HEAD")
+    scope = Scope.METRICS
+    accepts_local = True
+
+    def check_caller(self) -> Caller:
+        """Return the caller; with ``--metrics-public`` everybody is accepted."""
+        return (
+            LOCAL
+            if self.gateway.settings.metrics_public and self.request.method in self.methods
+            else super().check_caller()
+        )
 
     def get(self) -> None:
         """Respond with every metric."""
+        metrics = self.gateway.metrics
         self.set_header("Content-Type", CONTENT_TYPE)
-        with self._metrics.work["metrics"]:
-            text = self._metrics.exposition()
+        with metrics.work["metrics"]:
+            text = metrics.exposition()
         self.finish(text)
 
     head = get
@@ -81,24 +113,13 @@ class NodeStatusHandler(ApiHandler):
     """
 
     methods = ("GET", "HEAD")
-
-    def initialize(self, gateway: GatewayParts) -> None:
-        """Store the gateway's parts."""
-        self._gateway = gateway
+    scope = Scope.STATUS
 
     def get(self) -> None:
         """Respond with the figures."""
-        try:
-            authorize(self.request, self._gateway)
-        except RequestError as error:
-            return self.write_fault(error)
-        return self.write_json(200, figures(self._gateway))
+        self.write_json(200, figures(self.gateway))
 
-    async def head(self) -> None:
-        """Respond with the headers of ``GET``."""
-        self.get()
-
-    post = ApiHandler.other_method
+    head = get
 
 
 def figures(gateway: GatewayParts) -> dict[str, Any]:

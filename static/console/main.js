@@ -9,6 +9,7 @@ import { byId } from './lib/dom.js';
 import { LiveRegion } from './lib/live-region.js';
 import { Navigation } from './lib/navigation.js';
 import { readPageData } from './lib/page-data.js';
+import { Permissions } from './lib/permissions.js';
 import { bindPreferences } from './lib/preferences.js';
 import { StalenessBanner } from './lib/staleness-banner.js';
 import { isStored } from './lib/storage.js';
@@ -24,19 +25,20 @@ const liveRegion = new LiveRegion(byId('live-region'));
 /** @param {string} text */
 const announce = (text) => liveRegion.announce(text);
 const credentials = new Credentials({ token: dev?.tokens[0]?.token, apiKey: dev?.api_key });
+const permissions = new Permissions(credentials);
 const log = new LogPanel();
 const devices = new DevicesPanel();
 const stalenessBanner = new StalenessBanner(devices, announce);
 const histories = new UserHistories(/** @returns {string} */ () => connect.owner.user_id);
-const notifications = new NotificationsPanel({ ack: (id) => connect.acknowledge(id), credentials, histories });
+const notifications = new NotificationsPanel({ ack: (id) => connect.acknowledge(id), credentials, permissions, histories });
 const connect = new ConnectPanel({
-  credentials, histories, announce, attach,
+  credentials, permissions, histories, announce, attach,
   log: (socket, { kind, text }) => log.add({ at: Date.now(), socket, kind, text }),
 });
-const overview = new OverviewPanel(connect.cards, announce);
+const overview = new OverviewPanel(connect.cards, permissions, announce);
 const devApi = new DevApi(credentials);
-const tokenInspector = new TokenInspectorPanel({ credentials, devApi, announce });
-new DrillsPanel({ credentials, devApi, userId: () => connect.owner.user_id });
+const tokenInspector = new TokenInspectorPanel({ credentials, permissions, devApi, announce });
+new DrillsPanel({ credentials, permissions, devApi, userId: () => connect.owner.user_id });
 
 /**
  * Route the events of a new client to the panels.
@@ -62,4 +64,4 @@ byId('dev-badge').hidden = !dev;
 byId('storage-banner').hidden = isStored;
 new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, 'token-inspector': tokenInspector, drills: {}, log })));
 if (dev || credentials.token) connect.connectAll(); // also after a reload with a stored token
-new StatusPoller(credentials, (status) => overview.update(status)).run();
+new StatusPoller(credentials, permissions, (status) => overview.update(status)).run();

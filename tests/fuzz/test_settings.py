@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hermes.auth.api_keys import Scope
 from hermes.errors import ConfigError
 from hermes.settings.flags import CONFIG, Setting, settings_of
 from hermes.settings.load import load, load_settings
@@ -78,8 +79,10 @@ def use(settings: SourcedSettings) -> None:
     """Read the properties that depend on several settings."""
     for name in ("broker_url", "broker_name", "broker_kind", "external_broker", "device_listener", "mqtt_options"):
         getattr(settings, name, None)
-    for name in ("secret", "secrets", "api_keys", "api_key", "accounts_folder"):
+    for name in ("secret", "secrets", "api_keys", "accounts_folder"):
         getattr(settings, name, None)
+    if isinstance(settings, ClientSettings):
+        settings.api_key(Scope.NOTIFY)
     repr(settings)
 
 

@@ -110,9 +110,9 @@ def test_a_secret_file_that_others_can_read_is_a_problem(name: str, tmp_path: Pa
         "jwt_secret_file": {"jwt_secret": None},
     }
     given = more.get(name, {})
-    if name == "jwt_secret_file":
+    if name in ("jwt_secret_file", "api_key_file"):
         path = tmp_path / "secret"
-        path.write_text("thirty-two bytes at least make a secret")
+        path.write_text("thirty-two-bytes-at-least-make-a-secret")
     path.chmod(0o644)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.1)
@@ -299,7 +299,7 @@ def test_listening_on_loopback_only_is_a_warning(capsys: Captured, key_file: Pat
 def test_settings_only_uses_neither_port_nor_network(tmp_path: Path, capsys: Captured) -> None:
     """The exit code is that of serve, 2, for every problem."""
     key = tmp_path / "keys"
-    key.write_text("a key of the tests\n")
+    key.write_text("a-key-of-the-tests\n")
     key.chmod(0o600)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -346,7 +346,7 @@ def test_a_unit_gives_its_settings(tmp_path: Path, capsys: Captured, monkeypatch
     for name in ("HERMES_JWT_SECRET_FILE", "HERMES_API_KEY_FILE"):
         monkeypatch.setenv(name, "")
     for name in ("secret", "keys"):
-        (tmp_path / name).write_text(SECRET)
+        (tmp_path / name).write_text(SECRET.replace(" ", "-"))
         (tmp_path / name).chmod(0o600)
     unit = tmp_path / "hermes.service"
     unit.write_text(

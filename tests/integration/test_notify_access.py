@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.gateways import KEY, Hermes, MakeHermes, token
 from tests.support.http_parsers import make_hermes as make_hermes
-from tests.support.raw_request import JSON, code_of
+from tests.support.raw_request import JSON, code_of, read_response, request
+from tests.support.raw_socket import connect
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
@@ -19,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("complaints")
     "headers",
     [
         {"X-API-Key": KEY},
-        {"x-api-key": "an older key"},
+        {"x-api-key": "an-older-key-of-the-tests"},
         {"Authorization": f"Bearer {KEY}"},
-        {"Authorization": "bearer an older key"},
+        {"Authorization": "bearer an-older-key-of-the-tests"},
         {"X-API-Key": KEY, "Host": "hermes.example", "X-Forwarded-For": "203.0.113.5", "Via": "1.1 proxy"},
     ],
     ids=str,
@@ -41,7 +42,7 @@ async def test_every_key_of_the_file_is_valid(hermes: Hermes, headers: dict[str,
         {"X-API-Key": KEY[:-1]},
         {"X-API-Key": KEY + "x"},
         {"X-API-Key": KEY.upper()},
-        {"X-API-Key": f"{KEY}\nan older key".replace("\n", ", ")},
+        {"X-API-Key": f"{KEY}\nan-older-key-of-the-tests".replace("\n", ", ")},
         {"X-API-Key": "k\xe4y \xff"},
         {"X-API-Key": "x" * 10_240},
         {"Authorization": KEY},
@@ -81,6 +82,8 @@ def keyless(make_hermes: MakeHermes) -> Callable[[], Awaitable[Hermes]]:
         {"Host": "[::1]"},
         {"Host": "[::1]:8080"},
         {"Host": "localhost:8080", "Origin": "http://localhost:8080"},
+        {"Host": "localhost:8080", "Origin": "http://localhost:8080", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},
         {"Host": "127.0.0.1:8080", "Origin": "http://127.0.0.1:8080"},
         {"X-API-Key": "whatever"},
     ],
@@ -115,6 +118,10 @@ async def test_without_keys_clients_on_this_machine_may_notify(
             for origin in ("https://evil.example", "null", "http://localhost:1", "file://", "rubbish", "http://[::1")
         ],
         {"Host": "localhost", "Origin": "http://127.0.0.1"},
+        {"Host": "localhost:8080", "Origin": "evil://localhost:8080"},
+        {"Host": "localhost:8080", "Origin": "http://localhost:8080", "Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
         {"Host": "evil.example", "Origin": "http://evil.example"},
         {"Forwarded": "for=203.0.113.5"},
         {"X-Forwarded-For": "203.0.113.5"},
@@ -126,6 +133,17 @@ async def test_without_keys_clients_on_this_machine_may_notify(
         {"x-real-ip": "127.0.0.1"},
         {"Via": "1.1 localhost"},
         {"Forwarded": ""},
+        {"CF-Connecting-IP": "203.0.113.5"},
+        {"True-Client-IP": "203.0.113.5"},
+        {"X_Forwarded_For": "203.0.113.5"},
+        {"Fastly-Client-IP": "203.0.113.5"},
+        {"X-Azure-ClientIP": "203.0.113.5"},
+        {"X-Cluster-Client-IP": "203.0.113.5"},
+        {"WL-Proxy-Client-IP": "203.0.113.5"},
+        {"X-Original-Forwarded-For": "203.0.113.5"},
+        {"X-ProxyUser-IP": "203.0.113.5"},
+        {"X-Ingress-Path": "/hermes"},
+        {"CDN-Loop": "cloudflare"},
     ],
     ids=str,
 )
@@ -140,11 +158,23 @@ async def test_without_keys_pages_and_proxies_may_not_notify(
 
 
 @pytest.mark.gen_test
+async def test_without_keys_a_request_without_a_host_may_not_notify(
+    keyless: Callable[[], Awaitable[Hermes]],
+) -> None:
+    """HTTP/1.0 has none: such a request may come from a proxy."""
+    raw = await connect(await keyless())
+    await raw.send_bytes(request(JSON).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert (await read_response(raw))[0] == 401
+    raw.writer.close()
+
+
+@pytest.mark.gen_test
 async def test_with_a_key_file_every_client_needs_a_key(make_hermes: MakeHermes, tmp_path: Path) -> None:
-    """One key is enough; blank lines are not keys."""
+    """One key is enough; blank lines and comments are not keys."""
     path = tmp_path / "one-key"
-    path.write_text("\n  only \n\n")
+    path.write_text("\n# rotated 2026-01\n  the-only-key-of-the-site \n\n")
     hermes = await make_hermes(api_key_file=path)
     assert await code_of(hermes, JSON) == (401, "unauthorized")
     assert await code_of(hermes, JSON | {"X-API-Key": ""}) == (401, "unauthorized")
-    assert await code_of(hermes, JSON | {"X-API-Key": "only"}) == (200, "")
+    assert await code_of(hermes, JSON | {"X-API-Key": "# rotated 2026-01"}) == (401, "unauthorized")
+    assert await code_of(hermes, JSON | {"X-API-Key": "the-only-key-of-the-site"}) == (200, "")

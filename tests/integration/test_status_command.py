@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes.auth.api_keys import Scope
 from hermes.cli.main import main
 from hermes.cli.status import duration
 from hermes.errors import ConfigError
@@ -66,9 +67,11 @@ def test_the_file_of_the_service_names_address_and_key(
     config = tmp_path / "hermes.toml"
     config.write_text(f'{content}api_key_file = "{key_file}"\n')
     settings = load_client({}, config)
-    assert (settings.api_url, settings.api_key) == (url, KEY)
+    assert (settings.api_url, settings.api_key(Scope.STATUS)) == (url, KEY)
     elsewhere = load_client({"api_url": "http://flag:2"}, config)
-    assert (elsewhere.api_url, elsewhere.api_key) == ("http://flag:2", None), "the key is for this machine alone"
+    assert (elsewhere.api_url, elsewhere.api_key(Scope.STATUS)) == ("http://flag:2", None), (
+        "the key is for this machine alone"
+    )
     monkeypatch.setenv("HERMES_PORT", "9999")
     assert load_client({}, config).api_url == (
         "http://other:1" if "api_url" in content else url.rpartition(":")[0] + ":9999"

@@ -14,7 +14,7 @@ from hermes.metrics import observed
 from hermes.testing import TEST_SECRET, ClientSocket, connect, sign_test_token
 
 SECRET = TEST_SECRET
-KEY = "a key of the tests"
+KEY = "a-key-of-the-tests"
 TIMEOUT_S = 60.0  # reached only in a test that fails
 
 

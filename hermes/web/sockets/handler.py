@@ -317,9 +317,8 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             return
         if principal.user_id != session.principal.user_id:
             raise SocketRejected(FORBIDDEN, "the new token is for another user")
-        wanted = self.channels_for(principal)
-        session.principal = principal
-        replay = self.subscribe(session, wanted)
+        replay = self.subscribe(session, self.channels_for(principal))
+        session.principal = principal  # now: what was published before is flushed by its earlier tenant
         expires_at = principal.expires_at
         self.reply(
             session,

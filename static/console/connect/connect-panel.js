@@ -13,6 +13,7 @@ import { TokenField } from './token-field.js';
  *
  * @typedef {object} Dependencies
  * @property {import('../lib/credentials.js').Credentials} credentials
+ * @property {import('../lib/permissions.js').Permissions} permissions
  * @property {import('../notifications/user-histories.js').UserHistories} histories  the clients add to them
  * @property {(client: HermesClient, name: string) => void} attach  called for each new client
  * @property {(name: string, line: {kind: string, text: string}) => void} log
@@ -31,11 +32,11 @@ export class ConnectPanel {
   #token;
 
   /** @param {Dependencies} dependencies */
-  constructor({ credentials, histories, attach, log, announce }) {
+  constructor({ credentials, permissions, histories, attach, log, announce }) {
     const { dev } = readPageData();
     this.#credentials = credentials;
     this.#token = credentials.token;
-    this.#field = new TokenField(credentials, dev?.tokens ?? []);
+    this.#field = new TokenField(credentials, permissions, dev?.tokens ?? []);
     this.cards = [...document.querySelectorAll('form.socket')].map((root) => (
       new SocketCard(/** @type {HTMLFormElement} */ (root), {
         token: () => credentials.token,

@@ -1,6 +1,6 @@
 /** The form fields for the token and the API key, with a list of the tokens that `--dev` signed. */
 
-import { byId, find, make } from '../lib/dom.js';
+import { byId, find, make, setText } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
 import { t } from '../lib/i18n.js';
 import { claimsOf, describeToken, tenantOf } from '../lib/token-claims.js';
@@ -15,20 +15,24 @@ export class TokenField {
   #key = find(document, '#key-value', HTMLInputElement);
   #picker = find(document, '#token-picker', HTMLSelectElement);
   #credentials;
+  #permissions;
   #devTokens;
 
   /**
    * @param {import('../lib/credentials.js').Credentials} credentials
+   * @param {import('../lib/permissions.js').Permissions} permissions
    * @param {DevToken[]} devTokens
    */
-  constructor(credentials, devTokens) {
+  constructor(credentials, permissions, devTokens) {
     this.#credentials = credentials;
+    this.#permissions = permissions;
     this.#devTokens = devTokens;
     if (devTokens.length) this.#fillPicker();
     onFieldChange(this.#input, () => { credentials.token = this.#input.value; });
     onFieldChange(this.#key, () => { credentials.apiKey = this.#key.value; });
     find(document, '#token-show', HTMLButtonElement).addEventListener('click', (event) => this.#toggleSecrets(event));
     credentials.addEventListener('change', () => this.#update());
+    permissions.addEventListener('change', () => this.#describeKey());
     this.#update();
   }
 
@@ -56,6 +60,14 @@ export class TokenField {
     this.#key.value = apiKey;
     this.#picker.value = this.#devTokens.some((known) => known.token === token) ? token : '';
     byId('token-summary').textContent = describeToken(token);
+  }
+
+  /** Show what the key may do. */
+  #describeKey() {
+    const { facts, isRejected } = this.#permissions;
+    const about = facts && { name: facts.name, scopes: facts.scopes.join(', '), tenant: facts.tenant_id ?? '' };
+    const text = about && t(facts.tenant_id == null ? 'connect.key_scopes' : 'connect.key_tenant', about);
+    setText(byId('key-summary'), text ?? (isRejected ? t('overview.bad_key') : ''));
   }
 
   /** Show or hide the two secrets. @param {Event} event */

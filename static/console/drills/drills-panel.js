@@ -12,11 +12,12 @@ import { expiry, latePong, refresh, socketEnd } from './socket-drills.js';
  *
  * @typedef {object} Drill
  * @property {'drop' | 'expiry' | 'refresh' | 'error' | 'restart' | 'pong' | 'frozen' | 'broker' | 'storm' | 'crowd' | 'burst'} name
- * @property {'server' | 'key' | 'page'} needs  `--dev`; the API key; only a token
+ * @property {'server' | 'key' | 'page'} needs  `--dev` and a key that may do all; a key that may send; only a token
  * @property {(context: DrillContext) => Promise<Outcome>} run
  *
  * @typedef {object} Dependencies
  * @property {import('../lib/credentials.js').Credentials} credentials
+ * @property {import('../lib/permissions.js').Permissions} permissions
  * @property {import('../lib/dev-api.js').DevApi} devApi
  * @property {() => string} userId  of the token in use
  */
@@ -48,7 +49,7 @@ export class DrillsPanel {
     this.#dependencies = dependencies;
     byId('drills-list').append(...DRILLS.map((drill) => this.#card(drill)));
     byId('drills-all').addEventListener('click', () => this.#runAll());
-    dependencies.credentials.addEventListener('change', () => this.#updateButtons());
+    for (const each of [dependencies.credentials, dependencies.permissions]) each.addEventListener('change', () => this.#updateButtons());
     this.#updateButtons();
   }
 
@@ -73,14 +74,16 @@ export class DrillsPanel {
     /** @type {HTMLButtonElement} */ (byId('drills-all')).disabled = this.#busy || !runnable.length;
     const limits = byId('drills-limits');
     limits.hidden = runnable.length === DRILLS.length;
-    setText(limits, t(this.#dev ? 'drills.limits.key' : 'drills.limits.production'));
+    const { facts, isUnrestricted } = this.#dependencies.permissions;
+    const restricted = facts && !isUnrestricted && t('drills.limits.scope', { name: facts.name });
+    setText(limits, restricted || t(this.#dev ? 'drills.limits.key' : 'drills.limits.production'));
   }
 
   /** @param {Drill} drill */
   #isRunnable({ needs }) {
-    const { token, apiKey } = this.#dependencies.credentials;
-    if (needs === 'server') return this.#dev && Boolean(apiKey);
-    return Boolean(token) && (needs === 'page' || Boolean(apiKey));
+    const { credentials: { token, apiKey }, permissions } = this.#dependencies;
+    if (needs === 'server') return this.#dev && Boolean(apiKey) && permissions.isUnrestricted;
+    return Boolean(token) && (needs === 'page' || (Boolean(apiKey) && permissions.may('notify')));
   }
 
   async #runAll() {

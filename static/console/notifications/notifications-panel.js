@@ -13,11 +13,12 @@ export class NotificationsPanel {
    * @param {object} dependencies
    * @param {(id: string) => boolean} dependencies.ack
    * @param {import('../lib/credentials.js').Credentials} dependencies.credentials
+   * @param {import('../lib/permissions.js').Permissions} dependencies.permissions
    * @param {import('./user-histories.js').UserHistories} dependencies.histories
    */
-  constructor({ ack, credentials, histories }) {
+  constructor({ ack, credentials, permissions, histories }) {
     this.#receiver = new NotificationReceiver(histories, ack);
-    this.#form = new NotifyForm(credentials);
+    this.#form = new NotifyForm(credentials, permissions);
   }
 
   /** @param {string} userId */

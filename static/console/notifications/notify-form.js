@@ -14,12 +14,18 @@ export class NotifyForm {
   #answer = byId('notify-answer');
   #button = find(this.#form, '[type=submit]', HTMLButtonElement);
   #credentials;
+  #permissions;
   #sending = false;
   #prefilled = '';
 
-  /** @param {import('../lib/credentials.js').Credentials} credentials */
-  constructor(credentials) {
+  /**
+   * @param {import('../lib/credentials.js').Credentials} credentials
+   * @param {import('../lib/permissions.js').Permissions} permissions
+   */
+  constructor(credentials, permissions) {
     this.#credentials = credentials;
+    this.#permissions = permissions;
+    permissions.addEventListener('change', () => this.#updateButton());
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#send();
@@ -61,7 +67,7 @@ export class NotifyForm {
   }
 
   async #send() {
-    if (this.#sending) return; // instead of disabling the button, which would lose the focus
+    if (this.#sending || !this.#permissions.may('notify')) return; // instead of disabling the button, which would lose the focus
     let body;
     try {
       body = this.#body;
@@ -86,7 +92,16 @@ export class NotifyForm {
   /** @param {boolean} sending */
   #setSending(sending) {
     this.#sending = sending;
-    this.#button.setAttribute('aria-disabled', String(sending));
+    this.#updateButton();
+  }
+
+  /** Disable the button while sending, and if the key may not send. */
+  #updateButton() {
+    const { facts } = this.#permissions;
+    const forbidden = !this.#permissions.may('notify');
+    this.#button.setAttribute('aria-disabled', String(this.#sending || forbidden));
+    setText(byId('notify-permission'), forbidden ? t('notifications.no_scope', { name: facts?.name ?? '' })
+      : facts?.tenant_id != null ? t('notifications.only_tenant', { name: facts.name, tenant: facts.tenant_id }) : '');
   }
 
   /**

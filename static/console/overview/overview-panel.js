@@ -19,6 +19,7 @@ const COLOURS = ['var(--series-1)', 'var(--series-2)', 'var(--series-3)', 'var(-
 export class OverviewPanel {
   #cards;
   #announce;
+  #permissions;
   #rates = new CounterRates();
   #charts;
   #shown = false;
@@ -26,10 +27,12 @@ export class OverviewPanel {
 
   /**
    * @param {SocketCard[]} cards
+   * @param {import('../lib/permissions.js').Permissions} permissions
    * @param {(text: string) => void} announce  report to screen readers
    */
-  constructor(cards, announce) {
+  constructor(cards, permissions, announce) {
     this.#cards = cards;
+    this.#permissions = permissions;
     this.#announce = announce;
     const node = byId('node-charts');
     const perSecond = t('overview.per_second');
@@ -65,8 +68,15 @@ export class OverviewPanel {
     byId('node-charts').hidden = byId('node-totals').hidden = !figures;
     const hint = byId('overview-hint');
     hint.hidden = Boolean(figures) || !status.reachable;
-    setText(find(hint, '.text', HTMLElement), t(status.keyRejected ? 'overview.bad_key' : 'overview.need_key'));
+    setText(find(hint, '.text', HTMLElement), this.#keyHint);
     if (this.#shown && !document.hidden) this.#paint();
+  }
+
+  /** Why there are no figures. */
+  get #keyHint() {
+    if (this.#permissions.isRejected) return t('overview.bad_key');
+    const { facts } = this.#permissions;
+    return facts ? t('overview.no_scope', { name: facts.name }) : t('overview.need_key');
   }
 
   /**

@@ -1,5 +1,5 @@
 /**
- * Poll the state of Hermes each second: `GET /status` with the API key, `GET /ready` without one.
+ * Poll the state of Hermes each second: `GET /status` with an API key that may see it, else `GET /ready`.
  *
  * @typedef {object} Ready
  * @property {string} [mqtt]  up, down, connecting or off
@@ -12,30 +12,28 @@
  * @property {boolean} reachable
  * @property {number} since  Unix ms, start of the time it is not reachable
  * @property {Ready} link
- * @property {Figures | null} figures  null without a valid key
- * @property {boolean} keyRejected
+ * @property {Figures | null} figures  null without a key that may see them
  */
 
 const POLL_EVERY_MS = 1_000;
 const TIMEOUT_MS = 4_000;
-const RETRY_KEY_AFTER_MS = 15_000;
-const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]+$/; // what `fetch` accepts
 const GROUPS = ['mqtt', 'sockets', 'delivery', 'notify', 'snapshot', 'process'];
 const HIDDEN_POLL_EVERY = 5; // a hidden page polls less often
 
 export class StatusPoller {
   #credentials;
+  #permissions;
   #onStatus;
-  #rejectedKey = '';
-  #retryKeyAt = 0;
   #unreachableSince = 0;
 
   /**
    * @param {import('../lib/credentials.js').Credentials} credentials
+   * @param {import('../lib/permissions.js').Permissions} permissions
    * @param {(status: NodeStatus) => void} onStatus
    */
-  constructor(credentials, onStatus) {
+  constructor(credentials, permissions, onStatus) {
     this.#credentials = credentials;
+    this.#permissions = permissions;
     this.#onStatus = onStatus;
   }
 
@@ -53,30 +51,29 @@ export class StatusPoller {
       const figures = await this.#figures();
       const link = figures ? { ...figures.mqtt, mqtt: figures.mqtt?.state } : await this.#ready();
       this.#unreachableSince = 0;
-      return { reachable: true, since: 0, link, figures, keyRejected: Boolean(this.#rejectedKey) };
+      return { reachable: true, since: 0, link, figures };
     } catch {
       this.#unreachableSince ||= Date.now();
-      return { reachable: false, since: this.#unreachableSince, link: {}, figures: null, keyRejected: false };
+      return { reachable: false, since: this.#unreachableSince, link: {}, figures: null };
     }
   }
 
-  /** Request the figures; a rejected key is tried again later, because it may have been added. */
+  /** Request the figures, if the key may see them. */
   async #figures() {
     const { apiKey } = this.#credentials;
-    if (!apiKey || (apiKey === this.#rejectedKey && Date.now() < this.#retryKeyAt)) return null;
-    const response = HEADER_VALUE.test(apiKey) ? await get('/status', { 'X-API-Key': apiKey }) : null;
-    const rejected = !response || response.status === 401; // a key that cannot be a header value is not valid
-    this.#rejectedKey = rejected ? apiKey : '';
-    this.#retryKeyAt = Date.now() + RETRY_KEY_AFTER_MS;
-    if (!response?.ok) return null;
+    await this.#permissions.update();
+    if (!apiKey || !this.#permissions.facts || !this.#permissions.may('status')) return null;
+    const response = await get('/status', { 'X-API-Key': apiKey });
+    if (!response.ok) return null;
     const figures = await response.json();
     if (!GROUPS.every((group) => figures?.[group])) throw new Error('not an answer of Hermes');
     return figures;
   }
 
-  /** Request the readiness; an answer in another format may come from a proxy. */
+  /** Request the readiness, with the reasons if the key may see them; an answer in another format may come from a proxy. */
   async #ready() {
-    const answer = await (await get('/ready')).json();
+    const { apiKey } = this.#credentials;
+    const answer = await (await get('/ready', this.#permissions.facts ? { 'X-API-Key': apiKey } : {})).json();
     if (typeof answer?.mqtt !== 'string') throw new Error('not an answer of Hermes');
     return answer;
   }

@@ -23,8 +23,8 @@ export class TokenInspectorPanel {
   #announce;
   #timer = 0;
 
-  /** @param {{credentials: import('../lib/credentials.js').Credentials, devApi: import('../lib/dev-api.js').DevApi, announce: (text: string) => void}} dependencies */
-  constructor({ credentials, devApi, announce }) {
+  /** @param {{credentials: import('../lib/credentials.js').Credentials, permissions: import('../lib/permissions.js').Permissions, devApi: import('../lib/dev-api.js').DevApi, announce: (text: string) => void}} dependencies */
+  constructor({ credentials, permissions, devApi, announce }) {
     this.#credentials = credentials;
     this.#devApi = devApi;
     this.#announce = announce;
@@ -39,6 +39,9 @@ export class TokenInspectorPanel {
     this.#signForm.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#signToken();
+    });
+    permissions.addEventListener('change', () => { // only a key that may do all signs tokens
+      for (const button of this.#signForm.querySelectorAll('button')) button.disabled = !permissions.isUnrestricted;
     });
     new ExpiryDemo(devApi);
   }

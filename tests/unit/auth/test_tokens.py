@@ -5,7 +5,6 @@ import time
 import jwt
 import pytest
 
-from hermes.auth.api_keys import ApiKeys
 from hermes.auth.claims import ClaimNames
 from hermes.auth.principal import Principal, TokenVerifier, check_requested_tenant, check_tenant, device_tenant
 from hermes.auth.tokens import TokenSigner
@@ -140,16 +139,6 @@ def test_a_device_id_refers_to_the_tokens_tenant() -> None:
         with pytest.raises(SocketRejected):
             device_tenant(other, requested)
     check_requested_tenant(ROOT, "globex")
-
-
-def test_any_of_the_keys_is_accepted() -> None:
-    """And nothing similar."""
-    keys = ApiKeys(["first", "zweiter-schlüssel"])
-    assert keys.accepts("first")
-    assert keys.accepts("zweiter-schlüssel")
-    assert not any(keys.accepts(text) for text in ("", "firs", "first ", "FIRST", "\ud800"))
-    assert keys
-    assert not ApiKeys([])
 
 
 def test_a_cached_token_expires_like_any_other() -> None:

@@ -42,7 +42,7 @@ def test_secrets_and_settings_are_created(folder: Path, capsys: pytest.CaptureFi
     output = capsys.readouterr().out
     assert output.splitlines()[-1].endswith("http://127.0.0.1:9090/")
     assert settings.secret not in output
-    assert settings.api_keys[0] not in output
+    assert settings.api_keys[0].text not in output
     assert {path.name for path in folder.iterdir()} == {"jwt-secret", "api-keys", "hermes.toml"}
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from hermes.auth.principal import Principal
 from hermes.delivery import channels
 from hermes.delivery import hub as hub_module
 from hermes.delivery.frames import Frame, encode
@@ -224,3 +225,18 @@ def test_a_change_returns_what_is_new_to_the_session() -> None:
     assert bench.hub.change(session, add=[whole], remove=[one]) == [whole]
     bench.hub.unsubscribe(session)
     assert not bench.hub._sessions
+
+
+def test_a_message_for_one_tenant_reaches_its_sessions_only(bench: Bench) -> None:
+    """In the same iteration as one for all; each receipt counts its own sockets."""
+    sessions = {tenant: bench.join(USER) for tenant in ("acme", "globex", None)}
+    for tenant, (session, _) in sessions.items():
+        session.principal = Principal(UserId("123"), "ana", None if tenant is None else TenantId(tenant))
+    bound = [bench.hub.publish(note(title=f"b{n}"), only_tenant=ACME) for n in range(2)]
+    free = bench.hub.publish(note(title="f"))
+    nothing = bench.hub.publish(note(), only_tenant=TenantId("initech"))
+    bench.hub.flush()
+    assert ([each.sockets for each in bound], free.sockets, nothing.sockets) == ([1, 1], 3, 0)
+    written = {tenant: b"".join(transport.written) for tenant, (_, transport) in sessions.items()}
+    assert {tenant: data.count(b'"title":"b') for tenant, data in written.items()} == {"acme": 2, "globex": 0, None: 0}
+    assert {data.count(b'"title":"f"') for data in written.values()} == {1}

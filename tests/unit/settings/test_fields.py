@@ -8,7 +8,7 @@ from hermes.errors import ConfigError
 from hermes.settings.fields import is_loopback
 from hermes.settings.load import load, load_settings
 from hermes.settings.model import ClientSettings
-from tests.support.gateways import SECRET
+from tests.support.gateways import KEY, SECRET
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_one_trailing_newline_of_a_secret_file_is_ignored(tmp_path: Path, ending
     path = tmp_path / "secret"
     path.write_text(f"{mark}{SECRET}{ending}", newline="")
     keys = tmp_path / "keys"
-    keys.write_text(f"{mark}one{ending}")
+    keys.write_text(f"{mark}{KEY}{ending}")
     file = tmp_path / "hermes.toml"
     file.write_text(f"{mark}port = 1{ending}")
     settings = load_settings({"jwt_secret_file": path, "api_key_file": keys, "config": file})
-    assert (settings.secret, settings.api_keys, settings.port) == (SECRET, ("one",), 1)
+    assert (settings.secret, settings.api_keys[0].text, settings.port) == (SECRET, KEY, 1)
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_a_secret_that_nobody_sees_as_it_is_is_refused(tmp_path: Path, secret: s
         load_settings({"jwt_secret_file": path})
 
 
-@pytest.mark.parametrize("key", ["caf\u00e9", "a\u200bb", "a\u00a0b", "a\x07b"])
+@pytest.mark.parametrize("key", ["caf\u00e9" * 4, "a\u200bb" * 6, "a\u00a0b" * 6, "a\x07b" * 6])
 def test_a_key_that_no_client_can_send_is_refused(tmp_path: Path, key: str) -> None:
-    """The line names its number, not the key."""
+    """The problem names the file and the number of the line, not the key."""
     path = tmp_path / "keys"
-    path.write_text(f"good\n{key}\n")
-    with pytest.raises(ConfigError, match=r"key 2 of .* has a character") as caught:
+    path.write_text(f"# rotated\n{KEY}\n{key}\n")
+    with pytest.raises(ConfigError, match=rf"{path}, line 3: the key has a character") as caught:
         load_settings({"jwt_secret": SECRET, "api_key_file": path})
     assert key not in str(caught.value)
 
@@ -106,9 +106,10 @@ def test_a_key_of_another_kind_is_not_a_secret(secret: str) -> None:
 def test_a_key_file_has_one_key_per_line(tmp_path: Path) -> None:
     """A file without a key is refused."""
     path = tmp_path / "keys"
-    path.write_text("one\n\n  two \n")
-    assert load_settings({"jwt_secret": SECRET, "api_key_file": path}).api_keys == ("one", "two")
-    path.write_text("\n")
+    path.write_text(f"{KEY}\n\n  site {KEY[::-1]} \n")
+    keys = load_settings({"jwt_secret": SECRET, "api_key_file": path}).api_keys
+    assert [key.text for key in keys] == [KEY, KEY[::-1]]
+    path.write_text("\n# no key\n")
     with pytest.raises(ConfigError, match="contains no key"):
         load_settings({"jwt_secret": SECRET, "api_key_file": path})
 
@@ -139,7 +140,7 @@ def test_loopback_is_this_machine_only(host: str, expected: bool) -> None:
 def test_addresses_and_names_can_be_listened_on(tmp_path: Path, host: str) -> None:
     """As the system resolves them."""
     keys = tmp_path / "keys"
-    keys.write_text("a key")
+    keys.write_text(KEY)
     assert load_settings({"jwt_secret": SECRET, "host": host, "api_key_file": keys}).host == host
 
 

@@ -101,7 +101,7 @@ def test_the_example_of_load_settings_works() -> None:
 def test_a_program_loads_settings_from_python_values(tmp_path: Path) -> None:
     """Numbers, booleans, lists and paths, or their texts; None counts as not given."""
     path = tmp_path / "keys"
-    path.write_text("key\n")
+    path.write_text("a-key-of-the-tests\n")
     settings = load_settings(
         {
             "jwt_secret": SECRET,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes.auth.api_keys import Scope
 from hermes.errors import ConfigError
 from hermes.settings.load import load, load_settings
 from hermes.settings.model import ClientSettings
@@ -73,11 +74,16 @@ def test_a_client_takes_token_and_key_from_files_or_the_environment(
     monkeypatch.setenv("HERMES_TOKEN", "from-the-environment")
     monkeypatch.setenv("HERMES_API_URL", "http://hermes:1")
     settings = load(ClientSettings, {})
-    assert (settings.bearer, settings.api_url, settings.api_key) == ("from-the-environment", "http://hermes:1", None)
+    key = settings.api_key(Scope.NOTIFY)
+    assert (settings.bearer, settings.api_url, key) == ("from-the-environment", "http://hermes:1", None)
     path = tmp_path / "file"
-    path.write_text("from-the-file\n")
+    path.write_text("from-the-file-of-a-key\n")
     settings = load(ClientSettings, {"token_file": str(path), "api_key_file": str(path)})
-    assert (settings.bearer, settings.api_key) == ("from-the-file", "from-the-file")
+    assert (settings.bearer, settings.api_key(Scope.NOTIFY)) == ("from-the-file-of-a-key", "from-the-file-of-a-key")
+    path.write_text("prometheus key-of-prometheus metrics\nnode-red key-of-node-red-x notify,status\n")
+    settings = load(ClientSettings, {"api_key_file": str(path)})
+    keys = [settings.api_key(scope) for scope in (Scope.METRICS, Scope.STATUS, Scope.TAP)]
+    assert keys == ["key-of-prometheus", "key-of-node-red-x", "key-of-prometheus"], "the first one that has the scope"
     monkeypatch.delenv("HERMES_TOKEN")
     assert load(ClientSettings, {}).bearer is None
 
@@ -95,9 +101,9 @@ def test_no_repr_contains_a_secret() -> None:
 def test_the_log_masks_every_secret(tmp_path: Path) -> None:
     """Keys, the broker's password from its file, and the one of the URL in both its forms."""
     path = tmp_path / "file"
-    path.write_text("from the file\n")
+    path.write_text("from-the-file-of-a-key\n")
     values = {"jwt_secret": SECRET, "api_key_file": path, "mqtt_username": "ana", "mqtt_password_file": path}
-    assert load_settings(values).secrets == (SECRET, "from the file", "from the file")
+    assert load_settings(values).secrets == (SECRET, "from-the-file-of-a-key", "from-the-file-of-a-key")
     for url, expected in (
         ("mqtt://ana:hu%40sh@[::1]:1883", {"hu%40sh", "hu@sh"}),
         ("mqtts://ana:a:b@h", {"a:b"}),

@@ -1,0 +1,1 @@
+"""The JSON API for services and operators: who calls, and what closes sockets."""
