@@ -48,6 +48,9 @@ class Metrics:
         self.sockets_open = self._gauge("hermes_sockets_open", "Open sockets", "route")
         self.sockets_blocked = self._gauge("hermes_sockets_blocked", "Sockets that are slow now: their frames wait")
         self.sockets_closed = self._counter("hermes_sockets_closed", "Sockets closed, by close code", "code")
+        self.sockets_closed_by_client = self._counter(
+            "hermes_sockets_closed_by_client", "Sockets closed by the client, by the code that it sent", "code"
+        )
         self.sockets_refused = self._counter(
             "hermes_sockets_refused", "Sockets refused when opened, by reason", "reason"
         )

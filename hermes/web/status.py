@@ -138,6 +138,7 @@ def figures(gateway: GatewayParts) -> dict[str, Any]:
             "limit": gateway.admission.limits.total,
             "blocked": _count(metrics.sockets_blocked),
             "closed": _counts(metrics.sockets_closed),
+            "closed_by_client": _counts(metrics.sockets_closed_by_client),
             "refused": _counts(metrics.sockets_refused),
             "lost_pongs": _count(metrics.lost_pongs),
             "slow_consumers": _count(metrics.slow_consumers),

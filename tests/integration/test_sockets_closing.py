@@ -81,6 +81,38 @@ async def test_the_way_a_socket_ended_is_counted(hermes: Hermes, payload: bytes 
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("code", [1001, 1002, 1003, 1007, 1008, 1009, 1011, 1013])
+async def test_the_code_of_a_client_does_not_count_as_a_close_by_hermes(
+    hermes: Hermes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client may send each code that Hermes itself sends; counters and log tell them apart."""
+    caplog.set_level(logging.INFO)
+    metrics = hermes.gateway.metrics
+    raw = await open_raw(hermes, "/ws/notifications", ACME)
+    await raw.send(CLOSE, code.to_bytes(2, "big") + b"slow_consumer")
+    await raw.ended()
+    await eventually(lambda: by_label(metrics.sockets_closed) == {"other": 1.0})
+    assert by_label(metrics.sockets_closed_by_client) == {str(code): 1.0}
+    assert [record.message for record in caplog.records if "closed for user" in record.message] == [
+        f"/ws/notifications: closed for user 123 by the client: {code} slow_consumer"
+    ]
+
+
+@pytest.mark.gen_test
+async def test_a_close_by_hermes_does_not_count_as_one_of_the_client(
+    hermes: Hermes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Although the client answers it with the same code."""
+    caplog.set_level(logging.INFO)
+    socket = await hermes.open("/ws/notifications", ACME)
+    await socket.send(b"binary")
+    await socket.wait_closed()
+    await eventually(lambda: by_label(hermes.gateway.metrics.sockets_closed) == {"1003": 1.0})
+    assert by_label(hermes.gateway.metrics.sockets_closed_by_client) == {}
+    assert any("closed for user 123 by Hermes: 1003 binary_not_supported" in each.message for each in caplog.records)
+
+
+@pytest.mark.gen_test
 async def test_a_client_cannot_forge_log_lines(hermes: Hermes, caplog: pytest.LogCaptureFixture) -> None:
     """Line feeds in its close reason or in its name do not start a new line in the log."""
     caplog.set_level(logging.INFO)

@@ -19,7 +19,7 @@ GROUPS = {
         "state", "since", "missing", "broker", "received", "batches", "queued", "dropped", "connects", "outages",
         "outage_s", "broker_restarts",
     },
-    "sockets": {"open", "limit", "blocked", "closed", "refused", "lost_pongs", "slow_consumers"},
+    "sockets": {"open", "limit", "blocked", "closed", "closed_by_client", "refused", "lost_pongs", "slow_consumers"},
     "delivery": {"published", "deliveries", "skipped", "flushes", "client_frames"},
     "notify": {"answers"},
     "snapshot": {"values", "bytes", "evicted"},

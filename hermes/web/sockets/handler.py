@@ -28,10 +28,13 @@ from hermes.delivery.messages import LinkStatus
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
 from hermes.errors import (
+    CLIENT_CODES,
     CODES,
+    CONNECTION_LOST,
     FORBIDDEN,
     INTERNAL_ERROR,
     KEYS_UNAVAILABLE,
+    OTHER_CODE,
     SLOW_DOWN,
     STOPPING,
     TOKEN_INVALID,
@@ -425,12 +428,17 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         self.gateway.hub.unsubscribe(session)
         session.closed = True
         self.gateway.metrics.sockets_open.labels(self.route).dec()
-        code, reason = session.ended or (self.close_code or 1006, self.close_reason or "")
-        self.gateway.metrics.sockets_closed.labels(str(code) if code in CODES else "other").inc()
-        logger.info(
-            "%s: closed for user %s: %s %s",
-            self.route,
-            session.principal.user_id,
-            code,
-            reason,
-        )
+        self._record_end(session)
+
+    def _record_end(self, session: Session) -> None:
+        """Count and log how an admitted socket ended: by Hermes, by the client, or without a close frame."""
+        metrics = self.gateway.metrics
+        code, reason = session.ended or (self.close_code or CONNECTION_LOST, self.close_reason or "")
+        label = str(code) if code in CODES else OTHER_CODE
+        by = "by Hermes" if session.ended else "without a close frame"
+        if session.ended is None and self.close_code is not None:
+            by = "by the client"
+            metrics.sockets_closed_by_client.labels(label).inc()
+            label = label if code in CLIENT_CODES else OTHER_CODE
+        metrics.sockets_closed.labels(label).inc()
+        logger.info("%s: closed for user %s %s: %s %s", self.route, session.principal.user_id, by, code, reason)

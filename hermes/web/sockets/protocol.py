@@ -17,7 +17,15 @@ from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
-from hermes.errors import BINARY_NOT_SUPPORTED, INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, SLOW_DOWN, Close
+from hermes.errors import (
+    BINARY_NOT_SUPPORTED,
+    INVALID_TEXT,
+    MESSAGE_TOO_BIG,
+    NO_STATUS_RECEIVED,
+    PROTOCOL_ERROR,
+    SLOW_DOWN,
+    Close,
+)
 from hermes.quotas.work_budget import UNITS, WorkBudget
 from hermes.web.sockets.deflate import acceptable_offer, response_to
 from hermes.web.sockets.transport import reset, send
@@ -25,7 +33,6 @@ from hermes.web.sockets.transport import reset, send
 MESSAGE_MAX_BYTES = 65_536
 STORED_EXTRA_BYTES = 512  # what compression adds to a message that cannot be compressed
 DISCARD_BYTES = 65_536  # read at once from a socket that is closing
-NO_STATUS_RECEIVED = 1005  # RFC 6455 §7.1.5: a close frame without a code; it is never sent
 REFUSED_TIMEOUT_S = 1.0  # then a refused socket is cut; Tornado cuts any other one 5 s after its close
 TURN_UNITS = 16.0  # after this much work, other sockets are served first
 
