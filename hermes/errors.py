@@ -15,8 +15,8 @@ The exceptions, as a tree::
     └── PayloadError       a payload does not have the format of its template
 
 The close codes, one row each (RFC 6455 §7.4; 1013 from IANA's registry): the number, the machine word at the beginning
-of the reason, and whether a client may reconnect without an action of its user. 1005 and 1006 are not in the table: they
-are never sent, only seen.
+of the reason, and whether a client may reconnect without an action of its user. 1005 and 1006 are not in the table:
+they are never sent, only seen.
 """
 
 from dataclasses import dataclass
@@ -87,7 +87,9 @@ TABLE = (
 )
 NO_STATUS_RECEIVED = 1005  # RFC 6455 §7.1.5: the client's close frame has no code; it is never sent
 CONNECTION_LOST = 1006  # §7.1.5: there was no close frame; it is never sent
-CODES = frozenset({row.code for row in TABLE} | {NO_STATUS_RECEIVED, CONNECTION_LOST})  # those with a label of their own
+CODES = frozenset(
+    {row.code for row in TABLE} | {NO_STATUS_RECEIVED, CONNECTION_LOST}
+)  # those with a label of their own
 CLIENT_CODES = frozenset({NORMAL.code, NO_STATUS_RECEIVED})  # those that only a client's close frame has
 OTHER_CODE = "other"  # the label of all other codes: a client can send thousands
 

@@ -272,9 +272,10 @@ class Gateway:
         self.api_keys.replace(settings.api_keys)
         self.settings = new
         if replaces_feed and self._mqtt_url is not None:
-            await self._feed.stop()
+            before = self._feed
+            await before.stop()
             self._feed = self._new_feed()
-            self._feed.start(self._mqtt_url)
+            self._feed.start(self._mqtt_url, replaces=before)
         logger.info("reload: %d API keys, topics %s", len(settings.api_keys), ", ".join(self.settings.topics))
 
     @staticmethod

@@ -115,6 +115,8 @@ class Explanation:
     def lines(self) -> Iterator[str]:
         """Return the explanation, line by line."""
         yield _line("topic", self._topic)
+        if self._topics.is_bridge(self._topic):
+            yield _line("bridge", "its devices are offline while this topic reports that it is")
         match = self._topics.match(self._topic)
         yield from self._not_matched() if match is None else self._matched(match)
         for text in self._topics.filters:
@@ -190,6 +192,8 @@ class Explanation:
             yield _line("pointer", f"{name}=/{'/'.join(pointer)} finds {_json(found)}")
         tenant_id, device_id, series = match.resolve(payload.value)
         yield from _ids(tenant_id, device_id, series)
+        if match.bridge is not None and (bridge := match.bridge.topic(payload.value)) is not None:
+            yield _line("bridge", f"{bridge}: the device is offline while that topic reports offline")
         if is_presence(template, series):
             yield _line("presence", _presence(template, payload, cleared=not self._raw))
 
@@ -203,9 +207,10 @@ class Explanation:
         from hermes.ingest.sparkplug.reader import Sparkplug  # an extra
 
         reader = Sparkplug(publish=lambda topic, payload: False, metrics=Metrics())
-        found = reader.read(
+        steps = reader.read(
             self._topic, self._raw or b"", tenant_id=tenant_id, device_id=device_id, retained=False, timestamp_ms=0
         )
+        found = [update for update in steps if update is not None]
         size = len(self._raw or b"")
         yield _line("payload", f"Sparkplug B, {size:,} bytes; metrics whose names are in the birth only are not shown")
         yield from map(_reported, found)

@@ -100,18 +100,24 @@ def _deflate(payload: bytes) -> bytes:
     return _header(TEXT_FRAME | RSV1, len(body)) + body
 
 
-def encode(message: Message, *, snapshot: bool = False) -> Frame:
+def encode(message: Message, *, snapshot: bool = False, stale: bool = False) -> Frame:
     """Return the frame of a message.
 
-    With ``snapshot``, it is the frame for sockets that subscribe later.
+    With ``snapshot``, it is the frame for sockets that subscribe later. ``stale`` marks a value or a presence that was
+    not confirmed since an outage.
     """
     if isinstance(message, DeviceMessage):
         fields = _device_fields(message)
         if snapshot:
             fields["snapshot"] = True
+        if stale:
+            fields["stale"] = True
         return Frame(orjson.dumps(fields), message.series_key, counts=not snapshot)
     if isinstance(message, DeviceStatus):
-        return Frame(orjson.dumps(_device_status_fields(message)), message.series_key, counts=False)
+        fields = _device_status_fields(message)
+        if stale and message.online is not None:
+            fields["stale"] = True
+        return Frame(orjson.dumps(fields), message.series_key, counts=False)
     if isinstance(message, LinkStatus):
         return Frame(orjson.dumps(_link_status_fields(message)), message.series_key, counts=False)
     return Frame(orjson.dumps(_notification_fields(message)))

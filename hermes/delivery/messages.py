@@ -6,7 +6,7 @@ validated when it is received, and then passed on unchanged.
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictInt, StringConstraints
@@ -119,15 +119,17 @@ class DeviceMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """The presence of a device: whether it is online.
+    """The presence of a device: whether it is online; None if that is not known.
 
     ``since_ms`` is when Hermes received the change (Unix milliseconds); None for a retained message, of unknown age.
+    ``topic`` is the one that reported it, if one did.
     """
 
     tenant_id: TenantId
     device_id: DeviceId
-    online: bool
+    online: bool | None
     since_ms: int | None
+    topic: str = field(default="", compare=False)
 
     kind = "device_status"
 

@@ -21,11 +21,18 @@ ATTRIBUTED_PER_BATCH = 1_500  # three times what a batch holds; about 2 ms
 class LinkChange(NamedTuple):
     """A change of the link's state, to be applied on the loop.
 
-    ``connected`` is the gauge's new value.
+    ``connected`` is the gauge's new value. ``lost`` is True if messages may have been missed before it. When the broker
+    has sent all retained messages, ``retained_dropped`` is the queue's counter before the connection.
     """
 
     apply: Callable[[], None]
     connected: bool
+    lost: bool = False
+    retained_dropped: int | None = None
+
+    def after(self, earlier: "LinkChange | None") -> "LinkChange":
+        """Return this change in the place of both."""
+        return self._replace(lost=True) if earlier is not None and earlier.lost else self
 
 
 class _Attributed(Item):
@@ -42,13 +49,15 @@ class InboundQueue:
     """Messages and changes of the link, in the order of their arrival.
 
     Not thread-safe. ``sender_of`` returns the tenant and the device of a topic. Changes of the link do not count, and
-    the last one is never dropped. ``dropped`` counts the dropped messages by holder.
+    the last one is never dropped. ``dropped`` counts the dropped messages by holder, ``retained_dropped`` the retained
+    ones among them.
     """
 
     def __init__(
         self, *, sender_of: Callable[[str], tuple[Hashable, Hashable]], max_messages: int, max_bytes: int
     ) -> None:
         self.dropped: Counter[Holder] = Counter()
+        self.retained_dropped = 0
         self._sender_of = sender_of
         self._max_messages = max_messages
         self._max_bytes = max_bytes
@@ -83,8 +92,9 @@ class InboundQueue:
 
         It replaces a change directly before it, so that the queue stays bounded.
         """
-        if self._newer and isinstance(self._newer[-1], LinkChange):
+        if self._newer and isinstance(last := self._newer[-1], LinkChange):
             self._newer.pop()
+            change = change.after(last)
         self._newer.append(change)
 
     def _exceeds(self, messages: float, size: float) -> bool:
@@ -108,7 +118,7 @@ class InboundQueue:
         first = self._newer.popleft()
         change = None
         while isinstance(first, LinkChange):
-            change, first = first, self._newer.popleft()
+            change, first = first.after(change), self._newer.popleft()
         self._newer_messages -= 1
         self._newer_bytes -= first.size
         return change, first
@@ -120,17 +130,19 @@ class InboundQueue:
                 self._move_change(item.change, self._attributed.after(item))
             self._attributed.remove(item)
             self.dropped[holder] += 1
+            self.retained_dropped += item.message.retained
 
     def _move_change(self, change: LinkChange, after: _Attributed | None) -> None:
         """Move the change of a dropped message to the one after it.
 
         If that has a later change, the earlier one is dropped.
         """
-        if after is None:
-            if not self._newer:  # all messages are attributed, so that only a later change can be here
-                self._newer.append(change)
-        elif after.change is None:
-            after.change = change
+        if after is not None:
+            after.change = change if after.change is None else after.change.after(change)
+        elif not self._newer:
+            self._newer.append(change)
+        elif isinstance(later := self._newer[0], LinkChange):  # all messages are attributed
+            self._newer[0] = later.after(change)
 
     # -- take -----------------------------------------------------------------------------------------------------
 

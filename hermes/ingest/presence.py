@@ -53,12 +53,21 @@ def presence(template: Template, payload: Payload) -> bool | None:
 
     The payload is of a series for which `is_presence` is true.
     """
-    value = orjson.loads(payload.data) if payload.encoding == "text" else payload.value
     if template.online_pointer is not None:
-        return _online(pointed_at(template.online_pointer, value))
+        return _online(pointed_at(template.online_pointer, _parsed(payload)))
+    return reported(payload)
+
+
+def reported(payload: Payload) -> bool | None:
+    """Return whether a payload reports online or offline; None if neither."""
+    value = _parsed(payload)
     if isinstance(value, dict):
         return next((_online(value[name]) for name in MEMBERS if name in value), None)
     return _online(value)
+
+
+def _parsed(payload: Payload) -> object:
+    return orjson.loads(payload.data) if payload.encoding == "text" else payload.value
 
 
 def _online(value: object) -> bool | None:

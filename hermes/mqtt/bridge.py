@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from hermes.delivery.link_state import MqttLinkState
@@ -63,6 +63,8 @@ class Bridge:
         self._clock = clock
         self._paused_until_s = 0.0  # the loop's clock
         self._batch: list[InboundMessage] = []  # used by the thread only, until wake()
+        self._retained_dropped = 0  # by the queue before this connection; used by the thread only
+        self._taken: deque[InboundMessage | LinkChange] = deque()  # from the queue; used on the loop only
         self._lock = threading.Lock()  # protects the attributes below
         self._queue = InboundQueue(
             sender_of=ingest.sender_of, max_messages=queue_max_messages, max_bytes=queue_max_bytes
@@ -102,7 +104,13 @@ class Bridge:
 
         ``silent_s`` is the number of seconds since the broker's last bytes arrived.
         """
-        self._change(LinkChange(lambda: self._link.down(reason, silent_s=silent_s), connected=False))
+        self._change(LinkChange(lambda: self._link.down(reason, silent_s=silent_s), connected=False, lost=True))
+        with self._lock:
+            self._retained_dropped = self._queue.retained_dropped
+
+    def retained_sent(self) -> None:
+        """Record that the broker has sent all of its retained messages since `up`."""
+        self._change(LinkChange(self._link.up, connected=True, retained_dropped=self._retained_dropped))
 
     def _change(self, change: LinkChange) -> None:
         self.wake()
@@ -128,72 +136,112 @@ class Bridge:
         else:
             self._drain()
 
+    def resume(self) -> None:
+        """Publish what the ingest has still to publish; for a caller outside a turn."""
+        with self._lock:
+            if self._drain_pending:
+                return
+            self._drain_pending = True
+        self._loop.call_soon(self._drain)
+
     def _drain(self) -> None:
         """Publish what is queued, a bounded part of it in each turn of the loop."""
         began_s = self._loop.time()
-        messages = left = overrun = 0
+        messages = overrun = 0
+        left: int | None = None  # in the queue, when it was looked at
         try:
             with self._work:
-                while not messages or (left and not self._turn_is_over(messages, began_s)):
-                    items, left, dropped = self._next_items(TURN_MAX_MESSAGES - messages)
-                    overrun += dropped
-                    messages += len(items)
-                    if not items:
+                while messages < TURN_MAX_MESSAGES:
+                    if not self._taken and not self._ingest.is_unfinished:
+                        left, dropped = self._take(TURN_MAX_MESSAGES - messages)
+                        overrun += dropped
+                    messages += self._publish_taken()
+                    is_done = left == 0 and not self._taken and not self._ingest.is_unfinished
+                    if is_done or self._loop.time() - began_s >= TURN_MAX_S:
                         break
-                    self._publish_items(items)
+                self._ingest.continue_background()
                 self._work.detail = f"{messages} messages"
             self._flush()
         except Exception as error:  # noqa: BLE001 - whatever fails in this turn, the next one must run
             self._ingest.drops.drop(
                 "error", type(error).__name__, "a turn's messages could not be written", error=error
             )
-        if left:
-            self._loop.call_soon(self._drain)
-        else:
+        if not self._continue(left):
             self._pause(self._loop.time() - began_s)
         self._metrics.mqtt_received.inc(overrun)
         self._metrics.mqtt_batches.inc()
-        self._metrics.mqtt_queued.set(left)
+        self._metrics.mqtt_queued.set((left or 0) + len(self._taken))
         if overrun:
             self._ingest.drops.drop(
                 "overrun", "", "the event loop is too slow: the oldest messages are dropped", count=overrun
             )
 
-    def _turn_is_over(self, messages: int, began_s: float) -> bool:
-        return messages >= TURN_MAX_MESSAGES or self._loop.time() - began_s >= TURN_MAX_S
+    def _continue(self, left: int | None) -> bool:
+        """Schedule the next turn if something is left; return whether it is.
 
-    def _publish_items(self, items: Sequence[InboundMessage | LinkChange]) -> None:
-        received = 0
-        for item in items:
+        ``left`` is None if the queue was not looked at in this turn.
+        """
+        if left == 0 and not self._taken and not self._ingest.has_work:
+            return False
+        with self._lock:
+            scheduled = left == 0 and self._drain_pending  # by the thread, which has added messages meanwhile
+            self._drain_pending = True
+        if not scheduled:
+            self._loop.call_soon(self._drain)
+        return True
+
+    def _publish_taken(self) -> int:
+        """Publish what was taken from the queue, up to a message that needs more turns.
+
+        Return how many items were handled; a part of a message counts as one.
+        """
+        if self._ingest.is_unfinished:
+            self._ingest.continue_message()
+            return 1
+        handled = received = 0
+        while self._taken and not self._ingest.is_unfinished:
+            item = self._taken.popleft()
+            handled += 1
             if isinstance(item, InboundMessage):
                 received += 1
                 self._ingest.handle(item)
             else:
                 self._apply(item)
         self._metrics.mqtt_received.inc(received)
+        return handled
 
     def _apply(self, change: LinkChange) -> None:
         """Change the link's state, and publish it if it changes what sockets get."""
+        if change.lost:
+            self._ingest.link_lost()
         was_down = self._link.is_down
         change.apply()
         self._metrics.mqtt_connected.set(change.connected)
         if self._link.is_down != was_down:
             self._ingest.publish_link_status(LinkStatus(up=not self._link.is_down, since_ms=self._link.changed_ms))
+        if change.retained_dropped is not None:
+            self._retained_sent(change.retained_dropped)
+
+    def _retained_sent(self, dropped_before: int) -> None:
+        if self._queue.retained_dropped == dropped_before:
+            self._ingest.retained_sent()
+        else:
+            logger.warning("retained messages were dropped: values from before the outage stay marked as stale")
 
     def _pause(self, worked_s: float) -> None:
         if worked_s >= PAUSE_MIN_S:
             self._paused_until_s = self._loop.time() + min(worked_s, PAUSE_MAX_S)
 
-    def _next_items(self, most: int) -> tuple[list[InboundMessage | LinkChange], int, int]:
-        """Return the next items, at most so many, and two numbers.
+    def _take(self, most: int) -> tuple[int, int]:
+        """Take the next items, at most so many, from the queue.
 
-        These are the number of items left, and of messages dropped before.
+        Return the number of items left, and of messages dropped before.
         """
         with self._lock:
-            items = self._queue.take(min(most, SLICE_MAX_MESSAGES), SLICE_MAX_BYTES)
+            self._taken.extend(self._queue.take(min(most, SLICE_MAX_MESSAGES), SLICE_MAX_BYTES))
             left = len(self._queue)
             dropped, self._queue.dropped = self._queue.dropped, Counter()
             self._drain_pending = left > 0
         for holder, count in dropped.items():
             self._share_dropped[holder].inc(count)
-        return items, left, dropped.total()
+        return left, dropped.total()

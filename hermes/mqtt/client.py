@@ -23,7 +23,7 @@ from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.connection import Connection, Publication
 from hermes.mqtt.failures import RefusedByBroker
 from hermes.mqtt.net.waker import Waker
-from hermes.mqtt.paho_hooks import client_class
+from hermes.mqtt.paho_hooks import can_ping, client_class
 from hermes.mqtt.reconnect import Downtime, VersionNegotiator
 from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
@@ -89,7 +89,9 @@ class MqttClient:
 
     def start(self) -> None:
         """Start the thread, which connects. To be called once."""
-        client_class()  # probes paho at the first start
+        client_class()  # the first start probes paho
+        if self._bridge is not None:
+            can_ping()
         self._thread.start()
 
     def stop(self) -> None:
@@ -168,7 +170,10 @@ class MqttClient:
         try:
             connection = self._connection = self._new_connection()
             connection.open()
-            connection.serve(on_ready=self._on_ready)
+            connection.serve(
+                on_ready=self._on_ready,
+                on_retained_sent=None if self._bridge is None else self._bridge.retained_sent,
+            )
         except Exception as error:  # noqa: BLE001 - the thread's top: it outlives whatever ends a connection
             failure = error
         was_online, self._online = self._online, False

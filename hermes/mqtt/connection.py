@@ -22,9 +22,9 @@ from hermes.mqtt.net.dial import dial
 from hermes.mqtt.net.selector_loop import SelectorLoop
 from hermes.mqtt.net.waker import Waker
 from hermes.mqtt.paho_client import ClientSetup, PlainClient
-from hermes.mqtt.paho_hooks import client_class
+from hermes.mqtt.paho_hooks import can_ping, client_class
 from hermes.mqtt.reconnect import MqttVersion
-from hermes.mqtt.subscriptions import Subscriptions
+from hermes.mqtt.subscriptions import RetainedMessages, Subscriptions
 from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.topics.topic_map import TopicMap
@@ -96,6 +96,7 @@ class Connection:
         self._answer_due_s = 0.0
         self._client = self._make_client(client_id)
         self._subscriptions = Subscriptions(self._client, version=version, qos=options.qos)
+        self._retained_messages = RetainedMessages(self._client, qos=options.qos, clock=clock)
         self._loop = SelectorLoop(
             self._client,
             waker=waker,
@@ -114,11 +115,12 @@ class Connection:
         self._client.open()
         self._answer_due_s = self._clock() + ANSWER_TIMEOUT_S
 
-    def serve(self, on_ready: Callable[[], None]) -> None:
+    def serve(self, on_ready: Callable[[], None], on_retained_sent: Callable[[], None] | None = None) -> None:
         """Read and write until the client is stopped.
 
-        ``on_ready`` is called once, when the broker has granted every subscription of the templates. Raises
-        `ConnectionFailure` or OSError if the connection ends.
+        ``on_ready`` is called once, when the broker has granted every subscription of the templates;
+        ``on_retained_sent`` when it has sent all retained messages for them. Raises `ConnectionFailure` or OSError if
+        the connection ends.
         """
         while not self._stopping.is_set():
             self.turns += 1
@@ -126,8 +128,12 @@ class Connection:
             if not self._ready and self._failure is None and self.connected and not self._subscriptions.pending:
                 self._ready = True
                 on_ready()
+                if on_retained_sent is not None and can_ping():
+                    self._retained_messages.begin()
             if self.connected:
                 self._send_waiting()
+            if on_retained_sent is not None and self._retained_messages.complete():
+                on_retained_sent()
             if not self._ready and self._clock() >= self._answer_due_s:
                 raise ConnectionFailure(self._unanswered())
 
@@ -252,6 +258,7 @@ class Connection:
         if self._bridge is None:
             return
         self._loop.count_message(len(payload))
+        self._retained_messages.count(retained)
         try:
             self._bridge.put(topic.decode(), payload, retained=retained, subscription_ids=subscription_ids)
         except UnicodeDecodeError:

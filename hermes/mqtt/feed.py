@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues
@@ -51,18 +52,20 @@ class MqttFeed:
         self._last_values = last_values
         self._link = link
         self._metrics = metrics
+        self._topics = TopicMap(settings.topics)
         self._client: MqttClient | None = None
         self._on_demand: OnDemandSubscriptions | None = None
         self._ticking: asyncio.Task[None] | None = None
 
-    def start(self, url: MqttUrl) -> None:
+    def start(self, url: MqttUrl, *, replaces: "MqttFeed | None" = None) -> None:
         """Connect to this broker, and reconnect when the link is lost.
 
+        If it replaces a feed with other topics, which was stopped before, the values are removed that only those map.
         Raises `ConfigError`.
         """
         if problems := feed_problems(self._settings):
             raise ConfigError(problems)
-        topics = TopicMap(self._settings.topics)
+        topics = self._topics
         ingest = self._ingest(topics)
         self._ticking = asyncio.create_task(_tick(ingest), name="hermes-feed")
         bridge = Bridge(
@@ -82,6 +85,11 @@ class MqttFeed:
         )
         if on_demand:
             self._subscribe_on_demand(topics, self._client)
+        if replaces is not None:
+            is_gone = partial(_maps_differently, replaces._topics, topics)
+            ingest.link_lost()  # until the client is subscribed
+            ingest.publish_in_background(self._last_values.remove_topics(is_gone))
+            bridge.resume()
         self._client.start()
 
     def _ingest(self, topics: TopicMap) -> Ingest:
@@ -131,6 +139,11 @@ class MqttFeed:
         client, self._client = self._client, None  # it need not answer the watchdog any more
         if client is not None:
             await asyncio.to_thread(client.stop)
+
+
+def _maps_differently(before: TopicMap, now: TopicMap, topic: str) -> bool:
+    mapping = before.mapping_of(topic)
+    return mapping is not None and now.mapping_of(topic) != mapping
 
 
 async def _tick(ingest: Ingest) -> None:

@@ -25,6 +25,7 @@ from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.ids import DeviceId, TenantId
 from hermes.topics import filters as topic_filters
+from hermes.topics.template import TENANT, Template
 from hermes.topics.topic_map import TopicMap
 
 GATHER_S = 0.02  # channels that are added within this time change the filters once
@@ -96,7 +97,19 @@ class OnDemandSubscriptions:
         found: list[str] = []
         for template in self._topics.templates:
             found += template.filters_for(tenant_id, None if template.payload == "sparkplug" else device_id)
+            found += self._bridge_filters(template, tenant_id)
         return topic_filters.uncovered(found)
+
+    def _bridge_filters(self, template: Template, tenant_id: TenantId) -> list[str]:
+        """Return the filter for the bridges of the template's devices.
+
+        None if messages would arrive twice, as with the preset ``homie``, in which any device may be a bridge.
+        """
+        if template.bridge is None or template.constants.get(TENANT, tenant_id) != tenant_id:
+            return []
+        text = template.bridge.filter({TENANT: tenant_id})
+        others = (each for other in self._topics.templates for each in other.filters)
+        return [] if "+" in text and any(topic_filters.overlap(text, each) for each in others) else [text]
 
     def _update_in(self, delay_s: float) -> None:
         due_s = self._loop.time() + delay_s

@@ -5,6 +5,9 @@ which nearly all are, straight to the callback: paho makes a condition variable 
 dozen lists for the properties of each packet, and reads many properties in quadratic time. For a message of QoS 1 it
 removes all properties but the subscription identifiers from the packet. paho handles everything else.
 
+``_send_pingreq`` and ``_handle_pingresp`` are extended by counters: paho reports neither, and sends a ping only when
+its keep-alive needs one.
+
 `hermes.mqtt.paho_hooks` finds out which of the classes below works with the installed paho.
 """
 
@@ -65,6 +68,7 @@ class PlainClient(paho.Client):
             reconnect_on_failure=False,  # else paho answers a refusal with MQTT 3.1 by itself
         )
         self.setup = setup
+        self.pings_sent = self.pings_answered = 0
         self.broker_socket: BufferedSocket | None = None  # the last socket, also after paho has closed it
         _set_credentials(self, setup)
         if self.opens_socket:
@@ -78,6 +82,18 @@ class PlainClient(paho.Client):
             v5 = {"clean_start": options.clean_start, "properties": _connect_properties(options)}
         address = (url.path, 1) if url.transport == "unix" else (url.host, url.port)
         self.connect(*address, options.keepalive_s, **v5)
+
+    def ping(self) -> None:
+        """Send PINGREQ, also if the keep-alive does not need it yet."""
+        self._send_pingreq()
+
+    def _send_pingreq(self) -> MQTTErrorCode:
+        self.pings_sent += 1
+        return super()._send_pingreq()
+
+    def _handle_pingresp(self) -> MQTTErrorCode:
+        self.pings_answered += 1
+        return super()._handle_pingresp()
 
 
 class DialedClient(PlainClient):

@@ -1,8 +1,8 @@
 """Find out whether the installed paho calls the methods that Hermes replaces.
 
 The probe runs each client class on a socket pair: it connects, gets CONNACK and two small PUBLISH packets, and must
-deliver both messages and acknowledge the second. To compare signatures only would not do: a method can change its
-meaning and keep its signature.
+deliver both messages and acknowledge the second. Another probe sends a ping. To compare signatures only would not do: a
+method can change its meaning and keep its signature.
 """
 
 import functools
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _PROPERTIES = b"\x0b\x05" + b"\x26\0\1a\0\1b"
 _PACKET_ID = b"\0\7"
 _PUBACK = b"\x40\2" + _PACKET_ID
+_PINGREQ, _PINGRESP = b"\xc0\0", b"\xd0\0"
 _CLOSED_URL = MqttUrl("127.0.0.1", 1)  # for a paho that ignores `dial`: it is refused at once
 
 _Message = tuple[str, bytes, bytes, bool, tuple[int, ...]]
@@ -44,6 +45,43 @@ def client_class() -> type[PlainClient]:
         own,
     )
     return found
+
+
+@functools.cache
+def can_ping() -> bool:
+    """Return whether the client can send a ping and count the answer.
+
+    Log one line if it cannot.
+    """
+    found = client_class()
+    try:
+        works = issubclass(found, DialedClient) and all(_pings(found, version) for version in MqttVersion)
+    except Exception:  # a changed method may fail in any way
+        logger.debug("the probe of the pings failed", exc_info=True)
+        works = False
+    if not works:
+        logger.warning(
+            "paho-mqtt %s does not send or report pings as expected: after an outage, values that the broker has no "
+            "more are not removed, and stay marked as stale",
+            paho.mqtt.__version__,
+        )
+    return works
+
+
+def _pings(candidate: type[DialedClient], version: MqttVersion) -> bool:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        client = _client(candidate, version, ours, [])
+        client.open()
+        theirs.sendall(_connack(version))
+        codes = [int(client.loop_read())]
+        client.ping()
+        sent = theirs.recv(1_024).endswith(_PINGREQ)
+        counted = (client.pings_sent, client.pings_answered) == (1, 0)
+        theirs.sendall(_PINGRESP)
+        codes.append(int(client.loop_read()))
+        return sent and counted and codes == [0, 0] and (client.pings_sent, client.pings_answered) == (1, 1)
 
 
 def _works(candidate: type[DialedClient]) -> bool:
@@ -99,10 +137,13 @@ def _packets(version: MqttVersion) -> bytes:
     """Return CONNACK, a retained PUBLISH of QoS 0 and one of QoS 1."""
     v5 = version == MqttVersion.V5
     properties = bytes((len(_PROPERTIES),)) + _PROPERTIES if v5 else b""
-    connack = b"\x20\3\0\0\0" if v5 else b"\x20\2\0\0"
     qos0 = b"\0\1t" + properties + b"0"
     qos1 = b"\0\1t" + _PACKET_ID + properties + b"1"
-    return connack + bytes((0x31, len(qos0))) + qos0 + bytes((0x32, len(qos1))) + qos1
+    return _connack(version) + bytes((0x31, len(qos0))) + qos0 + bytes((0x32, len(qos1))) + qos1
+
+
+def _connack(version: MqttVersion) -> bytes:
+    return b"\x20\3\0\0\0" if version == MqttVersion.V5 else b"\x20\2\0\0"
 
 
 def _expected(candidate: type[DialedClient], version: MqttVersion) -> list[_Message]:

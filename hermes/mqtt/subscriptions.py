@@ -1,8 +1,11 @@
-"""The subscriptions of one connection, and which of them the broker has granted."""
+"""The subscriptions of one connection.
+
+Which of them the broker has granted, and when all of its retained messages have arrived.
+"""
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from paho.mqtt import client as paho
 from paho.mqtt.packettypes import PacketTypes
@@ -17,6 +20,10 @@ from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)
 
+RETAINED_QUIET_S = 10.0  # some brokers send retained messages in parts, with pauses
+# A broker has a queue for the messages of QoS 1 to a client, and drops without notice what does not fit: it holds 1,000
+# by default in mosquitto 2, EMQX, HiveMQ and VerneMQ.
+QOS1_QUEUE_MESSAGES = 1_000
 PACKET_MAX_FILTERS = 500  # brokers limit a packet's size, and a long SUBSCRIBE delays the packets after it
 
 
@@ -101,6 +108,63 @@ class Subscriptions:
             if packet_id is not None:
                 sent[packet_id] = packet
         return sent
+
+
+class Pinger(Protocol):
+    """The part of `hermes.mqtt.paho_client.PlainClient` that counts pings."""
+
+    pings_sent: int
+    pings_answered: int
+
+    def ping(self) -> None:
+        """Send PINGREQ."""
+
+
+class RetainedMessages:
+    """Find out when the broker has sent all retained messages of a connection.
+
+    That is so if it answers a ping, and `RETAINED_QUIET_S` have passed without a retained message: a broker handles the
+    packets of a client in order, but may send the retained messages for one SUBSCRIBE later and slowly. Used by one
+    thread. ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(self, pinger: Pinger, *, qos: Qos, clock: Callable[[], float]) -> None:
+        self._pinger = pinger
+        self._qos = qos
+        self._clock = clock
+        self._last_s: float | None = None  # the last retained message, or the beginning; None: not begun, or complete
+        self._ping = 0  # the number of the ping since then
+        self._messages = 0
+
+    def begin(self) -> None:
+        """Begin to wait: every subscription is granted."""
+        self._last_s = self._clock()
+
+    def count(self, retained: bool) -> None:
+        """Record the arrival of a message."""
+        self._messages += 1
+        if retained and self._last_s is not None:
+            self._last_s = self._clock()
+            self._ping = 0
+
+    def complete(self) -> bool:
+        """Return True once, when all retained messages have arrived.
+
+        To be called about once a second. With QoS 1 it stays False if so many messages have arrived that the broker may
+        have dropped some.
+        """
+        if self._last_s is None or self._clock() - self._last_s < RETAINED_QUIET_S:
+            return False
+        if not self._ping:
+            self._pinger.ping()
+            self._ping = self._pinger.pings_sent
+        if self._pinger.pings_answered < self._ping:
+            return False
+        self._last_s = None
+        if self._qos and self._messages >= QOS1_QUEUE_MESSAGES:
+            logger.info("values from before the outage stay marked as stale: the broker's queue may have been full")
+            return False
+        return True
 
 
 def _packets(filters: Sequence[str]) -> list[tuple[str, ...]]:

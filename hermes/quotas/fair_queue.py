@@ -189,6 +189,10 @@ class FairQueue(Generic[AnyItem]):
             found = found._next
         return None if found is self._end else cast("AnyItem", found)
 
+    def scan(self) -> "Scan[AnyItem]":
+        """Return a scan that has visited nothing yet."""
+        return Scan(self)
+
     def next_to_drop(self) -> tuple[AnyItem, Holder]:
         """Return the item to drop while a limit is exceeded, and its holder.
 
@@ -230,6 +234,36 @@ class FairQueue(Generic[AnyItem]):
             _unlink(bookmark)
             _link(bookmark, item)
         return cast("AnyItem", item)
+
+
+class Scan(Generic[AnyItem]):
+    """Visit the items of a queue in parts, the first one first.
+
+    The queue may change between the parts. What was appended or moved to the end meanwhile is visited there, so the
+    caller decides where to stop, and then calls `close`.
+    """
+
+    def __init__(self, queue: FairQueue[AnyItem]) -> None:
+        self._queue = queue
+        self._place = _Share(None, None)  # its bookmark is before the next item; without one that is the first
+
+    def next_items(self, most: int) -> list[AnyItem]:
+        """Return the next items, at most so many; none at the end of the queue."""
+        bookmark, end = self._place.bookmark, self._queue._end
+        item = end._next if bookmark is None else bookmark._next
+        found: list[AnyItem] = []
+        while item is not end and len(found) < most:
+            if not isinstance(item, _Bookmark):
+                found.append(cast("AnyItem", item))
+            item = item._next
+        self.close()
+        self._place.bookmark = _Bookmark(self._place)
+        _link(self._place.bookmark, item)
+        return found
+
+    def close(self) -> None:
+        """Remove the place from the queue; may be repeated."""
+        self._queue._remove_bookmark(self._place)
 
 
 def _link(item: Item, after: Item) -> None:

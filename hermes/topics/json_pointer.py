@@ -7,6 +7,16 @@ _INDEX = re.compile(r"0|[1-9][0-9]*", re.ASCII)  # §4: an array index has no le
 _INDEX_MAX_DIGITS = 9  # a payload has fewer elements, and `int` refuses very long texts
 
 
+def tokens_of(text: str) -> tuple[str, ...]:
+    """Return the unescaped tokens of a JSON pointer (§3, §4).
+
+    It is not empty. Raises ValueError.
+    """
+    if re.search(r"~(?![01])", text):
+        raise ValueError(f"{text} is not a JSON pointer (RFC 6901); write ~0 for ~ and ~1 for / inside a name")
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
+
+
 def pointed_at(pointer: Sequence[str], value: object) -> object:
     """Return the value at the unescaped tokens (§4), or None if there is none."""
     for token in pointer:

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import NoReturn, cast
 
 from hermes.errors import TemplateError
+from hermes.topics.bridge_topic import BridgeTopic, parse_bridge_topic
+from hermes.topics.json_pointer import tokens_of
 from hermes.topics.pattern import FieldPattern
 from hermes.topics.template import (
     ADDRESS_FIELDS,
@@ -24,7 +26,7 @@ from hermes.topics.template import (
 
 PAYLOADS = ("json", "cbor", "sparkplug")
 ONLINE = frozenset({"online", "LWT"})  # series that report presence if a template does not name any
-KEYS = (*ADDRESS_FIELDS, "payload", "online")
+KEYS = (*ADDRESS_FIELDS, "payload", "online", "bridge")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
@@ -84,6 +86,7 @@ def _parse(text: str, preset: str) -> Template:
         online=online,
         online_pointer=online_pointer,
         preset=preset,
+        bridge=_bridge(others.get("bridge"), [*levels, *after]),
     )
     _check_names(template)
     return template
@@ -225,6 +228,8 @@ def _constant(key: str, value: str) -> str:
 def _example(key: str) -> str:
     if key == "payload":
         return f"write payload={' or payload='.join(PAYLOADS)}"
+    if key == "bridge":
+        return "write bridge=TOPIC, the topic on which the bridge of the devices reports whether it is online"
     if key == "online":
         return "write online=SERIES, online=ONE|OTHER or online=/json/pointer"
     return f"write {key}=constant or {key}=/json/pointer"
@@ -247,10 +252,22 @@ def _online(text: str | None) -> tuple[frozenset[str], tuple[str, ...] | None]:
     return frozenset(names), None
 
 
+def _bridge(text: str | None, levels: list[Level]) -> BridgeTopic | None:
+    if text is None:
+        return None
+    try:
+        return parse_bridge_topic(
+            text, fields=[part.name for level in levels for part in level if isinstance(part, Field)]
+        )
+    except ValueError as problem:
+        _fail(str(problem))
+
+
 def _pointer(key: str, text: str) -> tuple[str, ...]:
-    if re.search(r"~(?![01])", text):
-        _fail(f"{key}={text} is not a JSON pointer (RFC 6901); write ~0 for ~ and ~1 for / inside a name")
-    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
+    try:
+        return tokens_of(text)
+    except ValueError as problem:
+        _fail(f"{key}={problem}")
 
 
 def _check_names(template: Template) -> None:
@@ -261,6 +278,8 @@ def _check_names(template: Template) -> None:
 
 
 def _check_ids(template: Template) -> None:
+    if template.payload == "sparkplug" and template.bridge:
+        _fail("payload=sparkplug has births and deaths of its own; leave out bridge=")
     if template.payload == "sparkplug" and (template.pointers or template.online_pointer):
         _fail("payload=sparkplug has no JSON for pointers; leave them out (births and deaths report presence)")
     for name in (TENANT, DEVICE):

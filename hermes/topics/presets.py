@@ -24,13 +24,15 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "v3/{app}@{tenant_id}/devices/{device_id}/{series...}",
             "v3/{app:!*@*}/devices/{device_id}/{series...};tenant_id=default",
         ),
-        # Friendly names may contain slashes. bridge/… is about the bridge itself, /set and /get are commands.
+        # Friendly names may contain slashes. bridge/… is about the bridge itself: of it only the state is used, because
+        # it applies to all devices. /set and /get are commands.
         "zigbee2mqtt": (
             "!zigbee2mqtt/bridge/#",
             "!zigbee2mqtt/{name...}/{command:set|get}",
             "!zigbee2mqtt/{name...}/{command:set|get}/{attribute}",
-            "zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability",
-            "zigbee2mqtt/{device_id...};tenant_id=default",
+            "zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability;"
+            "bridge=zigbee2mqtt/bridge/state",
+            "zigbee2mqtt/{device_id...};tenant_id=default;bridge=zigbee2mqtt/bridge/state",
         ),
         # Reports of the devices, periodic (tele) and as an answer (stat), without the commands to them (cmnd).
         "tasmota": ("{kind:tele|stat}/{device_id...}/{series};tenant_id=default;online=LWT",),
@@ -47,13 +49,14 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "{device_id:shelly*}/events/rpc;series=events/rpc;tenant_id=default",
             "{device_id:shelly*}/status/{series};tenant_id=default",
         ),
-        # Version 5 and its attributes, then version 4. …/set is a command.
+        # Version 5 and its attributes, then version 4. …/set is a command. In version 5 a child device names its root
+        # device in $description: only that has a connection, and so a last will.
         "homie": (
             "!homie/5/+/+/+/set",
             "!homie/{device:!5}/{node}/{property}/set",
             "!homie/5/$broadcast/#",
             "!homie/$broadcast/#",
-            "homie/5/{device_id:!$*}/{series...};tenant_id=default;online=$state",
+            "homie/5/{device_id:!$*}/{series...};tenant_id=default;online=$state;bridge=homie/5/{/root}/$state",
             "homie/{device_id:!$*|5}/{series...};tenant_id=default;online=$state",
         ),
         # Births, data and deaths of edge nodes and of their devices, without commands (NCMD, DCMD) and STATE.

@@ -8,6 +8,7 @@ from typing import Literal
 
 from hermes.ids import DeviceId, TenantId
 from hermes.topics import filters as topic_filters
+from hermes.topics.bridge_topic import BridgeTopic
 from hermes.topics.pattern import FieldPattern
 
 TENANT, DEVICE, SERIES = "tenant_id", "device_id", "series"
@@ -16,6 +17,8 @@ ID_FIELDS = (TENANT, DEVICE)
 ID_MAX_CHARS = 1_024  # ids are kept in keys, in URLs and in the memory of last values
 TOPIC_MAX_BYTES = 65_535  # MQTT 5 §1.5.4: the longest string of a packet
 LITERALS_MAX = 32  # combinations of listed texts that get a filter each; above this, + replaces a level
+
+NOT_IN_MAPPING = ("online=", "bridge=", "name=")
 
 PayloadKind = Literal["json", "cbor", "sparkplug"]
 
@@ -43,7 +46,7 @@ class Template:
 
     Its topic is ``levels``, then ``rest`` (the field ``{name...}``), then ``after``; or it is ``levels`` and
     ``optional``, a last level that may be absent. ``pointers`` maps names to unescaped JSON pointer tokens; the topic
-    may contain such a name too, and then both values must be equal.
+    may contain such a name too, and then both values must be equal. ``bridge`` is the topic of the devices' bridge.
     """
 
     text: str
@@ -57,11 +60,17 @@ class Template:
     online: frozenset[str]
     online_pointer: tuple[str, ...] | None
     preset: str = ""
+    bridge: BridgeTopic | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The names of the fields, in the order of the groups of `pattern`."""
         return tuple(field.name for field in self._all_fields())
+
+    @property
+    def mapping(self) -> str:
+        """The text without the settings that change neither an address nor a value."""
+        return ";".join(part for part in self.text.split(";") if not part.startswith(NOT_IN_MAPPING))
 
     @property
     def starts_with_field(self) -> bool:

@@ -10,6 +10,7 @@ JSON pointer (RFC 6901) into the payload; so do settings for the payload::
     zigbee2mqtt/{device_id...}/{series:availability};tenant_id=home;online=availability
     application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId
     owntracks/{tenant_id}/{device_id}/{series?}
+    home/{gateway}/BTtoMQTT/{device_id};tenant_id=home;bridge=home/{gateway}/LWT
     !zigbee2mqtt/bridge/#
     !zigbee2mqtt/{name...}/{command:set|get}
 
@@ -26,6 +27,7 @@ from hermes.errors import AddressNotFound, TemplateError
 from hermes.ids import DeviceId, TenantId, id_text
 from hermes.log import UNPRINTABLE, printable
 from hermes.topics import filters as topic_filters
+from hermes.topics.bridge_topic import BridgeMatch
 from hermes.topics.exclusion import Exclusion, parse_entry
 from hermes.topics.json_pointer import pointed_at
 from hermes.topics.parser import parse_template
@@ -46,6 +48,7 @@ class TopicMatch(NamedTuple):
     tenant_id: str | None
     device_id: str | None
     series: str | None
+    bridge: BridgeMatch | None = None
 
     @property
     def needs_payload(self) -> bool:
@@ -98,6 +101,7 @@ class _Row(NamedTuple):
     template: Template
     groups: tuple[int, int, int]
     constants: tuple[str | None, str | None, str | None]
+    bridge: BridgeMatch | None
 
 
 class TopicMap:
@@ -113,12 +117,19 @@ class TopicMap:
 
     def __init__(self, templates: Sequence[str]) -> None:
         self.templates, self.exclusions = _parsed(templates)
-        self.filters = topic_filters.uncovered(text for template in self.templates for text in template.filters)
+        self.bridges = tuple({template.bridge: None for template in self.templates if template.bridge is not None})
+        self.filters = topic_filters.uncovered(
+            [
+                *(text for template in self.templates for text in template.filters),
+                *(bridge.filter({}) for bridge in self.bridges),
+            ]
+        )
         self.overlapping = topic_filters.any_overlap(self.filters)
         self.disjoint_filters = topic_filters.disjoint(self.filters)
         self._rows: dict[int, _Row | None] = {}
         self._pattern = self._combined()
         self._lowest = re.compile("|".join(f"{topic_filters.pattern(text)}()" for text in self.filters))
+        self._bridge = re.compile("|".join(bridge.pattern for bridge in self.bridges) or "(?!)")
         self._excluded = re.compile("|".join(each.pattern for each in self.exclusions) or "(?!)")
 
     def _combined(self) -> re.Pattern[str]:
@@ -143,13 +154,22 @@ class TopicMap:
         row = None if found is None else self._rows[found.lastindex or 0]
         if found is None or row is None:
             return None
-        template, (tenant, device, series), constants = row
+        template, (tenant, device, series), constants, bridge = row
         return TopicMatch(
             template,
             found[tenant] if tenant else constants[0],
             found[device] if device else constants[1],
             found[series] or "" if series else constants[2],  # the group of an absent rest did not match
+            None if bridge is None else bridge.completed(found),
         )
+
+    def mapping_of(self, topic: str) -> str | None:
+        """Return the template that maps a topic to devices, without other settings.
+
+        None if no template does.
+        """
+        match = self.match(topic)
+        return None if match is None else match.template.mapping
 
     def sender_of(self, topic: str) -> tuple[Hashable, Hashable]:
         """Return the tenant and the device as far as the topic alone shows them.
@@ -161,11 +181,15 @@ class TopicMap:
         row = None if found is None else self._rows[found.lastindex or 0]
         if found is None or row is None:
             return None, None
-        template, (tenant, device, _), constants = row
+        template, (tenant, device, _), constants, _ = row
         tenant_id = found[tenant] if tenant else constants[0]
         device_id = found[device] if device else constants[1]
         branch = template.text, topic[: found.start(device)] if device else ""
         return branch if tenant_id is None else tenant_id, topic if device_id is None else device_id
+
+    def is_bridge(self, topic: str) -> bool:
+        """Return whether a bridge of devices reports on this topic whether it is online."""
+        return bool(self.bridges) and self._bridge.match(topic) is not None
 
     def excluded(self, topic: str) -> bool:
         """Return whether the topic is excluded by an entry."""
@@ -187,10 +211,12 @@ def _row(template: Template, positions: Mapping[str, int]) -> _Row:
     tenant, device, series = (positions.get(name, 0) for name in (TENANT, DEVICE, SERIES))
     constants = template.constants
     unnamed = None if SERIES in template.pointers else ""
+    bridge = template.bridge
     return _Row(
         template,
         (tenant, device, series),
         (constants.get(TENANT), constants.get(DEVICE), constants.get(SERIES, unnamed)),
+        None if bridge is None else BridgeMatch.of(bridge, positions),
     )
 
 

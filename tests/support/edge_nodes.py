@@ -1,9 +1,9 @@
 """Messages of Sparkplug edge nodes, and a reader for them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.ids import DeviceId, TenantId
@@ -12,6 +12,8 @@ from hermes.ingest.sparkplug.nodes import MEMORY_MAX_BYTES
 from hermes.ingest.sparkplug.reader import Sparkplug
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from hermes.metrics import Metrics
+
+Result = TypeVar("Result")
 
 NOW_MS = 1_763_836_800_000
 
@@ -33,6 +35,16 @@ def bd_seq(number: int) -> Payload.Metric:
 def message(*metrics: Payload.Metric, seq: int | None = None, timestamp: int | None = 1_000) -> bytes:
     """Return the bytes of a payload."""
     return Payload(timestamp=timestamp, seq=seq, metrics=metrics).SerializeToString()
+
+
+def result_of(steps: Generator[None, None, Result]) -> Result:
+    """Return the result of work that is done in steps."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
 
 
 @dataclass
@@ -63,9 +75,9 @@ class Reader:
 
     def read(
         self, topic: str, payload: bytes, *, retained: bool = False, tenant: str = "acme"
-    ) -> Sequence[DeviceMessage | DeviceStatus]:
+    ) -> list[DeviceMessage | DeviceStatus]:
         """Return everything in one message."""
-        return self.sparkplug.read(
+        steps = self.sparkplug.read(
             topic,
             payload,
             tenant_id=TenantId(tenant),
@@ -73,6 +85,7 @@ class Reader:
             retained=retained,
             timestamp_ms=NOW_MS,
         )
+        return [update for update in steps if update is not None]
 
     def values(self, topic: str, payload: bytes) -> dict[str, Any]:
         """Return the values of the metrics by name."""
@@ -82,7 +95,7 @@ class Reader:
             if isinstance(each, DeviceMessage)
         }
 
-    def presence(self, topic: str, payload: bytes, *, retained: bool = False) -> list[tuple[str, bool]]:
+    def presence(self, topic: str, payload: bytes, *, retained: bool = False) -> list[tuple[str, bool | None]]:
         """Return the changes of presence."""
         return [
             (each.device_id, each.online)

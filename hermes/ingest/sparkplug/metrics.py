@@ -9,7 +9,7 @@ also those of an array that do not match its type. A 32-bit float gets the small
 import base64
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from itertools import chain
 
 import orjson
@@ -20,7 +20,7 @@ from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from hermes.json_nesting import MAX_CONTAINERS
 
 METRICS_MAX = 5_000  # of one payload: half of the series that may wait for a slow socket
-# Of one payload. The event loop waits for all of it: a million cells would take half a second.
+# Of one payload: a million cells would take half a second.
 ELEMENTS_MAX = 250_000  # of arrays: those of booleans have 8 in a byte
 VALUES_MAX = 50_000  # cells, properties, members of templates
 SHORT_FLOATS_MAX = 5_000  # the next ones keep all digits of their double
@@ -43,6 +43,9 @@ _ARRAY_CODES = {
     ]
 }
 
+STEP_VALUES = 50  # cells, properties or members between two steps of the work
+
+_Object = Generator[None, None, dict[str, object]]
 _Cell = Payload.DataSet.DataSetValue | Payload.Template.Parameter | Payload.PropertyValue
 
 
@@ -62,29 +65,42 @@ def parse(payload: bytes) -> Payload:
 class MetricReader:
     """Read the metrics of one payload.
 
-    `ELEMENTS_MAX`, `VALUES_MAX` and `MAX_CONTAINERS` limit all of them together.
+    `ELEMENTS_MAX`, `VALUES_MAX` and `MAX_CONTAINERS` limit all of them together. The event loop need not wait for all
+    of it: a generator yields None after each small step of its work, and returns the result.
     """
 
     def __init__(self) -> None:
         self._elements_left = ELEMENTS_MAX
         self._short_floats_left = SHORT_FLOATS_MAX
         self._values_left = VALUES_MAX
+        self._columns_left = VALUES_MAX
         self._containers_left = MAX_CONTAINERS
 
-    def data(self, metric: Payload.Metric, *, datatype: int, timestamp_ms: int) -> bytes:
-        """Return the JSON text of a metric's object.
+    def data(self, metric: Payload.Metric, *, datatype: int, timestamp_ms: int) -> Generator[None, None, bytes]:
+        """Return the JSON text of a metric's object, in steps.
 
         ``datatype`` and ``timestamp_ms`` are those of the metric, its birth or its payload; 0 if none has them. Raises
         `PayloadError`.
         """
         try:
-            return orjson.dumps(self._object(metric, datatype, timestamp_ms, 0))
+            return orjson.dumps((yield from self._object(metric, datatype, timestamp_ms, 0)))
         except TypeError:  # protobuf returns bytes for invalid UTF-8
             raise PayloadError("a text of the payload is not UTF-8") from None
 
-    def _object(self, metric: Payload.Metric, datatype: int, timestamp_ms: int, depth: int) -> dict[str, object]:
+    def _object(self, metric: Payload.Metric, datatype: int, timestamp_ms: int, depth: int) -> _Object:
         self._count_containers(2)  # its object and that of the metadata
-        fields: dict[str, object] = {"value": self._value(metric, datatype, depth)}
+        match metric.WhichOneof("value"):
+            case "dataset_value" if not metric.is_null:
+                value: object = yield from self._dataset(metric.dataset_value)
+            case "template_value" if not metric.is_null:
+                value = yield from self._template(metric.template_value, depth + 1)
+            case "bytes_value" if not metric.is_null:
+                value = yield from self._bytes(metric.bytes_value, datatype)
+            case field:
+                value = (
+                    None if metric.is_null or field is None else self._scalar(field, getattr(metric, field), datatype)
+                )
+        fields: dict[str, object] = {"value": value}
         if datatype:
             fields["type"] = TYPE_NAMES.get(datatype, str(datatype))
         if timestamp_ms:
@@ -97,22 +113,10 @@ class MetricReader:
         if metric.HasField("metadata"):
             fields["metadata"] = {field.name: value for field, value in metric.metadata.ListFields()}
         if metric.HasField("properties"):
-            fields["properties"] = self._properties(metric.properties, depth + 1)
+            fields["properties"] = yield from self._properties(metric.properties, depth + 1)
         return fields
 
-    def _value(self, metric: Payload.Metric, datatype: int, depth: int) -> object:
-        field = metric.WhichOneof("value")
-        if field is None or metric.is_null:
-            return None
-        if field == "bytes_value":
-            return self._bytes(metric.bytes_value, datatype)
-        if field == "dataset_value":
-            return self._dataset(metric.dataset_value)
-        if field == "template_value":
-            return self._template(metric.template_value, depth + 1)
-        return self._scalar(field, getattr(metric, field), datatype)
-
-    def _bytes(self, packed: bytes, datatype: int) -> object:
+    def _bytes(self, packed: bytes, datatype: int) -> Generator[None, None, object]:
         """Return the array, or the bytes if they do not match its type."""
         self._count_containers(1)
         if datatype == TYPES["BooleanArray"]:
@@ -127,8 +131,12 @@ class MetricReader:
         elements = struct.unpack(f"<{count}{code}", packed)
         if code != "f":
             return elements
-        short = max(self._short_floats_left, 0)
-        return [*map(self._shortest, elements[:short]), *elements[short:]]
+        floats = list(elements)
+        for at in range(min(len(floats), max(self._short_floats_left, 0))):
+            floats[at] = self._shortest(floats[at])
+            if at % STEP_VALUES == STEP_VALUES - 1:
+                yield
+        return floats
 
     def _booleans(self, packed: bytes) -> object:
         """Unpack four bytes of count and then bits, the highest of each byte first."""
@@ -140,24 +148,35 @@ class MetricReader:
 
     def _strings(self, packed: bytes) -> object:
         """Unpack texts that end with a zero byte each."""
-        parts = packed.removesuffix(b"\0").split(b"\0") if packed else []
-        self._count_elements(len(parts))
+        self._count_elements(packed.removesuffix(b"\0").count(b"\0") + bool(packed))
         try:
-            return [part.decode() for part in parts]
+            return packed.removesuffix(b"\0").decode().split("\0") if packed else []
         except UnicodeDecodeError:
             return packed
 
-    def _dataset(self, dataset: Payload.DataSet) -> dict[str, object]:
+    def _dataset(self, dataset: Payload.DataSet) -> _Object:
         self._count_containers(4 + len(dataset.rows))
+        self._columns_left -= max(len(dataset.types), len(dataset.columns))
+        if self._columns_left < 0:
+            raise PayloadError(f"the payload holds more than {VALUES_MAX:,} columns")
         types = list(dataset.types)
-        rows = []
+        rows: list[list[object]] = []
+        left = STEP_VALUES
         for row in dataset.rows:
             self._count(1 + len(row.elements))
-            rows.append([self._cell(cell, types[at] if at < len(types) else 0) for at, cell in enumerate(row.elements)])
+            cells: list[object] = []
+            rows.append(cells)
+            left -= 1
+            for at, cell in enumerate(row.elements):
+                cells.append(self._cell(cell, types[at] if at < len(types) else 0))
+                left -= 1
+                if left < 0:
+                    left = STEP_VALUES
+                    yield
         names = [TYPE_NAMES.get(number, str(number)) for number in types]
         return {"columns": list(dataset.columns), "types": names, "rows": rows}
 
-    def _template(self, template: Payload.Template, depth: int) -> dict[str, object]:
+    def _template(self, template: Payload.Template, depth: int) -> _Object:
         self._descend(depth)
         self._count_containers(3)
         fields: dict[str, object] = {}
@@ -167,38 +186,54 @@ class MetricReader:
             fields["version"] = template.version
         if template.is_definition:
             fields["definition"] = True
-        fields["metrics"] = self._members(template.metrics, depth)
+        fields["metrics"] = yield from self._members(template.metrics, depth)
         if template.parameters:
             self._count(len(template.parameters))
-            fields["parameters"] = {each.name: self._cell(each, each.type) for each in template.parameters}
+            parameters: dict[str, object] = {}
+            for number, each in enumerate(template.parameters):
+                parameters[each.name] = self._cell(each, each.type)
+                if number % STEP_VALUES == 0:
+                    yield
+            fields["parameters"] = parameters
         return fields
 
-    def _members(self, metrics: Iterable[Payload.Metric], depth: int) -> dict[str, object]:
+    def _members(self, metrics: Iterable[Payload.Metric], depth: int) -> _Object:
         """Return a template's metrics by name, or by alias if they have only that."""
         fields: dict[str, object] = {}
-        for metric in metrics:
+        for number, metric in enumerate(metrics):
             self._count(1)
             name = metric.name or str(metric.alias)
-            fields[name] = self._object(metric, metric.datatype, metric.timestamp, depth)
+            fields[name] = yield from self._object(metric, metric.datatype, metric.timestamp, depth)
+            if number % STEP_VALUES == 0:
+                yield
         return fields
 
-    def _properties(self, properties: Payload.PropertySet, depth: int) -> dict[str, object]:
+    def _properties(self, properties: Payload.PropertySet, depth: int) -> _Object:
         self._descend(depth)
         self._count_containers(1)
         self._count(len(properties.values))
-        pairs = zip(properties.keys, properties.values, strict=False)
-        return {key: self._property(value, depth) for key, value in pairs}
+        fields: dict[str, object] = {}
+        for number, (key, value) in enumerate(zip(properties.keys, properties.values, strict=False)):
+            fields[key] = yield from self._property(value, depth)
+            if number % STEP_VALUES == STEP_VALUES - 1:
+                yield
+        return fields
 
-    def _property(self, value: Payload.PropertyValue, depth: int) -> object:
+    def _property(self, value: Payload.PropertyValue, depth: int) -> Generator[None, None, object]:
         if value.is_null:
             return None
         match value.WhichOneof("value"):
             case "propertyset_value":
-                return self._properties(value.propertyset_value, depth + 1)
+                return (yield from self._properties(value.propertyset_value, depth + 1))
             case "propertysets_value":
+                sets = value.propertysets_value.propertyset
                 self._count_containers(1)
-                self._count(len(value.propertysets_value.propertyset))
-                return [self._properties(each, depth + 1) for each in value.propertysets_value.propertyset]
+                self._count(len(sets))
+                found = []
+                for each in sets:
+                    found.append((yield from self._properties(each, depth + 1)))
+                    yield
+                return found
             case _:
                 return self._cell(value, value.type)
 

@@ -61,11 +61,15 @@ def definitions_of(metrics: Iterable[Payload.Metric]) -> MetricDefinitions:
 
 @dataclass(slots=True)
 class Publisher:
-    """An edge node or one of its devices, with its ids in Hermes."""
+    """An edge node or one of its devices, with its ids in Hermes.
+
+    ``seen_after`` is the number of outages before its last birth, or its first message after an outage.
+    """
 
     tenant_id: TenantId
     device_id: DeviceId
     definitions: MetricDefinitions
+    seen_after: int
 
     @property
     def size_bytes(self) -> int:
@@ -102,7 +106,7 @@ class EdgeNode(Item):
         devices = {} if is_new else self.devices
         self.end_session()
         for name, device in devices.items():
-            self.add(name, Publisher(device.tenant_id, device.device_id, NO_DEFINITIONS))
+            self.add(name, Publisher(device.tenant_id, device.device_id, NO_DEFINITIONS, device.seen_after))
         self.awaited = set(devices)
         self.own, self.bd_seq, self.seq, self.stale = own, bd_seq, seq, False
         self.size_bytes += own.size_bytes

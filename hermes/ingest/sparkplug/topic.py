@@ -44,3 +44,8 @@ def parse_topic(topic: str) -> SparkplugTopic | None:
 def rebirth_topic(node: NodeKey) -> str:
     """Return the topic of commands to this edge node."""
     return f"{NAMESPACE}/{node.group}/NCMD/{node.edge}"
+
+
+def death_topic(node: NodeKey) -> str:
+    """Return the topic of this edge node's last will."""
+    return f"{NAMESPACE}/{node.group}/NDEATH/{node.edge}"

@@ -431,7 +431,10 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         self._record_end(session)
 
     def _record_end(self, session: Session) -> None:
-        """Count and log how an admitted socket ended: by Hermes, by the client, or without a close frame."""
+        """Count and log how an admitted socket ended.
+
+        It was closed by Hermes, by the client, or ended without a close frame.
+        """
         metrics = self.gateway.metrics
         code, reason = session.ended or (self.close_code or CONNECTION_LOST, self.close_reason or "")
         label = str(code) if code in CODES else OTHER_CODE

@@ -7,7 +7,7 @@ import pytest
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
-from hermes.delivery.last_values import OVERHEAD_BYTES, LastValues, LastValuesLimits
+from hermes.delivery.last_values import OVERHEAD_BYTES, SCANNED_AT_ONCE, LastValues, LastValuesLimits
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.ids import DeviceId, TenantId
 from hermes.metrics import Metrics
@@ -398,3 +398,198 @@ def test_presences_of_one_tenant_displace_only_its_own() -> None:
     assert [frame["channel"] for frame in memory.snapshot(GLOBEX)] == ["status"]
     assert memory.dropped("tenant", store="presence") == memory.evicted("count") == 91
     assert memory.values.remove_status(TenantId("acme"), DeviceId("99")) == status(True, device="99")
+
+
+# -- outages --------------------------------------------------------------------------------------------------------
+
+
+def retained(data: bytes = b"21", **options: Any) -> DeviceMessage:
+    """Return a retained value."""
+    return value(data, retained=True, **options)
+
+
+def marks(memory: Memory) -> dict[str, bool]:
+    """Return which series, and which device's presence, the snapshot marks as stale."""
+    return {frame.get("series") or frame["device_id"]: frame.get("stale", False) for frame in memory.snapshot()}
+
+
+def removed(memory: Memory) -> list[DeviceMessage | DeviceStatus]:
+    """Return what is published when the broker has sent all retained messages."""
+    return [update for update in memory.values.remove_unconfirmed() if update is not None]
+
+
+def test_after_an_outage_everything_is_stale_until_it_is_confirmed() -> None:
+    """By the broker, which sends it again, or by the device."""
+    memory = Memory()
+    for series in ("sent_again", "spoken", "silent"):
+        memory.values.update(retained(series=series))
+    memory.values.update_status(status(True))
+    assert not any(marks(memory).values())
+    memory.values.link_lost()
+    assert marks(memory) == {"sent_again": True, "spoken": True, "silent": True, "d1": True}
+    memory.values.update(retained(series="sent_again"))
+    memory.values.update(value(b"22", series="spoken"))
+    memory.values.update_status(status(True))
+    assert marks(memory) == {"sent_again": False, "spoken": False, "silent": True, "d1": False}
+
+
+def test_a_value_that_the_broker_does_not_retain_any_more_is_removed() -> None:
+    """It was cleared while nobody listened; its clearing is published, and counted."""
+    memory = Memory()
+    memory.values.update(retained(device="d1"))
+    memory.values.update(retained(device="d2"))
+    memory.values.link_lost()
+    memory.values.update(retained(device="d2"))
+    (cleared,) = removed(memory)
+    assert isinstance(cleared, DeviceMessage)
+    assert (cleared.device_id, cleared.data, cleared.clears, cleared.retained) == ("d1", b"null", True, False)
+    assert cleared.timestamp_ms is not None
+    assert [frame["device_id"] for frame in memory.snapshot()] == ["d2"]
+    assert memory.evicted("outage") == 1
+    assert removed(memory) == []
+
+
+def test_a_value_that_was_not_received_as_retained_stays_and_stays_stale() -> None:
+    """Nothing tells whether it was cleared; the next value of the device ends that."""
+    memory = Memory()
+    memory.values.update(value(b"1"))
+    memory.values.link_lost()
+    assert removed(memory) == []
+    assert marks(memory) == {"temp": True}
+    memory.values.update(value(b"1"))
+    assert marks(memory) == {"temp": False}
+
+
+def test_a_value_with_a_retained_copy_that_the_device_has_replaced_is_removed_with_the_copy() -> None:
+    """While the copy is there, the newer value stays, but nobody confirms it."""
+    memory = Memory()
+    memory.values.update(retained(b"21"))
+    memory.values.update(value(b"22"))
+    memory.values.link_lost()
+    assert memory.values.update(retained(b"21")) is None
+    assert removed(memory) == []
+    assert (memory.data(), marks(memory)) == ([22], {"temp": True})
+    memory.values.link_lost()
+    assert [update.data for update in removed(memory) if isinstance(update, DeviceMessage)] == [b"null"]
+
+
+def test_a_value_of_the_device_after_the_outage_is_not_removed_then_or_later() -> None:
+    """Also if it is not retained: the copy that the broker had is gone since the first outage."""
+    memory = Memory()
+    memory.values.update(retained(b"21"))
+    memory.values.link_lost()
+    memory.values.update(value(b"30"))
+    assert removed(memory) == []
+    memory.values.link_lost()
+    assert removed(memory) == []
+    assert (memory.data(), marks(memory)) == ([30], {"temp": True})
+
+
+def test_several_outages_in_a_row_count_as_one_until_the_broker_has_sent_everything() -> None:
+    """What was confirmed in between is stale again."""
+    memory = Memory()
+    memory.values.update(retained(series="a"))
+    memory.values.update(retained(series="b"))
+    for _ in range(3):
+        memory.values.link_lost()
+        memory.values.update(retained(series="a"))
+        assert marks(memory) == {"a": False, "b": True}
+    memory.values.link_lost()
+    assert marks(memory) == {"a": True, "b": True}
+    memory.values.update(retained(series="b"))
+    assert [update.series for update in removed(memory) if isinstance(update, DeviceMessage)] == ["a"]
+
+
+def test_what_arrives_during_the_removal_is_not_removed() -> None:
+    """The removal is done in parts; a new outage does not widen it, or end it."""
+    memory = Memory()
+    for number in range(120):
+        memory.values.update(retained(series=f"s{number}"))
+    memory.values.link_lost()
+    updates = memory.values.remove_unconfirmed()
+    first = next(updates)
+    assert isinstance(first, DeviceMessage)
+    memory.values.update(value(b"5", series="s30"))
+    memory.values.update(retained(series="s100"))
+    memory.values.link_lost()
+    memory.values.update(retained(series="new"))
+    rest = [update.series for update in updates if isinstance(update, DeviceMessage)]
+    assert len(rest) == 117
+    assert sorted(frame["series"] for frame in memory.snapshot()) == ["new", "s100", "s30"]
+
+
+def test_presence_that_is_not_confirmed_becomes_unknown() -> None:
+    """Online or offline; later sockets get that too, until the device reports again."""
+    memory = Memory()
+    for device, online in (("d1", True), ("d2", False), ("d3", True)):
+        memory.values.update_status(status(online, device=device))
+    memory.values.link_lost()
+    memory.values.update_status(status(True, device="d3"))
+    unknown = removed(memory)
+    assert [(each.device_id, each.online) for each in unknown if isinstance(each, DeviceStatus)] == [
+        ("d1", None),
+        ("d2", None),
+    ]
+    assert {frame["device_id"]: frame["online"] for frame in memory.snapshot()} == {"d1": None, "d2": None, "d3": True}
+    assert not any("stale" in frame for frame in memory.snapshot())
+    assert memory.values.update_status(status(True)) == status(True)
+    memory.values.link_lost()
+    assert {frame["device_id"] for frame in memory.snapshot() if "stale" in frame} == {"d1", "d3"}
+
+
+def test_a_socket_that_got_a_value_as_stale_learns_that_it_is_current() -> None:
+    """The broker sends it again: it is published once more, with its own time. Nobody else needs that."""
+    memory = Memory()
+    for series in ("seen", "unseen"):
+        memory.values.update(value(b"1", series=series))
+    memory.values.update_status(status(True))
+    memory.values.link_lost()
+    values = memory.values.for_channels([ACME])
+    stale = [each.frame for each in values if getattr(each.message, "series", "") != "unseen"]
+    assert len(stale) == 2
+    again = memory.values.update(value(b"1", series="seen", retained=True))
+    assert again is not None
+    assert (again.retained, again.timestamp_ms) == (False, 1_763_836_800_123)
+    assert memory.values.update(value(b"1", series="unseen", retained=True)) is None
+    assert memory.values.update_status(status(True, since_ms=None)) == status(True)
+    assert not any(marks(memory).values())
+    assert memory.values.update(value(b"1", series="seen", retained=True)) is None
+
+
+def test_a_snapshot_that_waits_has_the_marks_of_the_moment_in_which_it_is_sent() -> None:
+    """A slow socket gets no mark that is out of date, and misses none."""
+    memory = Memory()
+    memory.values.update(retained())
+    snapshot = memory.values.for_channels([ACME])
+    memory.values.link_lost()
+    assert orjson.loads(snapshot[0].frame.payload)["stale"] is True
+    memory.values.update(retained())
+    assert "stale" not in orjson.loads(snapshot[0].frame.payload)
+
+
+def test_values_of_topics_that_are_gone_are_removed() -> None:
+    """With the presence that they reported; other values and presences stay."""
+    memory = Memory()
+    memory.values.update(value(series="temp"))
+    memory.values.update(value(series="online"))
+    memory.values.update_status(DeviceStatus(TenantId("acme"), DeviceId("d1"), True, 5, "old/online"))
+    memory.values.update_status(DeviceStatus(TenantId("acme"), DeviceId("d2"), True, 5, "new/online"))
+    gone = ("tenants/acme/devices/d1/online", "old/online")
+    updates = [update for update in memory.values.remove_topics(gone.__contains__) if update is not None]
+    first, second = updates
+    assert isinstance(first, DeviceMessage)
+    assert isinstance(second, DeviceStatus)
+    assert (first.series, first.clears) == ("online", True)
+    assert (second.device_id, second.online) == ("d1", None)
+    assert [(frame["device_id"], frame.get("online")) for frame in memory.snapshot()] == [("d1", None), ("d2", True)]
+    assert memory.evicted("topics") == 1
+
+
+def test_a_removal_of_100_000_values_is_done_in_parts() -> None:
+    """The iterator comes back after each value that it removes, and after every few that it does not."""
+    memory = Memory()
+    for number in range(2_000):
+        memory.values.update(value(series=f"s{number}"))
+    memory.values.link_lost()
+    steps = list(memory.values.remove_unconfirmed())
+    assert steps == [None] * (2_000 // SCANNED_AT_ONCE)

@@ -1,6 +1,7 @@
 """The bridge from the MQTT thread to the event loop: batches, bounds, order, dropped messages."""
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -8,13 +9,19 @@ from typing import Any
 
 import pytest
 
+from hermes.delivery import channels
+from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.delivery.link_state import LinkState, MqttLinkState
-from hermes.delivery.messages import DeviceMessage
+from hermes.delivery.messages import DeviceMessage, DeviceStatus
+from hermes.ids import TenantId
+from hermes.ingest.ingest import PART_S
+from hermes.ingest.sparkplug.reader import Sparkplug
 from hermes.metrics import Metrics
 from hermes.mqtt import bridge as bridges
 from hermes.mqtt.bridge import PAYLOAD_MAX_BYTES, Bridge
 from hermes.topics.topic_map import TopicMap
 from tests.support.brokers import Received
+from tests.support.edge_nodes import message, metric
 from tests.support.ingests import Status, make_ingest
 
 TOPIC = "tenants/acme/devices/d1/temp"
@@ -33,9 +40,11 @@ class Crossing:
         templates: Sequence[str] = ("hermes",),
         publish: Callable[[DeviceMessage], object] | None = None,
         flush: Callable[[], None] = lambda: None,
+        sparkplug: bool = False,
         **bounds: int,
     ) -> None:
         self.received = Received()
+        self.work_s = 0.0  # of each step of a long message, by the ingest's clock
         self.statuses: list[Status] = []
         self.metrics = Metrics()
         self.link = MqttLinkState()
@@ -48,12 +57,16 @@ class Crossing:
         self.waits = 0
         self._call_at: Callable[..., asyncio.TimerHandle] = self.loop.call_at
         setattr(self.loop, "call_at", self._counted_wait)  # noqa: B010
+        self.last_values = LastValues(limits=LastValuesLimits(), metrics=self.metrics)
         self.bridge = Bridge(
             ingest=make_ingest(
                 TopicMap(templates),
                 metrics=self.metrics,
                 publish=publish or self.received,
                 publish_status=self.statuses.append,
+                last_values=self.last_values,
+                sparkplug=Sparkplug(publish=lambda topic, payload: True, metrics=self.metrics) if sparkplug else None,
+                clock=self._ingest_clock,
             ),
             flush=flush,
             link=self.link,
@@ -62,6 +75,10 @@ class Crossing:
             clock=lambda: NOW_S,
             **bounds,
         )
+
+    def _ingest_clock(self) -> float:
+        self.now_s += self.work_s
+        return self.now_s
 
     def _counted(self, *arguments: Any, **options: Any) -> asyncio.Handle:
         self.wakes += 1
@@ -586,5 +603,229 @@ def test_a_pause_is_bounded() -> None:
         crossing.put(b"0")
         await crossing.drained()
         assert crossing.bridge._paused_until_s == crossing.now_s + bridges.PAUSE_MAX_S
+
+    run(scenario)
+
+
+# -- messages with many values ------------------------------------------------------------------------------------
+
+
+BIRTH, DATA = "spBv1.0/plant/NBIRTH/edge1", "spBv1.0/plant/NDATA/edge1"
+
+
+def births(count: int) -> bytes:
+    """Return the birth of an edge node with so many metrics."""
+    return message(*(metric(f"m{number}", "Int32", int_value=number) for number in range(count)), seq=0)
+
+
+def test_the_values_of_one_message_are_published_in_turns_before_the_next_message() -> None:
+    """The loop does other work between them; nothing overtakes."""
+
+    async def scenario() -> None:
+        turns: list[int] = []
+        crossing = Crossing(templates=["sparkplug", "hermes"], sparkplug=True, flush=lambda: turns.append(len(values)))
+        values = crossing.received.messages
+        crossing.work_s = PART_S / 10
+        crossing.put(b"1")
+        crossing.put(births(1_000), BIRTH)
+        crossing.put(message(metric("m7", "Int32", int_value=77), seq=1), DATA)
+        crossing.put(b"2")
+        await crossing.drained()
+        series = [each.series for each in values]
+        assert series == ["temp", *(f"m{number}" for number in range(1_000)), "m7", "temp"]
+        assert len(turns) > 30
+        assert max(after - before for before, after in itertools.pairwise(turns)) < 100
+        assert crossing.count("hermes_mqtt_received_total") == 4
+
+    run(scenario)
+
+
+def test_a_long_message_with_an_error_at_its_end_changes_nothing() -> None:
+    """Although its beginning is decoded in earlier turns; the next message is delivered."""
+
+    async def scenario() -> None:
+        crossing = Crossing(templates=["sparkplug"], sparkplug=True)
+        crossing.work_s = PART_S / 10
+        values = [metric(f"m{number}", "Int32", int_value=number) for number in range(500)]
+        deep = metric("deep", "Template")
+        inner = deep
+        for _ in range(20):
+            inner = inner.template_value.metrics.add(name="x")
+        inner.template_value.version = "1"
+        crossing.put(message(*values, deep, seq=0), BIRTH)
+        crossing.put(message(metric("m7", "Int32", int_value=77), seq=1), DATA)
+        await crossing.drained()
+        assert [each.series for each in crossing.received.messages] == ["m7"]
+        assert crossing.statuses == []
+        assert crossing.dropped("undecodable") == 1
+
+    run(scenario)
+
+
+def test_messages_of_the_thread_during_a_long_message_do_not_start_a_second_turn() -> None:
+    """Each iteration of the loop has one turn at most, whoever asked for it."""
+
+    async def scenario() -> None:
+        turns: list[int] = []
+        crossing = Crossing(templates=["sparkplug", "hermes"], sparkplug=True, flush=lambda: turns.append(len(turns)))
+        crossing.work_s = PART_S
+        crossing.put(births(100), BIRTH)
+        crossing.bridge.wake()
+        iterations = 0
+        while crossing.bridge._drain_pending or crossing.bridge._ingest.has_work:
+            crossing.put(b"%d" % iterations)
+            if iterations < 20:
+                crossing.bridge.wake()
+            await asyncio.sleep(0)
+            iterations += 1
+            assert len(turns) <= iterations
+            crossing.now_s = max(crossing.now_s, crossing.bridge._paused_until_s)
+        assert len(turns) >= 20
+
+    run(scenario)
+
+
+# -- outages ------------------------------------------------------------------------------------------------------
+
+
+def stale(crossing: Crossing) -> list[bool]:
+    """Return whether the values of the snapshot are marked as stale."""
+    values = crossing.last_values.for_channels([channels.tenant(TenantId("acme"))])
+    return [b'"stale":true' in each.frame.payload for each in values]
+
+
+def test_when_the_broker_has_sent_everything_what_it_does_not_retain_any_more_is_cleared() -> None:
+    """In order with the messages before and after."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        crossing.put(b"21", retained=True)
+        crossing.put(b"true", TOPIC.replace("temp", "online"), retained=True)
+        crossing.bridge.up()
+        crossing.bridge.down("gone")
+        await crossing.drained()
+        assert stale(crossing) == [True, True, True]
+        crossing.bridge.up()
+        crossing.put(b"true", TOPIC.replace("temp", "online"), retained=True)
+        crossing.bridge.retained_sent()
+        await crossing.drained()
+        assert [(each.series, each.clears) for each in crossing.received.messages] == [
+            ("temp", False),
+            ("online", False),
+            ("online", False),
+            ("temp", True),
+        ], "the value that a snapshot has marked is confirmed, the other one is cleared"
+        assert stale(crossing) == [False, False]
+
+    run(scenario)
+
+
+def test_an_outage_that_a_blocked_loop_has_missed_makes_the_values_stale_too() -> None:
+    """Both changes of the link wait in the queue, and only the last one is applied."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        crossing.put(b"21", retained=True)
+        crossing.bridge.up()
+        await crossing.drained()
+        crossing.bridge.down("gone")
+        crossing.bridge.up()
+        await crossing.drained()
+        assert stale(crossing) == [True]
+        crossing.bridge.down("gone")
+        crossing.bridge.up()
+        crossing.bridge.retained_sent()
+        await crossing.drained()
+        assert stale(crossing) == []
+        assert crossing.link.ready
+
+    run(scenario)
+
+
+def test_an_outage_is_not_forgotten_with_the_messages_that_are_dropped_around_it() -> None:
+    """The change moves to a later message, or is joined with the next change."""
+
+    async def scenario() -> None:
+        crossing = Crossing(queue_max_messages=3)
+        crossing.put(b"21", retained=True)
+        crossing.bridge.up()
+        await crossing.drained()
+        crossing.bridge.down("gone")
+        for number in range(3):
+            crossing.put(b"%d" % number, f"tenants/globex/devices/d{number}/x")
+        crossing.bridge.up()
+        for number in range(3, 6):
+            crossing.put(b"%d" % number, f"tenants/globex/devices/d{number}/x")
+        crossing.bridge.wake()
+        await crossing.drained()
+        assert stale(crossing) == [True]
+
+    run(scenario)
+
+
+def test_nothing_is_removed_if_retained_messages_were_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """The broker has sent them, so their absence means nothing; the values stay stale."""
+
+    async def scenario() -> None:
+        crossing = Crossing(queue_max_messages=4)
+        crossing.put(b"21", retained=True)
+        crossing.bridge.up()
+        crossing.bridge.down("gone")
+        await crossing.drained()
+        crossing.bridge.up()
+        for number in range(10):
+            crossing.put(b"1", f"tenants/globex/devices/d{number}/x", retained=True)
+        crossing.bridge.retained_sent()
+        await crossing.drained()
+        assert stale(crossing) == [True]
+        crossing.bridge.down("gone again")
+        crossing.bridge.up()
+        crossing.bridge.retained_sent()
+        await crossing.drained()
+        assert stale(crossing) == []
+
+    run(scenario)
+    assert "stay marked as stale" in caplog.text
+    caplog.clear()
+
+
+def test_a_removal_is_done_in_turns_between_which_messages_are_delivered() -> None:
+    """Many values vanish at once when a broker restarts without its storage."""
+
+    async def scenario() -> None:
+        turns: list[int] = []
+        crossing = Crossing(flush=lambda: turns.append(len(crossing.received.messages)))
+        for number in range(1_000):
+            crossing.put(b"1", f"tenants/acme/devices/d{number}/x", retained=True)
+        crossing.bridge.up()
+        crossing.bridge.down("gone")
+        crossing.bridge.up()
+        await crossing.drained()
+        del turns[:], crossing.received.messages[:]
+        crossing.work_s = PART_S / 10
+        crossing.bridge.retained_sent()
+        crossing.put(b"2")
+        await crossing.drained()
+        data = crossing.received.data
+        assert data.count(b"null") == 1_000
+        assert data.index(b"2") < 50
+        assert max(after - before for before, after in itertools.pairwise(turns)) <= 20
+        assert len(crossing.last_values) == 1
+
+    run(scenario)
+
+
+def test_unknown_presence_is_published() -> None:
+    """As a status without a value of online."""
+
+    async def scenario() -> None:
+        crossing = Crossing()
+        crossing.put(b"true", TOPIC.replace("temp", "online"))
+        crossing.bridge.up()
+        crossing.bridge.down("gone")
+        crossing.bridge.up()
+        crossing.bridge.retained_sent()
+        await crossing.drained()
+        assert [each.online for each in crossing.statuses if isinstance(each, DeviceStatus)] == [True, None]
 
     run(scenario)

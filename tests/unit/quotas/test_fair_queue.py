@@ -215,3 +215,61 @@ def test_a_drop_takes_constant_time(run: object) -> None:
     """Regardless of how many items, tenants and devices there are."""
     assert callable(run)
     assert growth(run, 500) < LINEAR_MAX
+
+
+# -- scan -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_scan_visits_every_item_in_parts_while_the_queue_changes() -> None:
+    """What is removed before its part is left out; what is moved to the end is visited there."""
+    queue: FairQueue[Named] = FairQueue(max_count=1_000)
+    items = [Named(str(number)) for number in range(10)]
+    for item in items:
+        queue.append(item, tenant="acme", device="d1", size=0)
+    scan = queue.scan()
+    assert [item.name for item in scan.next_items(3)] == ["0", "1", "2"]
+    queue.remove(items[0])
+    queue.remove(items[4])
+    queue.move_to_end(items[5])
+    assert queue.oldest() is items[1]
+    assert [item.name for item in scan.next_items(4)] == ["3", "6", "7", "8"]
+    assert [item.name for item in scan.next_items(4)] == ["9", "5"]
+    assert scan.next_items(4) == []
+    queue.append(late := Named("late"), tenant="globex", device="d1", size=0)
+    assert scan.next_items(4) == [late]
+    scan.close()
+    scan.close()
+    assert iterated(queue) == [items[1], items[2], items[3], *items[6:], items[5], late]
+
+
+def test_a_scan_goes_on_when_everything_before_its_place_is_gone() -> None:
+    """Its place is then the first one of the queue, and may be dropped as such."""
+    queue: FairQueue[Named] = FairQueue(max_count=1_000)
+    items = [Named(str(number)) for number in range(4)]
+    for item in items:
+        queue.append(item, tenant="acme", device="d1", size=0)
+    scan = queue.scan()
+    assert scan.next_items(2) == items[:2]
+    for item in items[:2]:
+        queue.remove(item)
+    assert queue.oldest() is items[2]
+    assert scan.next_items(9) == items[2:]
+
+
+class Named(Item):
+    """An item with a name."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def iterated(queue: FairQueue[Named]) -> list[Named]:
+    """Return the items of a queue."""
+    found: list[Named] = []
+    item = queue.oldest()
+    while item is not None:
+        found.append(item)
+        item = queue.after(item)
+    return found

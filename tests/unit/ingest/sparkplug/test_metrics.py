@@ -28,7 +28,7 @@ from hermes.ingest.sparkplug.metrics import (
 )
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from hermes.json_nesting import MAX_CONTAINERS
-from tests.support.edge_nodes import message, metric
+from tests.support.edge_nodes import message, metric, result_of
 from tests.support.growth import FACTOR, LINEAR_MAX, growth
 from tests.support.paths import CHECKOUT
 
@@ -39,9 +39,8 @@ DOUBLE_MAX = 1.7976931348623157e308
 def data_of(one: Payload.Metric) -> dict[str, Any]:
     """Return the JSON of a metric after encoding and decoding."""
     (parsed,) = parse(message(one)).metrics
-    found = json.loads(
-        MetricReader().data(parsed, datatype=parsed.datatype, timestamp_ms=parsed.timestamp), parse_constant=pytest.fail
-    )
+    steps = MetricReader().data(parsed, datatype=parsed.datatype, timestamp_ms=parsed.timestamp)
+    found = json.loads(result_of(steps), parse_constant=pytest.fail)
     assert isinstance(found, dict)
     return found
 
@@ -234,7 +233,10 @@ def test_the_other_attributes_of_a_metric_are_included() -> None:
 def read_all(payload: bytes) -> list[bytes]:
     """Return the JSON of every metric."""
     reader = MetricReader()
-    return [reader.data(each, datatype=each.datatype, timestamp_ms=each.timestamp) for each in parse(payload).metrics]
+    return [
+        result_of(reader.data(each, datatype=each.datatype, timestamp_ms=each.timestamp))
+        for each in parse(payload).metrics
+    ]
 
 
 @pytest.mark.parametrize(
@@ -482,7 +484,10 @@ from hermes.errors import PayloadError
 from hermes.ingest.sparkplug.metrics import MetricReader, parse
 assert api_implementation.Type() == "python"
 (metric,) = parse(bytes.fromhex(sys.argv[1])).metrics
-print(MetricReader().data(metric, datatype=metric.datatype, timestamp_ms=0).decode())
+try:
+    next(MetricReader().data(metric, datatype=metric.datatype, timestamp_ms=0))
+except StopIteration as end:
+    print(end.value.decode())
 for broken in (b"\\x12\\x03\\x0a\\x01\\xff", b"{", b"\\x12\\x05"):
     try:
         parse(broken)

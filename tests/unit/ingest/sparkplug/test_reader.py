@@ -309,7 +309,7 @@ def test_requests_to_a_whole_fleet_are_spread(reader: Reader) -> None:
 @pytest.mark.parametrize("payload", [b"OFFLINE", b"", message(metric("a", int_value=1))])
 def test_commands_and_states_of_hosts_are_not_data(reader: Reader, topic: str, payload: bytes) -> None:
     """Hermes receives its own requests, too."""
-    assert reader.read(topic, payload) == ()
+    assert reader.read(topic, payload) == []
     assert reader.count("nodes") == 0
 
 
@@ -336,7 +336,7 @@ def test_other_topics_are_rejected(reader: Reader, topic: str) -> None:
 def test_an_empty_payload_changes_nothing(born: Reader) -> None:
     """It deletes a retained message of the broker."""
     for topic in (NBIRTH, NDEATH, DDATA):
-        assert born.read(topic, b"") == ()
+        assert born.read(topic, b"") == []
     assert born.values(DDATA, message(metric(alias=2, int_value=1), seq=2)) == {"speed": 1}
 
 
