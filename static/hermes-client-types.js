@@ -43,7 +43,7 @@
  * @property {Frame} notification
  * @property {Frame} device  with `snapshot: true` a last value, sent when the socket opened
  * @property {Frame} broadcast
- * @property {Frame} presence  whether a device is online, at each change and when the socket opened
+ * @property {Frame} presence  whether a device is online (null: unknown), at each change and when the socket opened
  * @property {Link} link
  * @property {number} rtt  round trip time of a heartbeat in ms
  * @property {{expires: number | null}} refreshed  the server accepted a new token on the open socket; Unix ms

@@ -182,7 +182,7 @@ export type Events = {
     device: Frame;
     broadcast: Frame;
     /**
-     * whether a device is online, at each change and when the socket opened
+     * whether a device is online (null: unknown), at each change and when the socket opened
      */
     presence: Frame;
     link: Link;

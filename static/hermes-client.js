@@ -288,7 +288,7 @@ export class HermesClient extends EventTarget {
     if (frame.mqtt === 'up' || frame.mqtt === 'down') {
       this.#link = { up: frame.mqtt === 'up', since: frame.since };
       this.#emit('link', this.#link);
-    } else if (typeof frame.online === 'boolean') this.#emit('presence', frame);
+    } else if (typeof frame.online === 'boolean' || frame.online === null) this.#emit('presence', frame);
   }
 
   /** @param {Close} close */

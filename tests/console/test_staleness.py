@@ -56,6 +56,16 @@ def test_a_retained_value_has_no_age(played: DevicePanel) -> None:
     played.expect_age("temp", "age unknown (retained)")
 
 
+def test_a_value_that_was_not_confirmed_since_an_outage_is_stale(played: DevicePanel) -> None:
+    """Until Hermes sends it again, or the device a new one."""
+    played.send(*(device(series, 21, snapshot=True, stale=True, timestamp=NOON) for series in ("temp", "hum")))
+    played.expect_freshness("temp", "stale")
+    played.expect_freshness("hum", "stale")
+    played.send(device("temp", 21, timestamp=NOON), device("hum", 22))
+    played.expect_freshness("temp", "live")
+    played.expect_freshness("hum", "live")
+
+
 def test_a_snapshot_never_replaces_what_is_newer(played: DevicePanel) -> None:
     """The snapshot of another socket may arrive after the live value."""
     played.send(device("temp", "new"), device("retained", "new"))
@@ -189,7 +199,9 @@ def test_an_offline_device_shows_since_when(played: DevicePanel) -> None:
     expect(badges.nth(2)).to_be_hidden()
     played.send(presence(online=False, since=None))
     expect(played.row("late").locator(".offline")).to_have_text("offline")
-    played.send(presence(online=True, since=NOON))
+    played.send(presence(online=None, since=NOON))
+    expect(badges.nth(0)).to_be_hidden()
+    played.send(presence(online=False, since=NOON), presence(online=True, since=NOON))
     for number in range(3):
         expect(badges.nth(number)).to_be_hidden()
 

@@ -390,13 +390,15 @@ test('each frame is emitted as frame and as its own event', async () => {
   assert.deepEqual(details('broadcast'), [frames[2]]);
 });
 
-test('an online or offline device is emitted as presence only', async () => {
+test('an online, offline or unknown device is emitted as presence only', async () => {
   const { world, details } = await opened();
   const gone = { channel: 'status', tenant_id: 'acme', device_id: 'd1', online: false, since: 7 };
   const back = { ...gone, online: true, since: null };
+  const unknown = { ...gone, online: null };
   world.socket.frame(gone);
   world.socket.frame(back);
-  assert.deepEqual(details('presence'), [gone, back]);
+  world.socket.frame(unknown);
+  assert.deepEqual(details('presence'), [gone, back, unknown]);
   assert.deepEqual([...details('link'), ...details('device')], []);
 });
 

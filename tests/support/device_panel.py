@@ -98,7 +98,7 @@ def device(series: str, data: object, **more: object) -> dict[str, object]:
     return {**address, "data": data, "timestamp": NOON, **more}
 
 
-def presence(*, online: bool, since: int | None, device_id: str = "d1") -> dict[str, object]:
+def presence(*, online: bool | None, since: int | None, device_id: str = "d1") -> dict[str, object]:
     """A status frame of one of acme's devices."""
     return {"channel": "status", "tenant_id": "acme", "device_id": device_id, "online": online, "since": since}
 

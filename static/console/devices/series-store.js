@@ -79,7 +79,7 @@ export class SeriesStore {
   /** Update whether a device is online. @param {Frame} frame */
   updatePresence(frame) {
     const key = deviceKey(frame);
-    const offline = frame.online ? undefined : frame;
+    const offline = frame.online === false ? frame : undefined; // null: not known
     if (!offline) this.#offline.delete(key);
     else if (this.#offline.size < OFFLINE_MAX) this.#offline.set(key, frame);
     for (const series of this.device(key)) {

@@ -59,7 +59,7 @@ export class Series {
     const isFirst = !this.#sources.size && !this.stale;
     this.#sources.add(source);
     if (!isNewer && !this.stale && !isFirst) return false;
-    if (isNewer) this.stale = false;
+    if (isNewer || isFirst) this.stale = frame.stale === true;
     // The age of a live value starts when it arrives here, so that a wrong clock on either side does not matter. The
     // time of a snapshot value comes from the server; it may be unknown.
     this.valueAt = frame.snapshot || frame.timestamp === null ? frame.timestamp : Date.now();
