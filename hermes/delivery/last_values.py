@@ -276,6 +276,13 @@ class LastValues:
         """Return whether a value or the presence of a device is stored."""
         return device_id in self._tenants.get(tenant_id, {})
 
+    def presence_of(self, tenant_id: TenantId, device_id: DeviceId) -> DeviceStatus | None:
+        """Return the presence of a device, if it was confirmed since the last outage."""
+        device = self._tenants.get(tenant_id, {}).get(device_id)
+        if device is None or device.status is None or device.status.confirmed_after < self._outages.count:
+            return None
+        return _presence(device.status)
+
     def link_lost(self) -> None:
         """Make everything stale: from now on, messages may be missed."""
         self._outages.count += 1

@@ -78,8 +78,10 @@ class Bridges:
         device = self._devices.get(key)
         if device is not None and device.bridge.topic == bridge_topic:
             return None
-        report, reported_after = (None, 0) if device is None else (device.report, device.reported_after)
-        if device is not None:
+        if device is None:
+            report, reported_after = self._last_values.presence_of(*key), self._last_values.outages
+        else:
+            report, reported_after = device.report, device.reported_after
             self._detach(device)
         bridge = self._bridge(bridge_topic)
         if not bridge.devices:  # from now on it is an item of a tenant

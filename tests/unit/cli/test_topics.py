@@ -131,9 +131,10 @@ def test_what_hermes_would_drop_is_explained_with_exit_code_1(
         (
             ["--topic", "zigbee2mqtt", "zigbee2mqtt/lamp/availability"],
             [
-                "template zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability"
-                " (preset zigbee2mqtt)",
-                "shadowed zigbee2mqtt/{device_id...};tenant_id=default (preset zigbee2mqtt), which matches too",
+                "template zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability;"
+                "bridge=zigbee2mqtt/bridge/state (preset zigbee2mqtt)",
+                "shadowed zigbee2mqtt/{device_id...};tenant_id=default;bridge=zigbee2mqtt/bridge/state"
+                " (preset zigbee2mqtt), which matches too",
             ],
         ),
         (
@@ -236,3 +237,13 @@ def test_the_templates_come_from_the_same_sources_as_for_serve(tmp_path: Path) -
         assert b"home\n" in done.stdout
         assert b"presence    online\n" in done.stdout
         assert done.stderr == b""
+
+
+def test_the_bridge_of_a_device_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """And, for its topic, what it does; as data it is ignored."""
+    code, lines = explain(capsys, "--topic", "zigbee2mqtt", "zigbee2mqtt/lamp", "{}")
+    assert code == 0
+    assert "bridge zigbee2mqtt/bridge/state: the device is offline while that topic reports offline" in lines
+    code, lines = explain(capsys, "--topic", "zigbee2mqtt", "zigbee2mqtt/bridge/state", "offline")
+    assert code == 1
+    assert "bridge its devices are offline while this topic reports that it is" in lines

@@ -196,6 +196,19 @@ def test_a_tenant_that_no_topic_can_hold_is_not_subscribed_to() -> None:
     assert demand.filters == [{ACME_FILTER}]
 
 
+def test_the_bridges_of_watched_devices_are_subscribed_to() -> None:
+    """By their own topic; not if that would bring messages twice."""
+    demand = OnDemand("zigbee2mqtt;tenant_id=acme")
+    demand.watch(D1)
+    assert demand.filters == [{"zigbee2mqtt/d1", "zigbee2mqtt/d1/availability", "zigbee2mqtt/bridge/state"}]
+    demand = OnDemand("homie;tenant_id=acme")
+    demand.watch(D1)
+    assert demand.filters == [{"homie/5/d1/#", "homie/d1/#"}]
+    demand = OnDemand("zigbee2mqtt;tenant_id=other")
+    demand.watch(D1)
+    assert demand.filters == []
+
+
 def test_after_its_stop_nothing_is_called() -> None:
     """The timer is cancelled; a second stop does no harm."""
     demand = OnDemand()

@@ -225,6 +225,13 @@ def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
         (["{tenant_id}{device_id}"], ["two fields touch"]),
         (["{tenant_id}/{device_id};color=red"], ["'color' after ;", "tenant_id=…"]),
         (["{tenant_id}/{device_id};"], ["'' after ;"]),
+        (["{device_id};tenant_id=a;bridge="], ["bridge has no value", "write bridge=TOPIC"]),
+        (["{device_id};tenant_id=a;bridge=gw/+/state"], ["bridge=gw/+/state has a wildcard", "{name}"]),
+        (["{device_id};tenant_id=a;bridge=gw/{x}/state"], ["{x} in bridge=gw/{x}/state", "there are: {device_id}"]),
+        (["{device_id...};tenant_id=a;bridge={device_id}/s"], ["is no single level", "there are: none"]),
+        (["{device_id};tenant_id=a;bridge=gw/{x"], ["the braces in bridge=gw/{x are not in pairs"]),
+        (["{device_id};tenant_id=a;bridge=gw/{/a~2}"], ["/a~2 is not a JSON pointer", "~0"]),
+        (["{tenant_id}/{device_id};payload=sparkplug;bridge=gw"], ["births and deaths of its own"]),
         (["{device_id};tenant_id"], ["tenant_id has no value"]),
         (["{device_id};tenant_id="], ["tenant_id has no value"]),
         (["{device_id};tenant_id=a;tenant_id=b"], ["set twice"]),
@@ -416,3 +423,46 @@ def test_ids_of_any_language_are_usable(good: str) -> None:
     match = TopicMap(("in/{tenant_id}/{device_id}",)).match(f"in/acme/{good}")
     assert match is not None
     assert match.resolve(None) == ("acme", good, "")
+
+
+# -- bridges --------------------------------------------------------------------------------------------------------
+
+
+def test_the_topics_of_bridges_are_subscribed_to() -> None:
+    """Unless a filter of the templates covers them."""
+    assert TopicMap(["gw/{g}/{device_id};tenant_id=t;bridge=state/{g}"]).filters == ("gw/+/+", "state/+")
+    assert TopicMap(["zigbee2mqtt"]).filters == ("zigbee2mqtt/#",)
+
+
+@pytest.mark.parametrize(
+    ("template", "topic", "value", "bridge"),
+    [
+        ("z/{device_id};tenant_id=t;bridge=z/bridge/state", "z/lamp", {}, "z/bridge/state"),
+        ("gw/{g}/{device_id};tenant_id=t;bridge=gw/{g}/s-{device_id}", "gw/1/d", {}, "gw/1/s-d"),
+        ("h/{device_id};tenant_id=t;bridge=h/{/a/0}/s", "h/d", {"a": ["root"]}, "h/root/s"),
+        ("h/{device_id};tenant_id=t;bridge=h/{/a}/s", "h/d", {"a": "x/y"}, None),
+        ("h/{device_id};tenant_id=t;bridge=h/{/a}/s", "h/d", {}, None),
+    ],
+)
+def test_a_match_has_the_topic_of_the_devices_bridge(
+    template: str, topic: str, value: object, bridge: str | None
+) -> None:
+    """From its text, the fields of the topic, and the payload; other topics are not those of a bridge."""
+    topics = TopicMap([template])
+    match = topics.match(topic)
+    assert match is not None
+    assert match.bridge is not None
+    assert match.bridge.topic(value) == bridge
+    assert bridge is None or topics.is_bridge(bridge)
+    assert not topics.is_bridge(f"{topic}/more")
+    assert not TopicMap(["hermes"]).is_bridge(topic)
+
+
+def test_settings_that_do_not_change_the_values_are_not_part_of_the_mapping() -> None:
+    """After a reload, the values of such a template stay."""
+    before, after = TopicMap(["hermes"]), TopicMap(["hermes;online=alive"])
+    for topic in ("tenants/a/devices/b/c", "other"):
+        assert before.mapping_of(topic) == after.mapping_of(topic)
+    assert TopicMap(["hermes;payload=cbor"]).mapping_of("tenants/a/devices/b/c") != after.mapping_of(
+        "tenants/a/devices/b/c"
+    )
