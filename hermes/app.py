@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from pathlib import Path
 
 import jinja2
@@ -13,11 +14,11 @@ from hermes.log import masked
 from hermes.web.api.key import KeyHandler
 from hermes.web.client_address import TrustedProxies
 from hermes.web.console.i18n import Languages
-from hermes.web.console.page import ConsoleHandler, ConsolePage, StaticHandler, page_modules
+from hermes.web.console.page import SERVICE_WORKER, ConsoleHandler, ConsolePage, StaticHandler, page_modules
 from hermes.web.dev_api import DevHandler
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.delegate import EagerApplication
-from hermes.web.http.errors import NotFoundHandler
+from hermes.web.http.errors import HttpErrors, NotFoundHandler
 from hermes.web.notify import NotifyHandler
 from hermes.web.response_headers import ResponseHeaders
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket, TenantsSocket
@@ -47,7 +48,7 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/key", KeyHandler, shared),
             # Without --dev the routes do not exist: a missing route cannot be left unprotected by mistake.
             *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
-            (r"/static/.+|/", _console(gateway)),
+            (rf"(?:/static/.+|/{re.escape(SERVICE_WORKER)}|/)", _console(gateway)),
         ],
         transforms=[ResponseHeaders],
         log_function=functools.partial(log_access, gateway.trusted_proxies),
@@ -57,9 +58,11 @@ def make_app(gateway: GatewayParts) -> Application:
 
 def _console(gateway: GatewayParts) -> Application:
     """Return the console and its files, the only responses worth compressing."""
+    files = {"path": str(resource_dir("static"))}
     return EagerApplication(
         [
-            (r"/static/(.+)", StaticHandler, {"path": str(resource_dir("static"))}),
+            (r"/static/(.+)", StaticHandler, files),
+            (rf"/({re.escape(SERVICE_WORKER)})", StaticHandler, files),
             (r"/", ConsoleHandler, {"page": _console_page(), "gateway": gateway}),
         ],
         transforms=[ResponseHeaders, GZipContentEncoding],
@@ -102,13 +105,15 @@ def log_access(proxies: TrustedProxies, handler: RequestHandler) -> None:
         return
     request = handler.request
     caller: Caller | None = getattr(handler, "caller", None)
+    reason = handler.error_reason if isinstance(handler, HttpErrors) else ""
     access_log.log(
         level,
-        "%d %s %s%s from %s in %.1f ms",
+        "%d %s %s%s from %s in %.1f ms%s",
         status,
         request.method,
         masked(request.path)[:LOGGED_PATH_MAX_CHARS],
         "" if caller is None else f" by {caller.name}",
         proxies.client(request),
         request.request_time() * 1000,
+        f": {masked(reason)[:LOGGED_PATH_MAX_CHARS]}" if reason else "",
     )

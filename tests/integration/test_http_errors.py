@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 
 import pytest
 
@@ -67,6 +68,44 @@ async def test_a_browser_gets_a_page_with_the_way_to_the_console(hermes: Hermes)
     assert response.headers["Content-Type"].startswith("text/html")
     assert b'<a href="/">' in response.body
     assert b"script" not in response.body
+
+
+FAILING = {
+    ("POST", "/ws"): 405,
+    ("GET", "/ws"): 426,
+    ("GET", "/ws/device/"): 404,
+    ("GET", "/ws/device/a?device_id=b"): 400,
+    ("GET", "/ws/tenant/%ff"): 400,
+    ("POST", "/static/hermes-client.js"): 405,
+    ("GET", "/static/unknown.js"): 404,
+    ("GET", "/static/"): 404,
+    ("POST", "/health"): 405,
+    ("GET", "/unknown"): 404,
+    ("GET", "/notify"): 405,
+}
+
+
+@pytest.mark.parametrize(("method", "path"), FAILING)
+@pytest.mark.gen_test
+async def test_a_failed_request_has_one_line_in_the_log(
+    hermes: Hermes, method: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever handler it reaches: the line of the access log."""
+    caplog.set_level(logging.INFO)
+    response = await hermes.request(path, method=method)
+    assert response.code == FAILING[method, path]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{response.code} {method} {path.partition('?')[0]} from 127.0.0.1 in ")
+
+
+@pytest.mark.gen_test
+async def test_the_line_of_a_failed_request_has_its_reason(hermes: Hermes, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the status alone does not explain it."""
+    caplog.set_level(logging.INFO)
+    handshake = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    assert (await hermes.request("/ws", headers=handshake)).code == 400
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith(" ms: Sec-WebSocket-Key is missing")
 
 
 # -- requests that only httptools understands, or explains ------------------------------------------------------------

@@ -12,6 +12,7 @@ from hermes.log import MaskingFormatter
 from hermes.web.sockets.handler import SocketHandler
 from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.http_parsers import make_hermes as make_hermes
+from tests.support.http_parsers import parsed_by_tornado
 from tests.support.raw_socket import CLOSE, FIN, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
 
 pytestmark = pytest.mark.usefixtures("complaints")
@@ -100,8 +101,8 @@ async def test_a_star_allows_every_origin(make_hermes: MakeHermes, origin: str) 
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Upgrade": "h2c"}, 400),
-        ({"Connection": "keep-alive"}, 400),
+        ({"Upgrade": "h2c"}, 426),
+        ({"Connection": "keep-alive"}, 426),
         ({"Sec-WebSocket-Key": ""}, 400),
         ({"Sec-WebSocket-Version": "8"}, 426),
         ({"Sec-WebSocket-Version": ""}, 426),
@@ -118,9 +119,21 @@ async def test_an_invalid_handshake_gets_a_status(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ROUTES)
-async def test_a_plain_get_is_a_bad_request(hermes: Hermes, path: str) -> None:
-    """For example if the address of a socket is opened as a page in a browser."""
-    assert (await hermes.request(f"{path}?token={ACME}")).code == 400
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+async def test_a_plain_get_learns_that_this_is_a_socket(hermes: Hermes, path: str, accept: str) -> None:
+    """For example if the proxy does not pass on Upgrade, or if the address is opened as a page in a browser."""
+    response = await hermes.request(f"{path}?token={ACME}", headers={"Accept": accept})
+    assert response.code == 426
+    assert response.headers["Upgrade"] == "websocket"
+    if not parsed_by_tornado(hermes):  # whose server replaces the header
+        assert response.headers["Connection"] == "close, Upgrade"
+    assert response.headers["Sec-WebSocket-Version"] == "13"
+    assert "the proxy must pass on the headers Upgrade and Connection" in response.body.decode()
+    if accept == "*/*":
+        assert json.loads(response.body)["error"]["code"] == "upgrade_required"
+    else:
+        assert response.headers["Content-Type"].startswith("text/html")
+    assert ACME not in response.body.decode()
 
 
 @pytest.mark.gen_test

@@ -4,11 +4,9 @@ The page itself has no privileges: it uses the token and the API key that its us
 filled in.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import orjson
@@ -22,15 +20,15 @@ from hermes.web.console.i18n import LANGUAGE_NAMES, Language, Languages
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.errors import HttpErrors
 
-logger = logging.getLogger(__name__)
-
-TYPES_ONLY = "hermes-client-types.js"
+SERVICE_WORKER = "sw.js"  # served beside the page, which is its scope
+NOT_OF_THE_PAGE = frozenset({"hermes-client-types.js", SERVICE_WORKER})
 CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
+        "worker-src 'self'",
         "style-src 'self'",
         "img-src 'self' data:",
         "connect-src 'self'",
@@ -41,7 +39,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-THEMES = ("auto", "light", "dark")
+# Theme → the media query of its dark colours
+THEMES = {"auto": "(prefers-color-scheme: dark)", "light": "not all", "dark": "all"}
+DEFAULT_THEME = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class ConsoleHandler(HttpErrors):
             wanted=self.get_cookie("hermes_language"), accepted=self.request.headers.get("Accept-Language", "")
         )
         theme = self.get_cookie("hermes_theme")
-        theme = theme if theme in THEMES else THEMES[0]
+        theme = theme if theme in THEMES else DEFAULT_THEME
         with self._gateway.metrics.work["page"]:
             text = self._page.render(
                 language=language, theme=theme, token_rules=self._token_rules(), dev=self._dev_facts()
@@ -135,9 +135,9 @@ class ConsoleHandler(HttpErrors):
 
 
 def page_modules(static: Path) -> list[str]:
-    """Return the URL paths of all scripts under ``static`` that browsers run."""
+    """Return the URL paths of all scripts under ``static`` that the page runs."""
     scripts = [path.relative_to(static).as_posix() for path in sorted(static.rglob("*.js"))]
-    return [f"/static/{script}" for script in scripts if script != TYPES_ONLY]
+    return [f"/static/{script}" for script in scripts if script not in NOT_OF_THE_PAGE]
 
 
 def _script_json(value: object) -> Markup:
@@ -176,15 +176,6 @@ class StaticHandler(HttpErrors, StaticFileHandler):
             return super().validate_absolute_path(root, absolute_path)
         except (HTTPError, OSError, ValueError):
             raise HTTPError(404) from None
-
-    def log_exception(
-        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        """Log a malformed path at info, as every response of 400; Tornado would warn."""
-        if isinstance(value, HTTPError):
-            logger.info("%s", value)
-        else:
-            super().log_exception(typ, value, tb)
 
     def set_extra_headers(self, path: str) -> None:
         """Require revalidation of cached files.

@@ -4,16 +4,21 @@ Every 405 has ``Allow``; the body is JSON unless the client asks for a page.
 """
 
 from http import HTTPStatus
+from types import TracebackType
 from typing import Any
 
 import orjson
 from tornado.httputil import HTTPServerRequest
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from hermes.web.http.handler import HttpHandler
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
-_TEXTS = {404: "Hermes has nothing at this path; its console is at /"}
+_TEXTS = {
+    404: "Hermes has nothing at this path; its console is at /",
+    426: "this address is for WebSockets: connect with ws:// or wss://; if you do, the proxy must pass on the headers "
+    "Upgrade and Connection, and the version must be 13",
+}
 
 PAGE = """\
 <!doctype html>
@@ -32,6 +37,20 @@ class HttpErrors(HttpHandler):
 
     The JSON form is ``{"status":"error","error":{"code":…,"message":…}}``.
     """
+
+    error_reason = ""  # of an `HTTPError`, for the line of the access log
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Leave an `HTTPError` to the access log.
+
+        That has one line for each failed request.
+        """
+        if isinstance(value, HTTPError):
+            self.error_reason = value.get_message() or ""
+        else:
+            super().log_exception(typ, value, tb)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Finish with the form of the error that the client accepts."""

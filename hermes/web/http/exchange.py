@@ -195,7 +195,7 @@ class Exchange(HTTPConnection):
             and headers.get("Connection", "").lower() != "close"
         )
         if not self.keep_alive:
-            headers["Connection"] = "close"
+            headers["Connection"] = "close, Upgrade" if "Upgrade" in headers else "close"  # RFC 9110 §7.8
         elif parsed.version == "HTTP/1.0":
             headers["Connection"] = "keep-alive"
 

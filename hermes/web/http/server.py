@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -57,8 +58,9 @@ def request_server(
         except ImportError as error:
             logger.warning(
                 "httptools cannot be imported (%s): requests are parsed by Tornado, about half as fast and without "
-                "--max-http-connections; to install it: pip install httptools",
+                "--max-http-connections; to install it: %s -m pip install httptools",
                 error,
+                sys.executable,
             )
         else:
             return HttptoolsServer(

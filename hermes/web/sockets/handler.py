@@ -50,7 +50,7 @@ from hermes.web import credentials
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.errors import HttpErrors
 from hermes.web.sockets.admission import Place
-from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, ServerProtocol, SocketParameters
+from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, VERSION, ServerProtocol, SocketParameters, is_handshake
 from hermes.web.sockets.transport import WebSocketTransport
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,20 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         except ValueError:
             raise HTTPError(403, "the Origin header is not a URL") from None
 
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Accept the handshake; respond with 426 to a request that is none.
+
+        RFC 9110 §15.5.22, RFC 6455 §4.2.2.
+        """
+        if is_handshake(self.request.headers):
+            await super().get(*args, **kwargs)
+            return
+        self.set_header("Upgrade", "websocket")
+        self.set_header("Connection", "Upgrade")
+        self.set_header("Sec-WebSocket-Version", VERSION)
+        self.set_status(426)
+        self.write_error(426)
+
     def check_origin(self, origin: str) -> bool:
         """Accept the origin of this server and those of ``--origin``."""
         origins = self.gateway.origins
@@ -120,7 +134,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """Return the server's end of the socket; None for another version of the protocol."""
-        if self.request.headers.get("Sec-WebSocket-Version") != "13":
+        if self.request.headers.get("Sec-WebSocket-Version") != VERSION:
             return None
         return ServerProtocol(self, SocketParameters(self.max_message_size, self.get_compression_options()))
 
@@ -390,7 +404,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         Tornado's own log line would contain the URL, and with it the token.
         """
         if isinstance(value, HTTPError):
-            logger.info("%s: from %s: %s", self.route, self.client_address, value)
+            super().log_exception(typ, value, tb)
         else:
             logger.error("%s: failed", self.route, exc_info=(typ, value, tb))  # type: ignore[arg-type]
 

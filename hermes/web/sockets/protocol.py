@@ -13,8 +13,10 @@ import struct
 import zlib
 from typing import Any, NamedTuple, Protocol, cast
 
+from tornado.httputil import HTTPHeaders
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.util import _websocket_mask
+from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from hermes.errors import (
@@ -30,6 +32,7 @@ from hermes.quotas.work_budget import UNITS, WorkBudget
 from hermes.web.sockets.deflate import acceptable_offer, response_to
 from hermes.web.sockets.transport import reset, send
 
+VERSION = "13"  # RFC 6455 §4.1
 MESSAGE_MAX_BYTES = 65_536
 STORED_EXTRA_BYTES = 512  # what compression adds to a message that cannot be compressed
 DISCARD_BYTES = 65_536  # read at once from a socket that is closing
@@ -46,6 +49,16 @@ _SWITCHING = (
 _FIN, _RESERVED, _RSV1, _OPCODE, _CONTROL, _MASKED = 0x80, 0x70, 0x40, 0x0F, 0x08, 0x80
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES = frozenset((_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG))
+
+
+def is_handshake(headers: HTTPHeaders) -> bool:
+    """Return whether a request asks for a WebSocket of this version."""
+    options = [option.strip().lower() for option in headers.get("Connection", "").split(",")]
+    return (
+        headers.get("Upgrade", "").lower() == "websocket"
+        and "upgrade" in options
+        and headers.get("Sec-WebSocket-Version") == VERSION
+    )
 
 
 class FrameHandler(Protocol):
@@ -118,9 +131,7 @@ class ServerProtocol(WebSocketProtocol13):
         headers = handler.request.headers
         key = headers.get("Sec-WebSocket-Key")
         if not key:
-            handler.set_status(400)
-            handler.finish("Sec-WebSocket-Key is missing")
-            return
+            raise HTTPError(400, "Sec-WebSocket-Key is missing")
         lines = [*_SWITCHING, f"Sec-WebSocket-Accept: {self.compute_accept_value(key)}"]
         offered = [name.strip() for name in headers.get("Sec-WebSocket-Protocol", "").split(",")]
         self.selected_subprotocol = handler.select_subprotocol(offered)
