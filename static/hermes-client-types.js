@@ -3,7 +3,89 @@
  *
  * @typedef {'connecting' | 'open' | 'waiting' | 'refused' | 'closed'} State
  * @typedef {'first' | 'expiring' | 'expired' | 'refused'} TokenReason  why the client needs a token
- * @typedef {Record<string, any>} Frame  a parsed frame; its fields are in docs/reference/protocol.md
+ * @typedef {'info' | 'warning' | 'error' | 'success'} Severity
+ *
+ * @typedef {object} NotificationFrame
+ * @property {'notifications'} channel
+ * @property {undefined} [action]
+ * @property {string} id
+ * @property {string} title
+ * @property {string} message
+ * @property {Severity} type
+ * @property {number} timestamp  when Hermes received it, Unix ms
+ * @property {Record<string, any>} [data]  as passed to `/notify`
+ *
+ * @typedef {object} BroadcastFrame  a notification to everyone of a tenant
+ * @property {'tenant'} channel
+ * @property {undefined} [action]
+ * @property {string} tenant_id
+ * @property {string} id
+ * @property {string} title
+ * @property {string} message
+ * @property {Severity} type
+ * @property {number} timestamp  when Hermes received it, Unix ms
+ * @property {Record<string, any>} [data]  as passed to `/notify`
+ *
+ * @typedef {object} DeviceFrame  a value that a device published
+ * @property {'device'} channel
+ * @property {undefined} [action]
+ * @property {string} tenant_id
+ * @property {string} device_id
+ * @property {string} [device_name]
+ * @property {string} series  empty if the topic template has none
+ * @property {string} topic
+ * @property {any} data  the payload, parsed; null with `cleared`
+ * @property {number | null} timestamp  when Hermes received it, Unix ms; null: its age is unknown
+ * @property {'text' | 'base64'} [encoding]  the payload was not JSON, and `data` is a string
+ * @property {true} [retained]  the broker had kept it
+ * @property {true} [snapshot]  a last value, sent because the socket opened
+ * @property {true} [cleared]  the value was deleted
+ * @property {true} [stale]  not confirmed since the link to the broker was interrupted
+ * @property {number} [skipped]  values of this series that were left out on this socket since the last one
+ *
+ * @typedef {object} LinkFrame  the connection of Hermes to the MQTT broker
+ * @property {'status'} channel
+ * @property {undefined} [action]
+ * @property {'up' | 'down'} mqtt
+ * @property {number} since  Unix ms
+ * @property {undefined} [device_id]
+ * @property {undefined} [online]
+ *
+ * @typedef {object} PresenceFrame  whether a device is online
+ * @property {'status'} channel
+ * @property {undefined} [action]
+ * @property {undefined} [mqtt]
+ * @property {string} tenant_id
+ * @property {string} device_id
+ * @property {boolean | null} online  null: unknown
+ * @property {number | null} since  Unix ms; null: unknown
+ * @property {true} [stale]  not confirmed since the link to the broker was interrupted
+ *
+ * @typedef {object} PongFrame  with the other keys of the ping
+ * @property {'pong'} action
+ * @property {undefined} [channel]
+ *
+ * @typedef {object} RefreshedFrame  the server accepted a new token
+ * @property {'refreshed'} action
+ * @property {undefined} [channel]
+ * @property {number | null} expires  Unix ms; null: never
+ *
+ * @typedef {object} SubscribedFrame  the devices to which the feed is limited
+ * @property {'subscribed'} action
+ * @property {undefined} [channel]
+ * @property {string[]} devices
+ *
+ * @typedef {object} ErrorFrame  the server did not understand a frame
+ * @property {'error'} action
+ * @property {undefined} [channel]
+ * @property {string} code
+ * @property {string} message
+ *
+ * @typedef {NotificationFrame | BroadcastFrame | DeviceFrame | LinkFrame | PresenceFrame} ChannelFrame
+ * @typedef {PongFrame | RefreshedFrame | SubscribedFrame | ErrorFrame} ActionFrame
+ * @typedef {ChannelFrame | ActionFrame} Frame  what the server sends, told apart by `channel` and `action`; ignore other kinds
+ *
+ * @typedef {(NotificationFrame | BroadcastFrame) & {acked?: boolean}} StoredNotification  in a `HermesHistory`
  *
  * @typedef {object} Close  how the last socket ended
  * @property {number} code  1006 if it ended without a close frame
@@ -40,10 +122,10 @@
  * @typedef {object} Events
  * @property {Status} state
  * @property {Frame} frame  each frame from the server, before the specific events
- * @property {Frame} notification
- * @property {Frame} device  with `snapshot: true` a last value, sent when the socket opened
- * @property {Frame} broadcast
- * @property {Frame} presence  whether a device is online (null: unknown), at each change and when the socket opened
+ * @property {NotificationFrame} notification
+ * @property {DeviceFrame} device  with `snapshot: true` a last value, sent when the socket opened
+ * @property {BroadcastFrame} broadcast
+ * @property {PresenceFrame} presence  whether a device is online (null: unknown), at each change and when the socket opened
  * @property {Link} link
  * @property {number} rtt  round trip time of a heartbeat in ms
  * @property {{expires: number | null}} refreshed  the server accepted a new token on the open socket; Unix ms
@@ -61,7 +143,8 @@
  *
  * @typedef {object} Options
  * @property {string | URL} url  ws, wss, http or https; in a page also a path
- * @property {(reason: TokenReason) => string | null | Promise<string | null>} getToken  null if there is none
+ * @property {(reason: TokenReason, signal: AbortSignal) => string | null | Promise<string | null>} getToken  null if there is
+ *     none; the signal aborts when the client no longer waits for it
  * @property {boolean} [snapshot]  `false` omits the last values and the presence at the start
  * @property {'subprotocol' | 'query'} [tokenIn]  `query` puts the token into the URL and so into logs
  * @property {number} [backoffMinMs]  1 000
@@ -71,7 +154,7 @@
  * @property {number} [openWithinMs]  15 000, for token and handshake together
  * @property {number} [refreshBeforeMs]  60 000: how long before `exp` the client requests the next token
  * @property {number} [retryRefusedMs]  300 000, at most an hour: how long `refused` waits, give or take half; 0: for ever
- * @property {import('./hermes-client.js').HermesHistory} [history]  stores notifications and broadcasts; several clients may share one
+ * @property {import('./hermes-client.js').HermesHistory<any>} [history]  stores notifications and broadcasts; several clients may share one
  * @property {boolean} [numbered]  ids end in consecutive numbers, so that gaps can be counted
  * @property {(line: Line) => void} [log]
  * @property {Partial<World>} [world]

@@ -44,20 +44,25 @@ export class HermesClient extends EventTarget {
     unsubscribe(device: string): boolean;
     #private;
 }
-/** The latest notifications, stored across reloads. Emits `change`, also for other tabs. */
-export class HermesHistory extends EventTarget {
+/**
+ * The latest notifications, stored across reloads. Emits `change`, also for other tabs.
+ * @template {object} [Fields={}]  what your program adds with `mark`
+ */
+export class HermesHistory<Fields extends object = {}> extends EventTarget {
     /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  storage null: memory only */
     constructor({ key, max, storage }?: {
         key?: string;
         max?: number;
         storage?: Storage | null;
     });
-    /** @type {Frame[]} newest first */
-    items: Frame[];
-    /** Add a frame; false if its id exists. @param {Frame} frame */
-    add(frame: Frame): boolean;
-    /** Add fields, such as `acked: true`. @param {string} id @param {object} fields */
-    mark(id: string, fields: object): void;
+    /** @type {(StoredNotification & Partial<Fields>)[]} newest first */
+    items: (StoredNotification & Partial<Fields>)[];
+    /** Add a frame; false if its id exists. @param {NotificationFrame | BroadcastFrame} frame */
+    add(frame: NotificationFrame | BroadcastFrame): boolean;
+    /** Add fields, such as `acked: true`. @param {string} id @param {Partial<Fields> & {acked?: boolean}} fields */
+    mark(id: string, fields: Partial<Fields> & {
+        acked?: boolean;
+    }): void;
     clear(): void;
     #private;
 }
@@ -71,9 +76,184 @@ export type State = "connecting" | "open" | "waiting" | "refused" | "closed";
  */
 export type TokenReason = "first" | "expiring" | "expired" | "refused";
 /**
- * a parsed frame; its fields are in docs/reference/protocol.md
+ * Types of hermes-client.js, in a separate file that browsers do not load.
  */
-export type Frame = Record<string, any>;
+export type Severity = "info" | "warning" | "error" | "success";
+/**
+ * Types of hermes-client.js, in a separate file that browsers do not load.
+ */
+export type NotificationFrame = {
+    channel: "notifications";
+    action?: undefined;
+    id: string;
+    title: string;
+    message: string;
+    type: Severity;
+    /**
+     * when Hermes received it, Unix ms
+     */
+    timestamp: number;
+    /**
+     * as passed to `/notify`
+     */
+    data?: Record<string, any> | undefined;
+};
+/**
+ * a notification to everyone of a tenant
+ */
+export type BroadcastFrame = {
+    channel: "tenant";
+    action?: undefined;
+    tenant_id: string;
+    id: string;
+    title: string;
+    message: string;
+    type: Severity;
+    /**
+     * when Hermes received it, Unix ms
+     */
+    timestamp: number;
+    /**
+     * as passed to `/notify`
+     */
+    data?: Record<string, any> | undefined;
+};
+/**
+ * a value that a device published
+ */
+export type DeviceFrame = {
+    channel: "device";
+    action?: undefined;
+    tenant_id: string;
+    device_id: string;
+    device_name?: string | undefined;
+    /**
+     * empty if the topic template has none
+     */
+    series: string;
+    topic: string;
+    /**
+     * the payload, parsed; null with `cleared`
+     */
+    data: any;
+    /**
+     * when Hermes received it, Unix ms; null: its age is unknown
+     */
+    timestamp: number | null;
+    /**
+     * the payload was not JSON, and `data` is a string
+     */
+    encoding?: "text" | "base64" | undefined;
+    /**
+     * the broker had kept it
+     */
+    retained?: true | undefined;
+    /**
+     * a last value, sent because the socket opened
+     */
+    snapshot?: true | undefined;
+    /**
+     * the value was deleted
+     */
+    cleared?: true | undefined;
+    /**
+     * not confirmed since the link to the broker was interrupted
+     */
+    stale?: true | undefined;
+    /**
+     * values of this series that were left out on this socket since the last one
+     */
+    skipped?: number | undefined;
+};
+/**
+ * the connection of Hermes to the MQTT broker
+ */
+export type LinkFrame = {
+    channel: "status";
+    action?: undefined;
+    mqtt: "up" | "down";
+    /**
+     * Unix ms
+     */
+    since: number;
+    device_id?: undefined;
+    online?: undefined;
+};
+/**
+ * whether a device is online
+ */
+export type PresenceFrame = {
+    channel: "status";
+    action?: undefined;
+    mqtt?: undefined;
+    tenant_id: string;
+    device_id: string;
+    /**
+     * null: unknown
+     */
+    online: boolean | null;
+    /**
+     * Unix ms; null: unknown
+     */
+    since: number | null;
+    /**
+     * not confirmed since the link to the broker was interrupted
+     */
+    stale?: true | undefined;
+};
+/**
+ * with the other keys of the ping
+ */
+export type PongFrame = {
+    action: "pong";
+    channel?: undefined;
+};
+/**
+ * the server accepted a new token
+ */
+export type RefreshedFrame = {
+    action: "refreshed";
+    channel?: undefined;
+    /**
+     * Unix ms; null: never
+     */
+    expires: number | null;
+};
+/**
+ * the devices to which the feed is limited
+ */
+export type SubscribedFrame = {
+    action: "subscribed";
+    channel?: undefined;
+    devices: string[];
+};
+/**
+ * the server did not understand a frame
+ */
+export type ErrorFrame = {
+    action: "error";
+    channel?: undefined;
+    code: string;
+    message: string;
+};
+/**
+ * Types of hermes-client.js, in a separate file that browsers do not load.
+ */
+export type ChannelFrame = NotificationFrame | BroadcastFrame | DeviceFrame | LinkFrame | PresenceFrame;
+/**
+ * Types of hermes-client.js, in a separate file that browsers do not load.
+ */
+export type ActionFrame = PongFrame | RefreshedFrame | SubscribedFrame | ErrorFrame;
+/**
+ * what the server sends, told apart by `channel` and `action`; ignore other kinds
+ */
+export type Frame = ChannelFrame | ActionFrame;
+/**
+ * in a `HermesHistory`
+ */
+export type StoredNotification = (NotificationFrame | BroadcastFrame) & {
+    acked?: boolean;
+};
 /**
  * how the last socket ended
  */
@@ -175,16 +355,16 @@ export type Events = {
      * each frame from the server, before the specific events
      */
     frame: Frame;
-    notification: Frame;
+    notification: NotificationFrame;
     /**
      * with `snapshot: true` a last value, sent when the socket opened
      */
-    device: Frame;
-    broadcast: Frame;
+    device: DeviceFrame;
+    broadcast: BroadcastFrame;
     /**
      * whether a device is online (null: unknown), at each change and when the socket opened
      */
-    presence: Frame;
+    presence: PresenceFrame;
     link: Link;
     /**
      * round trip time of a heartbeat in ms
@@ -237,9 +417,10 @@ export type Options = {
      */
     url: string | URL;
     /**
-     * null if there is none
+     * null if there is
+     * none; the signal aborts when the client no longer waits for it
      */
-    getToken: (reason: TokenReason) => string | null | Promise<string | null>;
+    getToken: (reason: TokenReason, signal: AbortSignal) => string | null | Promise<string | null>;
     /**
      * `false` omits the last values and the presence at the start
      */
@@ -279,7 +460,7 @@ export type Options = {
     /**
      * stores notifications and broadcasts; several clients may share one
      */
-    history?: HermesHistory | undefined;
+    history?: HermesHistory<any> | undefined;
     /**
      * ids end in consecutive numbers, so that gaps can be counted
      */

@@ -1,7 +1,7 @@
 /**
  * Hermes client: a WebSocket that reconnects automatically, for browsers and Node. See docs/guide/browser-client.md.
  *
- * @import { Close, Counts, Events, Frame, Line, Link, Options, State, Status, TokenReason, World } from './hermes-client-types.js'
+ * @import { BroadcastFrame, Close, Counts, Events, Frame, Line, Link, LinkFrame, NotificationFrame, Options, PresenceFrame, State, Status, StoredNotification, TokenReason, World } from './hermes-client-types.js'
  */
 
 const SUBPROTOCOL = 'hermes.v1';
@@ -18,8 +18,6 @@ const encoder = new TextEncoder();
 const BROKEN = { code: 1006, reason: '' };
 /** @type {Link} until the first status frame */
 const ASSUMED_UP = { up: true, since: null };
-/** @type {Map<unknown, 'notification' | 'device' | 'broadcast'>} */
-const EVENT_OF_CHANNEL = new Map([['notifications', 'notification'], ['device', 'device'], ['tenant', 'broadcast']]);
 
 export class HermesClient extends EventTarget {
   /** @type {Counts} live */
@@ -50,6 +48,7 @@ export class HermesClient extends EventTarget {
   #hinted = false; // the server requested this wait
   #pingSentAt = 0;
   #run = 0; // numbers the attempts, to ignore late results
+  #attempt = new AbortController(); // its signal ends the request for a token
 
   /** @param {Options} options */
   constructor(options) {
@@ -175,7 +174,7 @@ export class HermesClient extends EventTarget {
   async #newToken(reason, failed) {
     const run = this.#run;
     try {
-      const token = await this.#options.getToken(reason) ?? null;
+      const token = await this.#options.getToken(reason, this.#attempt.signal) ?? null;
       if (run === this.#run) return token;
     } catch (error) {
       if (run === this.#run) failed(`getToken failed: ${error instanceof Error ? error.message : error}`);
@@ -246,13 +245,13 @@ export class HermesClient extends EventTarget {
     this.counts.received += 1;
     this.counts.bytesIn += encoder.encode(String(data)).length;
     this.#log('in', String(data));
-    const frame = parse(data);
+    const frame = /** @type {Frame | null} */ (parse(data));
     if (!frame) return this.#reportError('received a frame that is not a JSON object');
-    this.counts.skipped += frame.skipped ?? 0;
+    if (frame.channel === 'device') this.counts.skipped += frame.skipped ?? 0;
     this.#emit('frame', frame);
-    const event = EVENT_OF_CHANNEL.get(frame.channel);
-    if (event && event !== 'device') this.#handleNotification(event, frame);
-    else if (event) this.#emit(event, frame);
+    if (frame.channel === 'device') this.#emit('device', frame);
+    else if (frame.channel === 'notifications') this.#handleNotification('notification', frame);
+    else if (frame.channel === 'tenant') this.#handleNotification('broadcast', frame);
     else if (frame.channel === 'status') this.#handleStatus(frame);
     else if (frame.action === 'refreshed') {
       this.#planRefresh();
@@ -261,7 +260,7 @@ export class HermesClient extends EventTarget {
     else if (frame.action === 'pong' && this.#cancel('pong')) this.#emit('rtt', this.#world.elapsed() - this.#pingSentAt);
   }
 
-  /** @param {'notification' | 'broadcast'} event @param {Frame} frame */
+  /** @template {'notification' | 'broadcast'} K @param {K} event @param {Events[K]} frame */
   #handleNotification(event, frame) {
     const id = String(frame.id);
     if (this.#ids.has(id)) return void (this.counts.duplicates += 1);
@@ -283,7 +282,7 @@ export class HermesClient extends EventTarget {
     evictOldest(this.#highest);
   }
 
-  /** @param {Frame} frame */
+  /** @param {LinkFrame | PresenceFrame} frame */
   #handleStatus(frame) {
     if (frame.mqtt === 'up' || frame.mqtt === 'down') {
       this.#link = { up: frame.mqtt === 'up', since: frame.since };
@@ -361,6 +360,8 @@ export class HermesClient extends EventTarget {
    */
   #begin(state, more) {
     const run = ++this.#run;
+    this.#attempt.abort();
+    this.#attempt = new AbortController();
     for (const name of [...this.#timers.keys()]) this.#cancel(name);
     const socket = this.#socket;
     this.#socket = null;
@@ -438,7 +439,7 @@ function evictOldest(ids) {
   if (ids.size > IDS_MAX) ids.delete(oldest);
 }
 
-/** The JSON object in a text frame, or null. @param {unknown} data @returns {Frame | null} */
+/** The JSON object in a text, or null. @param {unknown} data @returns {Record<string, any> | null} */
 function parse(data) {
   try {
     const value = JSON.parse(/** @type {string} */ (data));
@@ -474,9 +475,12 @@ export function claimsOf(token) {
   }
 }
 
-/** The latest notifications, stored across reloads. Emits `change`, also for other tabs. */
+/**
+ * The latest notifications, stored across reloads. Emits `change`, also for other tabs.
+ * @template {object} [Fields={}]  what your program adds with `mark`
+ */
 export class HermesHistory extends EventTarget {
-  /** @type {Frame[]} newest first */
+  /** @type {(StoredNotification & Partial<Fields>)[]} newest first */
   items = [];
   #options;
   #saving = false;
@@ -490,19 +494,19 @@ export class HermesHistory extends EventTarget {
     globalThis.window?.addEventListener('pagehide', () => this.#save());
   }
 
-  /** Add a frame; false if its id exists. @param {Frame} frame */
+  /** Add a frame; false if its id exists. @param {NotificationFrame | BroadcastFrame} frame */
   add(frame) {
     if (this.items.some(({ id }) => id === frame.id)) return false;
-    this.#set([frame, ...this.items]);
+    this.#set([/** @type {StoredNotification & Partial<Fields>} */ (frame), ...this.items]);
     return true;
   }
 
-  /** Add fields, such as `acked: true`. @param {string} id @param {object} fields */
+  /** Add fields, such as `acked: true`. @param {string} id @param {Partial<Fields> & {acked?: boolean}} fields */
   mark(id, fields) { this.#set(this.items.map((item) => (item.id === id ? { ...item, ...fields } : item))); }
 
   clear() { this.#set([]); }
 
-  /** @param {Frame[]} items */
+  /** @param {(StoredNotification & Partial<Fields>)[]} items */
   #set(items) {
     this.items = items.slice(0, this.#options.max);
     if (!this.#saving) setTimeout(() => this.#save(), SAVE_AFTER_MS);

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import re
 import socket
 import subprocess
@@ -15,18 +14,13 @@ import pytest
 
 from tests.support.consoles import metric, notify
 from tests.support.gateways import token
+from tests.support.npm import FOLDER, run
+from tests.support.npm import npm as npm_with_packages
 from tests.support.paths import CHECKOUT
 from tests.support.programs import free_port, hermes, needs, wait_until
 
-FOLDER = CHECKOUT / "tests" / "js"
 CLIENT = CHECKOUT / "static" / "hermes-client.js"
 GZIPPED_MAX_BYTES = 7 * 1024
-
-
-def run(*command: str, timeout_s: float = 120) -> None:
-    """Run a command in tests/js; the failure shows its output."""
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=timeout_s, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_client_behaves() -> None:
@@ -37,13 +31,7 @@ def test_the_client_behaves() -> None:
 @pytest.fixture(scope="module", name="npm")
 def installed_npm() -> str:
     """The npm command, with the pinned packages installed."""
-    npm = needs("npm")
-    if not all((FOLDER / "node_modules" / package).is_dir() for package in ("typescript", "ws", "axe-core")):
-        done = subprocess.run([npm, "ci", "--silent"], cwd=FOLDER, timeout=300, check=False)
-        if done.returncode != 0 and os.environ.get("CI") != "true":
-            pytest.skip("npm ci cannot fetch its packages here")
-        assert done.returncode == 0
-    return npm
+    return npm_with_packages()
 
 
 def test_the_types_hold(npm: str) -> None:

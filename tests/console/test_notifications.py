@@ -3,15 +3,17 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Route, WebSocket, expect
 
-from tests.support.consoles import TIMEOUT_MS, Console, api_key, console_in, metric, notify
+from tests.support.consoles import CHROMIUM_FLAGS, TIMEOUT_MS, Console, api_key, console_in, metric, notify
 from tests.support.gateways import KEY, token
 from tests.support.programs import Program, needs, wait_until
 
@@ -27,10 +29,38 @@ window.Notification = class {
 };
 """
 
-SHORT_PATIENCE = """
+ILLEGAL_CONSTRUCTOR = """
+window.Notification = class {
+  static permission = 'granted';
+  constructor() { throw new TypeError('Illegal constructor'); }
+};
+"""
+REGISTRATIONS = "async () => (await navigator.serviceWorker.getRegistrations()).map(({ scope }) => scope)"
+SHOWN_BY_WORKER = """
+async () => {
+  const shown = await (await navigator.serviceWorker.getRegistration())?.getNotifications() ?? [];
+  return shown.map(({ title }) => title);
+}
+"""
+WORKER_SPY = """
+window.shown = [];
+ServiceWorkerRegistration.prototype.showNotification = async (title, options) => { shown.push({ title, ...options }); };
+"""
+CLICK = """
+async () => {
+  const [notification] = await self.registration.getNotifications();
+  self.dispatchEvent(new NotificationEvent('notificationclick', { notification }));
+}
+"""
+NO_WORKER = """
+() => { navigator.serviceWorker.register = async () => { throw new DOMException('TLS', 'SecurityError'); }; }
+"""
+SEND_WITH_SHORT_PATIENCE = """
 () => {
-  window.untouched = AbortSignal.timeout;
-  AbortSignal.timeout = () => untouched.call(AbortSignal, 100);
+  const { setTimeout } = window;
+  window.setTimeout = (run, ms, ...given) => setTimeout(run, Math.min(ms, 100), ...given);
+  document.querySelector('#notify [type=submit]').click();
+  window.setTimeout = setTimeout;
 }
 """
 
@@ -284,6 +314,92 @@ def test_permission_for_browser_notifications_is_requested_by_a_click_only(conso
     assert page.evaluate("requests") == 1
 
 
+def test_a_service_worker_shows_notifications_where_a_page_may_not(browser: Browser, quiet: Program) -> None:
+    """As on Android; it is registered at the first notification only, beside the page, and hides none by another."""
+    with console_in(browser, quiet) as console:
+        page = console.page
+        page.add_init_script(ILLEGAL_CONSTRUCTOR + WORKER_SPY)
+        console.open("notifications")
+        expect_open(console)
+        assert page.evaluate(REGISTRATIONS) == []
+        for title in ("First", "Second"):
+            notify(quiet, title=title)
+        console.wait_until(lambda: len(page.evaluate("shown")) == 2)
+        first, second = page.evaluate("shown")
+        assert (first["title"], first["body"], second["title"]) == ("First", "Sensor X is hot", "Second")
+        assert first["tag"] != second["tag"]
+        assert page.evaluate(REGISTRATIONS) == [console.url]
+        expect(page.locator("#browser-notifications-status")).to_have_text("Browser notifications are on.")
+        (worker,) = page.context.service_workers
+        assert worker.url == f"{console.url}sw.js"
+
+
+def test_the_service_worker_shows_real_notifications(browser: Browser, quiet: Program) -> None:
+    """In the full Chromium, which has them; a click closes one."""
+    if (full := shutil.which("chromium")) is None:
+        pytest.skip("chromium is missing; its headless shell has no notifications")
+    flags = [*CHROMIUM_FLAGS, "--headless=new"]
+    with (
+        browser.browser_type.launch(executable_path=full, args=flags) as running,
+        console_in(running, quiet, permissions=["notifications"]) as console,
+    ):
+        page = console.page
+        page.add_init_script(ILLEGAL_CONSTRUCTOR)
+        console.open("notifications")
+        expect_open(console)
+        for title in ("First", "Second"):
+            notify(quiet, title=title)
+        console.wait_until(lambda: sorted(page.evaluate(SHOWN_BY_WORKER)) == ["First", "Second"])
+        (worker,) = page.context.service_workers
+        worker.evaluate(CLICK)
+        console.wait_until(lambda: len(page.evaluate(SHOWN_BY_WORKER)) == 1, "the clicked notification stays")
+
+
+def test_a_service_worker_that_cannot_start_is_explained_and_tried_again(browser: Browser, quiet: Program) -> None:
+    """For example because the browser does not trust the certificate."""
+    with console_in(browser, quiet) as console:
+        page = console.page
+        page.add_init_script(ILLEGAL_CONSTRUCTOR + WORKER_SPY)
+        console.open("notifications")
+        expect_open(console)
+        page.evaluate(NO_WORKER)
+        notify(quiet, title="Lost")
+        status = page.locator("#browser-notifications-status")
+        expect(status).to_contain_text("Use a certificate that the browser trusts")
+        page.evaluate("() => { delete navigator.serviceWorker.register; }")
+        notify(quiet, title="Shown")
+        console.wait_until(lambda: [each["title"] for each in page.evaluate("shown")] == ["Shown"])
+        expect(status).to_have_text("Browser notifications are on.")
+
+
+def test_over_http_the_page_says_why_there_are_no_notifications(browser: Browser, quiet: Program) -> None:
+    """And what to do; its address is neither https nor localhost."""
+    with console_in(browser, quiet) as console:
+        console.url = "http://gateway.example/"
+        console.expected = ("ERR_NAME_NOT_RESOLVED",)  # of its sockets
+        console.page.route("**", lambda route: forward(route, quiet.url))
+        console.open("notifications")
+        assert console.page.evaluate("isSecureContext") is False
+        expect(console.page.locator("#browser-notifications-status")).to_contain_text("Put a TLS proxy before Hermes")
+        expect(console.page.locator("#browser-notifications-allow")).to_be_hidden()
+
+
+def forward(route: Route, url: str) -> None:
+    """Answer a request of a page at another address."""
+    route.fulfill(response=route.fetch(url=url + urlsplit(route.request.url).path))
+
+
+def test_a_browser_without_notifications_says_so(browser: Browser, quiet: Program) -> None:
+    """As Safari on a phone; the history works."""
+    with console_in(browser, quiet) as console:
+        console.page.add_init_script("delete window.Notification")
+        console.open("notifications")
+        expect_open(console)
+        expect(console.page.locator("#browser-notifications-status")).to_contain_text("no notifications for web pages")
+        notify(quiet, title="In the history")
+        expect(console.page.locator("#history > li", has_text="In the history")).to_have_count(1)
+
+
 def test_warnings_and_errors_stay_and_four_toasts_are_the_most(browser: Browser, quiet: Program) -> None:
     """The others close after ten seconds; a toast without room is shown when there is room."""
     with console_in(browser, quiet) as console:
@@ -405,11 +521,9 @@ def test_an_invalid_or_missing_answer_is_shown(console: Console) -> None:
     expect(page.locator("#notify-answer")).to_contain_text("No readable response: 502")
     page.unroute("**/notify")
     page.route("**/notify", lambda route: None)
-    page.evaluate(SHORT_PATIENCE)
-    page.click("#notify [type=submit]")
+    page.evaluate(SEND_WITH_SHORT_PATIENCE)
     expect(page.locator("#notify-answer")).to_contain_text("timed out")
     page.unroute("**/notify")
-    page.evaluate("() => { AbortSignal.timeout = untouched; }")
     page.click("#notify [type=submit]")
     expect(page.locator("#notify-answer")).to_contain_text('"status":"success"')
 

@@ -4,11 +4,13 @@ import argparse
 import configparser
 import fnmatch
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from hermes.settings.folders import SERVICE_CONFIG
 from hermes.settings.load import load
 from hermes.settings.model import Settings
 from tests.support.gateways import SECRET
+from tests.support.page_commands import BLOCK, blocks
 from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, needs
 
@@ -112,6 +115,39 @@ def test_the_units_state_is_where_the_documents_say(monkeypatch: pytest.MonkeyPa
     assert f"--broker-state-dir {folder.folder} add" in (DOCS / "guide" / "device-accounts.md").read_text()
 
 
+VERB = "serve|init|status|check|token|notify|listen|topics|device|licenses|sbom"
+COMMAND = re.compile(rf"(?:^|[ /($])(hermes (?:{VERB}) .*)", re.MULTILINE)
+
+
+def commands_of(page: Path) -> Iterator[str]:
+    """Yield every ``hermes`` command of a page that has arguments: of the blocks, and of the text."""
+    code = [text for language, text in blocks(page) if language in ("", "sh", "console")]
+    code += re.findall(r"`([^`]+)`", BLOCK.sub("", page.read_text()))
+    for part in code:
+        for command in COMMAND.findall(part.replace("\\\n", " ")):
+            words = re.split(r" [|>&]|\)\s|\)$|\)\"", command)[0]
+            if not re.fullmatch(r"[a-z ]+", words):
+                yield words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_every_command_on_a_page_is_one_of_hermes(page: Path) -> None:
+    """Its flags and arguments exist; an argument in capitals stands for one of the user."""
+    parser = make_parser()
+    for command in commands_of(page):
+        if "hermes topics explain TOPIC" in command:  # with an optional argument in brackets
+            continue
+        assert _is_accepted(parser, shlex.split(command)[1:]), f"{page.name}: {command}"
+
+
+def _is_accepted(parser: argparse.ArgumentParser, words: list[str]) -> bool:
+    try:
+        parser.parse_args(words)
+    except SystemExit as end:  # of --help and --version too, with 0
+        return end.code == 0
+    return True
+
+
 def test_every_flag_on_the_configuration_page_exists() -> None:
     """It is a flag of a command."""
     text = CONFIGURATION.read_text()
@@ -160,6 +196,14 @@ def test_the_documents_links_lead_somewhere() -> None:
             page = document.parent / target if target else document
             assert page.exists(), f"{document.name} links to {target}"
             assert not anchor or anchor in anchors(page), f"{document.name} links to {target}#{anchor}"
+
+
+def test_hermes_is_not_installed_by_name() -> None:
+    """No package index has it: neither a page nor a message says so, nor names an extra in that way."""
+    sources = [*(CHECKOUT / "hermes").rglob("*.py"), CHECKOUT / "hermes.service", CHECKOUT / "Dockerfile"]
+    for path in (*PAGES, *sources):
+        found = re.findall(r"pip3? install .*hermes-gateway.*|hermes-gateway\[.*", path.read_text())
+        assert not found, f"{path}: {found}"
 
 
 def test_every_page_is_in_an_index() -> None:

@@ -5,7 +5,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -13,10 +13,12 @@ const STATIC = new URL('../../static/', import.meta.url).pathname;
 const target = process.argv[2] ?? join(STATIC, 'hermes-client.d.ts');
 const folder = mkdtempSync(join(tmpdir(), 'hermes-declarations-'));
 try {
+  // Beside the old declarations, tsc would read them instead of the code.
+  for (const name of ['hermes-client.js', 'hermes-client-types.js']) copyFileSync(join(STATIC, name), join(folder, name));
   execFileSync('node_modules/.bin/tsc', [
     '--allowJs', '--checkJs', '--strict', '--declaration', '--emitDeclarationOnly', '--target', 'ES2022', '--module', 'ES2022',
     '--moduleResolution', 'bundler', '--lib', 'ES2022,DOM,DOM.Iterable', '--outDir', folder,
-    join(STATIC, 'hermes-client.js'),
+    join(folder, 'hermes-client.js'),
   ], { stdio: 'inherit' });
   const read = (name) => readFileSync(join(folder, name), 'utf8');
   const client = read('hermes-client.d.ts').replace(/^import .*hermes-client-types\.js.*\n/gm, '');

@@ -1,17 +1,12 @@
 """Check a page against WCAG with axe-core."""
 
 import json
-import os
-import subprocess
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page
 
-from tests.support.paths import CHECKOUT
-from tests.support.programs import needs
+from tests.support.npm import FOLDER, npm
 
-FOLDER = CHECKOUT / "tests" / "js"
 SCRIPT = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
 TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice")
 # target-size is of WCAG 2.2 AA and off by default
@@ -25,11 +20,7 @@ OPTIONS = {
 
 def axe_script() -> str:
     """Return the pinned axe-core; npm installs it if it is missing."""
-    if not SCRIPT.is_file():
-        done = subprocess.run([needs("npm"), "ci", "--silent"], cwd=FOLDER, timeout=300, check=False)
-        if done.returncode != 0 and os.environ.get("CI") != "true":
-            pytest.skip("npm ci cannot fetch axe-core here")
-        assert done.returncode == 0
+    npm()
     return SCRIPT.read_text()
 
 

@@ -2,13 +2,13 @@
 
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
+import type { TokenReason } from './hermes-client.js';
 import { useHermes } from './use-hermes';
 
 declare const HERMES_URL: string; // server.mjs puts it in when it bundles this file
 
-async function getToken(): Promise<string | null> {
-  // A time limit, because a fetch over a frozen connection never ends.
-  const response = await fetch('/my-token', { signal: AbortSignal.timeout(10_000) });
+async function getToken(reason: TokenReason, signal: AbortSignal): Promise<string | null> {
+  const response = await fetch('/my-token', { signal });
   if (response.status === 401) return null; // not logged in: the state becomes "refused"
   if (!response.ok) throw new Error(`/my-token answers ${response.status}`); // the client tries again later
   return response.text();

@@ -1,23 +1,13 @@
 /** A React hook around hermes-client.js, which reconnects, sends pings and renews its token. */
 
 import { useEffect, useRef, useState } from 'react';
-// In your project: copy hermes-client.js and hermes-client.d.ts from http://HERMES/static/ beside this file.
-import { HermesClient, type Options, type State } from '../../../static/hermes-client.js';
+import { HermesClient, type NotificationFrame, type Options, type State } from './hermes-client.js';
 
 const NOTIFICATIONS_MAX = 50;
 
-export interface Notification {
-  id: string;
-  title: string;
-  message: string;
-  type: 'info' | 'warning' | 'error' | 'success';
-  timestamp: number; // Unix ms
-  data?: Record<string, unknown>;
-}
-
 export interface Hermes {
   state: State;
-  notifications: readonly Notification[]; // newest first
+  notifications: readonly NotificationFrame[]; // newest first
   acknowledge: (id: string) => void;
 }
 
@@ -29,7 +19,7 @@ export interface Hermes {
  */
 export function useHermes(url: string, getToken: Options['getToken']): Hermes {
   const [state, setState] = useState<State>('closed');
-  const [notifications, setNotifications] = useState<readonly Notification[]>([]);
+  const [notifications, setNotifications] = useState<readonly NotificationFrame[]>([]);
   const latestGetToken = useRef(getToken);
   const client = useRef<HermesClient>(null);
 
@@ -38,10 +28,10 @@ export function useHermes(url: string, getToken: Options['getToken']): Hermes {
   });
 
   useEffect(() => {
-    const made = new HermesClient({ url, getToken: (reason) => latestGetToken.current(reason) });
+    const made = new HermesClient({ url, getToken: (...given) => latestGetToken.current(...given) });
     made.on('state', (status) => setState(status.state));
     made.on('notification', (frame) => {
-      setNotifications((before) => [frame as Notification, ...before].slice(0, NOTIFICATIONS_MAX));
+      setNotifications((before) => [frame, ...before].slice(0, NOTIFICATIONS_MAX));
     });
     made.connect();
     client.current = made;

@@ -12,7 +12,7 @@ import { numericValue } from './numeric-value.js';
 import { deviceKey } from './series.js';
 
 /**
- * @typedef {import('../../hermes-client.js').Frame} Frame
+ * @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame
  * @typedef {import('./series.js').Series} Series
  * @typedef {{root: HTMLElement, value: HTMLElement, note: HTMLElement, chart: LineChart | null}} Card
  */
@@ -29,9 +29,9 @@ export class DevicePage {
   #key = '';
   /** @type {Map<Series, Card>} */
   #cards = new Map();
-  /** @type {RingBuffer<{at: number, frame: Frame, source: string}>} */
+  /** @type {RingBuffer<{at: number, frame: DeviceFrame, source: string}>} */
   #frames = new RingBuffer(FRAMES_MAX);
-  /** @type {Frame[]} those in the page, newest first */
+  /** @type {DeviceFrame[]} those in the page, newest first */
   #listed = [];
   /** The number of frames since the last update of the list. */
   #newCount = 0;
@@ -77,7 +77,7 @@ export class DevicePage {
 
   /**
    * Add a frame if it belongs to this device.
-   * @param {Frame} frame  of any device
+   * @param {DeviceFrame} frame  of any device
    * @param {Series | null} series  null if the frame changes nothing
    * @param {string} source  the name of the socket that received it
    */

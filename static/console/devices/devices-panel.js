@@ -6,7 +6,7 @@ import { DevicePage } from './device-page.js';
 import { DeviceTable } from './device-table.js';
 import { SeriesStore } from './series-store.js';
 
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame */
 
 const COUNT_EVERY_MS = 1_000;
 
@@ -30,7 +30,7 @@ export class DevicesPanel {
 
   /**
    * Update the series of a device frame.
-   * @param {Frame} frame
+   * @param {DeviceFrame} frame
    * @param {string} source  the name of the socket that received it
    */
   handleFrame(frame, source) {
@@ -44,7 +44,7 @@ export class DevicesPanel {
   /** Mark as stale the values that only this socket delivers. @param {string} source */
   markSourceLost(source) { if (this.#store.markSourceLost(source)) this.#table.requestPaint(); }
 
-  /** Update whether a device is online. @param {Frame} frame  of channel `status` */
+  /** Update whether a device is online. @param {import('../../hermes-client.js').PresenceFrame} frame  of channel `status` */
   updatePresence(frame) {
     this.#store.updatePresence(frame);
     this.#table.requestPaint();

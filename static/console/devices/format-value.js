@@ -3,11 +3,12 @@
 import { formatDuration, formatTime } from '../lib/format-time.js';
 import { formatNumber, t } from '../lib/i18n.js';
 
+/** @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame */
 /** @typedef {import('./series.js').Series} Series */
 
 const VALUE_MAX_CHARS = 160;
 
-/** Format the value of a frame; JSON `null` is a value. @param {import('../../hermes-client.js').Frame} frame */
+/** Format the value of a frame; JSON `null` is a value. @param {DeviceFrame} frame */
 export function formatValue({ data, cleared }) {
   if (cleared || data === undefined) return t('devices.cleared');
   return typeof data === 'string' ? data : JSON.stringify(data);
@@ -15,7 +16,7 @@ export function formatValue({ data, cleared }) {
 
 /**
  * Format the value of a frame for a table row, truncated; `{value, unit}` as `21.5 °C`.
- * @param {import('../../hermes-client.js').Frame} frame
+ * @param {DeviceFrame} frame
  */
 export function formatShortValue(frame) {
   const { value, unit, ...rest } = Object(frame.data);
@@ -29,11 +30,11 @@ export function freshness({ stale, frame }) { return stale ? 'stale' : frame.sna
 
 /** Format the age of the value, and whether it is stale. @param {Series} series @param {number} now  Unix ms */
 export function formatValueAge({ stale, frame, valueAt }, now) {
-  const age = valueAt === null ? formatUnknownAge(frame) : formatAge(valueAt, now, stale || frame.snapshot);
+  const age = valueAt === null ? formatUnknownAge(frame) : formatAge(valueAt, now, stale || Boolean(frame.snapshot));
   return stale ? t('devices.stale', { age }) : age;
 }
 
-/** @param {import('../../hermes-client.js').Frame} frame */
+/** @param {DeviceFrame} frame */
 function formatUnknownAge({ retained }) { return t(retained ? 'devices.retained' : 'devices.age_unknown'); }
 
 /**
@@ -53,7 +54,7 @@ export function formatRate(series, now) {
   return rate >= 1 ? t('devices.per_second', { n: formatNumber(rate) }) : t('devices.per_minute', { n: formatNumber(rate * 60) });
 }
 
-/** @param {{offline?: import('../../hermes-client.js').Frame}} device  or one of its series */
+/** @param {{offline?: import('../../hermes-client.js').PresenceFrame}} device  or one of its series */
 export function formatOffline({ offline }) {
   if (!offline) return '';
   return offline.since ? t('devices.offline_since', { time: formatTime(offline.since) }) : t('devices.offline');
@@ -61,7 +62,7 @@ export function formatOffline({ offline }) {
 
 /** Format the topic and the flags of the value. @param {Series} series */
 export function formatTopic({ frame }) {
-  const flags = ['retained', 'snapshot'].filter((flag) => frame[flag]);
+  const flags = /** @type {const} */ (['retained', 'snapshot']).filter((flag) => frame[flag]);
   return [frame.topic, frame.encoding, ...flags, frame.skipped ? t('devices.skipped', { n: frame.skipped }) : '']
     .filter(Boolean).join(' · ');
 }

@@ -2,7 +2,8 @@
 
 import { deviceKey, Series } from './series.js';
 
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame */
+/** @typedef {import('../../hermes-client.js').PresenceFrame} PresenceFrame */
 /** @typedef {'all' | 'stale' | 'offline'} StateFilter */
 
 const SERIES_MAX = 20_000; // about 30 MB of a browser's memory
@@ -13,7 +14,7 @@ export class SeriesStore {
   #byKey = new Map();
   /** @type {Series[]} sorted by key */
   #sorted = [];
-  /** @type {Map<string, Frame>} the status frames of the devices that are offline */
+  /** @type {Map<string, PresenceFrame>} the status frames of the devices that are offline */
   #offline = new Map();
   /** @type {Set<string>} */
   #devices = new Set();
@@ -54,7 +55,7 @@ export class SeriesStore {
 
   /**
    * Store a value.
-   * @param {Frame} frame
+   * @param {DeviceFrame} frame
    * @param {string} source  the name of the socket that received it
    * @returns {Series | null}  null if the frame changes nothing that is shown
    */
@@ -76,7 +77,7 @@ export class SeriesStore {
     return lost > 0;
   }
 
-  /** Update whether a device is online. @param {Frame} frame */
+  /** Update whether a device is online. @param {PresenceFrame} frame */
   updatePresence(frame) {
     const key = deviceKey(frame);
     const offline = frame.online === false ? frame : undefined; // null: not known
@@ -101,7 +102,7 @@ export class SeriesStore {
 
   /**
    * @param {string} key
-   * @param {Frame} frame
+   * @param {DeviceFrame} frame
    */
   #add(key, frame) {
     if (this.size >= SERIES_MAX) {

@@ -4,7 +4,8 @@ import { PointRingBuffer } from '../lib/ring-buffer.js';
 import { numericValue, unitOf } from './numeric-value.js';
 import { RateMeter } from './rate-meter.js';
 
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame */
+/** @typedef {import('../../hermes-client.js').PresenceFrame} PresenceFrame */
 
 const POINTS_MAX = 60;
 
@@ -19,13 +20,13 @@ export class Series {
   key;
   /** Lower-case text that the filter searches. */
   searchText;
-  /** @type {Frame} */
-  frame = {};
+  /** The last value; without fields until the first. */
+  frame = /** @type {DeviceFrame} */ ({});
   /** Whether the value may have changed since this page received it. */
   stale = false;
   /** @type {number | null} Unix ms; null if unknown */
   valueAt = null;
-  /** @type {Frame | undefined} the status frame of a device that is offline */
+  /** @type {PresenceFrame | undefined} the status frame of a device that is offline */
   offline;
   /** Incremented at each change that a row shows. */
   version = 0;
@@ -34,7 +35,7 @@ export class Series {
   /** @type {Set<string>} the open sockets that deliver this series */
   #sources = new Set();
 
-  /** @param {Frame} frame  any frame of the series */
+  /** @param {DeviceFrame} frame  any frame of the series */
   constructor(frame) {
     const { tenant_id: tenant, device_id: device, series, topic } = frame;
     [this.tenant, this.device, this.name] = [String(tenant), String(device), String(series)];
@@ -51,7 +52,7 @@ export class Series {
    * Store a value; false if that changes nothing that is shown.
    *
    * A snapshot does not replace a newer live value, and a stale value stays stale if the snapshot only repeats it.
-   * @param {Frame} frame
+   * @param {DeviceFrame} frame
    * @param {string} source  the name of the socket that received it
    */
   update(frame, source) {
@@ -72,7 +73,7 @@ export class Series {
   /** Several sockets may deliver the same messages; only those of the first one are counted. */
   get #primarySource() { return this.#sources.values().next().value; }
 
-  /** @param {Frame} frame */
+  /** @param {DeviceFrame} frame */
   #record(frame) {
     if (!frame.snapshot) this.#rateMeter.record(Date.now(), 1 + (frame.skipped ?? 0));
     const value = numericValue(frame.data);
@@ -88,13 +89,13 @@ export class Series {
   }
 }
 
-/** The common prefix of the keys of all series of a device. @param {Frame} frame */
+/** The common prefix of the keys of all series of a device. @param {{tenant_id: string, device_id: string}} frame */
 export function deviceKey({ tenant_id: tenant, device_id: device }) { return `${tenant}\u0000${device}\u0000`; }
 
 /**
  * Compare by the clock of the server only; a value without a time is not later than any.
- * @param {Frame} frame
- * @param {Frame} known
+ * @param {DeviceFrame} frame
+ * @param {DeviceFrame} known
  */
 function isLater({ timestamp }, known) {
   return timestamp !== null && (known.timestamp === null || timestamp > known.timestamp);

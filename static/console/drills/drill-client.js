@@ -4,9 +4,9 @@ import { HermesClient } from '../../hermes-client.js';
 import { t } from '../lib/i18n.js';
 
 /**
- * @typedef {import('../../hermes-client-types.js').Frame} Frame
- * @typedef {import('../../hermes-client-types.js').Options} Options
- * @typedef {import('../../hermes-client-types.js').Status} Status
+ * @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame
+ * @typedef {import('../../hermes-client.js').Options} Options
+ * @typedef {import('../../hermes-client.js').Status} Status
  * @typedef {{at: number, status: Status}} Change  by performance.now()
  */
 
@@ -16,7 +16,7 @@ export class DrillClient {
   client;
   /** @type {Change[]} */
   changes = [];
-  /** @type {{at: number, frame: Frame}[]} */
+  /** @type {{at: number, frame: DeviceFrame}[]} */
   devices = [];
   /** @type {Map<string, number>} how often each notification was received, by id */
   received = new Map();
@@ -28,8 +28,8 @@ export class DrillClient {
     this.client = new HermesClient({ ...options, world: { WebSocket: this.#recordedWebSocket() } });
     this.client.on('state', (status) => this.changes.push({ at: performance.now(), status }));
     this.client.on('device', (frame) => this.devices.push({ at: performance.now(), frame }));
-    this.client.on('frame', ({ channel, id }) => {
-      if (channel === 'notifications') this.received.set(id, (this.received.get(id) ?? 0) + 1);
+    this.client.on('frame', (frame) => { // a repeated one too
+      if (frame.channel === 'notifications') this.received.set(frame.id, (this.received.get(frame.id) ?? 0) + 1);
     });
     this.client.connect();
   }

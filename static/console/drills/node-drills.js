@@ -4,6 +4,7 @@ import { formatNumber, t } from '../lib/i18n.js';
 import { delay, waitFor } from './drill-client.js';
 
 /**
+ * @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame
  * @typedef {import('./drill-context.js').DrillContext} DrillContext
  * @typedef {import('./drill-context.js').Outcome} Outcome
  * @typedef {import('./drill-client.js').DrillClient} DrillClient
@@ -111,23 +112,26 @@ function countMissing(frozen, healthy) {
   const published = bySeries(healthy);
   let missing = 0;
   for (const [key, frames] of bySeries(frozen)) {
-    const [first, last] = [frames[0].timestamp, frames[frames.length - 1].timestamp];
+    const [first, last] = [timeOf(frames[0]), timeOf(frames[frames.length - 1])];
     const all = published.get(key) ?? [];
-    const isOnce = (/** @type {number} */ at) => all.filter(({ timestamp }) => timestamp === at).length === 1;
+    const isOnce = (/** @type {number} */ at) => all.filter((frame) => timeOf(frame) === at).length === 1;
     if (!isOnce(first) || !isOnce(last)) continue; // several in one millisecond: the start is ambiguous
     const accounted = frames.slice(1).reduce(withSkipped, 0);
-    const sent = all.filter(({ timestamp }) => timestamp > first && timestamp <= last).reduce(withSkipped, 0);
+    const sent = all.filter((frame) => timeOf(frame) > first && timeOf(frame) <= last).reduce(withSkipped, 0);
     missing += Math.abs(sent - accounted);
   }
   return missing;
 }
 
-/** Count a frame and those that it reports as skipped. @param {number} sum @param {import('../../hermes-client.js').Frame} frame */
+/** Only retained values have no time; these are live. @param {DeviceFrame} frame */
+function timeOf({ timestamp }) { return timestamp ?? 0; }
+
+/** Count a frame and those that it reports as skipped. @param {number} sum @param {DeviceFrame} frame */
 function withSkipped(sum, { skipped }) { return sum + 1 + (skipped ?? 0); }
 
 /** @param {DrillClient} client */
 function bySeries({ devices }) {
-  /** @type {Map<string, import('../../hermes-client-types.js').Frame[]>} */
+  /** @type {Map<string, DeviceFrame[]>} */
   const found = new Map();
   for (const { frame } of devices) {
     const key = `${frame.device_id}\u0000${frame.series}`;

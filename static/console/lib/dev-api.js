@@ -4,6 +4,8 @@
  * Each method throws an Error with a readable message if the request fails.
  */
 
+import { timeLimit } from './time-limit.js';
+
 /** @typedef {import('./credentials.js').Credentials} Credentials */
 
 const TIMEOUT_MS = 10_000;
@@ -46,7 +48,7 @@ export class DevApi {
    */
   async #post(path, body) {
     const headers = { 'Content-Type': 'application/json', 'X-API-Key': this.#credentials.apiKey };
-    const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', signal: timeLimit(TIMEOUT_MS) });
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
     const fields = Object.entries(answer.error?.fields ?? {}).map(([name, reason]) => `${name}: ${reason}`);

@@ -18,5 +18,6 @@ export function bindPreferences() {
   theme.addEventListener('change', () => {
     storeCookie('hermes_theme', theme.value);
     document.documentElement.dataset.theme = theme.value;
+    find(document, '#dark-colours', HTMLLinkElement).media = theme.selectedOptions[0].dataset.dark ?? '';
   });
 }

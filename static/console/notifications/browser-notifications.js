@@ -6,9 +6,13 @@ import { iconUrl } from './notification.js';
 
 /** @typedef {import('./notification.js').ConsoleNotification} ConsoleNotification */
 
+const WORKER = 'sw.js'; // beside the page: its scope is the folder of its URL
+
 export class BrowserNotifications {
   #button = byId('browser-notifications-allow');
   #status = byId('browser-notifications-status');
+  /** @type {Promise<ServiceWorkerRegistration> | null} set when the page itself may not show a notification */
+  #worker = null;
 
   constructor() {
     this.#button.addEventListener('click', async () => {
@@ -20,22 +24,47 @@ export class BrowserNotifications {
   }
 
   /** @param {ConsoleNotification} notification */
-  show(notification) {
+  async show({ id, title, message, type }) {
     if (this.#permission !== 'granted') return;
+    // one id is shown once, also by several tabs
+    const options = { body: message, icon: iconUrl(type), tag: `hermes-notification:${id}` };
+    if (!this.#worker && showByPage(title, options)) return;
+    this.#worker ??= startWorker();
     try {
-      new Notification(notification.title, {
-        body: notification.message, icon: iconUrl(notification.type),
-        tag: `hermes-notification:${notification.id}`, // one id is shown once, also by several tabs
-      });
-    } catch { // mobile browsers allow this only in service workers
+      await (await this.#worker).showNotification(title, options);
+      this.#update();
+    } catch {
+      this.#worker = null; // the next notification tries again
       this.#status.textContent = t('notifications.browser.impossible');
     }
   }
 
-  get #permission() { return 'Notification' in window && isSecureContext ? Notification.permission : 'absent'; }
+  get #permission() {
+    if (!isSecureContext) return 'insecure';
+    return 'Notification' in window ? Notification.permission : 'absent';
+  }
 
   #update() {
     this.#button.hidden = this.#permission !== 'default';
     this.#status.textContent = this.#permission === 'default' ? '' : t(`notifications.browser.${this.#permission}`);
   }
+}
+
+/**
+ * False if only service workers may show notifications, as on Android.
+ * @param {string} title
+ * @param {NotificationOptions} options
+ */
+function showByPage(title, options) {
+  try {
+    new Notification(title, options).onclick = () => window.focus();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function startWorker() {
+  await navigator.serviceWorker.register(WORKER);
+  return navigator.serviceWorker.ready;
 }

@@ -7,14 +7,14 @@ import { formatNumber, t } from '../lib/i18n.js';
 import { iconUrl, notificationFrom } from './notification.js';
 
 /** @typedef {import('./notification.js').ConsoleNotification} ConsoleNotification */
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('./notification.js').StoredNotification} StoredNotification */
 
 export class HistoryList {
   #histories;
   #acknowledge;
   #paintPending = false;
   #day = '';
-  /** @type {WeakMap<Frame, HTMLElement>} a row is reused, so that it keeps focus and text selection */
+  /** @type {WeakMap<StoredNotification, HTMLElement>} a row is reused, so that it keeps focus and text selection */
   #rows = new WeakMap();
   #text = find(document, '#history-filter', HTMLInputElement);
   #type = find(document, '#history-type', HTMLSelectElement);
@@ -92,7 +92,7 @@ export class HistoryList {
     this.#day = day;
   }
 
-  /** @param {Frame} frame */
+  /** @param {StoredNotification} frame */
   #row(frame) {
     const row = this.#rows.get(frame) ?? this.#createRow(notificationFrom(frame));
     this.#rows.set(frame, row);

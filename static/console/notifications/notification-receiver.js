@@ -7,7 +7,8 @@ import { Toasts } from './toasts.js';
 
 /**
  * @typedef {import('./notification.js').ConsoleNotification} ConsoleNotification
- * @typedef {import('../../hermes-client.js').Frame} Frame
+ * @typedef {import('./notification.js').NotificationFrame} NotificationFrame
+ * @typedef {import('./notification.js').BroadcastFrame} BroadcastFrame
  */
 
 const IDS_REMEMBERED = 1_000; // two sockets deliver the same id within fewer messages
@@ -29,7 +30,7 @@ export class NotificationReceiver {
     this.#list = new HistoryList(histories, (notifications) => this.acknowledge(notifications));
   }
 
-  /** Show a notification or broadcast. @param {Frame} frame */
+  /** Show a notification or broadcast. @param {NotificationFrame | BroadcastFrame} frame */
   handleFrame(frame) {
     const notification = notificationFrom(frame);
     if (this.#isDuplicate(notification)) return;

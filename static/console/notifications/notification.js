@@ -1,7 +1,10 @@
 /**
  * A notification or broadcast in the form that the console shows.
  *
- * @typedef {'info' | 'warning' | 'error' | 'success'} Severity
+ * @typedef {import('../../hermes-client.js').Severity} Severity
+ * @typedef {import('../../hermes-client.js').NotificationFrame} NotificationFrame
+ * @typedef {import('../../hermes-client.js').BroadcastFrame} BroadcastFrame
+ * @typedef {import('../../hermes-client.js').StoredNotification} StoredNotification
  *
  * @typedef {object} ConsoleNotification
  * @property {string} id
@@ -17,7 +20,7 @@ export const SEVERITIES = ['info', 'warning', 'error', 'success'];
 
 /**
  * Convert a frame.
- * @param {import('../../hermes-client.js').Frame} frame  received, or from the history
+ * @param {NotificationFrame | BroadcastFrame | StoredNotification} frame  received, or from the history
  * @returns {ConsoleNotification}
  */
 export function notificationFrom(frame) {
@@ -28,7 +31,7 @@ export function notificationFrom(frame) {
     type: SEVERITIES.includes(frame.type) ? frame.type : 'info',
     timestamp: typeof frame.timestamp === 'number' ? frame.timestamp : Date.now(),
     tenant: frame.channel === 'tenant' ? String(frame.tenant_id ?? '') : '',
-    acked: frame.acked === true,
+    acked: 'acked' in frame && frame.acked === true,
   };
 }
 

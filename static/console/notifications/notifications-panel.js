@@ -3,7 +3,8 @@
 import { NotificationReceiver } from './notification-receiver.js';
 import { NotifyForm } from './notify-form.js';
 
-/** @typedef {import('../../hermes-client.js').Frame} Frame */
+/** @typedef {import('./notification.js').NotificationFrame} NotificationFrame */
+/** @typedef {import('./notification.js').BroadcastFrame} BroadcastFrame */
 
 export class NotificationsPanel {
   #receiver;
@@ -24,6 +25,6 @@ export class NotificationsPanel {
   /** @param {string} userId */
   set userId(userId) { this.#form.userId = userId; }
 
-  /** @param {Frame} frame */
+  /** @param {NotificationFrame | BroadcastFrame} frame */
   handleFrame(frame) { this.#receiver.handleFrame(frame); }
 }

@@ -3,6 +3,7 @@
 import { copyText } from '../lib/clipboard.js';
 import { byId, find, make, setText } from '../lib/dom.js';
 import { t } from '../lib/i18n.js';
+import { timeLimit } from '../lib/time-limit.js';
 
 /** @typedef {{user_id?: string, tenant_id?: string, title: string, message: string, type: string, data?: object}} Body */
 
@@ -112,8 +113,7 @@ export class NotifyForm {
     /** @type {Record<string, string>} */
     const headers = { 'Content-Type': 'application/json' };
     if (this.#credentials.apiKey) headers['X-API-Key'] = this.#credentials.apiKey;
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
-    return { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', signal };
+    return { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', signal: timeLimit(TIMEOUT_MS) };
   }
 
   /**

@@ -25,7 +25,8 @@ export class Toasts {
       make('div', {}, make('strong', {}, notification.title), make('p', {}, notification.message)), button);
     this.#root.append(toast);
     while (this.#root.childElementCount > TOASTS_MAX) this.#root.firstElementChild?.remove();
-    if (notification.type === 'info' || notification.type === 'success') removeLater(toast);
+    this.#makeRoom();
+    if (notification.type === 'info' || notification.type === 'success') this.#removeLater(toast);
   }
 
   /** @param {ConsoleNotification} notification */
@@ -35,15 +36,20 @@ export class Toasts {
       const next = toast.nextElementSibling ?? toast.previousElementSibling;
       const focused = toast.contains(document.activeElement);
       toast.remove(); // first: the style sheet may have hidden the next one because of it
+      this.#makeRoom();
       if (focused) (next?.querySelector('button') ?? byId('main')).focus({ preventScroll: true });
     }
   }
-}
 
-/** Remove a toast after some time, but not while it has the pointer or the focus. @param {HTMLElement} toast */
-function removeLater(toast) {
-  setTimeout(() => {
-    if (toast.matches(':hover, :focus-within')) removeLater(toast);
-    else toast.remove();
-  }, REMOVE_AFTER_MS);
+  /** Remove a toast after some time, but not while it has the pointer or the focus. @param {HTMLElement} toast */
+  #removeLater(toast) {
+    setTimeout(() => {
+      if (toast.matches(':hover, :focus-within')) return this.#removeLater(toast);
+      toast.remove();
+      this.#makeRoom();
+    }, REMOVE_AFTER_MS);
+  }
+
+  /** While there is a toast, the page has room below it. */
+  #makeRoom() { document.body.classList.toggle('has-toasts', this.#root.childElementCount > 0); }
 }

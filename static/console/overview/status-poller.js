@@ -15,6 +15,8 @@
  * @property {Figures | null} figures  null without a key that may see them
  */
 
+import { timeLimit } from '../lib/time-limit.js';
+
 const POLL_EVERY_MS = 1_000;
 const TIMEOUT_MS = 4_000;
 const GROUPS = ['mqtt', 'sockets', 'delivery', 'notify', 'snapshot', 'process'];
@@ -84,5 +86,5 @@ export class StatusPoller {
  * @param {Record<string, string>} [headers]
  */
 function get(path, headers = {}) {
-  return fetch(path, { headers, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
+  return fetch(path, { headers, cache: 'no-store', signal: timeLimit(TIMEOUT_MS) });
 }

@@ -1,0 +1,1 @@
+../../static/hermes-client.js
