@@ -114,8 +114,8 @@ $(PACKAGING)/.ready: setup.cfg packaging/requirements.txt
 	@touch $@
 
 # program:package or file:package, installed if it is missing
-RUN_PACKAGES := mosquitto:mosquitto
-TEST_PACKAGES := $(RUN_PACKAGES) mosquitto_pub:mosquitto-clients chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
+RUN_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients
+TEST_PACKAGES := $(RUN_PACKAGES) chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
 	systemd-analyze:systemd setpriv:util-linux curl:curl gcc:gcc /usr/include/stdlib.h:libc6-dev \
 	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy man:man-db
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \

@@ -19,7 +19,10 @@ of the reason, and whether a client may reconnect without an action of its user.
 they are never sent, only seen.
 """
 
+import shlex
+import sys
 from dataclasses import dataclass
+from importlib import metadata
 
 REASON_MAX_BYTES = 123  # RFC 6455 §5.5: 125 bytes in a control frame, without the code
 
@@ -190,3 +193,23 @@ class AddressNotFound(HermesError):
 
 class PayloadError(HermesError):
     """A payload does not have the format of its template; the text gives the reason."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra of setup.cfg.
+
+    It names the packages of the extra, because no index has Hermes itself. The one-file program cannot be extended; for
+    it the text says what to do instead.
+    """
+    if getattr(sys, "frozen", False):
+        return f"install Hermes with pip from a checkout: pip install '.[{extra}]'"
+    try:
+        required = metadata.requires("hermes-gateway") or []
+    except metadata.PackageNotFoundError:
+        return f"in the checkout, run: pip install '.[{extra}]'"
+    packages = [name.strip() for name, _, marker in (each.partition(";") for each in required) if _names(marker, extra)]
+    return shlex.join([sys.executable, "-m", "pip", "install", *packages])
+
+
+def _names(marker: str, extra: str) -> bool:
+    return f"extra == '{extra}'" in marker.replace('"', "'")

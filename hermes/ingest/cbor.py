@@ -1,6 +1,6 @@
 """Convert CBOR payloads (RFC 8949) to one JSON value.
 
-Needs the extra ``hermes-gateway[cbor]``: only this module imports cbor2. Types that JSON does not have become:
+Needs the extra ``cbor``: only this module imports cbor2. Types that JSON does not have become:
 
 - a byte string: the text of its base64 (RFC 4648 §4). RFC 8949 §6.1 advises base64url; but all other base64 of Hermes
   has the plain alphabet, which a browser's `atob` reads;

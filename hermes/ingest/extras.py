@@ -1,8 +1,9 @@
-"""The payload formats that need another package: an extra of ``hermes-gateway``."""
+"""The payload formats that need another package, an extra of Hermes."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
 
+from hermes.errors import install_command
 from hermes.ingest import payload
 from hermes.ingest.payload import PayloadDecoder
 from hermes.topics.template import PayloadKind
@@ -15,7 +16,7 @@ def missing(templates: Iterable[Template]) -> list[str]:
     """Return one command for each missing extra that a template needs."""
     needed = sorted({template.payload for template in templates} & EXTRAS.keys())
     return [
-        f"topics with payload={extra} need another package: pip install 'hermes-gateway[{extra}]'"
+        f"topics with payload={extra} need another package: {install_command(extra)}"
         for extra in needed
         if not _importable(EXTRAS[extra])
     ]

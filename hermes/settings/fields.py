@@ -21,6 +21,7 @@ from hermes.auth.api_keys import ApiKey, parse_keys
 from hermes.auth.claims import SuperuserClaim
 from hermes.auth.jwks import KeySet, parse_key_set
 from hermes.auth.keys import SECRET_MIN_BYTES, Source, VerificationKey, public_keys_of_pem, unusable_secret
+from hermes.errors import install_command
 from hermes.log import UNPRINTABLE
 from hermes.settings.broker import parse_listen
 from hermes.settings.mqtt import CLIENT_ID_MAX_BYTES, Qos
@@ -319,7 +320,7 @@ def _ca_file(path: Path) -> Path:
 
 def _uvloop(wanted: bool) -> bool:
     if wanted and importlib.util.find_spec("uvloop") is None:
-        raise ValueError("uvloop is not installed; pip install 'hermes-gateway[uvloop]', or leave this out")
+        raise ValueError(f"uvloop is not installed; leave this out, or: {install_command('uvloop')}")
     return wanted
 
 

@@ -326,7 +326,7 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
         description="the broker: `mqtt://[user@]host[:1883]`, `mqtts://…[:8883]`, `ws://…[:80][/mqtt]`, "
         "`wss://…[:443][/mqtt]`, `unix:///run/mosquitto.sock`, `embedded` or `off`. A password (`user:password@`) is "
         "accepted only in the variable or the file, because flags are visible in `ps`. `ws://` and `wss://` need the "
-        "extra `hermes-gateway[websockets]`",
+        "extra `websockets`",
     )
     mqtt_username: Annotated[fields.NonEmpty | None, Flag(Group.MQTT, "NAME")] = Field(
         None, description="user name for the broker, if the URL has none"
@@ -505,7 +505,7 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
         "info", description="`debug`, `info`, `warning` or `error`"
     )
     uvloop: Annotated[fields.Uvloop, Flag(Group.GENERAL, TRUE_FALSE)] = Field(
-        False, description="run on uvloop, an extra (`pip install 'hermes-gateway[uvloop]'`)"
+        False, description="run on uvloop, which the extra `uvloop` installs"
     )
 
     @property

@@ -20,6 +20,7 @@ import pytest
 
 from hermes import __version__
 from hermes.cli.main import COMMANDS, main
+from hermes.errors import install_command
 from hermes.settings.flags import Group, settings_of
 from hermes.settings.model import Settings
 from tests.support.brokers import mosquitto
@@ -345,7 +346,7 @@ def test_topics_that_cannot_be_subscribed_to_are_invalid_settings(
     overlapping = ("--topic", "a/x/{device_id...};tenant_id=q", "--mqtt-on-demand", "true")
     code, _, errors = run(*words, *overlapping, capsys=capsys)
     assert code == 2
-    assert "hermes: topics with payload=cbor need another package: pip install 'hermes-gateway[cbor]'" in errors
+    assert f"hermes: topics with payload=cbor need another package: {install_command('cbor')}" in errors
     assert "hermes: --mqtt-on-demand needs topics that do not overlap" in errors
     assert len(errors.splitlines()) == 2
 

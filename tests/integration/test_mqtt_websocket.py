@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.cli.main import main
+from hermes.errors import install_command
 from hermes.mqtt.net import websocket
 from hermes.mqtt.net.buffered_socket import UnacceptableData
 from hermes.mqtt.net.dial import missing_packages
@@ -356,7 +357,7 @@ def test_a_missing_package_is_reported_before_the_start(url: str, monkeypatch: p
     assert missing_packages(url) == []
     monkeypatch.setattr("hermes.mqtt.net.dial.find_spec", lambda name: None)
     (fault,) = missing_packages(url)
-    assert "pip install 'hermes-gateway[websockets]'" in fault
+    assert install_command("websockets") in fault
     assert [missing_packages(other) for other in ("mqtts://broker.example", "embedded", "off")] == [[], [], []]
 
 
@@ -372,5 +373,5 @@ def test_a_missing_package_ends_the_command(
     monkeypatch.setitem(sys.modules, "hermes.mqtt.net.websocket", None)  # as if it could not be imported
     assert main([command, "--port", "0", "--mqtt-url", "ws://127.0.0.1:1"]) == code
     printed = capsys.readouterr()
-    assert "pip install 'hermes-gateway[websockets]'" in printed.out + printed.err
+    assert install_command("websockets") in printed.out + printed.err
     assert "Traceback" not in printed.err

@@ -11,7 +11,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
-from hermes.errors import ConfigError
+from hermes.errors import ConfigError, install_command
 from hermes.settings.load import load
 from hermes.settings.model import Settings
 from hermes.web.sockets.transport import LINGER_NONE
@@ -78,5 +78,5 @@ def test_without_uvloop_the_setting_is_an_error_that_says_what_to_install(monkey
     with pytest.raises(ConfigError) as raised:
         load(Settings, {"jwt_secret": SECRET, "uvloop": "true"})
     assert raised.value.problems == [
-        "--uvloop (HERMES_UVLOOP): uvloop is not installed; pip install 'hermes-gateway[uvloop]', or leave this out"
+        f"--uvloop (HERMES_UVLOOP): uvloop is not installed; leave this out, or: {install_command('uvloop')}"
     ]

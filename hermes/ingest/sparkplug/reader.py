@@ -1,6 +1,6 @@
 """Sparkplug B: read the metrics and the changes of presence in one message.
 
-Needs the extra ``hermes-gateway[sparkplug]``. ``docs/reference/sparkplug.md`` describes the results; `.metrics`
+Needs the extra ``sparkplug``. ``docs/reference/sparkplug.md`` describes the results; `.metrics`
 converts types to JSON, `.nodes` stores the state of edge nodes in bounded memory.
 """
 

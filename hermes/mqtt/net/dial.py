@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
+from hermes.errors import install_command
 from hermes.mqtt.failures import CLOSED_IN_TLS, ConnectionFailure, RefusedByBroker
 from hermes.mqtt.net.deadline import READ, WRITE, Deadline
 from hermes.settings.mqtt_url import MqttUrl
@@ -29,7 +30,7 @@ def missing_packages(broker_url: str) -> list[str]:
     The list is empty for ``embedded`` and ``off`` too.
     """
     if urlsplit(broker_url).scheme in ("ws", "wss") and find_spec("websockets") is None:
-        return ["a broker at ws:// or wss:// needs another package: pip install 'hermes-gateway[websockets]'"]
+        return [f"a broker at ws:// or wss:// needs another package: {install_command('websockets')}"]
     return []
 
 

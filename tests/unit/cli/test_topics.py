@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hermes.cli.main import main
+from hermes.errors import install_command
 from hermes.ingest import extras
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 
@@ -198,10 +199,13 @@ def test_a_missing_extra_is_reported(
     """With the command to run; the ids of the topic are printed nevertheless."""
     monkeypatch.setattr(extras, "_importable", lambda name: False)
     (tmp_path / "raw").write_bytes(b"\x01")
-    for words in (["{tenant_id}/{device_id};payload=cbor", "a/b"], ["sparkplug", "spBv1.0/g/NDATA/e"]):
+    for extra, *words in (
+        ("cbor", "{tenant_id}/{device_id};payload=cbor", "a/b"),
+        ("sparkplug", "sparkplug", "spBv1.0/g/NDATA/e"),
+    ):
         code, lines = explain(capsys, "--topic", *words, f"@{tmp_path / 'raw'}")
         assert code == 0
-        assert any("pip install 'hermes-gateway[" in line for line in lines)
+        assert any(install_command(extra) in line for line in lines)
 
 
 @pytest.mark.parametrize(
