@@ -162,7 +162,7 @@ class LastValues:
         device = self._tenants.get(message.tenant_id, {}).get(message.device_id)
         before = None if device is None else device.values.get(message.series)
         retained_hash, retained_after = None, 0
-        if before is not None and before.retained_after >= self._complete_after:  # otherwise the broker has no copy
+        if before is not None and before.retained_hash is not None and before.retained_after >= self._complete_after:
             retained_hash, retained_after = before.retained_hash, before.retained_after
         if message.retained:
             previous, retained_hash, retained_after = retained_hash, _hash(message), self._outages.count

@@ -76,7 +76,7 @@ class SparkplugReader(Protocol):
         """Return the devices that are offline now; to be called once a second."""
 
 
-class _Unfinished(NamedTuple):
+class Unfinished(NamedTuple):
     """A message that has more parts."""
 
     topic: str
@@ -88,7 +88,8 @@ class Ingest:
     """Convert MQTT messages, and pass the new ones to ``publish``.
 
     ``decoders`` has a decoder for each payload format of the templates; ``sparkplug`` is needed if a template uses it.
-    ``clock`` gives monotonic seconds.
+    ``clock`` gives monotonic seconds. ``unfinished`` is the last message while it has more parts, which precede the
+    next message: see `continue_message`.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Ingest:
         self._sparkplug = sparkplug
         self._bridges = Bridges(last_values)
         self._clock = clock
-        self._unfinished: _Unfinished | None = None
+        self.unfinished: Unfinished | None = None
         self._background: deque[Updates] = deque()
         self.drops = drops
 
@@ -120,17 +121,9 @@ class Ingest:
     # -- messages -------------------------------------------------------------------------------------------------
 
     @property
-    def is_unfinished(self) -> bool:
-        """Whether the last message has more parts.
-
-        They precede the next message: see `continue_message`.
-        """
-        return self._unfinished is not None
-
-    @property
     def has_work(self) -> bool:
         """Whether anything is left to publish."""
-        return self._unfinished is not None or bool(self._background)
+        return self.unfinished is not None or bool(self._background)
 
     def handle(self, inbound: InboundMessage) -> None:
         """Publish the contents of a message, or its first part.
@@ -148,7 +141,7 @@ class Ingest:
             self.drops.ignore("duplicate_copy")  # of overlapping filters
             return
         match = self._topics.match(topic)
-        is_bridge = self._topics.is_bridge(topic)
+        is_bridge = bool(self._topics.bridges) and self._topics.is_bridge(topic)
         if match is None:
             if not is_bridge:
                 self._drop_unmatched(topic)
@@ -164,7 +157,7 @@ class Ingest:
 
     def continue_message(self) -> None:
         """Publish the next part of the last message."""
-        message, self._unfinished = self._unfinished, None
+        message, self.unfinished = self.unfinished, None
         assert message is not None
         try:
             self._publish_part(message)
@@ -173,9 +166,9 @@ class Ingest:
         except Exception as error:  # noqa: BLE001 - as in `handle`
             self._drop_error(message.topic, error)
 
-    def _publish_part(self, message: "_Unfinished") -> None:
+    def _publish_part(self, message: "Unfinished") -> None:
         if self._publish_for_a_while(message.updates, self._publish_if_new):
-            self._unfinished = message
+            self.unfinished = message
 
     def _publish_for_a_while(self, updates: Updates, publish: Callable[[Update], object]) -> bool:
         """Publish the next part; return whether more may be left."""
@@ -262,7 +255,7 @@ class Ingest:
             retained=inbound.retained,
             timestamp_ms=inbound.timestamp_ms,
         )
-        self._publish_part(_Unfinished(inbound.topic, match, updates))
+        self._publish_part(Unfinished(inbound.topic, match, updates))
 
     # -- the link -------------------------------------------------------------------------------------------------
 

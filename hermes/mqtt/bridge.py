@@ -152,11 +152,11 @@ class Bridge:
         try:
             with self._work:
                 while messages < TURN_MAX_MESSAGES:
-                    if not self._taken and not self._ingest.is_unfinished:
+                    if not self._taken and self._ingest.unfinished is None:
                         left, dropped = self._take(TURN_MAX_MESSAGES - messages)
                         overrun += dropped
                     messages += self._publish_taken()
-                    is_done = left == 0 and not self._taken and not self._ingest.is_unfinished
+                    is_done = left == 0 and not self._taken and self._ingest.unfinished is None
                     if is_done or self._loop.time() - began_s >= TURN_MAX_S:
                         break
                 self._ingest.continue_background()
@@ -195,16 +195,17 @@ class Bridge:
 
         Return how many items were handled; a part of a message counts as one.
         """
-        if self._ingest.is_unfinished:
-            self._ingest.continue_message()
+        ingest, taken = self._ingest, self._taken
+        if ingest.unfinished is not None:
+            ingest.continue_message()
             return 1
         handled = received = 0
-        while self._taken and not self._ingest.is_unfinished:
-            item = self._taken.popleft()
+        while taken and ingest.unfinished is None:
+            item = taken.popleft()
             handled += 1
             if isinstance(item, InboundMessage):
                 received += 1
-                self._ingest.handle(item)
+                ingest.handle(item)
             else:
                 self._apply(item)
         self._metrics.mqtt_received.inc(received)

@@ -61,12 +61,13 @@ class BridgeMatch:
     Its parts are texts, numbers of groups, and pointers into the payload.
     """
 
-    __slots__ = ("_parts", "is_complete", "needs_payload")
+    __slots__ = ("_parts", "_text", "is_complete", "needs_payload")
 
     def __init__(self, parts: Sequence[str | int | Pointer]) -> None:
         self._parts = parts
         self.is_complete = not any(isinstance(part, int) for part in parts)
         self.needs_payload = any(isinstance(part, tuple) for part in parts)
+        self._text = "".join(map(str, parts)) if self.is_complete and not self.needs_payload else None
 
     @classmethod
     def of(cls, topic: BridgeTopic, positions: Mapping[str, int]) -> "BridgeMatch":
@@ -84,6 +85,8 @@ class BridgeMatch:
 
         None if a pointer finds no text that can be a topic level.
         """
+        if self._text is not None:
+            return self._text
         texts = [_level_at(part, value) if isinstance(part, tuple) else part for part in self._parts]
         return None if None in texts else "".join(map(str, texts))
 

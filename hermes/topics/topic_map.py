@@ -189,7 +189,7 @@ class TopicMap:
 
     def is_bridge(self, topic: str) -> bool:
         """Return whether a bridge of devices reports on this topic whether it is online."""
-        return bool(self.bridges) and self._bridge.match(topic) is not None
+        return self._bridge.match(topic) is not None
 
     def excluded(self, topic: str) -> bool:
         """Return whether the topic is excluded by an entry."""

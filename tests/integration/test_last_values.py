@@ -1,6 +1,7 @@
 """Last values and presence, from devices over a real broker to sockets that are opened later."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import subprocess
@@ -34,14 +35,28 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def mortal(broker: Broker) -> Iterator[subprocess.Popen[bytes]]:
     """A connected device with the last will "offline"."""
+    with mortal_client(broker, f"{TOPIC}/online", "false") as client:
+        yield client
+
+
+@pytest.fixture
+def mortal_bridge(broker: Broker) -> Iterator[subprocess.Popen[bytes]]:
+    """A connected zigbee2mqtt with its last will."""
+    with mortal_client(broker, "zigbee2mqtt/bridge/state", '{"state":"offline"}') as client:
+        yield client
+
+
+@contextlib.contextmanager
+def mortal_client(broker: Broker, topic: str, payload: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A connected client with a retained last will."""
     broker.publish("hello", "1", "-r")
-    will = ["--will-topic", f"{TOPIC}/online", "--will-payload", "false", "--will-retain"]
+    will = ["--will-topic", topic, "--will-payload", payload, "--will-retain"]
     command = [needs("mosquitto_sub"), "-p", str(broker.port), "-t", "hello", *will]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as device:
-        assert device.stdout is not None
-        assert device.stdout.readline() == b"1\n", "it is not connected"
-        yield device
-        device.kill()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"1\n", "it is not connected"
+        yield client
+        client.kill()
 
 
 async def connected(make_hermes: MakeHermes, port: int, *topics: str) -> Hermes:
@@ -184,6 +199,29 @@ async def test_retained_presence_has_no_time(make_hermes: MakeHermes, broker: Br
     broker.publish("zigbee2mqtt/kitchen/lamp/availability", "", "-r")
     assert (await socket.receive())["data"] is None
     assert (await socket.receive())["online"] is False, "a device without presence is offline"
+
+
+@pytest.mark.gen_test
+async def test_a_bridge_that_dies_makes_its_devices_offline(
+    make_hermes: MakeHermes, broker: Broker, mortal_bridge: subprocess.Popen[bytes]
+) -> None:
+    """zigbee2mqtt's last will is on a topic of its own; the availability of the lamp stays retained as online."""
+    broker.publish("zigbee2mqtt/lamp/availability", '{"state":"online"}', "-r")
+    broker.publish("zigbee2mqtt/bridge/state", '{"state":"online"}', "-r")
+    hermes = await connected(make_hermes, broker.port, "zigbee2mqtt;tenant_id=acme")
+    socket = await hermes.open("/ws/tenant/acme?snapshot=0", ACME)
+    await wait_stored(hermes, 1)
+    mortal_bridge.kill()
+    frame = await socket.receive()
+    while "online" not in frame or frame["online"]:
+        frame = await socket.receive()
+    assert (frame["device_id"], frame["online"]) == ("lamp", False)
+    late = await hermes.open("/ws/device/lamp", ACME)
+    assert brief(await late.receive())["data"] == {"state": "online"}
+    assert (await late.receive())["online"] is False
+    broker.publish("zigbee2mqtt/bridge/state", '{"state":"online"}', "-r")
+    assert (await socket.receive())["online"] is True
+    await socket.expect_silence()
 
 
 @pytest.mark.gen_test

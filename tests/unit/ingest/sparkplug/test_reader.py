@@ -2,6 +2,7 @@
 
 import base64
 import json
+import struct
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.errors import PayloadError
+from hermes.ids import DeviceId, TenantId
 from hermes.ingest.sparkplug.reader import SILENT_S
 from hermes.ingest.sparkplug.sparkplug_b_pb2 import Payload
 from tests.support.edge_nodes import NOW_MS, Reader, bd_seq, message, metric
@@ -521,3 +523,59 @@ def test_the_interval_of_requests_outlives_an_eviction() -> None:
     assert reader.count("forgotten_total") > 100
     per_node = [reader.asked.count(f"spBv1.0/plant/NCMD/{name}") for name in names]
     assert max(per_node) <= 5, "at 0, 10, 30, 70 seconds"
+
+
+def test_the_first_data_after_an_outage_confirms_the_presence(born: Reader) -> None:
+    """Of the edge node and of the device that sends it: their deaths were not missed. The next data does not."""
+    born.sparkplug.link_restored()
+    data = message(metric(alias=2, int_value=1), seq=2)
+    assert born.presence(DDATA, data) == [("edge1", True), ("edge1/pump", True)]
+    assert born.presence(DDATA, message(metric(alias=2, int_value=1), seq=3)) == []
+    born.sparkplug.link_restored()
+    assert born.presence(NDATA, message(metric(alias=1, long_value=1), seq=4)) == [("edge1", True)]
+    assert born.presence(DDATA, message(metric(alias=2, int_value=1), seq=5)) == [("edge1/pump", True)]
+
+
+def test_a_birth_after_an_outage_confirms_it_too(born: Reader) -> None:
+    """Then its data need not; a device without a birth after its node's is offline with the next data."""
+    born.read(FAN_BIRTH, message(seq=2))
+    born.sparkplug.link_restored()
+    assert born.presence(NBIRTH, NODE_BIRTH) == [("edge1", True)]
+    assert born.presence(DBIRTH, PUMP_BIRTH) == [("edge1/pump", True)]
+    assert born.presence(DDATA, message(metric(alias=2, int_value=1), seq=2)) == [("edge1/fan", False)]
+
+
+def test_a_large_message_is_read_in_small_steps(reader: Reader) -> None:
+    """Metrics, cells of data sets, members of templates, and floats of an array."""
+    cell = Payload.DataSet.DataSetValue(int_value=1)
+    dataset = Payload.DataSet(types=[3], rows=[Payload.DataSet.Row(elements=[cell]) for _ in range(2_000)])
+    wide = Payload.DataSet(types=[3] * 2_000, rows=[Payload.DataSet.Row(elements=[cell] * 2_000)])
+    template = Payload.Template(metrics=[metric(f"m{n}", "Int32", int_value=n) for n in range(2_000)])
+    floats = struct.pack("<2000f", *(n + 0.1 for n in range(2_000)))
+    for each, least in (
+        ([metric(f"m{n}", "Int32", int_value=n) for n in range(2_000)], 200),
+        ([metric("d", "DataSet", dataset_value=dataset)], 30),
+        ([metric("w", "DataSet", dataset_value=wide)], 30),
+        ([metric("t", "Template", template_value=template)], 30),
+        ([metric("f", "FloatArray", bytes_value=floats)], 30),
+    ):
+        steps = list(
+            reader.sparkplug.read(
+                NBIRTH,
+                message(*each, seq=0),
+                tenant_id=TenantId("acme"),
+                device_id=DeviceId("edge1"),
+                retained=False,
+                timestamp_ms=1,
+            )
+        )
+        first = next(index for index, update in enumerate(steps) if update is not None)
+        assert first >= least, "the decoding precedes all values"
+        assert None not in steps[first:]
+
+
+def test_the_columns_of_data_sets_are_limited(reader: Reader) -> None:
+    """They are names and types without cells."""
+    dataset = Payload.DataSet(types=[3] * 50_001)
+    with pytest.raises(PayloadError, match="more than 50,000 columns"):
+        reader.read(NBIRTH, message(metric("d", "DataSet", dataset_value=dataset), seq=0))
