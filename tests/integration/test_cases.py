@@ -19,8 +19,6 @@ PROGRAMS = sorted(path for path in CASES.glob("B[0-9]*") if path.suffix in (".py
 NOT_YET = {
     "B01": "the console below a path prefix",
     "B02": "a proxy that changes Host",
-    "B05": "values that were deleted while the link was down",
-    "B06": "the devices of a bridge that went offline",
     "B11": "weak API keys",
     "B12": "origins that no browser sends",
     "B15": "numbers as the device wrote them",
