@@ -160,4 +160,12 @@
  * @property {Partial<World>} [world]
  */
 
+/**
+ * @template {keyof Events} K
+ * @callback Listener
+ * @param {Events[K]} detail
+ * @param {string} text  of the frame exactly as it was received, also `event.text`; empty for events without a frame
+ * @returns {void}
+ */
+
 export {};

@@ -5,6 +5,14 @@
  * @returns {Record<string, any> | null}
  */
 export function claimsOf(token: string): Record<string, any> | null;
+/**
+ * The members of a JSON object, or the elements of an array, as `[name, text]`.
+ *
+ * A parsed number may differ from what was sent (9007199254740993, 1.10, -0), and of a repeated name only the last
+ * value remains. Here nothing changes.
+ * @param {string} text  valid JSON: of a frame, or of a member
+ */
+export function membersOf(text: string): [string, string][];
 export class HermesClient extends EventTarget {
     /** @param {Options} options */
     constructor(options: Options);
@@ -19,9 +27,9 @@ export class HermesClient extends EventTarget {
      * Listen to an event; returns a function that removes the listener.
      * @template {keyof Events} K
      * @param {K} type
-     * @param {(detail: Events[K]) => void} listener
+     * @param {Listener<K>} listener
      */
-    on<K extends keyof Events>(type: K, listener: (detail: Events[K]) => void): () => void;
+    on<K extends keyof Events>(type: K, listener: Listener<K>): () => void;
     /** Start, also after `refused` or `closed`; while waiting, try at once. */
     connect(): undefined;
     /** Close the socket; remove all timers and listeners. */
@@ -468,3 +476,4 @@ export type Options = {
     log?: ((line: Line) => void) | undefined;
     world?: Partial<World> | undefined;
 };
+export type Listener<K extends keyof Events> = (detail: Events[K], text: string) => void;

@@ -1,7 +1,7 @@
 /**
  * Hermes client: a WebSocket that reconnects automatically, for browsers and Node. See docs/guide/browser-client.md.
  *
- * @import { BroadcastFrame, Close, Counts, Events, Frame, Line, Link, LinkFrame, NotificationFrame, Options, PresenceFrame, State, Status, StoredNotification, TokenReason, World } from './hermes-client-types.js'
+ * @import { BroadcastFrame, Close, Counts, Events, Frame, Line, Link, LinkFrame, Listener, NotificationFrame, Options, PresenceFrame, State, Status, StoredNotification, TokenReason, World } from './hermes-client-types.js'
  */
 
 const SUBPROTOCOL = 'hermes.v1';
@@ -72,11 +72,11 @@ export class HermesClient extends EventTarget {
    * Listen to an event; returns a function that removes the listener.
    * @template {keyof Events} K
    * @param {K} type
-   * @param {(detail: Events[K]) => void} listener
+   * @param {Listener<K>} listener
    */
   on(type, listener) {
     /** @param {Event} event */
-    const unwrap = (event) => listener(/** @type {CustomEvent} */ (event).detail);
+    const unwrap = (event) => listener(/** @type {CustomEvent} */ (event).detail, /** @type {any} */ (event).text);
     this.addEventListener(type, unwrap);
     return () => this.removeEventListener(type, unwrap);
   }
@@ -243,16 +243,17 @@ export class HermesClient extends EventTarget {
     this.#failures = 0;
     this.#tokenRetried = false;
     this.counts.received += 1;
-    this.counts.bytesIn += encoder.encode(String(data)).length;
-    this.#log('in', String(data));
-    const frame = /** @type {Frame | null} */ (parse(data));
+    const text = String(data);
+    this.counts.bytesIn += encoder.encode(text).length;
+    this.#log('in', text);
+    const frame = /** @type {Frame | null} */ (parse(text));
     if (!frame) return this.#reportError('received a frame that is not a JSON object');
     if (frame.channel === 'device') this.counts.skipped += frame.skipped ?? 0;
-    this.#emit('frame', frame);
-    if (frame.channel === 'device') this.#emit('device', frame);
-    else if (frame.channel === 'notifications') this.#handleNotification('notification', frame);
-    else if (frame.channel === 'tenant') this.#handleNotification('broadcast', frame);
-    else if (frame.channel === 'status') this.#handleStatus(frame);
+    this.#emit('frame', frame, text);
+    if (frame.channel === 'device') this.#emit('device', frame, text);
+    else if (frame.channel === 'notifications') this.#handleNotification('notification', frame, text);
+    else if (frame.channel === 'tenant') this.#handleNotification('broadcast', frame, text);
+    else if (frame.channel === 'status') this.#handleStatus(frame, text);
     else if (frame.action === 'refreshed') {
       this.#planRefresh();
       this.#emit('refreshed', { expires: frame.expires });
@@ -260,15 +261,15 @@ export class HermesClient extends EventTarget {
     else if (frame.action === 'pong' && this.#cancel('pong')) this.#emit('rtt', this.#world.elapsed() - this.#pingSentAt);
   }
 
-  /** @template {'notification' | 'broadcast'} K @param {K} event @param {Events[K]} frame */
-  #handleNotification(event, frame) {
+  /** @template {'notification' | 'broadcast'} K @param {K} event @param {Events[K]} frame @param {string} text */
+  #handleNotification(event, frame, text) {
     const id = String(frame.id);
     if (this.#ids.has(id)) return void (this.counts.duplicates += 1);
     this.#ids.add(id);
     evictOldest(this.#ids);
     if (this.#options.numbered) this.#countGap(id);
     this.#options.history?.add(frame);
-    this.#emit(event, frame);
+    this.#emit(event, frame, text);
   }
 
   /** @param {string} id */
@@ -282,12 +283,12 @@ export class HermesClient extends EventTarget {
     evictOldest(this.#highest);
   }
 
-  /** @param {LinkFrame | PresenceFrame} frame */
-  #handleStatus(frame) {
+  /** @param {LinkFrame | PresenceFrame} frame @param {string} text */
+  #handleStatus(frame, text) {
     if (frame.mqtt === 'up' || frame.mqtt === 'down') {
       this.#link = { up: frame.mqtt === 'up', since: frame.since };
       this.#emit('link', this.#link);
-    } else if (typeof frame.online === 'boolean' || frame.online === null) this.#emit('presence', frame);
+    } else if (typeof frame.online === 'boolean' || frame.online === null) this.#emit('presence', frame, text);
   }
 
   /** @param {Close} close */
@@ -381,8 +382,8 @@ export class HermesClient extends EventTarget {
     this.#emit('state', this.#status);
   }
 
-  /** @template {keyof Events} K @param {K} type @param {Events[K]} detail */
-  #emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+  /** @template {keyof Events} K @param {K} type @param {Events[K]} detail @param {string} [text] */
+  #emit(type, detail, text = '') { this.dispatchEvent(Object.assign(new CustomEvent(type, { detail }), { text })); }
 
   /** @param {string} message @param {string} [code] */
   #reportError(message, code) {
@@ -473,6 +474,39 @@ export function claimsOf(token) {
   } catch {
     return null;
   }
+}
+
+/**
+ * The members of a JSON object, or the elements of an array, as `[name, text]`.
+ *
+ * A parsed number may differ from what was sent (9007199254740993, 1.10, -0), and of a repeated name only the last
+ * value remains. Here nothing changes.
+ * @param {string} text  valid JSON: of a frame, or of a member
+ */
+export function membersOf(text) {
+  /** @type {[string, string][]} */
+  const members = [];
+  /** @type {string | undefined} */
+  let name;
+  let depth = 0;
+  let start = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const sign = text[at];
+    const ends = sign === '}' || sign === ']';
+    if (sign === '"') {
+      for (at += 1; at < text.length && text[at] !== '"'; at += 1) if (text[at] === '\\') at += 1;
+    } else if (sign === '{' || sign === '[') {
+      depth += 1;
+      if (depth === 1) start = at + 1;
+    } else if (depth === 1 && (ends || sign === ',' || sign === ':')) {
+      const part = text.slice(start, at).trim();
+      if (sign === ':') name = JSON.parse(part);
+      else if (part) members.push([name ?? String(members.length), part]);
+      start = at + 1;
+    }
+    if (ends) depth -= 1;
+  }
+  return members;
 }
 
 /**

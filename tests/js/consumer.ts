@@ -1,7 +1,7 @@
 /** A TypeScript program that uses the generated declarations; it must compile, it is not run. */
 
 import {
-  claimsOf, HermesClient, HermesHistory, type DeviceFrame, type Frame, type NotificationFrame, type Options, type State,
+  claimsOf, HermesClient, HermesHistory, membersOf, type DeviceFrame, type Frame, type NotificationFrame, type Options, type State,
 } from '../../static/hermes-client.js';
 
 const history = new HermesHistory<{ pinned: boolean }>({ key: 'app.history', max: 50 });
@@ -18,6 +18,7 @@ client.on('broadcast', ({ tenant_id, title }) => console.log(tenant_id.trim(), t
 client.on('device', ({ device_id, series, data, snapshot, timestamp }) => console.log(device_id, series, data.value, snapshot, timestamp?.toFixed()));
 client.on('presence', ({ device_id, online, since }) => console.log(device_id, online === null, since?.toFixed()));
 client.on('state', ({ state, waitMs }) => { const known: State = state; console.log(known, waitMs.toFixed()); });
+client.on('device', (frame, text) => console.log(frame.device_id, new Map(membersOf(text)).get('data')?.length));
 client.on('refreshed', ({ expires }) => console.log(expires?.toFixed()));
 
 /** `channel` and `action` narrow a frame to its kind. */

@@ -1,7 +1,7 @@
 /** Behaviour of the client with a fake server and a fake clock. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HermesClient } from '../../static/hermes-client.js';
+import { HermesClient, membersOf } from '../../static/hermes-client.js';
 import { FakeWorld, settled } from './fake-world.mjs';
 
 /** A started client in a fake environment, and all its events. */
@@ -548,4 +548,40 @@ test('a listener can be removed', async () => {
   off();
   world.socket.pong();
   assert.equal(frames, 1);
+});
+
+test('each event of a frame has its text as it was received', async () => {
+  const { world, client } = await opened();
+  const texts = [];
+  for (const type of ['frame', 'device', 'notification', 'broadcast', 'presence']) client.on(type, (detail, text) => texts.push([type, text]));
+  let ofEvent;
+  client.addEventListener('device', (event) => { ofEvent = event.text; });
+  const frames = {
+    device: '{"channel":"device","data":{"eui":9007199254740993, "t":1.10,"t":-0}}',
+    notification: '{"channel":"notifications","id":"1","data":{"n":12345678901234567890}}',
+    broadcast: '{"channel":"tenant","id":"2","data":{"n":1e2}}',
+    presence: '{"channel":"status","device_id":"d1","online":true}',
+  };
+  for (const text of Object.values(frames)) world.socket.frame(text);
+  assert.deepEqual(texts, Object.entries(frames).flatMap(([type, text]) => [['frame', text], [type, text]]));
+  assert.equal(ofEvent, frames.device);
+});
+
+test('an event without a frame has no text', async () => {
+  const texts = [];
+  const { world, client } = await started();
+  for (const type of ['state', 'rtt', 'error']) client.on(type, (detail, text) => texts.push(text));
+  world.socket.accept();
+  world.socket.pong();
+  world.socket.frame('no JSON');
+  assert.deepEqual(texts, ['', '', '']);
+});
+
+test('membersOf returns values as they are written', () => {
+  const of = (text) => membersOf(text);
+  assert.deepEqual(of('{"a":9007199254740993,"b":1.10,"c":-0,"d":1e400}'), [['a', '9007199254740993'], ['b', '1.10'], ['c', '-0'], ['d', '1e400']]);
+  assert.deepEqual(of('{"a":1,"a":2}'), [['a', '1'], ['a', '2']]);
+  assert.deepEqual(of(' { "a" : [1, {"b": "]"}] , "c\\"}" : "\\\\" } '), [['a', '[1, {"b": "]"}]'], ['c"}', '"\\\\"']]);
+  assert.deepEqual(of('[1.10,"a,b",[],{}]'), [['0', '1.10'], ['1', '"a,b"'], ['2', '[]'], ['3', '{}']]);
+  for (const text of ['{}', '[]', ' [ ] ', '12', '"a:b,c"', 'null', '', '{"a":"not closed']) assert.deepEqual(of(text), []);
 });
