@@ -2,23 +2,24 @@
 
 import { ConnectPanel } from './connect/connect-panel.js';
 import { DevicesPanel } from './devices/devices-panel.js';
-import { DrillsPanel } from './drills/drills-panel.js';
 import { Credentials } from './lib/credentials.js';
 import { DevApi } from './lib/dev-api.js';
 import { byId } from './lib/dom.js';
+import { loadStrings } from './lib/i18n.js';
 import { LiveRegion } from './lib/live-region.js';
 import { Navigation } from './lib/navigation.js';
+import { OnDemand } from './lib/on-demand.js';
 import { readPageData } from './lib/page-data.js';
 import { Permissions } from './lib/permissions.js';
 import { bindPreferences } from './lib/preferences.js';
 import { StalenessBanner } from './lib/staleness-banner.js';
 import { isStored } from './lib/storage.js';
-import { LogPanel } from './log/log-panel.js';
+import { showMoreTabs } from './lib/tab-row.js';
+import { LogBuffer } from './log/log-buffer.js';
 import { NotificationsPanel } from './notifications/notifications-panel.js';
 import { UserHistories } from './notifications/user-histories.js';
 import { OverviewPanel } from './overview/overview-panel.js';
 import { StatusPoller } from './overview/status-poller.js';
-import { TokenInspectorPanel } from './token-inspector/token-inspector-panel.js';
 
 const { dev } = readPageData();
 const liveRegion = new LiveRegion(byId('live-region'));
@@ -26,29 +27,39 @@ const liveRegion = new LiveRegion(byId('live-region'));
 const announce = (text) => liveRegion.announce(text);
 const credentials = new Credentials({ token: dev?.tokens[0]?.token, apiKey: dev?.api_key });
 const permissions = new Permissions(credentials);
-const log = new LogPanel();
-const devices = new DevicesPanel();
+const lines = new LogBuffer();
+const devices = new DevicesPanel(/** @returns {string} */ () => connect.owner.tenant_id);
 const stalenessBanner = new StalenessBanner(devices, announce);
 const histories = new UserHistories(/** @returns {string} */ () => connect.owner.user_id);
 const notifications = new NotificationsPanel({ ack: (id) => connect.acknowledge(id), credentials, permissions, histories });
 const connect = new ConnectPanel({
   credentials, permissions, histories, announce, attach,
-  log: (socket, { kind, text }) => log.add({ at: Date.now(), socket, kind, text }),
+  log: (socket, { kind, text }) => lines.add({ at: Date.now(), socket, kind, text }),
 });
 const overview = new OverviewPanel(connect.cards, permissions, announce);
 const devApi = new DevApi(credentials);
-const tokenInspector = new TokenInspectorPanel({ credentials, permissions, devApi, announce });
-new DrillsPanel({ credentials, permissions, devApi, userId: () => connect.owner.user_id });
+const tokenInspector = new OnDemand(byId('token-inspector'), async () => {
+  const [{ TokenInspectorPanel }] = await Promise.all([import('./token-inspector/token-inspector-panel.js'), loadStrings()]);
+  return new TokenInspectorPanel({ credentials, permissions, devApi, announce });
+}, new URL('token-inspector/token-inspector.css', import.meta.url).href);
+const log = new OnDemand(byId('log'), async () => {
+  const { LogPanel } = await import('./log/log-panel.js');
+  return new LogPanel(lines);
+}, new URL('log/log.css', import.meta.url).href);
+const drills = new OnDemand(byId('drills'), async () => {
+  const [{ DrillsPanel }] = await Promise.all([import('./drills/drills-panel.js'), loadStrings()]);
+  return new DrillsPanel({ credentials, permissions, devApi, userId: () => connect.owner.user_id });
+}, new URL('drills/drills.css', import.meta.url).href);
 
 /**
  * Route the events of a new client to the panels.
  * @param {import('../hermes-client.js').HermesClient} client
- * @param {string} name  of the socket: notifications, tenant, device or combined
+ * @param {string} name  of the socket: notifications, tenant, device, combined or tenants
  */
 function attach(client, name) {
-  client.on('notification', (frame) => notifications.handleFrame(frame));
-  client.on('broadcast', (frame) => notifications.handleFrame(frame));
-  client.on('device', (frame) => devices.handleFrame(frame, name));
+  client.on('notification', (frame, text) => notifications.handleFrame(frame, text));
+  client.on('broadcast', (frame, text) => notifications.handleFrame(frame, text));
+  client.on('device', (frame, text) => devices.handleFrame(frame, text, name));
   client.on('presence', (frame) => devices.updatePresence(frame));
   stalenessBanner.observe(client, name);
 }
@@ -60,8 +71,9 @@ const updateUser = () => {
 credentials.addEventListener('change', updateUser);
 updateUser();
 bindPreferences();
+showMoreTabs();
 byId('dev-badge').hidden = !dev;
 byId('storage-banner').hidden = isStored;
-new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, 'token-inspector': tokenInspector, drills: {}, log })));
+new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, 'token-inspector': tokenInspector, drills, log })));
 if (dev || credentials.token) connect.connectAll(); // also after a reload with a stored token
 new StatusPoller(credentials, permissions, (status) => overview.update(status)).run();

@@ -17,6 +17,8 @@ from tests.support.programs import Program, free_port, hermes, wait_until
 pytestmark = pytest.mark.browser
 
 PAINT_EVERY_MS = 250
+TOPS = """part => [...document.querySelectorAll(`form.socket`)]
+  .map((card) => card.querySelector(`:scope > ${part}`).getBoundingClientRect().top)"""
 STATUS_EVERY_MS = 1_000  # interval at which the page requests the status of Hermes
 BACKOFF_MAX_MS = 30_000
 
@@ -174,6 +176,65 @@ def test_the_counts_continue_after_a_disconnect_and_a_connect(console: Console) 
     console.card("combined").expect_state("open")
     wait_until(lambda: int(frames.inner_text().replace(",", "").split()[0]) > count)
     console.expect_all_open()
+
+
+def test_the_rows_of_the_cards_are_aligned(browser: Browser, dev: Program) -> None:
+    """Each part of a card begins at the height of the same part of its neighbours, in both languages."""
+    for language in ("en-GB", "es-ES"):
+        with console_in(browser, dev, locale=language, viewport={"width": 1280, "height": 900}) as console:
+            console.open("connect")
+            console.expect_all_open()
+            for part in (
+                "h3",
+                ".purpose",
+                ".state",
+                "dl",
+                *(f"dl > :nth-child({number})" for number in range(1, 6)),
+                ".rtt-chart",
+                ".buttons",
+            ):
+                tops = console.page.evaluate(TOPS, part)
+                assert len(tops) == 4
+                assert max(tops) - min(tops) < 1, (language, part, tops)
+
+
+def test_all_tenants_are_offered_to_superusers_only(console: Console, dev: Program) -> None:
+    """As the claims of the token say; the devices of every tenant are in one table, with a column for it."""
+    page = console.page
+    console.open("connect")
+    console.expect_all_open()
+    card = page.locator("form[data-socket=tenants]")
+    expect(card).to_have_count(0)
+    expect(page.locator("[data-tile=tenants]")).to_have_count(0)
+    page.select_option("#token-picker", label="root (user 1, tenant acme, superuser)")
+    expect(card).to_be_visible()
+    card.locator(".toggle").click()
+    console.card("tenants").expect_state("open")
+    console.show("devices")
+    page.fill("#devices-filter", "globex")
+    rows = page.locator("#devices-rows tr")
+    expect(rows.locator(".tenant").first).to_have_text("globex")
+    rows.locator("a", has_text="climate-01").first.click()
+    expect(page.locator("#device-url")).to_have_text(re.compile(r"/ws/device/climate-01\?tenant_id=globex$"))
+    expect(page.locator("#device-series")).to_contain_text("ppm")
+    console.show("overview")
+    expect(page.locator("[data-tile=tenants]")).to_be_visible()
+    expect(page.locator("#page-charts .key", has_text="All tenants")).to_be_visible()
+    console.show("connect")
+    page.select_option("#token-picker", label="luis (user 456, tenant globex)")
+    expect(card).to_have_count(0)
+    wait_until(lambda: metric(dev, 'hermes_sockets_open{route="/ws/tenants"}') == 0)
+    console.expect_all_open()
+
+
+def test_a_large_tenant_id_keeps_its_digits(production_console: Console) -> None:
+    """As a number it would be another tenant's."""
+    console = production_console
+    console.open("connect")
+    console.page.fill("#token-value", token(tenant_id=9_007_199_254_740_993))
+    console.page.locator("#token-value").blur()
+    expect(console.page.locator("[data-socket=tenant] input")).to_have_value("9007199254740993")
+    expect(console.page.locator("#token-summary")).to_contain_text("tenant 9007199254740993")
 
 
 def test_token_and_key_are_hidden_until_a_click_shows_them(console: Console) -> None:

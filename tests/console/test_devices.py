@@ -162,13 +162,13 @@ def test_the_choice_is_of_stale_values_or_of_offline_devices(played: DevicePanel
 
 
 def test_the_sparkline_follows_the_numbers_in_the_data(shared: DevicePanel) -> None:
-    """A number, a ``value``, else the first number; what has none adds no point, and 60 are kept."""
-    shared.send(device("drawn", 1), device("drawn", {"value": 3, "min": 0}), device("drawn", {"unit": "x", "level": 2}))
+    """Those of the charted member; what has none adds no point, and 60 are kept."""
+    shared.send(*(device("drawn", {"value": number, "min": 0}) for number in (1, 3, 2)))
     shared.send(device("drawn", "warm"), device("drawn", {"on": True}))
     expect(shared.row("drawn").locator(".value")).to_have_text('{"on":true}')
     low, high, middle = (y for _, y in points(shared, "drawn"))
     assert low > middle > high
-    shared.send(*(device("drawn", number) for number in range(70)))
+    shared.send(*(device("drawn", {"value": number}) for number in range(70)))
     expect(shared.row("drawn").locator(".value")).to_have_text("69")
     assert len(points(shared, "drawn")) == 60
 
@@ -279,8 +279,8 @@ def test_the_keyboard_scrolls_the_table(filled: DevicePanel) -> None:
 
 
 def test_tab_visits_each_device_in_order(filled: DevicePanel) -> None:
-    """Also those that were not in the page at first; each once, and each in view."""
-    region(filled).focus()
+    """Also those that were not in the page at first; each once, and each in view. Before them come the headings."""
+    filled.page.locator("#devices-scroll th button").last.focus()
     for number in range(TABS):
         filled.page.keyboard.press("Tab")
         focused = filled.page.locator("#devices-rows a:focus")
@@ -402,6 +402,18 @@ def test_the_newest_hundred_frames_can_be_paused_and_copied(shared: DevicePanel)
     shared.pass_time(SECOND)
     expect(frames.first).to_contain_text('"data":120')
     expect(frames).to_have_count(100)
+
+
+def test_a_frame_that_two_sockets_bring_is_listed_once(shared: DevicePanel) -> None:
+    """With the names of both; a frame that one of them brings twice is listed twice."""
+    page = shared.page
+    shared.console.show("devices/acme/doubled")
+    frame = device("temp", 1, device_id="doubled")
+    shared.send(frame, frame)
+    shared.send(frame, on="combined")
+    items = page.locator("#device-frames li")
+    expect(items).to_have_count(2)
+    expect(items.locator("span")).to_have_text(["Tenant", "Tenant, Combined feed"])
 
 
 def test_its_sockets_address_can_be_copied(shared: DevicePanel) -> None:

@@ -52,6 +52,7 @@ def played_log(shared_browser: Browser, quiet: Program) -> Iterator[Console]:
         console.open("log")
         for name in ("notifications", "tenant", "combined"):
             console.card(name).expect_state("open")
+        expect(console.page.locator("#log-count")).not_to_be_empty()
         yield console
 
 
@@ -79,13 +80,16 @@ def choose(console: Console, *, text: str = "", socket: str = "", kind: str = ""
 
 
 def test_frames_in_and_out_and_notes_are_shown_with_their_time(log: Console, dev: Program) -> None:
-    """And with their socket."""
+    """And with their sockets: a message that two of them bring is one line."""
     notify(dev, title="Seen in the log")
     page = log.page
     choose(log, text="Seen in the log", socket="notifications")
     line = page.locator("#log-lines > li")
     expect(line).to_have_count(1)
-    expect(line).to_contain_text(re.compile(r"^\d\d:\d\d:\d\d\.\d{3}Notificationsin\{"))
+    names = "(Notifications, Combined feed|Combined feed, Notifications)"
+    expect(line).to_contain_text(re.compile(rf"^\d\d:\d\d:\d\d\.\d{{3}}{names}in\{{"))
+    choose(log, text="Seen in the log")
+    expect(line).to_have_count(1)
     choose(log, kind="out", socket="tenant")
     expect(page.locator("#log-lines > li").first).to_contain_text('{"action":"ping"}')
     choose(log, kind="note", socket="combined")
@@ -121,6 +125,24 @@ def test_the_log_contains_no_token(log: Console) -> None:
     expect(page.locator("#log-count")).not_to_have_text(count)
     expect(page.locator("#log-copied")).to_have_text(re.compile(r"^\d+ lines copied\.$"))
     assert "eyJ" not in page.locator("#log-lines").inner_text()
+
+
+def test_a_message_that_several_sockets_bring_is_one_line(played: Console) -> None:
+    """It names them, also those that bring it after it was painted; a filter by each of them finds it."""
+    lines = played.page.locator("#log-lines > li")
+    frame = {"channel": "device", "tenant_id": "acme", "device_id": "d1", "series": "t", "data": 1, "timestamp": 1}
+    receive(played.page, "tenant", [frame, frame])
+    played.page.clock.run_for(PAINT_EVERY_MS)
+    expect(lines.locator(".sockets")).to_have_text(["Tenant", "Tenant"])
+    choose(played, socket="combined")
+    expect(lines).to_have_count(0)
+    receive(played.page, "combined", [frame])
+    played.page.clock.run_for(PAINT_EVERY_MS)
+    expect(lines.locator(".sockets")).to_have_text(["Tenant, Combined feed"])
+    choose(played)
+    receive(played.page, "notifications", [frame])
+    played.page.clock.run_for(PAINT_EVERY_MS)
+    expect(lines.locator(".sockets")).to_have_text(["Tenant, Combined feed, Notifications", "Tenant"])
 
 
 def test_a_pause_freezes_the_lines_and_counts_new_ones(played: Console) -> None:
@@ -310,6 +332,6 @@ def test_in_production_the_log_contains_no_pasted_token(production_console: Cons
     with page.expect_download() as download:
         page.click("#log-save")
     saved = download.value.path().read_text()
-    assert "notifications out" in saved
+    assert " notifications out " in saved
     assert "eyJ" not in saved
     assert "eyJ" not in page.locator("#log-lines").inner_text()

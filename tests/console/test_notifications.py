@@ -294,6 +294,23 @@ def test_the_history_is_exported_as_it_is_shown(panel: Console, quiet: Program) 
     assert (item["title"], item["type"], item["channel"]) == ("Ünï error", "error", "notifications")
 
 
+def test_data_keeps_its_digits_from_the_form_to_the_export(panel: Console) -> None:
+    """As it was typed: 1.10 is not 1.1, and large numbers are not rounded."""
+    page = panel.page
+    data = '{"serial": 9007199254740993, "t": 1.10}'
+    page.fill("#notify [name=data]", data)
+    expect(page.locator("#notify-curl")).to_contain_text(f'"data":{data}')
+    page.click("#notify [type=submit]")
+    expect(page.locator("#history > li")).to_have_count(1)
+    with page.expect_download() as download:
+        page.click("#history-export")
+    text = download.value.path().read_text()
+    assert f'"data": {data}' in text
+    (item,) = json.loads(text)
+    assert item["data"] == {"serial": 9_007_199_254_740_993, "t": 1.10}
+    assert "data_text" not in item
+
+
 def test_permission_for_browser_notifications_is_requested_by_a_click_only(console: Console, quiet: Program) -> None:
     """Then each notification is handed to the Notification API, with a tag of its own: none hides another."""
     page = console.page

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -11,13 +12,32 @@ from tests.support.programs import Program
 
 pytestmark = pytest.mark.browser
 
-WEIGHT_MAX_BYTES = 150 * 1_024
+WEIGHT_MAX_BYTES = 110 * 1_024
 WEIGHT = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
   .filter(({ initiatorType }) => initiatorType !== 'fetch').reduce((sum, each) => sum + each.transferSize, 0)"""
 LATE_SCRIPTS = """performance.getEntriesByType('resource')
   .filter(({ name, initiatorType }) => name.endsWith('.js') && initiatorType === 'script')
   .map(({ name }) => new URL(name).pathname).filter((path) => path !== '/static/console/main.js')"""
+ON_DEMAND = [
+    f"/static/console/{name}.js"
+    for name in (
+        "device-page/device-page",
+        "drills/drills-panel",
+        "log/log-panel",
+        "token-inspector/token-inspector-panel",
+    )
+]
 TABS_MAX = 200
+PREFETCH_AFTER_MS = 20_000
+NEXT_FRAME = (
+    "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"  # the page has handled a scroll
+)
+NOT_COVERED = """() => {
+  const { left, right } = document.querySelector('#panels [aria-current]').getBoundingClientRect();
+  const arrows = [...document.querySelectorAll('.more')].filter((each) => each.checkVisibility());
+  const edges = arrows.map((each) => each.getBoundingClientRect());
+  return left >= 0 && right <= innerWidth && edges.every((edge) => edge.right <= left + 1 || edge.left >= right - 1);
+}"""
 BLOCKED_STORAGE = """const at = [[window, 'sessionStorage'], [window, 'localStorage'], [Document.prototype, 'cookie']];
 for (const [owner, name] of at) {
   const refuse = () => { throw new DOMException('Access is denied for this document.', 'SecurityError'); };
@@ -100,6 +120,40 @@ def test_every_panel_can_be_reached_and_left_by_keyboard(opened: Console) -> Non
             pytest.fail(f"{panel}: Tab never comes round")
 
 
+def scroll_while_visible(console: Console, arrow: str) -> None:
+    """Press an arrow until it has scrolled the row to its end and disappears."""
+    row = console.page.locator("#panels")
+    while console.page.locator(arrow).is_visible():
+        at = row.evaluate("row => row.scrollLeft")
+        console.page.click(arrow)
+        console.wait_until(lambda at=at: row.evaluate("row => row.scrollLeft") != at)  # type: ignore[misc]
+        console.page.evaluate(NEXT_FRAME)
+
+
+def test_on_a_phone_arrows_show_that_there_are_more_panels(opened: Console) -> None:
+    """They scroll the row of names, and disappear at its ends; the name of the current panel is never behind one."""
+    page = opened.page
+    before, after = page.locator("#panels-before"), page.locator("#panels-after")
+    try:
+        for width, spare in ((1280, True), (390, False)):
+            page.set_viewport_size({"width": width, "height": 844})
+            opened.show("overview")
+            page.evaluate("document.querySelector('#panels').scrollLeft = 0")
+            expect(before).to_be_hidden()
+            expect(after).to_be_hidden() if spare else expect(after).to_be_visible()
+        scroll_while_visible(opened, "#panels-after")
+        expect(before).to_be_visible()
+        expect(page.locator("#panels a").last).to_be_in_viewport(ratio=1)
+        for panel in (*PANELS[::-1], *PANELS):
+            opened.show(panel)
+            page.wait_for_function(NOT_COVERED)
+        opened.show("log")
+        scroll_while_visible(opened, "#panels-before")
+        expect(page.locator("#panels a").first).to_be_in_viewport(ratio=1)
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 720})
+
+
 def test_the_language_is_chosen_and_remembered(console: Console) -> None:
     """In a cookie; the server renders the page with it, so that the page does not flash."""
     console.open("connect")
@@ -137,14 +191,44 @@ def test_the_theme_is_chosen_and_remembered(console: Console) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
 
 
-def test_the_whole_page_is_small(opened: Console) -> None:
-    """Size on the network, with headers and all scripts that it can load."""
-    assert 40_000 < opened.page.evaluate(WEIGHT) < WEIGHT_MAX_BYTES
+def test_the_first_load_of_the_page_is_small(console: Console) -> None:
+    """Size on the network, with headers."""
+    console.open()
+    console.expect_all_open()
+    assert 40_000 < console.page.evaluate(WEIGHT) < WEIGHT_MAX_BYTES
 
 
-def test_every_script_is_requested_by_the_page_itself(opened: Console) -> None:
+def test_every_script_of_the_first_load_is_requested_by_the_page_itself(console: Console) -> None:
     """So that the browser does not wait for one script to request the next."""
-    assert opened.page.evaluate(LATE_SCRIPTS) == []
+    console.open()
+    console.expect_all_open()
+    assert console.page.evaluate(LATE_SCRIPTS) == []
+
+
+def test_a_panel_that_cannot_be_loaded_says_so(console: Console) -> None:
+    """Its scripts are loaded when it is first shown; the next time it may work."""
+    console.expected = ("net::ERR_FAILED", "Failed to load resource")
+    page = console.page
+    page.route("**/drills/*.js", lambda route: route.abort())
+    console.open("drills")
+    expect(page.get_by_role("alert")).to_contain_text("could not be loaded: Hermes is not reachable")
+    page.unroute("**/drills/*.js")
+    console.show("overview")
+    console.show("drills")
+    expect(page.locator("#drills-list > li")).not_to_have_count(0)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_panels_are_loaded_before_an_outage_can_prevent_it(console: Console) -> None:
+    """Some time after the page, although none of them was shown."""
+    requested: list[str] = []
+    console.page.on("request", lambda request: requested.append(urlsplit(request.url).path))
+    console.stop_clock()
+    console.open()
+    console.expect_all_open()
+    assert not {*ON_DEMAND} & {*requested}
+    console.page.clock.fast_forward(PREFETCH_AFTER_MS)
+    console.wait_until(lambda: {*ON_DEMAND} <= {*requested})
 
 
 def test_in_production_the_page_contains_no_secret_and_no_dev_function(production_console: Console) -> None:

@@ -119,6 +119,21 @@ def test_a_page_opened_while_the_link_is_down_shows_no_live_value(played: Device
     played.expect_freshness("temp", "stale")
 
 
+def test_without_any_value_there_is_nothing_to_call_stale(played: DevicePanel) -> None:
+    """The lights of the header show the state of the link; the banner is about values on the page."""
+    played.send(link("down", NOON))
+    played.sockets["tenant"][-1].close(code=1001, reason="stopping;retry_ms=1000")
+    played.console.card("tenant").expect_state("waiting")
+    played.pass_time(3 * SECOND)
+    expect(played.feed).to_be_hidden()
+    played.wait_for_sockets("tenant", 2)
+    played.send(link("down", NOON), link("up", NOON + SECOND))
+    expect(played.feed).to_be_hidden()
+    assert "tale" not in played.page.locator("#live-region").inner_text()
+    played.send(device("temp", 21))
+    expect(played.feed).to_be_hidden()
+
+
 def test_a_value_that_arrives_after_the_status_down_is_marked(played: DevicePanel) -> None:
     """At the next check, at most one second later."""
     played.send(link("down", NOON + 7 * SECOND), device("temp", 21))

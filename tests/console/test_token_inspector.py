@@ -26,6 +26,7 @@ def opened_inspector(shared_browser: Browser, production: Program) -> Iterator[C
     with console_in(shared_browser, production) as console:
         console.stop_clock()
         console.open("token-inspector")
+        expect(console.page.locator("#inspector-routes > li")).not_to_have_count(0)
         yield console
 
 
@@ -104,6 +105,15 @@ def test_unusual_but_valid_tokens_have_warnings(inspector: Console) -> None:
     examine(inspector, f"Bearer {token(is_superuser='yes', tenant_id='acme')}")
     assert any(text.startswith('is_superuser is "yes"') for text in verdicts(inspector)["warning"])
     assert inspector.page.locator("#inspector-remaining").inner_text() == "Never expires."
+
+
+def test_claims_keep_their_digits(inspector: Console) -> None:
+    """A parsed number may be another one."""
+    examine(inspector, token(user_id=9_007_199_254_740_993, ratio=1.10, serial=12_345_678_901_234_567_890, name="José"))
+    claims = inspector.page.locator("#inspector-claims")
+    for text in ("9007199254740993", "12345678901234567890", '"José"'):
+        expect(claims).to_contain_text(text)
+    assert "User 9007199254740993." in verdicts(inspector)["good"]
 
 
 def test_markup_in_claims_stays_text(inspector: Console) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 
 from tests.support.consoles import CLOCK_ADVANCE_S, Console, console_in
-from tests.support.page_sockets import PATHS, play_sockets, receive
+from tests.support.page_sockets import PATHS, play_sockets, receive, receive_texts
 from tests.support.programs import Program
 
 NOON = 1_763_812_800_000  # 2025-11-22 12:00:00 UTC
@@ -31,6 +31,11 @@ class DevicePanel:
     def send(self, *frames: dict[str, object], on: str = "tenant") -> None:
         """Let the newest socket of this name receive these frames, then move the clock by one second."""
         receive(self.page, on, frames)
+        self.pass_time(SECOND)
+
+    def send_texts(self, *texts: str, on: str = "tenant") -> None:
+        """Let the newest socket of this name receive frames with exactly these texts, as `send` does."""
+        receive_texts(self.page, on, texts)
         self.pass_time(SECOND)
 
     def pass_time(self, ms: int) -> None:

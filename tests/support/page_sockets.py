@@ -16,6 +16,7 @@ PATHS = {
     "tenant": "/ws/tenant/[^/]*",
     "device": "/ws/device/[^/]*",
     "combined": "/ws",
+    "tenants": "/ws/tenants",
 }
 # A ping is answered within the page: its clock may run on by minutes before an answer from here could arrive.
 KEEP_SOCKETS = """
@@ -55,4 +56,9 @@ def play_sockets(page: Page, *names: str) -> dict[str, list[WebSocketRoute]]:
 
 def receive(page: Page, name: str, frames: Sequence[object]) -> None:
     """Let the newest socket of this name receive these frames, one after the other."""
-    page.evaluate(RECEIVE, [PATHS[name], [json.dumps(frame, separators=(",", ":")) for frame in frames]])
+    receive_texts(page, name, [json.dumps(frame, separators=(",", ":")) for frame in frames])
+
+
+def receive_texts(page: Page, name: str, texts: Sequence[str]) -> None:
+    """Let the newest socket of this name receive frames with exactly these texts."""
+    page.evaluate(RECEIVE, [PATHS[name], list(texts)])

@@ -43,12 +43,24 @@ CONTENT_SECURITY_POLICY = "; ".join(
 THEMES = {"auto": "(prefers-color-scheme: dark)", "light": "not all", "dark": "all"}
 DEFAULT_THEME = "auto"
 
+# What the page loads when it is needed. Its first load is smaller without it.
+ON_DEMAND = (
+    "console/device-page/",
+    "console/devices/series-csv.js",
+    "console/drills/",
+    "console/log/log-panel.js",
+    "console/log/log-row.js",
+    "console/notifications/notify-form.js",
+    "console/token-inspector/",
+)
+ON_DEMAND_STRINGS = ("drills.", "inspector.")
+
 
 @dataclass(frozen=True, slots=True)
 class ConsolePage:
     """Template, languages and scripts of the page.
 
-    ``modules`` are the URL paths of all scripts, so that the page can request them at once.
+    ``modules`` are the URL paths of the scripts that the page requests at once.
     """
 
     template: Template
@@ -65,7 +77,7 @@ class ConsolePage:
         page_data = {
             "version": __version__,
             "language": language.tag,
-            "strings": language.strings,
+            "strings": {key: text for key, text in language.strings.items() if not key.startswith(ON_DEMAND_STRINGS)},
             "token_rules": token_rules,
             "dev": dev,
         }
@@ -135,9 +147,11 @@ class ConsoleHandler(HttpErrors):
 
 
 def page_modules(static: Path) -> list[str]:
-    """Return the URL paths of all scripts under ``static`` that the page runs."""
+    """Return the URL paths of the scripts that the page needs at once."""
     scripts = [path.relative_to(static).as_posix() for path in sorted(static.rglob("*.js"))]
-    return [f"/static/{script}" for script in scripts if script not in NOT_OF_THE_PAGE]
+    return [
+        f"/static/{script}" for script in scripts if script not in NOT_OF_THE_PAGE and not script.startswith(ON_DEMAND)
+    ]
 
 
 def _script_json(value: object) -> Markup:

@@ -1,4 +1,4 @@
-/** The panel with the token, the API key, the four sockets and the list of errors. */
+/** The panel with the token, the API key, the sockets and the list of errors. */
 
 import { byId, make } from '../lib/dom.js';
 import { t, tOptional } from '../lib/i18n.js';
@@ -46,6 +46,7 @@ export class ConnectPanel {
         },
         histories, log, announce,
       })));
+    this.#offerSockets();
     byId('device-ids').append(...(dev?.devices ?? []).map((value) => make('option', { value })));
     credentials.addEventListener('change', () => this.#reconnect());
     byId('token').addEventListener('submit', (event) => {
@@ -59,7 +60,12 @@ export class ConnectPanel {
   /** The user and the tenant of the token. */
   get owner() { return this.#field.owner; }
 
-  connectAll() { this.cards.filter(({ active }) => !active).forEach((card) => card.connect()); }
+  connectAll() { this.cards.filter(({ active, isOffered }) => isOffered && !active).forEach((card) => card.connect()); }
+
+  /** Offer the socket of all tenants to superusers only. */
+  #offerSockets() {
+    for (const card of this.cards) if (card.name === 'tenants') card.isOffered = this.#field.isSuperuser;
+  }
 
   /** Acknowledge on the first open socket that carries notifications; false if there is none. @param {string} id */
   acknowledge(id) {
@@ -81,6 +87,7 @@ export class ConnectPanel {
     if (this.#token === this.#credentials.token) return;
     this.#token = this.#credentials.token;
     this.#prefill(() => true);
+    this.#offerSockets();
     this.cards.filter(({ client }) => client).forEach((card) => card.connect()); // rejected ones too: the new token may be accepted
   }
 

@@ -1,4 +1,4 @@
-/** The card of one of the four sockets: id field, state, counts and round trip times. */
+/** The card of one of the sockets: id field, state, counts and round trip times. */
 
 import { HermesClient } from '../../hermes-client.js';
 import { explainClose, explainRefusal } from '../lib/close-codes.js';
@@ -31,6 +31,7 @@ export class SocketCard extends EventTarget {
   client = null;
   name;
   #root;
+  #parent;
   #dependencies;
   #field;
   #openCount = 0;
@@ -45,6 +46,7 @@ export class SocketCard extends EventTarget {
   constructor(root, dependencies) {
     super();
     this.#root = root;
+    this.#parent = root.parentElement;
     this.#dependencies = dependencies;
     this.name = root.dataset.socket ?? '';
     this.#field = root.querySelector('input');
@@ -62,6 +64,19 @@ export class SocketCard extends EventTarget {
       this.connect();
       if (!this.client) this.#field?.focus(); // the id is missing
     });
+  }
+
+  /** Whether the token in use may open this socket; otherwise its card is not in the page. */
+  get isOffered() { return this.#root.isConnected; }
+
+  set isOffered(offered) {
+    this.#root.hidden = false; // as the page has it at first
+    if (offered && !this.isOffered) this.#parent?.append(this.#root);
+    else if (!offered) {
+      this.disconnect();
+      this.#root.remove();
+    }
+    this.dispatchEvent(new Event('state'));
   }
 
   /** Whether the client is open or tries to be. */
@@ -88,6 +103,7 @@ export class SocketCard extends EventTarget {
     this.client = client;
     client.on('state', (status) => this.#show(status));
     client.on('rtt', (ms) => this.#chart.push(Date.now(), [ms]));
+    client.on('state', ({ state }) => { if (state === 'connecting') this.#chart.push(Date.now(), [null]); }); // ends the line
     client.on('rtt', (ms) => setText(this.#part('.rtt'), `${formatNumber(ms)} ms`));
     attach(client, this.name);
     client.connect();
@@ -122,6 +138,7 @@ export class SocketCard extends EventTarget {
   #path() {
     if (this.name === 'combined') return '/ws';
     if (this.name === 'notifications') return '/ws/notifications';
+    if (this.name === 'tenants') return '/ws/tenants';
     if (!this.id) return '';
     return this.name === 'device' ? devicePath(this.id) : `/ws/${this.name}/${encodeURIComponent(this.id)}`;
   }

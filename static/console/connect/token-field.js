@@ -43,6 +43,9 @@ export class TokenField {
     return { user_id: String(claims.user_id ?? ''), tenant_id: String(tenantOf(claims) ?? '') };
   }
 
+  /** Whether the token says that its user is a superuser; only Hermes can check it. */
+  get isSuperuser() { return claimsOf(this.#credentials.token)?.is_superuser === true; }
+
   #fillPicker() {
     this.#picker.append(...this.#devTokens.map(({ label, token }) => make('option', { value: token }, label)));
     this.#picker.append(make('option', { value: '' }, t('connect.own_token')));

@@ -2,6 +2,7 @@
 
 import { make, setText } from '../lib/dom.js';
 import { Sparkline } from '../lib/sparkline.js';
+import { DeviceLabel } from './device-label.js';
 import { formatOffline, formatRate, formatShortValue, formatTopic, formatValue, formatValueAge, freshness } from './format-value.js';
 
 /** @typedef {import('./series.js').Series} Series */
@@ -12,10 +13,12 @@ export class DeviceRow {
   element;
   #tenant = cell('tenant');
   #link = make('a');
+  #label = new DeviceLabel(this.#link);
   #offline = make('small', { class: 'offline', hidden: '' });
   #series = cell('series');
   #value = cell('value');
   #trend = new Sparkline(96, 22);
+  #trendCell = cell('trend');
   #age = cell('age');
   #rate = cell('rate');
   #topic = cell('topic');
@@ -27,9 +30,8 @@ export class DeviceRow {
   constructor() {
     const device = cell('device');
     device.append(this.#link, this.#offline);
-    const trend = cell('trend');
-    trend.append(this.#trend.element);
-    this.element = make('tr', { role: 'row' }, this.#tenant, device, this.#series, this.#value, trend, this.#age, this.#rate, this.#topic);
+    this.#trendCell.append(this.#trend.element);
+    this.element = make('tr', { role: 'row' }, this.#tenant, device, this.#series, this.#value, this.#trendCell, this.#age, this.#rate, this.#topic);
   }
 
   /** The series it shows. */
@@ -38,6 +40,13 @@ export class DeviceRow {
   get hasFocus() { return this.element.contains(document.activeElement); }
 
   focus() { this.#link.focus({ preventScroll: true }); }
+
+  /** The texts of the columns that are as wide as their content. */
+  get texts() {
+    const [tenant, series, value, age, rate, topic] = [this.#tenant, this.#series, this.#value, this.#age, this.#rate, this.#topic]
+      .map(({ textContent }) => textContent ?? '');
+    return { tenant, device: longer(this.#label.text, this.#offline.textContent ?? ''), series, value, age, rate, topic };
+  }
 
   /**
    * Show a series.
@@ -58,16 +67,16 @@ export class DeviceRow {
   /** @param {Series} series */
   #setNames({ tenant, device, name }) {
     setText(this.#tenant, tenant);
-    setText(this.#link, device);
     this.#link.href = `#devices/${encodeURIComponent(tenant)}/${encodeURIComponent(device)}`;
     setText(this.#series, name || '–');
   }
 
   /** @param {Series} series */
   #paint(series) {
-    const { frame, offline, points } = series;
-    setText(this.#value, formatShortValue(frame));
-    this.#value.title = formatValue(frame).slice(0, TITLE_MAX_CHARS);
+    const { device, deviceName, frame, offline, points, chartedPath } = series;
+    this.#label.show(deviceName.text, device);
+    setText(this.#value, formatShortValue(series));
+    this.#value.title = formatValue(series).slice(0, TITLE_MAX_CHARS);
     setText(this.#topic, formatTopic(series));
     this.#topic.title = this.#topic.textContent ?? '';
     this.#offline.hidden = !offline;
@@ -75,16 +84,24 @@ export class DeviceRow {
     this.element.toggleAttribute('data-offline', Boolean(offline));
     this.element.dataset.freshness = freshness(series);
     this.#trend.draw(points.toArray().map(({ value }) => value));
-    this.#flash(series);
+    this.#trendCell.title = chartedPath?.join('/') ?? '';
+    this.#flash(series, frame);
   }
 
-  /** Flash the row if its value is new; the alternating class name restarts the animation. @param {Series} series */
-  #flash(series) {
+  /**
+   * Flash the row if its value is new; the alternating class name restarts the animation.
+   * @param {Series} series
+   * @param {import('../../hermes-client.js').DeviceFrame} frame
+   */
+  #flash(series, { snapshot }) {
     this.#flashCount += 1;
-    const isUpdate = series === this.#shown && !series.frame.snapshot && !series.stale;
+    const isUpdate = series === this.#shown && !snapshot && !series.stale;
     this.element.className = isUpdate ? (this.#flashCount % 2 ? 'flash-odd' : 'flash-even') : '';
   }
 }
 
 /** @param {string} name */
 function cell(name) { return make('td', { role: 'cell', class: name }); }
+
+/** @param {string} one @param {string} other */
+function longer(one, other) { return other.length > one.length ? other : one; }

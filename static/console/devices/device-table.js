@@ -1,6 +1,7 @@
 /** The virtual device table: only the rows in view are in the page. */
 
 import { byId, find } from '../lib/dom.js';
+import { ColumnWidths } from './column-widths.js';
 import { DeviceRow } from './device-row.js';
 
 /** @typedef {import('./series.js').Series} Series */
@@ -15,6 +16,8 @@ export class DeviceTable {
   #body = byId('devices-rows');
   #above = find(this.#region, '.spacer.above td', HTMLElement);
   #below = find(this.#region, '.spacer.below td', HTMLElement);
+  #table = find(this.#region, 'table', HTMLTableElement);
+  #widths = new ColumnWidths(this.#table);
   /** @type {DeviceRow[]} */
   #rows = [];
   #shown = false;
@@ -51,9 +54,10 @@ export class DeviceTable {
   /** Restore the focus. */
   focus() { (this.#rows.find(({ series }) => series === this.#focusedSeries) ?? this.#region).focus(); }
 
-  /** Show the first rows, after the filter changed. */
+  /** Show the first rows, after the filter or the order changed. */
   scrollToTop() {
     this.#region.scrollTop = 0;
+    this.#widths.reset();
     this.#paintNow();
   }
 
@@ -79,7 +83,8 @@ export class DeviceTable {
     this.#rows.forEach((row, index) => row.show(wanted[index], first + index, now));
     setHeight(this.#above, first * height);
     setHeight(this.#below, (visible.length - first - count) * height);
-    find(this.#region, 'table', HTMLTableElement).ariaRowCount = String(visible.length + 1);
+    this.#table.ariaRowCount = String(visible.length + 1);
+    this.#widths.fit(this.#rows, this.#region.clientWidth);
   }
 
   /** From the style sheet: rows are taller on a phone. */

@@ -1,28 +1,55 @@
 /** Format a value, its age and its rate. */
 
+import { membersOf } from '../../hermes-client.js';
 import { formatDuration, formatTime } from '../lib/format-time.js';
 import { formatNumber, t } from '../lib/i18n.js';
+import { textAt } from '../lib/json-text.js';
 
 /** @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame */
 /** @typedef {import('./series.js').Series} Series */
 
 const VALUE_MAX_CHARS = 160;
+const GLANCE_MAX_CHARS = 40; // about the width of the column in a small window
 
-/** Format the value of a frame; JSON `null` is a value. @param {DeviceFrame} frame */
-export function formatValue({ data, cleared }) {
-  if (cleared || data === undefined) return t('devices.cleared');
-  return typeof data === 'string' ? data : JSON.stringify(data);
+/** The value as it was sent, letters that were sent escaped as letters. @param {ShownValue} series */
+export function formatValue(series) {
+  const { data, cleared } = series.frame;
+  if (cleared) return t('devices.cleared');
+  return typeof data === 'string' ? data : showLetters(sentValue(series));
+}
+
+/** @typedef {{frame: import('../../hermes-client.js').DeviceFrame, dataText: string}} ShownValue */
+
+/** The value exactly as it was sent; of a JSON string its content. JSON `null` is a value. @param {ShownValue} series */
+export function sentValue({ frame: { data }, dataText }) { return typeof data === 'string' ? data : dataText; }
+
+/**
+ * Show `\u00b0` in JSON as `°`; controls and what changes the direction of text stay escaped.
+ * @param {string} text
+ */
+function showLetters(text) {
+  return text.replace(/\\(?:u([\da-f]{4})|.)/gi, (escaped, hex) => {
+    const letter = hex ? String.fromCharCode(parseInt(hex, 16)) : '';
+    return /[\u00a1-\u00ac\u00ae-\u061b\u061d-\u1fff\u2010-\u2027\u2030-\u205f\u2070-\ufdff\uff01-\uffee]/.test(letter) ? letter : escaped;
+  });
 }
 
 /**
- * Format the value of a frame for a table row, truncated; `{value, unit}` as `21.5 °C`.
- * @param {DeviceFrame} frame
+ * Format the value for a table row, truncated: `{value, unit}` as `21.50 °C`, and a long one after its charted number.
+ * @param {Series} series
  */
-export function formatShortValue(frame) {
-  const { value, unit, ...rest } = Object(frame.data);
-  const plain = typeof value === 'number' && !Object.keys(rest).length;
-  const text = plain ? [value, unit].join(' ').trim() : formatValue(frame);
-  return text.length > VALUE_MAX_CHARS ? `${text.slice(0, VALUE_MAX_CHARS)}…` : text;
+export function formatShortValue(series) {
+  const { value, unit, ...rest } = Object(series.frame.data);
+  const members = typeof value === 'number' && !Object.keys(rest).length ? membersOf(series.dataText) : [];
+  const isPlain = members.length === (typeof unit === 'string' ? 2 : 1); // more: a name is repeated
+  const text = isPlain ? [textAt(series.dataText, ['value']), unit].join(' ').trim() : formatValue(series);
+  return `${formatCharted(series, text)}${text.length > VALUE_MAX_CHARS ? `${text.slice(0, VALUE_MAX_CHARS)}…` : text}`;
+}
+
+/** The charted number with its name, if it might not be seen in a long text. @param {Series} series @param {string} text */
+function formatCharted({ chartedPath, dataText }, text) {
+  const number = chartedPath?.length && text.length > GLANCE_MAX_CHARS && textAt(dataText, chartedPath);
+  return number ? `${chartedPath[chartedPath.length - 1]} ${number} · ` : '';
 }
 
 /** Whether the value is live; the page dims the others. @param {Series} series */

@@ -1,13 +1,19 @@
-/** All series that this page has received, sorted, and the filter. Independent of the DOM. */
+/** All series that this page has received, the filter and the sort order. Independent of the DOM. */
 
+import { ChartChoices } from './chart-choices.js';
+import { DeviceName } from './device-name.js';
 import { deviceKey, Series } from './series.js';
+import { isLive, sorted } from './sort-order.js';
 
 /** @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame */
 /** @typedef {import('../../hermes-client.js').PresenceFrame} PresenceFrame */
+/** @typedef {import('./sort-order.js').SortOrder} SortOrder */
 /** @typedef {'all' | 'stale' | 'offline'} StateFilter */
 
-const SERIES_MAX = 20_000; // about 30 MB of a browser's memory
+const SERIES_MAX = 20_000; // about 40 MB of a browser's memory
 const OFFLINE_MAX = 20_000;
+const SELECT_EVERY_MS = 200; // to filter and sort 20,000 series takes some tens of milliseconds
+const SORT_EVERY_MS = 2_000; // rows that move more often cannot be read
 
 export class SeriesStore {
   /** @type {Map<string, Series>} */
@@ -16,28 +22,40 @@ export class SeriesStore {
   #sorted = [];
   /** @type {Map<string, PresenceFrame>} the status frames of the devices that are offline */
   #offline = new Map();
-  /** @type {Set<string>} */
-  #devices = new Set();
+  /** @type {Map<string, DeviceName>} of each device with a series, by its key */
+  #names = new Map();
   /** @type {Set<string>} */
   #overflow = new Set();
-  /** @type {Series[] | null} those that match the filter; null: not computed */
+  #choices = new ChartChoices();
+  /** @type {Series[] | null} those that match the filter, in order; null: to be computed */
   #visible = null;
+  /** Whether new series or names have changed what is visible since it was computed. */
+  #isOutdated = false;
+  #selectedAt = 0;
   #text = '';
   /** @type {StateFilter} */
   #filterState = 'all';
+  /** @type {SortOrder | null} */
+  #order = null;
   staleCount = 0;
 
   get size() { return this.#sorted.length; }
 
-  get deviceCount() { return this.#devices.size; }
+  get deviceCount() { return this.#names.size; }
 
   /** The number of series that were not stored; counted up to `max`. */
   get overflowCount() { return this.#overflow.size; }
 
   get max() { return SERIES_MAX; }
 
-  /** The series that match the filter, sorted. */
-  get visible() { return this.#visible ??= this.#select(); }
+  /** The series that match the filter, in order. */
+  get visible() {
+    if (this.#isOutdated && Date.now() - this.#selectedAt >= SELECT_EVERY_MS) this.#visible = null;
+    return this.#visible ??= this.#select();
+  }
+
+  /** The sort order; null is by tenant, device id and series. */
+  get order() { return this.#order; }
 
   /**
    * Set the filter.
@@ -50,23 +68,51 @@ export class SeriesStore {
     this.#visible = null;
   }
 
-  /** Apply the filter again: what is stale or offline may have changed. */
-  refresh() { if (this.#filterState !== 'all') this.#visible = null; }
+  /** @param {SortOrder | null} order */
+  sort(order) {
+    this.#order = order;
+    this.#visible = null;
+  }
+
+  /** Filter and sort again: values and ages have changed, and what is stale or offline. */
+  refresh() {
+    const isDue = isLive(this.#order) && Date.now() - this.#selectedAt >= SORT_EVERY_MS;
+    if (isDue || this.#filterState !== 'all') this.#visible = null;
+  }
 
   /**
    * Store a value.
    * @param {DeviceFrame} frame
+   * @param {string} text  of the frame
    * @param {string} source  the name of the socket that received it
    * @returns {Series | null}  null if the frame changes nothing that is shown
    */
-  update(frame, source) {
+  update(frame, text, source) {
     const key = deviceKey(frame) + frame.series;
     const series = this.#byKey.get(key) ?? this.#add(key, frame);
     if (!series) return null;
     const wasStale = series.stale;
-    if (!series.update(frame, source)) return null;
+    if (!series.update(frame, text, source)) return null;
     this.staleCount += Number(series.stale) - Number(wasStale);
+    if (series.deviceName.update(frame)) this.#showRename(frame);
     return series;
+  }
+
+  /** @param {DeviceFrame} frame  with the new name of its device */
+  #showRename(frame) {
+    for (const series of this.device(deviceKey(frame))) series.version += 1;
+    this.#isOutdated = true;
+  }
+
+  /**
+   * Chart another number of a series, now and in later visits.
+   * @param {Series} series
+   * @param {string | undefined} pointer  undefined: automatic
+   * @param {{at: number, data: unknown}[]} earlier  values before the last one, oldest first
+   */
+  chooseNumber(series, pointer, earlier) {
+    this.#choices.set(series.key, pointer);
+    series.choose(pointer, earlier);
   }
 
   /** Mark as stale what only this socket delivers; false if there is nothing. @param {string} source */
@@ -85,6 +131,7 @@ export class SeriesStore {
     else if (this.#offline.size < OFFLINE_MAX) this.#offline.set(key, frame);
     for (const series of this.device(key)) {
       series.offline = offline;
+      if (offline) series.breakLine(Date.now());
       series.version += 1;
     }
   }
@@ -100,6 +147,9 @@ export class SeriesStore {
   /** The status frame of a device that is offline. @param {string} key  a `deviceKey` */
   offline(key) { return this.#offline.get(key); }
 
+  /** The name of a device, empty if it has none. @param {string} key  a `deviceKey` */
+  nameOf(key) { return this.#names.get(key)?.text ?? ''; }
+
   /**
    * @param {string} key
    * @param {DeviceFrame} frame
@@ -109,12 +159,14 @@ export class SeriesStore {
       if (this.#overflow.size < SERIES_MAX) this.#overflow.add(key);
       return null;
     }
-    const series = new Series(frame);
-    series.offline = this.#offline.get(deviceKey(frame));
+    const device = deviceKey(frame);
+    const name = this.#names.get(device) ?? new DeviceName();
+    const series = new Series(frame, name, this.#choices.get(key));
+    series.offline = this.#offline.get(device);
     this.#sorted.splice(this.#indexOf(key), 0, series);
     this.#byKey.set(key, series);
-    this.#devices.add(deviceKey(frame));
-    if (this.#visible !== this.#sorted) this.#visible = null;
+    this.#names.set(device, name);
+    if (this.#visible !== this.#sorted) this.#isOutdated = true;
     return series;
   }
 
@@ -131,9 +183,15 @@ export class SeriesStore {
   }
 
   #select() {
-    if (!this.#text && this.#filterState === 'all') return this.#sorted;
-    return this.#sorted.filter((series) => series.searchText.includes(this.#text) && this.#matchesState(series));
+    this.#isOutdated = false;
+    this.#selectedAt = Date.now();
+    const isFiltered = this.#text || this.#filterState !== 'all';
+    const matching = isFiltered ? this.#sorted.filter((series) => this.#matchesText(series) && this.#matchesState(series)) : this.#sorted;
+    return this.#order ? sorted(matching, this.#order, this.#selectedAt) : matching;
   }
+
+  /** @param {Series} series */
+  #matchesText(series) { return !this.#text || series.searchText.includes(this.#text); }
 
   /** @param {Series} series */
   #matchesState({ stale, offline }) { return this.#filterState === 'all' || (this.#filterState === 'stale' ? stale : Boolean(offline)); }

@@ -10,10 +10,18 @@ import { readPageData } from './page-data.js';
 /** @typedef {Record<string, string | number>} Fields */
 
 const { language, strings } = readPageData();
+/** Orders texts as readers of this language expect, and `d10` after `d9`. */
+export const collator = new Intl.Collator(language, { numeric: true });
 const pluralRules = new Intl.PluralRules(language);
 const upToThreeDecimals = new Intl.NumberFormat(language, { maximumFractionDigits: 3 });
 const oneDecimal = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const upToOneDecimal = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
+
+/** Load the texts of the parts that are loaded on demand; the page has the others. */
+export async function loadStrings() {
+  const response = await fetch(new URL(`../strings/${language}.json`, import.meta.url));
+  Object.assign(strings, await response.json());
+}
 
 /**
  * Translate a key and replace each `{name}` in the text by that field.

@@ -4,6 +4,7 @@
  * @typedef {object} Series
  * @property {string} label
  * @property {string} colour  any CSS colour: `var(--series-1)`
+ * @property {boolean} [optional]  not in the legend until it has a value
  *
  * @typedef {object} ChartOptions
  * @property {string} title  for screen readers
@@ -38,6 +39,10 @@ export class LineChart {
   #grid = makeSvg('g', { class: 'grid' });
   #paths;
   #latest;
+  #legend;
+  #caption;
+  /** @type {(string | undefined)[]} the latest values as they were sent; otherwise they are formatted */
+  #texts = [];
   #width = 0;
 
   /**
@@ -56,14 +61,20 @@ export class LineChart {
     this.#svg = makeSvg('svg', { role: 'img', 'aria-labelledby': titleId, height: String(height) },
       makeSvg('title', { id: titleId }, options.title), this.#grid, ...this.#paths);
     this.#latest = options.series.map(() => make('b', {}, '–'));
-    root.append(make('figure', { class: 'chart' }, make('figcaption', {}, ...this.#legend()), this.#svg));
+    this.#legend = this.#latest.map((latest, index) => makeKey(options.series[index], latest));
+    this.#caption = make('figcaption', {}, ...this.#legend.filter((_, index) => !options.series[index].optional));
+    root.append(make('figure', { class: 'chart' }, this.#caption, this.#svg));
   }
 
   /**
    * @param {number} at  Unix ms, not earlier than the point before
    * @param {(number | null)[]} values  one for each series
+   * @param {(string | undefined)[]} [texts]  the values as they were sent, for the legend
    */
-  push(at, values) { this.#points.push({ at, values }); }
+  push(at, values, texts = []) {
+    this.#points.push({ at, values });
+    this.#texts = texts;
+  }
 
   /** Draw the chart, unless it is hidden; call it at most once a second. @param {number} [now]  Unix ms */
   paint(now = Date.now()) {
@@ -76,15 +87,9 @@ export class LineChart {
     this.#grid.replaceChildren(...this.#scaleLines(scale), ...this.#timeTicks(now));
     this.#latest.forEach((element, index) => {
       const value = this.#points.last?.values[index];
-      setText(element, value === null || value === undefined ? '–' : `${formatNumber(value)} ${this.#options.unit}`);
-    });
-  }
-
-  #legend() {
-    return this.#options.series.map(({ label, colour }, index) => {
-      const swatch = make('span', { class: 'swatch', 'aria-hidden': 'true' });
-      swatch.style.background = colour;
-      return make('span', { class: 'key' }, swatch, `${label} `, this.#latest[index]);
+      const isKnown = value !== null && value !== undefined;
+      setText(element, isKnown ? `${this.#texts[index] ?? formatNumber(value)} ${this.#options.unit}` : '–');
+      if (isKnown && !this.#legend[index].isConnected) this.#caption.append(this.#legend[index]);
     });
   }
 
@@ -155,6 +160,17 @@ export class LineChart {
     }
     return ticks;
   }
+}
+
+/**
+ * An entry of the legend.
+ * @param {Series} series
+ * @param {HTMLElement} latest  shows its latest value
+ */
+function makeKey({ label, colour }, latest) {
+  const swatch = make('span', { class: 'swatch', 'aria-hidden': 'true' });
+  swatch.style.background = colour;
+  return make('span', { class: 'key' }, swatch, `${label} `, latest);
 }
 
 /**

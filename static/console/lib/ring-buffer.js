@@ -35,7 +35,7 @@ export class RingBuffer {
   }
 }
 
-/** @typedef {{at: number, value: number}} Point  at: Unix ms */
+/** @typedef {{at: number, value: number}} Point  at: Unix ms; value: NaN breaks the line */
 
 /** The latest numbers with their times, in a block of memory that is allocated at the first of them. */
 export class PointRingBuffer {
@@ -43,11 +43,16 @@ export class PointRingBuffer {
   /** Times and values alternate. */
   #doubles = new Float64Array(0);
   #pushed = 0;
+  /** How often it was cleared. */
+  clears = 0;
 
   /** @param {number} size  how many are kept */
   constructor(size) { this.#size = size; }
 
   get length() { return Math.min(this.#pushed, this.#size); }
+
+  /** How many were pushed since it was cleared. */
+  get pushed() { return this.#pushed; }
 
   /** @returns {Point | undefined} the newest */
   get last() { return this.length ? this.#at(this.length - 1) : undefined; }
@@ -59,6 +64,11 @@ export class PointRingBuffer {
     this.#doubles[slot] = at;
     this.#doubles[slot + 1] = value;
     this.#pushed += 1;
+  }
+
+  clear() {
+    this.#pushed = 0;
+    this.clears += 1;
   }
 
   /** Oldest first. */

@@ -1,8 +1,8 @@
 /**
  * The banner below the navigation: whether device data arrives and, if not, since when and why.
  *
- * Device data arrives while one of the three sockets that carry it is open and Hermes is connected to the broker.
- * During an outage all values are stale.
+ * Device data arrives while one of the sockets that carry it is open and Hermes is connected to the broker. During an
+ * outage all values are stale. As long as the page has shown none, there is nothing to warn of.
  *
  * @typedef {object} Outage
  * @property {number} since  Unix ms
@@ -16,7 +16,7 @@ import { formatNumber, t } from './i18n.js';
 /** @typedef {import('../../hermes-client.js').HermesClient} HermesClient */
 /** @typedef {import('../devices/devices-panel.js').DevicesPanel} DevicesPanel */
 
-const DEVICE_SOCKETS = ['tenant', 'device', 'combined'];
+const DEVICE_SOCKETS = ['tenant', 'device', 'combined', 'tenants'];
 const UPDATE_EVERY_MS = 1_000;
 const RECOVERY_SHOWN_MS = 10_000; // long enough to notice it
 
@@ -73,7 +73,7 @@ export class StalenessBanner {
    * @param {number} since  Unix ms
    */
   #markUp(name, since) {
-    if (this.#outage) {
+    if (this.#outage && this.#devices.size) {
       this.#recoveredAt = since;
       this.#recoveryShownUntil = Date.now() + RECOVERY_SHOWN_MS;
     }
@@ -93,8 +93,8 @@ export class StalenessBanner {
   #update() {
     // At each update: a value may arrive after the frame that reports the MQTT outage.
     for (const [name, outage] of this.#outages) if (outage) this.#devices.markSourceLost(name);
-    const outage = this.#outage;
     const { size, staleCount } = this.#devices;
+    const outage = size ? this.#outage : null;
     if (Date.now() > this.#recoveryShownUntil && !staleCount) this.#recoveredAt = null;
     const note = !outage && staleCount ? t('staleness.pending', { n: formatNumber(staleCount), total: formatNumber(size) }) : '';
     this.#show(outage ? 'down' : note ? 'waiting' : 'up', outage ? outageText(outage) : recoveryText(this.#recoveredAt), note);

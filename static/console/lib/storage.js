@@ -1,7 +1,7 @@
 /**
- * What the browser stores for this page: entries of this tab, and cookies.
+ * What the browser stores for this page: entries of this tab, entries that outlive it, and cookies.
  *
- * A browser may refuse both (blocked site data, a sandboxed frame), or be full. Entries then live in memory.
+ * A browser may refuse them (blocked site data, a sandboxed frame), or be full. Entries then live in memory.
  */
 
 /** @type {Map<string, string>} */
@@ -18,6 +18,24 @@ export function storeEntry(key, value) {
   memory.set(key, value);
   try {
     sessionStorage.setItem(key, value);
+  } catch { // refused or full: in memory only
+  }
+}
+
+/** Read an entry that outlives the tab. @param {string} key @returns {string | null} */
+export function readLasting(key) {
+  try {
+    return localStorage.getItem(key) ?? memory.get(key) ?? null;
+  } catch { // refused
+    return memory.get(key) ?? null;
+  }
+}
+
+/** Store an entry that outlives the tab; all tabs share it. @param {string} key @param {string} value */
+export function storeLasting(key, value) {
+  memory.set(key, value);
+  try {
+    localStorage.setItem(key, value);
   } catch { // refused or full: in memory only
   }
 }

@@ -4,6 +4,7 @@
  * Only the server can check it, so the claims may be false.
  */
 
+import { membersOf } from '../../hermes-client.js';
 import { formatTime } from './format-time.js';
 import { t } from './i18n.js';
 import { readPageData } from './page-data.js';
@@ -13,6 +14,16 @@ import { readPageData } from './page-data.js';
  * @returns {Record<string, any> | null}  null if it is not a JWT
  */
 export function claimsOf(token) { return decodeJsonPart(token.split('.')[1] ?? ''); }
+
+/**
+ * The claims as the token has them: numbers with all digits, and a repeated name twice.
+ * @param {string} token
+ * @returns {[string, string][]}  name and JSON
+ */
+export function claimTextsOf(token) {
+  const part = token.split('.')[1] ?? '';
+  return decodeJsonPart(part) ? membersOf(decodeBase64Url(part)).map(([name, text]) => [name, text.startsWith('"') ? JSON.stringify(JSON.parse(text)) : text]) : [];
+}
 
 /** The tenant id, or what the claims have in its place. @param {Record<string, any>} claims */
 export function tenantOf(claims) { return claims[readPageData().token_rules.claim_tenant]; }
@@ -24,11 +35,23 @@ export function tenantOf(claims) { return claims[readPageData().token_rules.clai
  */
 export function decodeJsonPart(part) {
   try {
-    const value = JSON.parse(decodeBase64Url(part));
-    return value && typeof value === 'object' && !Array.isArray(value) ? value : null;
+    const text = decodeBase64Url(part);
+    const value = JSON.parse(text);
+    return value && typeof value === 'object' && !Array.isArray(value) ? withExactIds(value, text) : null;
   } catch {
     return null;
   }
+}
+
+/**
+ * Replace ids that are large integers by a BigInt: a number would be another id.
+ * @param {Record<string, any>} claims
+ * @param {string} text
+ */
+function withExactIds(claims, text) {
+  const ids = ['user_id', readPageData().token_rules.claim_tenant];
+  for (const [name, member] of membersOf(text)) if (ids.includes(name) && /^-?\d{16,}$/.test(member)) claims[name] = BigInt(member);
+  return claims;
 }
 
 /** Throws if the part is not base64url of UTF-8 text. @param {string} part */

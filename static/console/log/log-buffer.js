@@ -1,4 +1,8 @@
-/** The latest log lines and the filter. Independent of the DOM. */
+/**
+ * The latest log lines and the filter. Independent of the DOM.
+ *
+ * Several sockets may deliver the same message: it is one line that names all of them.
+ */
 
 import { RingBuffer } from '../lib/ring-buffer.js';
 
@@ -9,10 +13,12 @@ import { RingBuffer } from '../lib/ring-buffer.js';
  * @property {string} kind  in, out or note
  * @property {string} text
  *
- * @typedef {Line & {number: number, checkedFor: number, matches: boolean}} BufferedLine
+ * @typedef {Line & {sockets: string[], number: number, checkedFor: number, matches: boolean}} BufferedLine
  */
 
 const LINES_MAX = 2_000;
+const REPEATS_MAX = 20; // lines of one text that another socket may still bring
+const MESSAGE = /^\{"channel":/; // other frames are answers to one socket
 
 export class LogBuffer {
   /** @type {RingBuffer<BufferedLine>} */
@@ -24,6 +30,10 @@ export class LogBuffer {
   #socket = '';
   #kind = '';
   #filterVersion = 0; // a line is checked once for each filter
+  /** @type {Map<string, BufferedLine[]>} the latest messages by their text, the oldest first */
+  #messages = new Map();
+  /** @type {Set<BufferedLine>} those that another socket brought again since they were taken */
+  #repeated = new Set();
 
   /** The number of the next line. */
   nextNumber = 0;
@@ -34,12 +44,49 @@ export class LogBuffer {
   get missedCount() { return this.#frozen ? this.nextNumber - this.#frozenAt : 0; }
 
   /** The lines that match the filter, oldest first. */
-  get filtered() { return (this.#frozen ?? this.#lines.toArray()).filter((line) => this.#matches(line)); }
+  get filtered() { return (this.#frozen ?? this.#lines.toArray()).filter((line) => this.matches(line)); }
 
   /** Add a line; tokens in it are masked. @param {Line} line */
   add(line) {
-    this.#lines.push({ ...line, text: maskTokens(line.text), number: this.nextNumber, checkedFor: -1, matches: false });
+    const text = maskTokens(line.text);
+    if (line.kind === 'in' && MESSAGE.test(text)) this.#addMessage({ ...line, text });
+    else this.#push({ ...line, text });
+  }
+
+  /** @param {Line} line */
+  #push(line) {
+    const added = { ...line, sockets: [line.socket], number: this.nextNumber, checkedFor: -1, matches: false };
+    this.#lines.push(added);
     this.nextNumber += 1;
+    return added;
+  }
+
+  /**
+   * Add the socket to the line of the same message, or a line: one socket may also get the same text twice.
+   * @param {Line} line
+   */
+  #addMessage(line) {
+    const same = this.#messages.get(line.text) ?? [];
+    const repeated = same.find(({ sockets }) => !sockets.includes(line.socket));
+    if (!repeated) return this.#remember(line.text, [...same, this.#push(line)].slice(-REPEATS_MAX));
+    repeated.sockets.push(line.socket);
+    repeated.checkedFor = -1;
+    this.#repeated.add(repeated);
+  }
+
+  /** @param {string} text @param {BufferedLine[]} lines */
+  #remember(text, lines) {
+    this.#messages.delete(text);
+    this.#messages.set(text, lines);
+    const [oldest] = this.#messages.keys();
+    if (this.#messages.size > LINES_MAX) this.#messages.delete(oldest);
+  }
+
+  /** The lines that more sockets have brought since the last call. */
+  takeRepeated() {
+    const taken = [...this.#repeated];
+    this.#repeated.clear();
+    return taken;
   }
 
   /** The filtered lines from this number on; none while paused. @param {number} number */
@@ -56,6 +103,8 @@ export class LogBuffer {
 
   clear() {
     this.#lines.clear();
+    this.#messages.clear();
+    this.#repeated.clear();
     if (this.#frozen) this.freeze(true);
   }
 
@@ -68,11 +117,11 @@ export class LogBuffer {
     this.#filterVersion += 1;
   }
 
-  /** @param {BufferedLine} line */
-  #matches(line) {
+  /** Whether a line matches the filter. @param {BufferedLine} line */
+  matches(line) {
     if (line.checkedFor !== this.#filterVersion) {
       line.checkedFor = this.#filterVersion;
-      line.matches = (!this.#socket || line.socket === this.#socket) && (!this.#kind || line.kind === this.#kind)
+      line.matches = (!this.#socket || line.sockets.includes(this.#socket)) && (!this.#kind || line.kind === this.#kind)
         && (!this.#text || line.text.toLowerCase().includes(this.#text));
     }
     return line.matches;

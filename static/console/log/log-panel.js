@@ -1,20 +1,18 @@
-/** The log panel: all frames and state changes of the four sockets, with masked tokens. */
+/** The log panel: all frames and state changes of the sockets, with masked tokens. */
 
 import { copyText } from '../lib/clipboard.js';
 import { byId, find, setText } from '../lib/dom.js';
 import { download } from '../lib/download.js';
 import { formatNumber, t, tPlural } from '../lib/i18n.js';
-import { LogBuffer } from './log-buffer.js';
+import { socketNames } from '../lib/socket-names.js';
 import { createLogRow } from './log-row.js';
-
-/** @typedef {import('./log-buffer.js').Line} Line */
 
 const ROWS_AT_ONCE = 300; // older rows are added when the user scrolls up
 const PAINT_EVERY_MS = 200;
 const SCROLL_TOLERANCE_PX = 40; // closer than this counts as the end
 
 export class LogPanel {
-  #buffer = new LogBuffer();
+  #buffer;
   #list = byId('log-lines');
   #text = find(document, '#log-filter', HTMLInputElement);
   #socket = find(document, '#log-socket', HTMLSelectElement);
@@ -23,7 +21,9 @@ export class LogPanel {
   #paused = false;
   #paintTimer = 0;
 
-  constructor() {
+  /** @param {import('./log-buffer.js').LogBuffer} buffer  the lines since the page was opened */
+  constructor(buffer) {
+    this.#buffer = buffer;
     for (const field of [this.#text, this.#socket, this.#kind]) field.addEventListener('input', () => this.#applyFilter());
     this.#list.addEventListener('scroll', () => this.#showOlder());
     byId('log-pause').addEventListener('click', () => this.#pause(!this.#paused));
@@ -39,12 +39,9 @@ export class LogPanel {
     byId('log-save').addEventListener('click', () => download('hermes-log.txt', 'text/plain', this.#asText()));
   }
 
-  /** @param {Line} line */
-  add(line) { this.#buffer.add(line); }
-
   show() {
     this.hide(); // a change after the slash of the fragment calls this again
-    if (!this.#paused) this.#repaint();
+    if (!this.#paused) this.#applyFilter();
     this.#paintTimer = window.setInterval(() => this.#paint(), PAINT_EVERY_MS);
   }
 
@@ -79,8 +76,24 @@ export class LogPanel {
   #paint() {
     if (document.hidden) return;
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
-    if (scrollHeight - scrollTop - clientHeight < SCROLL_TOLERANCE_PX) this.#append();
+    const isAtEnd = scrollHeight - scrollTop - clientHeight < SCROLL_TOLERANCE_PX;
+    const misses = this.#showRepeated();
+    if (isAtEnd && misses) this.#repaint();
+    else if (isAtEnd) this.#append();
     this.#updateCount();
+  }
+
+  /** Name the sockets that brought a line again; whether one of these lines only now matches the filter. */
+  #showRepeated() {
+    const repeated = this.#buffer.takeRepeated().filter(({ number }) => number < this.#nextNumber);
+    if (!repeated.length) return false;
+    const rows = new Map([...this.#list.children].map((row) => [row.getAttribute('data-number'), row]));
+    const missing = repeated.filter(({ number, sockets }) => {
+      const row = rows.get(String(number));
+      if (row) setText(find(row, '.sockets', HTMLElement), socketNames(sockets));
+      return !row;
+    });
+    return !this.#paused && Boolean(this.#socket.value) && missing.some((line) => this.#buffer.matches(line));
   }
 
   #append() {
@@ -114,6 +127,6 @@ export class LogPanel {
   }
 
   #asText() {
-    return this.#buffer.filtered.map(({ at, socket, kind, text }) => `${new Date(at).toISOString()} ${socket} ${kind} ${text}\n`).join('');
+    return this.#buffer.filtered.map(({ at, sockets, kind, text }) => `${new Date(at).toISOString()} ${sockets.join(',')} ${kind} ${text}\n`).join('');
   }
 }

@@ -2,15 +2,16 @@
 
 import { make } from '../lib/dom.js';
 import { tOptional } from '../lib/i18n.js';
+import { socketNames } from '../lib/socket-names.js';
 
 /** @typedef {import('./log-buffer.js').BufferedLine} BufferedLine */
 
 const TEXT_MAX_CHARS = 240;
 
 /** Create the row of a line. @param {BufferedLine} line */
-export function createLogRow({ at, socket, kind, text, number }) {
+export function createLogRow({ at, sockets, kind, text, number }) {
   return make('li', { 'data-kind': kind, 'data-number': String(number) },
-    make('time', {}, formatClock(at)), make('span', {}, tOptional(`socket.${socket}`) ?? socket),
+    make('time', {}, formatClock(at)), make('span', { class: 'sockets' }, socketNames(sockets)),
     make('b', { class: 'direction' }, tOptional(`log.kind.${kind}`) ?? kind),
     text.length > TEXT_MAX_CHARS ? truncated(text) : make('code', {}, text));
 }

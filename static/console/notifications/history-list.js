@@ -59,7 +59,7 @@ export class HistoryList {
   }
 
   #export() {
-    download('hermes-notifications.json', 'application/json', JSON.stringify(this.#filtered, null, 2));
+    download('hermes-notifications.json', 'application/json', `[\n  ${this.#filtered.map(toExactJson).join(',\n  ')}\n]\n`);
   }
 
   #paintSoon() {
@@ -116,6 +116,13 @@ export class HistoryList {
     button.setAttribute('aria-label', t('notifications.ack_this', { title: notification.title }));
     return button;
   }
+}
+
+/** The JSON of a notification, with `data` as it was sent. @param {StoredNotification & {data_text?: string}} frame */
+function toExactJson({ data_text: dataText, ...fields }) {
+  const members = Object.entries(fields).map(([name, value]) => (
+    `${JSON.stringify(name)}: ${name === 'data' && dataText ? dataText : JSON.stringify(value)}`));
+  return `{${members.join(', ')}}`;
 }
 
 /**

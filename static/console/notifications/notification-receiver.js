@@ -1,5 +1,6 @@
 /** Show each received notification once and send its acknowledgement. */
 
+import { textAt } from '../lib/json-text.js';
 import { BrowserNotifications } from './browser-notifications.js';
 import { HistoryList } from './history-list.js';
 import { notificationFrom } from './notification.js';
@@ -18,6 +19,7 @@ export class NotificationReceiver {
   #browser = new BrowserNotifications();
   /** @type {Set<string>} */
   #seen = new Set();
+  #histories;
   #ack;
   #list;
 
@@ -26,16 +28,29 @@ export class NotificationReceiver {
    * @param {(id: string) => boolean} ack  send an acknowledgement; false if no socket is open
    */
   constructor(histories, ack) {
+    this.#histories = histories;
     this.#ack = ack;
     this.#list = new HistoryList(histories, (notifications) => this.acknowledge(notifications));
   }
 
-  /** Show a notification or broadcast. @param {NotificationFrame | BroadcastFrame} frame */
-  handleFrame(frame) {
+  /** Show a notification or broadcast. @param {NotificationFrame | BroadcastFrame} frame @param {string} text  of the frame */
+  handleFrame(frame, text) {
     const notification = notificationFrom(frame);
     if (this.#isDuplicate(notification)) return;
+    this.#keepDataText(notification, frame, text);
     this.#toasts.show(notification);
     this.#browser.show(notification);
+  }
+
+  /**
+   * Keep the text of `data` in the history if parsing has changed it: 1.10 is 1.1 then.
+   * @param {ConsoleNotification} notification
+   * @param {NotificationFrame | BroadcastFrame} frame
+   * @param {string} text  of the frame
+   */
+  #keepDataText({ id }, { data }, text) {
+    const dataText = textAt(text, ['data']);
+    if (dataText && dataText !== JSON.stringify(data)) this.#histories.current.mark(id, { data_text: dataText });
   }
 
   /** Remove the toasts and send the acknowledgements. @param {ConsoleNotification[]} notifications */

@@ -1,7 +1,8 @@
 /** The notifications panel: history, form, toasts and browser notifications. */
 
+import { byId } from '../lib/dom.js';
+import { OnDemand } from '../lib/on-demand.js';
 import { NotificationReceiver } from './notification-receiver.js';
-import { NotifyForm } from './notify-form.js';
 
 /** @typedef {import('./notification.js').NotificationFrame} NotificationFrame */
 /** @typedef {import('./notification.js').BroadcastFrame} BroadcastFrame */
@@ -9,6 +10,7 @@ import { NotifyForm } from './notify-form.js';
 export class NotificationsPanel {
   #receiver;
   #form;
+  #userId = '';
 
   /**
    * @param {object} dependencies
@@ -19,12 +21,22 @@ export class NotificationsPanel {
    */
   constructor({ ack, credentials, permissions, histories }) {
     this.#receiver = new NotificationReceiver(histories, ack);
-    this.#form = new NotifyForm(credentials, permissions);
+    this.#form = new OnDemand(byId('notify'), async () => {
+      const { NotifyForm } = await import('./notify-form.js');
+      const form = new NotifyForm(credentials, permissions);
+      form.userId = this.#userId;
+      return form;
+    });
   }
 
   /** @param {string} userId */
-  set userId(userId) { this.#form.userId = userId; }
+  set userId(userId) {
+    this.#userId = userId;
+    if (this.#form.part) this.#form.part.userId = userId;
+  }
 
-  /** @param {NotificationFrame | BroadcastFrame} frame */
-  handleFrame(frame) { this.#receiver.handleFrame(frame); }
+  show() { this.#form.show('', ''); }
+
+  /** @param {NotificationFrame | BroadcastFrame} frame @param {string} text  of the frame */
+  handleFrame(frame, text) { this.#receiver.handleFrame(frame, text); }
 }

@@ -5,8 +5,6 @@ import { byId, find, make, setText } from '../lib/dom.js';
 import { t } from '../lib/i18n.js';
 import { timeLimit } from '../lib/time-limit.js';
 
-/** @typedef {{user_id?: string, tenant_id?: string, title: string, message: string, type: string, data?: object}} Body */
-
 const TIMEOUT_MS = 15_000;
 const FIELDS = ['addressee', 'title', 'message', 'type', 'data'];
 
@@ -35,7 +33,9 @@ export class NotifyForm {
     byId('notify-copy').addEventListener('click', async () => {
       setText(byId('notify-copied'), t(await copyText(byId('notify-curl').textContent ?? '') ? 'copy.done' : 'copy.failed'));
     });
+    this.#updateButton();
     this.#showCommand();
+    this.#button.disabled = false; // until now the browser itself would have sent the form
   }
 
   /** Fill in the user id unless the user has typed another. @param {string} userId */
@@ -46,14 +46,15 @@ export class NotifyForm {
     this.#showCommand();
   }
 
-  /** The request body; throws a SyntaxError if `data` is not a JSON object. @returns {Body} */
+  /** The request body, with `data` as it was typed; throws a SyntaxError if that is not a JSON object. */
   get #body() {
     const data = this.#value('data').trim();
-    return {
+    const fields = {
       [this.#value('kind')]: this.#value('addressee'),
       title: this.#value('title'), message: this.#value('message'), type: this.#value('type'),
-      ...(data && { data: parseObject(data) }),
     };
+    if (data) checkObject(data);
+    return data ? `${JSON.stringify(fields).slice(0, -1)},"data":${data}}` : JSON.stringify(fields);
   }
 
   #showCommand() {
@@ -106,14 +107,14 @@ export class NotifyForm {
   }
 
   /**
-   * @param {Body} body
+   * @param {string} body
    * @returns {RequestInit}
    */
   #request(body) {
     /** @type {Record<string, string>} */
     const headers = { 'Content-Type': 'application/json' };
     if (this.#credentials.apiKey) headers['X-API-Key'] = this.#credentials.apiKey;
-    return { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', signal: timeLimit(TIMEOUT_MS) };
+    return { method: 'POST', headers, body, cache: 'no-store', signal: timeLimit(TIMEOUT_MS) };
   }
 
   /**
@@ -148,15 +149,14 @@ export class NotifyForm {
   #field(name) { return /** @type {HTMLInputElement} */ (this.#form.elements.namedItem(name)); }
 }
 
-/** @param {string} text @returns {object} */
-function parseObject(text) {
+/** @param {string} text */
+function checkObject(text) {
   const value = JSON.parse(text);
   if (!value || typeof value !== 'object' || Array.isArray(value)) throw new SyntaxError('not a JSON object');
-  return value;
 }
 
-/** The command for a POSIX shell; the key comes from a variable, so that it is not in the shell history. @param {Body} body */
+/** The command for a POSIX shell; the key comes from a variable, so that it is not in the shell history. @param {string} body */
 function curlCommand(body) {
-  const quoted = `'${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
+  const quoted = `'${body.replaceAll("'", "'\\''")}'`;
   return `curl -sS '${location.origin}/notify' -H "X-API-Key: $HERMES_API_KEY" \\\n  -H 'Content-Type: application/json' -d ${quoted}`;
 }

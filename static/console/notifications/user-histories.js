@@ -2,9 +2,11 @@
 
 import { HermesHistory } from '../../hermes-client.js';
 
+/** @typedef {HermesHistory<{data_text: string}>} History  data_text: the text of `data`, if parsing has changed it */
+
 /** Emits `change` when the history to show has changed. */
 export class UserHistories extends EventTarget {
-  /** @type {Map<string, HermesHistory>} created on demand */
+  /** @type {Map<string, History>} created on demand */
   #byUser = new Map();
   #currentUser;
 
@@ -18,6 +20,7 @@ export class UserHistories extends EventTarget {
     const user = this.#currentUser();
     const existing = this.#byUser.get(user);
     if (existing) return existing;
+    /** @type {History} */
     const created = new HermesHistory({ key: `hermes.history.${user}` });
     this.#byUser.set(user, created);
     created.addEventListener('change', () => created === this.current && this.notifyChange());

@@ -13,11 +13,13 @@ import { renderTotals, sum } from './totals.js';
  * @typedef {import('../connect/socket-card.js').SocketCard} SocketCard
  */
 
-const ROUTES = ['/ws/notifications', '/ws/tenant', '/ws/device', '/ws'];
-const COLOURS = ['var(--series-1)', 'var(--series-2)', 'var(--series-3)', 'var(--series-4)'];
+const ALL_TENANTS = '/ws/tenants'; // for superusers: shown once it is used
+const ROUTES = ['/ws/notifications', '/ws/tenant', '/ws/device', '/ws', ALL_TENANTS];
+const COLOURS = ['var(--series-1)', 'var(--series-2)', 'var(--series-3)', 'var(--series-4)', 'var(--series-5)'];
 
 export class OverviewPanel {
   #cards;
+  #tiles;
   #announce;
   #permissions;
   #rates = new CounterRates();
@@ -33,6 +35,7 @@ export class OverviewPanel {
   constructor(cards, permissions, announce) {
     this.#cards = cards;
     this.#permissions = permissions;
+    this.#tiles = new Map(cards.map(({ name }) => [name, find(document, `[data-tile=${name}]`, HTMLElement)]));
     this.#announce = announce;
     const node = byId('node-charts');
     const perSecond = t('overview.per_second');
@@ -61,10 +64,10 @@ export class OverviewPanel {
   update(status) {
     this.#showGateway(status);
     const now = Date.now();
-    this.#charts.page.push(now, this.#cards.map((card) => this.#rates.rate(card.name, card.counts.received, now)));
+    this.#charts.page.push(now, this.#cards.map((card) => this.#frameRate(card, now)));
     const { figures } = status;
     if (figures) this.#pushFigures(figures, now);
-    else for (const each of ['in', 'out', 'sockets', 'lost']) this.#charts[/** @type {'in'} */ (each)].push(now, [null, null, null, null]);
+    else for (const each of ['in', 'out', 'sockets', 'lost']) this.#charts[/** @type {'in'} */ (each)].push(now, ROUTES.map(() => null));
     byId('node-charts').hidden = byId('node-totals').hidden = !figures;
     const hint = byId('overview-hint');
     hint.hidden = Boolean(figures) || !status.reachable;
@@ -79,6 +82,12 @@ export class OverviewPanel {
     return facts ? t('overview.no_scope', { name: facts.name }) : t('overview.need_key');
   }
 
+  /** Frames per second; null, which breaks the line, while the socket is not open. @param {SocketCard} card @param {number} now */
+  #frameRate(card, now) {
+    const rate = this.#rates.rate(card.name, card.counts.received, now);
+    return card.state === 'open' ? rate : null;
+  }
+
   /**
    * @param {import('./status-poller.js').Figures} figures
    * @param {number} now
@@ -88,7 +97,7 @@ export class OverviewPanel {
     const rate = (/** @type {string} */ name, /** @type {number} */ count) => this.#rates.rate(`node.${name}`, count, at);
     this.#charts.in.push(now, [rate('mqtt', mqtt.received), rate('notify', sum(notify.answers))]);
     this.#charts.out.push(now, [rate('out', delivery.deliveries)]);
-    this.#charts.sockets.push(now, ROUTES.map((route) => sockets.open[route] ?? 0));
+    this.#charts.sockets.push(now, ROUTES.map((route) => sockets.open[route] ?? (route === ALL_TENANTS ? null : 0)));
     this.#charts.lost.push(now, [
       rate('dropped', sum(mqtt.dropped)), rate('skipped', delivery.skipped), rate('refused', sum(sockets.refused)),
     ]);
@@ -100,7 +109,10 @@ export class OverviewPanel {
 
   /** @param {SocketCard} card */
   #showSocket(card) {
-    const tile = find(document, `[data-tile=${card.name}]`, HTMLElement);
+    const tile = /** @type {HTMLElement} */ (this.#tiles.get(card.name));
+    tile.hidden = false;
+    if (!card.isOffered) tile.remove();
+    else if (!tile.isConnected) find(document, '.tiles', HTMLElement).append(tile);
     tile.dataset.state = card.state;
     setText(find(tile, '.label', HTMLElement), stateLabel(card.state));
   }
@@ -153,7 +165,7 @@ export class OverviewPanel {
 function chart(root, title, unit, labels) {
   const card = make('section', { class: 'card' }, make('h3', {}, title));
   root.append(card);
-  return new LineChart(card, { title, unit, series: labels.map((label, index) => ({ label, colour: COLOURS[index] })) });
+  return new LineChart(card, { title, unit, series: labels.map((label, index) => ({ label, colour: COLOURS[index], optional: [ALL_TENANTS, socketName('tenants')].includes(label) })) });
 }
 
 /** @param {string} name */

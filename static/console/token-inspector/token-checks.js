@@ -117,7 +117,7 @@ function checkAddressees(claims) {
 }
 
 /** @param {unknown} value */
-function isId(value) { return (typeof value === 'string' && value !== '') || Number.isInteger(value); }
+function isId(value) { return (typeof value === 'string' && value !== '') || typeof value === 'bigint' || Number.isInteger(value); }
 
 /** The value as JSON, `–` if it is undefined. @param {unknown} value */
-export function toJson(value) { return JSON.stringify(value) ?? '–'; }
+function toJson(value) { return JSON.stringify(value) ?? '–'; }

@@ -5,14 +5,16 @@ import { formatTime } from '../lib/format-time.js';
 import { formatNumber, t } from '../lib/i18n.js';
 import { readPageData } from '../lib/page-data.js';
 import { devicePath } from '../lib/socket-path.js';
-import { tenantOf } from '../lib/token-claims.js';
+import { claimTextsOf, tenantOf } from '../lib/token-claims.js';
 import { ExpiryDemo } from './expiry-demo.js';
 import { probeRoute } from './route-probe.js';
-import { checkToken, toJson } from './token-checks.js';
+import { checkToken } from './token-checks.js';
 
 /** @typedef {import('./token-checks.js').Check} Check */
 
 const UPDATE_EVERY_MS = 1_000;
+/** @type {[string, string]} */
+const ALL_TENANTS = ['/ws/tenants', '/ws/tenants'];
 const DATE_CLAIMS = ['exp', 'nbf', 'iat'];
 
 export class TokenInspectorPanel {
@@ -48,7 +50,7 @@ export class TokenInspectorPanel {
 
   show() {
     this.hide();
-    if (!this.#input.value) this.#load(this.#credentials.token);
+    this.#load(this.#input.value || this.#credentials.token);
     this.#timer = window.setInterval(() => this.#update(), UPDATE_EVERY_MS);
   }
 
@@ -75,8 +77,8 @@ export class TokenInspectorPanel {
     const left = typeof exp === 'number' ? Math.floor(exp - Date.now() / 1000) : null;
     setText(byId('inspector-remaining'), !claims ? '' : left === null ? t('inspector.never_expires') : t('inspector.seconds_left', { n: formatNumber(Math.max(0, left)) }));
     replaceIfChanged(byId('inspector-checks'), checks.map(checkItem));
-    replaceIfChanged(byId('inspector-claims'), Object.entries(claims ?? {}).map(([name, value]) => (
-      make('div', {}, make('dt', {}, make('code', {}, name)), make('dd', {}, formatClaim(name, value))))));
+    replaceIfChanged(byId('inspector-claims'), claimTextsOf(this.#token).map(([name, text]) => (
+      make('div', {}, make('dt', {}, make('code', {}, name)), make('dd', {}, formatClaim(name, text))))));
   }
 
   /** @returns {[string, string][]}  for each route, its label and its path */
@@ -86,7 +88,8 @@ export class TokenInspectorPanel {
     const device = readPageData().dev?.devices[0] ?? '-';
     return [['/ws/notifications', '/ws/notifications'],
       [`/ws/tenant/${tenant}`, `/ws/tenant/${encodeURIComponent(tenant)}`],
-      [`/ws/device/${device}`, devicePath(device)], ['/ws', '/ws']];
+      [`/ws/device/${device}`, devicePath(device)], ['/ws', '/ws'],
+      ...(claims?.is_superuser === true ? [ALL_TENANTS] : [])];
   }
 
   async #askHermes() {
@@ -132,9 +135,9 @@ function checkItem({ verdict, text }) {
 /**
  * Format a claim as JSON, dates also as a time.
  * @param {string} name
- * @param {unknown} value
+ * @param {string} text  JSON
  */
-function formatClaim(name, value) {
-  const text = toJson(value);
-  return DATE_CLAIMS.includes(name) && typeof value === 'number' ? `${text} (${formatTime(value * 1000)})` : text;
+function formatClaim(name, text) {
+  const value = DATE_CLAIMS.includes(name) ? JSON.parse(text) : null;
+  return typeof value === 'number' ? `${text} (${formatTime(value * 1000)})` : text;
 }

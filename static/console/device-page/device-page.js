@@ -1,37 +1,36 @@
 /** The page of one device: all its series with charts, and its latest frames. */
 
+import { formatOffline } from '../devices/format-value.js';
+import { deviceKey } from '../devices/series.js';
 import { copyText } from '../lib/clipboard.js';
 import { byId, make, setText } from '../lib/dom.js';
 import { formatTime } from '../lib/format-time.js';
 import { t } from '../lib/i18n.js';
-import { LineChart } from '../lib/line-chart.js';
 import { RingBuffer } from '../lib/ring-buffer.js';
+import { socketNames } from '../lib/socket-names.js';
 import { devicePath } from '../lib/socket-path.js';
-import { formatOffline, formatRate, formatValue, formatValueAge, freshness } from './format-value.js';
-import { numericValue } from './numeric-value.js';
-import { deviceKey } from './series.js';
+import { SeriesCard } from './series-card.js';
 
 /**
  * @typedef {import('../../hermes-client.js').DeviceFrame} DeviceFrame
- * @typedef {import('./series.js').Series} Series
- * @typedef {{root: HTMLElement, value: HTMLElement, note: HTMLElement, chart: LineChart | null}} Card
+ * @typedef {import('../devices/series.js').Series} Series
+ * @typedef {{at: number, text: string, sources: string[], series: Series, label: HTMLElement}} ReceivedFrame
  */
 
 const FRAMES_MAX = 100;
 const SHOWN_MAX_CHARS = 2_000; // the copy button copies all
 const CHARTS_MAX = 24;
-const CHART_SPAN_MS = 600_000;
-const CHART_HEIGHT = 120;
 const PAINT_EVERY_MS = 500;
 
 export class DevicePage {
   #store;
+  #ownTenant;
   #key = '';
-  /** @type {Map<Series, Card>} */
+  /** @type {Map<Series, SeriesCard>} */
   #cards = new Map();
-  /** @type {RingBuffer<{at: number, frame: DeviceFrame, source: string}>} */
+  /** @type {RingBuffer<ReceivedFrame>} */
   #frames = new RingBuffer(FRAMES_MAX);
-  /** @type {DeviceFrame[]} those in the page, newest first */
+  /** @type {ReceivedFrame[]} those in the page, newest first */
   #listed = [];
   /** The number of frames since the last update of the list. */
   #newCount = 0;
@@ -39,11 +38,15 @@ export class DevicePage {
   #paused = false;
   #timer = 0;
 
-  /** @param {import('./series-store.js').SeriesStore} store */
-  constructor(store) {
+  /**
+   * @param {import('../devices/series-store.js').SeriesStore} store
+   * @param {() => string} ownTenant  the tenant of the token in use
+   */
+  constructor(store, ownTenant) {
     this.#store = store;
+    this.#ownTenant = ownTenant;
     byId('device-pause').addEventListener('click', () => this.#pause(!this.#paused));
-    bindCopyButton('device-copy', 'device-copied', () => this.#listed.map((frame) => JSON.stringify(frame)).join('\n'));
+    bindCopyButton('device-copy', 'device-copied', () => this.#listed.map(({ text }) => text).join('\n'));
     bindCopyButton('device-url-copy', 'device-url-copied', () => byId('device-url').textContent ?? '');
   }
 
@@ -54,9 +57,9 @@ export class DevicePage {
   show(tenant, device) {
     this.hide();
     this.#key = deviceKey({ tenant_id: tenant, device_id: device });
-    setText(byId('device-name'), device);
+    setText(byId('device-id'), device);
     setText(byId('device-tenant'), tenant);
-    setText(byId('device-url'), `${location.origin.replace('http', 'ws')}${devicePath(device)}`);
+    setText(byId('device-url'), `${location.origin.replace('http', 'ws')}${devicePath(device, tenant === this.#ownTenant() ? '' : tenant)}`);
     for (const id of ['device-copied', 'device-url-copied']) setText(byId(id), '');
     this.#pause(false);
     this.#frames.clear();
@@ -78,15 +81,21 @@ export class DevicePage {
   /**
    * Add a frame if it belongs to this device.
    * @param {DeviceFrame} frame  of any device
-   * @param {Series | null} series  null if the frame changes nothing
+   * @param {string} text  of the frame
+   * @param {Series} series
    * @param {string} source  the name of the socket that received it
    */
-  addFrame(frame, series, source) {
-    if (!this.#key || !series || deviceKey(frame) !== this.#key) return;
-    this.#frames.push({ at: Date.now(), frame, source });
-    this.#newCount += 1;
-    const last = series.points.last;
-    if (last && numericValue(frame.data) !== null) this.#cards.get(series)?.chart?.push(last.at, [last.value]);
+  addFrame(frame, text, series, source) {
+    if (!this.#key || deviceKey(frame) !== this.#key) return;
+    this.#cards.get(series)?.addPoints();
+    const repeated = this.#frames.toArray().find((each) => each.text === text && !each.sources.includes(source));
+    if (repeated) repeated.sources.push(source); // another socket brought it, too
+    else {
+      this.#frames.push({ at: Date.now(), text, sources: [source], series, label: make('span', { class: 'muted' }) });
+      this.#newCount += 1;
+    }
+    const { sources, label } = repeated ?? /** @type {ReceivedFrame} */ (this.#frames.last);
+    setText(label, socketNames(sources));
   }
 
   /** @param {boolean} paused */
@@ -101,9 +110,12 @@ export class DevicePage {
     if (document.hidden) return;
     const now = Date.now();
     const all = this.#store.device(this.#key);
+    const name = this.#store.nameOf(this.#key);
+    setText(byId('device-name'), name || (byId('device-id').textContent ?? ''));
+    byId('device-id').hidden = !name;
     byId('device-unknown').hidden = all.length > 0;
     setText(byId('device-presence'), formatOffline({ offline: this.#store.offline(this.#key) }));
-    for (const series of all) this.#paintCard(series, this.#cards.get(series) ?? this.#addCard(series), now);
+    for (const series of all) (this.#cards.get(series) ?? this.#addCard(series)).paint(now);
     if (this.#newCount && !this.#paused) this.#listNewFrames();
   }
 
@@ -111,54 +123,27 @@ export class DevicePage {
   #listNewFrames() {
     const newest = this.#frames.toArray().reverse();
     const list = byId('device-frames');
-    list.prepend(...newest.slice(0, this.#newCount).map(({ at, frame, source }) => {
-      const socket = make('span', { class: 'muted' }, t(`socket.${/** @type {'tenant'} */ (source)}`));
-      return make('li', {}, make('time', {}, formatTime(at)), ' ', socket, ' ', make('code', {}, truncate(JSON.stringify(frame))));
-    }));
+    list.prepend(...newest.slice(0, this.#newCount).map(({ at, text, label }) => (
+      make('li', {}, make('time', {}, formatTime(at)), ' ', label, ' ', make('code', {}, truncate(text))))));
     while (list.childElementCount > FRAMES_MAX) list.lastElementChild?.remove();
-    this.#listed = newest.map(({ frame }) => frame);
+    this.#listed = newest;
     this.#newCount = 0;
   }
 
   /** @param {Series} series */
   #addCard(series) {
-    const value = make('p', { class: 'mono' });
-    const note = make('p', { class: 'muted' });
-    const root = make('section', { class: 'card' }, make('h3', {}, series.name || '–'), value, note);
-    byId('device-series').append(root);
-    /** @type {Card} */
-    const card = { root, value, note, chart: null };
+    const card = new SeriesCard(series, {
+      mayAddChart: () => (this.#chartCount += 1) <= CHARTS_MAX,
+      choose: (pointer) => this.#store.chooseNumber(series, pointer, this.#earlierValues(series)),
+    });
+    byId('device-series').append(card.element);
     this.#cards.set(series, card);
     return card;
   }
 
-  /**
-   * Add the chart, when there is a number to draw.
-   * @param {Series} series
-   * @param {Element} root
-   */
-  #addChart(series, root) {
-    this.#chartCount += 1;
-    const chart = new LineChart(root, {
-      title: `${series.device} ${series.name}`, unit: series.unit, spanMs: CHART_SPAN_MS, height: CHART_HEIGHT, autoScale: true,
-      series: [{ label: series.name || '–', colour: 'var(--series-1)' }],
-    });
-    for (const point of series.points.toArray()) chart.push(point.at, [point.value]);
-    return chart;
-  }
-
-  /**
-   * @param {Series} series
-   * @param {Card} card
-   * @param {number} now
-   */
-  #paintCard(series, card, now) {
-    const { root, value, note } = card;
-    root.dataset.freshness = freshness(series);
-    setText(value, truncate(formatValue(series.frame)));
-    setText(note, `${formatValueAge(series, now)} · ${formatRate(series, now)} · ${series.frame.topic ?? ''}`);
-    if (series.points.length && this.#chartCount < CHARTS_MAX) card.chart ??= this.#addChart(series, root);
-    card.chart?.paint(now);
+  /** The values of a series before its last one, of the frames on this page. @param {Series} series */
+  #earlierValues(series) {
+    return this.#frames.toArray().filter((each) => each.series === series).slice(0, -1).map(({ at, text }) => ({ at, data: JSON.parse(text).data }));
   }
 }
 

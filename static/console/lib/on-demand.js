@@ -1,0 +1,55 @@
+/** Parts of the page whose scripts are loaded when they are first shown, so that the page itself is small. */
+
+import { make } from './dom.js';
+import { t } from './i18n.js';
+
+const PREFETCH_AFTER_MS = 20_000; // the page has settled; a part that was never shown works during an outage, too
+
+/** @template {object} P */
+export class OnDemand {
+  /** @type {P | null} null until it is loaded */
+  part = null;
+  #root;
+  #load;
+  #styles;
+  /** @type {Promise<void> | null} */
+  #loading = null;
+  /** @type {[string, string] | null} the arguments of `show` while it is shown */
+  #shown = null;
+  #failure = make('p', { class: 'card bad', role: 'alert', hidden: '' }, t('page.not_loaded'));
+
+  /**
+   * @param {HTMLElement} root  its element
+   * @param {() => Promise<P>} load
+   * @param {string} [styles]  the URL of its style sheet
+   */
+  constructor(root, load, styles) {
+    this.#root = root;
+    this.#load = load;
+    this.#styles = styles;
+    setTimeout(() => this.#loadOnce().catch(() => {}), PREFETCH_AFTER_MS);
+  }
+
+  /** Show the part, once it is loaded and unless it was hidden meanwhile. @param {string} first @param {string} second */
+  async show(first, second) {
+    this.#shown = [first, second];
+    if (!this.part) await this.#loadOnce().catch(() => this.#root.append(this.#failure));
+    this.#failure.hidden = this.part !== null;
+    if (this.#shown) this.#panel?.show?.(...this.#shown);
+  }
+
+  hide() {
+    this.#shown = null;
+    this.#panel?.hide?.();
+  }
+
+  get #panel() { return /** @type {import('./navigation.js').Panel | null} */ (this.part); }
+
+  #loadOnce() {
+    if (this.#styles && !this.#loading) document.head.append(make('link', { rel: 'stylesheet', href: this.#styles }));
+    return this.#loading ??= this.#load().then((part) => { this.part = part; }, (error) => {
+      this.#loading = null; // the next time may be better
+      throw error;
+    });
+  }
+}
