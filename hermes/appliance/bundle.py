@@ -12,12 +12,23 @@ from typing import Any
 BROKER = Path("broker", "mosquitto")
 BUILD_FILE = "build.json"
 COMPONENTS_FILE = "components.json"
+PYINSTALLER_PREFIXES = ("_PYI_", "_MEIPASS")  # of its variables, before and since version 6.9
 CHILD_EXEC_FLAG = "--child-exec"  # the entry point of the frozen program then runs `hermes.broker.child_exec`
 
 
 def bundle_dir() -> Path | None:
     """Return the folder of the bundled files, or None if Hermes is not frozen."""
     return Path(sys._MEIPASS) if getattr(sys, "frozen", False) else None  # type: ignore[attr-defined]
+
+
+def launch_environment() -> dict[str, str]:
+    """Return the variables that a frozen Hermes needs to start itself again.
+
+    PyInstaller sets them: with them the program does not unpack itself once more. Empty if Hermes is not frozen.
+    """
+    if bundle_dir() is None:
+        return {}
+    return {name: value for name, value in os.environ.items() if name.startswith(PYINSTALLER_PREFIXES)}
 
 
 def bundled_broker() -> Path | None:

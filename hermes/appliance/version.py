@@ -1,6 +1,7 @@
 """What this Hermes is: its version, its commit, its date, and what it runs on."""
 
 import functools
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from hermes.appliance.bundle import BUILD_FILE, bundled_json
 COMMIT_TIMEOUT_S = 5.0
 RELEASED = "2026-11-26"  # of the newest release in CHANGELOG.md; a test compares them
 BUILT = "built"  # key of the build's facts, of a frozen Hermes
+GIT_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.path.expanduser("~")}  # its settings are in HOME
 
 
 def version_report() -> str:
@@ -59,7 +61,9 @@ def commit() -> str:
 
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMIT_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMIT_TIMEOUT_S, check=False, env=GIT_ENVIRONMENT
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

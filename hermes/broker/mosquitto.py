@@ -8,11 +8,12 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from hermes.appliance.bundle import bundled_broker, share_broker
+from hermes.appliance.bundle import bundled_broker, launch_environment, share_broker
 from hermes.errors import BrokerUnusable
 from hermes.settings.broker import BrokerListen
 
 # Debian installs it in a folder that is not in the PATH of a plain user.
+CHILD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EXTRA_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 INSTALL = "apt-get install mosquitto"
 # 2.0.19 answers QoS 1 publishers "no matching subscribers" although there are some (eclipse-mosquitto issue 3128).
@@ -69,13 +70,23 @@ def find_mosquitto(program: str = "mosquitto") -> Mosquitto:
 
 def _version(path: str) -> str:
     try:
-        answer = subprocess.run([path, "-h"], capture_output=True, text=True, timeout=5, check=False)
+        answer = subprocess.run(
+            [path, "-h"], capture_output=True, text=True, timeout=5, check=False, env=child_environment()
+        )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
         raise BrokerUnusable(f"{path} cannot be run ({error}); run: {INSTALL}") from None
     match = re.search(r"mosquitto version (\S+)", answer.stdout)
     if match is None:
         raise BrokerUnusable(f"{path} does not report its version; run: {INSTALL}")
     return match[1]
+
+
+def child_environment() -> dict[str, str]:
+    """Return the whole environment of the broker.
+
+    It has nothing of Hermes' own, where secrets may be: the broker talks to devices, and runs as another user.
+    """
+    return {"PATH": CHILD_PATH} | launch_environment()
 
 
 def child_user() -> pwd.struct_passwd | None:

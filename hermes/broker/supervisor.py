@@ -20,7 +20,15 @@ from hermes.appliance.bundle import CHILD_EXEC_FLAG, bundle_dir
 from hermes.backoff import Backoff
 from hermes.broker.device_listener import HERMES, SIMULATOR, DeviceListener, bind_once
 from hermes.broker.memfd import MemoryFile
-from hermes.broker.mosquitto import RELOADING, UNREADABLE, ListenerFiles, child_user, configuration, find_mosquitto
+from hermes.broker.mosquitto import (
+    RELOADING,
+    UNREADABLE,
+    ListenerFiles,
+    child_environment,
+    child_user,
+    configuration,
+    find_mosquitto,
+)
 from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
 from hermes.settings.broker import BrokerListen
@@ -183,6 +191,7 @@ class MosquittoProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd="/",
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C reaches Hermes only, which stops the child after its own clients
         )
         assert self._process.stdout is not None

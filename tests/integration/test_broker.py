@@ -21,7 +21,9 @@ from hermes.broker import supervisor as brokers
 from hermes.broker.supervisor import MosquittoProcess
 from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
-from tests.support.programs import free_port, needs, wait_until
+from tests.support.children import children_named
+from tests.support.gateways import KEY, SECRET
+from tests.support.programs import Program, free_port, needs, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -370,3 +372,27 @@ def _make_readable(path: Path) -> None:
         if directory == Path("/tmp") or directory.stat().st_uid != os.getuid():
             return
         directory.chmod(directory.stat().st_mode | 0o055)
+
+
+# -- what the child knows of Hermes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [(), ("--broker-listen",)])
+def test_the_child_gets_no_secret(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Neither in its environment nor on its command line: it talks to devices, and runs as another user."""
+    needs("mosquitto")
+    (tmp_path / "keys").write_text(KEY)
+    listen = (*flags, f"127.0.0.1:{free_port()}", "--broker-state-dir", str(tmp_path / "state")) if flags else ()
+    arguments = ["serve", "--port", "0", "--mqtt-url", "embedded", "--api-key-file", str(tmp_path / "keys"), *listen]
+    program = Program(arguments, {"HERMES_JWT_SECRET": SECRET, "HERMES_TOKEN": "also secret", "LD_PRELOAD": ""})
+    try:
+        program.wait_for("listening on")
+        (child,) = children_named(program.process.pid, "mosquitto")
+        environment = Path(f"/proc/{child}/environ").read_bytes()
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+    finally:
+        program.end()
+    names = {pair.partition(b"=")[0] for pair in environment.split(b"\0") if pair}
+    assert names <= {b"PATH", b"LC_CTYPE"}, "the latter is set by Python (PEP 538)"
+    for secret in (SECRET, KEY, "secret"):
+        assert secret.encode() not in environment + command
