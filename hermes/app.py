@@ -3,9 +3,11 @@
 import functools
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, GZipContentEncoding, RequestHandler
 
 import hermes
@@ -20,7 +22,7 @@ from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.delegate import EagerApplication
 from hermes.web.http.errors import HttpErrors, NotFoundHandler
 from hermes.web.notify import NotifyHandler
-from hermes.web.response_headers import ResponseHeaders
+from hermes.web.response_headers import HstsHeaders, ResponseHeaders
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket, TenantsSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
 
@@ -32,6 +34,7 @@ access_log = logging.getLogger("hermes.access")
 def make_app(gateway: GatewayParts) -> Application:
     """Return the application with every URL that Hermes serves."""
     shared = {"gateway": gateway}
+    headers = _response_headers(gateway)
     return EagerApplication(
         [
             (r"/notify", NotifyHandler, shared),
@@ -48,15 +51,20 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/key", KeyHandler, shared),
             # Without --dev the routes do not exist: a missing route cannot be left unprotected by mistake.
             *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
-            (rf"(?:/static/.+|/{re.escape(SERVICE_WORKER)}|/)", _console(gateway)),
+            (rf"(?:/static/.+|/{re.escape(SERVICE_WORKER)}|/)", _console(gateway, headers)),
         ],
-        transforms=[ResponseHeaders],
+        transforms=[headers],
         log_function=functools.partial(log_access, gateway.trusted_proxies),
         default_handler_class=NotFoundHandler,
     )
 
 
-def _console(gateway: GatewayParts) -> Application:
+def _response_headers(gateway: GatewayParts) -> Callable[[HTTPServerRequest], ResponseHeaders]:
+    max_age_s = gateway.settings.hsts_max_age_s
+    return functools.partial(HstsHeaders, max_age_s=max_age_s) if max_age_s else ResponseHeaders
+
+
+def _console(gateway: GatewayParts, headers: Callable[[HTTPServerRequest], ResponseHeaders]) -> Application:
     """Return the console and its files, the only responses worth compressing."""
     files = {"path": str(resource_dir("static"))}
     return EagerApplication(
@@ -65,7 +73,7 @@ def _console(gateway: GatewayParts) -> Application:
             (rf"/({re.escape(SERVICE_WORKER)})", StaticHandler, files),
             (r"/", ConsoleHandler, {"page": _console_page(), "gateway": gateway}),
         ],
-        transforms=[ResponseHeaders, GZipContentEncoding],
+        transforms=[headers, GZipContentEncoding],
         log_function=functools.partial(log_access, gateway.trusted_proxies),
     )
 

@@ -23,9 +23,11 @@ import json
 import logging
 import math
 import re
+import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -36,6 +38,7 @@ from hermes.backoff import Backoff
 from hermes.delivery.messages import Severity
 from hermes.errors import NORMAL, TOKEN_INVALID, TOO_MANY_ERRORS, HermesError, RequestError, may_reconnect
 from hermes.settings.fields import http_url, token_text
+from hermes.settings.tls import TlsOptions
 from hermes.web.credentials import SUBPROTOCOL
 
 logger = logging.getLogger(__name__)
@@ -48,6 +51,9 @@ CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 10.0
 REFRESH_BEFORE_S = 60.0  # a new token is sent so long before the present one expires, or at half of its time
 RETRIED_STATUSES = (408, 429)  # of those below 500; from 500 on a proxy may be waiting for Hermes to restart
+
+HOST_MISMATCH = (62, 64)  # OpenSSL's verification codes for another name and another address (x509_vfy.h)
+NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 
 TRANSIENT = (OSError, HTTPClientError, TimeoutError)  # a later attempt may succeed
 REFRESHED = '{"action":"refreshed"'  # begins the answer to a refresh
@@ -90,13 +96,21 @@ class HermesClient:
     ``api_key`` is for `notify`; without it Hermes must accept callers on its own machine. ``token`` is for `listen`: a
     token, or a function that returns one, also asynchronously. The function is called for each connection, before the
     token expires, and once more if Hermes refuses the token; if it raises OSError, the client tries again later.
-    Raises ValueError if ``url`` is not an HTTP URL.
+    ``ca_file`` has the CA certificates (PEM) to trust for an ``https`` URL, instead of those of the system; ``tls`` is
+    a context of your own in its place. Raises ValueError if ``url`` is not an HTTP URL, or if ``ca_file`` has none.
     """
 
     def __init__(
-        self, url: str = "http://127.0.0.1:8080", *, token: Token | None = None, api_key: str | None = None
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        token: Token | None = None,
+        api_key: str | None = None,
+        ca_file: str | Path | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._url = http_url(url).rstrip("/")
+        self._tls = TlsOptions(Path(ca_file)).context() if tls is None and ca_file is not None else tls
         self._token = token
         self._api_key = api_key
 
@@ -126,7 +140,7 @@ class HermesClient:
         Raises `RequestError` if the API key is missing or wrong, and `HermesError` as `notify`.
         """
         url = f"{self._url}/status"
-        code, answer = await self._fetch(HTTPRequest(url, headers=self._key, request_timeout=REQUEST_TIMEOUT_S))
+        code, answer = await self._fetch(self._request(url, headers=self._key))
         if code == 200 and isinstance(answer, dict) and "version" in answer:
             return answer
         _result(url, code, answer)
@@ -135,8 +149,7 @@ class HermesClient:
     async def is_running(self) -> bool:
         """Return whether a Hermes answers ``GET /health``; it needs no API key."""
         try:
-            request = HTTPRequest(f"{self._url}/health", request_timeout=REQUEST_TIMEOUT_S)
-            return await self._fetch(request) == (200, {"status": "ok"})
+            return await self._fetch(self._request(f"{self._url}/health")) == (200, {"status": "ok"})
         except HermesError:
             return False
 
@@ -144,20 +157,22 @@ class HermesClient:
     def _key(self) -> dict[str, str]:
         return {} if self._api_key is None else {"X-API-Key": self._api_key}
 
+    def _request(self, url: str, **options: Any) -> HTTPRequest:
+        return HTTPRequest(url, request_timeout=REQUEST_TIMEOUT_S, ssl_options=self._tls, **options)
+
     async def _fetch(self, request: HTTPRequest) -> tuple[int, Any]:
         """Return status and JSON of the answer."""
         try:
             response = await AsyncHTTPClient().fetch(request, raise_error=False)
             return response.code, json.loads(response.body)
         except (OSError, ValueError, HTTPClientError) as error:
-            raise HermesError(f"no answer from {request.url}: {error}; does Hermes run there?") from None
+            advice = "" if isinstance(error, ssl.SSLError) else "; does Hermes run there?"
+            raise HermesError(f"no answer from {request.url}: {_explained(error)}{advice}") from None
 
     async def _post(self, body: Mapping[str, Any]) -> NotifyResult:
         url = f"{self._url}/notify"
         headers = {"Content-Type": "application/json"} | self._key
-        request = HTTPRequest(
-            url, method="POST", headers=headers, body=json.dumps(body), request_timeout=REQUEST_TIMEOUT_S
-        )
+        request = self._request(url, method="POST", headers=headers, body=json.dumps(body))
         return _result(url, *await self._fetch(request))
 
     def listen(
@@ -181,14 +196,22 @@ class HermesClient:
         url = socket_url(self._url, target)
         if self._token is None:
             raise ValueError("listen needs a token")
-        return _Socket(url, token=self._token, on_reconnect=on_reconnect or _log).frames()
+        return _Socket(url, token=self._token, on_reconnect=on_reconnect or _log, tls=self._tls).frames()
 
 
 class _Socket:
     """A socket that is opened again whenever it ends."""
 
-    def __init__(self, url: str, *, token: Token, on_reconnect: Callable[[Reconnect], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: Token,
+        on_reconnect: Callable[[Reconnect], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._url = url
+        self._tls = tls
         self._source = token
         self._on_reconnect = on_reconnect
         self._backoff = Backoff(first_s=BACKOFF_FIRST_S, max_s=BACKOFF_MAX_S)
@@ -203,7 +226,7 @@ class _Socket:
             try:
                 connection = await self._connect()
             except TRANSIENT as error:
-                await self._wait(str(error) or type(error).__name__)
+                await self._wait(_explained(error))
                 continue
             try:
                 while (text := await self._next(connection)) is not None:
@@ -217,7 +240,7 @@ class _Socket:
     async def _connect(self) -> WebSocketClientConnection:
         await self._new_token()
         self._reading = None
-        request = HTTPRequest(self._url, connect_timeout=CONNECT_TIMEOUT_S)
+        request = HTTPRequest(self._url, connect_timeout=CONNECT_TIMEOUT_S, ssl_options=self._tls)
         offered = [SUBPROTOCOL, self._token]
         opening = asyncio.ensure_future(websocket_connect(request, subprotocols=offered, ping_interval=PING_INTERVAL_S))
         try:
@@ -306,6 +329,18 @@ class _Socket:
 def _close_late(opening: asyncio.Future[WebSocketClientConnection]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close(NORMAL.code)
+
+
+def _explained(error: Exception) -> str:
+    """Return why nothing answers, and what to change if TLS is the reason."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        advice = "give the certificate of its CA with --ca-file (ca_file)"
+        if error.verify_code in HOST_MISMATCH:
+            advice = "write a name in the URL that the certificate has"
+        return f"its certificate is not trusted: {error.verify_message.rstrip('.')}; {advice}"
+    if isinstance(error, ssl.SSLError) and error.reason in NOT_TLS:
+        return "it does not speak TLS: write http:// in the URL"
+    return str(error) or type(error).__name__
 
 
 async def _parsed(frames: AsyncGenerator[str, None]) -> AsyncGenerator[dict[str, Any], None]:

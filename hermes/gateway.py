@@ -61,6 +61,7 @@ from hermes.web.client_address import TrustedProxies
 from hermes.web.gateway_parts import DevAction
 from hermes.web.http.server import RequestServer, request_server
 from hermes.web.sockets.admission import Admission, SocketLimits
+from hermes.web.tls.certificate import CurrentCertificate, load_certificate
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,12 @@ class Gateway:
         self.broker: MosquittoProcess | None = None
         self.simulator: SimulatedDevices | None = None
         self._simulator_client: MqttClient | None = None
+        certificate = settings.server_certificate
+        self._certificate = (
+            None
+            if certificate is None
+            else CurrentCertificate(load_certificate(certificate), metrics=self.metrics, clock=time.time)
+        )
         self._faults = FaultInjector(hub=self.hub, kill_broker=self._kill_broker)
         self._server = Server(
             hub=self.hub,
@@ -140,6 +147,7 @@ class Gateway:
             drain_timeout_s=settings.drain_timeout_s,
             make_http=self._make_http,
             return_rate=self.return_rate,
+            certificate=self._certificate,
         )
         self._mqtt_url: MqttUrl | None = None
         self._feed = self._new_feed()
@@ -156,7 +164,10 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        """Address for a browser, ``http://127.0.0.1:8080``; empty until it listens."""
+        """Address for a browser, ``http://127.0.0.1:8080``; empty until it listens.
+
+        With TLS it begins with ``https``.
+        """
         return self._server.url
 
     def application(self) -> Application:
@@ -211,7 +222,7 @@ class Gateway:
         if (problem := clock_problem(self._clock())) is not None:
             logger.error("%s", problem)
         if listen:
-            self._server.listen(self.settings.host, self.settings.port)  # first: an address in use ends it at once
+            self._server.listen(self.settings.listen_addresses)  # first: an address in use ends it at once
         try:
             self._mqtt_url = await self._find_broker()
             self._sweep.start()

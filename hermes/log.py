@@ -39,7 +39,13 @@ class MaskingFormatter(logging.Formatter):
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._secrets: tuple[str, ...] = ()
+        self.mask(secrets)
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        """Mask these, too."""
         given = {form for secret in secrets for form in (secret, printable(secret)) if form}
+        given.update(self._secrets)
         self._secrets = tuple(sorted(given, key=len, reverse=True))  # longest first: one may be a prefix of another
 
     def format(self, record: logging.LogRecord) -> str:
@@ -152,6 +158,13 @@ def set_up(level: str, secrets: Iterable[str] = ()) -> None:
     # Without these fields a line needs 9 µs instead of 11 (Python's "Logging HOWTO", Optimization)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
+
+
+def mask(secrets: Iterable[str]) -> None:
+    """Mask these secrets, too, in the log that `set_up` has set up."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, MaskingFormatter):
+            handler.formatter.mask(secrets)
 
 
 class LogThrottle:

@@ -64,6 +64,10 @@ class Metrics:
         self.http_rejected = self._counter(
             "hermes_http_rejected", "HTTP requests answered without a handler, by status", "status"
         )
+        self.tls_handshakes = self._counter("hermes_tls_handshakes", "TLS handshakes of clients, by outcome", "outcome")
+        self.certificate_expires = self._gauge(
+            "hermes_certificate_expiry_timestamp_seconds", "When the certificate ends, in Unix time", "certificate"
+        )
         self.connects_limited = self._counter(
             "hermes_connects_limited", "Connections over --max-connects-per-address-s: delayed, or closed", "outcome"
         )

@@ -7,7 +7,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from tornado.netutil import bind_sockets
 from tornado.web import Application
@@ -18,23 +19,28 @@ from hermes.errors import STOPPING, ConfigError, HermesError
 from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.settings.fields import address_url
+from hermes.settings.model import ListenAddress
 from hermes.web.http.server import RequestServer
 from hermes.web.listener import Listener
 from hermes.web.sockets.admission import Admission
+from hermes.web.tls.certificate import CurrentCertificate
+from hermes.web.tls.handshakes import TlsHandshakes
 
 logger = logging.getLogger(__name__)
 
 LISTEN_BACKLOG = 4_096  # thousands reconnect at once after a restart; the kernel limits it to somaxconn
 FILES_RESERVED = 128  # of the file limit: listening, logs, the broker, HTTP requests
 DRAIN_POLL_S = 0.002
+EXAMPLE_PORTS = {"--port": 8080, "--tls-port": 8443}
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Server:
-    """Serve one application at one address: `listen`, `start`, then `stop`.
+    """Serve one application at some addresses: `listen`, `start`, then `stop`.
 
-    ``hub`` and ``admission`` are those of the application's sockets: stopping closes its sessions with 1001
-    ``stopping``, each with its own ``retry_ms``, and waits at most ``drain_timeout_s`` seconds for them.
+    ``certificate`` is that of the addresses with TLS. ``hub`` and ``admission`` are those of the application's sockets:
+    stopping closes its sessions with 1001 ``stopping``, each with its own ``retry_ms``, and waits at most
+    ``drain_timeout_s`` seconds for them.
     """
 
     def __init__(
@@ -47,39 +53,62 @@ class Server:
         drain_timeout_s: float,
         make_http: Callable[[Application], RequestServer],
         return_rate: ReturnRate,
+        certificate: CurrentCertificate | None = None,
     ) -> None:
         self.url = ""  # the address to open in a browser, once it listens
         self._hub = hub
         self._admission = admission
         self._connection_rate = connection_rate
         self._metrics = metrics
-        self._drain_timeout_s = drain_timeout_s
-        self._listening: list[socket.socket] = []
-        self._listener: Listener | None = None
+        self.drain_timeout_s = drain_timeout_s
+        self._certificate = certificate
+        self._listening: list[tuple[ListenAddress, list[socket.socket]]] = []
+        self._listeners: list[Listener] = []
         self._make_http = make_http
         self._return_rate = return_rate
         self._http: RequestServer | None = None
 
-    def listen(self, host: str, port: int) -> None:
-        """Bind the address; no connection is accepted before `start`.
+    def listen(self, addresses: Iterable[ListenAddress]) -> None:
+        """Bind the addresses; no connection is accepted before `start`.
 
         Raises `HermesError` with what to change.
         """
-        self._listening = listen(host, port)
-        self.url = url_of(self._listening[0])
+        for address in addresses:
+            self._listening.append((address, listen(address.host, address.port, flag=address.flag)))
+        self.url = self.urls[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """The URL of each address, the one for browsers first."""
+        return [url_of(sockets[0], tls=address.tls) for address, sockets in self._listening]
 
     def start(self, application: Application) -> None:
         """Accept connections and pass their requests to the application."""
         http = self._http = self._make_http(application)
         http.start()
-        self._listener = Listener(
-            listening=self._listening,
-            handle=self._connection_rate.limited(http.serve),
+        for address, sockets in self._listening:
+            listener = Listener(
+                listening=sockets,
+                handle=self._connection_rate.limited(self._handshakes(http) if address.tls else http.serve),
+                metrics=self._metrics,
+                on_pause=self._free_files,
+            )
+            listener.start()
+            self._listeners.append(listener)
+        if self._certificate is not None:
+            self._certificate.start()
+        logger.info("listening on %s", " and ".join(self.urls))
+
+    def _handshakes(self, http: RequestServer) -> Callable[[socket.socket, Any], None]:
+        assert self._certificate is not None
+        certificate = self._certificate
+        return TlsHandshakes(
+            connections=http.connections,
+            context=lambda: certificate.context,
+            serve=http.serve,
+            on_failure=self._connection_rate.charge_refused,
             metrics=self._metrics,
-            on_pause=self._free_files,
-        )
-        self._listener.start()
-        logger.info("listening on %s", self.url)
+        ).accept
 
     def _free_files(self) -> None:
         self._admission.cut_refused()
@@ -87,16 +116,19 @@ class Server:
 
     async def stop(self) -> None:
         """Stop accepting, drain the sockets and close everything. May be repeated."""
-        if self._listener is not None:
-            self._listener.stop()
+        for listener in self._listeners:
+            listener.stop()
+        if self._certificate is not None:
+            self._certificate.stop()
         self._connection_rate.stop()
         if self._http is not None:
             self._http.finish()
         await self._drain()  # also if another server serves the application
         if self._http is not None:
             await self._http.stop()
-        for listening in self._listening:
-            listening.close()
+        for _, sockets in self._listening:
+            for listening in sockets:
+                listening.close()
 
     async def _drain(self) -> None:
         self._admission.stopping = True  # a connection that was accepted earlier may still open a socket
@@ -105,11 +137,11 @@ class Server:
         for session in sessions:
             session.close(STOPPING, self._return_rate.retry_ms(len(sessions)))
         loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + self._drain_timeout_s
+        deadline_s = loop.time() + self.drain_timeout_s
         while (self._hub.sessions or (self._http is not None and self._http.busy)) and loop.time() < deadline_s:
             await asyncio.sleep(DRAIN_POLL_S)
         if self._hub.sessions:
-            logger.warning("%d sockets did not close within %g s", len(self._hub.sessions), self._drain_timeout_s)
+            logger.warning("%d sockets did not close within %g s", len(self._hub.sessions), self.drain_timeout_s)
 
 
 def stop_event() -> asyncio.Event:
@@ -144,10 +176,10 @@ def reload_event() -> asyncio.Event:
     return reloading
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, *, flag: str = "--port") -> list[socket.socket]:
     """Return the listening sockets.
 
-    Raises `HermesError` with the address and what to change.
+    Raises `HermesError` with the address and what to change; ``flag`` is the one that chose the port.
     """
     try:
         # "::" of IPv6 alone would surprise: on other servers of this machine it is both
@@ -156,18 +188,18 @@ def listen(host: str, port: int) -> list[socket.socket]:
         if error.errno == errno.EADDRINUSE:
             raise HermesError(
                 f"port {port} on {host} is in use by another program; stop that program, "
-                f"or choose another port: --port {port + 1 if port < 65_535 else 8080} (0 selects a free port)"
+                f"or choose another port: {flag} {port + 1 if port < 65_535 else 8080} (0 selects a free port)"
             ) from None
         if error.errno == errno.EACCES:
-            problem = f"only root may listen on port {port}; choose a port from 1024 up: --port 8080"
+            problem = f"only root may listen on port {port}; choose a port from 1024 up: {flag} {EXAMPLE_PORTS[flag]}"
             raise ConfigError([problem]) from None
         raise HermesError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-def url_of(listening: socket.socket) -> str:
+def url_of(listening: socket.socket, *, tls: bool = False) -> str:
     """Return the address of a listening socket as a URL for a browser."""
     host, port = listening.getsockname()[:2]
-    return address_url(host, port)
+    return address_url(host, port, tls=tls)
 
 
 def raise_file_limit() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     No event loop is created implicitly, because no test would close it. The property tests have no time limit. A shell
     lets the programs that it starts in the background ignore Ctrl-C; the commands of the tests must not inherit that.
     """
+    os.umask(0o077)  # secret files that others can read are refused
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.set_event_loop(None)

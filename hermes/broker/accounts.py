@@ -1,6 +1,7 @@
 """Accounts of devices at the embedded broker, in the file format of mosquitto.
 
-One account is one line, ``user:$7$iterations$salt$hash`` (mosquitto_passwd(1)). The accounts are stored nowhere else.
+The file begins with a comment that has the version of what Hermes writes. One account is one line,
+``user:$7$iterations$salt$hash`` (mosquitto_passwd(1)). The accounts are stored nowhere else.
 The user name is ``tenant/device``, percent-encoded except for letters, digits and ``-._~``. So an id cannot end a line,
 begin a comment or move the slash, and each user name is exactly one account.
 """
@@ -25,6 +26,8 @@ from hermes.settings import private_file
 FILE_NAME = "device-passwords"
 LOCK_NAME = ".device-passwords.lock"
 USER_MAX_BYTES = 1_024
+VERSION = 1  # a file without the comment is older
+HEADER = "# device accounts of Hermes, version {}\n"
 
 # Without 0, O, 1, l and I: passwords are typed into devices. 24 characters are 139 random bits.
 PASSWORD_CHARS = "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -34,6 +37,7 @@ PASSWORD_LENGTH = 24
 ITERATIONS = 101
 SALT_BYTES = 12  # mosquitto accepts no other length
 
+_HEADER = re.compile(r"# device accounts of Hermes, version ([0-9]{1,9})")
 _HASH = re.compile(r"\$(?:7\$[1-9][0-9]{0,8}|6)\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==", re.ASCII)
 
 
@@ -139,10 +143,13 @@ class AccountsFile:
     def read(self) -> dict[Account, str]:
         """Return all accounts and their hashes; none if the file is missing.
 
-        Raises `AccountError`.
+        Raises `AccountError`, and `ConfigError` if a newer Hermes wrote the file.
         """
         try:
-            return parse_lines(self.path.read_bytes().decode())
+            text = self.path.read_bytes().decode()
+            if (header := _HEADER.match(text)) is not None:
+                private_file.check_version(self.path, int(header[1]), known=VERSION)
+            return parse_lines(text)
         except FileNotFoundError:
             return {}
         except AccountError as error:
@@ -198,7 +205,7 @@ class AccountsFile:
                 accounts = self.read()
                 yield accounts
                 users = {account.user: stored for account, stored in sorted(accounts.items())}
-                private_file.write(self.path, lines_of(users))
+                private_file.write(self.path, HEADER.format(VERSION) + lines_of(users))
         except OSError as error:
             raise AccountError(f"cannot write {self.path}: {error.strerror}; {advice(error)}") from None
 

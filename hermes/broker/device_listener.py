@@ -9,22 +9,23 @@ import logging
 import secrets
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 
 from hermes.broker.accounts import Account, AccountsFile, hashed, lines_of
 from hermes.broker.acl import AclBuilder
 from hermes.broker.certificate import read_certificate
-from hermes.errors import AccountError, BrokerUnavailable
+from hermes.errors import AccountError, BrokerUnavailable, ConfigError
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 from hermes.settings import private_file
 from hermes.settings.broker import BrokerListen
+from hermes.settings.tls import file_stamp
 from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)
 
 HERMES, SIMULATOR = "hermes", "hermes-simulator"  # never the user name of a device: that contains a slash
 NOTE_NAME = "broker.json"
+NOTE_VERSION = 1
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -53,21 +54,27 @@ class DeviceListener:
         A note that cannot be written, as on a full disk, is only logged. Raises `BrokerUnavailable`: the address or
         the file that cannot be used, and what to do.
         """
-        note = {"listen": str(self.listen), "tls": self.listen.encrypted, "topics": self._topics}
-        path = self.listen.folder / NOTE_NAME
         try:
             self._file.ensure_folder()
-            private_file.write(path, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
         except AccountError as error:
             raise BrokerUnavailable(str(error)) from None
+        self.check()
+        note = {
+            "version": NOTE_VERSION,
+            "listen": str(self.listen),
+            "tls": self.listen.encrypted,
+            "topics": self._topics,
+        }
+        path = self.listen.folder / NOTE_NAME
+        try:
+            private_file.write(path, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
         except OSError as error:
             logger.warning("cannot write %s: %s; hermes device may use older templates", path, error.strerror)
-        self.check()
 
     def check(self) -> int:
         """Read all files without writing; return the number of accounts.
 
-        Raises `BrokerUnavailable` as `open`.
+        Raises `BrokerUnavailable` as `open`, and `ConfigError` if a newer Hermes wrote the accounts.
         """
         self._stamp = self._stamps()
         try:
@@ -93,14 +100,14 @@ class DeviceListener:
         for read in (self._read_accounts, self._read_certificate):
             try:
                 read()
-            except (AccountError, ValueError) as error:
+            except (AccountError, ConfigError, ValueError) as error:
                 logger.warning("accounts or certificate unchanged: %s", error)
         return before != (self.passwords, self.rules, self.certificate, self.key)
 
     def _stamps(self) -> Stamp:
         """Return values that change whenever a file changes."""
         paths = (self._file.path, self.listen.cert_file, self.listen.key_file)
-        return tuple(_stamp(path) for path in paths if path is not None)
+        return tuple(file_stamp(path) for path in paths if path is not None)
 
     def _read_accounts(self) -> int:
         accounts = self._file.read()
@@ -132,11 +139,3 @@ def bind_once(address: str, port: int) -> None:
         if ":" in address:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind((address, port))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -6,26 +6,28 @@ The flags of settings are made from the models in `hermes.settings.model`. Their
 
 import argparse
 import re
-from collections.abc import Container
+from collections.abc import Collection
 
 from hermes.settings.flags import CONFIG, Group, Setting, settings_of
 from hermes.settings.model import SourcedSettings
 
 TTL_MAX_S = 36_525 * 86_400  # a hundred years: a longer time is a typing error, and finally not a finite number
 UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+ALWAYS = ("insecure_secret_files",)  # the flag of every command that reads secret files
 _DEST = "set_"  # begins the attribute of each setting, so that `given` finds it
 
 
 def add_setting_flags(
-    parser: argparse.ArgumentParser, *models: type[SourcedSettings], only: Container[str] = ()
+    parser: argparse.ArgumentParser, *models: type[SourcedSettings], only: Collection[str] = ()
 ) -> None:
     """Add ``--config`` and a flag for each setting of the models, in groups.
 
-    With ``only``, add the flags of these settings alone.
+    With ``only``, add the flags of these settings alone. A setting of two models has one flag.
     """
     groups: dict[Group, argparse._ArgumentGroup] = {}
-    for setting in (CONFIG, *(setting for model in models for setting in settings_of(model))):
-        if setting is CONFIG or not only or setting.name in only:
+    every = {setting.name: setting for model in models for setting in settings_of(model)}
+    for setting in (CONFIG, *every.values()):
+        if setting is CONFIG or not only or setting.name in (*ALWAYS, *only):
             group = setting.flag.group
             if group not in groups:
                 groups[group] = parser.add_argument_group(group)

@@ -33,13 +33,15 @@ from hermes.errors import BrokerUnavailable, ConfigError, HermesError
 from hermes.metrics import Metrics
 from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
+from hermes.settings import private_file
 from hermes.settings.fields import is_loopback, own_url
-from hermes.settings.flags import CONFIG, setting_of
+from hermes.settings.flags import CONFIG, settings_of
 from hermes.settings.load import environment_warnings
 from hermes.settings.model import Settings
 from hermes.settings.mqtt import RECEIVE_MAXIMUM
 from hermes.settings.mqtt_url import MqttUrl
 from hermes.settings.rules import warnings
+from hermes.settings.tls import own_context
 from hermes.topics.topic_map import TopicMap
 
 BROKER_TIMEOUT_S = 5.0
@@ -49,7 +51,6 @@ LOOPBACK_ONLY = (
     "right; otherwise use --host 0.0.0.0"
 )
 ACL_UNKNOWN = "the broker's ACL may forbid this user to publish there, or to read; with the second, no data will arrive"
-PRIVATE_FILES = ("jwt_secret_file", "api_key_file", "mqtt_password_file", "mqtt_key_file", "broker_key_file")
 
 EXAMPLES = f"""\
 examples:
@@ -182,22 +183,16 @@ def _topic_problems(settings: Settings) -> list[str]:
 
 
 def _file_problems(settings: Settings) -> Iterator[str]:
-    for name in PRIVATE_FILES:
-        for path in _paths(settings, name):
-            if not path.exists():  # the code that reads the file reports that it is missing
-                continue
-            if _readable_by_others(path):
-                yield f"{path} can be read by every user of this machine: chmod o= {path}"
-            else:
-                _print("ok", f"{path} ({setting_of(Settings, name).option}) cannot be read by others")
+    """Yield what is wrong with the files of device accounts.
+
+    Those that the settings name were checked with them; print a line for each secret one.
+    """
+    for setting in settings_of(Settings):
+        for path in settings.files(setting.name) if setting.flag.private else ():
+            if path.exists() and private_file.problem(path, secret=True) is None:
+                _print("ok", f"{path} ({setting.option}) cannot be read by others")
     if settings.device_listener is not None:
         yield from _folder_problems(settings.device_listener.folder)
-
-
-def _paths(settings: Settings, name: str) -> tuple[Path, ...]:
-    """Return the files that a setting names: none, one, or several."""
-    value = getattr(settings, name)
-    return tuple(path for path in (value if isinstance(value, tuple) else (value,)) if isinstance(path, Path))
 
 
 def _folder_problems(folder: Path) -> Iterator[str]:
@@ -206,12 +201,8 @@ def _folder_problems(folder: Path) -> Iterator[str]:
     with contextlib.suppress(OSError):  # the test of the device accounts reports such an error
         if folder.stat().st_mode & stat.S_IWOTH:
             yield f"{folder} can be written by every user of this machine: chmod 700 {folder}"
-        if _readable_by_others(passwords):
-            yield f"{passwords} can be read by every user of this machine: chmod 600 {passwords}"
-
-
-def _readable_by_others(path: Path) -> bool:
-    return bool(path.stat().st_mode & stat.S_IROTH)
+        if (problem := private_file.problem(passwords, secret=True)) is not None:
+            yield problem
 
 
 def _flags_of(unit: Unit) -> dict[str, object]:
@@ -250,7 +241,7 @@ def _config_files(unit: Unit) -> Iterator[Path]:
 
 def _files(settings: Settings) -> Iterator[Path]:
     for name in Settings.model_fields:
-        yield from (path for path in _paths(settings, name) if path.is_file())
+        yield from (path for path in settings.files(name) if path.is_file())
 
 
 def _certificate_problems(settings: Settings) -> Iterator[str]:
@@ -260,8 +251,8 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
             settings.mqtt_options.tls.context()
         except ValueError as error:
             yield str(error)
-    for name in ("mqtt_cert_file", "mqtt_ca_file", "broker_cert_file", "jwks_ca_file"):
-        for path in _paths(settings, name):
+    for name in ("tls_cert", "mqtt_cert_file", "mqtt_ca_file", "broker_cert_file", "jwks_ca_file"):
+        for path in settings.files(name):
             yield from _expiry_problems(path)
 
 
@@ -278,20 +269,27 @@ def _expiry_problems(path: Path) -> Iterator[str]:
             yield f"{path}: {name} has expired on {ends:%Y-%m-%d}; renew it"
         elif ends <= now + EXPIRES_SOON:
             _print("warn", f"{path}: {name} expires on {ends:%Y-%m-%d}")
+        else:
+            _print("ok", f"{path}: {name} is valid until {ends:%Y-%m-%d}")
 
 
 async def _address_problems(settings: Settings) -> list[str]:
-    try:
-        for listening in listen(settings.host, settings.port):
-            listening.close()
-    except HermesError as error:
-        url = own_url(settings.host, settings.port)
-        if "is in use" in str(error) and await HermesClient(url).is_running():
-            _print("ok", f"a Hermes is running at {url}; hermes status shows its state")
-            return []
-        return [str(error)]
-    _print("ok", f"{settings.host} port {settings.port} is free")
-    return []
+    problems: list[str] = []
+    for address in settings.listen_addresses:
+        host, port, tls, flag = address
+        try:
+            for listening in listen(host, port, flag=flag):
+                listening.close()
+        except HermesError as error:
+            url = own_url(host, port, tls=tls)
+            context = own_context(settings.tls_cert) if tls and settings.tls_cert is not None else None
+            if "is in use" in str(error) and await HermesClient(url, tls=context).is_running():
+                _print("ok", f"a Hermes is running at {url}; hermes status shows its state")
+            else:
+                problems.append(str(error))
+        else:
+            _print("ok", f"{host} port {port} is free{' (TLS)' if tls else ''}")
+    return problems
 
 
 async def _broker_problems(settings: Settings, *, publish: bool) -> list[str]:

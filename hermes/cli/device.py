@@ -15,9 +15,10 @@ from typing import Any
 
 from hermes.broker.accounts import Account, AccountsFile, advice, parse_account
 from hermes.broker.acl import AclBuilder
-from hermes.broker.device_listener import NOTE_NAME
+from hermes.broker.device_listener import NOTE_NAME, NOTE_VERSION
 from hermes.cli.arguments import add_setting_flags, given
 from hermes.errors import AccountError, TemplateError
+from hermes.settings import private_file
 from hermes.settings.load import load
 from hermes.settings.model import DeviceSettings
 from hermes.topics.topic_map import TopicMap
@@ -144,4 +145,9 @@ def _note(folder: Path) -> Mapping[str, Any] | None:
         raise AccountError(f"cannot read {folder / NOTE_NAME}: {error.strerror}; {advice(error)}") from None
     except ValueError:
         return None
-    return note if isinstance(note, dict) else None
+    if not isinstance(note, dict):
+        return None
+    version = note.get("version", NOTE_VERSION)
+    if isinstance(version, int):
+        private_file.check_version(folder / NOTE_NAME, version, known=NOTE_VERSION)
+    return note

@@ -43,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="without a token: sign one for this user (default: %(default)s)",
     )
     add_setting_flags(
-        parser, ClientSettings, TokenSettings, only={"api_url", "token_file", *TokenSettings.model_fields}
+        parser, ClientSettings, TokenSettings, only={"api_url", "token_file", "ca_file", *TokenSettings.model_fields}
     )
 
 
@@ -58,7 +58,7 @@ def _target(text: str) -> str:
 def run(options: argparse.Namespace) -> int:
     """Print frames until Ctrl-C."""
     settings = load(ClientSettings, given(options))
-    client = HermesClient(settings.api_url, token=settings.bearer or _own_token(options))
+    client = HermesClient(settings.api_url, token=settings.bearer or _own_token(options), tls=settings.tls)
     asyncio.run(_print_frames(client, options.target))
     return 0
 

@@ -38,13 +38,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="severity: info, warning, error or success (default: info)",
         metavar="TYPE",
     )
-    add_setting_flags(parser, ClientSettings, only=("api_url", "api_key_file"))
+    add_setting_flags(parser, ClientSettings, only=("api_url", "api_key_file", "ca_file"))
 
 
 def run(options: argparse.Namespace) -> int:
     """Send it and print the answer; 1 if Hermes refuses it."""
     settings = load_client(given(options))
-    client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.NOTIFY) or stored_key())
+    client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.NOTIFY) or stored_key(), tls=settings.tls)
     try:
         result = asyncio.run(
             client.notify(

@@ -91,7 +91,11 @@ def serve_settings(flags: Mapping[str, object]) -> Settings:
             raise ConfigError(
                 [f"cannot store secrets in {state.folder}: {error.strerror}; set XDG_STATE_HOME to a writable folder"]
             ) from None
-    return settings.model_copy(update=own)
+    settings = settings.model_copy(update=own)
+    problems = [line for name in own for line in settings.file_problems(name)]
+    if problems and not settings.insecure_secret_files:
+        raise ConfigError(problems)
+    return settings
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:

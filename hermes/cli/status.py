@@ -29,16 +29,16 @@ UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add ``--quiet`` and the settings of the client."""
     parser.add_argument("--quiet", action="store_true", help="print nothing; only the exit code tells the result")
-    add_setting_flags(parser, ClientSettings, only=("api_url", "api_key_file"))
+    add_setting_flags(parser, ClientSettings, only=("api_url", "api_key_file", "ca_file"))
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
     if options.quiet:
-        url = load_client(given(options), with_key=False).api_url
-        return 0 if asyncio.run(HermesClient(url).is_running()) else 1
+        settings = load_client(given(options), with_key=False)
+        return 0 if asyncio.run(HermesClient(settings.api_url, tls=settings.tls).is_running()) else 1
     settings = load_client(given(options))
-    client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.STATUS) or stored_key())
+    client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.STATUS) or stored_key(), tls=settings.tls)
     try:
         figures = asyncio.run(client.status())
     except RequestError as error:

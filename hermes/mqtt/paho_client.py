@@ -20,6 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from hermes import log
+from hermes.mqtt.failures import RefusedByBroker
 from hermes.mqtt.net.buffered_socket import BufferedSocket
 from hermes.mqtt.net.dial import TCP_TIMEOUT_S, tls_context
 from hermes.mqtt.publish_properties import BLOCK_MAX_BYTES, encoded, subscription_ids, variable_byte_integer
@@ -53,7 +55,7 @@ class PlainClient(paho.Client):
     """paho as its documentation describes it, for one connection.
 
     It opens its socket itself, and ``on_message`` gets every message: no function of ``setup`` is called. The
-    constructor raises `ConnectionFailure` if a certificate file cannot be used.
+    constructor raises `ConnectionFailure` if the file of a certificate or of the password cannot be used.
     """
 
     opens_socket: ClassVar[bool] = True
@@ -150,8 +152,20 @@ class FastPathClient(DialedClient):
 def _set_credentials(client: paho.Client, setup: ClientSetup) -> None:
     username = setup.options.username if setup.options.username is not None else setup.url.username
     if username is not None:
-        password = setup.options.password if setup.options.password is not None else setup.url.password
-        client.username_pw_set(username, password)
+        password = _password(setup.options)
+        client.username_pw_set(username, setup.url.password if password is None else password)
+
+
+def _password(options: MqttOptions) -> str | None:
+    try:
+        password = options.current_password()
+    except OSError as error:
+        raise RefusedByBroker(f"cannot read {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise RefusedByBroker(str(error)) from None
+    if password is not None:
+        log.mask((password,))  # it may have changed since the start
+    return password
 
 
 def _configure_socket(client: paho.Client, setup: ClientSetup) -> None:

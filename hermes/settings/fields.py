@@ -48,14 +48,15 @@ def api_keys_of(path: Path) -> tuple[ApiKey, ...]:
     return parse_keys(path.read_text(TEXT))
 
 
-def address_url(host: str, port: int | str) -> str:
+def address_url(host: str, port: int | str, *, tls: bool = False) -> str:
     """Return the URL of an address to listen on, ``http://[::1]:8080``."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def own_url(host: str, port: int | str) -> str:
+def own_url(host: str, port: int | str, *, tls: bool = False) -> str:
     """Return the URL at which this machine reaches a Hermes that listens there."""
-    return address_url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 - compared, not bound
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return address_url(own, port, tls=tls)
 
 
 def is_loopback(host: object) -> bool:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 ENVIRONMENT_PREFIX = "HERMES_"
+FILE = "FILE"  # the metavar of settings that name a file
 
 
 class Group(StrEnum):
@@ -36,11 +37,12 @@ class Flag:
     """How a setting is given on the command line, as an annotation of its field."""
 
     group: Group
-    metavar: str = ""  # stands for the value in --help
+    metavar: str = ""  # stands for the value in --help; FILE if it names a file
     name: str = ""  # without dashes; empty: made from the field's name
     repeatable: bool = False  # each use adds one value; the variable separates them by commas
     switch: bool = False  # has no value: its presence means true
     secret: bool = False  # is not a flag at all, because flags are visible in ps
+    private: bool = False  # names a file that other users may not read
     default: str = ""  # in words, if the default is chosen at start
 
 

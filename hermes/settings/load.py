@@ -4,6 +4,7 @@ Flags override the environment (``HERMES_…``), which overrides the TOML file, 
 is the variable's name without ``HERMES_``, in lower case.
 """
 
+import contextlib
 import difflib
 import os
 import re
@@ -17,10 +18,19 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from hermes.errors import ConfigError
+from hermes.settings import private_file
 from hermes.settings.fields import TEXT, own_url
 from hermes.settings.flags import CONFIG, ENVIRONMENT_PREFIX, setting_of, settings_of
 from hermes.settings.folders import SERVICE_CONFIG
-from hermes.settings.model import DEFAULT_PORT, ClientSettings, DeviceSettings, Settings, SourcedSettings
+from hermes.settings.model import (
+    DEFAULT_PORT,
+    PLAIN_HOST,
+    ClientSettings,
+    DeviceSettings,
+    FileSettings,
+    Settings,
+    SourcedSettings,
+)
 from hermes.settings.rules import broken_rules
 
 S = TypeVar("S", bound=SourcedSettings)
@@ -31,6 +41,10 @@ NEAREST_LEAST = 0.75  # as similar as two names must be for a hint: HERMES_APIKE
 SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 SERVICE_VARIABLE = re.compile(r"HERMES_(?:SERVICE_(?:HOST|PORT)|PORT_\d+_(?:TCP|UDP|SCTP))(?:_\w+)?")
 
+PASSWORD_IN_URL = re.compile(r"\w+://[^@]*:.*@")
+SECRET_KEYS = frozenset(  # of the TOML file: secrets themselves, not the names of their files
+    setting.name for model in (Settings, ClientSettings) for setting in settings_of(model) if setting.flag.secret
+)
 NOT_TEXT = "must be UTF-8 text without NUL characters"
 
 
@@ -83,9 +97,15 @@ def load_client(
     if "api_url" in settings.model_fields_set:
         return settings
     file = _read_toml(given.get(CONFIG.name) or os.environ.get(CONFIG.variable))
-    host = os.environ.get(setting_of(Settings, "host").variable) or str(file.get("host", "127.0.0.1"))
-    port = os.environ.get(setting_of(Settings, "port").variable) or file.get("port", DEFAULT_PORT)
-    return settings.model_copy(update={"api_url": own_url(host, port)})
+
+    def value(name: str, default: object = "") -> str:
+        return os.environ.get(setting_of(Settings, name).variable) or str(file.get(name, default))
+
+    host, port, certificate = value("host", PLAIN_HOST), value("port", DEFAULT_PORT), value("tls_cert")
+    if certificate and value("tls_port"):
+        return settings.with_own(own_url(PLAIN_HOST, port), None)
+    own = Path(certificate) if certificate else None
+    return settings.with_own(own_url(host, port, tls=own is not None), own)
 
 
 def _load(
@@ -97,8 +117,9 @@ def _load(
     with_environment: bool = True,
 ) -> S:
     given = {name: value for name, value in values.items() if value is not None}
+    config = given.pop(CONFIG.name, None) or os.environ.get(CONFIG.variable)
     try:
-        file = _read_toml(given.pop(CONFIG.name, None) or os.environ.get(CONFIG.variable))
+        file = _read_toml(config)
     except ConfigError as error:
         raise ConfigError(problems + error.problems) from None
     if model is Settings:
@@ -112,6 +133,7 @@ def _load(
     merged = file | environment | given
     names = [name for name in model.model_fields if name in merged and name not in without]
     settings, found = _validate(model, {name: merged[name] for name in names})
+    found += _config_problems(config, file, settings)
     if problems + found:
         raise ConfigError(problems + found)
     return settings
@@ -160,7 +182,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _visible_password(flags: Mapping[str, object]) -> list[str]:
     """Return a problem if ``--mqtt-url`` contains a password, which `ps` shows."""
-    if re.match(r"\w+://[^@]*:.*@", str(flags.get("mqtt_url", ""))):
+    if PASSWORD_IN_URL.match(str(flags.get("mqtt_url", ""))):
         return ["--mqtt-url: a password on the command line is visible in ps; set HERMES_MQTT_URL instead"]
     return []
 
@@ -176,6 +198,17 @@ def _read_toml(path: object) -> dict[str, Any]:
         raise ConfigError([f"{CONFIG.option}: cannot read {path}: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{CONFIG.option}: {path} is not TOML: {error}"]) from None
+
+
+def _config_problems(path: object, file: Mapping[str, Any], settings: SourcedSettings) -> list[str]:
+    """Return a problem if others may write the TOML file, or read secrets in it."""
+    if not path or not isinstance(settings, FileSettings) or settings.insecure_secret_files:
+        return []
+    has_secret = any(name in file for name in SECRET_KEYS) or PASSWORD_IN_URL.match(str(file.get("mqtt_url", "")))
+    with contextlib.suppress(OSError):
+        found = private_file.problem(Path(str(path)), secret=bool(has_secret))
+        return [] if found is None else [f"{CONFIG.option}: {found}; or only warn: --insecure-secret-files"]
+    return []
 
 
 def _unknown(model: type[SourcedSettings], values: Mapping[str, object]) -> list[str]:

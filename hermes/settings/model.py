@@ -3,12 +3,14 @@
 Each field is validated by itself. `hermes.settings.load` merges the sources and applies the rules between fields.
 """
 
+import contextlib
+import ssl
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, Self
 from urllib.parse import unquote
 
-from pydantic import Field, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hermes.auth.api_keys import ApiKey, Scope
@@ -17,16 +19,17 @@ from hermes.auth.keys import Source, VerificationKey, secret_key
 from hermes.auth.oidc import KeyLocation
 from hermes.auth.tokens import TokenSigner
 from hermes.errors import ConfigError
-from hermes.settings import fields
+from hermes.settings import fields, private_file
 from hermes.settings.broker import BrokerListen, parse_listen
 from hermes.settings.fields import api_keys_of, secret_text, token_text
-from hermes.settings.flags import ENVIRONMENT_PREFIX, Flag, Group
+from hermes.settings.flags import ENVIRONMENT_PREFIX, FILE, Flag, Group, setting_of
 from hermes.settings.folders import broker_folder
 from hermes.settings.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, MqttOptions
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
-from hermes.settings.tls import TlsOptions
+from hermes.settings.tls import ServerCertificate, TlsOptions, own_context
 
 DEFAULT_PORT = 8080
+PLAIN_HOST = "127.0.0.1"  # of plain HTTP beside TLS
 DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"
 TRUE_FALSE = "true|false"
 
@@ -64,13 +67,42 @@ class SourcedSettings(BaseSettings):
         return (init_settings,)
 
 
-class TokenSettings(SourcedSettings):
+class FileSettings(SourcedSettings):
+    """How the files are checked that other settings name."""
+
+    insecure_secret_files: Annotated[bool, Flag(Group.GENERAL, switch=True)] = Field(
+        False, description="only warn of secret files that other users of this machine can read or write"
+    )
+
+    def file_problems(self, name: str) -> list[str]:
+        """Return a line for each file of a setting that is not private enough.
+
+        Others may write it, or read it although it is secret.
+        """
+        found = []
+        for path in self.files(name):
+            with contextlib.suppress(OSError):  # the code that reads it reports that
+                found.append(private_file.problem(path, secret=setting_of(type(self), name).flag.private))
+        return [line for line in found if line is not None]
+
+    def files(self, name: str) -> tuple[Path, ...]:
+        """Return the files that a setting names; none of a setting that names a folder."""
+        if setting_of(type(self), name).flag.metavar != FILE:
+            return ()
+        value = getattr(self, name)
+        return tuple(each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, Path))
+
+
+class TokenSettings(FileSettings):
     """How tokens are signed, and the names of their claims."""
 
-    jwt_secret_file: Annotated[fields.JwtSecretFiles, Flag(Group.TOKENS, "FILE", repeatable=True)] = Field(
-        (),
-        description="file with a secret for HS256, at least 32 bytes (HS384 needs 48, HS512 64); one trailing newline "
-        "is ignored. The first one signs (`hermes token`), all verify. Or use the variable `HERMES_JWT_SECRET`",
+    jwt_secret_file: Annotated[fields.JwtSecretFiles, Flag(Group.TOKENS, "FILE", repeatable=True, private=True)] = (
+        Field(
+            (),
+            description="file with a secret for HS256, at least 32 bytes (HS384 needs 48, HS512 64); one trailing "
+            "newline is ignored. The first one signs (`hermes token`), all verify. Or use the variable "
+            "`HERMES_JWT_SECRET`",
+        )
     )
     jwt_secret: Annotated[fields.JwtSecret | None, Flag(Group.TOKENS, secret=True)] = Field(
         None, description="the secret itself, instead of the file"
@@ -259,7 +291,7 @@ class TopicSettings(SourcedSettings):
     )
 
 
-class ClientSettings(SourcedSettings):
+class ClientSettings(FileSettings):
     """How ``hermes notify`` and ``hermes listen`` reach a running Hermes."""
 
     api_url: Annotated[fields.HttpUrl, Flag(Group.CLIENT, "URL", name="url")] = Field(
@@ -268,12 +300,37 @@ class ClientSettings(SourcedSettings):
     token: Annotated[SecretStr | None, Flag(Group.CLIENT, secret=True)] = Field(
         None, description="the token itself, instead of the file"
     )
-    token_file: Annotated[fields.TextFile | None, Flag(Group.CLIENT, "FILE")] = Field(
+    token_file: Annotated[fields.TextFile | None, Flag(Group.CLIENT, "FILE", private=True)] = Field(
         None, description="file with the token that opens the socket. Or use the variable `HERMES_TOKEN`"
     )
-    api_key_file: Annotated[fields.KeyFile | None, Flag(Group.CLIENT, "FILE", default="the key of `--dev`, if any")] = (
-        Field(None, description="file with API keys; the first one that may do what the command needs is used")
+    api_key_file: Annotated[
+        fields.KeyFile | None, Flag(Group.CLIENT, "FILE", private=True, default="the key of `--dev`, if any")
+    ] = Field(None, description="file with API keys; the first one that may do what the command needs is used")
+    ca_file: Annotated[fields.CaFile | None, Flag(Group.CLIENT, "FILE", default="those of the system")] = Field(
+        None, description="CA certificates to trust for an `https` URL, PEM"
     )
+    _own_certificate: Path | None = PrivateAttr(None)  # of the Hermes on this machine, if no URL is given
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The TLS context for the URL; None trusts the CA certificates of the system.
+
+        Raises `ConfigError`.
+        """
+        try:
+            if self._own_certificate is not None:
+                return own_context(self._own_certificate)
+            return None if self.ca_file is None else TlsOptions(self.ca_file).context()
+        except OSError as error:
+            raise ConfigError([f"cannot read {error.filename}: {error.strerror}; give --url and --ca-file"]) from None
+        except ValueError as error:
+            raise ConfigError([str(error)]) from None
+
+    def with_own(self, url: str, certificate: Path | None) -> Self:
+        """Return the settings for the Hermes on this machine, which has this certificate."""
+        settings = self.model_copy(update={"api_url": url})
+        settings._own_certificate = certificate
+        return settings
 
     @property
     def bearer(self) -> str | None:
@@ -297,6 +354,15 @@ class ClientSettings(SourcedSettings):
         return next((key.text for key in keys if scope in key.caller.scopes), keys[0].text)
 
 
+class ListenAddress(NamedTuple):
+    """An address that Hermes listens on, and the flag of its port."""
+
+    host: str
+    port: int
+    tls: bool = False
+    flag: str = "--port"
+
+
 class Settings(KeySettings, TopicSettings, DeviceSettings):
     """All settings of ``hermes serve``."""
 
@@ -307,7 +373,28 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     port: Annotated[int, Flag(Group.LISTENING, "PORT")] = Field(
         DEFAULT_PORT, ge=0, le=65_535, description="port to listen on; 0 chooses a free port and prints it"
     )
-    api_key_file: Annotated[fields.KeyFile | None, Flag(Group.TOKENS, "FILE")] = Field(
+    tls_cert: Annotated[Path | None, Flag(Group.LISTENING, "FILE")] = Field(
+        None,
+        description="certificate and its chain, PEM: `--port` then speaks TLS (https, wss), 1.2 or later; read again "
+        "at SIGHUP, and within an hour when the file changes",
+    )
+    tls_key: Annotated[Path | None, Flag(Group.LISTENING, "FILE", private=True)] = Field(
+        None, description="key of that certificate, PEM, without a password"
+    )
+    tls_port: Annotated[int | None, Flag(Group.LISTENING, "PORT", default="`--port`")] = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="port for TLS at `--host`; plain HTTP is then at 127.0.0.1 and `--port`, for this machine only",
+    )
+    hsts_max_age_s: Annotated[int, Flag(Group.LISTENING, "SECONDS")] = Field(
+        0,
+        ge=0,
+        le=63_072_000,
+        description="`Strict-Transport-Security` of answers over TLS: browsers then use https for every port of this "
+        "host name, for so many seconds; 0 for no such header",
+    )
+    api_key_file: Annotated[fields.KeyFile | None, Flag(Group.TOKENS, "FILE", private=True)] = Field(
         None, description="file with the API keys, one per line: `KEY`, or `NAME KEY [SCOPE,…] [tenant=ID]`"
     )
     metrics_public: Annotated[bool, Flag(Group.TOKENS, switch=True)] = Field(
@@ -331,8 +418,10 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     mqtt_username: Annotated[fields.NonEmpty | None, Flag(Group.MQTT, "NAME")] = Field(
         None, description="user name for the broker, if the URL has none"
     )
-    mqtt_password_file: Annotated[fields.PasswordFile | None, Flag(Group.MQTT, "FILE")] = Field(
-        None, description="file with the password of that user; one trailing newline is ignored"
+    mqtt_password_file: Annotated[fields.PasswordFile | None, Flag(Group.MQTT, "FILE", private=True)] = Field(
+        None,
+        description="file with the password of that user, read again for each connection; one trailing newline is "
+        "ignored",
     )
     mqtt_ca_file: Annotated[fields.CaFile | None, Flag(Group.MQTT, "FILE", default="those of the system")] = Field(
         None, description="CA certificates to trust, PEM, for `mqtts://` and `wss://`"
@@ -340,7 +429,7 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     mqtt_cert_file: Annotated[Path | None, Flag(Group.MQTT, "FILE")] = Field(
         None, description="client certificate for the broker, PEM"
     )
-    mqtt_key_file: Annotated[Path | None, Flag(Group.MQTT, "FILE")] = Field(
+    mqtt_key_file: Annotated[Path | None, Flag(Group.MQTT, "FILE", private=True)] = Field(
         None, description="key of the client certificate, PEM, without a password"
     )
     mqtt_alpn: Annotated[fields.Alpn, Flag(Group.MQTT, "NAME", repeatable=True)] = Field(
@@ -390,7 +479,7 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
         description="certificate and its chain for that address, PEM; read again when the file changes. Without it "
         "the devices' passwords are sent over the network as clear text",
     )
-    broker_key_file: Annotated[Path | None, Flag(Group.BROKER, "FILE")] = Field(
+    broker_key_file: Annotated[Path | None, Flag(Group.BROKER, "FILE", private=True)] = Field(
         None, description="key of that certificate, PEM, without a password"
     )
 
@@ -509,6 +598,25 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     )
 
     @property
+    def server_certificate(self) -> ServerCertificate | None:
+        """The certificate of Hermes' own TLS; None without TLS."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return ServerCertificate(self.tls_cert, self.tls_key)
+
+    @property
+    def listen_addresses(self) -> tuple[ListenAddress, ...]:
+        """Every address that Hermes listens on, the one for browsers first."""
+        if self.server_certificate is None:
+            return (ListenAddress(self.host, self.port),)
+        if self.tls_port is None:
+            return (ListenAddress(self.host, self.port, tls=True),)
+        return (
+            ListenAddress(self.host, self.tls_port, tls=True, flag="--tls-port"),
+            ListenAddress(PLAIN_HOST, self.port),
+        )
+
+    @property
     def broker_url(self) -> str:
         """The URL of the broker, ``embedded`` or ``off``."""
         return self.mqtt_url or ("embedded" if self.dev else DEFAULT_MQTT_URL)
@@ -545,7 +653,8 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
         """The parameters of the connection to the broker."""
         return MqttOptions(
             username=self.mqtt_username,
-            password=None if self.mqtt_password_file is None else secret_text(self.mqtt_password_file),
+            password_file=self.mqtt_password_file,
+            insecure_secret_files=self.insecure_secret_files,
             tls=TlsOptions(self.mqtt_ca_file, self.mqtt_cert_file, self.mqtt_key_file, self.mqtt_alpn),
             client_id=self.mqtt_client_id,
             keepalive_s=self.mqtt_keepalive_s,
@@ -564,6 +673,7 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     def secrets(self) -> tuple[str, ...]:
         """Every secret in each form in which it may reach a log line."""
         escaped = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as it is in the URL
+        password = None if self.mqtt_password_file is None else secret_text(self.mqtt_password_file)
         keys = (key.text for key in self.api_keys)
-        found = (*self.token_secrets, *keys, self.mqtt_options.password, escaped, unquote(escaped))
+        found = (*self.token_secrets, *keys, password, escaped, unquote(escaped))
         return tuple(text for text in found if text)

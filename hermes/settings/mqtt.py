@@ -1,8 +1,10 @@
 """Parameters of the connection to the MQTT broker, as frozen values."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
+from hermes.settings import private_file
 from hermes.settings.tls import TlsOptions
 
 Qos = Literal[0, 1]
@@ -16,11 +18,13 @@ RECEIVE_MAXIMUM = 65_535  # MQTT 5 §3.1.2.11.3: what applies if a client does n
 class MqttOptions:
     """Credentials, TLS and session of a connection.
 
-    ``username`` and ``password`` take precedence over those of the URL.
+    ``username`` and the password take precedence over those of the URL.
     """
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None  # instead of ``password``
+    insecure_secret_files: bool = False
     tls: TlsOptions = field(default_factory=TlsOptions)
     client_id: str | None = None  # None: a random one in each process
     keepalive_s: int = KEEPALIVE_S
@@ -28,6 +32,19 @@ class MqttOptions:
     session_expiry_s: int = 0
     receive_maximum: int | None = None  # None: `RECEIVE_MAXIMUM`
     qos: Qos = 0
+
+    def current_password(self) -> str | None:
+        """Return the password, from its file as it is now; None without one.
+
+        So a changed password applies to the next connection. Raises OSError, and ValueError that says what is wrong.
+        """
+        if self.password_file is None:
+            return self.password
+        text = private_file.read_text(self.password_file, insecure=self.insecure_secret_files)
+        password = text.removesuffix("\n").removesuffix("\r")
+        if not password:
+            raise ValueError(f"{self.password_file} is empty; write the password into it")
+        return password
 
     def for_a_trial(self) -> "MqttOptions":
         """Return the options for a short test connection.

@@ -31,7 +31,8 @@ NOTES = {Group.CLIENT: "Only for `hermes notify` and `hermes listen`.\n\n"}
 
 def tables() -> str:
     """Return a heading and a table for each group of settings, in Markdown."""
-    return "\n".join([*_sections([CONFIG, *settings_of(Settings)]), *_sections(settings_of(ClientSettings))])
+    of_client = [setting for setting in settings_of(ClientSettings) if setting.flag.group is Group.CLIENT]
+    return "\n".join([*_sections([CONFIG, *settings_of(Settings)]), *_sections(of_client)])
 
 
 def _sections(settings: Iterable[Setting]) -> Iterator[str]:

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from hermes.settings.fields import check_fetch_url, is_loopback
-from hermes.settings.flags import setting_of
-from hermes.settings.model import NO_KEYS, Settings, SourcedSettings, TokenSettings
-from hermes.settings.tls import TlsOptions
+from hermes.settings.flags import FILE, setting_of, settings_of
+from hermes.settings.model import NO_KEYS, ClientSettings, FileSettings, Settings, SourcedSettings, TokenSettings
+from hermes.settings.tls import ServerCertificate, TlsOptions
 from hermes.topics.isolation import isolation_problems
 from hermes.topics.topic_map import TopicMap
 
@@ -43,7 +43,9 @@ SOCKET_LIMITS = ("max_sockets", "max_sockets_per_user", "max_sockets_per_tenant"
 
 def warnings(settings: Settings) -> list[str]:
     """Return a line for each setting that is valid, but hardly what is wanted."""
-    return [*_console_warnings(settings), *_issuer_warnings(settings)]
+    names = Settings.model_fields if settings.insecure_secret_files else ()
+    insecure = [line for name in names for line in settings.file_problems(name)]
+    return [*_console_warnings(settings), *_issuer_warnings(settings), *insecure]
 
 
 def _issuer_warnings(settings: Settings) -> list[str]:
@@ -69,6 +71,19 @@ def _console_warnings(settings: Settings) -> list[str]:
     ]
 
 
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _files_are_private(name: str, settings: FileSettings) -> Iterator[str]:
+    if not settings.insecure_secret_files:
+        yield from (f"{line}; or only warn: --insecure-secret-files" for line in settings.file_problems(name))
+
+
+def _file_names() -> list[str]:
+    settings = {each.name: each for model in (Settings, ClientSettings) for each in settings_of(model)}
+    return [name for name, setting in settings.items() if setting.flag.metavar == FILE]
+
+
 # -- who may reach Hermes ---------------------------------------------------------------------------------------------
 
 
@@ -78,11 +93,35 @@ def _dev_is_local(settings: Settings) -> Iterator[str]:
 
 
 def _reachable_needs_key(settings: Settings) -> Iterator[str]:
+    # of all listeners: plain HTTP beside TLS is on loopback
     if settings.api_key_file is None and not settings.dev and not is_loopback(settings.host):
         yield (
             f"--host {settings.host} can be reached from other machines, so /notify needs a key: "
             "write one to a file (openssl rand -hex 24 > api-keys) and give --api-key-file api-keys"
         )
+
+
+def _tls_pair(settings: Settings) -> Iterator[str]:
+    if settings.tls_cert is None and settings.tls_key is None:
+        return
+    if settings.tls_cert is None or settings.tls_key is None:
+        given, missing = ("cert", "key") if settings.tls_key is None else ("key", "cert")
+        yield f"--tls-{given} needs --tls-{missing}: give both"
+        return
+    try:
+        ServerCertificate(settings.tls_cert, settings.tls_key).context()
+    except ValueError as error:
+        yield f"--tls-cert and --tls-key: {error}"
+
+
+def _needs_certificate(name: str, settings: Settings) -> Iterator[str]:
+    if getattr(settings, name) and settings.tls_cert is None:
+        yield f"{_option(name)} is for TLS: give --tls-cert and --tls-key too, or leave it out"
+
+
+def _two_ports(settings: Settings) -> Iterator[str]:
+    if settings.tls_port and settings.tls_port == settings.port:
+        yield f"--tls-port and --port are both {settings.port}: give two ports, or leave out --tls-port for TLS alone"
 
 
 def _one_secret(settings: TokenSettings) -> Iterator[str]:
@@ -229,8 +268,12 @@ _KEYS = ("jwt_secret", "jwt_secret_file", "jwt_public_key_file", "jwks_file", "j
 _SESSION = ("mqtt_clean_start", "mqtt_session_expiry_s")
 
 RULES = (
+    *(Rule((name, "insecure_secret_files"), partial(_files_are_private, name)) for name in _file_names()),
     Rule(("host", "dev"), _dev_is_local),
     Rule(("host", "dev", "api_key_file"), _reachable_needs_key),
+    Rule(("tls_cert", "tls_key"), _tls_pair),
+    *(Rule((name, "tls_cert"), partial(_needs_certificate, name)) for name in ("tls_port", "hsts_max_age_s")),
+    Rule(("port", "tls_port", "tls_cert"), _two_ports),
     Rule(("jwt_secret", "jwt_secret_file"), _one_secret),
     Rule((*_KEYS, "dev"), _needs_keys),
     Rule(("jwks_url", "jwks_insecure"), partial(_fetched_over_https, "jwks_url")),

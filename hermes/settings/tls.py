@@ -1,10 +1,15 @@
-"""TLS files of the connection to the broker, read again for each connection."""
+"""TLS files of the connection to the broker, and the certificate of Hermes itself."""
 
 import contextlib
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secrecy, authenticated; TLS 1.3 has no others
+# Every client has it. OpenSSL's own list ends with ffdhe8192, which a client may choose alone: 124 ms of CPU each.
+GROUP = "prime256v1"
+CERTIFICATE_END = "-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,69 @@ class TlsOptions:
         if self.alpn:
             context.set_alpn_protocols(list(self.alpn))
         return context
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """The certificate that Hermes presents, with its chain, and its key."""
+
+    cert_file: Path
+    key_file: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Return a new context from the present files.
+
+        TLS is 1.2 or later. Raises ValueError that names the files and their problem.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # else a client can ask for the work again and again
+        context.set_ciphers(CIPHERS)
+        context.set_ecdh_curve(GROUP)
+        context.set_alpn_protocols(["http/1.1"])
+        with pair_problems(self.cert_file, self.key_file):
+            context.load_cert_chain(self.cert_file, self.key_file, password="")  # else OpenSSL asks the terminal
+        return context
+
+
+def own_context(cert_file: Path) -> ssl.SSLContext:
+    """Return a context for clients of this machine's own Hermes.
+
+    It trusts the first certificate of the file and no other, whatever names it has. Raises ValueError if the file has
+    none, and OSError.
+    """
+    first, end, _ = cert_file.read_text("utf-8", "replace").partition(CERTIFICATE_END)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not be the certificate of a CA
+    try:
+        context.load_verify_locations(cadata=first + end)
+    except ssl.SSLError:
+        raise ValueError(f"{cert_file} contains no certificate; it must be PEM text") from None
+    return context
+
+
+def certificate_expiry(path: Path) -> float | None:
+    """Return when the first certificate of a file ends, in Unix seconds.
+
+    None if the file has none: the code that uses it reports that.
+    """
+    from cryptography import x509  # 30 ms, only if there is a certificate
+
+    try:
+        certificates = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return certificates[0].not_valid_after_utc.timestamp()
+
+
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return a value that changes whenever a file changes; None if it is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:

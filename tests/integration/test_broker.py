@@ -324,11 +324,12 @@ def test_the_broker_ends_when_a_plain_users_hermes_is_killed(tmp_path: Path) -> 
     """It runs from a copy that the user can read."""
     setpriv = needs("setpriv")
     home = Path("/tmp") / f"hermes-test-{os.getpid()}"
-    home.mkdir(mode=0o755)
+    home.mkdir()
     try:
         shutil.copytree(PACKAGE, home / "hermes", ignore=shutil.ignore_patterns("__pycache__"))
         drop_privileges = [setpriv, "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         python, path = _python_for_everyone(home, drop_privileges)
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(home)], check=True)  # whatever the umask
         _kill_the_parent([*drop_privileges, python, "-c", PARENT], {"PYTHONPATH": path, "HOME": str(home)})
     finally:
         shutil.rmtree(home)

@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hermes.broker.accounts import AccountsFile, parse_account
-from hermes.cli.check import PRIVATE_FILES, _expiry_problems, check
+from hermes.cli.check import _expiry_problems, check
 from hermes.cli.main import main
+from hermes.errors import ConfigError
+from hermes.settings.flags import settings_of
+from hermes.settings.model import Settings
 from hermes.testing import gateway_settings
 from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.certificates import LOOPBACK, Authority
@@ -92,7 +95,7 @@ def test_every_parameter_of_the_link_is_printed(tmp_path: Path, capsys: Captured
     assert "info    client id gateway1-check, clean start; the persistent session of gateway1 is not touched" in lines
 
 
-@pytest.mark.parametrize("name", PRIVATE_FILES)
+@pytest.mark.parametrize("name", [setting.name for setting in settings_of(Settings) if setting.flag.private])
 def test_a_secret_file_that_others_can_read_is_a_problem(name: str, tmp_path: Path, capsys: Captured) -> None:
     """Each file that contains one."""
     authority = Authority(tmp_path)
@@ -107,6 +110,7 @@ def test_a_secret_file_that_others_can_read_is_a_problem(name: str, tmp_path: Pa
             "broker_listen": f"127.0.0.1:{free_port()}",
             "broker_state_dir": tmp_path / "broker",
         },
+        "tls_key": {"tls_cert": signed.certificate},
         "jwt_secret_file": {"jwt_secret": None},
     }
     given = more.get(name, {})
@@ -116,8 +120,8 @@ def test_a_secret_file_that_others_can_read_is_a_problem(name: str, tmp_path: Pa
     path.chmod(0o644)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.1)
-        _, lines = checked(capsys, **{name: path}, **given)
-        assert f"FAIL    {path} can be read by every user of this machine: chmod o= {path}" in lines
+        with pytest.raises(ConfigError, match=f"^{path} can be read by every user of this machine: chmod o= {path};"):
+            checked(capsys, **{name: path}, **given)
         path.chmod(0o640)
         _, lines = checked(capsys, **{name: path}, **given)
     assert f"ok      {path} (--{name.replace('_', '-')}) cannot be read by others" in lines
@@ -138,7 +142,7 @@ def test_a_folder_of_accounts_that_others_can_use_is_a_problem(tmp_path: Path, c
     accounts.folder.chmod(0o777)
     code, lines = checked(capsys, **given)
     assert code == 1
-    assert f"FAIL    {accounts.path} can be read by every user of this machine: chmod 600 {accounts.path}" in lines
+    assert f"FAIL    {accounts.path} can be read by every user of this machine: chmod o= {accounts.path}" in lines
     assert (
         f"FAIL    {accounts.folder} can be written by every user of this machine: chmod 700 {accounts.folder}" in lines
     )
@@ -312,7 +316,7 @@ def test_settings_only_uses_neither_port_nor_network(tmp_path: Path, capsys: Cap
         assert capsys.readouterr().out.splitlines()[-1] == "the settings are valid"
         key.chmod(0o644)
         assert main(flags) == 2
-        assert "chmod o=" in capsys.readouterr().out
+        assert "chmod o=" in capsys.readouterr().err
         assert main([*flags, "--ping-interval-s", "soon"]) == 2
 
 

@@ -367,8 +367,7 @@ async def test_without_a_free_file_descriptor_refused_sockets_are_cut(
     for raw in refused:
         assert await raw.first_close() is not None
     assert len(hermes.gateway.admission._refused) == len(refused)
-    listener = hermes.gateway._server._listener
-    assert listener is not None
+    (listener,) = hermes.gateway._server._listeners
     listener._pause(listener._listening[0], OSError(errno.EMFILE, ""))
     assert not hermes.gateway.admission._refused
     for raw in refused:

@@ -11,8 +11,8 @@ import pytest
 
 from hermes.metrics import total
 from hermes.web.console.page import StaticHandler
-from hermes.web.http.connection import LINGER_MAX_BYTES, LINGER_S, HttpConnection
-from hermes.web.http.connections import Phase
+from hermes.web.http.connection import HttpConnection
+from hermes.web.http.connections import LINGER_MAX_BYTES, LINGER_S, Phase
 from hermes.web.http.exchange import Exchange
 from hermes.web.http.outgoing import Outgoing
 from hermes.web.http.parser import RequestParser

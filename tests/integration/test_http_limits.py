@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hermes.metrics import by_label, total
-from hermes.web.http.connection import BODY_LEAST_BYTES_PER_S, BODY_TIMEOUT_S, LINGER_S, SEND_TIMEOUT_S, HttpConnection
-from hermes.web.http.connections import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, OpenConnections, Phase
+from hermes.web.http.connection import BODY_LEAST_BYTES_PER_S, BODY_TIMEOUT_S, SEND_TIMEOUT_S, HttpConnection
+from hermes.web.http.connections import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, LINGER_S, OpenConnections, Phase
 from tests.support.gateways import TIMEOUT_S, Hermes, MakeHermes, eventually, token
 from tests.support.http_connections import at_end, get, open_connections, response, server_ends
 from tests.support.raw_request import JSON, KEYED, request

@@ -253,6 +253,42 @@ def test_refused_credentials_are_one_error_and_are_retried(tmp_path: Path, caplo
     assert "a password" not in record.message
 
 
+def test_a_password_that_changes_at_the_broker_and_in_the_file_needs_no_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read for each connection, and masked in the log as the one of the start."""
+    passwords, file = tmp_path / "passwords", tmp_path / "password"
+    passwords.touch(mode=0o600)
+    command = [needs("mosquitto_passwd"), "-b", str(passwords), "hermes"]
+
+    def change(password: str) -> None:
+        subprocess.run([*command, password], check=True, capture_output=True, timeout=10)
+        file.touch(mode=0o600)
+        file.write_text(f"{password}\n")
+
+    change("the old one")
+    options = MqttOptions(username="hermes", password_file=file)
+    with (
+        mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker,
+        site(broker.port, options=options) as here,
+    ):
+        here.up()
+        broker.stop()
+        here.down("")
+        change("the new one")
+        broker.start()
+        here.up()
+        broker.stop()
+        file.write_text("")
+        here.down(f"{file} is empty; write the password into it")
+        file.unlink()
+        here.down(f"cannot read {file}: No such file or directory")
+        change("the third one")
+        broker.start()
+        here.up()
+    assert "one" not in caplog.text.replace("connect", "")
+
+
 MANY_FILES = """
 import os, resource, sys
 from tests.support.programs import wait_until

@@ -82,7 +82,7 @@ def open_connections(hermes: Hermes) -> OpenConnections:
     """Return the open connections of a gateway that uses httptools."""
     server = hermes.gateway._server._http
     assert isinstance(server, HttptoolsServer)
-    return server._connections
+    return server.connections
 
 
 def server_ends(hermes: Hermes) -> list[HttpConnection]:

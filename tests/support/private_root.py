@@ -29,6 +29,7 @@ TOP = (
 ADDRESS = "192.168.1.5"  # of the gateway in the documentation, as other machines reach it
 SET_UP = """\
 set -eu
+umask 022
 ip link set lo up
 mount -t tmpfs tmpfs {folder}
 mkdir {folder}/upper {folder}/work {folder}/root

@@ -58,6 +58,7 @@ def stand_in_package(folder: Path, version: str = "0.2.0~dev0") -> Path:
     (tree / "DEBIAN/conffiles").write_text("/etc/hermes/hermes.toml\n")
     for name in ("nginx", "caddy", "haproxy"):
         subprocess.run(["cp", "-r", str(CHECKOUT / "examples" / name), str(examples)], check=True)
+    subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(tree)], check=True)  # whatever the umask
     package = folder / f"hermes-gateway_{version}_all.deb"
     build = ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(package)]
     subprocess.run(build, check=True, capture_output=True, timeout=60)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from functools import partial
 
 import pytest
 
@@ -30,7 +31,7 @@ def make_server(hub: Hub, admission: Admission, *, drain_timeout_s: float) -> Se
         connection_rate=rate,
         metrics=metrics,
         drain_timeout_s=drain_timeout_s,
-        make_http=TornadoHttpServer,
+        make_http=partial(TornadoHttpServer, max_connections=0, metrics=metrics),
         return_rate=ReturnRate(),
     )
 

@@ -1,26 +1,26 @@
 """One TCP connection that speaks HTTP/1.1.
 
 It reads and parses requests, passes one after the other to a handler, and sends the responses. It works directly on the
-accepted socket. Tornado's `IOStream` is made only for a WebSocket, when its handshake is accepted: reading and writing
-through it would take as long as all the rest of a small request.
+accepted socket, or on the `TlsSocket` around it. Tornado's `IOStream` is made only for a WebSocket, when its handshake
+is accepted: reading and writing through it would take as long as all the rest of a small request.
 """
 
 import asyncio
 import logging
 import socket
 import time
-from http import HTTPStatus
+from typing import Any
 
-import orjson
-from tornado.httputil import format_timestamp
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, SSLIOStream
 
 from hermes.errors import RequestError
-from hermes.web.http.connections import OpenConnections, Phase
+from hermes.web.http.connections import LINGER_MAX_BYTES, LINGER_S, OpenConnections, Phase
+from hermes.web.http.errors import rejection
 from hermes.web.http.exchange import Exchange
 from hermes.web.http.outgoing import Outgoing, lost_write
 from hermes.web.http.parser import RequestParser
 from hermes.web.http.request import Peer
+from hermes.web.tls.tls_socket import TlsSocket
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ BODY_TIMEOUT_S = 30.0  # without a byte
 BODY_LEAST_BYTES_PER_S = 1_024  # on average, after the first `BODY_TIMEOUT_S`
 SEND_TIMEOUT_S = 30.0  # without a byte taken by the client
 STREAM_READ_BYTES = 4_096  # Tornado allocates this for each read from a WebSocket; the frames of clients are small
-LINGER_S = 2.0  # what a client still sends is read for this long, so that its system does not discard the response
-LINGER_MAX_BYTES = 1_048_576  # the largest body of /notify
 
 
 class HttpConnection:
@@ -100,7 +98,8 @@ class HttpConnection:
         began_s = time.perf_counter()
         self._receive()
         if self._detached:
-            self._connections.on_handshake(time.perf_counter() - began_s)
+            tls_s = self._socket.handshake_s if isinstance(self._socket, TlsSocket) else 0.0
+            self._connections.on_handshake(time.perf_counter() - began_s + tls_s)
         elif self._drains and self._reading:
             self._loop.call_soon(self._read_again)
 
@@ -217,7 +216,7 @@ class HttpConnection:
         self._connections.count_rejected(error, self._peer.remote_ip)
         exchange, self._exchange = self._exchange, None
         if exchange is None or not exchange.headers_sent:
-            self.send(_error_response(error, with_body=exchange is None or exchange.parsed.method != "HEAD"))
+            self.send(rejection(error, with_body=exchange is None or exchange.parsed.method != "HEAD"))
         if exchange is not None:
             exchange.lost()
         self._close(linger=True)
@@ -298,11 +297,7 @@ class HttpConnection:
         self._detached = True
         self._release()
         self._exchange = None
-        stream: IOStream
-        if rest:
-            stream = _PrefilledStream(self._socket, rest, read_chunk_size=STREAM_READ_BYTES)
-        else:
-            stream = IOStream(self._socket, read_chunk_size=STREAM_READ_BYTES)
+        stream = _stream(self._socket, rest)
         self._outgoing.close()  # nothing waits: a request begins only when all before is sent
         return stream
 
@@ -341,34 +336,33 @@ class HttpConnection:
         return "body"
 
 
+def _stream(connection: socket.socket, received: bytes | None) -> IOStream:
+    """Return a stream of a connection of which these bytes were read before."""
+    encrypted = isinstance(connection, TlsSocket)
+    options: dict[str, Any] = {"read_chunk_size": STREAM_READ_BYTES}
+    if encrypted:
+        options["ssl_options"] = connection.context  # type: ignore[attr-defined]  # else Tornado makes one
+    if not received:
+        return SSLIOStream(connection, **options) if encrypted else IOStream(connection, **options)
+    stream = (_PrefilledTlsStream if encrypted else _PrefilledStream)(connection, **options)
+    stream.received = memoryview(received)
+    return stream
+
+
 class _PrefilledStream(IOStream):
     """A stream that begins with bytes that were read before."""
 
-    def __init__(self, connection: socket.socket, received: bytes, *, read_chunk_size: int) -> None:
-        super().__init__(connection, read_chunk_size=read_chunk_size)
-        self._received = memoryview(received)
+    received = memoryview(b"")
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         """Read what was received, then from the socket."""
-        if not self._received:
+        if not self.received:
             return super().read_from_fd(buf)
-        size = min(len(buf), len(self._received))
-        buf[:size] = self._received[:size]
-        self._received = self._received[size:] if size < len(self._received) else memoryview(b"")  # frees the buffer
+        size = min(len(buf), len(self.received))
+        buf[:size] = self.received[:size]
+        self.received = self.received[size:] if size < len(self.received) else memoryview(b"")  # frees the buffer
         return size
 
 
-def _error_response(error: RequestError, *, with_body: bool) -> bytes:
-    body = orjson.dumps({"status": "error", "sent": False, "error": {"code": error.code, "message": error.message}})
-    lines = (
-        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-        "Cache-Control: no-store",
-        "X-Content-Type-Options: nosniff",
-        f"Date: {format_timestamp(time.time())}",
-        "",
-        "",
-    )
-    return "\r\n".join(lines).encode() + (body if with_body else b"")
+class _PrefilledTlsStream(_PrefilledStream, SSLIOStream):
+    """The same for an encrypted connection."""

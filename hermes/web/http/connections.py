@@ -1,6 +1,6 @@
 """Limit the number of the open connections, and how long each may take.
 
-A WebSocket counts only until its handshake is accepted.
+They include those that have not finished their TLS handshake. A WebSocket counts only until it is accepted.
 """
 
 import asyncio
@@ -17,9 +17,12 @@ from hermes.errors import RequestError
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
+HANDSHAKE_TIMEOUT_S = 10.0  # of TLS, from the start of the connection
 HEAD_TIMEOUT_S = 10.0  # from the start of the connection, or the first byte of a request, to the end of its headers
 HEAD_LATE_S = 1.0  # a client that is not late yet keeps its place if there is another to take
 IDLE_TIMEOUT_S = 75.0  # between two requests; nginx keeps its idle connections to a server for 60 s
+LINGER_S = 2.0  # what a client still sends is read for this long, so that its system does not discard the response
+LINGER_MAX_BYTES = 1_048_576  # the largest body of /notify
 SWEEP_INTERVAL_S = 1.0
 LOG_INTERVAL_S = 10.0  # of the requests that are rejected with the same status
 
@@ -29,10 +32,14 @@ logger = logging.getLogger(__name__)
 class Phase(Enum):
     """What a connection waits for."""
 
+    HANDSHAKE = "handshake"  # the end of the TLS handshake
     HEAD = "head"  # the end of the headers
     IDLE = "idle"  # the next request
     BUSY = "busy"  # a handler, the rest of a body, or the client that reads the response
     LINGER = "linger"  # the end of what the client still sends, after the last response
+
+
+_TIMEOUTS_S = {Phase.IDLE: IDLE_TIMEOUT_S, Phase.HANDSHAKE: HANDSHAKE_TIMEOUT_S, Phase.HEAD: HEAD_TIMEOUT_S}
 
 
 class Connection(Protocol):
@@ -53,8 +60,9 @@ class Connection(Protocol):
 class OpenConnections:
     """The open connections of one application, by their phase.
 
-    ``limit`` is their largest number; 0 means no limit. Over it, the one that was idle for the longest is closed, else
-    one that lingers, one with late headers, or the one with the oldest request. ``clock`` gives monotonic seconds.
+    ``limit`` is their largest number; 0 means no limit. Over it, one with a late TLS handshake is closed, else the one
+    that was idle for the longest, one that lingers, one with late headers, or the one with the oldest request.
+    ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -89,12 +97,12 @@ class OpenConnections:
         """The number of connections with a request under way."""
         return len(self._in_phase[Phase.BUSY])
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection, phase: Phase = Phase.HEAD) -> None:
         """Count a new connection, which has sent nothing yet."""
         if self._limit and len(self) >= self._limit:
             self._make_room()
-        connection.phase = Phase.HEAD
-        self._in_phase[Phase.HEAD][connection] = self.clock()
+        connection.phase = phase
+        self._in_phase[phase][connection] = self.clock()
         self._count.inc()
 
     def move(self, connection: Connection, phase: Phase) -> None:
@@ -114,10 +122,13 @@ class OpenConnections:
         Even an error response would need its place for a while.
         """
         late_s = self.clock() - HEAD_LATE_S
-        heads = self._in_phase[Phase.HEAD]
-        late = bool(heads) and next(iter(heads.values())) <= late_s
-        order = (Phase.IDLE, Phase.LINGER, *((Phase.HEAD,) if late else ()), Phase.BUSY, Phase.HEAD)
-        for phase in order:
+        late = [
+            phase
+            for phase in (Phase.HANDSHAKE, Phase.HEAD)
+            if self._in_phase[phase] and next(iter(self._in_phase[phase].values())) <= late_s
+        ]
+        handshakes = [phase for phase in late if phase is Phase.HANDSHAKE]
+        for phase in (*handshakes, Phase.IDLE, Phase.LINGER, *late, Phase.BUSY, Phase.HANDSHAKE, Phase.HEAD):
             for connection in self._in_phase[phase]:
                 self._closed.labels("limit").inc()
                 connection.abort()
@@ -142,7 +153,7 @@ class OpenConnections:
     def sweep(self) -> None:
         """Close what has taken too long."""
         now_s = self.clock()
-        for phase, timeout_s in ((Phase.IDLE, IDLE_TIMEOUT_S), (Phase.HEAD, HEAD_TIMEOUT_S)):
+        for phase, timeout_s in _TIMEOUTS_S.items():
             waiting = self._in_phase[phase]
             while waiting and now_s - next(iter(waiting.values())) >= timeout_s:
                 self._closed.labels(phase.value).inc()
@@ -163,7 +174,7 @@ class OpenConnections:
     def finish(self) -> None:
         """Close what has no request under way; the others are closed after their response."""
         self.closing = True
-        for phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
+        for phase in (Phase.IDLE, Phase.HANDSHAKE, Phase.HEAD, Phase.LINGER):
             for connection in tuple(self._in_phase[phase]):
                 connection.abort()
 

@@ -1,16 +1,19 @@
 """Error responses of pages, files and probes.
 
-Every 405 has ``Allow``; the body is JSON unless the client asks for a page.
+Every 405 has ``Allow``; the body is JSON unless the client asks for a page. `rejection` is for requests that no handler
+has seen.
 """
 
+import time
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
 import orjson
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPServerRequest, format_timestamp
 from tornado.web import HTTPError, RequestHandler
 
+from hermes.errors import RequestError
 from hermes.web.http.handler import HttpHandler
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -94,3 +97,23 @@ def wants_page(request: HTTPServerRequest) -> bool:
     """
     accepted = request.headers.get("Accept", "").lower()
     return "text/html" in accepted and "application/json" not in accepted
+
+
+def rejection(error: RequestError, *, with_body: bool) -> bytes:
+    """Return the response to a request that no handler has seen.
+
+    The connection ends after it.
+    """
+    body = orjson.dumps({"status": "error", "sent": False, "error": {"code": error.code, "message": error.message}})
+    lines = (
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+        f"Date: {format_timestamp(time.time())}",
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode() + (body if with_body else b"")

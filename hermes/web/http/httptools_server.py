@@ -10,6 +10,7 @@ from hermes.metrics import Metrics
 from hermes.web.http.connection import HttpConnection
 from hermes.web.http.connections import OpenConnections
 from hermes.web.http.request import Peer
+from hermes.web.tls.tls_socket import TlsSocket
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  the address of the client of a Unix socket, as Tornado has it
 
@@ -29,11 +30,11 @@ class HttptoolsServer:
         metrics: Metrics,
         on_handshake: Callable[[float], None],
     ) -> None:
-        self._connections = OpenConnections(application, max_connections, metrics=metrics, on_handshake=on_handshake)
+        self.connections = OpenConnections(application, max_connections, metrics=metrics, on_handshake=on_handshake)
 
     def start(self) -> None:
         """Start to close connections that take too long."""
-        self._connections.start()
+        self.connections.start()
 
     def serve(self, connection: socket.socket, address: Any) -> None:
         """Serve one accepted connection until it ends."""
@@ -41,18 +42,19 @@ class HttptoolsServer:
         if isinstance(address, tuple):
             host = address[0]
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        HttpConnection(connection, Peer(host), self._connections)
+        protocol = "https" if isinstance(connection, TlsSocket) else "http"
+        HttpConnection(connection, Peer(host, protocol), self.connections)
 
     def finish(self) -> None:
         """Take no more requests; those under way are answered."""
-        self._connections.finish()
+        self.connections.finish()
 
     @property
     def busy(self) -> bool:
         """True while requests are under way."""
-        return self._connections.busy > 0
+        return self.connections.busy > 0
 
     async def stop(self) -> None:
         """Close every connection."""
-        self._connections.stop()
-        self._connections.abort()
+        self.connections.stop()
+        self.connections.abort()

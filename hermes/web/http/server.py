@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, SSLIOStream
 from tornado.web import Application
 
 from hermes.metrics import Metrics
-from hermes.web.http.connections import IDLE_TIMEOUT_S
+from hermes.web.http.connections import IDLE_TIMEOUT_S, OpenConnections
 from hermes.web.http.exchange import BODY_MAX_BYTES
+from hermes.web.tls.tls_socket import TlsSocket
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,12 @@ BODY_TIMEOUT_S = 60.0
 
 
 class RequestServer(Protocol):
-    """A server of requests on accepted connections."""
+    """A server of requests on accepted connections.
+
+    ``connections`` also has those that are not passed to `serve` yet, because of their TLS handshake.
+    """
+
+    connections: OpenConnections
 
     def start(self) -> None:
         """Start the timers."""
@@ -66,13 +72,17 @@ def request_server(
             return HttptoolsServer(
                 application, max_connections=max_connections, metrics=metrics, on_handshake=on_handshake
             )
-    return TornadoHttpServer(application)
+    return TornadoHttpServer(application, max_connections=max_connections, metrics=metrics)
 
 
 class TornadoHttpServer:
-    """Serve an application with Tornado's own HTTP server."""
+    """Serve an application with Tornado's own HTTP server.
 
-    def __init__(self, application: Application) -> None:
+    At most ``max_connections`` are in their TLS handshake; 0 means no limit.
+    """
+
+    def __init__(self, application: Application, *, max_connections: int, metrics: Metrics) -> None:
+        self.connections = OpenConnections(application, max_connections, metrics=metrics)
         self._http = HTTPServer(
             application,
             max_body_size=BODY_MAX_BYTES,
@@ -81,14 +91,25 @@ class TornadoHttpServer:
         )
 
     def start(self) -> None:
-        """Start nothing: Tornado has a timer for each connection."""
+        """Start to close handshakes that take too long.
+
+        Tornado has a timer for each request.
+        """
+        self.connections.start()
 
     def serve(self, connection: socket.socket, address: Any) -> None:
         """Serve one accepted connection until it ends."""
-        self._http.handle_stream(IOStream(connection), address)
+        if isinstance(connection, TlsSocket):
+            self._http.handle_stream(SSLIOStream(connection, ssl_options=connection.context), address)
+        else:
+            self._http.handle_stream(IOStream(connection), address)
 
     def finish(self) -> None:
-        """Do nothing: Tornado does not know which connections have a request under way."""
+        """End the handshakes.
+
+        Tornado does not know which connections have a request under way.
+        """
+        self.connections.finish()
 
     @property
     def busy(self) -> bool:
@@ -97,4 +118,6 @@ class TornadoHttpServer:
 
     async def stop(self) -> None:
         """Close every connection."""
+        self.connections.stop()
+        self.connections.abort()
         await self._http.close_all_connections()

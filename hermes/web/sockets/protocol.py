@@ -14,7 +14,7 @@ import zlib
 from typing import Any, NamedTuple, Protocol, cast
 
 from tornado.httputil import HTTPHeaders
-from tornado.iostream import SSLIOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 from tornado.util import _websocket_mask
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
@@ -190,9 +190,7 @@ class ServerProtocol(WebSocketProtocol13):
             self._frames.fail(SLOW_DOWN)
 
     async def _discard(self) -> None:
-        await self.stream.read_bytes(DISCARD_BYTES, partial=True)
-        if isinstance(self.stream, SSLIOStream):  # TLS has no half-close: the client waits for the end
-            super()._abort()
+        await self.stream.read_bytes(DISCARD_BYTES, partial=True)  # of TLS what is not decrypted any more
         await asyncio.sleep(0)
 
     def spend(self, units: float) -> None:
@@ -310,7 +308,7 @@ class ServerProtocol(WebSocketProtocol13):
         super().close(code, reason)
         if self._resumed is not None:
             self._resumed.set()
-        if not begins or self.stream.closed() or isinstance(self.stream, SSLIOStream):
+        if not begins or self.stream.closed():
             return
         if self.stream.writing():
             self.stream.write(b"").add_done_callback(self._end_sending)  # after what is queued

@@ -44,11 +44,12 @@ class WebSocketTransport:
     ) -> None:
         self._connection = connection
         self._stream: IOStream = connection.stream
-        self._socket = None if isinstance(self._stream, SSLIOStream) else self._stream.socket
+        tcp = self._stream.socket
+        self._socket = None if isinstance(self._stream, SSLIOStream) else tcp
         self._on_drained = on_drained
         self._stream.set_nodelay(True)
-        if carries_telemetry and self._socket is not None and self._socket.family in (socket.AF_INET, socket.AF_INET6):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+        if carries_telemetry and tcp.family in (socket.AF_INET, socket.AF_INET6):
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
 
     @property
     def compressed(self) -> bool:

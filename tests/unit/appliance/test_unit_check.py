@@ -121,6 +121,7 @@ def test_a_file_that_the_user_cannot_read_is_found(tmp_path: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     folder = tmp_path / "folder"
     folder.mkdir()
+    folder.chmod(0o755)
     for above in (tmp_path, *list(tmp_path.parents)[:3]):
         if str(above).startswith("/tmp/"):
             above.chmod(0o755)

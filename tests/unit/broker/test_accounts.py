@@ -24,7 +24,7 @@ from hermes.broker.accounts import (
     parse_account,
     parse_lines,
 )
-from hermes.errors import AccountError
+from hermes.errors import AccountError, ConfigError
 from hermes.ids import DeviceId, TenantId
 from tests.support.programs import needs
 
@@ -224,3 +224,19 @@ def test_a_folder_that_cannot_be_created_is_reported_with_what_to_do(tmp_path: P
         AccountsFile(tmp_path / "file" / "broker").add(D1)
     with pytest.raises(AccountError, match=r"cannot read .*--broker-state-dir"):
         AccountsFile(tmp_path / "file").read()
+
+
+def test_the_file_has_a_version_and_a_newer_one_is_not_read(tmp_path: Path) -> None:
+    """Files of earlier releases have none; the exit code is 2, because only a person can help."""
+    accounts = AccountsFile(tmp_path)
+    accounts.add(D1)
+    text = accounts.path.read_text()
+    assert text.startswith("# device accounts of Hermes, version 1\n")
+    accounts.path.write_text(text.partition("\n")[2])
+    assert set(accounts.read()) == {D1}
+    accounts.path.write_text(text.replace("version 1", "version 2"))
+    for use in (accounts.read, lambda: accounts.remove(D1)):
+        with pytest.raises(ConfigError, match=r"has version 2, and this Hermes knows 1") as error:
+            use()
+        assert error.value.exit_code == 2
+    assert "version 2" in accounts.path.read_text()

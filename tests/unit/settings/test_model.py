@@ -43,7 +43,7 @@ def test_the_settings_of_the_link_become_its_options(tmp_path: Path, monkeypatch
     )
     assert settings.mqtt_options == MqttOptions(
         username="ana",
-        password="a password",
+        password_file=password,
         tls=TlsOptions(alpn=("mqtt", "x-amzn-mqtt-ca")),
         client_id="gateway1",
         keepalive_s=10,
@@ -51,6 +51,7 @@ def test_the_settings_of_the_link_become_its_options(tmp_path: Path, monkeypatch
         session_expiry_s=600,
         qos=1,
     )
+    assert settings.mqtt_options.current_password() == "a password"
     assert "a password" not in repr(settings.mqtt_options)
 
 

@@ -21,6 +21,7 @@ def problems(values: dict[str, object]) -> list[str]:
     return error.value.problems
 
 
+OF_SERVER = [rule for rule in RULES if Settings.model_fields.keys() >= set(rule.reads)]
 SESSION: dict[str, object] = {
     "mqtt_clean_start": "false",
     "mqtt_session_expiry_s": "60",
@@ -137,7 +138,7 @@ VARIANTS: tuple[dict[str, object], ...] = (
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=json.dumps)
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: "+".join(rule.reads))
+@pytest.mark.parametrize("rule", OF_SERVER, ids=lambda rule: "+".join(rule.reads))
 def test_a_rule_declares_every_field_that_it_reads(rule: Any, variant: dict[str, object]) -> None:
     """Otherwise it would judge the default in place of an invalid value."""
     settings = Recording(**variant)  # type: ignore[arg-type]

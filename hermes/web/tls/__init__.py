@@ -1,0 +1,1 @@
+"""TLS of Hermes' own: the certificate, the handshakes, and the sockets."""
