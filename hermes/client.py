@@ -311,6 +311,8 @@ class _Socket:
             if self._replaced or not self._is_replaceable(code, reason):
                 raise ConnectionRejected(code, reason)
             self._replaced = True
+            if (hint_s := retry_hint_s(reason)) is not None:  # of many sockets that are closed at once
+                await self._wait(f"closed with {code} {reason}", hint_s=hint_s)
             return
         ended = f"closed with {code} {reason}".rstrip() if code else "connection lost (1006)"
         await self._wait(ended, hint_s=retry_hint_s(reason))

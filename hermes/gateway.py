@@ -25,6 +25,7 @@ from hermes.app import make_app
 from hermes.appliance.version import clock_problem
 from hermes.auth.api_keys import ApiKeys
 from hermes.auth.key_ring import KeyRing
+from hermes.auth.keys import Source
 from hermes.auth.oidc import KeyLocation
 from hermes.auth.principal import TokenVerifier
 from hermes.auth.remote_keys import RemoteKeys
@@ -50,10 +51,25 @@ from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed, feed_problems
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
+from hermes.reload.changes import (
+    APPLIED,
+    CERTIFICATE,
+    CLAIM_RULES,
+    FEED,
+    FILE_SOURCES,
+    ISSUERS,
+    KEYS,
+    Changes,
+    Contents,
+    contents_of,
+    is_same_broker,
+    paths,
+)
+from hermes.reload.prepared import Prepared
+from hermes.reload.sockets import close_changed_sockets
 from hermes.server import Server, http_connections_by_file_limit, sockets_by_file_limit
 from hermes.settings import private_file
 from hermes.settings.fields import networks
-from hermes.settings.flags import setting_of, settings_of
 from hermes.settings.folders import keys_folder
 from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
@@ -66,7 +82,6 @@ from hermes.web.tls.certificate import CurrentCertificate, load_certificate
 logger = logging.getLogger(__name__)
 
 CONNECTS_PER_ADDRESS_S = 1_000  # without a setting
-RELOADED = frozenset({"api_key_file", "topics", "log_level"})  # settings that `Gateway.reload` applies
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
+        self._contents = contents_of(settings)  # of what is in use, to find what a reload changes
         self.started_ms = now_ms()
         self.metrics = Metrics()
         self.hub = Hub(metrics=self.metrics)
@@ -99,7 +115,6 @@ class Gateway:
         self.link = MqttLinkState(off=settings.broker_url == "off")
         if not settings.has_keys:
             raise ConfigError([NO_KEYS])
-        self._secrets = settings.token_secrets
         self._clock = clock
         self.key_ring = KeyRing(metrics=self.metrics)
         for source, keys in settings.verification_keys.items():
@@ -111,14 +126,7 @@ class Gateway:
         self.api_keys = ApiKeys(settings.api_keys, metrics=self.metrics)
         self.origins = frozenset(settings.origins)
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
-        self.admission = Admission(
-            SocketLimits.of(
-                settings.max_sockets or sockets_by_file_limit(),
-                per_user=settings.max_sockets_per_user,
-                per_tenant=settings.max_sockets_per_tenant,
-                per_address=settings.max_sockets_per_address,
-            )
-        )
+        self.admission = Admission(socket_limits(settings))
         self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
         self.trusted_proxies = TrustedProxies(networks(settings.trusted_proxies))
         self.return_rate = ReturnRate()
@@ -262,42 +270,125 @@ class Gateway:
         return f"{self.url}; MQTT {self.link.state}{''.join(f'; {reason}' for reason in missing)}"
 
     async def reload(self, settings: Settings) -> None:
-        """Apply new API keys and topics; log which other settings need a restart.
+        """Apply changed settings, all of them or none.
 
-        With other topics the MQTT link is opened anew, which takes about a second. Open sockets stay open. Raises
-        `ConfigError` if the link cannot be opened with the new topics; then nothing is changed.
+        One line in the log says what has changed. Open sockets stay open, except those whose token is not valid any
+        more. With other topics or another user of the broker the MQTT link is opened anew, which takes about a second.
+        Raises `ConfigError` if a setting or a file cannot be used; then nothing is changed.
         """
-        old = self.settings
-        has_accounts = old.broker_listen is not None or settings.broker_listen is not None
-        kept = RELOADED - {"topics"} if has_accounts else RELOADED  # the broker's rules for devices follow the topics
-        names = {setting.name for setting in settings_of(Settings) if _differs(setting.name, old, settings)}
-        if settings.token_secrets != self._secrets:
-            names.add("jwt_secret_file")
-        restart = ", ".join(sorted(setting_of(Settings, name).option for name in names - kept))
-        if restart:
-            logger.warning("reload: a restart is needed to apply %s", restart)
-        new = old.model_copy(update={name: getattr(settings, name) for name in kept})
-        replaces_feed = new.topics != old.topics and self._mqtt_url is not None
-        if replaces_feed:
-            self._check_feed(new)
-        self.api_keys.replace(settings.api_keys)
-        self.settings = new
-        if replaces_feed and self._mqtt_url is not None:
-            before = self._feed
-            await before.stop()
-            self._feed = self._new_feed()
-            self._feed.start(self._mqtt_url, replaces=before)
-        logger.info("reload: %d API keys, topics %s", len(settings.api_keys), ", ".join(self.settings.topics))
+        before, after = self._contents, contents_of(settings)
+        changes = Changes.between(before, after, applicable=self._applicable(settings))
+        prepared = self._prepare(settings, changes)
+        self._contents = {**before, **{name: after[name] for name in changes.applied}}
+        logger.log(logging.WARNING if changes.restart else logging.INFO, "reload: %s", changes)
+        gone_keys = self._commit(prepared)
+        if prepared.locations is not None:
+            await self._replace_remote_keys(prepared.locations)
+        for keys in self.remote_keys:
+            keys.request()
+        if prepared.mqtt_url is not None and self._reopens_link(before, after, changes):
+            await self._reopen_link(prepared.mqtt_url)
+        closed = await close_changed_sockets(
+            self.hub,
+            self.token_verifier,
+            gone_keys=gone_keys,
+            claims_changed=prepared.claims_changed,
+            retry_ms=self.return_rate.retry_ms,
+        )
+        if closed:
+            logger.info("reload: %d sockets are closed: their tokens are not valid any more", closed)
+
+    def _applicable(self, settings: Settings) -> frozenset[str]:
+        """Return the settings that a reload can change here."""
+        names = set(APPLIED)
+        if self.settings.broker_listen is not None or settings.broker_listen is not None:
+            names.remove("topics")  # the broker's rules for devices follow them
+        if self._certificate is None or settings.server_certificate is None:
+            names -= CERTIFICATE
+        if is_same_broker(self.settings.external_broker, settings.external_broker):
+            names.add("mqtt_url")  # another user or password
+        return frozenset(names)
+
+    def _prepare(self, settings: Settings, changes: Changes) -> Prepared:
+        """Do all that can fail. Raises `ConfigError`."""
+        new = self.settings.model_copy(update={name: getattr(settings, name) for name in changes.applied})
+        certificate = new.server_certificate if changes.applied & CERTIFICATE else None
+        try:
+            prepared = Prepared(
+                settings=new,
+                keys=new.verification_keys if changes.applied & KEYS else {},
+                api_keys=new.api_keys,
+                proxies=networks(new.trusted_proxies),
+                certificate=None if certificate is None else load_certificate(certificate),
+                locations=new.key_locations if changes.applied & ISSUERS else None,
+                claims_changed=bool(changes.applied & (CLAIM_RULES | {"jwt_issuer"})),
+                mqtt_url=new.external_broker or self._mqtt_url,
+            )
+        except OSError as error:
+            raise ConfigError([f"cannot read {error.filename}: {error.strerror}"]) from None
+        except ValueError as error:
+            raise ConfigError([str(error)]) from None
+        if prepared.mqtt_url is not None and (problems := feed_problems(new)):
+            raise ConfigError(problems)
+        return prepared
+
+    def _commit(self, prepared: Prepared) -> set[str]:
+        """Put everything new in place of the old, in one iteration of the loop.
+
+        Returns the ids of the keys that files no longer have.
+        """
+        new = self.settings = prepared.settings
+        of_files = {key.id for key in self.key_ring.keys if key.source in FILE_SOURCES}
+        for source, found in prepared.keys.items():
+            self.key_ring.replace(source, found)
+        if prepared.claims_changed and isinstance(self.token_verifier, JwtVerifier):
+            self.token_verifier.use_rules(new.token_rules)
+        self.api_keys.replace(prepared.api_keys)
+        self.origins = frozenset(new.origins)
+        self.trusted_proxies.replace(prepared.proxies)
+        if prepared.certificate is not None and self._certificate is not None:
+            self._certificate.install(prepared.certificate)
+        self._apply_limits(new)
+        return {key_id for key_id in of_files if key_id not in self.key_ring}
+
+    def _apply_limits(self, settings: Settings) -> None:
+        """Use these limits for what comes; nothing that is open is closed."""
+        self.admission.limits = socket_limits(settings)
+        self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
+        self.failed_auth.limit = settings.max_failed_auth_per_address
+        self._server.limit_connections(_max_connections(settings))
+        self._server.drain_timeout_s = settings.drain_timeout_s
+        self._sweep.ping_interval_s = settings.ping_interval_s
+        self._sweep.ping_timeout_s = settings.ping_timeout_s
+
+    async def _replace_remote_keys(self, locations: Sequence[KeyLocation]) -> None:
+        await asyncio.gather(*[keys.stop() for keys in self.remote_keys])
+        for source in (Source.JWKS_URL, Source.OIDC):
+            self.key_ring.stop_fetching(source)
+        self.remote_keys = tuple(self._remote_keys(location) for location in locations)
+        for keys in self.remote_keys:
+            try:
+                keys.start()
+            except ConfigError as error:  # the stored answer is of a newer Hermes
+                logger.error("reload: %s", error)
 
     @staticmethod
-    def _check_feed(settings: Settings) -> None:
-        problems = feed_problems(settings)
-        try:
-            _ = settings.mqtt_options  # reads the file of the password
-        except OSError as error:
-            problems.append(f"cannot read {error.filename}: {error.strerror}")
-        if problems:
-            raise ConfigError(problems)
+    def _reopens_link(before: Contents, after: Contents, changes: Changes) -> bool:
+        """Return whether the link must be opened anew.
+
+        A password that has changed in its file is read at the next connection.
+        """
+        of_link = changes.applied & (FEED | {"mqtt_url"})
+        if of_link == {"mqtt_password_file"}:
+            return paths(before["mqtt_password_file"]) != paths(after["mqtt_password_file"])
+        return bool(of_link)
+
+    async def _reopen_link(self, url: MqttUrl) -> None:
+        self._mqtt_url = url
+        before = self._feed
+        await before.stop()
+        self._feed = self._new_feed()
+        self._feed.start(url, replaces=before)
 
     def _remote_keys(self, location: KeyLocation) -> RemoteKeys:
         file = KeyFile(keys_folder() / f"{location.source.value}.json", write=private_file.write)
@@ -324,11 +415,10 @@ class Gateway:
         )
 
     def _make_http(self, application: Application) -> RequestServer:
-        limit = self.settings.max_http_connections
         return request_server(
             application,
             parser=self.settings.http_parser,
-            max_connections=http_connections_by_file_limit() if limit is None else limit,
+            max_connections=_max_connections(self.settings),
             metrics=self.metrics,
             on_handshake=self.return_rate.measure,
         )
@@ -407,8 +497,19 @@ class Gateway:
         return self.broker is not None and self.broker.kill()
 
 
-def _differs(name: str, old: Settings, new: Settings) -> bool:
-    return bool(getattr(old, name) != getattr(new, name))
+def socket_limits(settings: Settings) -> SocketLimits:
+    """Return the limits of sockets that these settings ask for."""
+    return SocketLimits.of(
+        settings.max_sockets or sockets_by_file_limit(),
+        per_user=settings.max_sockets_per_user,
+        per_tenant=settings.max_sockets_per_tenant,
+        per_address=settings.max_sockets_per_address,
+    )
+
+
+def _max_connections(settings: Settings) -> int:
+    limit = settings.max_http_connections
+    return http_connections_by_file_limit() if limit is None else limit
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

@@ -3,10 +3,10 @@
 import asyncio
 import errno
 import logging
+import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -76,6 +76,11 @@ class Server:
         for address in addresses:
             self._listening.append((address, listen(address.host, address.port, flag=address.flag)))
         self.url = self.urls[0]
+
+    def limit_connections(self, limit: int) -> None:
+        """Set the largest number of HTTP connections; 0 means no limit."""
+        if self._http is not None:
+            self._http.connections.limit = limit
 
     @property
     def urls(self) -> list[str]:
@@ -147,33 +152,49 @@ class Server:
 def stop_event() -> asyncio.Event:
     """Return an event that SIGTERM or SIGINT sets; the next one kills the process.
 
-    Call it on the event loop, before anybody can know that the program runs. For ``hermes serve`` only: it changes the
-    whole process. The kernel ends an embedded broker with it.
+    With a controlling terminal SIGHUP sets it too: the terminal was closed. Call it on the event loop, before anybody
+    can know that the program runs. For ``hermes serve`` only: it changes the whole process. The kernel ends an embedded
+    broker with it.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         stopping.set()
-        for number in STOP_SIGNALS:
+        for number in numbers:
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)  # asyncio restores the handler of SIGINT that raises in any line
+            # asyncio restores the handler of SIGINT that raises in any line; a terminal sends SIGHUP more than once
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
 
-    for number in STOP_SIGNALS:
+    numbers = (*STOP_SIGNALS, signal.SIGHUP) if _hangup_stops() else STOP_SIGNALS
+    for number in numbers:
         loop.add_signal_handler(number, stop)
     return stopping
 
 
 def reload_event() -> asyncio.Event:
-    """Return an event that SIGHUP sets.
+    """Return an event that SIGHUP sets, unless it stops the program.
 
-    For ``hermes serve`` only: it changes the whole process. In a program that was started in a terminal SIGHUP still
-    ends it, because the terminal sends it when it is closed.
+    For ``hermes serve`` only: it changes the whole process.
     """
     reloading = asyncio.Event()
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not _hangup_stops():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.set)
     return reloading
+
+
+def _hangup_stops() -> bool:
+    """Return whether SIGHUP comes from a terminal that is closed.
+
+    Not under nohup(1), which ignores the signal.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return False
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))  # tty(4): ENXIO without one
+    except OSError:
+        return False
+    return True
 
 
 def listen(host: str, port: int, *, flag: str = "--port") -> list[socket.socket]:

@@ -300,6 +300,7 @@ export class HermesClient extends EventTarget {
     this.#tokenRetried = true;
     this.#tokenReason = close.reason.startsWith('token_expired') ? 'expired' : 'refused';
     this.#status = { ...this.#status, close };
+    if (retryHintMs(close)) return this.#wait(message, close); // many sockets were closed at once
     this.#try();
     this.#reportError(message);
   }
@@ -452,7 +453,7 @@ function parse(data) {
 
 /** @param {Close | null} close */
 function retryHintMs(close) {
-  if (close?.code !== 1001 && close?.code !== 1013) return 0;
+  if (close?.code !== 1001 && close?.code !== 1008 && close?.code !== 1013) return 0;
   const hint = /(?:^|;)retry_ms=(\d+)/.exec(close.reason);
   return hint ? Math.min(Number(hint[1]), HINT_MAX_MS) : 0;
 }

@@ -72,6 +72,11 @@ class KeyRing:
         """Ask this source for keys that are not there."""
         self._fetched[source] = fetched
 
+    def stop_fetching(self, source: Source) -> None:
+        """Ask this source for nothing more; its keys are gone."""
+        self._fetched.pop(source, None)
+        self.replace(source, ())
+
     def on_change(self, call: Callable[[], None]) -> None:
         """Call this whenever the keys have changed."""
         self._on_change.append(call)

@@ -149,13 +149,12 @@ async def _reload(
             settings = read_settings()
             if problems := topic_problems(settings):
                 raise ConfigError(problems)
+            log.mask(settings.secrets)
+            await gateway.reload(settings)
             secrets = tuple({*secrets, *settings.secrets})
             log.set_up(settings.log_level, secrets)
-            await gateway.reload(settings)
         except ConfigError as error:
-            for problem in error.problems:
-                logger.error("reload: %s", problem)
-            logger.error("reload: nothing is changed")
+            logger.error("reload: nothing is changed: %s", "; ".join(error.problems))
         except Exception:  # the top of a task: the next reload may work
             logger.exception("reload: failed")
         supervision.ready()

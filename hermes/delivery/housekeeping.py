@@ -18,7 +18,7 @@ class Sweep:
     """A task that checks all sessions once a second.
 
     It runs at the beginning of each second of the wall clock, because ``exp`` claims are whole seconds: the socket of
-    an expired token closes milliseconds later. ``clock`` gives Unix seconds.
+    an expired token closes milliseconds later. The two times of pings may be changed. ``clock`` gives Unix seconds.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class Sweep:
         self._hub = hub
         self._last_values = last_values
         self._metrics = metrics
-        self._ping_interval_s = ping_interval_s
-        self._ping_timeout_s = ping_timeout_s
+        self.ping_interval_s = ping_interval_s
+        self.ping_timeout_s = ping_timeout_s
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
 
@@ -71,8 +71,8 @@ class Sweep:
                 session.sweep(
                     wall_s=wall_s,
                     monotonic_s=monotonic_s,
-                    ping_interval_s=self._ping_interval_s,
-                    ping_timeout_s=self._ping_timeout_s,
+                    ping_interval_s=self.ping_interval_s,
+                    ping_timeout_s=self.ping_timeout_s,
                 )
             except Exception:  # the task must go on: one bad session must not stop expiry for all others
                 logger.exception("the check of a session failed")

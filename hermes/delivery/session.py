@@ -6,7 +6,7 @@ real one is in ``web/sockets/transport.py``.
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from hermes.auth.principal import Principal
@@ -57,8 +57,9 @@ class Transport(Protocol):
 class Session:
     """One client with a valid token.
 
-    ``closed`` is True as soon as closing begins. ``ended`` is the code and reason of the server's close frame, if it
-    sent one. ``reading_paused`` is True while the client is over its budget and is not read.
+    ``token`` is that of its principal, or a function that returns it. ``closed`` is True as soon as closing begins.
+    ``ended`` is the code and reason of the server's close frame, if it sent one. ``reading_paused`` is True while the
+    client is over its budget and is not read.
     """
 
     __slots__ = (
@@ -75,10 +76,20 @@ class Session:
         "ended",
         "principal",
         "reading_paused",
+        "token",
     )
 
-    def __init__(self, *, principal: Principal, transport: Transport, limits: OutboxLimits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        principal: Principal,
+        transport: Transport,
+        limits: OutboxLimits,
+        metrics: Metrics,
+        token: str | Callable[[], str] | None = None,
+    ) -> None:
         self.principal = principal
+        self.token = token
         self.closed = False
         self.ended: tuple[int, str] | None = None
         self._transport = transport

@@ -18,11 +18,11 @@ ADDRESSES_MAX = 10_000  # about 2 MB; past it the oldest address is forgotten
 class FailedAuth:
     """Allow ``limit`` failures of one address in `WINDOW_S`; 0 means no limit.
 
-    ``clock`` gives monotonic seconds.
+    The limit may be changed. ``clock`` gives monotonic seconds.
     """
 
     def __init__(self, limit: int, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit = limit
+        self.limit = limit
         self._refused = metrics.failed_auth.labels("refused")
         self._log_throttle = LogThrottle(WINDOW_S, clock=clock)
         self._unchecked = metrics.failed_auth.labels("unchecked")
@@ -32,7 +32,7 @@ class FailedAuth:
     def blocks(self, address: str) -> bool:
         """Return whether this address gave too many wrong credentials lately."""
         began_s, failures = self._failures.get(address, (0.0, 0))
-        return 0 < self._limit <= failures and self._clock() - began_s < WINDOW_S
+        return 0 < self.limit <= failures and self._clock() - began_s < WINDOW_S
 
     def count_unchecked(self, address: str) -> int:
         """Count a credential that was refused without a look at it.
@@ -45,13 +45,13 @@ class FailedAuth:
     def add(self, address: str) -> None:
         """Count a wrong credential; at the limit the address is blocked for `WINDOW_S`."""
         self._refused.inc()
-        if not self._limit:
+        if not self.limit:
             return
         now_s = self._clock()
         began_s, failures = self._failures.pop(address, (now_s, 0))
         if now_s - began_s >= WINDOW_S:
             began_s, failures = now_s, 0
         failures += 1
-        self._failures[address] = (now_s if failures == self._limit else began_s, failures)
+        self._failures[address] = (now_s if failures == self.limit else began_s, failures)
         if len(self._failures) > ADDRESSES_MAX:
             self._failures.popitem(last=False)

@@ -17,13 +17,21 @@ class TrustedProxies:
     """The networks of the trusted proxies.
 
     Hermes reads ``X-Forwarded-For`` only from them.
-
-    ``contain`` returns whether the text of an address is in one of them.
     """
 
     def __init__(self, networks: Iterable[Network]) -> None:
+        self._networks: tuple[Network, ...] = ()
+        self._found = functools.lru_cache(CACHED_ADDRESSES)(self._look_up)
+        self.replace(networks)
+
+    def replace(self, networks: Iterable[Network]) -> None:
+        """Trust these networks from now on."""
         self._networks = tuple(networks)
-        self.contain = functools.lru_cache(CACHED_ADDRESSES)(self._look_up)
+        self._found.cache_clear()
+
+    def contain(self, text: str) -> bool:
+        """Return whether the text of an address is in one of the networks."""
+        return self._found(text)
 
     def _look_up(self, text: str) -> bool:
         address = parse_address(text)

@@ -64,7 +64,7 @@ def served(folder: Path, *flags: str, **environment: str) -> Iterator[tuple[Prog
     manager = Manager(folder / "notify")
     arguments = ["serve", "--port", "0", "--api-key-file", str(folder / "keys"), *flags]
     given = {"HERMES_JWT_SECRET": SECRET, "NOTIFY_SOCKET": str(manager.path)} | environment
-    program = Program(arguments, given, stdin=subprocess.DEVNULL)
+    program = Program(arguments, given, stdin=subprocess.DEVNULL, start_new_session=True)  # no terminal
     try:
         yield program, manager
     finally:
@@ -129,19 +129,48 @@ def test_sighup_reads_the_api_keys_again(tmp_path: Path) -> None:
     assert NEW not in "".join(program.errors)
 
 
-def test_sighup_names_what_needs_a_restart(tmp_path: Path) -> None:
-    """Also the secret, of which the file may be the same."""
+def test_sighup_writes_one_line(tmp_path: Path) -> None:
+    """What has changed, also in the secret of the same file; and what needs a restart."""
     secret, config = tmp_path / "secret", tmp_path / "hermes.toml"
-    secret.touch(mode=0o600)
     secret.write_text(SECRET)
     config.write_text(f'jwt_secret_file = "{secret}"\nping_interval_s = 25\n')
     with served(tmp_path, "--mqtt-url", "off", "--config", str(config), HERMES_JWT_SECRET="") as (program, manager):
         ready = manager.wait_for("READY=1")
+        reload(program, manager, ready)
+        program.wait_for("reload: nothing has changed\n")
         secret.write_text(SECRET[::-1])
-        config.write_text(f'jwt_secret_file = "{secret}"\nping_interval_s = 30\n')
-        program.process.send_signal(signal.SIGHUP)
-        manager.wait_for("READY=1", ready)
-        program.wait_for("a restart is needed to apply --jwt-secret-file, --ping-interval-s")
+        config.write_text(f'jwt_secret_file = "{secret}"\nping_interval_s = 30\nsnapshot_max_values = 7\n')
+        reload(program, manager, len(manager.messages))
+        program.wait_for(
+            "reload: changed --jwt-secret-file, --ping-interval-s; a restart is needed for --snapshot-max-values\n"
+        )
+        assert SECRET[::-1] not in "".join(program.errors)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('port = 1\ntopics = ["a/{tenant', "is not TOML"),
+        ('topics = ["a/{tenant_id}"]\nlog_level = "debug"\n', "--topic"),
+        ('jwt_secret_file = "SECRET"\nlog_level = "debug"\n', "shorter than 32 bytes"),
+    ],
+)
+def test_a_half_written_file_changes_nothing_and_one_line_says_why(tmp_path: Path, text: str, words: str) -> None:
+    """The TOML file, one of its values, a secret."""
+    secret, config = tmp_path / "secret", tmp_path / "hermes.toml"
+    secret.write_text(SECRET)
+    whole = f'jwt_secret_file = "{secret}"\n'
+    config.write_text(whole)
+    with served(tmp_path, "--mqtt-url", "off", "--config", str(config), HERMES_JWT_SECRET="") as (program, manager):
+        ready = manager.wait_for("READY=1")
+        config.write_text(text.replace("SECRET", str(secret)))
+        if "SECRET" in text:
+            secret.write_text(SECRET[:8])
+        (tmp_path / "keys").write_text(f"{NEW}\n")
+        reload(program, manager, ready)
+        program.wait_for(f"reload: nothing is changed: .*{words}")
+        assert "".join(program.errors).count("reload: ") == 1
+        assert (status(program, OLD), status(program, NEW)) == (200, 401)
 
 
 @pytest.mark.broker
@@ -214,7 +243,7 @@ def test_sighup_with_topics_that_do_not_fit_changes_nothing(tmp_path: Path) -> N
             assert _ready(program)
             config.write_text('topics = ["b/{tenant_id}/{device_id}"]\nmqtt_on_demand = true\n')
             reload(program, manager, ready)
-            program.wait_for(r"reload: 1 API keys, topics b/")
+            program.wait_for("reload: changed --topic")
 
 
 def test_sighup_with_a_file_of_another_name(tmp_path: Path) -> None:
@@ -228,6 +257,7 @@ def test_sighup_with_a_file_of_another_name(tmp_path: Path) -> None:
         ["serve", "--port", "0", "--mqtt-url", "off", "--config", str(config)],
         {"HERMES_JWT_SECRET": SECRET, "NOTIFY_SOCKET": str(manager.path)},
         stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         ready = manager.wait_for("READY=1")
@@ -256,17 +286,39 @@ def _ready(program: Program) -> bool:
         return False
 
 
-def test_sighup_of_a_closed_terminal_ends_it() -> None:
-    """A program that nobody can see any more would keep the port."""
+def test_sighup_of_a_closed_terminal_stops_it_as_sigterm_does() -> None:
+    """A program that nobody can see any more would keep the port. A terminal may send the signal more than once."""
+    with in_a_terminal() as program:
+        program.wait_for("listening on")
+        program.process.send_signal(signal.SIGHUP)
+        program.wait_for("stopping")
+        with suppress(ProcessLookupError):
+            program.process.send_signal(signal.SIGHUP)
+        assert program.process.wait(TIMEOUT_S) == 0
+        assert "reload" not in "".join(program.errors)
+
+
+def test_under_nohup_sighup_does_not_stop_it() -> None:
+    """It was started to outlive its terminal, so it reads the settings again."""
+    with in_a_terminal(needs("env"), "--ignore-signal=HUP") as program:
+        program.wait_for("listening on")
+        program.process.send_signal(signal.SIGHUP)
+        program.wait_for("reload: nothing has changed")
+        assert program.end() == 0
+
+
+@contextmanager
+def in_a_terminal(*launcher: str) -> Iterator[Program]:
+    """Run ``hermes serve`` with a controlling terminal of its own."""
     master, slave = pty.openpty()
     command = ["serve", "--port", "0", "--mqtt-url", "off"]
     # the tests may run under nohup, which ignores the signal
-    launcher = (needs("env"), "--default-signal=HUP", sys.executable, "-m", "hermes")
-    program = Program(command, {"HERMES_JWT_SECRET": SECRET}, launcher=launcher, stdin=slave, cwd=CHECKOUT)
+    first = launcher or (needs("env"), "--default-signal=HUP")
+    whole = (needs("setsid"), "--ctty", "--wait", *first, sys.executable, "-m", "hermes")
+    program = Program(command, {"HERMES_JWT_SECRET": SECRET}, launcher=whole, stdin=slave, cwd=CHECKOUT)
     os.close(slave)
     try:
-        program.wait_for("listening on")
-        assert program.end(signal.SIGHUP) == -signal.SIGHUP
+        yield program
     finally:
         program.end()
         os.close(master)

@@ -21,7 +21,7 @@ LAYERS = (
     ("ingest", "web", "dev", "broker"),
     ("mqtt",),
     ("app",),
-    ("server",),
+    ("server", "reload"),
     ("gateway",),
     ("testing", "client"),
     ("cli",),

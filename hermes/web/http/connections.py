@@ -62,7 +62,7 @@ class OpenConnections:
 
     ``limit`` is their largest number; 0 means no limit. Over it, one with a late TLS handshake is closed, else the one
     that was idle for the longest, one that lingers, one with late headers, or the one with the oldest request.
-    ``clock`` gives monotonic seconds.
+    The limit may be changed. ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class OpenConnections:
         self.closing = False
         self.done = asyncio.get_running_loop().create_future()  # of every write that the kernel takes at once
         self.done.set_result(None)
-        self._limit = limit
+        self.limit = limit
         self._count = metrics.http_connections
         self._closed = metrics.http_closed
         self._rejected = metrics.http_rejected
@@ -99,7 +99,7 @@ class OpenConnections:
 
     def add(self, connection: Connection, phase: Phase = Phase.HEAD) -> None:
         """Count a new connection, which has sent nothing yet."""
-        if self._limit and len(self) >= self._limit:
+        if self.limit and len(self) >= self.limit:
             self._make_room()
         connection.phase = phase
         self._in_phase[phase][connection] = self.clock()

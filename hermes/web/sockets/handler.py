@@ -156,11 +156,15 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         gateway = self.gateway
         address = client_key(self.client_address)
         gateway.admission.check(address)
-        principal = self._verified(credentials.token(self.request), address)
+        principal = self._verified(self._opening_token(), address)
         wanted = self.channels_for(principal)
         self._place = gateway.admission.admit(principal, address)
         session = Session(
-            principal=principal, transport=self._transport(), limits=gateway.outbox_limits, metrics=gateway.metrics
+            principal=principal,
+            transport=self._transport(),
+            limits=gateway.outbox_limits,
+            metrics=gateway.metrics,
+            token=self._opening_token,  # of the request, which stays in memory anyway
         )
         replay = self.subscribe(session, wanted)
         self._session = session
@@ -168,6 +172,9 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         gateway.return_rate.admitted()
         logger.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
         session.replay(replay)
+
+    def _opening_token(self) -> str:
+        return credentials.token(self.request)
 
     @property
     def client_address(self) -> str:
@@ -335,7 +342,8 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         if principal.user_id != session.principal.user_id:
             raise SocketRejected(FORBIDDEN, "the new token is for another user")
         replay = self.subscribe(session, self.channels_for(principal))
-        session.principal = principal  # now: what was published before is flushed by its earlier tenant
+        # now: what was published before is flushed by its earlier tenant
+        session.principal, session.token = principal, token
         expires_at = principal.expires_at
         self.reply(
             session,

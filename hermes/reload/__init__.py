@@ -1,0 +1,1 @@
+"""Apply changed settings and files to a running gateway."""

@@ -1,0 +1,1 @@
+"""What is limited, and how tenants and devices share it."""
