@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,6 +49,10 @@ EXPIRES_SOON = timedelta(days=30)
 LOOPBACK_ONLY = (
     "Hermes will listen on %s only: browsers of other machines cannot connect. Behind a proxy on this machine that is "
     "right; otherwise use --host 0.0.0.0"
+)
+LOCAL_BROKER = (
+    "every program of this machine may publish as any device of any tenant, and read all: the embedded broker listens "
+    "on loopback without passwords; --broker-listen 127.0.0.1:8883 gives each device an account"
 )
 ACL_UNKNOWN = "the broker's ACL may forbid this user to publish there, or to read; with the second, no data will arrive"
 
@@ -91,22 +95,46 @@ def run(options: argparse.Namespace) -> int:
     if unit is not None:
         unit.apply()
         flags = _flags_of(unit) | flags
-    settings = serve_settings(flags)
+    settings, file_problems = _settings(flags)
     log.set_up("error", settings.secrets)  # the lines below report problems; only errors of Hermes itself are logged
     if options.settings:
-        return 2 if asyncio.run(check(settings, unit=unit, network=False)) else 0
-    return asyncio.run(check(settings, unit=unit, publish=options.publish))
+        return 2 if asyncio.run(check(settings, unit=unit, network=False, found=file_problems)) else 0
+    return asyncio.run(check(settings, unit=unit, publish=options.publish, found=file_problems))
 
 
-async def check(settings: Settings, *, unit: Unit | None = None, network: bool = True, publish: bool = False) -> int:
+def _settings(flags: Mapping[str, object]) -> tuple[Settings, list[str]]:
+    """Return the settings, and which of their files are not private enough.
+
+    ``hermes serve`` would refuse to start because of these; here they are reported together with all other problems.
+    """
+    try:
+        return serve_settings(flags), []
+    except ConfigError as error:
+        try:
+            settings = serve_settings({**flags, "insecure_secret_files": "true"})
+        except ConfigError:  # something else is wrong, too
+            raise error from None
+        return settings.model_copy(update={"insecure_secret_files": False}), error.problems
+
+
+async def check(
+    settings: Settings,
+    *,
+    unit: Unit | None = None,
+    network: bool = True,
+    publish: bool = False,
+    found: Sequence[str] = (),
+) -> int:
     """Print a line for each test; return 0 without problems, otherwise 1.
 
     Without ``network`` neither the port nor the broker is tested. ``publish`` allows to publish test messages.
+    ``found`` are problems that are known already.
     """
     _print("ok", "settings" if unit is None else f"settings of {unit.path}")
     for key in settings.api_keys:
         _print("ok", f"API key {_described(key.caller)}")
     problems = [
+        *found,
         *_clock_problems(),
         *_topic_problems(settings),
         *_file_problems(settings),
@@ -359,6 +387,7 @@ def _device_problems(settings: Settings) -> Iterator[str]:
     """Yield what prevents devices from connecting; clear text is a warning only."""
     listener = settings.device_listener
     if listener is None:
+        _print("info", LOCAL_BROKER)
         return
     try:
         accounts = DeviceListener(listener, topics=settings.topics, metrics=Metrics()).check()

@@ -34,7 +34,7 @@ DEFAULT_MQTT_URL = "mqtt://127.0.0.1:1883"
 TRUE_FALSE = "true|false"
 
 NO_SECRET = (
-    "no JWT secret: write one to a file (openssl rand -hex 32 > jwt-secret) and give "
+    "no JWT secret: write one to a file (umask 077; openssl rand -hex 32 > jwt-secret) and give "
     "--jwt-secret-file jwt-secret, set HERMES_JWT_SECRET, or try Hermes with --dev"
 )
 NO_KEYS = f"{NO_SECRET}; or use the keys of an identity provider: --oidc-issuer"

@@ -97,7 +97,7 @@ def _reachable_needs_key(settings: Settings) -> Iterator[str]:
     if settings.api_key_file is None and not settings.dev and not is_loopback(settings.host):
         yield (
             f"--host {settings.host} can be reached from other machines, so /notify needs a key: "
-            "write one to a file (openssl rand -hex 24 > api-keys) and give --api-key-file api-keys"
+            "write one to a file (umask 077; openssl rand -hex 24 > api-keys) and give --api-key-file api-keys"
         )
 
 

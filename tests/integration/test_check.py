@@ -316,7 +316,7 @@ def test_settings_only_uses_neither_port_nor_network(tmp_path: Path, capsys: Cap
         assert capsys.readouterr().out.splitlines()[-1] == "the settings are valid"
         key.chmod(0o644)
         assert main(flags) == 2
-        assert "chmod o=" in capsys.readouterr().err
+        assert "chmod o=" in capsys.readouterr().out
         assert main([*flags, "--ping-interval-s", "soon"]) == 2
 
 

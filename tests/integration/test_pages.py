@@ -208,3 +208,12 @@ def test_the_figures_for_sizing_are_the_measured_ones() -> None:
     assert len(claims) == 13
     for figure, scenario, measure in claims:
         assert measured[scenario, measure] == figure, measure
+
+
+def test_hermes_speaks_tls_after_the_commands_of_the_page(run: RunPage) -> None:
+    """With a certificate of a CA of its own, which is then replaced; without TLS the port says what to use."""
+    needs("openssl")
+    output = run(INSTALL + PAGE_OPENS + commands(GUIDE / "tls.md"))
+    assert '{"status":"ok"}' in output
+    assert "use https://" in output
+    assert "at http://127.0.0.1:8080" in output
