@@ -197,7 +197,11 @@ class KeySettings(TokenSettings):
         "names the keys, and tokens verified by them must have exactly this `iss`",
     )
     oidc_client_id: Annotated[fields.NonEmpty | None, Flag(Group.ISSUERS, "ID")] = Field(
-        None, description="public client of that issuer with which users log in to the console"
+        None, description="public client of that issuer with which users sign in to the console"
+    )
+    oidc_scope: Annotated[fields.NonEmpty, Flag(Group.ISSUERS, "TEXT")] = Field(
+        "openid",
+        description="scopes that the console asks for; Entra ID needs one of Hermes' own, `openid api://hermes/.default`",
     )
     jwks_url: Annotated[fields.FetchUrl | None, Flag(Group.ISSUERS, "URL")] = Field(
         None, description="URL of a JSON Web Key Set with public keys that verify tokens, fetched every hour"

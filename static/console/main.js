@@ -1,6 +1,7 @@
 /** Entry point of the console: create the panels and connect them to each other. */
 
 import { ConnectPanel } from './connect/connect-panel.js';
+import { SignInForm } from './connect/sign-in-form.js';
 import { DevicesPanel } from './devices/devices-panel.js';
 import { Credentials } from './lib/credentials.js';
 import { DevApi } from './lib/dev-api.js';
@@ -12,6 +13,7 @@ import { OnDemand } from './lib/on-demand.js';
 import { readPageData } from './lib/page-data.js';
 import { Permissions } from './lib/permissions.js';
 import { bindPreferences } from './lib/preferences.js';
+import { SignIn } from './lib/sign-in.js';
 import { StalenessBanner } from './lib/staleness-banner.js';
 import { isStored } from './lib/storage.js';
 import { showMoreTabs } from './lib/tab-row.js';
@@ -21,7 +23,7 @@ import { UserHistories } from './notifications/user-histories.js';
 import { OverviewPanel } from './overview/overview-panel.js';
 import { StatusPoller } from './overview/status-poller.js';
 
-const { dev } = readPageData();
+const { dev, login } = readPageData();
 const liveRegion = new LiveRegion(byId('live-region'));
 /** @param {string} text */
 const announce = (text) => liveRegion.announce(text);
@@ -70,6 +72,12 @@ const updateUser = () => {
 };
 credentials.addEventListener('change', updateUser);
 updateUser();
+if (login) {
+  const signIn = new SignIn(login, credentials);
+  new SignInForm(signIn, login.issuer);
+  signIn.addEventListener('change', () => { if (signIn.signedIn) connect.connectAll(); });
+  signIn.resume(); // before the address selects a panel
+}
 bindPreferences();
 showMoreTabs();
 byId('dev-badge').hidden = !dev;

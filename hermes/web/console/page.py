@@ -4,10 +4,12 @@ The page itself has no privileges: it uses the token and the API key that its us
 filled in.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from jinja2 import Template
@@ -24,20 +26,28 @@ SERVICE_WORKER = "sw.js"  # served beside the page, which is its scope
 NOT_OF_THE_PAGE = frozenset({"hermes-client-types.js", SERVICE_WORKER})
 CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
+
+def content_security_policy(*connect: str) -> str:
+    """Return the policy of the page, which may connect to these origins beside its own."""
+    own_and_others = " ".join(("'self'", *connect))
+    directives = (
         "default-src 'none'",
         "script-src 'self'",
         "worker-src 'self'",
         "style-src 'self'",
         "img-src 'self' data:",
-        "connect-src 'self'",
+        f"connect-src {own_and_others}",
         "font-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
     )
-)
+    return "; ".join(directives)
+
+
+CONTENT_SECURITY_POLICY = content_security_policy()
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+", re.ASCII)  # no character that could end a directive
 
 # Theme → the media query of its dark colours
 THEMES = {"auto": "(prefers-color-scheme: dark)", "light": "not all", "dark": "all"}
@@ -68,7 +78,13 @@ class ConsolePage:
     modules: Sequence[str]
 
     def render(
-        self, *, language: Language, theme: str, token_rules: Mapping[str, Any], dev: Mapping[str, Any] | None
+        self,
+        *,
+        language: Language,
+        theme: str,
+        token_rules: Mapping[str, Any],
+        login: Mapping[str, Any] | None,
+        dev: Mapping[str, Any] | None,
     ) -> str:
         """Return the HTML of the page in this language.
 
@@ -79,6 +95,7 @@ class ConsolePage:
             "language": language.tag,
             "strings": {key: text for key, text in language.strings.items() if not key.startswith(ON_DEMAND_STRINGS)},
             "token_rules": token_rules,
+            "login": login,
             "dev": dev,
         }
         return self.template.render(
@@ -113,9 +130,16 @@ class ConsoleHandler(HttpErrors):
         )
         theme = self.get_cookie("hermes_theme")
         theme = theme if theme in THEMES else DEFAULT_THEME
+        login = self._login()
+        if login is not None and (origin := _origin(login["token_endpoint"])) is not None:
+            self.set_header("Content-Security-Policy", content_security_policy(origin))
         with self._gateway.metrics.work["page"]:
             text = self._page.render(
-                language=language, theme=theme, token_rules=self._token_rules(), dev=self._dev_facts()
+                language=language,
+                theme=theme,
+                token_rules=self._token_rules(),
+                login=login,
+                dev=self._dev_facts(),
             )
         self.finish(text)
 
@@ -141,9 +165,37 @@ class ConsoleHandler(HttpErrors):
             "require_exp": settings.jwt_require_exp,
         }
 
+    def _login(self) -> Mapping[str, Any] | None:
+        """Return what the page needs to sign users in; None without ``--oidc-client-id``.
+
+        The end points are None while the issuer has not answered, or if they cannot be used.
+        """
+        settings = self._gateway.settings
+        if settings.oidc_client_id is None:
+            return None
+        found = next((keys.discovery for keys in self._gateway.remote_keys if keys.discovery is not None), None)
+        token_endpoint = None if found is None else found.token_endpoint
+        usable = found is not None and found.authorization_endpoint is not None and _origin(token_endpoint) is not None
+        return {
+            "issuer": settings.oidc_issuer,
+            "client_id": settings.oidc_client_id,
+            "scope": settings.oidc_scope,
+            "audience": settings.jwt_audience,
+            "authorization_endpoint": found.authorization_endpoint if usable and found is not None else None,
+            "token_endpoint": token_endpoint if usable else None,
+            "end_session_endpoint": found.end_session_endpoint if found is not None else None,
+        }
+
     def _dev_facts(self) -> Mapping[str, Any] | None:
         # Another host name that resolves to this machine (DNS rebinding) must not get the tokens.
         return self._gateway.console_facts() if is_loopback(self.request.host_name) else None
+
+
+def _origin(url: str | None) -> str | None:
+    """Return the origin of a URL if it can stand in a policy."""
+    parts = urlsplit(url or "")
+    origin = f"{parts.scheme}://{parts.netloc}"
+    return origin if _ORIGIN.fullmatch(origin) else None
 
 
 def page_modules(static: Path) -> list[str]:

@@ -39,7 +39,7 @@ export class ConnectPanel {
     this.#field = new TokenField(credentials, permissions, dev?.tokens ?? []);
     this.cards = [...document.querySelectorAll('form.socket')].map((root) => (
       new SocketCard(/** @type {HTMLFormElement} */ (root), {
-        token: () => credentials.token,
+        token: (reason) => credentials.tokenFor(reason),
         attach: (client, name) => {
           client.on('error', ({ message }) => this.#errors.add(tOptional(`socket.${name}`) ?? name, translateError(client, message)));
           attach(client, name);
@@ -49,6 +49,7 @@ export class ConnectPanel {
     this.#offerSockets();
     byId('device-ids').append(...(dev?.devices ?? []).map((value) => make('option', { value })));
     credentials.addEventListener('change', () => this.#reconnect());
+    credentials.addEventListener('renewed', () => { this.#token = credentials.token; }); // the open sockets get it by a refresh
     byId('token').addEventListener('submit', (event) => {
       event.preventDefault();
       this.connectAll();

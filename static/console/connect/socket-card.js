@@ -13,7 +13,7 @@ import { readEntry, storeEntry } from '../lib/storage.js';
  * @typedef {import('../../hermes-client-types.js').Status} Status
  *
  * @typedef {object} Dependencies
- * @property {() => string} token
+ * @property {(reason: import('../../hermes-client-types.js').TokenReason) => Promise<string>} token
  * @property {import('../notifications/user-histories.js').UserHistories} histories
  * @property {(client: HermesClient, name: string) => void} attach  called for each new client
  * @property {(name: string, line: {kind: string, text: string}) => void} log

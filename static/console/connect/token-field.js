@@ -3,7 +3,7 @@
 import { byId, find, make, setText } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
 import { t } from '../lib/i18n.js';
-import { claimsOf, describeToken, tenantOf } from '../lib/token-claims.js';
+import { claimsOf, describeToken, tenantOf, userOf } from '../lib/token-claims.js';
 
 /**
  * @typedef {import('../lib/page-data.js').DevToken} DevToken
@@ -33,6 +33,7 @@ export class TokenField {
     find(document, '#token-show', HTMLButtonElement).addEventListener('click', (event) => this.#toggleSecrets(event));
     credentials.addEventListener('change', () => this.#update());
     permissions.addEventListener('change', () => this.#describeKey());
+    credentials.addEventListener('renewed', () => this.#update());
     this.#update();
   }
 
@@ -40,7 +41,7 @@ export class TokenField {
   get owner() {
     const { token } = this.#credentials;
     const claims = claimsOf(token) ?? {};
-    return { user_id: String(claims.user_id ?? ''), tenant_id: String(tenantOf(claims) ?? '') };
+    return { user_id: String(userOf(claims) ?? ''), tenant_id: String(tenantOf(claims) ?? '') };
   }
 
   /** Whether the token says that its user is a superuser; only Hermes can check it. */

@@ -40,6 +40,12 @@ export function storeLasting(key, value) {
   }
 }
 
+/** @param {string} key */
+export function removeEntry(key) {
+  memory.delete(key);
+  if (isStored) sessionStorage.removeItem(key);
+}
+
 /** Store a cookie of this site for a year. @param {string} name @param {string} value */
 export function storeCookie(name, value) {
   try {

@@ -25,8 +25,42 @@ export function claimTextsOf(token) {
   return decodeJsonPart(part) ? membersOf(decodeBase64Url(part)).map(([name, text]) => [name, text.startsWith('"') ? JSON.stringify(JSON.parse(text)) : text]) : [];
 }
 
+/**
+ * The claim of that whole name, else of a path of keys by dots, as Hermes reads it.
+ * @param {Record<string, any>} claims
+ * @param {string} name
+ * @returns {any}  undefined if there is none
+ */
+export function claimAt(claims, name) {
+  if (Object.hasOwn(claims, name)) return claims[name];
+  for (let end = name.indexOf('.'); end >= 0; end = name.indexOf('.', end + 1)) {
+    const key = name.slice(0, end);
+    const inner = Object.hasOwn(claims, key) ? claims[key] : undefined;
+    if (!inner || typeof inner !== 'object' || Array.isArray(inner)) continue;
+    const value = claimAt(inner, name.slice(end + 1));
+    if (value !== undefined && value !== null) return value;
+  }
+  return undefined;
+}
+
+/** The user id, or what the claims have in its place. @param {Record<string, any>} claims */
+export function userOf(claims) { return claimAt(claims, readPageData().token_rules.claim_user); }
+
+/** The user's name, or what is shown in its place. @param {Record<string, any>} claims */
+export function nameOf(claims) {
+  const { claim_name: claim, name_required: required } = readPageData().token_rules;
+  return claimAt(claims, claim) ?? (required ? undefined : userOf(claims));
+}
+
 /** The tenant id, or what the claims have in its place. @param {Record<string, any>} claims */
-export function tenantOf(claims) { return claims[readPageData().token_rules.claim_tenant]; }
+export function tenantOf(claims) { return claimAt(claims, readPageData().token_rules.claim_tenant); }
+
+/** Whether the claims make a superuser. @param {Record<string, any>} claims */
+export function isSuperuser(claims) {
+  const { claim_superuser: claim, superuser_value: wanted } = readPageData().token_rules;
+  const value = claimAt(claims, claim);
+  return wanted === null ? value === true : value === wanted || (Array.isArray(value) && value.includes(wanted));
+}
 
 /**
  * Decode the header or the claims of a JWT.
@@ -67,8 +101,8 @@ export function describeToken(token) {
   if (!claims) return t('token.not_jwt');
   const tenant = tenantOf(claims) ? t('token.tenant', { tenant: tenantOf(claims) }) : t('token.no_tenant'); // null and '' too
   return t('token.summary', {
-    user: claims.user_id ?? '?', name: claims.username ?? '?', expiry: describeExpiry(claims.exp),
-    tenant: claims.is_superuser === true ? t('token.superuser', { tenant }) : tenant,
+    user: userOf(claims) ?? '?', name: nameOf(claims) ?? '?', expiry: describeExpiry(claims.exp),
+    tenant: isSuperuser(claims) ? t('token.superuser', { tenant }) : tenant,
   });
 }
 

@@ -12,9 +12,10 @@
 import { formatDuration, formatTime } from '../lib/format-time.js';
 import { t } from '../lib/i18n.js';
 import { readPageData } from '../lib/page-data.js';
-import { decodeJsonPart, tenantOf } from '../lib/token-claims.js';
+import { claimAt, decodeJsonPart, isSuperuser, nameOf, tenantOf, userOf } from '../lib/token-claims.js';
 
 const TOKEN_MAX_CHARS = 8_192;
+const OTHER_TOKENS = ['Refresh', 'ID', 'Logout'];
 
 /**
  * Check each rule.
@@ -31,7 +32,12 @@ export function checkToken(token, now = Date.now()) {
   if (token.length > TOKEN_MAX_CHARS) checks.push(bad(t('inspector.too_long', { n: token.length, max: TOKEN_MAX_CHARS })));
   if (header) checks.push(checkAlgorithm(header));
   checks.push({ verdict: 'unknown', text: t('inspector.signature') });
-  if (claims) checks.push(checkUser(claims), checkName(claims), checkTenant(claims), checkSuperuser(claims), checkExp(claims, now), checkNbf(claims, now), ...checkAddressees(claims));
+  if (claims) {
+    checks.push(
+      checkUser(claims), checkName(claims), checkTenant(claims), checkSuperuser(claims), checkExp(claims, now),
+      checkNbf(claims, now), ...checkAge(claims, now), ...checkKind(claims), ...checkAddressees(claims),
+    );
+  }
   return { checks, claims };
 }
 
@@ -55,36 +61,46 @@ function formError(parts, header, claims) {
   return claims ? t('inspector.form.unsigned') : t('inspector.form.claims');
 }
 
-/** @param {Record<string, any>} header */
-function checkAlgorithm({ alg }) {
-  return alg === 'HS256' ? good(t('inspector.alg.good')) : bad(t('inspector.alg.bad', { alg: toJson(alg) }));
+/** Which keys there are may change: those of a provider are fetched. @param {Record<string, any>} header */
+function checkAlgorithm({ alg, kid }) {
+  const { algorithms, fetches_keys: fetches } = readPageData().token_rules;
+  const key = kid === undefined ? '' : t('inspector.alg.key', { kid: toJson(kid) });
+  if (algorithms.includes(alg)) return good(t('inspector.alg.good', { alg, key }));
+  if (fetches && /^(RS|PS|ES)(256|384|512)$|^EdDSA$/.test(alg)) return warn(t('inspector.alg.fetched', { alg, key }));
+  return bad(t('inspector.alg.bad', { alg: toJson(alg), algorithms: algorithms.join(', ') || '–' }));
 }
 
 /** @param {Record<string, any>} claims */
-function checkUser({ user_id: id }) {
-  if (id === undefined) return bad(t('inspector.missing', { claim: 'user_id' }));
-  return isId(id) ? good(t('inspector.user.good', { id })) : bad(t('inspector.not_id', { claim: 'user_id', value: toJson(id) }));
+function checkUser(claims) {
+  const [claim, id] = [readPageData().token_rules.claim_user, userOf(claims)];
+  if (id === undefined) return bad(t('inspector.missing', { claim }));
+  return isId(id) ? good(t('inspector.user.good', { id })) : bad(t('inspector.not_id', { claim, value: toJson(id) }));
 }
 
 /** @param {Record<string, any>} claims */
-function checkName({ username }) {
-  if (username === undefined) return bad(t('inspector.missing', { claim: 'username' }));
-  if (typeof username !== 'string' || !username) return bad(t('inspector.name.bad', { value: toJson(username) }));
-  return good(t('inspector.name.good', { name: username }));
+function checkName(claims) {
+  const [{ claim_name: claim }, name] = [readPageData().token_rules, nameOf(claims)];
+  if (name === undefined) return bad(t('inspector.missing', { claim }));
+  if (claimAt(claims, claim) === undefined) return good(t('inspector.name.user', { claim }));
+  if (typeof name !== 'string' || !name) return bad(t('inspector.name.bad', { claim, value: toJson(name) }));
+  return good(t('inspector.name.good', { name }));
 }
 
 /** @param {Record<string, any>} claims */
 function checkTenant(claims) {
   const id = tenantOf(claims);
   const claim = readPageData().token_rules.claim_tenant;
-  if (id === undefined || id === null) return warn(t('inspector.tenant.none', { claim }));
+  if (id === undefined || id === null || id === '') return warn(t('inspector.tenant.none', { claim }));
   return isId(id) ? good(t('inspector.tenant.good', { id })) : bad(t('inspector.not_id', { claim, value: toJson(id) }));
 }
 
 /** @param {Record<string, any>} claims */
-function checkSuperuser({ is_superuser: is }) {
-  if (is === true) return warn(t('inspector.superuser.yes'));
-  return is === undefined || is === false ? good(t('inspector.superuser.no')) : warn(t('inspector.superuser.odd', { value: toJson(is) }));
+function checkSuperuser(claims) {
+  const { claim_superuser: claim, superuser_value: wanted } = readPageData().token_rules;
+  if (isSuperuser(claims)) return warn(t('inspector.superuser.yes'));
+  const value = claimAt(claims, claim);
+  if (value === undefined || value === false || wanted !== null) return good(t('inspector.superuser.no'));
+  return warn(t('inspector.superuser.odd', { claim, value: toJson(value) }));
 }
 
 /**
@@ -92,10 +108,12 @@ function checkSuperuser({ is_superuser: is }) {
  * @param {number} now
  */
 function checkExp({ exp }, now) {
-  if (exp === undefined) return warn(t('inspector.exp.none'));
+  const { leeway_s: leeway, require_exp: required } = readPageData().token_rules;
+  if (exp === undefined) return required ? bad(t('inspector.exp.required')) : warn(t('inspector.exp.none'));
   if (typeof exp !== 'number') return bad(t('inspector.not_number', { claim: 'exp', value: toJson(exp) }));
-  const when = { time: formatTime(exp * 1000), age: formatDuration(Math.abs(exp * 1000 - now)) };
-  return exp * 1000 > now ? good(t('inspector.exp.good', when)) : bad(t('inspector.exp.bad', when));
+  const ends = (exp + leeway) * 1000;
+  const when = { time: formatTime(ends), age: formatDuration(Math.abs(ends - now)) };
+  return ends > now ? good(t('inspector.exp.good', when)) : bad(t('inspector.exp.bad', when));
 }
 
 /**
@@ -105,13 +123,33 @@ function checkExp({ exp }, now) {
 function checkNbf({ nbf }, now) {
   if (nbf === undefined) return good(t('inspector.nbf.none'));
   if (typeof nbf !== 'number') return bad(t('inspector.not_number', { claim: 'nbf', value: toJson(nbf) }));
-  return nbf * 1000 <= now ? good(t('inspector.nbf.good')) : bad(t('inspector.nbf.bad', { time: formatTime(nbf * 1000) }));
+  const begins = (nbf - readPageData().token_rules.leeway_s) * 1000;
+  return begins <= now ? good(t('inspector.nbf.good')) : bad(t('inspector.nbf.bad', { time: formatTime(begins) }));
 }
+
+/**
+ * The maximum age, if there is one.
+ * @param {Record<string, any>} claims
+ * @param {number} now
+ */
+function checkAge({ iat }, now) {
+  const { max_age_s: maxAge, leeway_s: leeway } = readPageData().token_rules;
+  if (maxAge === null) return [];
+  if (iat === undefined) return [bad(t('inspector.missing', { claim: 'iat' }))];
+  if (typeof iat !== 'number') return [bad(t('inspector.not_number', { claim: 'iat', value: toJson(iat) }))];
+  const ends = (iat + maxAge + leeway) * 1000;
+  const when = { time: formatTime(ends), seconds: maxAge };
+  return [ends > now ? good(t('inspector.age.good', when)) : bad(t('inspector.age.bad', when))];
+}
+
+/** Only access tokens are accepted. @param {Record<string, any>} claims */
+function checkKind({ typ }) { return OTHER_TOKENS.includes(typ) ? [bad(t('inspector.kind.bad', { typ }))] : []; }
 
 /** Issuer and audience: only the server knows the right values. @param {Record<string, any>} claims */
 function checkAddressees(claims) {
   const { checks_issuer: issuer, checks_audience: audience } = readPageData().token_rules;
-  const names = [...(issuer ? ['iss'] : []), ...(audience ? ['aud'] : [])];
+  const addressee = claims.aud === undefined && claims.azp !== undefined ? 'azp' : 'aud';
+  const names = [...(issuer ? ['iss'] : []), ...(audience ? [addressee] : [])];
   return names.map((claim) => (claims[claim] === undefined ? bad(t('inspector.missing', { claim }))
     : { verdict: /** @type {const} */ ('unknown'), text: t('inspector.addressee', { claim, value: toJson(claims[claim]) }) }));
 }
