@@ -92,6 +92,8 @@ class Issuer:
     token_lifetime_s: float = 300.0
     user_claims: dict[str, object] = field(default_factory=dict)
     scheme: str = "http"
+    signed_in: bool = False  # whether the browser has a session
+    change_answer: Callable[[str], str] = field(default=lambda back: back)
 
     @property
     def origin(self) -> str:
@@ -268,14 +270,20 @@ def _authorize(request: BaseHTTPRequestHandler) -> None:
     if fault is not None:
         json_answer({"error": fault}, 400)(request)
         return
-    if request.command == "GET" and query.get("prompt") != "none":
+    issuer = _issuer_of(request)
+    silent = query.get("prompt") == "none"
+    if request.command == "GET" and not silent and not issuer.signed_in:
         _page(request, '<form method="post"><button id="kc-login">Sign in</button></form>')
         return
-    code = secrets.token_urlsafe(16)
-    _issuer_of(request).codes[code] = query
-    back = urlencode({"state": query["state"], "session_state": "s", "iss": _issuer_of(request).url, "code": code})
+    answer = {"state": query["state"], "iss": issuer.url}
+    if silent and not issuer.signed_in:
+        answer["error"] = "login_required"
+    else:
+        issuer.signed_in = True
+        answer |= {"session_state": "s", "code": secrets.token_urlsafe(16)}
+        issuer.codes[answer["code"]] = query
     sign = "#" if query.get("response_mode") == "fragment" else "?"
-    redirect(f"{query['redirect_uri']}{sign}{back}")(request)
+    redirect(f"{query['redirect_uri']}{sign}{issuer.change_answer(urlencode(answer))}")(request)
 
 
 def _page(request: BaseHTTPRequestHandler, html: str) -> None:
@@ -328,5 +336,7 @@ def _is_granted(issuer: Issuer, form: Mapping[str, str]) -> bool:
 
 def _log_out(request: BaseHTTPRequestHandler) -> None:
     query = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
-    _issuer_of(request).refresh_tokens.clear()
+    issuer = _issuer_of(request)
+    issuer.signed_in = False
+    issuer.refresh_tokens.clear()
     redirect(query["post_logout_redirect_uri"])(request)

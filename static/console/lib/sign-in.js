@@ -15,7 +15,7 @@ import { readEntry, removeEntry, storeEntry } from './storage.js';
 const PENDING_KEY = 'hermes.sign-in';
 const ACTIVE_KEY = 'hermes.signed-in';
 const RANDOM_BYTES = 32;
-const RECENT_MS = 10_000; // four sockets ask for a new token at nearly the same time
+const RECENT_MS = 2_000; // the sockets ask for a new token at nearly the same time
 
 /** Emits `change` when the user is signed in or out, or when that failed; then `problem` is set. */
 export class SignIn extends EventTarget {
