@@ -163,3 +163,70 @@ def test_a_limit_below_what_the_console_needs_is_a_warning(name: str) -> None:
             option = f"--{name.replace('_', '-')}"
             assert lines[0].startswith(f"{option} {value} is less than the 4 sockets of one console page")
     assert warnings(load(Settings, {"jwt_secret": SECRET})) == []
+
+
+KEYS_REQUIRED = "no JWT secret: write one to a file"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "or use the keys of an identity provider: --oidc-issuer"),
+        ({"jwks_url": "http://keys.example/set"}, "--jwks-url: must be https"),
+        ({"oidc_issuer": "http://sso.example"}, "--oidc-issuer: must be https"),
+        ({"oidc_issuer": "https://sso.example?x=1"}, "must be the issuer, without a query"),
+        ({"oidc_issuer": "https://ana:hush@sso.example"}, "without a user, a password and a fragment"),
+        ({"oidc_issuer": "sso.example"}, "must look like"),
+        ({"jwks_url": "file:///etc/passwd"}, "must look like"),
+        ({"jwt_secret": SECRET, "jwks_ca_file": "CA"}, "--jwks-ca-file is for keys that are fetched"),
+        ({"jwt_secret": SECRET, "jwks_insecure": "true"}, "--jwks-insecure is for keys that are fetched"),
+        ({"jwt_secret": SECRET, "oidc_client_id": "x"}, "give --oidc-issuer as well"),
+        ({"jwt_secret": SECRET, "claim_superuser": "roles="}, "write NAME, or NAME=VALUE"),
+        ({"jwt_secret": SECRET, "jwt_leeway_s": "-1"}, "--jwt-leeway-s"),
+        ({"jwt_secret": SECRET, "jwt_max_age_s": "0"}, "--jwt-max-age-s"),
+        ({"jwt_public_key_file": "CA"}, "it has a certificate"),
+        ({"jwt_public_key_file": "ABSENT"}, "cannot read"),
+        ({"jwks_file": "CA"}, "it is not JSON"),
+    ],
+)
+def test_keys_that_cannot_be_used_are_one_problem(values: dict[str, object], words: str, tmp_path: Path) -> None:
+    """The line names the setting and what to write."""
+    authority = Authority(tmp_path)
+    files = {"CA": authority.certificate, "ABSENT": tmp_path / "absent"}
+    lines = problems({"mqtt_url": "off"} | {name: files.get(str(value), value) for name, value in values.items()})
+    assert words in lines[0], lines
+    assert len([line for line in lines if KEYS_REQUIRED not in line or not values]) == 1, lines
+    assert "hush" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"oidc_issuer": "https://sso.example/realms/site"},
+        {"oidc_issuer": "http://127.0.0.1:8080/realms/site"},
+        {"jwks_url": "http://[::1]:8080/keys"},
+        {"jwks_url": "http://localhost/keys"},
+        {"jwks_url": "http://keys.example/set", "jwks_insecure": True},
+    ],
+)
+def test_keys_may_come_from_https_and_from_this_machine(values: dict[str, object]) -> None:
+    """No secret is needed then; other addresses need --jwks-insecure, which is a warning."""
+    settings = load_settings(values)
+    assert settings.secret is None
+    insecure = [line for line in warnings(settings) if "--jwks-insecure" in line]
+    assert len(insecure) == int("jwks_insecure" in values)
+
+
+def test_several_secrets_verify_and_the_first_signs(tmp_path: Path) -> None:
+    """One path, a list, or texts with commas."""
+    paths = [tmp_path / "one", tmp_path / "two"]
+    for path, sign in zip(paths, "12", strict=True):
+        path.write_text(sign * 32)
+    for given in (paths, [str(path) for path in paths], f"{paths[0]},{paths[1]}"):
+        settings = load_settings({"jwt_secret_file": given})
+        assert (settings.secret, settings.token_secrets) == ("1" * 32, ("1" * 32, "2" * 32))
+        assert set(settings.secrets) >= {"1" * 32, "2" * 32}
+    assert load_settings({"jwt_secret_file": paths[1]}).token_secrets == ("2" * 32,)
+    paths[1].write_text("short")
+    (line,) = problems({"jwt_secret_file": paths})
+    assert f"{paths[1]}: the secret is shorter than 32 bytes" in line
