@@ -28,7 +28,7 @@ CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
 
 
 def content_security_policy(*connect: str) -> str:
-    """Return the policy of the page, which may connect to these origins beside its own."""
+    """Return the policy of a page that may connect to its own and these origins."""
     own_and_others = " ".join(("'self'", *connect))
     directives = (
         "default-src 'none'",
