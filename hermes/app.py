@@ -13,6 +13,7 @@ from tornado.web import Application, GZipContentEncoding, RequestHandler
 import hermes
 from hermes.auth.api_keys import Caller
 from hermes.log import masked
+from hermes.web.api.disconnect import DisconnectHandler
 from hermes.web.api.key import KeyHandler
 from hermes.web.client_address import TrustedProxies
 from hermes.web.console.i18n import Languages
@@ -49,6 +50,7 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/metrics", MetricsHandler, shared),
             (r"/status", NodeStatusHandler, shared),
             (r"/key", KeyHandler, shared),
+            (r"/disconnect", DisconnectHandler, shared),
             # Without --dev the routes do not exist: a missing route cannot be left unprotected by mistake.
             *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
             (rf"(?:/static/.+|/{re.escape(SERVICE_WORKER)}|/)", _console(gateway, headers)),

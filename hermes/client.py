@@ -22,6 +22,7 @@ import inspect
 import json
 import logging
 import math
+import random
 import re
 import ssl
 import time
@@ -29,14 +30,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError, websocket_connect
 
 from hermes.backoff import Backoff
 from hermes.delivery.messages import Severity
-from hermes.errors import NORMAL, TOKEN_INVALID, TOO_MANY_ERRORS, HermesError, RequestError, may_reconnect
+from hermes.errors import NORMAL, REVOKED, TOKEN_INVALID, TOO_MANY_ERRORS, HermesError, RequestError, may_reconnect
 from hermes.settings.fields import http_url, token_text
 from hermes.settings.tls import TlsOptions
 from hermes.web.credentials import SUBPROTOCOL
@@ -49,6 +50,7 @@ HINT_MAX_S = 3_600.0  # a longer retry_ms is a mistake
 PING_INTERVAL_S = 25.0
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 10.0
+REVOKED_WAIT_S = 2.0  # tokens that are signed in the second of the revocation are refused too
 REFRESH_BEFORE_S = 60.0  # a new token is sent so long before the present one expires, or at half of its time
 RETRIED_STATUSES = (408, 429)  # of those below 500; from 500 on a proxy may be waiting for Hermes to restart
 
@@ -79,6 +81,19 @@ class NotifyResult:
 
     id: str
     sent: bool
+    answer: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectResult:
+    """The answer to a disconnect: how many sockets were closed.
+
+    Sign the next token with an ``iat`` after ``revoked_until`` (Unix seconds); it is None if nothing was revoked.
+    ``answer`` is the complete JSON object.
+    """
+
+    closed: int
+    revoked_until: int | None
     answer: Mapping[str, Any]
 
 
@@ -143,8 +158,50 @@ class HermesClient:
         code, answer = await self._fetch(self._request(url, headers=self._key))
         if code == 200 and isinstance(answer, dict) and "version" in answer:
             return answer
-        _result(url, code, answer)
-        raise HermesError(f"what answers at {url} is not Hermes")
+        raise _failure(url, code, answer)
+
+    async def disconnect(
+        self,
+        *,
+        user_id: str | int | None = None,
+        token_id: str | None = None,
+        tenant_id: str | int | None = None,
+        revoke: bool = True,
+        reason: str = "",
+    ) -> DisconnectResult:
+        """End the sockets of a user, a token or a tenant, and revoke their tokens.
+
+        A token is given by its ``jti``. Give exactly one of the three. With ``revoke=False`` the clients may
+        reconnect at once. The key needs the scope ``disconnect``. Raises `RequestError` and `HermesError` as
+        `notify`.
+        """
+        body = _given(user_id=user_id, token_id=token_id, tenant_id=tenant_id) | {"revoke": revoke, "reason": reason}
+        url = f"{self._url}/disconnect"
+        headers = {"Content-Type": "application/json"} | self._key
+        code, answer = await self._fetch(self._request(url, method="POST", headers=headers, body=json.dumps(body)))
+        match answer:
+            case {"status": "success", "closed": int(closed), "revoked_until": int() | None as until}:
+                return DisconnectResult(closed, until, answer)
+        raise _failure(url, code, answer)
+
+    async def undo_disconnect(
+        self,
+        *,
+        user_id: str | int | None = None,
+        token_id: str | None = None,
+        tenant_id: str | int | None = None,
+    ) -> int:
+        """Accept the revoked tokens again; return how many revocations were removed.
+
+        Raises `RequestError` and `HermesError` as `notify`.
+        """
+        given = _given(user_id=user_id, token_id=token_id, tenant_id=tenant_id)
+        url = f"{self._url}/disconnect?{urlencode(given)}"
+        code, answer = await self._fetch(self._request(url, method="DELETE", headers=self._key))
+        match answer:
+            case {"status": "success", "removed": int(removed)}:
+                return removed
+        raise _failure(url, code, answer)
 
     async def is_running(self) -> bool:
         """Return whether a Hermes answers ``GET /health``; it needs no API key."""
@@ -311,7 +368,10 @@ class _Socket:
             if self._replaced or not self._is_replaceable(code, reason):
                 raise ConnectionRejected(code, reason)
             self._replaced = True
-            if (hint_s := retry_hint_s(reason)) is not None:  # of many sockets that are closed at once
+            hint_s = retry_hint_s(reason)  # of many sockets that are closed at once
+            if hint_s is None and reason.startswith(REVOKED.word):
+                hint_s = REVOKED_WAIT_S * random.uniform(1, 2)
+            if hint_s is not None:
                 await self._wait(f"closed with {code} {reason}", hint_s=hint_s)
             return
         ended = f"closed with {code} {reason}".rstrip() if code else "connection lost (1006)"
@@ -385,14 +445,24 @@ def expiry(token: str) -> float | None:
     return expires_at_s if math.isfinite(expires_at_s) else None
 
 
+def _given(**ids: str | int | None) -> dict[str, Any]:
+    return {name: id for name, id in ids.items() if id is not None}
+
+
 def _result(url: str, status: int, answer: Any) -> NotifyResult:
     match answer:
         case {"status": "success", "id": str(id), "sent": bool(sent)}:
             return NotifyResult(id, sent, answer)
+    raise _failure(url, status, answer)
+
+
+def _failure(url: str, status: int, answer: Any) -> HermesError:
+    """Return the error for an answer that is not the expected one."""
+    match answer:
         case {"status": "error", "error": {"code": str(code), "message": str(message), **rest}}:
             fields = rest.get("fields")
-            raise RequestError(status, code, message, fields if isinstance(fields, dict) else None)
-    raise HermesError(f"what answers at {url} is not Hermes")
+            return RequestError(status, code, message, fields if isinstance(fields, dict) else None)
+    return HermesError(f"what answers at {url} is not Hermes")
 
 
 def _log(reconnect: Reconnect) -> None:

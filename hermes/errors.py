@@ -47,6 +47,7 @@ class Close:
 
 NORMAL = Close(1000, "", may_reconnect=True)
 STOPPING = Close(1001, "stopping", may_reconnect=True)
+DISCONNECTED = Close(1001, "disconnected", may_reconnect=True)
 PROTOCOL_ERROR = Close(1002, "protocol_error", may_reconnect=False)
 BINARY_NOT_SUPPORTED = Close(1003, "binary_not_supported", may_reconnect=False)
 INVALID_TEXT = Close(1007, "invalid_text", may_reconnect=False)
@@ -69,6 +70,7 @@ KEYS_UNAVAILABLE = Close(1013, "keys_unavailable", may_reconnect=True)
 TABLE = (
     NORMAL,
     STOPPING,
+    DISCONNECTED,
     PROTOCOL_ERROR,
     BINARY_NOT_SUPPORTED,
     INVALID_TEXT,

@@ -29,6 +29,8 @@ from hermes.auth.keys import Source
 from hermes.auth.oidc import KeyLocation
 from hermes.auth.principal import TokenVerifier
 from hermes.auth.remote_keys import RemoteKeys
+from hermes.auth.revocation.revocation_file import RevocationFile
+from hermes.auth.revocation.revocation_list import RevocationList
 from hermes.auth.stored_keys import KeyFile
 from hermes.auth.tokens import JwtVerifier
 from hermes.broker.device_listener import DeviceListener
@@ -70,18 +72,19 @@ from hermes.reload.sockets import close_changed_sockets
 from hermes.server import Server, http_connections_by_file_limit, sockets_by_file_limit
 from hermes.settings import private_file
 from hermes.settings.fields import networks
-from hermes.settings.folders import keys_folder
 from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.client_address import TrustedProxies
 from hermes.web.gateway_parts import DevAction
 from hermes.web.http.server import RequestServer, request_server
 from hermes.web.sockets.admission import Admission, SocketLimits
+from hermes.web.sockets.disconnect import Disconnected, Disconnector, one_target
 from hermes.web.tls.certificate import CurrentCertificate, load_certificate
 
 logger = logging.getLogger(__name__)
 
 CONNECTS_PER_ADDRESS_S = 1_000  # without a setting
+REVOCATIONS_NAME = "revocations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,12 @@ class Gateway:
         self.remote_keys: Sequence[RemoteKeys] = tuple(
             self._remote_keys(location) for location in settings.key_locations
         )
-        self.token_verifier: TokenVerifier = JwtVerifier(self.key_ring, settings.token_rules, clock=clock)
+        self.revocations = RevocationList(
+            metrics=self.metrics, leeway_s=settings.jwt_leeway_s, max_age_s=settings.jwt_max_age_s, clock=clock
+        )
+        self.token_verifier: TokenVerifier = JwtVerifier(
+            self.key_ring, settings.token_rules, revocations=self.revocations, clock=clock
+        )
         self.api_keys = ApiKeys(settings.api_keys, metrics=self.metrics)
         self.origins = frozenset(settings.origins)
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
@@ -130,6 +138,13 @@ class Gateway:
         self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
         self.trusted_proxies = TrustedProxies(networks(settings.trusted_proxies))
         self.return_rate = ReturnRate()
+        self.disconnector = Disconnector(
+            hub=self.hub,
+            revocations=self.revocations,
+            file=revocation_file(settings),
+            return_rate=self.return_rate,
+            metrics=self.metrics,
+        )
         self.connection_rate = ConnectionRate(
             per_s=self._connects_per_address_s,
             is_exempt=self.trusted_proxies.contain,
@@ -209,6 +224,38 @@ class Gateway:
         await self.hub.flushed()
         return DeliveryReceipt(notification.id, receipt.sockets)
 
+    async def disconnect(
+        self,
+        *,
+        user_id: str | int | None = None,
+        token_id: str | None = None,
+        tenant_id: str | int | None = None,
+        revoke: bool = True,
+        reason: str = "",
+    ) -> Disconnected:
+        """End the sockets of a user, a token or a tenant, as ``POST /disconnect``.
+
+        A token is given by its ``jti``. Give exactly one of the three. With ``revoke``, their tokens are refused from
+        now on; returns when that is stored. ``reason`` is for the log. Raises `RequestError`, `RevocationsFull` or
+        `NotStored`.
+        """
+        target = one_target({"user_id": user_id, "token_id": token_id, "tenant_id": tenant_id})
+        return await self.disconnector.disconnect(target, revoke=revoke, by="the program", reason=reason)
+
+    async def undo_disconnect(
+        self,
+        *,
+        user_id: str | int | None = None,
+        token_id: str | None = None,
+        tenant_id: str | int | None = None,
+    ) -> int:
+        """Accept the revoked tokens again; return how many revocations were removed.
+
+        As ``DELETE /disconnect``.
+        """
+        target = one_target({"user_id": user_id, "token_id": token_id, "tenant_id": tenant_id})
+        return await self.disconnector.restore(target, by="the program")
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
@@ -227,6 +274,7 @@ class Gateway:
         """
         if self.admission.stopping:
             raise HermesError("a gateway starts once: create a new Gateway")
+        self.disconnector.load()
         if (problem := clock_problem(self._clock())) is not None:
             logger.error("%s", problem)
         if listen:
@@ -251,6 +299,7 @@ class Gateway:
             await self.simulator.stop()
         self._faults.stop()
         await self._server.stop()
+        await self.disconnector.stop()
         await self._sweep.stop()
         await asyncio.gather(*[keys.stop() for keys in self.remote_keys])
         if self._simulator_client is not None:
@@ -279,6 +328,7 @@ class Gateway:
         before, after = self._contents, contents_of(settings)
         changes = Changes.between(before, after, applicable=self._applicable(settings))
         prepared = self._prepare(settings, changes)
+        await self.disconnector.reload()
         self._contents = {**before, **{name: after[name] for name in changes.applied}}
         logger.log(logging.WARNING if changes.restart else logging.INFO, "reload: %s", changes)
         gone_keys = self._commit(prepared)
@@ -349,6 +399,7 @@ class Gateway:
         if prepared.certificate is not None and self._certificate is not None:
             self._certificate.install(prepared.certificate)
         self._apply_limits(new)
+        self.revocations.use_rules(leeway_s=new.jwt_leeway_s, max_age_s=new.jwt_max_age_s)
         return {key_id for key_id in of_files if key_id not in self.key_ring}
 
     def _apply_limits(self, settings: Settings) -> None:
@@ -391,7 +442,7 @@ class Gateway:
         self._feed.start(url, replaces=before)
 
     def _remote_keys(self, location: KeyLocation) -> RemoteKeys:
-        file = KeyFile(keys_folder() / f"{location.source.value}.json", write=private_file.write)
+        file = KeyFile(self.settings.stored_in / "keys" / f"{location.source.value}.json", write=private_file.write)
         return RemoteKeys(
             location,
             ring=self.key_ring,
@@ -526,3 +577,9 @@ def _json(data: Mapping[str, Any]) -> bytes:
 def last_values_limits(settings: Settings) -> LastValuesLimits:
     """Return the limits of the last values that these settings ask for."""
     return LastValuesLimits(settings.snapshot_max_values, settings.snapshot_max_bytes, settings.snapshot_max_age_s)
+
+
+def revocation_file(settings: Settings) -> RevocationFile:
+    """Return the file of the revocations."""
+    path = settings.stored_in / REVOCATIONS_NAME
+    return RevocationFile(path, create=private_file.create, write=private_file.write)

@@ -20,7 +20,18 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 logger = logging.getLogger(__name__)
 
-WORK_KINDS = ("handshake", "client_frame", "notify", "mqtt", "flush", "outbox", "housekeeping", "page", "metrics")
+WORK_KINDS = (
+    "handshake",
+    "client_frame",
+    "notify",
+    "mqtt",
+    "flush",
+    "outbox",
+    "housekeeping",
+    "page",
+    "metrics",
+    "disconnect",
+)
 LONG_WORK_S = 0.05  # one line in the log
 LONG_WORK_LOG_INTERVAL_S = 10.0
 WORK_WINDOW_S = 60.0  # the longest piece is that of the present window and the one before
@@ -103,6 +114,13 @@ class Metrics:
         self.notify_accepted = self.notify_requests.labels("200")
         self.key_requests = self._counter(
             "hermes_key_requests", "Requests with a valid API key, by the name of the key", "key"
+        )
+        self.disconnects = self._counter(
+            "hermes_disconnects", "Calls of POST /disconnect, by what they name and what was done", "target", "result"
+        )
+        self.revocations = self._gauge("hermes_revocations", "Revoked users, tokens and tenants")
+        self.revocations_failed = self._counter(
+            "hermes_revocations_failed", "Writes of revocations that failed: a restart would forget them"
         )
         self.mqtt_received = self._counter("hermes_mqtt_received", "MQTT messages received")
         self.mqtt_batches = self._counter("hermes_mqtt_batches", "Batches passed from MQTT thread to event loop")

@@ -14,6 +14,7 @@
 import asyncio
 import contextlib
 import json
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -36,7 +37,8 @@ TIMEOUT_S = 60.0  # reached only when a test fails: no verdict depends on the ma
 def gateway_settings(**given: object) -> Settings:
     """Return settings for a test: a free port, no MQTT, `TEST_SECRET`.
 
-    ``given`` overrides them.
+    ``given`` overrides them. Give a ``state_dir`` to a gateway that revokes: it would store that in the folder of the
+    user.
     """
     return load_settings({"jwt_secret": TEST_SECRET, "port": "0", "mqtt_url": "off"} | given)
 
@@ -64,8 +66,10 @@ async def run_gateway(*, clock: Callable[[], float] = time.time, **given: object
     ``clock`` gives the Unix seconds by which tokens expire, for example a `FakeClock`. ``given`` are settings, as for
     `gateway_settings`.
     """
-    async with Gateway(gateway_settings(**({"drain_timeout_s": "1"} | given)), clock=clock) as gateway:
-        yield gateway
+    with tempfile.TemporaryDirectory(prefix="hermes-") as state_dir:
+        defaults = {"drain_timeout_s": "1", "state_dir": state_dir}
+        async with Gateway(gateway_settings(**(defaults | given)), clock=clock) as gateway:
+            yield gateway
 
 
 @dataclass
@@ -151,12 +155,14 @@ def hermes_gateway() -> Iterator[RunningGateway]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="hermes-gateway")
     thread.start()
-    gateway = Gateway(gateway_settings())
+    state = tempfile.TemporaryDirectory(prefix="hermes-")
+    gateway = Gateway(gateway_settings(state_dir=state.name))
     try:
         asyncio.run_coroutine_threadsafe(gateway.start(), loop).result(TIMEOUT_S)
         yield RunningGateway(gateway.url)
     finally:
         asyncio.run_coroutine_threadsafe(gateway.stop(), loop).result(TIMEOUT_S)
+        state.cleanup()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(TIMEOUT_S)
         loop.close()

@@ -8,6 +8,7 @@ const SUBPROTOCOL = 'hermes.v1';
 const MESSAGE_MAX_BYTES = 65_536; // the server closes with 1009 beyond this
 const HINT_MAX_MS = 3_600_000; // setTimeout treats more than 2^31 ms as 0
 const IDS_MAX = 1_000;
+const REVOKED_WAIT_MS = 2_000; // tokens that are signed in the second of the revocation are refused too
 const SAVE_AFTER_MS = 100; // one write per burst
 const DEFAULTS = {
   backoffMinMs: 1_000, backoffMaxMs: 30_000, pingEveryMs: 30_000, pongWithinMs: 10_000, openWithinMs: 15_000,
@@ -299,6 +300,7 @@ export class HermesClient extends EventTarget {
     if (this.#tokenRetried || close.reason.startsWith('too_many_errors')) return this.#refuse(message, close);
     this.#tokenRetried = true;
     this.#tokenReason = close.reason.startsWith('token_expired') ? 'expired' : 'refused';
+    if (close.reason.startsWith('revoked')) return this.#wait(message, close, REVOKED_WAIT_MS);
     this.#status = { ...this.#status, close };
     if (retryHintMs(close)) return this.#wait(message, close); // many sockets were closed at once
     this.#try();
@@ -309,10 +311,11 @@ export class HermesClient extends EventTarget {
    * Back-off with full jitter: from 0 to the bound, so that clients do not reconnect together.
    * @param {string} message
    * @param {Close | null} [close]
+   * @param {number} [leastMs]
    */
-  #wait(message, close = this.#status.close) {
+  #wait(message, close = this.#status.close, leastMs = 0) {
     const { backoffMinMs, backoffMaxMs } = this.#options;
-    const hintMs = retryHintMs(close);
+    const hintMs = leastMs ? leastMs * (1 + this.#world.random()) : retryHintMs(close);
     const bound = Math.min(backoffMaxMs, backoffMinMs * 2 ** this.#failures);
     // The hint spreads the clients; back-off also applies while attempts fail.
     const waitMs = Math.max(hintMs, hintMs && !this.#failures ? 0 : this.#world.random() * bound);

@@ -30,6 +30,7 @@ from hermes.cli.arguments import add_setting_flags, given
 from hermes.cli.serve import SOURCES, USAGE, serve_settings, topic_problems
 from hermes.client import HermesClient
 from hermes.errors import BrokerUnavailable, ConfigError, HermesError
+from hermes.gateway import revocation_file
 from hermes.metrics import Metrics
 from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
@@ -141,6 +142,7 @@ async def check(
         *_unit_problems(settings, unit),
         *_certificate_problems(settings),
         *_key_problems(settings),
+        *_revocation_problems(settings),
     ]
     if network:
         problems += await _fetch_problems(settings)
@@ -193,6 +195,17 @@ async def _location_problems(location: KeyLocation) -> list[str]:
     skipped = sum(key_set.skipped.values())
     others = f"; {skipped} others do not verify tokens" if skipped else ""
     _print("ok", f"{location.url}: {len(key_set.keys)} keys, for {describe(key_set.keys)}{others}")
+    return []
+
+
+def _revocation_problems(settings: Settings) -> list[str]:
+    file = revocation_file(settings)
+    try:
+        entries = file.read()
+    except ConfigError as error:
+        return error.problems
+    if entries:
+        _print("ok", f"{len(entries):,} revocations in {file.path}")
     return []
 
 

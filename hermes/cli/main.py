@@ -9,8 +9,7 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import import_module
 
 from hermes.errors import ConfigError, HermesError
@@ -22,6 +21,7 @@ COMMANDS = {
     "check": "test settings, files and broker, and report every problem",
     "token": "print a signed token (JWT)",
     "notify": "send a notification to a user or a tenant",
+    "disconnect": "end the sockets of a user, a token or a tenant, and revoke their tokens",
     "listen": "print the frames that a browser would receive",
     "topics": "explain how an MQTT topic is mapped to a device",
     "device": "add, list or remove accounts for devices at the embedded broker",
@@ -121,4 +121,15 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-_Formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=32)
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keep line breaks, and put each command and its summary on one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+    def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
+        """Add arguments; argparse forgets that commands are indented by two more columns."""
+        actions = list(actions)
+        super().add_arguments(actions)
+        if any(isinstance(action, argparse._SubParsersAction) for action in actions):
+            self._action_max_length += 2

@@ -16,17 +16,15 @@ def state_folder() -> Path:
     return Path(home) / "hermes"
 
 
-def broker_folder() -> Path:
-    """Return the default folder of the device accounts."""
-    return _service_folder() / "broker"
+def serving_folder() -> Path:
+    """Return the default folder of what ``hermes serve`` stores.
 
-
-def keys_folder() -> Path:
-    """Return the folder of the keys that were fetched from identity providers."""
-    return _service_folder() / "keys"
-
-
-def _service_folder() -> Path:
-    """Return the state directory of the service, if systemd created one."""
+    It is the state directory of the service, if systemd created one.
+    """
     service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
     return Path(service) if service else state_folder()
+
+
+def broker_folder() -> Path:
+    """Return the default folder of the device accounts."""
+    return serving_folder() / "broker"

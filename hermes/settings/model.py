@@ -23,7 +23,7 @@ from hermes.settings import fields, private_file
 from hermes.settings.broker import BrokerListen, parse_listen
 from hermes.settings.fields import api_keys_of, secret_text, token_text
 from hermes.settings.flags import ENVIRONMENT_PREFIX, FILE, Flag, Group, setting_of
-from hermes.settings.folders import broker_folder
+from hermes.settings.folders import broker_folder, serving_folder
 from hermes.settings.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, MqttOptions
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.settings.tls import ServerCertificate, TlsOptions, own_context
@@ -406,6 +406,15 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
         description="answer `/metrics` without a key; otherwise it needs one, except from this machine",
     )
 
+    state_dir: Annotated[
+        fields.AbsolutePath | None,
+        Flag(
+            Group.GENERAL,
+            "DIR",
+            default="`$STATE_DIRECTORY`, else `hermes` in `$XDG_STATE_HOME` or `~/.local/state`",
+        ),
+    ] = Field(None, description="folder of what Hermes stores, such as revocations")
+
     # -- the MQTT link ------------------------------------------------------------------------------------------------
 
     mqtt_url: Annotated[
@@ -600,6 +609,11 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     uvloop: Annotated[fields.Uvloop, Flag(Group.GENERAL, TRUE_FALSE)] = Field(
         False, description="run on uvloop, which the extra `uvloop` installs"
     )
+
+    @property
+    def stored_in(self) -> Path:
+        """The folder of what Hermes stores."""
+        return self.state_dir or serving_folder()
 
     @property
     def server_certificate(self) -> ServerCertificate | None:

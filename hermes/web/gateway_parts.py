@@ -21,6 +21,7 @@ from hermes.quotas.failed_auth import FailedAuth
 from hermes.settings.model import Settings
 from hermes.web.client_address import TrustedProxies
 from hermes.web.sockets.admission import Admission
+from hermes.web.sockets.disconnect import Disconnector
 
 DevAction = Callable[[object], dict[str, Any]]
 
@@ -37,6 +38,7 @@ class GatewayParts(Protocol):
     key_ring: KeyRing
     remote_keys: Sequence[RemoteKeys]
     api_keys: ApiKeys
+    disconnector: Disconnector
     outbox_limits: OutboxLimits
     origins: frozenset[str]
     admission: Admission

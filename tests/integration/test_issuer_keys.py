@@ -19,7 +19,7 @@ from hermes.delivery import housekeeping
 from hermes.errors import ConfigError
 from hermes.gateway import Gateway
 from hermes.metrics import by_label, total
-from hermes.settings.folders import keys_folder
+from hermes.settings.folders import serving_folder
 from hermes.testing import ClientSocket, FakeClock, gateway_settings
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.gateways import Hermes, MakeHermes, eventually, swept, token
@@ -41,7 +41,7 @@ CLAIMS = {
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Store fetched keys in a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return keys_folder()
+    return serving_folder() / "keys"
 
 
 @pytest.fixture

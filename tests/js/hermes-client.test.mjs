@@ -246,6 +246,35 @@ for (const reason of ['token_invalid', 'token_expired', 'forbidden']) {
   });
 }
 
+test('after 1008 "revoked" it waits until a new token is a later one, then asks for it once', async () => {
+  const { world, client, reasons } = await opened();
+  world.socket.end(1008, 'revoked');
+  await world.pass(1_999);
+  assert.equal(client.state, 'waiting');
+  world.window.dispatchEvent(new Event('online'));
+  await settled();
+  assert.deepEqual(reasons, ['first'], 'also when the network returns');
+  await world.pass(2_001);
+  assert.deepEqual(reasons, ['first', 'refused']);
+  assert.deepEqual(world.socket.protocols, ['hermes.v1', 'token-2']);
+  world.socket.accept();
+  world.socket.end(1008, 'revoked');
+  await settled();
+  assert.equal(client.state, 'refused', 'the user is out: the next attempt comes after minutes');
+  await world.pass(600_000);
+  assert.ok(reasons.length > 2);
+});
+
+test('after 1001 "disconnected" it returns with the same token when the server asks for it', async () => {
+  const { world, reasons } = await opened();
+  world.socket.end(1001, 'disconnected;retry_ms=7000');
+  await world.pass(6_999);
+  assert.equal(world.sockets.length, 1);
+  await world.pass(1);
+  assert.equal(world.sockets.length, 2);
+  assert.deepEqual(reasons, ['first']);
+});
+
 test('the same token again is not sent', async () => {
   const { world, client } = await started({ getToken: () => 'old' });
   world.socket.accept();

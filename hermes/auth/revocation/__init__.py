@@ -1,0 +1,1 @@
+"""Revoked users, tenants and tokens."""

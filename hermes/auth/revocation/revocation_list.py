@@ -1,0 +1,197 @@
+"""Whose tokens are refused: revoked users, tenants and tokens, in memory."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple, get_args
+
+from hermes.auth.principal import Principal
+from hermes.errors import HermesError
+from hermes.ids import TenantId
+from hermes.metrics import Metrics
+
+Kind = Literal["user_id", "token_id", "tenant_id"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+REVOCATIONS_MAX = 100_000  # about 40 MB of memory
+
+
+class Target(NamedTuple):
+    """Whose tokens are meant: those of a user, of a tenant, or with one ``jti``.
+
+    ``bound_to`` limits it to tokens of this tenant.
+    """
+
+    kind: Kind
+    id: str
+    bound_to: TenantId | None = None
+
+    def includes(self, principal: Principal) -> bool:
+        """Return whether the token of this principal is meant."""
+        if self.bound_to is not None and principal.tenant_id != self.bound_to:
+            return False
+        match self.kind:
+            case "user_id":
+                return principal.user_id == self.id
+            case "token_id":
+                return principal.token_id == self.id
+            case "tenant_id":
+                return principal.tenant_id == self.id
+
+
+class RevocationsFull(HermesError):
+    """There are `REVOCATIONS_MAX` already."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{REVOCATIONS_MAX:,} revocations are stored: remove old ones with DELETE /disconnect, or set "
+            "--jwt-max-age-s, after which they are removed"
+        )
+
+
+class RevocationList:
+    """The revocations in memory, with the time until which each refuses tokens.
+
+    They are a `Revocations`. A token is refused if its ``iat`` is not after that second, or if it has none; one that
+    is revoked by its ``jti`` always. With ``max_age_s`` a revocation is removed when no token that it refuses is
+    valid any more. ``leeway_s`` is how much the clocks of issuers may differ; ``clock`` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        leeway_s: float = 0.0,
+        max_age_s: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._metrics = metrics
+        self._leeway_s = leeway_s
+        self._max_age_s = max_age_s
+        self._clock = clock
+        self._until: dict[Target, int] = {}  # the oldest first
+        self._users: dict[str, int] = {}
+        self._tokens: dict[str, int] = {}
+        self._tenants: dict[str, int] = {}
+        self._bound: dict[tuple[Kind, str], dict[TenantId, int]] = {}
+        self._ids: dict[str | None, int] = {}  # of all targets of every kind: in how many
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def __iter__(self) -> Iterator[tuple[Target, int]]:
+        return iter(self._until.items())
+
+    def refuses(self, principal: Principal) -> bool:
+        """Return whether the token of this principal is revoked.
+
+        For almost all of them, three look-ups tell that none of their ids is that of a target.
+        """
+        ids, tenant_id = self._ids, principal.tenant_id
+        if principal.user_id not in ids and principal.token_id not in ids and tenant_id not in ids:
+            return False
+        return (
+            self._is_covered(principal, self._users.get(principal.user_id))
+            or principal.token_id in self._tokens
+            or (tenant_id is not None and self._is_covered(principal, self._tenants.get(tenant_id)))
+            or (tenant_id is not None and self._is_refused_by_tenant(principal, tenant_id))
+        )
+
+    def _is_refused_by_tenant(self, principal: Principal, tenant_id: TenantId) -> bool:
+        """Return whether a revocation that is bound to the token's tenant refuses it."""
+        bound = self._bound.get
+        return (
+            self._is_covered(principal, bound(("user_id", principal.user_id), {}).get(tenant_id))
+            or self._is_covered(principal, bound(("tenant_id", tenant_id), {}).get(tenant_id))
+            or (principal.token_id is not None and tenant_id in bound(("token_id", principal.token_id), {}))
+        )
+
+    @staticmethod
+    def _is_covered(principal: Principal, until_s: int | None) -> bool:
+        """Return whether a token was signed until then, or does not say when."""
+        issued_at = principal.issued_at
+        return until_s is not None and (issued_at is None or math.floor(issued_at) <= until_s)
+
+    def use_rules(self, *, leeway_s: float, max_age_s: float | None) -> None:
+        """Use this leeway and this maximum age from now on."""
+        self._leeway_s, self._max_age_s = leeway_s, max_age_s
+
+    def add(self, target: Target) -> int:
+        """Revoke, and return the second until which tokens are refused.
+
+        Raises `RevocationsFull`.
+        """
+        self._remove_outdated()
+        if len(self._until) >= REVOCATIONS_MAX and target not in self._until:
+            raise RevocationsFull
+        until_s = max(math.floor(self._clock()) + math.ceil(self._leeway_s), self._until.get(target, 0))
+        self._set(target, until_s)
+        self._count()
+        return until_s
+
+    def _set(self, target: Target, until_s: int) -> None:
+        if self._until.pop(target, None) is None:  # so that it becomes the newest
+            self._ids[target.id] = self._ids.get(target.id, 0) + 1
+        self._until[target] = until_s
+        if target.bound_to is None:
+            self._index(target.kind)[target.id] = until_s
+        else:
+            self._bound.setdefault((target.kind, target.id), {})[target.bound_to] = until_s
+
+    def remove(self, target: Target) -> list[Target]:
+        """Remove what `add` has added, and return it; nothing if there is nothing.
+
+        A target that is not bound also means those that are bound to a tenant.
+        """
+        found = [target] if target in self._until else []
+        if target.bound_to is None:
+            bound = self._bound.get((target.kind, target.id), ())
+            found += [target._replace(bound_to=tenant_id) for tenant_id in bound]
+        for each in found:
+            self._drop(each)
+        self._count()
+        return found
+
+    def replace(self, entries: Mapping[Target, int]) -> None:
+        """Refuse by these revocations from now on, and by no others."""
+        self._until, self._users, self._tokens, self._tenants, self._bound = {}, {}, {}, {}, {}
+        self._ids.clear()
+        for target, until_s in entries.items():
+            self._set(target, until_s)
+        self._remove_outdated()
+        self._count()
+
+    def _drop(self, target: Target) -> None:
+        del self._until[target]
+        self._ids[target.id] -= 1
+        if not self._ids[target.id]:
+            del self._ids[target.id]
+        if target.bound_to is None:
+            del self._index(target.kind)[target.id]
+            return
+        bound = self._bound[target.kind, target.id]
+        del bound[target.bound_to]
+        if not bound:
+            del self._bound[target.kind, target.id]
+
+    def _index(self, kind: Kind) -> dict[str, int]:
+        match kind:
+            case "user_id":
+                return self._users
+            case "token_id":
+                return self._tokens
+            case "tenant_id":
+                return self._tenants
+
+    def _remove_outdated(self) -> None:
+        """Remove the oldest revocations while all their tokens are too old anyway."""
+        if self._max_age_s is None:
+            return
+        before_s = self._clock() - self._max_age_s - self._leeway_s
+        while self._until:
+            oldest = next(iter(self._until))
+            if self._until[oldest] >= before_s:
+                break
+            self._drop(oldest)
+
+    def _count(self) -> None:
+        self._metrics.revocations.set(len(self._until))
