@@ -138,16 +138,18 @@ class HermesClient:
         message: str,
         type: Severity = "info",
         id: str | None = None,
-        data: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | str | None = None,
     ) -> NotifyResult:
         """Send a notification to a user, or a broadcast to a tenant.
 
-        Give exactly one of ``user_id`` and ``tenant_id``. Raises `RequestError` with status, code and faulty fields if
+        Give exactly one of ``user_id`` and ``tenant_id``. ``data`` is an object, or the text of a JSON object, which
+        arrives as it is written (ValueError if it is not). Raises `RequestError` with status, code and faulty fields if
         Hermes refuses it, and `HermesError` if nothing answers within 10 s, or something else than Hermes.
         """
-        optional = {"user_id": user_id, "tenant_id": tenant_id, "id": id, "data": data}
-        body = {"title": title, "message": message, "type": type}
-        return await self._post(body | {name: value for name, value in optional.items() if value is not None})
+        optional = {"user_id": user_id, "tenant_id": tenant_id, "id": id}
+        body: dict[str, Any] = {"title": title, "message": message, "type": type}
+        text = json.dumps(body | {name: value for name, value in optional.items() if value is not None})
+        return await self._post(text if data is None else f'{text[:-1]}, "data": {_object_text(data)}}}')
 
     async def status(self) -> dict[str, Any]:
         """Return the figures of the node, as ``GET /status`` answers them.
@@ -226,10 +228,10 @@ class HermesClient:
             advice = "" if isinstance(error, ssl.SSLError) else "; does Hermes run there?"
             raise HermesError(f"no answer from {request.url}: {_explained(error)}{advice}") from None
 
-    async def _post(self, body: Mapping[str, Any]) -> NotifyResult:
+    async def _post(self, body: str) -> NotifyResult:
         url = f"{self._url}/notify"
         headers = {"Content-Type": "application/json"} | self._key
-        request = self._request(url, method="POST", headers=headers, body=json.dumps(body))
+        request = self._request(url, method="POST", headers=headers, body=body)
         return _result(url, *await self._fetch(request))
 
     def listen(
@@ -237,9 +239,10 @@ class HermesClient:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield each frame of a socket, parsed; reconnect when the connection ends.
 
-        ``target`` is ``notifications``, ``tenant/ID``, ``device/ID``, or ``all`` for ``/ws``. Before an attempt it
-        waits up to 1 s, 2 s, 4 s and so on to 30 s, a random part of each, or as long as Hermes asks (``retry_ms``).
-        ``on_reconnect`` is called before each wait; without it, a line is logged.
+        ``target`` is ``notifications``, ``tenant/ID``, ``device/ID``, ``tenants`` for the devices of every tenant,
+        ``combined`` for ``/ws``, or ``all``: ``tenants`` with the token of a superuser, otherwise ``combined``. Before
+        an attempt it waits up to 1 s, 2 s, 4 s and so on to 30 s, a random part of each, or as long as Hermes asks
+        (``retry_ms``). ``on_reconnect`` is called before each wait; without it, a line is logged.
 
         Raises `ConnectionRejected` if Hermes closes the socket with a code that forbids to return, `HermesError` if
         something else than Hermes answers, ValueError for an unknown target or if the token is missing or not a JWT.
@@ -250,10 +253,10 @@ class HermesClient:
         self, target: str, *, on_reconnect: Callable[[Reconnect], None] | None = None
     ) -> AsyncGenerator[str, None]:
         """Yield each frame as `listen` does, but as the text that arrived."""
-        url = socket_url(self._url, target)
+        socket_url(self._url, target)
         if self._token is None:
             raise ValueError("listen needs a token")
-        return _Socket(url, token=self._token, on_reconnect=on_reconnect or _log, tls=self._tls).frames()
+        return _Socket(self._url, target, token=self._token, on_reconnect=on_reconnect or _log, tls=self._tls).frames()
 
 
 class _Socket:
@@ -261,13 +264,16 @@ class _Socket:
 
     def __init__(
         self,
-        url: str,
+        api_url: str,
+        target: str,
         *,
         token: Token,
         on_reconnect: Callable[[Reconnect], None],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._url = url
+        self._api_url = api_url
+        self._target = target
+        self._url = ""
         self._tls = tls
         self._source = token
         self._on_reconnect = on_reconnect
@@ -296,6 +302,7 @@ class _Socket:
 
     async def _connect(self) -> WebSocketClientConnection:
         await self._new_token()
+        self._url = socket_url(self._api_url, self._target, self._token)
         self._reading = None
         request = HTTPRequest(self._url, connect_timeout=CONNECT_TIMEOUT_S, ssl_options=self._tls)
         offered = [SUBPROTOCOL, self._token]
@@ -388,6 +395,14 @@ class _Socket:
         await asyncio.sleep(wait_s)
 
 
+def _object_text(data: Mapping[str, Any] | str) -> str:
+    if not isinstance(data, str):
+        return json.dumps(data)
+    if not isinstance(json.loads(data), dict):
+        raise ValueError("data is not the text of a JSON object")
+    return data
+
+
 def _close_late(opening: asyncio.Future[WebSocketClientConnection]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close(NORMAL.code)
@@ -411,18 +426,23 @@ async def _parsed(frames: AsyncGenerator[str, None]) -> AsyncGenerator[dict[str,
             yield json.loads(text)
 
 
-def socket_url(api_url: str, target: str) -> str:
-    """Return the WebSocket URL of a target. Raises ValueError for an unknown one."""
+def socket_url(api_url: str, target: str, token: str = "") -> str:
+    """Return the WebSocket URL of a target; that of ``all`` depends on the token.
+
+    Raises ValueError for an unknown target.
+    """
     parts = urlsplit(api_url)
     base = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}/ws"
     kind, slash, name = target.partition("/")
-    if kind == "all" and not slash:
+    if kind == "combined" and not slash:
         return base
-    if kind == "notifications" and not slash:
-        return f"{base}/notifications"
+    if kind == "all" and not slash:
+        return f"{base}/tenants" if claims_of(token).get("is_superuser") is True else base
+    if kind in ("notifications", "tenants") and not slash:
+        return f"{base}/{kind}"
     if kind in ("tenant", "device") and name:
         return f"{base}/{kind}/{quote(name, safe='')}"
-    raise ValueError(f"cannot listen to {target!r}: use notifications, tenant/ID, device/ID or all")
+    raise ValueError(f"cannot listen to {target!r}: use notifications, tenant/ID, device/ID, tenants, combined or all")
 
 
 def retry_hint_s(reason: str) -> float | None:
@@ -431,16 +451,24 @@ def retry_hint_s(reason: str) -> float | None:
     return min(int(match[1]) / 1000, HINT_MAX_S) if match else None
 
 
-def expiry(token: str) -> float | None:
-    """Return a token's ``exp`` claim in Unix seconds; None if it has none.
+def claims_of(token: str) -> dict[str, Any]:
+    """Return the claims of a token, empty if it is not a JWT.
 
     The signature is not checked.
     """
     payload = token.split(".")[1:2]
     try:
         claims = json.loads(base64.urlsafe_b64decode(f"{payload[0]}==")) if payload else {}
-        expires_at_s = float(claims["exp"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def expiry(token: str) -> float | None:
+    """Return a token's ``exp`` claim in Unix seconds; None if it has none."""
+    try:
+        expires_at_s = float(claims_of(token)["exp"])
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
     return expires_at_s if math.isfinite(expires_at_s) else None
 

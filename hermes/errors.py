@@ -181,11 +181,11 @@ class AccountError(HermesError):
 
 
 class AddressNotFound(HermesError):
-    """A payload does not have the tenant or device of its message.
+    """A payload does not have the tenant or device of its message, or of a part of it.
 
     ``reason`` is the label of the dropped message: ``pointer`` if the payload has nothing at the JSON pointer,
     ``mismatch`` if it has another value than the topic, ``too_long`` if an id is too long,
-    ``bad_id`` if it cannot be shown.
+    ``bad_id`` if it cannot be shown, ``too_large`` if there are too many parts to split the payload.
     """
 
     def __init__(self, reason: str, text: str) -> None:

@@ -7,6 +7,7 @@ The two parsers accept the same texts, with two exceptions: msgspec checks neith
 number fits into a double. orjson does, but takes 18 to 31 ms for a megabyte of short strings or names.
 """
 
+import re
 from itertools import accumulate
 
 import msgspec
@@ -19,8 +20,11 @@ MAX_CONTAINERS = 50_000
 CHECK_MAX_DEPTH = 500  # half of Python's own limit of recursion, which msgspec obeys
 
 _OTHERS = bytes(set(range(256)) - set(b'"[]{}'))
+_OTHERS_THAN_COMMAS = bytes(set(range(256)) - set(b'"[]{},'))
 _ARRAYS = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # 1 and, as a signed byte, -1
+_INNERMOST = re.compile(rb"\[,*+\]|\{,*+\}")
+_INNERMOST_PARTS = 4  # levels that `has_more_parts` removes: a device, a sample, its values, and one in a value
 _INNERMOST_LEVELS = 2  # removed first: one level in one call, and most containers are in the innermost ones
 
 _skip = msgspec.json.Decoder(msgspec.Raw).decode  # reads one value to its end, and returns its text
@@ -39,14 +43,34 @@ def nested_too_deeply(text: bytes, max_depth: int = MAX_DEPTH) -> bool:
     """
     if text.count(b"[") + text.count(b"{") <= max_depth:  # brackets in strings included
         return False
-    if b"\\" in text:
-        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    rest = text.translate(None, _OTHERS).replace(b'""', b"")  # without the strings that have no bracket
-    if b'"' in rest:
-        rest = b"".join(rest.split(b'"')[::2])  # what is outside the other strings
+    rest = _outside_strings(text, _OTHERS)
     if len(rest) > 2 * MAX_CONTAINERS:
         return True
     return _depth(rest.translate(_ARRAYS)) > max_depth
+
+
+def has_more_parts(text: bytes, most: int) -> bool:
+    """Return whether a JSON array or object may have more parts than this.
+
+    Parts are its elements or members. True as well for a text with so many values in deeper levels that a few steps
+    cannot exclude it.
+    """
+    if text.count(b",") < most:  # those in strings and in deeper levels included
+        return False
+    rest = _outside_strings(text, _OTHERS_THAN_COMMAS)[1:-1]
+    for _ in range(_INNERMOST_PARTS):
+        rest = _INNERMOST.sub(b"", rest)
+    return rest.count(b",") >= most
+
+
+def _outside_strings(text: bytes, removed: bytes) -> bytes:
+    """Return what is outside the strings, without the characters ``removed``."""
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    rest = text.translate(None, removed).replace(b'""', b"")  # without the strings that have none of the others
+    if b'"' in rest:
+        rest = b"".join(rest.split(b'"')[::2])
+    return rest
 
 
 def _depth(brackets: bytes) -> int:

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+from hermes.auth.claims import ClaimNames, claim_at
 from hermes.cli.arguments import add_setting_flags, claim, given
 from hermes.cli.token import token_settings
-from hermes.client import HermesClient, Reconnect, socket_url
+from hermes.client import HermesClient, Reconnect, claims_of, socket_url
 from hermes.dev.demo_users import ROOT
 from hermes.errors import ConfigError
+from hermes.ids import id_text
 from hermes.log import UNPRINTABLE, printable
 from hermes.settings.load import load
 from hermes.settings.model import ClientSettings, TokenSettings
@@ -25,6 +27,9 @@ examples:
   hermes listen device/climate-01 --token-file token
   hermes listen all | jq .data
 
+With the token of a superuser, all is the devices of every tenant (the route /ws/tenants); with another token it is
+what its user may see: the devices and broadcasts of one tenant, and the user's notifications (combined, the route /ws).
+
 Frames are printed to standard output, one per line; messages about the connection to standard error. When the
 connection ends, it reconnects. Without --token-file and HERMES_TOKEN it signs a token of a superuser, with the secret
 of the flags below or of hermes serve --dev on this machine."""
@@ -33,7 +38,7 @@ of the flags below or of hermes serve --dev on this machine."""
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the target, the settings of the client, and those for signing."""
     parser.add_argument(
-        "target", type=_target, metavar="TARGET", help="notifications, tenant/ID, device/ID, or all (the route /ws)"
+        "target", type=_target, metavar="TARGET", help="notifications, tenant/ID, device/ID, tenants, combined or all"
     )
     parser.add_argument(
         "--user",
@@ -58,8 +63,12 @@ def _target(text: str) -> str:
 def run(options: argparse.Namespace) -> int:
     """Print frames until Ctrl-C."""
     settings = load(ClientSettings, given(options))
-    client = HermesClient(settings.api_url, token=settings.bearer or _own_token(options), tls=settings.tls)
-    asyncio.run(_print_frames(client, options.target))
+    token = settings.bearer or _own_token(options)
+    target = options.target
+    if target == "all":
+        target, shown = _all(token, token_settings(given(options)).claim_names)
+        print(f"hermes listen: {shown}", file=sys.stderr)
+    asyncio.run(_print_frames(HermesClient(settings.api_url, token=token, tls=settings.tls), target))
     return 0
 
 
@@ -80,6 +89,20 @@ def _own_token(options: argparse.Namespace) -> Callable[[], str]:
         is_superuser=True,
         ttl_s=OWN_TOKEN_TTL_S,
     )
+
+
+def _all(token: str | Callable[[], str], names: ClaimNames) -> tuple[str, str]:
+    """Return the target that ``all`` is with this token, and what it shows.
+
+    The signature of the token is not checked.
+    """
+    claims = claims_of(token if isinstance(token, str) else token())
+    if names.superuser.holds(claims):
+        return "tenants", "showing the devices of all tenants"
+    tenant_id, user_id = (id_text(claim_at(claims, name)) for name in (names.tenant, names.user))
+    devices = "no devices, because it has no tenant," if tenant_id is None else f"the devices of tenant {tenant_id}"
+    shown = f"showing {devices} and the notifications of user {user_id}"
+    return "combined", f"the token is not a superuser's: {printable(shown)}"
 
 
 async def _print_frames(client: HermesClient, target: str) -> None:

@@ -18,9 +18,11 @@ EXAMPLES = """\
 examples:
   hermes notify --user 123 --title 'New alert' --message 'Sensor X is hot' --type warning
   hermes notify --tenant acme --title Maintenance --message 'Back at 14:00'
+  hermes notify --user 123 --title Door --message Open --id door-7 --data '{"door": 7}' --require sent
 
-Prints the answer; "sent":false means that no open socket received it. Without --api-key-file, the key of
-hermes serve --dev on this machine is used."""
+Prints the answer; "sent":false means that no open socket received it. The exit code is 0 if Hermes accepted the
+notification, 1 if it refused it or, with --require sent, if no open socket received it. Without
+--api-key-file, the key of hermes serve --dev on this machine is used."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +40,30 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="severity: info, warning, error or success (default: info)",
         metavar="TYPE",
     )
+    notification.add_argument("--id", type=claim, metavar="ID", help="1 to 64 characters (default: made by Hermes)")
+    notification.add_argument("--data", type=_json_object, metavar="JSON", help="a JSON object, delivered as it is")
+    notification.add_argument(
+        "--require", choices=("sent",), help="sent: exit with 1 if no open socket received it", metavar="WHAT"
+    )
     add_setting_flags(parser, ClientSettings, only=("api_url", "api_key_file", "ca_file"))
 
 
+def _json_object(text: str) -> str:
+    """Return the text of a JSON object."""
+    try:
+        value = json.loads(text.encode())  # bytes, because only they are checked to be UTF-8
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('not a JSON object; write one such as {"door": 7}')
+    return text
+
+
 def run(options: argparse.Namespace) -> int:
-    """Send it and print the answer; 1 if Hermes refuses it."""
+    """Send it and print the answer.
+
+    Returns 1 if Hermes refuses it, or if no socket received it and ``--require sent`` is given.
+    """
     settings = load_client(given(options))
     client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.NOTIFY) or stored_key(), tls=settings.tls)
     try:
@@ -53,13 +74,15 @@ def run(options: argparse.Namespace) -> int:
                 title=options.title,
                 message=options.message,
                 type=options.type,
+                id=options.id,
+                data=options.data,
             )
         )
     except RequestError as error:
         print(json.dumps(_refusal(error)))
         return 1
     print(json.dumps(result.answer))
-    return 0
+    return 1 if options.require == "sent" and not result.sent else 0
 
 
 def _refusal(error: RequestError) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hermes.delivery.messages import DeviceMessage, DeviceStatus
 from hermes.errors import AddressNotFound, ConfigError, PayloadError
 from hermes.ingest import extras
 from hermes.ingest import payload as payloads
+from hermes.ingest.parts import Parts
 from hermes.ingest.payload import Payload
 from hermes.ingest.presence import is_presence, presence
 from hermes.metrics import Metrics
@@ -28,7 +29,7 @@ from hermes.topics.exclusion import Exclusion
 from hermes.topics.json_pointer import pointed_at
 from hermes.topics.mismatch import mismatch
 from hermes.topics.template import ADDRESS_FIELDS, TOPIC_MAX_BYTES, Template
-from hermes.topics.topic_map import TopicMap, TopicMatch
+from hermes.topics.topic_map import TopicMap, TopicMatch, matching_preset
 
 EXAMPLES = """\
 examples:
@@ -39,6 +40,7 @@ examples:
 Exit code 0 if Hermes would deliver the message, 1 if it would not."""
 
 SHOWN_MAX_CHARS = 200
+SHOWN_MAX_PARTS = 20
 LABELS = ("tenant", "device", "series")
 NO_SERIES = '"" (none)'
 JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
@@ -131,6 +133,9 @@ class Explanation:
                 yield from self._shadowed(self._topics.templates)
                 return
         yield _line("template", "none matches")
+        preset = matching_preset(self._topic)
+        if preset is not None:
+            yield _line("preset", f"{preset} matches this topic: add --topic {preset}")
         for template in self._topics.templates:
             yield f"  {_named(template)}"
             yield f"      {mismatch(template, self._topic)}"
@@ -187,15 +192,42 @@ class Explanation:
                 yield _line("presence", "this series reports whether the device is online")
             return
         yield _line("payload", _kind(self._raw or b"", payload, template))
-        for name, pointer in template.pointers.items():
-            found = pointed_at(pointer, payload.value)
-            yield _line("pointer", f"{name}=/{'/'.join(pointer)} finds {_json(found)}")
+        for name, pointer in _pointers(template):
+            yield _line("pointer", f"{name}=/{'/'.join(pointer)} finds {_json(pointed_at(pointer, payload.value))}")
+        if template.extended and self._raw:
+            yield from self._parts(match, payload)
+            yield from _bridge(match, payload)
+            return
         tenant_id, device_id, series = match.resolve(payload.value)
         yield from _ids(tenant_id, device_id, series)
-        if match.bridge is not None and (bridge := match.bridge.topic(payload.value)) is not None:
-            yield _line("bridge", f"{bridge}: the device is offline while that topic reports offline")
+        yield from _bridge(match, payload)
         if is_presence(template, series):
             yield _line("presence", _presence(template, payload, cleared=not self._raw))
+
+    def _parts(self, match: TopicMatch, payload: Payload) -> Iterator[str]:
+        """Show the first frames of a message that may have several, or a name."""
+        errors: list[AddressNotFound] = []
+        parts = Parts(match, payload, topic=self._topic, on_error=errors.append)
+        found = [part for part in parts if part is not None]
+        self.delivered = bool(found)
+        names: dict[tuple[str, str, str], None] = {}
+        for part in found[:SHOWN_MAX_PARTS]:
+            ids = part.tenant_id, part.device_id, part.device_name
+            if ids not in names:
+                names[ids] = None
+                yield _line("tenant", part.tenant_id)
+                yield _line("device", part.device_id)
+                if part.device_name:
+                    yield _line("name", part.device_name)
+            yield _line("series", f"{part.series or NO_SERIES}  {_short(part.payload.data.decode())}")
+            if part.presence is not None:
+                yield _line("presence", _presence(match.template, part.presence, cleared=False))
+        if len(found) > SHOWN_MAX_PARTS:
+            yield _line("series", f"and {len(found) - SHOWN_MAX_PARTS:,} more")
+        for error in errors[:SHOWN_MAX_PARTS]:
+            yield _line("dropped", f"a part: {error} (hermes_mqtt_dropped_total, reason {error.reason})")
+        if parts.left_out:
+            yield _line("dropped", f"{parts.left_out:,} values (hermes_mqtt_dropped_total, reason too_many)")
 
     def _sparkplug(self, match: TopicMatch) -> Iterator[str]:
         tenant_id, device_id, _ = match.resolve(None)
@@ -214,6 +246,26 @@ class Explanation:
         size = len(self._raw or b"")
         yield _line("payload", f"Sparkplug B, {size:,} bytes; metrics whose names are in the birth only are not shown")
         yield from map(_reported, found)
+
+
+def _bridge(match: TopicMatch, payload: Payload) -> Iterator[str]:
+    if match.bridge is not None and (bridge := match.bridge.topic(payload.value)) is not None:
+        yield _line("bridge", f"{bridge}: the device is offline while that topic reports offline")
+
+
+def _pointers(template: Template) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Return the pointers into the payload with the names of their settings.
+
+    With ``devices`` the others lead into the message of each device.
+    """
+    if template.devices_pointer is not None:
+        yield "devices", template.devices_pointer
+        return
+    yield from template.pointers.items()
+    if template.members_pointer == ():
+        yield "series", ()
+    if template.name_pointer is not None:
+        yield "name", template.name_pointer
 
 
 def _named(entry: Template | Exclusion) -> str:
@@ -236,8 +288,15 @@ def _unresolved(match: TopicMatch) -> Iterator[str]:
         ADDRESS_FIELDS, LABELS, (match.tenant_id, match.device_id, match.series), strict=True
     ):
         pointer = match.template.pointers.get(name)
-        if known is None:
+        if known is None and pointer is None:
+            pointer = match.template.devices_pointer or ()
+            yield _line(label, f"those in the payload, at /{'/'.join(pointer)}")
+        elif known is None:
             yield _line(label, f"from the payload, at /{'/'.join(pointer or ())}")
+        elif label == "series" and (members := match.template.members_pointer) is not None:
+            each = f"{known}/MEMBER" if known else "MEMBER"
+            where = "/".join(members)
+            yield _line(label, f"{each} for each member of the object at /{where}, or else {known or NO_SERIES}")
         else:
             yield _line(label, known or NO_SERIES)
 
@@ -264,12 +323,14 @@ def _presence(template: Template, payload: Payload, *, cleared: bool) -> str:
 def _json(value: object) -> str:
     if value is None:
         return "nothing"
-    text = orjson.dumps(value).decode()
+    return _short(orjson.dumps(value).decode())
+
+
+def _short(text: str) -> str:
     return text if len(text) <= SHOWN_MAX_CHARS else text[:SHOWN_MAX_CHARS] + "…"
 
 
 def _reported(each: DeviceMessage | DeviceStatus) -> str:
     if isinstance(each, DeviceStatus):
         return _line("presence", f"{each.device_id} is {'online' if each.online else 'offline'}")
-    data = each.data.decode()
-    return _line("metric", f"{each.series}  {data if len(data) <= SHOWN_MAX_CHARS else data[:SHOWN_MAX_CHARS] + '…'}")
+    return _line("metric", f"{each.series}  {_short(each.data.decode())}")

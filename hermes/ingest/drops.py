@@ -17,6 +17,7 @@ REASONS = (
     "too_long",
     "bad_id",
     "too_large",
+    "too_many",
     "duplicate_copy",
     "known",
     "bad_topic",
@@ -44,9 +45,10 @@ class DropCounter:
         """Count dropped messages, and log the first of each reason and kind.
 
         ``kind`` is the text of a template or the name of an error, so there are few; ``text`` and ``details`` are as
-        for `logging`.
+        for `logging`. A detail that is a function is called if the line is logged.
         """
         self._dropped[reason].inc(count)
         if self._log_throttle.allow((reason, kind)):
             context = f" (template {kind})" if kind and error is None else ""
-            logger.warning(f"{text}{context}; counted as {reason}, not logged again", *details, exc_info=error)
+            shown = [detail() if callable(detail) else detail for detail in details]
+            logger.warning(f"{text}{context}; counted as {reason}, not logged again", *shown, exc_info=error)

@@ -8,9 +8,11 @@ work of the loop is done between the parts. What an outage or a bridge changes f
 parts too, between the messages.
 """
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from hermes.delivery.last_values import LastValues
@@ -19,11 +21,12 @@ from hermes.errors import AddressNotFound, PayloadError
 from hermes.ids import DeviceId, TenantId
 from hermes.ingest.bridges import Bridges
 from hermes.ingest.drops import DropCounter
+from hermes.ingest.parts import FRAMES_MAX, Parts
 from hermes.ingest.payload import EMPTY, Payload, PayloadDecoder, decode
 from hermes.ingest.presence import is_presence, presence, reported
 from hermes.topics.bridge_topic import BridgeMatch
 from hermes.topics.template import PayloadKind
-from hermes.topics.topic_map import TopicMap, TopicMatch
+from hermes.topics.topic_map import TopicMap, TopicMatch, matching_preset
 
 PART_S = 0.002  # of a message with many values, or of what is published in the background, at once
 BRIDGE_PAYLOAD_MAX_BYTES = 65_536  # of a larger payload the bridge is not read: parsing a megabyte takes up to 31 ms
@@ -161,7 +164,7 @@ class Ingest:
         assert message is not None
         try:
             self._publish_part(message)
-        except PayloadError as error:
+        except (AddressNotFound, PayloadError) as error:
             self._drop_payload(message.topic, message.match, error)
         except Exception as error:  # noqa: BLE001 - as in `handle`
             self._drop_error(message.topic, error)
@@ -191,15 +194,16 @@ class Ingest:
         if self._topics.excluded(topic):
             self.drops.ignore("excluded")
         else:
-            text = "topic %.200r maps to no tenant and device: no template matches it"
-            self.drops.drop("unmatched", "", text, topic)
+            text = "topic %.200r maps to no tenant and device: no template matches it%s"
+            self.drops.drop("unmatched", "", text, topic, partial(_preset_hint, topic))
 
     def _convert(self, inbound: InboundMessage, raw: bytes, match: TopicMatch) -> None:
-        if match.template.payload == "sparkplug":
-            self._convert_sparkplug(inbound, raw, match)
+        if match.template.extended:
+            self._convert_extended(inbound, raw, match)
             return
         payload = self._decoders[match.template.payload](raw) if raw else EMPTY
-        tenant_id, device_id, series = match.resolve(payload.value if match.needs_payload else None)
+        pointers = match.template.pointers
+        tenant_id, device_id, series = match.resolve(payload.selected(pointers.values()) if pointers else None)
         message = DeviceMessage(
             tenant_id=tenant_id,
             device_id=device_id,
@@ -243,6 +247,76 @@ class Ingest:
         if online is not None or not raw:
             since_ms = None if inbound.retained else inbound.timestamp_ms
             self.publish_in_background(self._bridges.update(inbound.topic, online, since_ms))
+
+    def _convert_extended(self, inbound: InboundMessage, raw: bytes, match: TopicMatch) -> None:
+        """Convert a message that may contain several values, or the name of its device."""
+        if match.template.payload == "sparkplug":
+            self._convert_sparkplug(inbound, raw, match)
+            return
+        parts = [] if raw else self._last_values.parts_of(inbound.topic)
+        if parts:
+            updates = self._cleared_parts(inbound, match, parts)
+        else:
+            payload = self._decoders[match.template.payload](raw) if raw else EMPTY
+            updates = self._parts(inbound, match, payload)
+        self._publish_part(Unfinished(inbound.topic, match, updates))
+
+    def _parts(self, inbound: InboundMessage, match: TopicMatch, payload: Payload) -> Updates:
+        """Yield the values of a message; what belongs to a value is published after it."""
+
+        def on_error(error: AddressNotFound) -> None:
+            self.drops.drop(error.reason, match.template.text, "part of topic %.200r: %s", inbound.topic, error)
+
+        parts = Parts(match, payload, topic=inbound.topic, on_error=on_error)
+        attached: tuple[TenantId, DeviceId] | None = None
+        for part in parts:
+            if part is None:
+                yield None
+                continue
+            message = DeviceMessage(
+                tenant_id=part.tenant_id,
+                device_id=part.device_id,
+                series=part.series,
+                topic=inbound.topic,
+                data=part.payload.data,
+                timestamp_ms=None if inbound.retained else inbound.timestamp_ms,
+                encoding=part.payload.encoding,
+                retained=inbound.retained,
+                clears=payload is EMPTY,
+                device_name=part.device_name,
+            )
+            is_outdated = message.retained and self._last_values.is_outdated(message)
+            yield message
+            self._last_values.add_part(message)
+            device = message.tenant_id, message.device_id
+            if match.bridge is not None and not message.clears and device != attached:
+                self._attach(message, match.bridge, payload)
+                attached = device
+            if part.presence is not None and not is_outdated:
+                self._publish_presence(message, match, part.presence)
+        if parts.left_out:
+            self._drop_left_out(inbound.topic, match, parts.left_out)
+
+    def _cleared_parts(self, inbound: InboundMessage, match: TopicMatch, parts: Sequence[DeviceMessage]) -> Updates:
+        """Yield the clearing of the values that earlier messages of the topic had."""
+        for part in parts[:FRAMES_MAX]:
+            message = dataclasses.replace(
+                part,
+                data=EMPTY.data,
+                timestamp_ms=None if inbound.retained else inbound.timestamp_ms,
+                encoding="",
+                retained=inbound.retained,
+                clears=True,
+            )
+            yield message
+            if is_presence(match.template, message.series):
+                self._publish_presence(message, match, EMPTY)
+        if len(parts) > FRAMES_MAX:
+            self._drop_left_out(inbound.topic, match, len(parts) - FRAMES_MAX)
+
+    def _drop_left_out(self, topic: str, match: TopicMatch, count: int) -> None:
+        text = "topic %.200r: %d values are above the limits of one message"
+        self.drops.drop("too_many", match.template.text, text, topic, count, count=count)
 
     def _convert_sparkplug(self, inbound: InboundMessage, raw: bytes, match: TopicMatch) -> None:
         assert self._sparkplug is not None
@@ -321,3 +395,8 @@ class Ingest:
         if online is not None:
             status = DeviceStatus(message.tenant_id, message.device_id, online, message.timestamp_ms, message.topic)
             self._publish_if_new(self._bridges.report(status))
+
+
+def _preset_hint(topic: str) -> str:
+    preset = matching_preset(topic)
+    return "" if preset is None else f"; the preset {preset} would, with --topic {preset}"

@@ -14,11 +14,13 @@ A payload is embedded only after a strict parser has read all of it as one value
 """
 
 import base64
-from typing import Literal, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Protocol
 
 import orjson
 
 from hermes.json_nesting import MAX_DEPTH, check_json, nested_too_deeply
+from hermes.topics.json_pointer import pointed_at, text_at
 
 # A larger payload is only checked: to parse a megabyte takes up to 31 ms, and to build an array 30 ns.
 PARSED_MAX_BYTES = 16_384
@@ -49,6 +51,27 @@ class Payload:
             self._value = orjson.loads(self.data)
         return self._value
 
+    def selected(self, pointers: Iterable[Sequence[str]]) -> object:
+        """Return the part of `value` that `pointed_at` needs for these pointers.
+
+        If the payload was not parsed before, it has these strings, numbers and literals only: to parse a megabyte takes
+        up to 80 ms, and to skip it 2 ms for each pointer.
+        """
+        if self._value is not _NOT_PARSED:
+            return self._value
+        found: dict[str, Any] = {}
+        for pointer in pointers:
+            text = text_at(pointer, self.data)
+            if pointer and text and text[:1] not in (b"{", b"["):
+                _set(found, pointer, orjson.loads(text))
+        return found
+
+    def at(self, pointer: Sequence[str]) -> object:
+        """Return the string, number or literal at a pointer; None if there is none."""
+        if pointer:
+            return pointed_at(pointer, self.selected([pointer]))
+        return None if self.data[:1] in (b"{", b"[") else self.value
+
 
 class PayloadDecoder(Protocol):
     """Convert the payload of one message: the extension point for payload formats."""
@@ -59,6 +82,14 @@ class PayloadDecoder(Protocol):
         Called on the event loop, for payloads of up to 1 MiB. Raises `PayloadError` if the bytes do not have the
         format: the message is then dropped as ``undecodable``.
         """
+
+
+def _set(found: dict[str, Any], pointer: Sequence[str], value: object) -> None:
+    """Set the value at a pointer; the members before it become objects."""
+    *parents, name = pointer
+    for parent in parents:
+        found = found.setdefault(parent, {})
+    found[name] = value
 
 
 EMPTY = Payload(b"null", "", None)

@@ -7,7 +7,6 @@ are equal.
 import orjson
 
 from hermes.ingest.payload import Payload
-from hermes.topics.json_pointer import pointed_at
 from hermes.topics.topic_map import Template
 
 VALUES = {
@@ -39,6 +38,7 @@ VALUES = {
     "transition": True,
 }
 MEMBERS = ("state", "status", "online")  # of a JSON object; zigbee2mqtt writes {"state":"online"}
+PARSED_MAX_BYTES = 1_024  # of a larger payload only `MEMBERS` are read
 
 
 def is_presence(template: Template, series: str) -> bool:
@@ -54,20 +54,19 @@ def presence(template: Template, payload: Payload) -> bool | None:
     The payload is of a series for which `is_presence` is true.
     """
     if template.online_pointer is not None:
-        return _online(pointed_at(template.online_pointer, _parsed(payload)))
+        return None if payload.encoding else _online(payload.at(template.online_pointer))
     return reported(payload)
 
 
 def reported(payload: Payload) -> bool | None:
     """Return whether a payload reports online or offline; None if neither."""
-    value = _parsed(payload)
+    if payload.encoding == "text":
+        return _online(orjson.loads(payload.data))
+    few = len(payload.data) <= PARSED_MAX_BYTES
+    value = payload.value if few else payload.selected([(name,) for name in MEMBERS])
     if isinstance(value, dict):
         return next((_online(value[name]) for name in MEMBERS if name in value), None)
     return _online(value)
-
-
-def _parsed(payload: Payload) -> object:
-    return orjson.loads(payload.data) if payload.encoding == "text" else payload.value
 
 
 def _online(value: object) -> bool | None:

@@ -64,7 +64,7 @@ def isolated(template: Template) -> str:
         levels, last = ([*levels, rest], None) if template.rest.name in ID_FIELDS else (levels, rest)
     levels += after
     _, *settings = template.text.split(";")
-    kept = [text for text in settings if not text.startswith((f"{TENANT}=/", f"{DEVICE}=/"))]
+    kept = [text for text in settings if not text.startswith((f"{TENANT}=/", f"{DEVICE}=/", "devices="))]
     if DEVICE not in (*template.fields, *template.constants):
         levels.append(f"{{{DEVICE}}}")
     if TENANT not in (*template.fields, *template.constants):

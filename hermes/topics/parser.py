@@ -4,6 +4,7 @@ Each error says what to write instead.
 """
 
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NoReturn, cast
 
@@ -16,6 +17,7 @@ from hermes.topics.template import (
     DEVICE,
     ID_FIELDS,
     ID_MAX_CHARS,
+    SERIES,
     TENANT,
     TOPIC_MAX_BYTES,
     Field,
@@ -26,7 +28,8 @@ from hermes.topics.template import (
 
 PAYLOADS = ("json", "cbor", "sparkplug")
 ONLINE = frozenset({"online", "LWT"})  # series that report presence if a template does not name any
-KEYS = (*ADDRESS_FIELDS, "payload", "online", "bridge")
+POINTERS = ("name", "devices")  # settings that can only be pointers
+KEYS = (*ADDRESS_FIELDS, *POINTERS, "payload", "online", "bridge")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
@@ -74,6 +77,9 @@ def _parse(text: str, preset: str) -> Template:
     _check_parts(topic, levels, rest=rest, after=after, optional=optional)
     constants, pointers, others = _settings(settings)
     online, online_pointer = _online(others.get("online"))
+    members = pointers.get(SERIES)
+    if members == ():
+        del pointers[SERIES]  # the whole payload can only be an object of members
     template = Template(
         text=text,
         levels=tuple(levels),
@@ -85,6 +91,9 @@ def _parse(text: str, preset: str) -> Template:
         payload=_payload(others.get("payload", "json")),
         online=online,
         online_pointer=online_pointer,
+        name_pointer=_optional_pointer("name", others),
+        members_pointer=members,
+        devices_pointer=_optional_pointer("devices", others),
         preset=preset,
         bridge=_bridge(others.get("bridge"), [*levels, *after]),
     )
@@ -213,7 +222,7 @@ def _settings(texts: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ..
         if key not in ADDRESS_FIELDS:
             others[key] = value
         elif value.startswith("/"):
-            pointers[key] = _pointer(key, value)
+            pointers[key] = () if (key, value) == (SERIES, "/") else _pointer(key, value)
         else:
             constants[key] = _constant(key, value)
     return constants, pointers, others
@@ -226,6 +235,8 @@ def _constant(key: str, value: str) -> str:
 
 
 def _example(key: str) -> str:
+    if key in POINTERS:
+        return f"write {key}=/json/pointer, or {key}=/ for the whole payload"
     if key == "payload":
         return f"write payload={' or payload='.join(PAYLOADS)}"
     if key == "bridge":
@@ -263,6 +274,16 @@ def _bridge(text: str | None, levels: list[Level]) -> BridgeTopic | None:
         _fail(str(problem))
 
 
+def _optional_pointer(key: str, others: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return the pointer of a setting of `POINTERS`; ``/`` alone is the whole payload."""
+    text = others.get(key)
+    if text is None or text == "/":
+        return None if text is None else ()
+    if not text.startswith("/"):
+        _fail(f"{key}={text} is not a JSON pointer; {_example(key)}")
+    return _pointer(key, text)
+
+
 def _pointer(key: str, text: str) -> tuple[str, ...]:
     try:
         return tokens_of(text)
@@ -280,10 +301,15 @@ def _check_names(template: Template) -> None:
 def _check_ids(template: Template) -> None:
     if template.payload == "sparkplug" and template.bridge:
         _fail("payload=sparkplug has births and deaths of its own; leave out bridge=")
-    if template.payload == "sparkplug" and (template.pointers or template.online_pointer):
+    others = template.online_pointer, template.name_pointer, template.members_pointer, template.devices_pointer
+    if template.payload == "sparkplug" and (template.pointers or any(pointer is not None for pointer in others)):
         _fail("payload=sparkplug has no JSON for pointers; leave them out (births and deaths report presence)")
+    has_devices = template.devices_pointer is not None
+    if has_devices and DEVICE in (*template.fields, *template.constants):
+        _fail(f"{DEVICE} comes from two places, because devices= reads the devices from the payload; rename the field")
     for name in (TENANT, DEVICE):
-        if name not in (*template.fields, *template.constants, *template.pointers):
+        known = (*template.fields, *template.constants, *template.pointers)
+        if name not in known and not (has_devices and name == DEVICE):
             choice = f"write {{{name}}} in the topic, or add ;{name}=constant or ;{name}=/json/pointer"
             _fail(f"{name} is missing; {choice}")
 

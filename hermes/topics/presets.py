@@ -15,14 +15,20 @@ from hermes.errors import TemplateError
 PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "hermes": ("tenants/{tenant_id}/devices/{device_id}/{series...}",),
-        # ChirpStack 4. Commands to devices (…/command/down) do not match.
-        "chirpstack": ("application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId",),
-        # The Things Stack; the open-source edition has no tenant in its topics.
+        # ChirpStack 4. Commands to devices (…/command/down) do not match. What the codec decoded is in ``object``; an
+        # event without it is one value.
+        "chirpstack": (
+            "application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId"
+            ";name=/deviceInfo/deviceName;series=/object",
+        ),
+        # The Things Stack; the open-source edition has no tenant in its topics. Its devices have no name but their id.
         "ttn": (
             "!v3/+/devices/+/down/push",
             "!v3/+/devices/+/down/replace",
-            "v3/{app}@{tenant_id}/devices/{device_id}/{series...}",
-            "v3/{app:!*@*}/devices/{device_id}/{series...};tenant_id=default",
+            "v3/{app}@{tenant_id}/devices/{device_id}/{series...}"
+            ";name=/end_device_ids/device_id;series=/uplink_message/decoded_payload",
+            "v3/{app:!*@*}/devices/{device_id}/{series...};tenant_id=default"
+            ";name=/end_device_ids/device_id;series=/uplink_message/decoded_payload",
         ),
         # Friendly names may contain slashes. bridge/… is about the bridge itself: of it only the state is used, because
         # it applies to all devices. /set and /get are commands.
@@ -32,7 +38,7 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "!zigbee2mqtt/{name...}/{command:set|get}/{attribute}",
             "zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability;"
             "bridge=zigbee2mqtt/bridge/state",
-            "zigbee2mqtt/{device_id...};tenant_id=default;bridge=zigbee2mqtt/bridge/state",
+            "zigbee2mqtt/{device_id...};tenant_id=default;series=/;bridge=zigbee2mqtt/bridge/state",
         ),
         # Reports of the devices, periodic (tele) and as an answer (stat), without the commands to them (cmnd).
         "tasmota": ("{kind:tele|stat}/{device_id...}/{series};tenant_id=default;online=LWT",),
@@ -68,6 +74,41 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "owntracks": (
             "!owntracks/+/+/cmd",
             "owntracks/{tenant_id}/{device_id}/{series?};online=/_type",
+        ),
+        # The states of entities that have their topics below homeassistant/. Discovery (…/config) and commands (…/set)
+        # do not match; most programs announce state topics elsewhere.
+        "homeassistant": (
+            "homeassistant/{component}/{device_id}/{series:availability};tenant_id=default;online=availability",
+            "homeassistant/{component}/{device_id}/{series:attributes};tenant_id=default;series=/",
+            "homeassistant/{series}/{device_id}/state;tenant_id=default;series=/",
+            "homeassistant/{component}/{device_id}/{object}/{series:availability};tenant_id=default"
+            ";online=availability",
+            "homeassistant/{component}/{device_id}/{series}/attributes;tenant_id=default;series=/",
+            "homeassistant/{component}/{device_id}/{series}/state;tenant_id=default;series=/",
+        ),
+        # A camera, or a zone, is a device, and so is Frigate itself. Pictures and commands are excluded.
+        "frigate": (
+            "!frigate/+/+/snapshot",
+            "!frigate/{name...}/{command:set|suspend|ptz}",
+            "!frigate/{command:onConnect|restart}",
+            "frigate/{series:events|reviews};device_id=/after/camera;tenant_id=default",
+            "frigate/{series:triggers};device_id=/camera;tenant_id=default",
+            "frigate/{series};device_id=frigate;tenant_id=default;online=available",
+            "frigate/{device_id}/{series...:*};tenant_id=default",
+        ),
+        # The messages of a ThingsBoard gateway about the devices behind it: each names several devices.
+        "thingsboard": (
+            "v1/gateway/telemetry;tenant_id=default;devices=/;series=/values",
+            "v1/gateway/{series:attributes};tenant_id=default;devices=/;series=/",
+            "v1/gateway/{series:connect|disconnect};tenant_id=default;device_id=/device",
+        ),
+        # Device shadows of AWS IoT, classic and named: what a device reports. The answers of AWS that repeat it
+        # (…/accepted, …/documents) do not match.
+        "aws-iot": (
+            "$aws/things/{device_id}/shadow/{series:update};tenant_id=default;series=/state/reported",
+            "$aws/things/{device_id}/shadow/update/{series:delta|rejected};tenant_id=default",
+            "$aws/things/{device_id}/shadow/name/{series}/update;tenant_id=default;series=/state/reported",
+            "$aws/events/presence/{series:connected|disconnected}/{device_id};tenant_id=default;online=/eventType",
         ),
     }
 )

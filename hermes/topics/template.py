@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hermes.ids import DeviceId, TenantId
@@ -47,6 +47,11 @@ class Template:
     Its topic is ``levels``, then ``rest`` (the field ``{name...}``), then ``after``; or it is ``levels`` and
     ``optional``, a last level that may be absent. ``pointers`` maps names to unescaped JSON pointer tokens; the topic
     may contain such a name too, and then both values must be equal. ``bridge`` is the topic of the devices' bridge.
+
+    A message may contain several values: ``members_pointer`` leads to an object of which each member is a series,
+    ``devices_pointer`` to an object or array with a message of each device. Then the other pointers lead into that
+    message. ``name_pointer`` leads to the device's name. The empty pointer is the whole payload. ``extended`` is False
+    if a message is always one value without a name, which needs none of this.
     """
 
     text: str
@@ -59,8 +64,18 @@ class Template:
     payload: PayloadKind
     online: frozenset[str]
     online_pointer: tuple[str, ...] | None
+    name_pointer: tuple[str, ...] | None = None
+    members_pointer: tuple[str, ...] | None = None
+    devices_pointer: tuple[str, ...] | None = None
     preset: str = ""
     bridge: BridgeTopic | None = None
+    extended: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compute once what each message is asked for."""
+        pointers = self.name_pointer, self.members_pointer, self.devices_pointer
+        extended = self.payload == "sparkplug" or any(pointer is not None for pointer in pointers)
+        object.__setattr__(self, "extended", extended)
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ JSON pointer (RFC 6901) into the payload; so do settings for the payload::
     application/{app}/device/{device_id}/event/{series};tenant_id=/deviceInfo/tenantId
     owntracks/{tenant_id}/{device_id}/{series?}
     home/{gateway}/BTtoMQTT/{device_id};tenant_id=home;bridge=home/{gateway}/LWT
+    v1/gateway/telemetry;tenant_id=home;devices=/;series=/values;name=/label
     !zigbee2mqtt/bridge/#
     !zigbee2mqtt/{name...}/{command:set|get}
 
@@ -19,6 +20,7 @@ the first that matches is used. ``!`` excludes the topics of a filter, or of a t
 Nothing here has side effects, so the settings are checked with it.
 """
 
+import functools
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
@@ -50,10 +52,19 @@ class TopicMatch(NamedTuple):
     series: str | None
     bridge: BridgeMatch | None = None
 
-    @property
-    def needs_payload(self) -> bool:
-        """Whether `resolve` reads the payload."""
-        return bool(self.template.pointers)
+    def of_device(self, device_id: str | None) -> "TopicMatch":
+        """Return the match of one device of a message that has several.
+
+        None if the id is in the message of the device.
+        """
+        return TopicMatch(self.template, self.tenant_id, device_id, self.series)
+
+    def of_members(self) -> "TopicMatch":
+        """Return the match of a message of which each member is a series.
+
+        Its own series is their prefix.
+        """
+        return TopicMatch(self.template, self.tenant_id, self.device_id, self.series or "")
 
     def resolve(self, value: object) -> tuple[TenantId, DeviceId, str]:
         """Return tenant, device and series; ``value`` is the parsed payload.
@@ -68,8 +79,9 @@ class TopicMatch(NamedTuple):
             tenant_id = self._agreed(TENANT, tenant_id, value)
             device_id = self._agreed(DEVICE, device_id, value)
             series = self._agreed(SERIES, series, value)
+        if device_id is None:  # an element of an array
+            raise AddressNotFound("pointer", "an array of devices needs ;device_id=/json/pointer, to read their ids")
         assert tenant_id is not None
-        assert device_id is not None
         assert series is not None
         if len(tenant_id) > ID_MAX_CHARS or len(device_id) > ID_MAX_CHARS:
             raise AddressNotFound("too_long", f"an id has more than {ID_MAX_CHARS:,} characters")
@@ -205,6 +217,17 @@ class TopicMap:
             return True
         lowest = self._lowest.match(topic)
         return lowest is None or lowest.lastindex in subscription_ids
+
+
+@functools.cache  # 6 ms
+def _all_presets() -> TopicMap:
+    return TopicMap(list(PRESETS))
+
+
+def matching_preset(topic: str) -> str | None:
+    """Return the name of the first preset that matches the topic, or None."""
+    match = _all_presets().match(topic)
+    return None if match is None else match.template.preset
 
 
 def _row(template: Template, positions: Mapping[str, int]) -> _Row:

@@ -1,11 +1,14 @@
 """Any topic, and any text as a template: an answer or a `TemplateError`."""
 
 import contextlib
+import json
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.errors import AddressNotFound, TemplateError
+from hermes.ingest.parts import Parts
+from hermes.ingest.payload import decode
 from hermes.topics.isolation import isolation_problems
 from hermes.topics.mismatch import mismatch
 from hermes.topics.presets import PRESETS
@@ -18,6 +21,11 @@ SETTINGS = (
     "tenant_id=x",
     "device_id=/a/0",
     "series=/s",
+    "series=/",
+    "name=/a",
+    "name=x",
+    "devices=/",
+    "devices=/a/d",
     "online=a|b",
     "payload=cbor",
     "payload=x",
@@ -67,6 +75,11 @@ def read(topics: TopicMap, topic: str, value: object) -> None:
         assert topics.excluded(topic) or all(mismatch(template, topic) is not None for template in topics.templates)
         return
     with contextlib.suppress(AddressNotFound):
+        if match.template.extended and match.template.payload != "sparkplug":
+            payload = decode(json.dumps(value).encode())
+            for part in Parts(match, payload, topic=topic, on_error=lambda error: None):
+                assert part is None or (part.tenant_id and part.device_id)
+            return
         tenant_id, device_id, _ = match.resolve(value)
         assert tenant_id
         assert device_id

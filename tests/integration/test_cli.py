@@ -19,6 +19,8 @@ import jwt
 import pytest
 
 from hermes import __version__
+from hermes.auth.claims import ClaimNames, SuperuserClaim
+from hermes.cli.listen import _all as listen_all
 from hermes.cli.main import COMMANDS, main
 from hermes.errors import install_command
 from hermes.settings.flags import Group, settings_of
@@ -209,6 +211,55 @@ def test_notify_prints_the_answer(running: Program, key_file: Path, capsys: pyte
     code, shown, _ = run(*words[:4], "", *words[5:], "--user", "123", capsys=capsys)
     assert code == 1
     assert set(json.loads(shown)["error"]["fields"]) == {"title"}
+
+
+def test_notify_requires_a_socket_only_if_it_is_told_to(
+    running: Program, key_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With ``--require sent`` the exit code is 1 if no socket received it; the answer is the same."""
+    words = ("notify", "--url", running.url, "--title", "t", "--message", "m", "--api-key-file", str(key_file))
+    code, shown, _ = run(*words, "--user", "nobody", "--id", "n-1", "--require", "sent", capsys=capsys)
+    assert (code, json.loads(shown)) == (1, {"status": "success", "sent": False, "id": "n-1"})
+    assert run(*words, "--user", "nobody", "--id", "n-1", capsys=capsys)[0] == 0
+    with hermes("listen", "notifications", "--url", running.url, HERMES_TOKEN=token()) as listening:
+        running.wait_for("/ws/notifications: open for user 123")
+        data = '{"price": 1.10, "id": 12345678901234567890}'
+        code, shown, _ = run(*words, "--user", "123", "--data", data, "--require", "sent", capsys=capsys)
+        assert (code, json.loads(shown)["sent"]) == (0, True)
+        assert data in listening.wait_for(r"\{.*price.*\}")[0]
+
+
+@pytest.mark.parametrize("data", ["nonsense", "[1]", "7", '{"a":1},"user_id":"2"', '{"a":', ""])
+def test_notify_refuses_data_that_is_no_object(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, before anything is sent."""
+    code, _, errors = run("notify", "--user", "1", "--title", "t", "--message", "m", "--data", data, capsys=capsys)
+    assert code == 2
+    assert "argument --data: not" in errors
+
+
+def test_listen_all_shows_every_tenant_to_a_superuser(running: Program) -> None:
+    """Others are told what they see; ``combined`` is the route ``/ws`` for both."""
+    root, ana = token("1", "root", is_superuser=True), token(tenant_id="acme")
+    with hermes("listen", "all", "--url", running.url, HERMES_TOKEN=root) as listening:
+        listening.wait_for("showing the devices of all tenants")
+        running.wait_for("/ws/tenants: open for user 1")
+    with hermes("listen", "all", "--url", running.url, HERMES_TOKEN=ana) as listening:
+        listening.wait_for("not a superuser's: showing the devices of tenant acme and the notifications of user 123")
+        running.wait_for("/ws: open for user 123")
+    with hermes("listen", "all", "--url", running.url, HERMES_TOKEN=token("9")) as listening:
+        listening.wait_for("showing no devices, because it has no tenant, and the notifications of user 9")
+    with hermes("listen", "combined", "--url", running.url, HERMES_TOKEN=root):
+        running.wait_for("/ws: open for user 1 ")
+
+
+def test_listen_all_reads_the_claims_that_the_settings_name() -> None:
+    """Of the superuser, the tenant and the user."""
+    names = ClaimNames("sub", "name", "org.id", SuperuserClaim("roles", "admin"))
+    admin = jwt.encode({"sub": "1", "roles": ["admin"]}, SECRET)
+    assert listen_all(admin, names) == ("tenants", "showing the devices of all tenants")
+    ana = jwt.encode({"sub": "7", "org": {"id": "acme"}, "is_superuser": True}, SECRET)
+    target, shown = listen_all(ana, names)
+    assert (target, "the devices of tenant acme and the notifications of user 7" in shown) == ("combined", True)
 
 
 def test_notify_reports_that_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -414,7 +465,7 @@ def test_listen_ends_quietly_when_its_output_is_closed(tmp_path: Path) -> None:
         done = subprocess.run(command, shell=True, timeout=60, capture_output=True, text=True, check=True)
         assert len(done.stdout.splitlines()) == 2
         assert "Traceback" not in done.stderr
-        wait_until(lambda: "/ws: closed" in "".join(program.errors))
+        wait_until(lambda: "/ws/tenants: closed" in "".join(program.errors))
 
 
 @pytest.mark.parametrize("bad", ["a\nb", "two words", "é"])

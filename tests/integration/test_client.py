@@ -363,7 +363,7 @@ def test_listen_needs_a_token_and_a_known_target() -> None:
     """Both are errors of the caller."""
     with pytest.raises(ValueError, match="needs a token"):
         HermesClient().listen("all")
-    with pytest.raises(ValueError, match="use notifications, tenant/ID, device/ID or all"):
+    with pytest.raises(ValueError, match="use notifications, tenant/ID, device/ID, tenants, combined or all"):
         HermesClient(token="a.b.c").listen("everything")
 
 

@@ -62,11 +62,53 @@ async def test_a_chirpstack_uplink_reaches_its_tenant_and_its_device_only(
     broker.publish(UPLINK_TOPIC, json.dumps(UPLINK))
     for socket in (tenant, device):
         frame = await socket.receive()
-        assert (frame["tenant_id"], frame["device_id"], frame["series"]) == (TENANT, DEV_EUI, "up")
-        assert (frame["topic"], frame["data"]) == (UPLINK_TOPIC, UPLINK)
-        assert set(frame) == {"channel", "tenant_id", "device_id", "series", "topic", "data", "timestamp"}
+        assert (frame["tenant_id"], frame["device_id"], frame["series"]) == (TENANT, DEV_EUI, "up/temperature")
+        assert (frame["topic"], frame["data"], frame["device_name"]) == (UPLINK_TOPIC, 22.6, "Room 4")
         await socket.expect_silence()
     await other_device.expect_silence()
+
+
+@pytest.mark.gen_test
+async def test_the_decoded_values_of_chirpstack_are_series_of_a_named_device(
+    make_hermes: MakeHermes, broker: Broker
+) -> None:
+    """Live and in the snapshot, with the digits of the codec; an event without them is one value."""
+    hermes = await connected(make_hermes, broker, "chirpstack")
+    socket = await hermes.open(f"/ws/tenant/{TENANT}", token(tenant_id=TENANT))
+    info = f'"deviceInfo":{{"tenantId":"{TENANT}","deviceName":"Soil 1"}}'
+    broker.publish(UPLINK_TOPIC, f'{{{info},"dr":5,"object":{{"temperature":21.50,"count":12345678901234567890}}}}')
+    texts = [await socket.receive_text() or "" for _ in range(2)]
+    frames = [json.loads(text) for text in texts]
+    assert [(frame["series"], frame["device_name"]) for frame in frames] == [
+        ("up/temperature", "Soil 1"),
+        ("up/count", "Soil 1"),
+    ]
+    assert '"data":21.50,' in texts[0]
+    assert '"data":12345678901234567890,' in texts[1]
+    broker.publish(UPLINK_TOPIC.replace("/up", "/join"), f"{{{info}}}")
+    assert (await socket.receive())["series"] == "join"
+    later = await hermes.open(f"/ws/device/{DEV_EUI}", token(tenant_id=TENANT))
+    snapshot = [await later.receive() for _ in range(3)]
+    assert {(frame["series"], frame["device_name"], frame["snapshot"]) for frame in snapshot} == {
+        (series, "Soil 1", True) for series in ("up/temperature", "up/count", "join")
+    }
+
+
+@pytest.mark.gen_test
+async def test_a_message_of_five_thousand_devices_reaches_a_socket_as_a_thousand_frames(
+    make_hermes: MakeHermes, broker: Broker
+) -> None:
+    """The first thousand, in order; the next message of another device is delivered too."""
+    hermes = await connected(make_hermes, broker, "thingsboard", "hermes")
+    socket = await hermes.open("/ws/tenants", token(is_superuser=True))
+    devices = {f"d{number}": [{"ts": number, "values": {"t": number}}] for number in range(5_000)}
+    broker.publish("v1/gateway/telemetry", json.dumps(devices))
+    broker.publish("tenants/acme/devices/d1/temp", "1")
+    frames = [await socket.receive() for _ in range(1_001)]
+    assert [frame["device_id"] for frame in frames[:-1]] == [f"d{number}" for number in range(1_000)]
+    assert (frames[-1]["tenant_id"], frames[-1]["data"]) == ("acme", 1)
+    registry = hermes.gateway.metrics.registry
+    assert registry.get_sample_value("hermes_mqtt_dropped_total", {"reason": "too_many"}) == 4_000
 
 
 PAYLOADS = [

@@ -178,8 +178,8 @@ def test_a_page_of_a_chirpstack_tenant_receives_an_uplink(run: RunPage) -> None:
     script = re.sub(r"^(timeout .*)$", r"\1 || test $? = 124", page("chirpstack.md"), flags=re.MULTILINE)
     output = run(f"{INSTALL}systemctl start mosquitto\n{script}")
     (frame,) = [json.loads(line) for line in output.splitlines() if line.startswith('{"channel":"device"')]
-    assert (frame["device_id"], frame["series"]) == ("70b3d57ed0000001", "up")
-    assert frame["data"]["object"] == {"moisture": 31}
+    assert (frame["device_id"], frame["device_name"]) == ("70b3d57ed0000001", "Soil 1")
+    assert (frame["series"], frame["data"]) == ("up/moisture", 31)
 
 
 @pytest.mark.broker

@@ -7,15 +7,19 @@ import shlex
 import pytest
 
 from hermes.cli.main import main
-from hermes.ingest.payload import decode
+from hermes.delivery.frames import encode
+from hermes.delivery.messages import DeviceMessage
+from hermes.ingest.ingest import InboundMessage
 from hermes.ingest.presence import VALUES
+from hermes.metrics import Metrics
 from hermes.topics.parser import KEYS, PAYLOADS
 from hermes.topics.topic_map import PRESETS, TopicMap
+from tests.support.ingests import make_ingest
 from tests.support.paths import CHECKOUT
 
 TEXT = (CHECKOUT / "docs" / "reference" / "topics.md").read_text()
-SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.DOTALL | re.MULTILINE))
-EXAMPLE = re.compile(r"^```\n(\S.*?)\n(\{\"channel\".*)\n```$", re.MULTILINE)
+SECTIONS = dict(re.findall(r"^### ([\w-]+)\n(.*?)(?=^##)", TEXT, re.DOTALL | re.MULTILINE))
+EXAMPLE = re.compile(r"^```\n(\S.*?)\n((?:\{\"channel\".*\n)+)```$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -24,18 +28,43 @@ def test_every_preset_has_a_message_and_the_frame_that_it_becomes(preset: str) -
     examples = EXAMPLE.findall(SECTIONS[preset])
     assert examples
     for message, text in examples:
-        frame = json.loads(text)
-        topic = frame["topic"]
+        frames = text.splitlines()
+        topic = json.loads(frames[0])["topic"]
         assert message.startswith(f"{topic} ")
         match = TopicMap([preset]).match(topic)
         assert match is not None
         assert match.template.preset == preset
-        payload = decode(message[len(topic) + 1 :].encode())
-        tenant_id, device_id, series = match.resolve(payload.value)
-        assert (frame["tenant_id"], frame["device_id"]) == (tenant_id, device_id)
-        if preset != "sparkplug":  # whose series and data come from the payload
-            assert (frame["series"], frame["data"]) == (series, json.loads(payload.data))
-            assert frame.get("encoding", "") == payload.encoding
+        if preset != "sparkplug":  # whose payload is not text
+            assert frames_of([preset], topic, message[len(topic) + 1 :]) == frames
+            continue
+        frame = json.loads(text)
+        assert (frame["tenant_id"], frame["device_id"]) == match.resolve(None)[:2]
+
+
+def frames_of(entries: list[str], topic: str, payload: str) -> list[str]:
+    """The text of the frames that a message becomes."""
+    published: list[DeviceMessage] = []
+    ingest = make_ingest(TopicMap(entries), metrics=Metrics(), publish=published.append)
+    ingest.handle(InboundMessage(topic, payload.encode(), False, (), 1_763_836_800_123))
+    while ingest.unfinished is not None:
+        ingest.continue_message()
+    return [encode(message).payload.decode() for message in published]
+
+
+@pytest.mark.parametrize(
+    ("heading", "entry"),
+    [
+        ("Several series", "chirpstack"),
+        ("Several devices", "v1/gateway/telemetry;tenant_id=default;devices=/;series=/values"),
+    ],
+)
+def test_the_frames_of_a_message_with_several_values_are_those_of_the_text(heading: str, entry: str) -> None:
+    """Each example that stands under the heading."""
+    section = re.search(rf"^## {heading}\n(.*?)(?=^##)", TEXT, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    ((message, text),) = EXAMPLE.findall(section[1])
+    topic = json.loads(text.splitlines()[0])["topic"]
+    assert frames_of([entry], topic, message[len(topic) + 1 :]) == text.splitlines()
 
 
 def test_every_documented_preset_exists() -> None:
@@ -61,7 +90,7 @@ def test_the_templates_in_the_text_parse() -> None:
 
 
 def test_explain_prints_what_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both of its examples, to the letter."""
+    """All of its examples, to the letter."""
     monkeypatch.delenv("HERMES_TOPICS", raising=False)
     monkeypatch.delenv("HERMES_CONFIG", raising=False)
     (block,) = re.findall(r"^```\n(\$ .*?)```$", TEXT, re.DOTALL | re.MULTILINE)

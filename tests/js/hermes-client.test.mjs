@@ -474,7 +474,7 @@ test('snapshot: false is added to the query', async () => {
 
 test('a snapshot value is a device event with snapshot: true', async () => {
   const { world, details } = await opened();
-  const known = { channel: 'device', device_id: 'd1', snapshot: true, timestamp: null, retained: true };
+  const known = { channel: 'device', device_id: 'd1', device_name: 'Hall', snapshot: true, timestamp: null, retained: true };
   world.socket.frame(known);
   assert.deepEqual(details('device'), [known]);
 });

@@ -5,7 +5,7 @@ import time
 import jwt
 import pytest
 
-from hermes.client import expiry, retry_hint_s, socket_url
+from hermes.client import claims_of, expiry, retry_hint_s, socket_url
 
 SECRET = "a secret of the tests, longer than thirty-two bytes"
 
@@ -15,6 +15,8 @@ SECRET = "a secret of the tests, longer than thirty-two bytes"
     [
         ("http://h:1", "notifications", "ws://h:1/ws/notifications"),
         ("https://h", "all", "wss://h/ws"),
+        ("https://h", "combined", "wss://h/ws"),
+        ("http://h/x/", "tenants", "ws://h/x/ws/tenants"),
         ("http://h/below/", "tenant/acme", "ws://h/below/ws/tenant/acme"),
         ("http://[::1]:1", "device/a/b ä", "ws://[::1]:1/ws/device/a%2Fb%20%C3%A4"),
     ],
@@ -24,10 +26,30 @@ def test_a_target_has_a_url(url: str, target: str, expected: str) -> None:
     assert socket_url(url, target) == expected
 
 
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"is_superuser": True}, "ws://h/ws/tenants"),
+        *[({"is_superuser": claim}, "ws://h/ws") for claim in (False, "true", 1, None)],
+        ({}, "ws://h/ws"),
+    ],
+)
+def test_all_is_the_route_of_every_tenant_for_a_superuser(claims: dict[str, object], expected: str) -> None:
+    """Only JSON true makes one."""
+    assert socket_url("http://h", "all", jwt.encode(claims, SECRET)) == expected
+
+
+@pytest.mark.parametrize("token", ["", "a.b.c", "x", "a.W10.c", "a.!!.c"])
+def test_the_claims_of_what_is_no_token_are_empty(token: str) -> None:
+    """The server refuses it."""
+    assert claims_of(token) == {}
+    assert socket_url("http://h", "all", token) == "ws://h/ws"
+
+
 @pytest.mark.parametrize("target", ["everything", "tenant", "tenant/", "notifications/5", "all/5", ""])
 def test_other_targets_are_refused(target: str) -> None:
     """The error lists the targets that exist."""
-    with pytest.raises(ValueError, match="use notifications, tenant/ID, device/ID or all"):
+    with pytest.raises(ValueError, match="use notifications, tenant/ID, device/ID, tenants, combined or all"):
         socket_url("http://h", target)
 
 

@@ -1,5 +1,6 @@
 """``hermes topics explain``, as it is typed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -66,6 +67,36 @@ def test_a_topic_is_explained_by_its_template(capsys: pytest.CaptureFixture[str]
             ["payload cbor: to decode it, give its bytes as @FILE,"],
         ),
         (["--topic", "{tenant_id}/{device_id};payload=cbor", "a/b"], ["tenant a", "device b"]),
+        (
+            ["--topic", "chirpstack", UP, '{"deviceInfo":{"tenantId":"t","deviceName":"Hall"},"object":{"v":1.50}}'],
+            ["pointer name=/deviceInfo/deviceName finds", "name Hall", "series up/v 1.50"],
+        ),
+        (["--topic", "chirpstack", UP], ["series up/MEMBER for each member of the object at /object, or else up"]),
+        (
+            [
+                "--topic",
+                "thingsboard",
+                "v1/gateway/telemetry",
+                '{"A":{"values":{"t":1}},"B":{},"C":{"values":{"t":2}}}',
+            ],
+            [
+                "pointer devices=/ finds",
+                "device A",
+                "series t 1",
+                "device C",
+                "series t 2",
+                "dropped a part: series is neither text nor an integer at /values",
+            ],
+        ),
+        (["--topic", "thingsboard", "v1/gateway/telemetry"], ["device those in the payload, at /"]),
+        (
+            ["--topic", "zigbee2mqtt", "zigbee2mqtt/lamp", json.dumps({str(number): 1 for number in range(1_005)})],
+            ["series 19 1", "series and 980 more", "dropped 5 values (hermes_mqtt_dropped_total, reason too_many)"],
+        ),
+        (
+            ["--topic", "{tenant_id}/{device_id};series=/", "a/b", '{"online":true}'],
+            ["series online true", "presence online"],
+        ),
         (["--topic", "sparkplug", "spBv1.0/g/NBIRTH/e"], ["tenant g", "device e", "series one for each metric"]),
     ],
 )
@@ -81,6 +112,15 @@ def test_what_hermes_would_deliver_is_explained_with_exit_code_0(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (
+            ["zigbee2mqtt/lamp"],
+            ["template none matches", "preset zigbee2mqtt matches this topic: add --topic zigbee2mqtt"],
+        ),
+        (
+            ["--topic", "thingsboard", "v1/gateway/telemetry", '{"A":{}}'],
+            ["dropped a part: series is neither text nor an integer at /values"],
+        ),
+        (["--topic", "thingsboard", "v1/gateway/telemetry", "[]"], ["dropped the pointer of devices= finds no object"]),
         (["a/b"], ["template none matches", "level 1 is 'a', expected 'tenants'"]),
         (
             ["--topic", "hermes", "--topic", "tasmota", "tele/STATE"],
@@ -134,7 +174,7 @@ def test_what_hermes_would_drop_is_explained_with_exit_code_1(
             [
                 "template zigbee2mqtt/{device_id...}/{series:availability};tenant_id=default;online=availability;"
                 "bridge=zigbee2mqtt/bridge/state (preset zigbee2mqtt)",
-                "shadowed zigbee2mqtt/{device_id...};tenant_id=default;bridge=zigbee2mqtt/bridge/state"
+                "shadowed zigbee2mqtt/{device_id...};tenant_id=default;series=/;bridge=zigbee2mqtt/bridge/state"
                 " (preset zigbee2mqtt), which matches too",
             ],
         ),

@@ -1,5 +1,6 @@
 """Last values: what is stored, which snapshot a channel gets, and the limits."""
 
+import dataclasses
 from typing import Any
 
 import orjson
@@ -593,3 +594,34 @@ def test_a_removal_of_100_000_values_is_done_in_parts() -> None:
     memory.values.link_lost()
     steps = list(memory.values.remove_unconfirmed())
     assert steps == [None] * (2_000 // SCANNED_AT_ONCE)
+
+
+# -- the parts of messages -------------------------------------------------------------------------------------------
+
+
+def test_the_parts_of_a_topic_are_those_that_are_stored() -> None:
+    """Not one that was evicted, cleared, or replaced by a value of another topic."""
+    memory = Memory(max_values=3)
+    for series in ("a", "b", "c"):
+        part = dataclasses.replace(value(series=series), topic="gateway")
+        memory.values.update(part)
+        memory.values.add_part(part)
+    assert [part.series for part in memory.values.parts_of("gateway")] == ["a", "b", "c"]
+    memory.values.update(value(series="d"))  # evicts a
+    memory.values.update(value(series="b"))  # of a topic of its own
+    assert [part.series for part in memory.values.parts_of("gateway")] == ["c"]
+    memory.values.update(value(series="c", clears=True))
+    memory.values.add_part(value(series="c", clears=True))
+    assert memory.values.parts_of("gateway") == []
+    assert memory.values._parts == {}
+
+
+def test_a_part_that_another_topic_replaces_belongs_to_that() -> None:
+    """Each value is a part of one topic at most."""
+    memory = Memory()
+    for topic in ("one", "two"):
+        part = dataclasses.replace(value(), topic=topic)
+        memory.values.update(part)
+        memory.values.add_part(part)
+    assert memory.values.parts_of("one") == []
+    assert len(memory.values.parts_of("two")) == 1

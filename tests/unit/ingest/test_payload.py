@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hermes.ingest import payload as payloads
 from hermes.ingest.payload import PARSED_MAX_BYTES, Payload, decode
 from hermes.json_nesting import MAX_CONTAINERS, MAX_DEPTH
+from hermes.topics.json_pointer import pointed_at
 from tests.support.growth import FACTOR, LINEAR_MAX, growth
 from tests.support.paths import SAMPLES
 
@@ -254,3 +255,26 @@ def test_real_payloads_are_all_embedded() -> None:
             encodings.add(decoded.encoding)
             assert list(json.loads(b'{"data":' + decoded.data + b',"end":1}')) == ["data", "end"]
     assert encodings == {"", "text", "base64"}
+
+
+POINTERS = [("a",), ("b", "c"), ("b", "d", "1"), ("missing",), ("b",), ("list", "0"), ("a", "deeper"), ("",), ()]
+VALUE = {"a": "text", "b": {"c": 7, "d": [1.5, True]}, "list": [None, 2], "": "empty"}
+
+
+@pytest.mark.parametrize("filler", [b"", b" " * PARSED_MAX_BYTES])
+def test_a_pointer_finds_strings_numbers_and_literals_also_in_a_payload_that_is_not_parsed(filler: bytes) -> None:
+    """Arrays and objects are no ids."""
+    payload = decode(json.dumps(VALUE).encode()[:-1] + filler + b"}")
+    selected = payload.selected(POINTERS)
+    for pointer in POINTERS:
+        expected = pointed_at(pointer, VALUE)
+        if not isinstance(expected, dict | list):
+            assert pointed_at(pointer, selected) == payload.at(pointer) == expected
+    assert (selected == VALUE) is not bool(filler)
+
+
+@pytest.mark.parametrize("text", [b'"ON"', b"7", b"true"])
+def test_the_whole_payload_is_found_by_the_empty_pointer(text: bytes) -> None:
+    """Unless it is an array or an object."""
+    assert Payload(text).at(()) == json.loads(text)
+    assert Payload(b"[1]").at(()) is None

@@ -72,6 +72,16 @@ def test_whole_levels_and_filters_that_do_not_overlap_confine_devices(entries: l
             "a/{device_id};payload=cbor;tenant_id=home",
         ),
         (
+            "gateway;tenant_id=t;devices=/;series=/values;name=/n",
+            "reads device_id from the payload",
+            "gateway/{device_id};tenant_id=t;series=/values;name=/n",
+        ),
+        (
+            "gateway;devices=/list;device_id=/id;tenant_id=/t",
+            "reads tenant_id from the payload",
+            "gateway/{device_id};tenant_id=home",
+        ),
+        (
             "a/{series?};tenant_id=t;device_id=/id",
             "reads device_id from the payload",
             "a/{device_id}/{series?};tenant_id=t",
@@ -107,7 +117,7 @@ def test_templates_with_overlapping_filters_are_named(one: str, other: str) -> N
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_that_can_have_device_accounts(preset: str) -> None:
     """As the table in docs/guide/device-accounts.md has it."""
-    can = {"hermes", "owntracks", "sparkplug", "tasmota"}
+    can = {"hermes", "owntracks", "sparkplug", "tasmota", "homeassistant", "aws-iot"}
     problems = isolation_problems(TopicMap([preset]).templates)
     assert (problems == []) == (preset in can)
     assert all(f"(preset {preset})" in problem for problem in problems)

@@ -278,3 +278,26 @@ def test_patterns_that_list_too_much_are_subscribed_to_with_a_wildcard() -> None
     template = f"{{x:{ten}}}/{{y:{ten}}}/{{z:{ten}}}/{{tenant_id}}/{{device_id}}"
     assert parse_template(template).filters == tuple(f"{each}/+/+/+/+" for each in "abcdefghij")
     assert len(TopicMap([template, f"k/{template}"]).templates) == 2
+
+
+def test_devices_in_the_payload_need_all_topics_of_their_tenant() -> None:
+    """No filter can select one of them."""
+    template = parse_template("gateway/{tenant_id};devices=/")
+    assert template.filters_for(TenantId("acme"), DeviceId("d1")) == ("gateway/acme",)
+
+
+@pytest.mark.parametrize(
+    ("text", "extended"),
+    [
+        ("{tenant_id}/{device_id}", False),
+        ("{device_id};tenant_id=/t;online=/o", False),
+        ("{tenant_id}/{device_id};name=/n", True),
+        ("{tenant_id}/{device_id};series=/s", True),
+        ("{tenant_id}/{device_id};series=/", True),
+        ("{tenant_id}/x;devices=/", True),
+        ("{tenant_id}/{device_id};payload=sparkplug", True),
+    ],
+)
+def test_only_a_template_that_needs_it_takes_the_longer_path(text: str, extended: bool) -> None:
+    """A message of any other is always one value."""
+    assert parse_template(text).extended is extended

@@ -65,7 +65,7 @@ def test_a_pointer_finds_strings_and_integers_only(pointer: str, value: object, 
     topics = TopicMap([f"up/{{device_id}};tenant_id={pointer}"])
     match = topics.match("up/d1")
     assert match is not None
-    assert match.needs_payload
+    assert match.template.pointers
     if tenant is not None:
         assert match.resolve(value) == (tenant, "d1", "")
         return
@@ -145,7 +145,7 @@ def test_a_template_without_pointers_needs_no_payload() -> None:
     """The topic contains all values."""
     match = TopicMap(["hermes"]).match("tenants/acme/devices/d1/temp")
     assert match is not None
-    assert not match.needs_payload
+    assert not match.template.pointers
 
 
 def test_the_first_matching_template_wins() -> None:
@@ -195,6 +195,18 @@ def test_ten_templates_at_once_read_each_topic_by_their_own() -> None:
         (["{tenant_id}/{device_id};online="], ["online has no value", "online=SERIES"]),
         (["{tenant_id}/{device_id};online=a||b"], ["empty name"]),
         (["{tenant_id}/{device_id};online=/a~3"], ["not a JSON pointer"]),
+        (["{tenant_id}/{device_id};name=Hall"], ["name=Hall is not a JSON pointer", "write name=/json/pointer"]),
+        (["{tenant_id}/{device_id};name="], ["name has no value", "write name=/json/pointer"]),
+        (["{tenant_id}/{device_id};name=/a~3"], ["not a JSON pointer"]),
+        (["{tenant_id}/x;devices=list"], ["devices=list is not a JSON pointer", "devices=/ for the whole payload"]),
+        (["{tenant_id}/{device_id};devices=/"], ["device_id comes from two places", "rename the field"]),
+        (["{tenant_id}/x;devices=/;device_id=d"], ["device_id comes from two places"]),
+        (["{tenant_id}/x;devices=/;devices=/a"], ["devices is set twice"]),
+        (["x;devices=/"], ["tenant_id is missing"]),
+        (["{tenant_id}/{device_id};series=/;series=a"], ["series is set twice"]),
+        (["{tenant_id}/{device_id};payload=sparkplug;name=/x"], ["sparkplug has no JSON for pointers"]),
+        (["{tenant_id}/{device_id};payload=sparkplug;series=/"], ["sparkplug has no JSON for pointers"]),
+        (["{tenant_id}/x;payload=sparkplug;devices=/"], ["sparkplug has no JSON for pointers"]),
         (["{device_id};tenant_id=/t;payload=sparkplug"], ["sparkplug has no JSON for pointers"]),
         (["{tenant_id:$x|y}/{device_id}"], ["no field matches", "begins with $"]),
         (["{tenant_id}/{device_id:a+}"], ["contains +", "write * for any text"]),
