@@ -45,7 +45,7 @@ const tokenInspector = new OnDemand(byId('token-inspector'), async () => {
   return new TokenInspectorPanel({ credentials, permissions, devApi, announce });
 }, new URL('token-inspector/token-inspector.css', import.meta.url).href);
 const log = new OnDemand(byId('log'), async () => {
-  const { LogPanel } = await import('./log/log-panel.js');
+  const [{ LogPanel }] = await Promise.all([import('./log/log-panel.js'), loadStrings()]);
   return new LogPanel(lines);
 }, new URL('log/log.css', import.meta.url).href);
 const drills = new OnDemand(byId('drills'), async () => {

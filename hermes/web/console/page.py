@@ -63,7 +63,7 @@ ON_DEMAND = (
     "console/notifications/notify-form.js",
     "console/token-inspector/",
 )
-ON_DEMAND_STRINGS = ("drills.", "inspector.")
+ON_DEMAND_STRINGS = ("drills.", "inspector.", "log.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,8 @@ import { deviceKey } from '../devices/series.js';
 import { copyText } from '../lib/clipboard.js';
 import { byId, make, setText } from '../lib/dom.js';
 import { formatTime } from '../lib/format-time.js';
-import { t } from '../lib/i18n.js';
+import { socketNames, t } from '../lib/i18n.js';
 import { RingBuffer } from '../lib/ring-buffer.js';
-import { socketNames } from '../lib/socket-names.js';
 import { devicePath } from '../lib/socket-path.js';
 import { SeriesCard } from './series-card.js';
 

@@ -44,6 +44,9 @@ export function tPlural(key, n, fields = {}) {
 /** Translate a key built from data; undefined if there is no such text. @param {string} key */
 export function tOptional(key) { return /** @type {string | undefined} */ (strings[key]); }
 
+/** The names of sockets. @param {string[]} sockets */
+export function socketNames(sockets) { return sockets.map((socket) => tOptional(`socket.${socket}`) ?? socket).join(', '); }
+
 /** Format a number with at most one decimal. @param {number} n */
 export function formatNumber(n) { return upToOneDecimal.format(n); }
 

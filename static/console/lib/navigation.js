@@ -70,6 +70,6 @@ export function replaceFragment(fragment) {
     const [panel] = wanted.split('?');
     if (location.hash.slice(1).split('?')[0] !== panel || location.hash.slice(1) === wanted) return; // the user has gone on
     replacedAt = performance.now();
-    history.replaceState(history.state, '', `#${wanted}`);
+    history.replaceState(history.state, '', `${location.pathname}${location.search}#${wanted}`); // the page may have a <base>
   }, Math.max(0, replacedAt + REPLACE_EVERY_MS - performance.now()));
 }

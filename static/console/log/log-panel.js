@@ -3,8 +3,7 @@
 import { copyText } from '../lib/clipboard.js';
 import { byId, find, setText } from '../lib/dom.js';
 import { download } from '../lib/download.js';
-import { formatNumber, t, tPlural } from '../lib/i18n.js';
-import { socketNames } from '../lib/socket-names.js';
+import { formatNumber, socketNames, t, tPlural } from '../lib/i18n.js';
 import { createLogRow } from './log-row.js';
 
 const ROWS_AT_ONCE = 300; // older rows are added when the user scrolls up

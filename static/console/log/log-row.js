@@ -1,8 +1,7 @@
 /** A row of the log. A long text is truncated and expands on demand. */
 
 import { make } from '../lib/dom.js';
-import { tOptional } from '../lib/i18n.js';
-import { socketNames } from '../lib/socket-names.js';
+import { socketNames, tOptional } from '../lib/i18n.js';
 
 /** @typedef {import('./log-buffer.js').BufferedLine} BufferedLine */
 
