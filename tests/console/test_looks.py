@@ -19,8 +19,10 @@ from tests.support.consoles import (
     notify,
     save_picture,
 )
+from tests.support.device_panel import device
 from tests.support.gateways import token
 from tests.support.page_layout import overhanging
+from tests.support.page_sockets import play_sockets, receive
 from tests.support.programs import Program
 
 pytestmark = pytest.mark.browser
@@ -163,6 +165,46 @@ def test_a_console_that_shows_faults_conforms_to_wcag(
             console.page.evaluate("scrollTo(0, 0)")  # otherwise the sticky header is in the middle of the screenshot
             save_picture(console.page, f"trouble-{view}-{theme}-{width}", whole=True)
     assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 390), pytest.param("dark", 1280, marks=pytest.mark.slow)])
+def test_devices_with_names_and_choices_conform_to_wcag(
+    browser: Browser, quiet: Program, theme: str, width: int
+) -> None:
+    """The sorted table, a device with a choice of numbers, a filter without a match, and the socket of all tenants."""
+    found = {}
+    with console_of_looks(browser, quiet, theme=theme, width=width) as console:
+        console.page.add_init_script(axe_script())
+        play_sockets(console.page, "tenant", "combined", "tenants")
+        console.open("devices")
+        console.card("tenant").expect_state("open")
+        for view in named_devices(console):
+            settle(console.page)
+            found[view] = violations(console.page) + overhanging(console.page)
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+def named_devices(console: Console) -> Iterator[str]:
+    """Show each view of devices that have names and messages with several numbers."""
+    page = console.page
+    air = {"battery": 100, "humidity": 45, "linkquality": 120, "temperature": 21.5, "voltage": 3000}
+    for number in range(2):
+        named = {"device_id": f"eui-70b3d57ed005{number}", "device_name": "Boiler room, first floor"}
+        receive(page, "tenant", [device("air", air, **named), device("state", "open", **named)])
+    page.locator("th.device button").click()
+    yield "devices"
+    console.show("devices/acme/eui-70b3d57ed0050")
+    expect(page.locator(".chart-choice:visible")).to_have_count(1)
+    yield "device"
+    console.show("devices")
+    page.fill("#devices-filter", "nothing like this")
+    yield "no match"
+    console.show("connect")
+    page.select_option("#token-picker", label="root (user 1, tenant acme, superuser)")
+    expect(page.locator("form[data-socket=tenants]")).to_be_visible()
+    yield "connect"
+    console.show("overview")
+    yield "overview"
 
 
 def test_no_panel_scrolls_sideways_or_leaves_its_window(browser: Browser, dev: Program) -> None:
