@@ -17,7 +17,7 @@ from tornado.websocket import WebSocketHandler
 
 from hermes import client as client_module
 from hermes.client import ConnectionRejected, HermesClient, Reconnect
-from hermes.errors import TABLE, TOKEN_EXPIRED, TOO_MANY_ERRORS, Close, HermesError, RequestError
+from hermes.errors import TABLE, TOKEN_EXPIRED, TOKEN_INVALID, TOO_MANY_ERRORS, Close, HermesError, RequestError
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
 from tests.support.paths import CHECKOUT
 from tests.support.programs import free_port
@@ -381,6 +381,19 @@ async def test_a_refused_token_is_replaced_once(hermes: Hermes) -> None:
     async with listening(HermesClient(hermes.url, token=next_token), "notifications"):
         await eventually(lambda: hermes.gateway.hub.sessions)
     assert tokens == []
+
+
+@pytest.mark.gen_test
+async def test_a_token_is_replaced_after_the_time_that_hermes_asks_for() -> None:
+    """A reload closes many sockets at once."""
+    waits: list[Reconnect] = []
+    close = Close(TOKEN_INVALID.code, "token_invalid;retry_ms=5", may_reconnect=False)
+    async with serving(Closing, close=close) as (url, opened):
+        frames = HermesClient(url, token=lambda: "a.b.c").listen("all", on_reconnect=waits.append)
+        with pytest.raises(ConnectionRejected):
+            await anext(frames)
+    assert len(opened) == 2
+    assert [reconnect.wait_s for reconnect in waits] == [0.005]
 
 
 @pytest.mark.gen_test

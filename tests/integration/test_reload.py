@@ -272,3 +272,35 @@ async def test_another_user_of_the_broker_opens_the_link_anew(site: Site, tmp_pa
         await eventually(lambda: gateway.link.ready)
         assert (await site.reload(mqtt_url="mqtt://other.example")).endswith("a restart is needed for --mqtt-url")
         assert gateway.link.ready
+
+
+@pytest.mark.broker
+@pytest.mark.gen_test
+async def test_values_of_templates_that_are_gone_are_cleared_and_announced(site: Site, tmp_path: Path) -> None:
+    """Open sockets get the frame that clears; those of templates that stay are kept."""
+    with mosquitto(tmp_path) as broker:
+        hermes = await site.start(
+            jwt_secret_file=(site.write("secret", SECRET),),
+            mqtt_url=f"mqtt://127.0.0.1:{broker.port}",
+            topics=["a/{tenant_id}/{device_id}", "b/{tenant_id}/{device_id}"],
+        )
+        await eventually(lambda: hermes.gateway.link.ready)
+        socket = await hermes.open("/ws/tenant/acme", token(tenant_id="acme"))
+        for topic in ("a", "b"):
+            await asyncio.to_thread(broker.publish, f"{topic}/acme/of-{topic}", "1")
+            assert (await data_frame(socket))["device_id"] == f"of-{topic}"
+        assert await site.reload(topics=["b/{tenant_id}/{device_id}", "c/{tenant_id}/{device_id}"]) == "changed --topic"
+        frame = await data_frame(socket)
+        assert (frame["device_id"], frame["data"], frame["cleared"]) == ("of-a", None, True)
+        await eventually(lambda: hermes.gateway.link.ready)
+        await asyncio.to_thread(broker.publish, "c/acme/of-c", "1")
+        assert (await data_frame(socket))["device_id"] == "of-c"
+        late = await hermes.open("/ws/tenant/acme", token(tenant_id="acme"))
+        assert sorted([(await data_frame(late))["device_id"] for _ in range(2)]) == ["of-b", "of-c"]
+
+
+async def data_frame(socket: ClientSocket) -> dict[str, Any]:
+    """Return the next frame of a device's data."""
+    while (frame := await socket.receive())["channel"] != "device":
+        pass
+    return frame

@@ -52,6 +52,18 @@ test('the next token is sent on the open socket one minute before the token expi
   assert.equal(world.sockets.length, 1);
 });
 
+test('after a reload of Hermes the new token is offered when its hint has passed, so that not all return at once', async () => {
+  const { world, client, reasons, tokens } = await opened([10 * MINUTE, 20 * MINUTE]);
+  world.socket.end(1008, 'token_invalid;retry_ms=7000');
+  assert.deepEqual([client.state, client.status.waitMs], ['waiting', 7_000]);
+  assert.deepEqual(reasons, ['first']);
+  await world.pass(7_000);
+  await settled();
+  assert.deepEqual(reasons, ['first', 'refused']);
+  assert.equal(world.sockets.length, 2);
+  assert.ok(world.socket.protocols.includes(tokens[1]));
+});
+
 test('the answer to a refresh is an event, and the following token is requested in time', async () => {
   const { world, client, reasons } = await opened([10 * MINUTE, 20 * MINUTE, 30 * MINUTE]);
   const events = [];
