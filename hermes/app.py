@@ -15,7 +15,6 @@ from hermes.auth.api_keys import Caller
 from hermes.log import masked
 from hermes.web.api.disconnect import DisconnectHandler
 from hermes.web.api.key import KeyHandler
-from hermes.web.client_address import TrustedProxies
 from hermes.web.console.i18n import Languages
 from hermes.web.console.page import SERVICE_WORKER, ConsoleHandler, ConsolePage, StaticHandler, page_modules
 from hermes.web.dev_api import DevHandler
@@ -23,6 +22,7 @@ from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.delegate import EagerApplication
 from hermes.web.http.errors import HttpErrors, NotFoundHandler
 from hermes.web.notify import NotifyHandler
+from hermes.web.origins.trusted_proxies import TrustedProxies
 from hermes.web.response_headers import HstsHeaders, ResponseHeaders
 from hermes.web.sockets.routes import CombinedSocket, DeviceSocket, NotificationsSocket, TenantSocket, TenantsSocket
 from hermes.web.status import HealthHandler, MetricsHandler, NodeStatusHandler, ReadyHandler
@@ -55,6 +55,7 @@ def make_app(gateway: GatewayParts) -> Application:
             *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
             (rf"(?:/static/.+|/{re.escape(SERVICE_WORKER)}|/)", _console(gateway, headers)),
         ],
+        on_request=gateway.trusted_proxies.note,
         transforms=[headers],
         log_function=functools.partial(log_access, gateway.trusted_proxies),
         default_handler_class=NotFoundHandler,

@@ -74,9 +74,10 @@ from hermes.settings import private_file
 from hermes.settings.fields import networks
 from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
-from hermes.web.client_address import TrustedProxies
 from hermes.web.gateway_parts import DevAction
 from hermes.web.http.server import RequestServer, request_server
+from hermes.web.origins.rule import OriginRule
+from hermes.web.origins.trusted_proxies import TrustedProxies
 from hermes.web.sockets.admission import Admission, SocketLimits
 from hermes.web.sockets.disconnect import Disconnected, Disconnector, one_target
 from hermes.web.tls.certificate import CurrentCertificate, load_certificate
@@ -132,11 +133,11 @@ class Gateway:
             self.key_ring, settings.token_rules, revocations=self.revocations, clock=clock
         )
         self.api_keys = ApiKeys(settings.api_keys, metrics=self.metrics)
-        self.origins = frozenset(settings.origins)
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
         self.admission = Admission(socket_limits(settings))
         self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
         self.trusted_proxies = TrustedProxies(networks(settings.trusted_proxies))
+        self.origin_rule = OriginRule(settings.origins, proxies=self.trusted_proxies, metrics=self.metrics)
         self.return_rate = ReturnRate()
         self.disconnector = Disconnector(
             hub=self.hub,
@@ -394,7 +395,7 @@ class Gateway:
         if prepared.claims_changed and isinstance(self.token_verifier, JwtVerifier):
             self.token_verifier.use_rules(new.token_rules)
         self.api_keys.replace(prepared.api_keys)
-        self.origins = frozenset(new.origins)
+        self.origin_rule.replace(new.origins)
         self.trusted_proxies.replace(prepared.proxies)
         if prepared.certificate is not None and self._certificate is not None:
             self._certificate.install(prepared.certificate)

@@ -65,6 +65,9 @@ class Metrics:
         self.sockets_refused = self._counter(
             "hermes_sockets_refused", "Sockets refused when opened, by reason", "reason"
         )
+        self.origins_refused = self._counter(
+            "hermes_origins_refused", "Requests answered with 403 because pages of their origin are not allowed"
+        )
         self.accept_pauses = self._counter("hermes_accept_pauses", "Pauses of accept() after an error, one second each")
         self.http_connections = self._gauge("hermes_http_connections_open", "Open connections that are not WebSockets")
         self.http_closed = self._counter(

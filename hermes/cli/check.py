@@ -17,7 +17,7 @@ from cryptography import x509
 from hermes import log
 from hermes.appliance.unit_check import Unit, find_unit, main_group, read_unit, unknown_account, unreadable
 from hermes.appliance.version import clock_problem
-from hermes.auth.api_keys import Caller
+from hermes.auth.api_keys import Caller, Scope
 from hermes.auth.key_http import FetchError
 from hermes.auth.keys import describe
 from hermes.auth.oidc import KeyLocation
@@ -28,6 +28,7 @@ from hermes.broker.mosquitto import find_mosquitto
 from hermes.broker.supervisor import CLEAR_TEXT
 from hermes.cli.arguments import add_setting_flags, given
 from hermes.cli.serve import SOURCES, USAGE, serve_settings, topic_problems
+from hermes.cli.site_check import check_site
 from hermes.client import HermesClient
 from hermes.errors import BrokerUnavailable, ConfigError, HermesError
 from hermes.gateway import revocation_file
@@ -35,7 +36,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
 from hermes.settings import private_file
-from hermes.settings.fields import is_loopback, own_url
+from hermes.settings.fields import http_url, is_loopback, own_url
 from hermes.settings.flags import CONFIG, settings_of
 from hermes.settings.load import environment_warnings
 from hermes.settings.model import Settings
@@ -63,6 +64,7 @@ examples:
   hermes check --mqtt-url mqtts://broker.example --mqtt-ca-file ca.pem --jwt-secret-file jwt-secret
   hermes check --unit hermes.service
   hermes check --settings
+  hermes check --config /etc/hermes/hermes.toml --site https://gateway.example/hermes/
 
 It connects to the broker and subscribes, for a few seconds, and fetches the keys of identity providers. Exit code 0 if
 hermes serve would start and work with these settings, 1 if there are problems, 2 if the settings are invalid.
@@ -83,7 +85,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="publish a test message of a device hermes-check for each filter: does the broker's ACL let it through?",
     )
+    parser.add_argument(
+        "--site",
+        metavar="URL",
+        type=_site,
+        help="the address that browsers open: test page and socket, through the proxy",
+    )
     add_setting_flags(parser, Settings)
+
+
+def _site(text: str) -> str:
+    try:
+        return http_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(options: argparse.Namespace) -> int:
@@ -100,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     log.set_up("error", settings.secrets)  # the lines below report problems; only errors of Hermes itself are logged
     if options.settings:
         return 2 if asyncio.run(check(settings, unit=unit, network=False, found=file_problems)) else 0
-    return asyncio.run(check(settings, unit=unit, publish=options.publish, found=file_problems))
+    return asyncio.run(check(settings, unit=unit, publish=options.publish, site=options.site, found=file_problems))
 
 
 def _settings(flags: Mapping[str, object]) -> tuple[Settings, list[str]]:
@@ -124,12 +139,13 @@ async def check(
     unit: Unit | None = None,
     network: bool = True,
     publish: bool = False,
+    site: str | None = None,
     found: Sequence[str] = (),
 ) -> int:
     """Print a line for each test; return 0 without problems, otherwise 1.
 
-    Without ``network`` neither the port nor the broker is tested. ``publish`` allows to publish test messages.
-    ``found`` are problems that are known already.
+    Without ``network`` neither the port nor the broker is tested. ``publish`` allows to publish test messages. ``site``
+    is an address at which browsers open the console. ``found`` are problems that are known already.
     """
     _print("ok", "settings" if unit is None else f"settings of {unit.path}")
     for key in settings.api_keys:
@@ -147,6 +163,7 @@ async def check(
     if network:
         problems += await _fetch_problems(settings)
         problems += [*await _address_problems(settings), *await _broker_problems(settings, publish=publish)]
+        problems += [] if site is None else await _site_problems(site)
     if is_loopback(settings.host) and not settings.dev:
         _print("warn", LOOPBACK_ONLY % settings.host)
     for warning in (*warnings(settings), *environment_warnings()):
@@ -324,13 +341,35 @@ async def _address_problems(settings: Settings) -> list[str]:
         except HermesError as error:
             url = own_url(host, port, tls=tls)
             context = own_context(settings.tls_cert) if tls and settings.tls_cert is not None else None
-            if "is in use" in str(error) and await HermesClient(url, tls=context).is_running():
+            key = next((key.text for key in settings.api_keys if Scope.STATUS in key.caller.scopes), None)
+            client = HermesClient(url, api_key=key, tls=context)
+            if "is in use" in str(error) and await client.is_running():
                 _print("ok", f"a Hermes is running at {url}; hermes status shows its state")
+                await _print_refused_origins(client)
             else:
                 problems.append(str(error))
         else:
             _print("ok", f"{host} port {port} is free{' (TLS)' if tls else ''}")
     return problems
+
+
+async def _print_refused_origins(client: HermesClient) -> None:
+    """Print a warning if the running Hermes has refused pages because of their origin."""
+    try:
+        sockets = (await client.status())["sockets"]
+    except HermesError:
+        return
+    if last := sockets.get("last_refused_origin"):
+        count = sockets["origins_refused"]
+        _print("warn", f"{count} requests of pages were refused because of their origin, the last: {last['message']}")
+
+
+async def _site_problems(site: str) -> list[str]:
+    findings = [finding async for finding in check_site(site)]
+    for verdict, text in findings:
+        if verdict == "ok":
+            _print(verdict, text)
+    return [text for verdict, text in findings if verdict != "ok"]
 
 
 async def _broker_problems(settings: Settings, *, publish: bool) -> list[str]:

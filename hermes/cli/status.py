@@ -64,6 +64,8 @@ def table(figures: Mapping[str, Any], url: str) -> Iterator[tuple[str, str]]:
     count = sum(sockets["open"].values())
     yield "sockets", f"{count:,} of {sockets['limit']:,} open: {_counts(sockets['open'])}; {sockets['blocked']:,} slow"
     yield "closed", f"{_counts(sockets['closed'])}; refused {_counts(sockets['refused'])}"
+    if last := sockets.get("last_refused_origin"):
+        yield "origins", f"{sockets['origins_refused']:,} requests refused, the last: {last['message']}"
     yield "delivered", f"{figures['delivery']['deliveries']:,} frames; {figures['delivery']['skipped']:,} left out"
     yield "notify", _counts(figures["notify"]["answers"])
     snapshot = figures["snapshot"]

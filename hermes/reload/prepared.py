@@ -8,7 +8,7 @@ from hermes.auth.keys import Source, VerificationKey
 from hermes.auth.oidc import KeyLocation
 from hermes.settings.model import Settings
 from hermes.settings.mqtt_url import MqttUrl
-from hermes.web.client_address import Network
+from hermes.web.origins.trusted_proxies import Network
 from hermes.web.tls.certificate import LoadedCertificate
 
 

@@ -21,6 +21,7 @@ from hermes.auth.api_keys import ApiKey, parse_keys
 from hermes.auth.claims import SuperuserClaim
 from hermes.auth.jwks import KeySet, parse_key_set
 from hermes.auth.keys import SECRET_MIN_BYTES, Source, VerificationKey, public_keys_of_pem, unusable_secret
+from hermes.auth.origins import configured_origin
 from hermes.errors import install_command
 from hermes.log import UNPRINTABLE
 from hermes.settings.broker import parse_listen
@@ -192,11 +193,8 @@ def _alpn(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return web origins (RFC 6454) in lower case."""
-    for value in values:
-        if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
-            raise ValueError(f"{value!r} is not an origin; write scheme and host, as in https://app.example.com, or *")
-    return tuple(value.lower() for value in values)
+    """Return web origins (RFC 6454) in the form that browsers send."""
+    return tuple(configured_origin(value) for value in values)
 
 
 def _proxies(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -499,13 +499,16 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     # -- sockets ------------------------------------------------------------------------------------------------------
 
     origins: Annotated[fields.Origins, Flag(Group.LISTENING, "ORIGIN", name="origin", repeatable=True)] = Field(
-        (), description="web origin, other than Hermes' own, that may open sockets; `*` for all"
+        (),
+        description="web origin, other than Hermes' own, that may open sockets: `https://app.example.com`, "
+        "`https://*.example.com` for all names below it, `capacitor://localhost` of an app; `*` for all",
     )
     trusted_proxies: Annotated[
         fields.Proxies, Flag(Group.LISTENING, "ADDRESS", name="trusted-proxy", repeatable=True)
     ] = Field(
         ("127.0.0.0/8", "::1/128"),
-        description="address or network of a trusted proxy: Hermes reads `X-Forwarded-For` only from it",
+        description="address or network of a trusted proxy: only from it Hermes believes `X-Forwarded-For`, "
+        "`X-Forwarded-Host`, `X-Forwarded-Proto`, `X-Forwarded-Prefix` and `X-Ingress-Path`",
     )
     max_http_connections: Annotated[
         int | None, Flag(Group.LISTENING, "N", default="a quarter of the open-file limit")

@@ -11,7 +11,7 @@ from hermes.errors import RequestError
 from hermes.quotas.failed_auth import WINDOW_S
 from hermes.web.api.callers import check_scope, find_caller, unauthorized
 from hermes.web.gateway_parts import GatewayParts
-from hermes.web.http.handler import HttpHandler
+from hermes.web.http.handler import ExplainedError, HttpHandler
 
 JSON = "application/json"
 
@@ -75,7 +75,10 @@ class ApiHandler(HttpHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Finish the response with an unexpected error, in the form of every other."""
-        if status_code == 405:  # a method that Tornado does not know
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, ExplainedError):
+            self.write_fault(RequestError(status_code, error.code, error.text))
+        elif status_code == 405:  # a method that Tornado does not know
             self.write_fault(self._wrong_method())
         else:
             self.write_fault(RequestError(status_code, "internal_error", "Hermes failed; its log has the traceback"))

@@ -1,14 +1,15 @@
 """``POST /dev/token`` and ``POST /dev/drill``, which exist only with ``--dev``.
 
-Both need an API key without restrictions; with ``--dev`` there always is one. A page of another origin, also one with
-a host name that resolves to this machine (DNS rebinding), does not have the key; a browser sends neither the key's
-header nor JSON to another origin without a preflight request.
+Both need an API key without restrictions; with ``--dev`` there always is one. Both also need a request that is
+certainly local, neither through a proxy nor from a page of another origin; so does the page of the console, which hands
+out the key.
 """
 
 from hermes.auth.api_keys import Caller
 from hermes.errors import RequestError
 from hermes.web.api_handler import ApiHandler, check_content_type
 from hermes.web.gateway_parts import DevAction, GatewayParts
+from hermes.web.origins.local_caller import reason_to_reject
 from hermes.web.request_body import parse_json
 
 
@@ -26,11 +27,16 @@ class DevHandler(ApiHandler):
     def check_caller(self) -> Caller:
         """Return the caller.
 
-        Raises `RequestError` as for every endpoint, and 403 for a key with fewer scopes or a tenant.
+        Raises `RequestError` as for every endpoint, and 403 for a key with fewer scopes or a tenant, and for a request
+        that is not certainly local.
         """
         caller = super().check_caller()
         if not caller.is_unrestricted:
             raise RequestError(403, "forbidden", f"the key {caller.name} is restricted; --dev needs one that is not")
+        if (reason := reason_to_reject(self.request)) is not None:
+            raise RequestError(
+                403, "not_local", f"with --dev, {reason}: open the console on this machine, without a proxy"
+            )
         return caller
 
     def post(self) -> None:

@@ -19,7 +19,8 @@ from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.settings.model import Settings
-from hermes.web.client_address import TrustedProxies
+from hermes.web.origins.rule import OriginRule
+from hermes.web.origins.trusted_proxies import TrustedProxies
 from hermes.web.sockets.admission import Admission
 from hermes.web.sockets.disconnect import Disconnector
 
@@ -40,7 +41,7 @@ class GatewayParts(Protocol):
     api_keys: ApiKeys
     disconnector: Disconnector
     outbox_limits: OutboxLimits
-    origins: frozenset[str]
+    origin_rule: OriginRule
     admission: Admission
     failed_auth: FailedAuth
     connection_rate: ConnectionRate

@@ -125,6 +125,7 @@ class NodeStatusHandler(ApiHandler):
 def figures(gateway: GatewayParts) -> dict[str, Any]:
     """Return the figures: times in Unix ms, durations in seconds, sizes in bytes."""
     metrics, missing = gateway.metrics, missing_parts(gateway)
+    last = gateway.origin_rule.last
     return {
         "version": __version__,
         "now": now_ms(),
@@ -140,6 +141,8 @@ def figures(gateway: GatewayParts) -> dict[str, Any]:
             "closed": _counts(metrics.sockets_closed),
             "closed_by_client": _counts(metrics.sockets_closed_by_client),
             "refused": _counts(metrics.sockets_refused),
+            "origins_refused": _count(metrics.origins_refused),
+            "last_refused_origin": None if last is None else last.facts(),
             "lost_pongs": _count(metrics.lost_pongs),
             "slow_consumers": _count(metrics.slow_consumers),
         },

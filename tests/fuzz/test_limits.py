@@ -17,7 +17,7 @@ from hermes.quotas.addresses import client_key
 from hermes.quotas.failed_auth import WINDOW_S, FailedAuth
 from hermes.quotas.work_budget import BURST_S, WorkBudget
 from hermes.settings.fields import networks
-from hermes.web.client_address import TrustedProxies
+from hermes.web.origins.trusted_proxies import TrustedProxies
 from hermes.web.sockets.admission import Admission, Place, SocketLimits
 
 TRUSTED = TrustedProxies(networks(("127.0.0.0/8", "::1/128", "10.0.0.0/24", "fe80::/10")))

@@ -82,6 +82,27 @@ async def test_without_the_key_nothing_is_done(dev: Hermes, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/dev/token", "/dev/drill"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Host": "rebound.example"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+@pytest.mark.gen_test
+async def test_with_the_key_a_request_must_be_from_this_machine(
+    dev: Hermes, path: str, headers: dict[str, str]
+) -> None:
+    """Not from a page of another origin, under another name, or through a proxy."""
+    response = await post(dev, path, {"user_id": "1", "fault": "drop"}, **headers)
+    assert (response.code, json.loads(response.body)["error"]["code"]) == (403, "not_local")
+    assert b"eyJ" not in response.body
+
+
+@pytest.mark.parametrize("path", ["/dev/token", "/dev/drill"])
 @pytest.mark.gen_test
 async def test_an_invalid_request_is_rejected_with_the_reason(dev: Hermes, path: str) -> None:
     """In the form of the errors of /notify."""

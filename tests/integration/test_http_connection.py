@@ -383,7 +383,7 @@ def keyless() -> dict[str, object]:
         ("http://evil.example/notify", "Host: 127.0.0.1", "1.1", 401),
         ("http://evil.example/notify", "Host: 127.0.0.1", "1.0", 401),
         ("http://evil.example/notify", "X: y", "1.0", 401),
-        ("/notify", "X: y", "1.0", 200),
+        ("/notify", "X: y", "1.0", 401),  # proxies speak HTTP/1.0
         ("http://evil.example/notify", "Host: 127.0.0.1\r\nHost: 127.0.0.1", "1.1", 400),
         ("http://127.0.0.1/notify", "Host: 127.0.0.1\r\nHost: evil.example", "1.1", 400),
         ("http://127.0.0.1@evil.example/notify", "Host: 127.0.0.1", "1.1", 404),

@@ -66,7 +66,7 @@ async def test_a_browser_gets_a_page_with_the_way_to_the_console(hermes: Hermes)
     response = await hermes.request("/<script>", headers={"Accept": accept})
     assert response.code == 404
     assert response.headers["Content-Type"].startswith("text/html")
-    assert b'<a href="/">' in response.body
+    assert b'<a href="./">' in response.body
     assert b"script" not in response.body
 
 

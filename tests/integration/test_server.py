@@ -258,16 +258,45 @@ async def test_it_can_listen_on_ipv6(make_hermes: MakeHermes) -> None:
 
 @pytest.mark.gen_test
 async def test_dev_fills_in_the_console_for_this_machine_only(make_hermes: MakeHermes) -> None:
-    """Under another host name, as with DNS rebinding, the page has no tokens."""
+    """The page has no secret under another host name (DNS rebinding), through a proxy, and without ``--dev``."""
     hermes = await make_hermes(dev="true")
     page = (await hermes.request("/")).body.decode()
     assert '"api_key":"a-key-of-the-tests"' in page
     assert page.count('"token":"eyJ') == 3
-    foreign = (await hermes.request("/", headers={"Host": "rebound.example"})).body.decode()
-    assert '"dev":null' in foreign
-    assert "eyJ" not in foreign
+    assert 'id="dev-banner"' not in page
+    for headers in (
+        {"Host": "rebound.example"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Via": "1.1 ngrok"},
+        {"CF-Connecting-IP": "127.0.0.1"},
+        {"X-Ingress-Path": "/api/hassio_ingress/x"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://evil.example"},
+    ):
+        foreign = (await hermes.request("/", headers=headers)).body.decode()
+        assert '"dev":null' in foreign, headers
+        assert "eyJ" not in foreign
+        assert "a key of the tests" not in foreign
+        assert 'id="dev-banner"' in foreign, "the page says why it is empty"
     plain = await make_hermes()
-    assert "eyJ" not in (await plain.request("/")).body.decode()
+    page = (await plain.request("/", headers={"Host": "rebound.example"})).body.decode()
+    assert "eyJ" not in page
+    assert 'id="dev-banner"' not in page
+
+
+@pytest.mark.gen_test
+async def test_a_proxy_that_speaks_http_1_0_gets_no_secrets_of_dev(make_hermes: MakeHermes) -> None:
+    """As nginx does that is told nothing else; its Host is a loopback address, too."""
+    hermes = await make_hermes(dev="true")
+    port = int(hermes.url.rpartition(":")[2])
+    for host in (f"Host: 127.0.0.1:{port}\r\n", ""):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET / HTTP/1.0\r\n{host}\r\n".encode())
+        answer = await asyncio.wait_for(reader.read(), TIMEOUT_S)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"eyJ" not in answer
+        assert b"a key of the tests" not in answer
+        writer.close()
 
 
 @pytest.mark.broker

@@ -157,10 +157,12 @@ async def open_raw(
     return raw
 
 
-async def open_at(port: int, path: str, token: str | None = None) -> RawSocket:
+async def open_at(
+    port: int, path: str, token: str | None = None, *, headers: dict[str, str] | None = None
+) -> RawSocket:
     """Return what `open_raw` returns, for a Hermes in another process."""
     raw = RawSocket(*await asyncio.open_connection("127.0.0.1", port))
-    await _shake_hands(raw, port, path, token, {})
+    await _shake_hands(raw, port, path, token, headers or {})
     return raw
 
 

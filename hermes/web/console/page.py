@@ -17,19 +17,23 @@ from markupsafe import Markup
 from tornado.web import HTTPError, StaticFileHandler
 
 from hermes import __version__
-from hermes.settings.fields import is_loopback
 from hermes.web.console.i18n import LANGUAGE_NAMES, Language, Languages
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.errors import HttpErrors
+from hermes.web.origins.local_caller import reason_to_reject
 
 SERVICE_WORKER = "sw.js"  # served beside the page, which is its scope
 NOT_OF_THE_PAGE = frozenset({"hermes-client-types.js", SERVICE_WORKER})
 CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
 
 
-def content_security_policy(*connect: str) -> str:
-    """Return the policy of a page that may connect to its own and these origins."""
+def content_security_policy(*connect: str, has_base: bool = False, framed: bool = False) -> str:
+    """Return the policy of a page that may connect to its own and these origins.
+
+    ``has_base`` allows a ``<base>`` of its own origin; ``framed`` lets pages of its own origin show it in a frame.
+    """
     own_and_others = " ".join(("'self'", *connect))
+    base, frames = ("'self'" if allowed else "'none'" for allowed in (has_base, framed))
     directives = (
         "default-src 'none'",
         "script-src 'self'",
@@ -38,9 +42,9 @@ def content_security_policy(*connect: str) -> str:
         "img-src 'self' data:",
         f"connect-src {own_and_others}",
         "font-src 'self'",
-        "base-uri 'none'",
+        f"base-uri {base}",
         "form-action 'none'",
-        "frame-ancestors 'none'",
+        f"frame-ancestors {frames}",
     )
     return "; ".join(directives)
 
@@ -70,7 +74,8 @@ ON_DEMAND_STRINGS = ("drills.", "inspector.", "log.")
 class ConsolePage:
     """Template, languages and scripts of the page.
 
-    ``modules`` are the URL paths of the scripts that the page requests at once.
+    ``modules`` are the paths of the scripts that the page requests at once. Every path in the page is relative to it: a
+    proxy may serve it below a prefix.
     """
 
     template: Template
@@ -85,10 +90,13 @@ class ConsolePage:
         token_rules: Mapping[str, Any],
         login: Mapping[str, Any] | None,
         dev: Mapping[str, Any] | None,
+        dev_withheld: str,
+        prefix: str,
     ) -> str:
         """Return the HTML of the page in this language.
 
-        The data of the page is JSON in a script element.
+        The data of the page is JSON in a script element. ``prefix`` is the path below which a proxy serves the page, if
+        it is known: then the page also works at an address without the slash at its end.
         """
         page_data = {
             "version": __version__,
@@ -106,6 +114,8 @@ class ConsolePage:
             theme=theme,
             themes=THEMES,
             modules=self.modules,
+            prefix=prefix,
+            dev_withheld=dev_withheld,
             page_data=_script_json(page_data),
         )
 
@@ -126,20 +136,28 @@ class ConsoleHandler(HttpErrors):
     def get(self) -> None:
         """Send the page in the language and theme of the user."""
         language = self._page.languages.pick(
-            wanted=self.get_cookie("hermes_language"), accepted=self.request.headers.get("Accept-Language", "")
+            wanted=self._preference("hermes_language"), accepted=self.request.headers.get("Accept-Language", "")
         )
-        theme = self.get_cookie("hermes_theme")
+        theme = self._preference("hermes_theme")
         theme = theme if theme in THEMES else DEFAULT_THEME
         login = self._login()
-        if login is not None and (origin := _origin(login["token_endpoint"])) is not None:
-            self.set_header("Content-Security-Policy", content_security_policy(origin))
+        issuer = None if login is None else _origin(login["token_endpoint"])
+        proxies = self._gateway.trusted_proxies
+        prefix = proxies.prefix(self.request)
+        policy = content_security_policy(
+            *([] if issuer is None else [issuer]), has_base=bool(prefix), framed=proxies.is_ingress(self.request)
+        )
+        self.set_header("Content-Security-Policy", policy)
+        withheld = self._reason_to_withhold()
         with self._gateway.metrics.work["page"]:
             text = self._page.render(
                 language=language,
                 theme=theme,
                 token_rules=self._token_rules(),
                 login=login,
-                dev=self._dev_facts(),
+                dev=None if withheld else self._gateway.console_facts(),
+                dev_withheld=withheld,
+                prefix=prefix,
             )
         self.finish(text)
 
@@ -186,9 +204,24 @@ class ConsoleHandler(HttpErrors):
             "end_session_endpoint": found.end_session_endpoint if found is not None else None,
         }
 
-    def _dev_facts(self) -> Mapping[str, Any] | None:
-        # Another host name that resolves to this machine (DNS rebinding) must not get the tokens.
-        return self._gateway.console_facts() if is_loopback(self.request.host_name) else None
+    def _reason_to_withhold(self) -> str:
+        """Return why this page gets no tokens with ``--dev``; empty if it gets them.
+
+        It follows the rule of ``/notify`` without keys: nothing for the visitors of a proxy, nor for a host name that
+        resolves to this machine (DNS rebinding).
+        """
+        return (self._gateway.settings.dev and reason_to_reject(self.request)) or ""
+
+    def _preference(self, name: str) -> str | None:
+        """Return the first cookie of this name.
+
+        Of several it has the longest path (RFC 6265 §5.4).
+        """
+        for pair in self.request.headers.get("Cookie", "").split(";"):
+            given, _, value = pair.partition("=")
+            if given.strip() == name:
+                return value.strip()
+        return None
 
 
 def _origin(url: str | None) -> str | None:
@@ -199,10 +232,10 @@ def _origin(url: str | None) -> str | None:
 
 
 def page_modules(static: Path) -> list[str]:
-    """Return the URL paths of the scripts that the page needs at once."""
+    """Return the paths of the scripts that the page needs at once, relative to it."""
     scripts = [path.relative_to(static).as_posix() for path in sorted(static.rglob("*.js"))]
     return [
-        f"/static/{script}" for script in scripts if script not in NOT_OF_THE_PAGE and not script.startswith(ON_DEMAND)
+        f"static/{script}" for script in scripts if script not in NOT_OF_THE_PAGE and not script.startswith(ON_DEMAND)
     ]
 
 

@@ -8,7 +8,7 @@ flush: run at once it needs a quarter less time. `asyncio.eager_task_factory` of
 import logging
 import re
 from asyncio import CancelledError, Future, Task, create_task
-from collections.abc import Awaitable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from types import coroutine
 from typing import Any
 
@@ -27,14 +27,24 @@ class EagerApplication(Application):
     """An application that runs its handlers at once on an `Exchange`.
 
     On a connection of Tornado's own server they run in tasks. Paths without a pattern are found in one step.
+    ``on_request`` is called first with each request.
     """
 
-    def __init__(self, handlers: Sequence[Route], **settings: Any) -> None:
+    def __init__(
+        self,
+        handlers: Sequence[Route],
+        *,
+        on_request: Callable[[HTTPServerRequest], None] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(list(handlers), **settings)
+        self._on_request = on_request
         self._exact = {path: (target, *kwargs) for path, target, *kwargs in handlers if re.escape(path) == path}
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
         """Return what passes the request to the handler of its path."""
+        if self._on_request is not None:
+            self._on_request(request)
         found = self._exact.get(request.path)
         return super().find_handler(request, **kwargs) if found is None else self.get_handler_delegate(request, *found)
 

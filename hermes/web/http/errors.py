@@ -5,6 +5,7 @@ has seen.
 """
 
 import time
+from html import escape
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any
@@ -14,11 +15,11 @@ from tornado.httputil import HTTPServerRequest, format_timestamp
 from tornado.web import HTTPError, RequestHandler
 
 from hermes.errors import RequestError
-from hermes.web.http.handler import HttpHandler
+from hermes.web.http.handler import ExplainedError, HttpHandler
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _TEXTS = {
-    404: "Hermes has nothing at this path; its console is at /",
+    404: "Hermes has nothing at this path",
     426: "this address is for WebSockets: connect with ws:// or wss://; if you do, the proxy must pass on the headers "
     "Upgrade and Connection, and the version must be 13",
 }
@@ -30,9 +31,11 @@ PAGE = """\
 <title>{status} {phrase}</title>
 <h1>{status} {phrase}</h1>
 <p>{text}.</p>
-<p><a href="/">Open the console</a></p>
+<p><a href="{console}">Open the console</a></p>
 </html>
 """
+
+DEPTH_MAX = 32  # of a path for which the way up to the console is written
 
 
 class HttpErrors(HttpHandler):
@@ -61,16 +64,20 @@ class HttpErrors(HttpHandler):
             status_code = 404
             self.set_status(404)
         phrase = HTTPStatus(status_code).phrase
+        code = _CODES.get(status_code, phrase.lower().replace(" ", "_"))
         text = _TEXTS.get(status_code, phrase)
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, ExplainedError):
+            code, text = error.code, error.text
         if status_code == 405:
             allowed = ", ".join(allowed_methods(type(self)))
             self.set_header("Allow", allowed)  # RFC 9110 §15.5.6
             text = f"use {allowed.replace(', ', ' or ')}"
         if wants_page(self.request):
             self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(PAGE.format(status=status_code, phrase=phrase, text=text))
+            console = escape(console_path(self.request.path))
+            self.finish(PAGE.format(status=status_code, phrase=phrase, text=escape(text), console=console))
             return
-        code = _CODES.get(status_code, phrase.lower().replace(" ", "_"))
         self.set_header("Content-Type", "application/json")
         self.finish(orjson.dumps({"status": "error", "error": {"code": code, "message": text}}))
 
@@ -88,6 +95,15 @@ def allowed_methods(handler: type[RequestHandler]) -> list[str]:
     """Return the methods that a handler implements."""
     missing = RequestHandler._unimplemented_method
     return [name for name in RequestHandler.SUPPORTED_METHODS if getattr(handler, name.lower()) is not missing]
+
+
+def console_path(path: str) -> str:
+    """Return the way from a page at this path to the console.
+
+    It is relative, because a proxy may serve Hermes below a prefix.
+    """
+    depth = path.count("/") - 1
+    return "../" * depth if 0 < depth <= DEPTH_MAX else "./"
 
 
 def wants_page(request: HTTPServerRequest) -> bool:

@@ -2,9 +2,19 @@
 
 import functools
 import time
+from types import TracebackType
 
 from tornado.httputil import HTTPHeaders, format_timestamp
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
+
+
+class ExplainedError(HTTPError):
+    """An error whose response has a code and a text of its own; who raises it logs it."""
+
+    def __init__(self, status: int, code: str, text: str) -> None:
+        super().__init__(status)
+        self.code = code
+        self.text = text
 
 
 class HttpHandler(RequestHandler):
@@ -19,6 +29,13 @@ class HttpHandler(RequestHandler):
         self._write_buffer = []
         self._status_code = 200
         self._reason = "OK"
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Log an exception that ended the request, unless it is logged already."""
+        if not isinstance(value, ExplainedError):
+            super().log_exception(typ, value, tb)
 
 
 @functools.lru_cache(1)

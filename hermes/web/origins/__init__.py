@@ -1,0 +1,1 @@
+"""Where requests come from: proxies, pages of other origins, this machine."""
