@@ -142,7 +142,7 @@
  * @property {(EventTarget & {hidden: boolean}) | undefined} document  emits `visibilitychange`
  *
  * @typedef {object} Options
- * @property {string | URL} url  ws, wss, http or https; in a page also a path
+ * @property {string | URL} url  ws, wss, http or https; in a page also relative to it: `ws/notifications`
  * @property {(reason: TokenReason, signal: AbortSignal) => string | null | Promise<string | null>} getToken  null if there is
  *     none; the signal aborts when the client no longer waits for it
  * @property {boolean} [snapshot]  `false` omits the last values and the presence at the start

@@ -421,7 +421,7 @@ export type World = {
  */
 export type Options = {
     /**
-     * ws, wss, http or https; in a page also a path
+     * ws, wss, http or https; in a page also relative to it: `ws/notifications`
      */
     url: string | URL;
     /**

@@ -56,7 +56,7 @@ export class HermesClient extends EventTarget {
     super();
     this.#options = { ...DEFAULTS, ...options };
     this.#world = { ...browserWorld(), ...options.world };
-    this.#url = new URL(options.url, globalThis.location?.href);
+    this.#url = new URL(options.url, globalThis.document?.baseURI ?? globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace('http', 'ws');
     if (options.snapshot === false) this.#url.searchParams.set('snapshot', '0');
   }

@@ -156,7 +156,7 @@ def test_a_notification_pops_up_at_once_with_its_types_icon(panel: Console, quie
         expect(toast).to_be_visible()
         icon = toast.locator("img").get_attribute("src") or ""
         assert icon.endswith(f"/icons/{kind}.svg")
-        assert panel.page.request.get(f"{quiet.url}{icon}").ok
+        assert panel.page.request.get(f"{quiet.url}/{icon}").ok
         expect(panel.page.locator("#history > li", has_text=f"A {kind}")).to_have_count(1)
         expect(panel.page.locator("#notifications-badge")).to_have_text(f"{number}")
 

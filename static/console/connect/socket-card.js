@@ -6,7 +6,8 @@ import { find, setHidden, setText } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
 import { formatNumber, formatTenths, t } from '../lib/i18n.js';
 import { LineChart } from '../lib/line-chart.js';
-import { devicePath } from '../lib/socket-path.js';
+import { originRefusal } from '../lib/origin-check.js';
+import { devicePath } from '../lib/page-urls.js';
 import { readEntry, storeEntry } from '../lib/storage.js';
 
 /**
@@ -35,6 +36,7 @@ export class SocketCard extends EventTarget {
   #dependencies;
   #field;
   #openCount = 0;
+  #refusedOrigin = ''; // the explanation of Hermes, which the note shows
   #previousCounts = NO_TRAFFIC;
   #countdownTimer = 0;
   #chart;
@@ -136,11 +138,11 @@ export class SocketCard extends EventTarget {
   }
 
   #path() {
-    if (this.name === 'combined') return '/ws';
-    if (this.name === 'notifications') return '/ws/notifications';
-    if (this.name === 'tenants') return '/ws/tenants';
+    if (this.name === 'combined') return 'ws';
+    if (this.name === 'notifications') return 'ws/notifications';
+    if (this.name === 'tenants') return 'ws/tenants';
     if (!this.id) return '';
-    return this.name === 'device' ? devicePath(this.id) : `/ws/${this.name}/${encodeURIComponent(this.id)}`;
+    return this.name === 'device' ? devicePath(this.id) : `ws/${this.name}/${encodeURIComponent(this.id)}`;
   }
 
   #promptForId() {
@@ -161,15 +163,26 @@ export class SocketCard extends EventTarget {
     const note = state === 'refused' ? explainRefusal(close) : '';
     this.#part('.note').textContent = note;
     if (state === 'waiting') this.#countDown(status);
+    if (state === 'open') this.#refusedOrigin = '';
+    if (state === 'waiting' && close?.code === 1006 && status.attempt === 1) this.#checkOrigin();
     this.#dependencies.announce(t('connect.socket_state', { name: t(`socket.${/** @type {'combined'} */ (this.name)}`), state: t(`state.${state}`), note }));
     this.dispatchEvent(new Event('state'));
+  }
+
+  /** Find out whether Hermes refuses this page, which the browser does not tell. */
+  async #checkOrigin() {
+    const { client } = this;
+    const reason = await originRefusal(this.#path());
+    if (client !== this.client || client?.state === 'open') return;
+    this.#refusedOrigin = reason && t('connect.origin_refused', { reason });
+    if (reason) this.#dependencies.announce(this.#refusedOrigin);
   }
 
   /** Show the seconds until the next attempt. @param {Status} status */
   #countDown({ nextTryAt, attempt }) {
     const update = () => {
       const seconds = formatTenths(Math.max(0, nextTryAt - Date.now()) / 1000);
-      this.#part('.note').textContent = t('connect.countdown', { seconds, attempt });
+      this.#part('.note').textContent = `${t('connect.countdown', { seconds, attempt })} ${this.#refusedOrigin}`.trim();
     };
     update();
     this.#countdownTimer = window.setInterval(update, COUNTDOWN_EVERY_MS);

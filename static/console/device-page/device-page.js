@@ -6,8 +6,8 @@ import { copyText } from '../lib/clipboard.js';
 import { byId, make, setText } from '../lib/dom.js';
 import { formatTime } from '../lib/format-time.js';
 import { socketNames, t } from '../lib/i18n.js';
+import { devicePath, socketUrl } from '../lib/page-urls.js';
 import { RingBuffer } from '../lib/ring-buffer.js';
-import { devicePath } from '../lib/socket-path.js';
 import { SeriesCard } from './series-card.js';
 
 /**
@@ -58,7 +58,7 @@ export class DevicePage {
     this.#key = deviceKey({ tenant_id: tenant, device_id: device });
     setText(byId('device-id'), device);
     setText(byId('device-tenant'), tenant);
-    setText(byId('device-url'), `${location.origin.replace('http', 'ws')}${devicePath(device, tenant === this.#ownTenant() ? '' : tenant)}`);
+    setText(byId('device-url'), socketUrl(devicePath(device, tenant === this.#ownTenant() ? '' : tenant)));
     for (const id of ['device-copied', 'device-url-copied']) setText(byId(id), '');
     this.#pause(false);
     this.#frames.clear();

@@ -11,7 +11,7 @@ import { delay, waitFor } from './drill-client.js';
  */
 
 const TENANT = 'acme'; // of the simulated devices in --dev
-const TENANT_PATH = `/ws/tenant/${TENANT}`;
+const TENANT_PATH = `ws/tenant/${TENANT}`;
 const CLIENTS = 200;
 const PAGE_CLIENTS = 100; // old and new sockets count together, and Chromium allows 255 for a page
 const OPEN_TIMEOUT_MS = 30_000;
@@ -30,7 +30,7 @@ const BURST = 100;
 export async function burst(context) {
   const user = context.userId('burst');
   const token = await context.token(user);
-  const drill = await context.openClient('/ws/notifications', () => token);
+  const drill = await context.openClient('ws/notifications', () => token);
   const { lost, duplicated, unsent, took } = await context.sendNotifications(drill, user, BURST);
   return {
     passed: !lost && !duplicated && !unsent,
@@ -48,7 +48,7 @@ export function reconnectStorm(byServer) {
     const user = context.userId('storm');
     const token = await context.token(user);
     const count = byServer ? CLIENTS : PAGE_CLIENTS;
-    const clients = Array.from({ length: count }, () => context.createClient('/ws/notifications', () => token));
+    const clients = Array.from({ length: count }, () => context.createClient('ws/notifications', () => token));
     const all = () => clients.every(({ open }) => open);
     const made = performance.now();
     await waitFor(all, OPEN_TIMEOUT_MS, t('drills.wait.all_open'));

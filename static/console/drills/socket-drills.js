@@ -11,7 +11,7 @@ import { RECONNECT_TIMEOUT_MS } from './drill-context.js';
  */
 
 const NOTIFICATIONS_SENT = 20;
-const NOTIFICATIONS_PATH = '/ws/notifications';
+const NOTIFICATIONS_PATH = 'ws/notifications';
 const SHORT_LIFETIME_S = 3;
 const SHORT_HEARTBEAT = { pingEveryMs: 1_500, pongWithinMs: 1_500 };
 const HOLD_S = 6;

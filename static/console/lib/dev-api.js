@@ -21,7 +21,7 @@ export class DevApi {
    * @param {{user_id: string, username?: string, tenant_id?: string, is_superuser?: boolean, ttl_s?: number}} claims
    * @returns {Promise<string>}
    */
-  async signToken(claims) { return (await this.#post('/dev/token', claims)).token; }
+  async signToken(claims) { return (await this.#post('dev/token', claims)).token; }
 
   /**
    * Cause a fault on the server.
@@ -29,7 +29,7 @@ export class DevApi {
    * @param {{user_id?: string, seconds?: number}} [target]
    * @returns {Promise<number>}  the number of sockets it affected
    */
-  async injectFault(fault, target = {}) { return (await this.#post('/dev/drill', { fault, ...target })).sockets; }
+  async injectFault(fault, target = {}) { return (await this.#post('dev/drill', { fault, ...target })).sockets; }
 
   /**
    * Send a batch of notifications.
@@ -37,7 +37,7 @@ export class DevApi {
    * @returns {Promise<boolean[]>}  for each, whether an open socket received it
    */
   async notify(notifications) {
-    const { results } = await this.#post('/notify', notifications);
+    const { results } = await this.#post('notify', notifications);
     return results.map((/** @type {{sent: boolean}} */ each) => each.sent);
   }
 

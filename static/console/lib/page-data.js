@@ -42,7 +42,7 @@
  * @property {Record<string, string>} strings
  * @property {TokenRules} token_rules
  * @property {LoginData | null} login  null without `--oidc-client-id`
- * @property {DevData | null} dev  null in production
+ * @property {DevData | null} dev  null in production, and for pages that may not have it
  */
 
 import { byId } from './dom.js';

@@ -7,6 +7,8 @@
  * @property {string | null} tenant_id  the only tenant that the key reaches
  */
 
+import { timeLimit } from './time-limit.js';
+
 const ASK_AGAIN_AFTER_MS = 15_000; // the keys of Hermes may change
 const TIMEOUT_MS = 4_000;
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]+$/; // what `fetch` accepts
@@ -45,7 +47,7 @@ export class Permissions extends EventTarget {
     const { apiKey } = this.#credentials;
     if (!apiKey || (apiKey === this.#askedFor && Date.now() < this.#askAgainAt)) return;
     const sendable = HEADER_VALUE.test(apiKey); // a key that cannot be a header value is not valid
-    const response = sendable ? await fetch('key', { headers: { 'X-API-Key': apiKey }, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) }) : null;
+    const response = sendable ? await fetch('key', { headers: { 'X-API-Key': apiKey }, cache: 'no-store', signal: timeLimit(TIMEOUT_MS) }) : null;
     const facts = response?.ok ? await response.json() : null;
     if (apiKey !== this.#credentials.apiKey) return;
     this.#askedFor = apiKey;

@@ -10,6 +10,7 @@
  * @typedef {{access_token?: unknown, refresh_token?: unknown}} TokenAnswer
  */
 
+import { absoluteUrl } from './page-urls.js';
 import { readEntry, removeEntry, storeEntry } from './storage.js';
 
 const PENDING_KEY = 'hermes.sign-in';
@@ -161,7 +162,7 @@ export class SignIn extends EventTarget {
 }
 
 /** The address of this page, to which the provider sends the user back. */
-function ownAddress() { return location.origin + location.pathname; }
+function ownAddress() { return absoluteUrl('.').href; }
 
 /** Take the answer of the provider out of the address; null if there is none. */
 function takeAnswer() {

@@ -4,20 +4,25 @@
  * A browser may refuse them (blocked site data, a sandboxed frame), or be full. Entries then live in memory.
  */
 
+import { folder } from './page-urls.js';
+
 /** @type {Map<string, string>} */
 const memory = new Map();
 
 /** Whether the browser stores entries of this tab: only then do they survive a reload. */
 export const isStored = canStore();
 
+/** The key of an entry: several consoles below prefixes of one host have each their own. @param {string} key */
+export function scoped(key) { return folder() === '/' ? key : `${key} ${folder()}`; }
+
 /** @param {string} key @returns {string | null} */
-export function readEntry(key) { return memory.get(key) ?? (isStored ? sessionStorage.getItem(key) : null); }
+export function readEntry(key) { return memory.get(key) ?? (isStored ? sessionStorage.getItem(scoped(key)) : null); }
 
 /** @param {string} key @param {string} value */
 export function storeEntry(key, value) {
   memory.set(key, value);
   try {
-    sessionStorage.setItem(key, value);
+    sessionStorage.setItem(scoped(key), value);
   } catch { // refused or full: in memory only
   }
 }
@@ -25,7 +30,7 @@ export function storeEntry(key, value) {
 /** Read an entry that outlives the tab. @param {string} key @returns {string | null} */
 export function readLasting(key) {
   try {
-    return localStorage.getItem(key) ?? memory.get(key) ?? null;
+    return localStorage.getItem(scoped(key)) ?? memory.get(key) ?? null;
   } catch { // refused
     return memory.get(key) ?? null;
   }
@@ -35,7 +40,7 @@ export function readLasting(key) {
 export function storeLasting(key, value) {
   memory.set(key, value);
   try {
-    localStorage.setItem(key, value);
+    localStorage.setItem(scoped(key), value);
   } catch { // refused or full: in memory only
   }
 }
@@ -43,13 +48,13 @@ export function storeLasting(key, value) {
 /** @param {string} key */
 export function removeEntry(key) {
   memory.delete(key);
-  if (isStored) sessionStorage.removeItem(key);
+  if (isStored) sessionStorage.removeItem(scoped(key));
 }
 
-/** Store a cookie of this site for a year. @param {string} name @param {string} value */
+/** Store a cookie of this page for a year. @param {string} name @param {string} value */
 export function storeCookie(name, value) {
   try {
-    document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=strict`;
+    document.cookie = `${name}=${value}; path=${folder()}; max-age=31536000; samesite=strict`;
   } catch { // refused: the choice is lost with the page
   }
 }

@@ -36,4 +36,4 @@ export function notificationFrom(frame) {
 }
 
 /** @param {Severity} type */
-export function iconUrl(type) { return `/static/icons/${type}.svg`; }
+export function iconUrl(type) { return `static/icons/${type}.svg`; }

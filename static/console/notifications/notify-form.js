@@ -3,6 +3,7 @@
 import { copyText } from '../lib/clipboard.js';
 import { byId, find, make, setText } from '../lib/dom.js';
 import { t } from '../lib/i18n.js';
+import { absoluteUrl } from '../lib/page-urls.js';
 import { timeLimit } from '../lib/time-limit.js';
 
 const TIMEOUT_MS = 15_000;
@@ -80,7 +81,7 @@ export class NotifyForm {
     this.#setSending(true);
     this.#answer.replaceChildren(make('p', {}, t('notifications.sending')));
     try {
-      const response = await fetch('/notify', this.#request(body));
+      const response = await fetch('notify', this.#request(body));
       const answer = await response.json().catch(() => null);
       if (answer) this.#showResponse(response.status, answer);
       else this.#showResult('bad', t('notifications.no_answer', { reason: response.status }));
@@ -157,6 +158,8 @@ function checkObject(text) {
 
 /** The command for a POSIX shell; the key comes from a variable, so that it is not in the shell history. @param {string} body */
 function curlCommand(body) {
-  const quoted = `'${body.replaceAll("'", "'\\''")}'`;
-  return `curl -sS '${location.origin}/notify' -H "X-API-Key: $HERMES_API_KEY" \\\n  -H 'Content-Type: application/json' -d ${quoted}`;
+  return `curl -sS ${quote(absoluteUrl('notify').href)} -H "X-API-Key: $HERMES_API_KEY" \\\n  -H 'Content-Type: application/json' -d ${quote(body)}`;
 }
+
+/** A text as one word of a POSIX shell. @param {string} text */
+function quote(text) { return `'${text.replaceAll("'", "'\\''")}'`; }

@@ -1,6 +1,7 @@
 /** One notification history per user, so that users of a shared screen do not see those of others. */
 
 import { HermesHistory } from '../../hermes-client.js';
+import { scoped } from '../lib/storage.js';
 
 /** @typedef {HermesHistory<{data_text: string}>} History  data_text: the text of `data`, if parsing has changed it */
 
@@ -21,7 +22,7 @@ export class UserHistories extends EventTarget {
     const existing = this.#byUser.get(user);
     if (existing) return existing;
     /** @type {History} */
-    const created = new HermesHistory({ key: `hermes.history.${user}` });
+    const created = new HermesHistory({ key: scoped(`hermes.history.${user}`) });
     this.#byUser.set(user, created);
     created.addEventListener('change', () => created === this.current && this.notifyChange());
     return created;

@@ -99,7 +99,7 @@ export class OverviewPanel {
     this.#charts.out.push(now, [rate('out', delivery.deliveries)]);
     this.#charts.sockets.push(now, ROUTES.map((route) => sockets.open[route] ?? (route === ALL_TENANTS ? null : 0)));
     this.#charts.lost.push(now, [
-      rate('dropped', sum(mqtt.dropped)), rate('skipped', delivery.skipped), rate('refused', sum(sockets.refused)),
+      rate('dropped', sum(mqtt.dropped)), rate('skipped', delivery.skipped), rate('refused', sum(sockets.refused) + (sockets.origins_refused ?? 0)),
     ]);
     const cpu = rate('cpu', process.cpu_s);
     if (this.#shown) renderTotals(byId('totals'), { now: at, ...figures }, cpu);

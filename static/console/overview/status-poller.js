@@ -65,7 +65,7 @@ export class StatusPoller {
     const { apiKey } = this.#credentials;
     await this.#permissions.update();
     if (!apiKey || !this.#permissions.facts || !this.#permissions.may('status')) return null;
-    const response = await get('/status', { 'X-API-Key': apiKey });
+    const response = await get('status', { 'X-API-Key': apiKey });
     if (!response.ok) return null;
     const figures = await response.json();
     if (!GROUPS.every((group) => figures?.[group])) throw new Error('not an answer of Hermes');
@@ -75,7 +75,7 @@ export class StatusPoller {
   /** Request the readiness, with the reasons if the key may see them; an answer in another format may come from a proxy. */
   async #ready() {
     const { apiKey } = this.#credentials;
-    const answer = await (await get('/ready', this.#permissions.facts ? { 'X-API-Key': apiKey } : {})).json();
+    const answer = await (await get('ready', this.#permissions.facts ? { 'X-API-Key': apiKey } : {})).json();
     if (typeof answer?.mqtt !== 'string') throw new Error('not an answer of Hermes');
     return answer;
   }

@@ -51,7 +51,7 @@ export class ExpiryDemo {
     this.stop();
     byId('inspector-events').replaceChildren();
     const client = new HermesClient({
-      url: '/ws/notifications', getToken: (reason) => this.#token(reason, refreshing),
+      url: 'ws/notifications', getToken: (reason) => this.#token(reason, refreshing),
       refreshBeforeMs: this.#lifetimeS * 1_000 * REFRESH_AT_FRACTION, retryRefusedMs: 0,
     });
     this.#client = client;

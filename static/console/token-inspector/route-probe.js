@@ -3,6 +3,7 @@
 import { HermesClient } from '../../hermes-client.js';
 import { explainClose } from '../lib/close-codes.js';
 import { t } from '../lib/i18n.js';
+import { originRefusal } from '../lib/origin-check.js';
 
 /** @typedef {import('./token-checks.js').Check} Check */
 
@@ -28,7 +29,10 @@ export function probeRoute(path, token) {
     client.on('rtt', (ms) => finish('good', t('inspector.opened', { ms: ms.toFixed(1) })));
     client.on('state', ({ state, close }) => {
       if (state === 'refused') finish('bad', close ? explainClose(close) : t('inspector.not_sendable'));
-      else if (state === 'waiting' && close) finish('unknown', explainClose(close));
+      else if (state === 'waiting' && close?.code === 1006) {
+        originRefusal(path).then((reason) => (
+          reason ? finish('bad', t('connect.origin_refused', { reason })) : finish('unknown', explainClose(close))));
+      } else if (state === 'waiting' && close) finish('unknown', explainClose(close));
     });
     client.connect();
   });

@@ -4,7 +4,7 @@ import { byId, find, make, setText } from '../lib/dom.js';
 import { formatTime } from '../lib/format-time.js';
 import { formatNumber, t } from '../lib/i18n.js';
 import { readPageData } from '../lib/page-data.js';
-import { devicePath } from '../lib/socket-path.js';
+import { devicePath } from '../lib/page-urls.js';
 import { claimTextsOf, tenantOf } from '../lib/token-claims.js';
 import { ExpiryDemo } from './expiry-demo.js';
 import { probeRoute } from './route-probe.js';
@@ -14,7 +14,7 @@ import { checkToken } from './token-checks.js';
 
 const UPDATE_EVERY_MS = 1_000;
 /** @type {[string, string]} */
-const ALL_TENANTS = ['/ws/tenants', '/ws/tenants'];
+const ALL_TENANTS = ['/ws/tenants', 'ws/tenants'];
 const DATE_CLAIMS = ['exp', 'nbf', 'iat'];
 
 export class TokenInspectorPanel {
@@ -86,9 +86,9 @@ export class TokenInspectorPanel {
     const { claims } = this.#token ? checkToken(this.#token) : { claims: null };
     const tenant = String((claims && tenantOf(claims)) ?? '') || '-';
     const device = readPageData().dev?.devices[0] ?? '-';
-    return [['/ws/notifications', '/ws/notifications'],
-      [`/ws/tenant/${tenant}`, `/ws/tenant/${encodeURIComponent(tenant)}`],
-      [`/ws/device/${device}`, devicePath(device)], ['/ws', '/ws'],
+    return [['/ws/notifications', 'ws/notifications'],
+      [`/ws/tenant/${tenant}`, `ws/tenant/${encodeURIComponent(tenant)}`],
+      [`/ws/device/${device}`, devicePath(device)], ['/ws', 'ws'],
       ...(claims?.is_superuser === true ? [ALL_TENANTS] : [])];
   }
 
