@@ -22,7 +22,7 @@ from hermes.cli.main import make_parser  # noqa: E402
 NAME = "hermes-gateway"
 DEBIAN = Path(__file__).with_name("debian")
 ONEDIR = CHECKOUT / "dist" / "hermes-onedir"
-PROXIES = ("nginx", "caddy", "haproxy")  # configurations that docs/guide/reverse-proxy.md copies
+PROXIES = ("nginx", "caddy", "haproxy", "apache")  # configurations that docs/guide/reverse-proxy.md copies
 COMPLETION = {
     "bash": "usr/share/bash-completion/completions/hermes",
     "fish": "usr/share/fish/vendor_completions.d/hermes.fish",

@@ -1,4 +1,7 @@
-"""The configurations in examples/ for nginx, Caddy and HAProxy, run by the real programs."""
+"""The configurations for nginx, Caddy, HAProxy and Apache, run by the real programs.
+
+They are those of examples/, and those of the guide for a Hermes below a prefix.
+"""
 
 import asyncio
 import contextlib
@@ -19,10 +22,13 @@ from hermes.testing import ClientSocket
 from tests.support.certificates import LOOPBACK, Authority, Signed
 from tests.support.consoles import SOCKETS, Console, chromium
 from tests.support.gateways import KEY, SECRET, TIMEOUT_S, token
+from tests.support.page_commands import blocks
 from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, accepts, free_port, hermes, needs, wait_until
 
 EXAMPLES = CHECKOUT / "examples"
+GUIDE = CHECKOUT / "docs" / "guide" / "reverse-proxy.md"
+PREFIX = "/hermes"
 ELSEWHERE = "127.0.0.9"  # a client with an address other than the proxy's
 NGINX = """\
 daemon off;
@@ -41,6 +47,24 @@ http {{
 """
 
 
+APACHE = """\
+ServerRoot {folder}
+ServerName localhost
+User nobody
+Group nogroup
+PidFile {folder}/apache.pid
+Mutex file:{folder}
+ErrorLog {folder}/start.log
+Listen 127.0.0.1:{http}
+Listen 127.0.0.1:{https}
+Include {folder}/hermes.conf
+"""
+APACHE_MODULES = (
+    *("mpm_event", "authz_core", "ssl", "socache_shmcb", "headers", "rewrite", "alias"),
+    *("proxy", "proxy_http", "proxy_wstunnel"),
+)
+
+
 @dataclass
 class Site:
     """A Hermes, and a proxy in front of it."""
@@ -50,11 +74,17 @@ class Site:
     folder: Path
     ports: dict[str, int]
     authority: Authority
+    prefix: str
+
+    @property
+    def origin(self) -> str:
+        """The origin of its pages, ``https://127.0.0.1:PORT``."""
+        return f"https://127.0.0.1:{self.ports['https']}"
 
     @property
     def url(self) -> str:
-        """The address of the proxy, ``https://127.0.0.1:PORT``."""
-        return f"https://127.0.0.1:{self.ports['https']}"
+        """The address of the console without the slash at its end."""
+        return self.origin + self.prefix
 
     @property
     def tls(self) -> ssl.SSLContext:
@@ -82,16 +112,15 @@ class Site:
             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
         }
         with contextlib.closing(connection):
-            connection.request(
-                "GET", path, headers=given | {name.replace("_", "-"): at for name, at in headers.items()}
-            )
+            more = {name.replace("_", "-"): text for name, text in headers.items()}
+            connection.request("GET", self.prefix + path, headers=given | more)
             return connection.getresponse().status
 
     async def receive(self, **notification: str) -> dict[str, object]:
         """Open a socket as a page of the proxy's address does, send a notification and return the frame."""
         request = HTTPRequest(
             f"{self.url.replace('https', 'wss')}/ws/notifications",
-            headers={"Origin": self.url, "Sec-WebSocket-Protocol": f"hermes.v1, {token()}"},
+            headers={"Origin": self.origin, "Sec-WebSocket-Protocol": f"hermes.v1, {token()}"},
             ssl_options=self.tls,
         )
         socket = ClientSocket(await websocket_connect(request))
@@ -110,23 +139,39 @@ def changed(text: str, replacements: dict[str, str]) -> str:
     return text
 
 
-def nginx(folder: Path, ports: dict[str, int], signed: Signed) -> list[str]:
+def below_prefix(name: str) -> str:
+    """Return the lines of the guide for this proxy below a prefix."""
+    section = [text for _, text in blocks(GUIDE, "Below a prefix")]
+    return section[("nginx", "caddy", "haproxy", "apache").index(name)]
+
+
+def nginx(folder: Path, ports: dict[str, int], signed: Signed, *, prefix: str = "") -> list[str]:
     """Write the configuration of nginx; return the command."""
+    name = "hermes-prefix.conf" if prefix else "hermes.conf"
+    text = (EXAMPLES / "nginx" / name).read_text()
+    if prefix:
+        for line in below_prefix("nginx").splitlines():
+            assert line.split(";")[0].strip() in text, "the guide has other lines"
+    else:
+        text = changed(text, {"listen 80;": f"listen 127.0.0.1:{ports['http']};"})
     replacements = {
-        "listen 80;": f"listen 127.0.0.1:{ports['http']};",
         "listen 443 ssl;": f"listen 127.0.0.1:{ports['https']} ssl;",
         "127.0.0.1:8080": f"127.0.0.1:{ports['hermes']}",
         "/etc/nginx/hermes.pem": str(signed.certificate),
         "/etc/nginx/hermes.key": str(signed.key),
         "/var/log/nginx": str(folder),
     }
-    (folder / "hermes.conf").write_text(changed((EXAMPLES / "nginx/hermes.conf").read_text(), replacements))
+    (folder / "hermes.conf").write_text(changed(text, replacements))
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
     return [needs("nginx"), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
-def caddy(folder: Path, ports: dict[str, int], signed: Signed) -> list[str]:
+def caddy(folder: Path, ports: dict[str, int], signed: Signed, *, prefix: str = "") -> list[str]:
     """Write the configuration of Caddy; return the command."""
+    text = (EXAMPLES / "caddy/Caddyfile").read_text()
+    if prefix:
+        site, _, _ = text.partition("\t# Caddy sends")
+        text = f"{site}{below_prefix('caddy')}}}\n"
     replacements = {
         "{\n\t# errors": f"{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port {ports['http']}\n\t# errors",
         "https://hermes.example.com": f"https://127.0.0.1:{ports['https']}",
@@ -134,12 +179,16 @@ def caddy(folder: Path, ports: dict[str, int], signed: Signed) -> list[str]:
         "/etc/caddy/hermes.pem": str(signed.certificate),
         "/etc/caddy/hermes.key": str(signed.key),
     }
-    (folder / "Caddyfile").write_text(changed((EXAMPLES / "caddy/Caddyfile").read_text(), replacements))
+    (folder / "Caddyfile").write_text(changed(text, replacements))
     return [needs("caddy"), "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 
-def haproxy(folder: Path, ports: dict[str, int], signed: Signed) -> list[str]:
+def haproxy(folder: Path, ports: dict[str, int], signed: Signed, *, prefix: str = "") -> list[str]:
     """Write the configuration of HAProxy; return the command."""
+    text = (EXAMPLES / "haproxy/haproxy.cfg").read_text()
+    if prefix:
+        front, _, back = below_prefix("haproxy").partition("\n\n")
+        text = changed(text, {"    default_backend hermes\n": f"{front}\n    default_backend hermes\n"}) + back
     bundle = folder / "bundle.pem"
     bundle.write_bytes(signed.certificate.read_bytes() + signed.key.read_bytes())
     replacements = {
@@ -150,25 +199,47 @@ def haproxy(folder: Path, ports: dict[str, int], signed: Signed) -> list[str]:
         "127.0.0.1:8080": f"127.0.0.1:{ports['hermes']}",
         "/etc/haproxy/hermes.pem": str(bundle),
     }
-    (folder / "haproxy.cfg").write_text(changed((EXAMPLES / "haproxy/haproxy.cfg").read_text(), replacements))
+    (folder / "haproxy.cfg").write_text(changed(text, replacements))
     return [needs("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
 
 
-COMMANDS = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}
+def apache(folder: Path, ports: dict[str, int], signed: Signed, *, prefix: str = "") -> list[str]:
+    """Write the configuration of Apache; return the command."""
+    program = needs("apache2")
+    text = (EXAMPLES / "apache/hermes.conf").read_text()
+    if prefix:
+        site, _, _ = text.partition("    # WebSockets, then")
+        text = f"{site}    RewriteEngine on\n{below_prefix('apache')}</VirtualHost>\n"
+    replacements = {
+        "*:80>": f"127.0.0.1:{ports['http']}>",
+        "*:443>": f"127.0.0.1:{ports['https']}>",
+        "127.0.0.1:8080": f"127.0.0.1:{ports['hermes']}",
+        "/etc/apache2/hermes.pem": str(signed.certificate),
+        "/etc/apache2/hermes.key": str(signed.key),
+        "/var/log/apache2": str(folder),
+    }
+    (folder / "hermes.conf").write_text(changed(text, replacements))
+    modules = [f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in APACHE_MODULES]
+    start = APACHE.format(folder=folder, http=ports["http"], https=ports["https"])
+    (folder / "apache.conf").write_text("\n".join([*modules, start]))
+    return [program, "-D", "FOREGROUND", "-f", str(folder / "apache.conf")]
+
+
+COMMANDS = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy, "apache": apache}
 
 
 @contextlib.contextmanager
-def running(name: str, folder: Path) -> Iterator[Site]:
+def running(name: str, folder: Path, prefix: str = "") -> Iterator[Site]:
     """Run Hermes and this proxy with its example; only the proxy's own address is trusted."""
     (folder / "api-keys").write_text(f"{KEY}\n")
     ports = {port: free_port() for port in ("http", "https", "hermes")}
     authority = Authority(folder)
-    command = COMMANDS[name](folder, ports, authority.sign("proxy", LOOPBACK))
+    command = COMMANDS[name](folder, ports, authority.sign("proxy", LOOPBACK), prefix=prefix)
     words = ("serve", "--port", str(ports["hermes"]), "--mqtt-url", "off", "--trusted-proxy", "127.0.0.1")
     with hermes(*words, "--api-key-file", str(folder / "api-keys"), HERMES_JWT_SECRET=SECRET) as gateway:
         wait_until(lambda: accepts(ports["hermes"]))
         proxy = Program(command[1:], {"HOME": str(folder)}, launcher=(command[0],))
-        site = Site(gateway, proxy, folder, ports, authority)
+        site = Site(gateway, proxy, folder, ports, authority, prefix)
         try:
             wait_until(lambda: reachable(site), why=f"no answer: {proxy.output} {proxy.errors}")
             yield site
@@ -191,6 +262,45 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield here
 
 
+@pytest.fixture(scope="module", params=COMMANDS)
+def below(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The same with Hermes below a prefix, by the lines of the guide."""
+    with running(request.param, tmp_path_factory.mktemp(request.param), PREFIX) as here:
+        yield here
+
+
+def test_hermes_works_below_a_prefix(below: Site) -> None:
+    """Page, files and a socket; the address without the slash is redirected."""
+    assert b"<html" in below.fetch("/")
+    assert b"<html" in below.fetch("")
+    assert below.fetch("/static/hermes-client.js") == (CHECKOUT / "static/hermes-client.js").read_bytes()
+    frame = asyncio.run(below.receive(user_id="123", title="New alert", message="Sensor X is hot"))
+    assert frame["title"] == "New alert"
+    path = f"/ws/device/hall%2Flamp?token={token(tenant_id='acme')}"
+    assert below.shake_hands(path, Origin=below.origin) == 101
+    assert below.shake_hands(path, Origin="https://127.0.0.1") == 403
+
+
+def test_the_check_finds_the_console_and_a_socket(site: Site) -> None:
+    """At the address that browsers open."""
+    check(site)
+
+
+def test_the_check_finds_them_below_a_prefix(below: Site) -> None:
+    """At the address with the prefix."""
+    check(below)
+
+
+def check(site: Site) -> None:
+    """Run `hermes check --site` as a user does who trusts the CA of the certificate."""
+    words = ("check", "--port", "0", "--mqtt-url", "off", "--site", f"{site.url}/")
+    trusted = str(site.authority.certificate)
+    with hermes(*words, HERMES_JWT_SECRET=SECRET, SSL_CERT_FILE=trusted) as program:
+        program.wait_for("ready to serve")
+        assert f"ok      {site.url}/ is the console\n" in program.output
+        assert any(line.startswith(f"ok      a page of {site.origin} can open sockets") for line in program.output)
+
+
 def test_the_page_loads(site: Site) -> None:
     """With its files."""
     assert b"<html" in site.fetch("/")
@@ -206,7 +316,7 @@ def test_a_socket_of_the_proxys_own_address_receives_a_notification(site: Site) 
 def test_another_origin_is_refused(site: Site) -> None:
     """Also the same host with another port."""
     path = f"/ws/notifications?token={token()}"
-    assert site.shake_hands(path, Origin=site.url) == 101
+    assert site.shake_hands(path, Origin=site.origin) == 101
     assert site.shake_hands(path, Origin="https://127.0.0.1") == 403
     assert site.shake_hands(path, Origin="https://elsewhere.example") == 403
 
@@ -220,7 +330,7 @@ def test_notify_needs_a_key(site: Site) -> None:
 def test_hermes_gets_the_address_of_the_client(site: Site) -> None:
     """By X-Forwarded-For, in which the client cannot write another one."""
     assert site.shake_hands("/ws/notifications?token=wrong", X_Forwarded_For="203.0.113.7") == 101
-    line = site.gateway.wait_for(r"rejected from (\S+): ")
+    line = site.gateway.wait_for(r"rejected from (\S+): token_invalid")
     assert line[1] == ELSEWHERE
 
 
@@ -239,9 +349,9 @@ def test_the_log_of_the_proxy_contains_no_token(name: str, tmp_path: Path) -> No
     """Neither of a socket nor of a request that Hermes does not answer."""
     with running(name, tmp_path) as site:
         path = f"/ws/notifications?token={token()}"
-        assert site.shake_hands(path, Origin=site.url) == 101
+        assert site.shake_hands(path, Origin=site.origin) == 101
         site.gateway.end()
-        assert site.shake_hands(path, Origin=site.url) in (502, 503)
+        assert site.shake_hands(path, Origin=site.origin) in (502, 503)
         wait_until(lambda: "/ws/notifications" in log(site))
         assert token() not in log(site)
 
