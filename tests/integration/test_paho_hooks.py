@@ -10,8 +10,9 @@ import paho.mqtt
 import pytest
 from paho.mqtt import client as paho_client
 
+from hermes.mqtt import subscriptions
 from hermes.mqtt.paho_client import DialedClient, FastPathClient, PlainClient
-from hermes.mqtt.paho_hooks import client_class
+from hermes.mqtt.paho_hooks import can_ping, client_class
 from hermes.settings.mqtt import MqttOptions
 from hermes.settings.mqtt_url import parse_mqtt_url
 from hermes.settings.tls import TlsOptions
@@ -35,8 +36,10 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Iterator[Change]:
         monkeypatch.setattr(paho_client.Client, method, names[method])
 
     client_class.cache_clear()
+    can_ping.cache_clear()
     yield replace
     client_class.cache_clear()
+    can_ping.cache_clear()
 
 
 def rename_publish(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,11 +79,48 @@ def give_socket_an_argument(change: Change, monkeypatch: pytest.MonkeyPatch) -> 
     change("reconnect", "self._create_socket()", "self._create_socket(self._host)")
 
 
-def test_the_installed_paho_calls_both_methods(caplog: pytest.LogCaptureFixture) -> None:
+def rename_ping(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
+    """paho has a method of another name for PINGREQ."""
+    monkeypatch.setattr(paho_client.Client, "_send_ping", paho_client.Client._send_pingreq, raising=False)
+    monkeypatch.delattr(paho_client.Client, "_send_pingreq")
+    change("_check_keepalive", "self._send_pingreq()", "self._send_ping()")
+
+
+def rename_pong(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
+    """paho calls a method of another name for PINGRESP."""
+    monkeypatch.setattr(paho_client.Client, "_handle_pong", paho_client.Client._handle_pingresp, raising=False)
+    change("_packet_handle", "self._handle_pingresp()", "self._handle_pong()")
+
+
+def test_the_installed_paho_calls_all_methods(caplog: pytest.LogCaptureFixture) -> None:
     """So that nothing is logged."""
     client_class.cache_clear()
+    can_ping.cache_clear()
     assert client_class() is FastPathClient
+    assert can_ping()
     assert caplog.records == []
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("alter", [rename_ping, rename_pong])
+def test_with_a_paho_that_pings_in_another_way_the_link_stays_up_and_one_line_is_logged(
+    alter: Callable[[Change, pytest.MonkeyPatch], None],
+    tmp_path: Path,
+    change: Change,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Only the check of the retained messages is left out; the keep-alive works."""
+    monkeypatch.setattr(subscriptions, "RETAINED_QUIET_S", 0.0)
+    alter(change, monkeypatch)
+    with mosquitto(tmp_path) as broker, site(broker.port, options=MqttOptions(keepalive_s=5)) as here:
+        here.up()
+        assert type(here.client._connection._client) is FastPathClient  # type: ignore[union-attr]
+        broker.publish(TOPIC, "1")
+        here.receives(b"1")
+    lines = [record.message for record in caplog.records if "does not send or report pings" in record.message]
+    assert len(lines) == 1
+    assert "stay marked as stale" in lines[0]
 
 
 @pytest.mark.broker
