@@ -22,10 +22,11 @@ DeviceKey = tuple[TenantId, DeviceId]
 class _Bridge(Item):
     """A bridge and its devices.
 
-    ``reported_after`` is the number of outages before its last report.
+    ``reported_after`` is the number of outages before its last report. ``is_updating`` is True while its devices follow
+    a change.
     """
 
-    __slots__ = ("devices", "online", "reported_after", "since_ms", "topic", "version")
+    __slots__ = ("devices", "is_updating", "online", "reported_after", "since_ms", "topic", "version")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -33,6 +34,7 @@ class _Bridge(Item):
         self.since_ms: int | None = None
         self.reported_after = 0
         self.version = 0  # incremented at each change
+        self.is_updating = False
         self.devices: dict[DeviceKey, _Device] = {}
 
 
@@ -125,20 +127,27 @@ class Bridges:
 
     # -- bridges --------------------------------------------------------------------------------------------------
 
-    def update(self, topic: str, online: bool | None, since_ms: int | None) -> Iterator[DeviceStatus | None]:
+    def update(self, topic: str, online: bool | None, since_ms: int | None) -> Iterator[DeviceStatus | None] | None:
         """Record what a bridge reports.
 
-        Return the presence of each device that changes; it is stored when the iterator yields it.
+        Return the presence of each device that changes; it is stored when the iterator yields it. Return None if
+        nothing changes, or if an earlier iterator has not come to its end, which then yields this change too.
         """
         bridge = self._bridge(topic)
         is_known = bridge.online == online
         is_confirmed = bridge.reported_after == self._last_values.outages
         bridge.online, bridge.reported_after = online, self._last_values.outages
         if is_known and (is_confirmed or online is not False):
-            return iter(())
+            return None
         if not is_known:
             bridge.since_ms = since_ms
+        return self._changed(bridge)
+
+    def _changed(self, bridge: _Bridge) -> Iterator[DeviceStatus | None] | None:
         bridge.version += 1
+        if bridge.is_updating:
+            return None
+        bridge.is_updating = True
         return self._updated(bridge)
 
     def retained_sent(self) -> Iterator[DeviceStatus | None]:
@@ -152,25 +161,32 @@ class Bridges:
         for bridge in list(self._bridges.values()):
             if bridge.online is not None and bridge.reported_after < outages:
                 bridge.online = None
-                bridge.version += 1
-                yield from self._updated(bridge)
+                yield from self._changed(bridge) or ()
             yield None
 
     def _updated(self, bridge: _Bridge) -> Iterator[DeviceStatus | None]:
         """Yield the presence of each device of the bridge that changes.
 
-        End if the bridge changes again.
+        Begin again if the bridge changes meanwhile.
         """
-        version = bridge.version
-        for device in list(bridge.devices.values()):
-            if bridge.version != version:
-                return
-            if self._devices.get(device.key) is not device:
-                continue
-            if not self._last_values.has_device(*device.key):
-                self._detach(device)
-                continue
-            yield self._last_values.update_status(replace(self._presence(device), since_ms=bridge.since_ms))
+        version = None
+        try:
+            while version != bridge.version:
+                version = bridge.version
+                for device in list(bridge.devices.values()):
+                    yield self._updated_presence(device)
+                    if version != bridge.version:
+                        break
+        finally:
+            bridge.is_updating = False
+
+    def _updated_presence(self, device: _Device) -> DeviceStatus | None:
+        if self._devices.get(device.key) is not device:
+            return None
+        if not self._last_values.has_device(*device.key):
+            self._detach(device)
+            return None
+        return self._last_values.update_status(replace(self._presence(device), since_ms=device.bridge.since_ms))
 
     def _bridge(self, topic: str) -> _Bridge:
         bridge = self._bridges.get(topic)

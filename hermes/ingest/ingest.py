@@ -170,12 +170,11 @@ class Ingest:
             self._drop_error(message.topic, error)
 
     def _publish_part(self, message: "Unfinished") -> None:
-        if self._publish_for_a_while(message.updates, self._publish_if_new):
+        if self._publish_until(self._clock() + PART_S, message.updates, self._publish_if_new):
             self.unfinished = message
 
-    def _publish_for_a_while(self, updates: Updates, publish: Callable[[Update], object]) -> bool:
-        """Publish the next part; return whether more may be left."""
-        until_s = self._clock() + PART_S
+    def _publish_until(self, until_s: float, updates: Updates, publish: Callable[[Update], object]) -> bool:
+        """Publish updates until this time; return whether more may be left."""
         for update in updates:
             if update is not None:
                 publish(update)
@@ -246,7 +245,9 @@ class Ingest:
         online = reported(decode(raw)) if raw else None
         if online is not None or not raw:
             since_ms = None if inbound.retained else inbound.timestamp_ms
-            self.publish_in_background(self._bridges.update(inbound.topic, online, since_ms))
+            updates = self._bridges.update(inbound.topic, online, since_ms)
+            if updates is not None:
+                self.publish_in_background(updates)
 
     def _convert_extended(self, inbound: InboundMessage, raw: bytes, match: TopicMatch) -> None:
         """Convert a message that may contain several values, or the name of its device."""
@@ -350,12 +351,15 @@ class Ingest:
         """Publish the next part of these updates."""
         if not self._background:
             return
-        try:
-            if self._publish_for_a_while(self._background[0], self._publish):
-                return
-        except Exception as error:  # noqa: BLE001 - as in `handle`
-            self.drops.drop("error", type(error).__name__, "the changes after an outage are incomplete", error=error)
-        self._background.popleft()
+        until_s = self._clock() + PART_S
+        while self._background:
+            try:
+                if self._publish_until(until_s, self._background[0], self._publish):
+                    return
+            except Exception as error:  # noqa: BLE001 - as in `handle`
+                text = "the changes after an outage are incomplete"
+                self.drops.drop("error", type(error).__name__, text, error=error)
+            self._background.popleft()
 
     def publish_link_status(self, status: LinkStatus) -> None:
         """Publish to every socket with device data that the link is up or down."""
