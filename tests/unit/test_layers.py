@@ -17,7 +17,7 @@ LAYERS = (
     ("topics", "auth", "quotas"),
     ("settings",),
     ("delivery",),
-    ("appliance",),
+    ("appliance", "inbox"),
     ("ingest", "web", "dev", "broker"),
     ("mqtt",),
     ("app",),

@@ -1,0 +1,44 @@
+"""A lock that says which process holds a file."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from hermes.errors import HermesError
+
+MODE = 0o600
+
+
+class FileLock:
+    """An exclusive lock on ``path``, which has the holder's process id.
+
+    The kernel frees it when the holder ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock. Raises `HermesError` that names the process that has it."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise HermesError(
+                f"the inbox {self.path.with_suffix('')} is in use by process {holder}: stop it, or name another file"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Free the lock; may be repeated.
+
+        The file stays: another process may have opened it.
+        """
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

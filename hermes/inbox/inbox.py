@@ -1,0 +1,218 @@
+"""Protocol of an inbox, and its values.
+
+A *row* is a stored notification or broadcast. Rows, acknowledgements and withdrawals share one rising series of
+numbers, ``seq``; each is given at a commit and never again. An *epoch* is the name of one series: a restored or
+repaired inbox has a new one, so that an old position is recognised.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from hermes.delivery.messages import Broadcast, Notification
+from hermes.ids import TenantId, UserId
+from hermes.inbox.position import Position
+
+FailureReason = Literal["disk_full", "corrupt", "timeout", "busy"]
+
+REPLAY_MAX_ROWS = 1_000  # of one resume; a reader gets older ones from GET /inbox
+
+
+class InboxUnavailable(Exception):
+    """The inbox cannot read or write now; ``reason`` says why.
+
+    ``disk_full``: the disk is full, nearly full, read-only or broken; ``corrupt``: the file is damaged; ``timeout``: no
+    commit within 2 s; ``busy``: too many operations wait.
+    """
+
+    def __init__(self, reason: FailureReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A user, and, with ``broadcasts``, a member of a tenant.
+
+    A row that was sent with the key of a tenant is only for tokens of that tenant.
+    """
+
+    user_id: UserId
+    tenant_id: TenantId | None = None
+    broadcasts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One notification or broadcast to store.
+
+    ``text`` is the JSON text of its frame. ``digest`` identifies the values of the request without its id: the same id
+    with another digest is a conflict. ``expires_ms`` is in Unix milliseconds; None stores no row, only the id.
+    ``replaces`` is the id of the row to withdraw in the same commit. ``bound_tenant`` is the tenant of the caller's
+    key, ``sender`` its name.
+    """
+
+    message: Notification | Broadcast
+    text: bytes
+    digest: bytes
+    expires_ms: int | None
+    replaces: str | None = None
+    bound_tenant: TenantId | None = None
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A row that was withdrawn: its id, and the number of the withdrawal itself."""
+
+    notification_id: str
+    seq: int
+    user_id: UserId | None
+    tenant_id: TenantId | None  # of a broadcast
+    bound_tenant: TenantId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The row's number, None if only its id was stored; and the row that it replaced."""
+
+    seq: int | None
+    replaced: Withdrawal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The same request was accepted before: its number, and the sockets that took it."""
+
+    seq: int | None
+    sockets: int
+    replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Another request with the same id was accepted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The answer to a position: ``from_seq`` < rows ≤ ``to_seq``.
+
+    ``gap`` is True if rows of this reader after its position are lost. ``unread`` is the number of rows that are kept
+    and not acknowledged. ``after_seq`` is where the rows begin: later than ``from_seq`` if more than `REPLAY_MAX_ROWS`
+    are kept.
+    """
+
+    epoch: str
+    from_seq: int
+    to_seq: int
+    after_seq: int
+    gap: bool
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as a reader gets it.
+
+    ``acked_ms`` is None if that reader has not acknowledged it.
+    """
+
+    seq: int
+    text: bytes
+    acked_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The first acknowledgement of a row, or of all rows up to ``upto``."""
+
+    seq: int
+    user_id: UserId
+    acked_ms: int
+    notification_id: str | None = None
+    upto: int | None = None
+
+
+Entry = Row | Acknowledgement | Withdrawal
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRecord:
+    """What is known of a stored row, for its sender; times are Unix milliseconds."""
+
+    id: str
+    user_id: UserId | None
+    tenant_id: TenantId | None
+    seq: int
+    sockets: int
+    acked_ms: int | None
+    withdrawn: bool
+    expires_ms: int
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class InboxStats:
+    """Size and age of an inbox.
+
+    ``bytes`` is the size of the file, ``oldest_ms`` the Unix milliseconds of the oldest row.
+    """
+
+    epoch: str
+    rows: int
+    bytes: int
+    oldest_ms: int | None
+    last_seq: int
+
+
+class Inbox(Protocol):
+    """A store of notifications. Every method may raise `InboxUnavailable`."""
+
+    async def append(self, submission: Submission) -> Stored | Duplicate | Conflict:
+        """Store a row, durably, or find that its id is known."""
+
+    def delivered(self, submission: Submission, sockets: int | None) -> None:
+        """Note how many sockets took it; None if it was refused.
+
+        To be called after `Stored` and after `InboxUnavailable`.
+        """
+
+    async def resume(self, reader: Reader, position: Position | None) -> Resumed:
+        """Return what a reader at this position has missed.
+
+        None is a position that cannot be parsed.
+        """
+
+    async def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int) -> list[Entry]:
+        """Return the next entries of a resume in rising order; an empty list is the end."""
+
+    async def ack(self, reader: Reader, notification_id: str) -> list[Acknowledgement]:
+        """Acknowledge the user's row and the tenant's broadcast with this id.
+
+        Empty if nothing changed.
+        """
+
+    async def ack_upto(self, reader: Reader, upto: int) -> tuple[int, Acknowledgement | None]:
+        """Acknowledge all rows up to this number; return how many there were."""
+
+    async def withdraw(
+        self, *, user_id: UserId | None, tenant_id: TenantId | None, notification_id: str, sender: str | None
+    ) -> Withdrawal | None:
+        """Withdraw a row; None if there is none of this sender.
+
+        ``sender`` None is any sender.
+        """
+
+    async def receipts(
+        self, notification_id: str, *, user_id: UserId | None = None, tenant_id: TenantId | None = None
+    ) -> list[ReceiptRecord]:
+        """Return the receipts of this id.
+
+        Of one recipient, or, without one, of at most two.
+        """
+
+    async def purge(self, user_id: UserId) -> int:
+        """Remove everything about a user; return the number of rows."""
+
+    async def stats(self) -> InboxStats:
+        """Return the size of the inbox."""

@@ -1,0 +1,184 @@
+"""Open the SQLite file of an inbox; move a damaged one aside and begin a new one."""
+
+import contextlib
+import logging
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+from hermes.errors import HermesError
+from hermes.inbox.schema import VERSION, migrate
+from hermes.log import printable
+
+logger = logging.getLogger(__name__)
+
+MODE = 0o600
+FOLDER_MODE = 0o700
+QUICK_CHECK_MAX_S = 5.0  # a larger file is checked by its pages as they are read
+PROGRESS_STEPS = 10_000  # of SQLite's virtual machine between two looks at the clock
+WAL_MAX_BYTES = 64 * 1_048_576  # kept on the disk after a checkpoint
+CACHE_KIB = 8_192
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
+)
+SIDE_FILES = ("-wal", "-shm")
+
+
+class FileDamaged(Exception):
+    """The file is not a usable inbox."""
+
+
+def prepare_folder(path: Path) -> None:
+    """Create the folder of the inbox with mode 0700 if it does not exist.
+
+    Raises `HermesError` if it cannot, or if it is on a network file system: SQLite's locks are not reliable there.
+    """
+    try:
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HermesError(f"cannot create the folder {path.parent}: {error.strerror}") from None
+    kind = file_system_of(path.parent)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise HermesError(f"{path.parent} is on a network file system ({kind}): the inbox needs a local disk")
+
+
+def file_system_of(folder: Path) -> str:
+    """Return the type of the folder's file system; empty if it is unknown.
+
+    See proc_pid_mountinfo(5).
+    """
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    resolved = folder.resolve()
+    found, kind = Path(), ""
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = Path(fields.split()[4].encode().decode("unicode_escape"))
+        if resolved.is_relative_to(point) and len(point.parts) >= len(found.parts):
+            found, kind = point, rest.split()[0]
+    return kind
+
+
+def open_inbox(path: Path) -> sqlite3.Connection:
+    """Return a connection to the inbox, created or migrated if needed.
+
+    A damaged file is moved aside, and a new inbox begins. Raises `HermesError` if the file is from a newer Hermes, and
+    `sqlite3.Error` or OSError if no file can be used.
+    """
+    try:
+        return _open(path)
+    except FileDamaged as damage:
+        aside = move_aside(path)
+        logger.error("the inbox %s is damaged (%s): it is now %s, and a new inbox begins", path, damage, aside)
+        return _open(path)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # created here, because SQLite would create it readable for all
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    try:
+        version = _configure(connection)
+        if version > VERSION:
+            raise HermesError(
+                f"the inbox {path} is from a newer Hermes (version {version}, this one knows {VERSION}): "
+                "install that Hermes, or name another file"
+            )
+        if version < VERSION:
+            if version:
+                _back_up(connection, path.with_name(f"{path.name}.before-{VERSION}"))
+            migrate(connection, version)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if is_damage(error):
+            raise FileDamaged(printable(str(error))) from None
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection) -> int:
+    """Set what is not kept in the file, check it, and return its version."""
+    for pragma in (
+        "locking_mode = EXCLUSIVE",  # no shared memory, and nobody else writes
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a commit is on the disk when it returns
+        "secure_delete = ON",
+        "foreign_keys = ON",
+        "recursive_triggers = ON",
+        f"journal_size_limit = {WAL_MAX_BYTES}",
+        f"cache_size = -{CACHE_KIB}",
+        "trusted_schema = OFF",
+        "cell_size_check = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    _quick_check(connection)
+    return int(version)
+
+
+def _quick_check(connection: sqlite3.Connection) -> None:
+    """Check the pages for at most `QUICK_CHECK_MAX_S` seconds."""
+    until = time.monotonic() + QUICK_CHECK_MAX_S
+    connection.set_progress_handler(lambda: int(time.monotonic() > until), PROGRESS_STEPS)
+    try:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return
+    finally:
+        connection.set_progress_handler(None, 0)
+    if verdict != "ok":
+        raise FileDamaged(printable(str(verdict)))
+
+
+def _back_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Copy the inbox before its tables are changed."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE))
+    with contextlib.closing(sqlite3.connect(path)) as copy:
+        connection.backup(copy)
+
+
+def move_aside(path: Path) -> Path:
+    """Rename the file and its side files; return the new name."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in SIDE_FILES:
+        side = path.with_name(path.name + suffix)
+        if side.exists():
+            side.rename(aside.with_name(aside.name + suffix))
+    path.rename(aside)
+    return aside
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether the file is damaged, not only out of reach."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+
+
+def is_replaced(path: Path, identity: tuple[int, int]) -> bool:
+    """Return whether the path has another file than before.
+
+    ``identity`` is the device and the inode number.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return True
+    return (status.st_dev, status.st_ino) != identity
+
+
+def is_nearly_full(folder: Path, *, free_min: float) -> bool:
+    """Return whether less than this part of the disk is free."""
+    usage = shutil.disk_usage(folder)
+    return usage.total > 0 and usage.free < free_min * usage.total

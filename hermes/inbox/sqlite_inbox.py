@@ -1,0 +1,264 @@
+"""An `Inbox` in one SQLite file."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from hermes.delivery.messages import Notification
+from hermes.ids import TenantId, UserId
+from hermes.inbox.file_lock import FileLock
+from hermes.inbox.inbox import (
+    Acknowledgement,
+    Conflict,
+    Duplicate,
+    Entry,
+    InboxStats,
+    InboxUnavailable,
+    Reader,
+    ReceiptRecord,
+    Resumed,
+    Stored,
+    Submission,
+    Withdrawal,
+)
+from hermes.inbox.position import Position
+from hermes.inbox.sqlite_file import prepare_folder
+from hermes.inbox.store import IDS_KEPT_MS, Store, StoreLimits
+from hermes.inbox.store_thread import Operation, StoreThread
+
+COMMIT_MAX_S: Final = 2.0  # a longer one is a failed store
+UNSTORED_IDS_MAX: Final = 10_000  # ids that are recognised although their row could not be stored
+
+_Key = tuple[str, str, str, str]
+
+
+class SqliteInbox:
+    """The inbox in the file ``path``; its lock is ``path.lock``.
+
+    `start` opens it and `stop` commits what was accepted. One process at a time can have it.
+    """
+
+    def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int]) -> None:
+        self._path = path
+        self._now_ms = now_ms
+        self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+        self._thread = StoreThread(path, limits=limits, now_ms=now_ms)
+        self._under_way: dict[_Key, asyncio.Future[None]] = {}  # ids whose first request is not answered
+        self._unstored: OrderedDict[_Key, tuple[bytes, int, int]] = OrderedDict()  # digest, sockets, time
+        self._appends: deque[tuple[float, Operation, Submission]] = deque()  # in order of their deadlines
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Lock and open the file.
+
+        Raises `HermesError` if another process has it, if it is from a newer Hermes or on a network file system.
+        """
+        prepare_folder(self._path)
+        self._lock.acquire()
+        try:
+            self._thread.start()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    async def stop(self) -> None:
+        """Commit what was accepted and close the file; may be repeated."""
+        await self._thread.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._lock.release()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the inbox now, in words; None if it works."""
+        return self._thread.problem
+
+    @property
+    def waiting(self) -> int:
+        """The number of operations that wait."""
+        return self._thread.waiting
+
+    @property
+    def commit_s(self) -> float:
+        """The duration of the last commit in seconds."""
+        return self._thread.commit_s
+
+    def stuck_for_s(self, now: float) -> float:
+        """Return the seconds since the present transaction began.
+
+        ``now`` is the monotonic clock.
+        """
+        since = self._thread.busy_since
+        return 0.0 if since is None else now - since
+
+    # -- senders ------------------------------------------------------------------------------------------------
+
+    async def append(self, submission: Submission) -> Stored | Duplicate | Conflict:
+        """Store a row, durably, or find that its id is known.
+
+        A second request with an id waits for the answer of the first: after `Stored` or `InboxUnavailable`, the caller
+        must call `delivered`. Raises `InboxUnavailable`.
+        """
+        key = _key(submission)
+        while (first := self._under_way.get(key)) is not None:
+            await asyncio.shield(first)
+        known = self._unstored.get(key)
+        if known is not None and known[2] > self._now_ms() - IDS_KEPT_MS:
+            return Duplicate(None, known[1], replaced=False) if known[0] == submission.digest else Conflict()
+        self._under_way[key] = asyncio.get_running_loop().create_future()
+        try:
+            outcome: Stored | Duplicate | Conflict = await self._append(submission)
+        except InboxUnavailable:
+            self._unstored[key] = (submission.digest, 0, self._now_ms())
+            if len(self._unstored) > UNSTORED_IDS_MAX:
+                self._unstored.popitem(last=False)
+            raise
+        except BaseException:
+            self._end(key)
+            raise
+        if not isinstance(outcome, Stored):
+            self._end(key)
+        return outcome
+
+    async def _append(self, submission: Submission) -> Any:
+        operation = self._thread.submit(lambda store: store.append(submission), stores_row=True)
+        loop = asyncio.get_running_loop()
+        self._appends.append((loop.time() + COMMIT_MAX_S, operation, submission))
+        if self._timer is None:
+            self._timer = loop.call_at(self._appends[0][0], self._end_slow_appends)
+        return await operation.future
+
+    def _end_slow_appends(self) -> None:
+        """Fail the appends that were not committed in time.
+
+        What is committed later is removed.
+        """
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._appends and (self._appends[0][1].future.done() or self._appends[0][0] <= loop.time()):
+            _deadline, operation, submission = self._appends.popleft()
+            if not operation.future.done():
+                operation.abandoned = True
+                operation.future.set_exception(InboxUnavailable("timeout"))
+                self._forget(submission)
+        if self._appends:
+            self._timer = loop.call_at(self._appends[0][0], self._end_slow_appends)
+
+    def _forget(self, submission: Submission) -> None:
+        try:
+            operation = self._thread.submit(lambda store: store.forget(submission))
+        except InboxUnavailable:
+            return  # full queue: the row, if it is committed, comes again as a duplicate
+        operation.future.add_done_callback(_ignore)
+
+    def delivered(self, submission: Submission, sockets: int | None) -> None:
+        """Note how many sockets took it; requests with the same id continue.
+
+        None: it was refused because it could not be stored, so its id is not remembered.
+        """
+        key = _key(submission)
+        if sockets is None:
+            self._unstored.pop(key, None)
+        elif key in self._unstored:
+            digest, _, at_ms = self._unstored[key]
+            self._unstored[key] = (digest, sockets, at_ms)
+        elif sockets:
+            try:
+                operation = self._thread.submit(lambda store: store.delivered(submission, sockets))
+            except InboxUnavailable:
+                pass  # its receipt has 0 sockets
+            else:
+                operation.future.add_done_callback(_ignore)
+        self._end(key)
+
+    def _end(self, key: _Key) -> None:
+        first = self._under_way.pop(key, None)
+        if first is not None and not first.done():
+            first.set_result(None)
+
+    async def withdraw(
+        self, *, user_id: UserId | None, tenant_id: TenantId | None, notification_id: str, sender: str | None
+    ) -> Withdrawal | None:
+        """Withdraw a row; None if there is none of this sender.
+
+        ``sender`` None is any sender.
+        """
+        found: Withdrawal | None = await self._call(
+            lambda store: store.withdraw(
+                user_id=user_id, tenant_id=tenant_id, notification_id=notification_id, sender=sender
+            )
+        )
+        return found
+
+    async def receipts(
+        self, notification_id: str, *, user_id: UserId | None = None, tenant_id: TenantId | None = None
+    ) -> list[ReceiptRecord]:
+        """Return the receipts of this id.
+
+        Of one recipient, or, without one, of at most two.
+        """
+        found: list[ReceiptRecord] = await self._call(
+            lambda store: store.receipts(notification_id, user_id=user_id, tenant_id=tenant_id)
+        )
+        return found
+
+    # -- readers ------------------------------------------------------------------------------------------------
+
+    async def resume(self, reader: Reader, position: Position | None) -> Resumed:
+        """Return what a reader at this position has missed.
+
+        None is a position that cannot be parsed.
+        """
+        found: Resumed = await self._call(lambda store: store.resume(reader, position))
+        return found
+
+    async def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int) -> list[Entry]:
+        """Return the next entries of a resume in rising order; an empty list is the end."""
+        found: list[Entry] = await self._call(
+            lambda store: store.replay(reader, resumed, after_seq=after_seq, limit=limit)
+        )
+        return found
+
+    async def ack(self, reader: Reader, notification_id: str) -> list[Acknowledgement]:
+        """Acknowledge the user's row and the tenant's broadcast with this id.
+
+        Empty if nothing changed.
+        """
+        made: list[Acknowledgement] = await self._call(lambda store: store.ack(reader, notification_id))
+        return made
+
+    async def ack_upto(self, reader: Reader, upto: int) -> tuple[int, Acknowledgement | None]:
+        """Acknowledge all rows up to this number; return how many there were."""
+        made: tuple[int, Acknowledgement | None] = await self._call(lambda store: store.ack_upto(reader, upto))
+        return made
+
+    # -- the operator -------------------------------------------------------------------------------------------
+
+    async def purge(self, user_id: UserId) -> int:
+        """Remove everything about a user; return the number of rows."""
+        rows: int = await self._call(lambda store: store.purge(user_id))
+        for key in [key for key in self._unstored if key[:2] == ("notification", user_id)]:
+            del self._unstored[key]
+        return rows
+
+    async def stats(self) -> InboxStats:
+        """Return the size of the inbox."""
+        found: InboxStats = await self._call(Store.stats)
+        return found
+
+    async def _call(self, run: Callable[[Store], Any]) -> Any:
+        return await self._thread.submit(run).future
+
+
+def _key(submission: Submission) -> _Key:
+    message = submission.message
+    owner = message.user_id if isinstance(message, Notification) else message.tenant_id
+    return (message.kind, owner, submission.bound_tenant or "", message.id)
+
+
+def _ignore(future: "asyncio.Future[Any]") -> None:
+    """Read the error of an operation without a caller: the thread reports it."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,549 @@
+"""The SQL of an inbox: one SQLite connection, used by one thread.
+
+Every method runs inside a transaction that its caller began and will commit. Times are Unix milliseconds.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hermes.delivery.messages import Broadcast, Notification
+from hermes.ids import TenantId, UserId
+from hermes.inbox.inbox import (
+    REPLAY_MAX_ROWS,
+    Acknowledgement,
+    Conflict,
+    Duplicate,
+    Entry,
+    InboxStats,
+    Reader,
+    ReceiptRecord,
+    Resumed,
+    Row,
+    Stored,
+    Submission,
+    Withdrawal,
+)
+from hermes.inbox.position import Position
+from hermes.inbox.schema import ACK, BROADCAST, BROADCAST_WITHDRAWAL, NOTIFICATION, ROW_OVERHEAD_BYTES, WITHDRAWAL
+
+IDS_KEPT_MS = 24 * 3_600_000  # how long an id is recognised
+ROWS_PER_OWNER = 10_000
+LOSSES_MAX = 100_000  # readers whose losses are listed; the oldest become everybody's
+RECOUNTED_AFTER = 1_000  # evicted rows
+EVICTED_AT_ONCE = 100  # rows of one statement
+EXPIRED_AT_ONCE = 500
+EPOCH_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """How much an inbox keeps: accounted bytes, and rows of one user or tenant."""
+
+    max_bytes: int = 1_073_741_824
+    rows_per_owner: int = ROWS_PER_OWNER
+    losses_max: int = LOSSES_MAX
+
+
+class Store:
+    """The tables of one open inbox, with the schema of this version."""
+
+    def __init__(self, connection: sqlite3.Connection, *, limits: StoreLimits, now_ms: Callable[[], int]) -> None:
+        self._sql = connection
+        self._limits = limits
+        self._now_ms = now_ms
+        self.evicted = 0  # rows that a limit removed since the start
+        self.expired = 0  # rows that were removed at their end
+        self.needs_checkpoint = False  # what was removed is still in the write-ahead log
+        self._sql.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (new_epoch(),))
+        self.epoch: str = self._meta("epoch") or ""
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def append(self, submission: Submission) -> Stored | Duplicate | Conflict:
+        """Store a row, unless its id is known."""
+        kind, owner = _address(submission.message)
+        known = self._sql.execute(
+            "SELECT digest, seq, sockets, replaced FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?)"
+            " AND created_ms > ?",
+            (kind, owner, submission.bound_tenant or "", submission.message.id, self._now_ms() - IDS_KEPT_MS),
+        ).fetchone()
+        if known is not None:
+            digest, seq, sockets, replaced = known
+            return Duplicate(seq, sockets, bool(replaced)) if digest == submission.digest else Conflict()
+        withdrawal = None
+        if submission.replaces is not None:
+            withdrawal = self._withdraw(kind, owner, submission.replaces, bound=submission.bound_tenant)
+        seq = None
+        if submission.expires_ms is not None:
+            seq = self._insert_row(submission, kind, owner, submission.expires_ms)
+        self._sql.execute(
+            "INSERT OR REPLACE INTO ids (kind, owner, bound, id, digest, seq, replaced, created_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                kind,
+                owner,
+                submission.bound_tenant or "",
+                submission.message.id,
+                submission.digest,
+                seq,
+                withdrawal is not None,
+                self._now_ms(),
+            ),
+        )
+        return Stored(seq, withdrawal)
+
+    def _insert_row(self, submission: Submission, kind: int, owner: str, expires_ms: int) -> int:
+        size = len(submission.text) + ROW_OVERHEAD_BYTES
+        self._evict_owner(kind, owner)
+        self._evict_bytes(size)
+        return self._insert(
+            kind=kind,
+            owner=owner,
+            bound=submission.bound_tenant,
+            id=submission.message.id,
+            text=submission.text,
+            sender=submission.sender,
+            created_ms=submission.message.timestamp_ms,
+            expires_ms=expires_ms,
+            size=size,
+        )
+
+    def _insert(self, **values: object) -> int:
+        names = ", ".join(values)
+        marks = ", ".join("?" * len(values))
+        cursor = self._sql.execute(f"INSERT INTO log ({names}) VALUES ({marks})", tuple(values.values()))
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def forget(self, submission: Submission) -> None:
+        """Remove a row that was delivered as not stored, and its id."""
+        kind, owner = _address(submission.message)
+        key = (kind, owner, submission.bound_tenant or "", submission.message.id)
+        found = self._sql.execute(
+            "DELETE FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?) AND digest = ? RETURNING seq",
+            (*key, submission.digest),
+        ).fetchone()
+        if found is not None and found[0] is not None:
+            self._sql.execute("DELETE FROM log WHERE seq = ?", found)
+
+    def delivered(self, submission: Submission, sockets: int) -> None:
+        """Note how many sockets took a row."""
+        kind, owner = _address(submission.message)
+        key = (kind, owner, submission.bound_tenant or "", submission.message.id)
+        self._sql.execute("UPDATE ids SET sockets = ? WHERE (kind, owner, bound, id) = (?, ?, ?, ?)", (sockets, *key))
+        self._sql.execute(
+            "UPDATE log SET sockets = ? WHERE seq ="
+            " (SELECT seq FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?))",
+            (sockets, *key),
+        )
+
+    # -- readers ------------------------------------------------------------------------------------------------
+
+    def resume(self, reader: Reader, position: Position | None) -> Resumed:
+        """Return what a reader at this position has missed."""
+        last = self.last_seq()
+        known = position is not None and position.epoch in ("", self.epoch) and position.seq <= last
+        from_seq = position.seq if position is not None and known else 0
+        after = self._oldest_replayed(reader, from_seq)
+        return Resumed(
+            epoch=self.epoch,
+            from_seq=from_seq,
+            to_seq=last,
+            after_seq=max(after, from_seq),
+            gap=not known or after > from_seq or self._lost_after(reader, from_seq),
+            unread=self._unread(reader),
+        )
+
+    def _oldest_replayed(self, reader: Reader, from_seq: int) -> int:
+        """Return the newest row that is too old for a replay; 0 without one."""
+        found = self._sql.execute(
+            f"SELECT seq FROM ({_ROWS}) ORDER BY seq DESC LIMIT 1 OFFSET {REPLAY_MAX_ROWS}",
+            self._range(reader, from_seq, self.last_seq()) | {"oldest": 0},
+        ).fetchone()
+        return found[0] if found else 0
+
+    def _lost_after(self, reader: Reader, seq: int) -> bool:
+        if seq < int(self._meta("lost_by_all") or 0):
+            return True
+        found = self._sql.execute(
+            "SELECT 1 FROM losses WHERE seq > :seq AND (bound = '' OR bound = :tenant)"
+            " AND (kind = 0 AND owner IN (:user, :purged) OR kind = 1 AND owner = :tenant AND :broadcasts)",
+            self._range(reader, 0, 0) | {"seq": seq, "purged": self._purged_name(reader.user_id)},
+        ).fetchone()
+        return found is not None
+
+    def _unread(self, reader: Reader) -> int:
+        values = self._range(reader, 0, self.last_seq())
+        (personal,) = self._sql.execute(
+            "SELECT count(*) FROM log WHERE kind = 0 AND owner = :user AND acked_ms IS NULL AND text IS NOT NULL"
+            " AND (bound IS NULL OR bound = :tenant) AND expires_ms > :now",
+            values,
+        ).fetchone()
+        if not reader.broadcasts:
+            return int(personal)
+        (broadcasts,) = self._sql.execute(
+            "SELECT count(*) FROM log WHERE kind = 1 AND owner = :tenant AND text IS NOT NULL AND expires_ms > :now"
+            " AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND acks.user = :user)",
+            values,
+        ).fetchone()
+        return int(personal) + int(broadcasts)
+
+    def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int) -> list[Entry]:
+        """Return the next entries of a resume.
+
+        Rows, and the acknowledgements and withdrawals of rows that the reader had before.
+        """
+        values = self._range(reader, after_seq, resumed.to_seq)
+        values |= {"had": resumed.from_seq, "oldest": resumed.after_seq, "limit": limit}
+        found = self._sql.execute(f"{_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit", values)
+        return [_entry(reader, fields) for fields in found]
+
+    def _range(self, reader: Reader, after_seq: int, to_seq: int) -> dict[str, object]:
+        return {
+            "user": reader.user_id,
+            "tenant": reader.tenant_id,
+            "broadcasts": reader.broadcasts and reader.tenant_id is not None,
+            "after": after_seq,
+            "to": to_seq,
+            "now": self._now_ms(),
+        }
+
+    # -- acknowledgements and withdrawals -----------------------------------------------------------------------
+
+    def ack(self, reader: Reader, notification_id: str) -> list[Acknowledgement]:
+        """Acknowledge the user's row and the tenant's broadcast with this id."""
+        now_ms = self._now_ms()
+        values = self._range(reader, 0, self.last_seq()) | {"id": notification_id}
+        made = []
+        for seq, expires_ms in self._sql.execute(
+            "SELECT seq, expires_ms FROM log WHERE id = :id AND kind = 0 AND owner = :user AND text IS NOT NULL"
+            " AND acked_ms IS NULL AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)",
+            values,
+        ).fetchall():
+            self._sql.execute("UPDATE log SET acked_ms = ? WHERE seq = ?", (now_ms, seq))
+            made.append(self._insert_ack(reader, notification_id, seq, expires_ms, bound=None))
+        for seq, expires_ms in self._sql.execute(
+            "SELECT seq, expires_ms FROM log WHERE id = :id AND kind = 1 AND owner = :tenant AND text IS NOT NULL"
+            " AND expires_ms > :now AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND user = :user)",
+            values,
+        ).fetchall():
+            self._sql.execute("INSERT INTO acks VALUES (?, ?, ?)", (seq, reader.user_id, now_ms))
+            made.append(self._insert_ack(reader, notification_id, seq, expires_ms, bound=reader.tenant_id))
+        return made
+
+    def _insert_ack(
+        self, reader: Reader, notification_id: str, target: int, expires_ms: int, *, bound: TenantId | None
+    ) -> Acknowledgement:
+        now_ms = self._now_ms()
+        seq = self._insert(
+            kind=ACK,
+            owner=reader.user_id,
+            bound=bound,
+            id=notification_id,
+            target=target,
+            created_ms=now_ms,
+            acked_ms=now_ms,
+            expires_ms=expires_ms,
+            size=ROW_OVERHEAD_BYTES,
+        )
+        if notification_id:
+            return Acknowledgement(seq, reader.user_id, now_ms, notification_id=notification_id)
+        return Acknowledgement(seq, reader.user_id, now_ms, upto=target)
+
+    def ack_upto(self, reader: Reader, upto: int) -> tuple[int, Acknowledgement | None]:
+        """Acknowledge all rows of the reader up to this number."""
+        upto = min(upto, self.last_seq())
+        values = self._range(reader, 0, upto)
+        where = (
+            "kind = 0 AND owner = :user AND seq <= :to AND text IS NOT NULL AND acked_ms IS NULL"
+            " AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)"
+        )
+        (latest,) = self._sql.execute(f"SELECT max(expires_ms) FROM log WHERE {where}", values).fetchone()
+        number = self._sql.execute(f"UPDATE log SET acked_ms = :now WHERE {where}", values).rowcount
+        if reader.broadcasts:
+            where = "kind = 1 AND owner = :tenant AND seq <= :to AND text IS NOT NULL AND expires_ms > :now"
+            (end,) = self._sql.execute(f"SELECT max(expires_ms) FROM log WHERE {where}", values).fetchone()
+            acked = self._sql.execute(
+                f"INSERT OR IGNORE INTO acks SELECT seq, :user, :now FROM log WHERE {where}", values
+            ).rowcount
+            if acked:
+                number, latest = number + acked, max(latest or 0, end)
+        if not number:
+            return 0, None
+        return number, self._insert_ack(reader, "", upto, latest, bound=None)
+
+    def withdraw(
+        self, *, user_id: UserId | None, tenant_id: TenantId | None, notification_id: str, sender: str | None
+    ) -> Withdrawal | None:
+        """Withdraw the newest row with this id that this sender has sent."""
+        kind, owner = (NOTIFICATION, user_id) if user_id is not None else (BROADCAST, tenant_id)
+        assert owner is not None
+        return self._withdraw(kind, owner, notification_id, sender=sender)
+
+    def _withdraw(
+        self, kind: int, owner: str, notification_id: str, *, bound: TenantId | None = None, sender: str | None = None
+    ) -> Withdrawal | None:
+        found = self._sql.execute(
+            "SELECT seq, bound, expires_ms FROM log WHERE id = :id AND kind = :kind AND owner = :owner"
+            " AND text IS NOT NULL AND expires_ms > :now AND (:sender IS NULL OR sender = :sender)"
+            " AND (:bound IS NULL OR bound = :bound) ORDER BY seq DESC",
+            {
+                "id": notification_id,
+                "kind": kind,
+                "owner": owner,
+                "now": self._now_ms(),
+                "sender": sender,
+                "bound": bound,
+            },
+        ).fetchall()
+        if not found:
+            return None
+        target, row_bound, expires_ms = found[0]
+        for seq, _bound, _end in found:  # an id may be used again after a day
+            self._sql.execute("UPDATE log SET text = NULL, size = ? WHERE seq = ?", (ROW_OVERHEAD_BYTES, seq))
+        seq = self._insert(
+            kind=WITHDRAWAL if kind == NOTIFICATION else BROADCAST_WITHDRAWAL,
+            owner=owner,
+            bound=row_bound,
+            id=notification_id,
+            target=target,
+            created_ms=self._now_ms(),
+            expires_ms=expires_ms,
+            size=ROW_OVERHEAD_BYTES,
+        )
+        is_personal = kind == NOTIFICATION
+        return Withdrawal(
+            notification_id,
+            seq,
+            UserId(owner) if is_personal else None,
+            None if is_personal else TenantId(owner),
+            row_bound,
+        )
+
+    # -- what is known ------------------------------------------------------------------------------------------
+
+    def receipts(
+        self, notification_id: str, *, user_id: UserId | None = None, tenant_id: TenantId | None = None
+    ) -> list[ReceiptRecord]:
+        """Return the newest receipt of this id for each of at most two recipients."""
+        found = self._sql.execute(
+            "SELECT kind, owner, max(seq), sockets, acked_ms, text IS NULL, expires_ms, sender FROM log"
+            " WHERE id = :id AND kind < 2 AND (:user IS NULL OR kind = 0 AND owner = :user)"
+            " AND (:tenant IS NULL OR kind = 1 AND owner = :tenant) GROUP BY kind, owner LIMIT 2",
+            {"id": notification_id, "user": user_id, "tenant": tenant_id},
+        )
+        return [
+            ReceiptRecord(
+                id=notification_id,
+                user_id=UserId(owner) if kind == NOTIFICATION else None,
+                tenant_id=TenantId(owner) if kind == BROADCAST else None,
+                seq=seq,
+                sockets=sockets,
+                acked_ms=acked_ms,
+                withdrawn=bool(withdrawn),
+                expires_ms=expires_ms,
+                sender=sender,
+            )
+            for kind, owner, seq, sockets, acked_ms, withdrawn, expires_ms, sender in found
+        ]
+
+    def last_seq(self) -> int:
+        """Return the highest number that was given."""
+        found = self._sql.execute("SELECT seq FROM sqlite_sequence WHERE name = 'log'").fetchone()
+        return found[0] if found else 0
+
+    def stats(self) -> InboxStats:
+        """Return the size of the inbox."""
+        (pages,) = self._sql.execute("PRAGMA page_count").fetchone()
+        (page_bytes,) = self._sql.execute("PRAGMA page_size").fetchone()
+        (entries,) = self._sql.execute("SELECT entries FROM shares WHERE kind = 'all'").fetchone()
+        oldest = self._sql.execute("SELECT created_ms FROM log ORDER BY seq LIMIT 1").fetchone()
+        return InboxStats(self.epoch, entries, pages * page_bytes, oldest[0] if oldest else None, self.last_seq())
+
+    def _meta(self, name: str) -> str | None:
+        found = self._sql.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None
+
+    def _set_meta(self, name: str, value: object) -> None:
+        self._sql.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, str(value)))
+
+    # -- limits -------------------------------------------------------------------------------------------------
+
+    def _evict_owner(self, kind: int, owner: str) -> None:
+        """Make room for one row of this user or tenant: its oldest rows end."""
+        found = self._sql.execute(
+            "SELECT seq FROM log WHERE kind = ? AND owner = ? ORDER BY seq DESC LIMIT 1 OFFSET ?",
+            (kind, owner, self._limits.rows_per_owner - 1),
+        ).fetchone()
+        if found is not None:
+            rows = self._sql.execute(
+                "SELECT seq FROM log WHERE kind = ? AND owner = ? AND seq <= ?", (kind, owner, found[0])
+            ).fetchall()
+            self._evict([seq for (seq,) in rows])
+
+    def _evict_bytes(self, size: int) -> None:
+        """Make room for this many bytes.
+
+        Whoever has more than half loses its oldest rows; otherwise the oldest of all end.
+        """
+        maximum = self._limits.max_bytes
+        while self._bytes() + size > maximum:
+            large = self._sql.execute(
+                "SELECT kind, name FROM shares WHERE bytes > ? AND kind <> 'all' ORDER BY bytes DESC LIMIT 1",
+                (maximum // 2,),
+            ).fetchone()
+            rows = self._oldest(*large) if large else self._oldest()
+            if not rows:
+                return
+            self._evict(rows)
+
+    def _bytes(self) -> int:
+        (used,) = self._sql.execute("SELECT bytes FROM shares WHERE kind = 'all'").fetchone()
+        return int(used)
+
+    def _oldest(self, kind: str | None = None, name: str | None = None) -> list[int]:
+        share = "1"
+        if kind == "user":
+            share = "coalesce(bound, owner) = :name AND kind = 0 AND bound IS NULL"
+        elif kind == "tenant":
+            share = "coalesce(bound, owner) = :name AND (kind = 1 OR bound IS NOT NULL)"
+        found = self._sql.execute(
+            f"SELECT seq FROM log WHERE kind < 2 AND {share} ORDER BY seq LIMIT {EVICTED_AT_ONCE}", {"name": name}
+        )
+        return [seq for (seq,) in found]
+
+    def _evict(self, rows: Sequence[int]) -> None:
+        """Remove rows; each reader that has not seen one has a gap."""
+        for seq in rows:
+            self._sql.execute(
+                "INSERT INTO losses SELECT kind, owner, coalesce(bound, ''), seq FROM log"
+                " WHERE seq = ? AND text IS NOT NULL AND expires_ms > ?"
+                " ON CONFLICT DO UPDATE SET seq = max(losses.seq, excluded.seq)",
+                (seq, self._now_ms()),
+            )
+            self._sql.execute("DELETE FROM log WHERE seq = ?", (seq,))
+        recounts = (self.evicted + len(rows)) // RECOUNTED_AFTER > self.evicted // RECOUNTED_AFTER
+        self.evicted += len(rows)
+        if recounts:
+            self._bound_losses()
+
+    def _bound_losses(self) -> None:
+        """Make the oldest losses everybody's if too many readers are listed."""
+        (listed,) = self._sql.execute("SELECT count(*) FROM losses").fetchone()
+        if listed > self._limits.losses_max:
+            (seq,) = self._sql.execute(
+                "SELECT seq FROM losses ORDER BY seq LIMIT 1 OFFSET ?", (listed - self._limits.losses_max // 2,)
+            ).fetchone()
+            self._set_meta("lost_by_all", max(seq, int(self._meta("lost_by_all") or 0)))
+            self._sql.execute("DELETE FROM losses WHERE seq <= ?", (seq,))
+
+    def sweep(self) -> bool:
+        """Remove a part of what has expired; return whether there may be more."""
+        now_ms = self._now_ms()
+        rows = self._sql.execute(
+            "DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?)",
+            (now_ms, EXPIRED_AT_ONCE),
+        ).rowcount
+        self.expired += rows
+        ids = self._sql.execute(
+            "DELETE FROM ids WHERE (kind, owner, bound, id) IN"
+            " (SELECT kind, owner, bound, id FROM ids WHERE created_ms <= ? ORDER BY created_ms LIMIT ?)",
+            (now_ms - IDS_KEPT_MS, EXPIRED_AT_ONCE),
+        ).rowcount
+        return EXPIRED_AT_ONCE in (rows, ids)
+
+    def purge(self, user_id: UserId) -> int:
+        """Remove everything about a user; return the number of its notifications.
+
+        A reader with an old position finds a gap: a hash of the id is kept for that.
+        """
+        rows = self._sql.execute("DELETE FROM log WHERE kind = 0 AND owner = ?", (user_id,)).rowcount
+        self._sql.execute("DELETE FROM log WHERE kind IN (2, 3) AND owner = ?", (user_id,))
+        self._sql.execute("DELETE FROM acks WHERE user = ?", (user_id,))
+        self._sql.execute("DELETE FROM ids WHERE kind = 0 AND owner = ?", (user_id,))
+        self._sql.execute("DELETE FROM losses WHERE kind = 0 AND owner = ?", (user_id,))
+        if rows:
+            self._sql.execute(
+                "INSERT OR REPLACE INTO losses VALUES (0, ?, '', ?)", (self._purged_name(user_id), self.last_seq())
+            )
+        self.needs_checkpoint = True
+        return rows
+
+    def _purged_name(self, user_id: UserId) -> str:
+        """Return the name of a purged user in the table of losses.
+
+        It is not an id, and of this inbox only.
+        """
+        return f"\0{hashlib.sha256(f'{self.epoch}:{user_id}'.encode()).hexdigest()}"
+
+    def checkpoint(self) -> None:
+        """Empty the write-ahead log; outside of a transaction."""
+        self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.needs_checkpoint = False
+
+    def renew_epoch(self) -> None:
+        """Begin a new series: every position that was given before is unknown from now on."""
+        self.epoch = new_epoch()
+        self._set_meta("epoch", self.epoch)
+
+
+def new_epoch() -> str:
+    """Return a name for a new series."""
+    return secrets.token_urlsafe(EPOCH_BYTES)
+
+
+def _address(message: Notification | Broadcast) -> tuple[int, str]:
+    if isinstance(message, Notification):
+        return NOTIFICATION, message.user_id
+    return BROADCAST, message.tenant_id
+
+
+# seq, kind, id, text, acknowledged at, owner, bound, target
+_ROWS = """
+SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
+  WHERE kind = 0 AND owner = :user AND seq > max(:after, :oldest) AND seq <= :to AND text IS NOT NULL
+  AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)
+UNION ALL
+SELECT seq, kind, id, text, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log.seq AND user = :user), owner, bound,
+  target FROM log
+  WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > max(:after, :oldest) AND seq <= :to AND text IS NOT NULL
+  AND expires_ms > :now
+"""
+
+# of rows that the reader had before
+_CHANGES = """
+SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
+  WHERE kind = 2 AND owner = :user AND seq > :after AND seq <= :to AND (target <= :had OR id = '')
+UNION ALL
+SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
+  WHERE kind = 3 AND owner = :user AND seq > :after AND seq <= :to AND target <= :had
+  AND (bound IS NULL OR bound = :tenant)
+UNION ALL
+SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
+  WHERE kind = 4 AND owner = :tenant AND :broadcasts AND seq > :after AND seq <= :to AND target <= :had
+"""
+
+
+def _entry(
+    reader: Reader, fields: tuple[int, int, str, bytes | None, int | None, str, TenantId | None, int | None]
+) -> Entry:
+    seq, kind, notification_id, text, acked_ms, owner, bound, target = fields
+    if kind in (NOTIFICATION, BROADCAST):
+        assert text is not None
+        return Row(seq, text, acked_ms)
+    if kind == ACK:
+        assert acked_ms is not None
+        if notification_id:
+            return Acknowledgement(seq, reader.user_id, acked_ms, notification_id=notification_id)
+        return Acknowledgement(seq, reader.user_id, acked_ms, upto=target)
+    personal = kind == WITHDRAWAL
+    return Withdrawal(
+        notification_id,
+        seq,
+        UserId(owner) if personal else None,
+        None if personal else TenantId(owner),
+        bound,
+    )

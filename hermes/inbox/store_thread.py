@@ -1,0 +1,327 @@
+"""The thread of an inbox: group commit, and recovery after an error.
+
+All operations that wait go into one transaction, and none is answered before its commit. The queue is bounded, one
+wake-up of the loop carries the results of a whole transaction.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from hermes.errors import HermesError
+from hermes.inbox.inbox import FailureReason, InboxUnavailable
+from hermes.inbox.sqlite_file import is_damage, is_nearly_full, is_replaced, move_aside, open_inbox
+from hermes.inbox.store import Store, StoreLimits
+from hermes.log import printable
+
+logger = logging.getLogger(__name__)
+
+QUEUE_MAX: Final = 10_000  # operations that wait
+SLICE_S: Final = 0.02  # of one transaction, without its commit: a long replay delays no notification for longer
+HEALTH_CHECK_INTERVAL_S: Final = 1.0
+REOPEN_INTERVAL_S: Final = 1.0
+FREE_DISK_MIN: Final = 0.05  # below this part of the disk, nothing is stored
+
+
+class Operation:
+    """One call of the store that waits; ``future`` gets its result after the commit.
+
+    With ``stores_row`` it is refused while the disk is nearly full.
+    """
+
+    __slots__ = ("abandoned", "future", "run", "stores_row")
+
+    def __init__(self, run: Callable[[Store], Any], future: "asyncio.Future[Any]", *, stores_row: bool) -> None:
+        self.run = run
+        self.future = future
+        self.stores_row = stores_row
+        self.abandoned = False  # nobody waits: it is not run if it has not begun
+
+
+_Outcome = tuple[Operation, Any, Exception | None]
+
+
+class StoreThread:
+    """A bounded queue of operations, and the thread that runs them.
+
+    All methods but those that the thread runs are called on the event loop's thread.
+    """
+
+    def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int]) -> None:
+        self._path = path
+        self._limits = limits
+        self._now_ms = now_ms
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queue: deque[Operation] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._store: Store | None = None
+        self._identity = (0, 0)
+        self._reopen_at = 0.0
+        self._nearly_full = False
+        self.commits = 0
+        self.commit_s = 0.0  # the duration of the last commit
+        self.busy_since: float | None = None  # monotonic seconds, while it works
+        self.problem: str | None = None  # what is wrong now, in words
+        self.reason: FailureReason = "corrupt"  # of the problem
+
+    # -- on the loop --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the inbox and start the thread.
+
+        Raises `HermesError` if the file cannot be used.
+        """
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise HermesError(f"cannot open the inbox {self._path}: {printable(str(error))}") from None
+        self._thread = threading.Thread(target=self._run, name="hermes-inbox", daemon=True)
+        self._thread.start()
+
+    def submit(self, run: Callable[[Store], Any], *, stores_row: bool = False) -> Operation:
+        """Queue a call. Raises `InboxUnavailable` ``busy`` if too many wait."""
+        assert self._loop is not None
+        operation = Operation(run, self._loop.create_future(), stores_row=stores_row)
+        with self._wake:
+            if len(self._queue) >= QUEUE_MAX or self._stopping:
+                raise InboxUnavailable("busy")
+            self._queue.append(operation)
+            self._wake.notify()
+        return operation
+
+    @property
+    def waiting(self) -> int:
+        """The number of operations that wait."""
+        return len(self._queue)
+
+    async def stop(self) -> None:
+        """Run what waits, commit it and close the file; may be repeated."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.join)
+            await asyncio.sleep(0)  # so that the last results are delivered
+
+    # -- in the thread ------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        next_check = time.monotonic() + HEALTH_CHECK_INTERVAL_S
+        sweeps = False
+        try:
+            while True:
+                with self._wake:
+                    if not self._queue and not self._stopping and not sweeps:
+                        self._wake.wait(max(0.0, next_check - time.monotonic()))
+                    if self._stopping and not self._queue:
+                        return
+                self.busy_since = time.monotonic()
+                if self._queue:
+                    self._transact()
+                if sweeps or time.monotonic() >= next_check:
+                    self._check_health()
+                    sweeps = self._sweep()
+                    next_check = time.monotonic() + HEALTH_CHECK_INTERVAL_S
+                self.busy_since = None
+        except Exception:
+            logger.exception("the thread of the inbox ended")
+            self.problem = "its thread ended: restart Hermes"
+            self._fail_all()
+        finally:
+            self._close()
+
+    def _transact(self) -> None:
+        """Run what waits, for at most `SLICE_S`, in one transaction."""
+        outcomes: list[_Outcome] = []
+        if not self._is_open():
+            outcomes = [(operation, None, InboxUnavailable(self.reason)) for operation in self._take_all()]
+            self._hand_over(outcomes)
+            return
+        assert self._connection is not None
+        assert self._store is not None
+        until = time.monotonic() + SLICE_S
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            while (operation := self._take()) is not None:
+                outcomes.append(self._outcome(self._connection, self._store, operation))
+                if time.monotonic() > until:
+                    break
+            begun = time.monotonic()
+            self._connection.execute("COMMIT")
+            if self._store.needs_checkpoint:
+                self._store.checkpoint()
+        except sqlite3.Error as error:
+            reason = self._recover(error)
+            outcomes = [(operation, None, InboxUnavailable(reason)) for operation, _, _ in outcomes]
+        else:
+            self.commits += 1
+            self.commit_s = time.monotonic() - begun
+            self._works_again()
+        self._hand_over(outcomes)
+
+    def _outcome(self, connection: sqlite3.Connection, store: Store, operation: Operation) -> _Outcome:
+        """Run one operation; one that fails changes nothing."""
+        if operation.abandoned:
+            return operation, None, None
+        if operation.stores_row and self._nearly_full:
+            return operation, None, InboxUnavailable("disk_full")
+        connection.execute("SAVEPOINT operation")
+        try:
+            result = operation.run(store)
+        except (sqlite3.OperationalError, sqlite3.InternalError):  # of the file, not of the values
+            raise
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise
+            connection.execute("ROLLBACK TO operation")
+            return operation, None, error
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            connection.execute("ROLLBACK TO operation")
+            return operation, None, error
+        finally:
+            with contextlib.suppress(sqlite3.Error):  # a full disk has ended the transaction
+                connection.execute("RELEASE operation")
+        return operation, result, None
+
+    def _take(self) -> Operation | None:
+        with self._wake:
+            return self._queue.popleft() if self._queue else None
+
+    def _take_all(self) -> list[Operation]:
+        with self._wake:
+            taken, self._queue = list(self._queue), deque()
+        return taken
+
+    def _hand_over(self, outcomes: list[_Outcome]) -> None:
+        assert self._loop is not None
+        if outcomes:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(_set_results, outcomes)
+
+    def _fail_all(self) -> None:
+        with self._wake:
+            self._stopping = True
+        self._hand_over([(operation, None, InboxUnavailable("corrupt")) for operation in self._take_all()])
+
+    # -- the file -----------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        connection = open_inbox(self._path)
+        try:
+            status = self._path.stat()
+            self._store = Store(connection, limits=self._limits, now_ms=self._now_ms)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._identity = (status.st_dev, status.st_ino)
+
+    def _is_open(self) -> bool:
+        """Open the file again if it was closed after an error.
+
+        At most once in `REOPEN_INTERVAL_S`.
+        """
+        if self._connection is not None:
+            return True
+        if time.monotonic() < self._reopen_at:
+            return False
+        self._reopen_at = time.monotonic() + REOPEN_INTERVAL_S
+        try:
+            self._open()
+        except (sqlite3.Error, OSError, HermesError) as error:
+            self._report(_reason_of(error), f"cannot open {self._path}: {printable(str(error))}")
+            return False
+        return True
+
+    def _close(self) -> None:
+        connection, self._connection, self._store = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _recover(self, error: sqlite3.Error) -> FailureReason:
+        """Undo the transaction; replace a damaged file; close one that cannot be written."""
+        reason = _reason_of(error)
+        assert self._connection is not None
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        text = f"cannot write {self._path}: {printable(str(error))}"
+        self._report(reason, text)
+        if is_damage(error):
+            self._close()
+            with contextlib.suppress(OSError):
+                logger.error("the damaged inbox is now %s, and a new inbox begins", move_aside(self._path))
+        elif (getattr(error, "sqlite_errorcode", 0) & 0xFF) != sqlite3.SQLITE_FULL:
+            self._close()
+        return reason
+
+    def _check_health(self) -> None:
+        """Notice a file that was deleted or replaced, and a disk that is nearly full."""
+        if self._connection is not None and is_replaced(self._path, self._identity):
+            self._report("corrupt", f"{self._path} was deleted or replaced: a new inbox begins")
+            self._close()
+        try:
+            nearly_full = is_nearly_full(self._path.parent, free_min=FREE_DISK_MIN)
+        except OSError:
+            return
+        if nearly_full:
+            self._report("disk_full", f"less than {FREE_DISK_MIN:.0%} of the disk is free: nothing is stored")
+        elif self._nearly_full:
+            self._works_again()
+        self._nearly_full = nearly_full
+
+    def _sweep(self) -> bool:
+        """Remove a part of what has expired; return whether there may be more."""
+        if not self._is_open():
+            return False
+        assert self._connection is not None
+        assert self._store is not None
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            more = self._store.sweep()
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._recover(error)
+            return False
+        if not self._nearly_full:
+            self._works_again()
+        return more
+
+    def _report(self, reason: FailureReason, text: str) -> None:
+        if text != self.problem:
+            logger.error("inbox: %s", text)
+        self.reason, self.problem = reason, text
+
+    def _works_again(self) -> None:
+        if self.problem is not None and not self._nearly_full:
+            logger.info("inbox: it works again")
+            self.problem = None
+
+
+def _set_results(outcomes: list[_Outcome]) -> None:
+    for operation, result, error in outcomes:
+        if operation.future.done():
+            continue
+        if error is not None:
+            operation.future.set_exception(error)
+        else:
+            operation.future.set_result(result)
+
+
+def _reason_of(error: Exception) -> FailureReason:
+    if isinstance(error, HermesError) or (isinstance(error, sqlite3.Error) and is_damage(error)):
+        return "corrupt"
+    return "disk_full"

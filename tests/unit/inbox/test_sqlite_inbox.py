@@ -1,0 +1,381 @@
+"""The inbox as the gateway uses it: group commit, repeated requests, failures, the end."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from hermes.errors import HermesError
+from hermes.ids import UserId
+from hermes.inbox import sqlite_inbox, store_thread
+from hermes.inbox.inbox import Conflict, Duplicate, InboxUnavailable, Reader, Row, Stored, Submission
+from hermes.inbox.position import BEGINNING, Position
+from hermes.inbox.sqlite_inbox import SqliteInbox
+from hermes.inbox.store import StoreLimits
+from tests.support.inboxes import FakeClock, submission
+
+ANA = Reader(UserId("ana"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file of the inbox, in a folder that does not exist yet."""
+    return tmp_path / "state" / "inbox.db"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+def inbox_at(path: Path, clock: FakeClock) -> SqliteInbox:
+    """Return an inbox that is not started."""
+    return SqliteInbox(path, limits=StoreLimits(), now_ms=clock)
+
+
+class Runner:
+    """Run one asynchronous test with an open inbox."""
+
+    def __init__(self, path: Path, clock: FakeClock) -> None:
+        self.path = path
+        self.clock = clock
+
+    def __call__(self, test: Callable[[SqliteInbox], Awaitable[None]]) -> None:
+        """Start, run and stop."""
+
+        async def whole() -> None:
+            inbox = inbox_at(self.path, self.clock)
+            inbox.start()
+            try:
+                await test(inbox)
+            finally:
+                await inbox.stop()
+
+        asyncio.run(whole())
+
+    def sent(self, id: str, **values: str | None) -> Submission:
+        """Return a notification to ana."""
+        return submission(id, user="ana", at_ms=self.clock(), **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def run(path: Path, clock: FakeClock) -> Runner:
+    """Run asynchronous functions with an open inbox."""
+    return Runner(path, clock)
+
+
+async def rows(inbox: SqliteInbox, position: Position = BEGINNING) -> list[int]:
+    """Return the numbers of ana's rows."""
+    resumed = await inbox.resume(ANA, position)
+    entries = await inbox.replay(ANA, resumed, after_seq=resumed.from_seq, limit=1_000)
+    return [entry.seq for entry in entries if isinstance(entry, Row)]
+
+
+class Blocked:
+    """The inbox's thread waits inside an operation until this is released."""
+
+    def __init__(self, inbox: SqliteInbox) -> None:
+        self._go_on = threading.Event()
+        self._waits = threading.Event()
+        self._operation = inbox._thread.submit(self._wait)
+
+    def _wait(self, _store: object) -> None:
+        self._waits.set()
+        assert self._go_on.wait(60)
+
+    async def __aenter__(self) -> None:
+        await asyncio.to_thread(self._waits.wait, 60)
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._go_on.set()
+
+
+def test_what_waits_is_committed_together(run: Runner) -> None:
+    """A hundred notifications that come during one commit need one more."""
+
+    async def test(inbox: SqliteInbox) -> None:
+        async with Blocked(inbox):
+            before = inbox._thread.commits
+            sends = [asyncio.ensure_future(inbox.append(run.sent(str(number)))) for number in range(100)]
+            await asyncio.sleep(0)
+        outcomes = await asyncio.gather(*sends)
+        assert [outcome.seq for outcome in outcomes if isinstance(outcome, Stored)] == list(range(1, 101))
+        assert inbox._thread.commits - before <= 10  # a slice ends after 20 ms on a slow machine
+        assert await rows(inbox) == list(range(1, 101))
+
+    run(test)
+
+
+def test_a_repeated_request_waits_for_the_first_answer(run: Runner) -> None:
+    """It gets the sockets that the first one reached."""
+
+    async def test(inbox: SqliteInbox) -> None:
+        first = run.sent("a")
+        assert await inbox.append(first) == Stored(1)
+        second = asyncio.ensure_future(inbox.append(run.sent("a")))
+        other = asyncio.ensure_future(inbox.append(run.sent("a", text="other")))
+        await inbox.stats()
+        assert not second.done()
+        inbox.delivered(first, 2)
+        assert await second == Duplicate(1, 2, replaced=False)
+        assert await other == Conflict()
+
+    run(test)
+
+
+def test_a_slow_commit_is_a_failed_store_and_leaves_nothing(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller does not wait longer; a repeated request gets the same answer, and the row does not come later."""
+    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
+
+    async def test(inbox: SqliteInbox) -> None:
+        sent = run.sent("a")
+        async with Blocked(inbox):
+            with pytest.raises(InboxUnavailable) as failed:
+                await inbox.append(sent)
+            assert failed.value.reason == "timeout"
+            inbox.delivered(sent, 1)
+            assert await inbox.append(run.sent("a")) == Duplicate(None, 1, replaced=False)
+            assert await inbox.append(run.sent("a", text="other")) == Conflict()
+        assert await rows(inbox) == []
+        assert inbox.waiting == 0
+
+    run(test)
+
+
+def test_a_row_that_is_committed_too_late_is_removed(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was run before the time was over, and its commit ended after it."""
+    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
+    monkeypatch.setattr(store_thread, "SLICE_S", 60.0)  # all that waits is one transaction
+
+    async def test(inbox: SqliteInbox) -> None:
+        sent = run.sent("a")
+        first = Blocked(inbox)
+        async with first:
+            append = asyncio.ensure_future(inbox.append(sent))
+            await asyncio.sleep(0)
+            last = Blocked(inbox)
+        async with last:
+            with pytest.raises(InboxUnavailable):
+                await append
+            inbox.delivered(sent, 0)
+        assert await rows(inbox) == []
+        assert (await inbox.stats()).last_seq == 1
+
+    run(test)
+
+
+def test_a_request_that_was_refused_is_not_remembered(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``require: stored`` that failed may be tried again."""
+    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
+
+    async def test(inbox: SqliteInbox) -> None:
+        sent = run.sent("a")
+        async with Blocked(inbox):
+            with pytest.raises(InboxUnavailable):
+                await inbox.append(sent)
+            inbox.delivered(sent, None)
+        outcome = await inbox.append(sent)
+        inbox.delivered(sent, 1)
+        assert isinstance(outcome, Stored)
+        assert await rows(inbox) == [outcome.seq]
+
+    run(test)
+
+
+def test_a_full_queue_is_busy(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits without bound, and those that wait are served."""
+    monkeypatch.setattr(store_thread, "QUEUE_MAX", 2)
+
+    async def test(inbox: SqliteInbox) -> None:
+        async with Blocked(inbox):
+            waiting = [asyncio.ensure_future(inbox.stats()) for _ in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(InboxUnavailable) as failed:
+                await inbox.append(run.sent("a"))
+            assert failed.value.reason == "busy"
+        await asyncio.gather(*waiting)
+
+    run(test)
+
+
+def test_a_call_that_fails_changes_nothing_and_harms_no_other(run: Runner) -> None:
+    """An id that SQLite cannot store fails alone."""
+
+    async def test(inbox: SqliteInbox) -> None:
+        async with Blocked(inbox):
+            good = asyncio.ensure_future(inbox.append(run.sent("good")))
+            bad = asyncio.ensure_future(inbox.append(run.sent("\ud800")))
+            later = asyncio.ensure_future(inbox.append(run.sent("later")))
+            await asyncio.sleep(0)
+        assert await good == Stored(1)
+        with pytest.raises(UnicodeEncodeError):
+            await bad
+        assert await later == Stored(2)
+        assert inbox.problem is None
+
+    run(test)
+
+
+def test_stopping_commits_what_was_accepted(path: Path, clock: FakeClock, run: Runner) -> None:
+    """What waits when the server stops is there after a restart."""
+
+    async def first() -> None:
+        inbox = inbox_at(path, clock)
+        inbox.start()
+        blocked = Blocked(inbox)
+        async with blocked:
+            sends = [asyncio.ensure_future(inbox.append(run.sent(str(number)))) for number in range(10)]
+            await asyncio.sleep(0)
+            stopping = asyncio.ensure_future(inbox.stop())
+            await asyncio.sleep(0)
+            with pytest.raises(InboxUnavailable):
+                await inbox.append(run.sent("too late"))
+        await stopping
+        assert all(isinstance(outcome, Stored) for outcome in await asyncio.gather(*sends))
+        await inbox.stop()
+
+    asyncio.run(first())
+
+    async def second(inbox: SqliteInbox) -> None:
+        assert await rows(inbox) == list(range(1, 11))
+
+    run(second)
+
+
+def test_a_second_process_is_refused_with_the_pid_of_the_first(path: Path, clock: FakeClock, run: Runner) -> None:
+    """The lock ends with the inbox."""
+
+    async def test(_inbox: SqliteInbox) -> None:
+        with pytest.raises(HermesError, match=rf"in use by process {os.getpid()}\b"):
+            inbox_at(path, clock).start()
+
+    run(test)
+    run(test)
+
+
+def test_the_files_are_private(path: Path, run: Runner) -> None:
+    """The folder is 0700, every file 0600."""
+
+    async def test(inbox: SqliteInbox) -> None:
+        await inbox.append(run.sent("a"))
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert {"inbox.db", "inbox.db-wal", "inbox.db.lock"} <= set(modes)
+        assert set(modes.values()) == {0o600}
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+    run(test)
+
+
+@pytest.mark.parametrize("damage", ["header", "middle", "text"])
+def test_a_damaged_file_is_moved_aside_and_a_new_inbox_begins(
+    path: Path, run: Runner, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is lost, the log has its new name, and old positions are a gap."""
+    epochs = []
+
+    async def fill(inbox: SqliteInbox) -> None:
+        await asyncio.gather(*(inbox.append(run.sent(str(number), text="x" * 500)) for number in range(200)))
+        epochs.append((await inbox.stats()).epoch)
+
+    run(fill)
+    content = bytearray(path.read_bytes())
+    if damage == "header":
+        content[:100] = b"\xff" * 100
+    elif damage == "middle":
+        content[4096 : 4096 * 4] = os.urandom(4096 * 3)
+    else:
+        content = bytearray(b"this is not a database " * 1_000)
+    path.write_bytes(content)
+
+    async def check(inbox: SqliteInbox) -> None:
+        assert (path.parent / "inbox.db.damaged-1").read_bytes() == content
+        assert await rows(inbox) == []
+        assert (await inbox.resume(ANA, Position(epochs[0], 1))).gap
+        assert isinstance(await inbox.append(run.sent("a")), Stored)
+
+    run(check)
+    assert "damaged-1" in caplog.text
+    caplog.clear()
+
+
+def test_a_file_from_a_newer_hermes_is_refused(path: Path, run: Runner, clock: FakeClock) -> None:
+    """It is left as it is, and the error says what to do."""
+
+    async def nothing(_inbox: SqliteInbox) -> None:
+        pass
+
+    run(nothing)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+    async def test() -> None:
+        with pytest.raises(HermesError, match="newer Hermes"):
+            inbox_at(path, clock).start()
+
+    asyncio.run(test())
+    assert not path.with_name("inbox.db.damaged-1").exists()
+
+
+def test_a_file_that_is_deleted_while_it_runs_is_noticed(
+    path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new inbox with a new epoch begins without a restart."""
+    monkeypatch.setattr(store_thread, "HEALTH_CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(store_thread, "REOPEN_INTERVAL_S", 0.0)
+
+    async def test(inbox: SqliteInbox) -> None:
+        await inbox.append(run.sent("a"))
+        old = (await inbox.stats()).epoch
+        os.unlink(path)
+        while True:
+            try:
+                if (await inbox.stats()).epoch != old:
+                    break
+            except InboxUnavailable:
+                pass
+            await asyncio.sleep(0.01)
+        inbox.delivered(run.sent("a"), 0)
+        assert isinstance(await inbox.append(run.sent("a")), Stored)
+        assert (await inbox.resume(ANA, Position(old, 0))).gap
+        assert inbox.problem is None
+
+    run(test)
+    assert "was deleted or replaced" in caplog.text
+    caplog.clear()
+
+
+def test_nothing_is_stored_while_the_disk_is_nearly_full(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading and acknowledging go on; when there is room again, storing does too."""
+    monkeypatch.setattr(store_thread, "HEALTH_CHECK_INTERVAL_S", 0.01)
+    full = False
+    monkeypatch.setattr(store_thread, "is_nearly_full", lambda _folder, *, free_min: full)
+
+    async def test(inbox: SqliteInbox) -> None:
+        nonlocal full
+        assert await inbox.append(run.sent("a")) == Stored(1)
+        full = True
+        while inbox.problem is None:
+            await asyncio.sleep(0.01)
+        refused = run.sent("b")
+        with pytest.raises(InboxUnavailable) as failed:
+            await inbox.append(refused)
+        inbox.delivered(refused, None)
+        assert failed.value.reason == "disk_full"
+        assert len(await inbox.ack(ANA, "a")) == 1
+        full = False
+        while inbox.problem is not None:
+            await asyncio.sleep(0.01)
+        assert isinstance(await inbox.append(run.sent("b")), Stored)
+
+    run(test)
+    assert "of the disk is free" in caplog.text
+    caplog.clear()

@@ -1,0 +1,328 @@
+"""The store against a model: random senders, readers, ends and crashes."""
+
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from hermes.ids import TenantId, UserId
+from hermes.inbox.inbox import Acknowledgement, Duplicate, Reader, Row, Stored, Withdrawal
+from hermes.inbox.position import BEGINNING, Position
+from hermes.inbox.sqlite_file import open_inbox
+from hermes.inbox.store import Store, StoreLimits
+from tests.support.inboxes import FakeClock, submission
+
+USERS = ("u", "v")
+TENANTS = ("t", "u")  # a tenant and a user with the same id
+IDS = st.sampled_from(["1", "2"])
+ROWS_PER_OWNER = 2
+
+
+@dataclass
+class ModelRow:
+    """One row as the model knows it; ``acked`` has the users that acknowledged it."""
+
+    seq: int
+    id: str
+    user: str | None
+    tenant: str | None
+    bound: str | None
+    expires_ms: int
+    acked: set[str] = field(default_factory=set)
+    state: str = "kept"  # kept, withdrawn, gone
+
+    def is_for(self, reader: Reader) -> bool:
+        """Whether this reader may see it."""
+        if self.user is not None:
+            return self.user == reader.user_id and self.bound in (None, reader.tenant_id)
+        return reader.broadcasts and self.tenant == reader.tenant_id
+
+
+@dataclass
+class ModelReader:
+    """A client: what it has seen, by row number, and the position to which it resumes."""
+
+    reader: Reader
+    position: int = 0
+    seen: dict[int, str] = field(default_factory=dict)  # row number to "unread", "acked" or "withdrawn"
+
+
+EVERYBODY = [
+    Reader(UserId(user), TenantId(tenant) if tenant else None, broadcasts)
+    for user in USERS
+    for tenant in (None, *TENANTS)
+    for broadcasts in (False, True)
+]
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Every rule is one committed transaction, except `crash`, which loses one that is not."""
+
+    readers: Bundle[ModelReader] = Bundle("readers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name, "inbox.db")
+        self.clock = FakeClock()
+        self.rows: list[ModelRow] = []
+        self.answers: dict[tuple[Any, ...], tuple[str, int, bool]] = {}
+        self.lost: list[ModelRow] = []  # that a limit removed
+        self.last = 0
+        self.open()
+
+    def open(self) -> None:
+        """Open the file as a new process does."""
+        self.connection = open_inbox(self.path)
+        self.store = Store(self.connection, limits=StoreLimits(rows_per_owner=ROWS_PER_OWNER), now_ms=self.clock)
+
+    def teardown(self) -> None:
+        """Close and remove the file."""
+        self.connection.close()
+        self.folder.cleanup()
+
+    def seq(self) -> int:
+        """Give the next number."""
+        self.last += 1
+        return self.last
+
+    def kept(self, reader: Reader) -> list[ModelRow]:
+        """What a reader should find."""
+        return [
+            row
+            for row in self.rows
+            if row.state == "kept" and row.expires_ms > self.clock.now_ms and row.is_for(reader)
+        ]
+
+    @initialize(target=readers)
+    def two_clients(self) -> MultipleResults[ModelReader]:
+        """Members of one tenant that read broadcasts."""
+        return multiple(*(ModelReader(Reader(UserId(user), TenantId("t"), broadcasts=True)) for user in USERS))
+
+    @rule(
+        id=IDS,
+        user=st.sampled_from([*USERS, None]),
+        tenant=st.sampled_from(TENANTS),
+        bound=st.booleans(),
+        text=st.sampled_from(["x", "y"]),
+        ttl_ms=st.sampled_from([100_000, 10, 1_000]),
+        replaces=st.none() | IDS,
+        crash=st.sampled_from([False, False, False, True]),
+    )
+    def send(
+        self,
+        *,
+        id: str,
+        user: str | None,
+        tenant: str,
+        bound: bool,
+        text: str,
+        ttl_ms: int,
+        replaces: str | None,
+        crash: bool,
+    ) -> None:
+        """Store a row, or find its id; a crash before the commit leaves nothing."""
+        key_tenant = tenant if bound else None
+        sent = submission(
+            id,
+            user=user,
+            tenant=None if user else tenant,
+            at_ms=self.clock.now_ms,
+            text=text,
+            ttl_ms=ttl_ms,
+            replaces=replaces,
+            bound=key_tenant,
+        )
+        self.connection.execute("BEGIN IMMEDIATE")
+        outcome = self.store.append(sent)
+        if crash:
+            self.connection.close()
+            self.open()
+            return
+        self.connection.execute("COMMIT")
+        key = (user, None if user else tenant, key_tenant, id)
+        digest = sent.digest.decode()
+        if key in self.answers:
+            known, seq, replaced = self.answers[key]
+            expected = Duplicate(seq, 0, replaced) if digest == known else None
+            assert outcome == expected or (expected is None and not isinstance(outcome, Stored | Duplicate))
+            return
+        withdrawn = self.model_withdraw(user, None if user else tenant, replaces, key_tenant) if replaces else None
+        owner_rows = [row for row in self.rows if row.state != "gone" and (row.user, row.tenant) == key[:2]]
+        for row in owner_rows[: max(0, len(owner_rows) - ROWS_PER_OWNER + 1)]:
+            if row.state == "kept" and row.expires_ms > self.clock.now_ms:
+                self.lost.append(row)
+            row.state = "gone"
+        self.rows.append(ModelRow(self.seq(), id, user, None if user else tenant, key_tenant, sent.expires_ms or 0))
+        self.answers[key] = (digest, self.last, withdrawn is not None)
+        assert isinstance(outcome, Stored)
+        assert outcome.seq == self.last
+        assert (outcome.replaced is None) == (withdrawn is None)
+
+    def model_withdraw(
+        self, user: str | None, tenant: str | None, id: str, bound: str | None = None
+    ) -> list[ModelRow] | None:
+        """Withdraw in the model; one number is given if there was a row."""
+        found = [
+            row
+            for row in self.rows
+            if row.state == "kept"
+            and row.id == id
+            and (row.user, row.tenant) == (user, tenant)
+            and row.expires_ms > self.clock.now_ms
+            and (bound is None or row.bound == bound)
+        ]
+        for row in found:
+            row.state = "withdrawn"
+        if not found:
+            return None
+        self.seq()
+        return found
+
+    @rule(id=IDS, user=st.sampled_from([*USERS, None]), tenant=st.sampled_from(TENANTS))
+    def withdraw(self, *, id: str, user: str | None, tenant: str) -> None:
+        """Withdraw a row by its recipient and id."""
+        expected = self.model_withdraw(user, None if user else tenant, id)
+        found = self.transact(
+            lambda: self.store.withdraw(
+                user_id=UserId(user) if user else None,
+                tenant_id=None if user else TenantId(tenant),
+                notification_id=id,
+                sender=None,
+            )
+        )
+        assert (found is None) == (expected is None)
+
+    @rule(client=readers, id=IDS)
+    def ack(self, *, client: ModelReader, id: str) -> None:
+        """Acknowledge a row by its id."""
+        reader = client.reader
+        expected = [
+            row
+            for row in self.rows
+            if row.state == "kept"
+            and row.id == id
+            and row.expires_ms > self.clock.now_ms
+            and reader.user_id not in row.acked
+            and (row.is_for(reader) or (row.tenant is not None and row.tenant == reader.tenant_id))
+        ]
+        for row in expected:
+            row.acked.add(reader.user_id)
+            self.seq()
+        assert len(self.transact(lambda: self.store.ack(reader, id))) == len(expected)
+
+    @rule(client=readers)
+    def ack_all(self, *, client: ModelReader) -> None:
+        """Acknowledge everything that the client has got."""
+        expected = [
+            row
+            for row in self.kept(client.reader)
+            if row.seq <= client.position and client.reader.user_id not in row.acked
+        ]
+        for row in expected:
+            row.acked.add(client.reader.user_id)
+        number, made = self.transact(lambda: self.store.ack_upto(client.reader, client.position))
+        assert number == len(expected)
+        assert (made is None) == (not expected)
+        if expected:
+            self.seq()
+
+    @rule(step_ms=st.sampled_from([1, 10, 1_000]), sweep=st.booleans())
+    def wait(self, *, step_ms: int, sweep: bool) -> None:
+        """Let time pass; sometimes the store removes what has ended."""
+        self.clock.now_ms += step_ms
+        if not sweep:
+            return
+        self.transact(self.store.sweep)
+        for row in self.rows:
+            if row.expires_ms <= self.clock.now_ms:
+                row.state = "gone"
+
+    @rule()
+    def restart(self) -> None:
+        """Close the file and open it again."""
+        self.connection.close()
+        self.open()
+
+    @rule(client=readers, part=st.integers(1, 3))
+    def resume(self, *, client: ModelReader, part: int) -> None:
+        """A client returns: it gets each row once, in order, and every change of what it had; a loss is a gap."""
+        resumed = self.store.resume(client.reader, Position(self.store.epoch, client.position))
+        assert (resumed.from_seq, resumed.to_seq) == (client.position, self.last)
+        missed = [row for row in self.kept(client.reader) if row.seq > client.position]
+        assert resumed.gap == any(row.seq > client.position and row.is_for(client.reader) for row in self.lost)
+        unread = [row for row in self.kept(client.reader) if client.reader.user_id not in row.acked]
+        assert resumed.unread == len(unread)
+        got: list[int] = []
+        after, numbers = resumed.from_seq, []
+        while entries := self.store.replay(client.reader, resumed, after_seq=after, limit=part):
+            after = entries[-1].seq
+            for entry in entries:
+                numbers.append(entry.seq)
+                if isinstance(entry, Row):
+                    got.append(entry.seq)
+                    client.seen[entry.seq] = "unread" if entry.acked_ms is None else "acked"
+                    [row] = [each for each in missed if each.seq == entry.seq]
+                    assert json.loads(entry.text)["id"] == row.id
+                self.apply(client, entry)
+        assert got == [row.seq for row in missed]
+        assert numbers == sorted(set(numbers))
+        client.position = resumed.to_seq
+        for row in self.rows:
+            if row.seq in client.seen and row.state in ("kept", "withdrawn") and row.expires_ms > self.clock.now_ms:
+                acked = "acked" if client.reader.user_id in row.acked else "unread"
+                expected = "withdrawn" if row.state == "withdrawn" else acked
+                assert client.seen[row.seq] == expected, row
+
+    def apply(self, client: ModelReader, entry: object) -> None:
+        """Change what the client shows, as a client does: by the id."""
+        for row in self.rows:
+            if row.seq not in client.seen or client.seen[row.seq] == "withdrawn":
+                continue
+            if isinstance(entry, Acknowledgement):
+                if row.id == entry.notification_id or (entry.upto is not None and row.seq <= entry.upto):
+                    client.seen[row.seq] = "acked" if client.reader.user_id in row.acked else client.seen[row.seq]
+            elif isinstance(entry, Withdrawal) and (row.id, row.user, row.tenant) == (
+                entry.notification_id,
+                entry.user_id,
+                entry.tenant_id,
+            ):
+                client.seen[row.seq] = "withdrawn"
+
+    def transact(self, run: Any) -> Any:
+        """Run one committed transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        result = run()
+        self.connection.execute("COMMIT")
+        return result
+
+    @invariant()
+    def a_new_reader_gets_what_is_kept(self) -> None:
+        """From the beginning on, and without what another may read."""
+        for reader in EVERYBODY:
+            resumed = self.store.resume(reader, BEGINNING)
+            entries = self.store.replay(reader, resumed, after_seq=0, limit=100)
+            assert [entry.seq for entry in entries if isinstance(entry, Row)] == [row.seq for row in self.kept(reader)]
+            assert resumed.gap == any(row.is_for(reader) for row in self.lost)
+
+    @invariant()
+    def the_last_number_is_the_models(self) -> None:
+        """No number is given unseen, none twice."""
+        assert self.store.last_seq() == self.last
+
+
+TestStoreModel = StoreMachine.TestCase
+TestStoreModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
