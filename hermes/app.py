@@ -3,7 +3,7 @@
 import functools
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jinja2
@@ -21,6 +21,8 @@ from hermes.web.dev_api import DevHandler
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.delegate import EagerApplication
 from hermes.web.http.errors import HttpErrors, NotFoundHandler
+from hermes.web.inbox.reader_api import AckHandler, InboxHandler
+from hermes.web.inbox.sender_api import ReceiptsHandler, WithdrawHandler
 from hermes.web.notify import NotifyHandler
 from hermes.web.origins.trusted_proxies import TrustedProxies
 from hermes.web.response_headers import HstsHeaders, ResponseHeaders
@@ -45,6 +47,7 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/ws/device/(.+)", DeviceSocket, shared),
             (r"/ws/device", DeviceSocket, shared),
             (r"/ws", CombinedSocket, shared),
+            *(_inbox_routes(shared) if gateway.inbox is not None else ()),
             (r"/health", HealthHandler),
             (r"/ready", ReadyHandler, shared),
             (r"/metrics", MetricsHandler, shared),
@@ -65,6 +68,19 @@ def make_app(gateway: GatewayParts) -> Application:
 def _response_headers(gateway: GatewayParts) -> Callable[[HTTPServerRequest], ResponseHeaders]:
     max_age_s = gateway.settings.hsts_max_age_s
     return functools.partial(HstsHeaders, max_age_s=max_age_s) if max_age_s else ResponseHeaders
+
+
+def _inbox_routes(
+    shared: dict[str, GatewayParts],
+) -> Sequence[tuple[str, type[RequestHandler], dict[str, GatewayParts]]]:
+    """Return the routes that exist only with an inbox."""
+    return (
+        (r"/notify/(.+)", WithdrawHandler, shared),
+        (r"/receipts", ReceiptsHandler, shared),
+        (r"/receipts/(.+)", ReceiptsHandler, shared),
+        (r"/inbox", InboxHandler, shared),
+        (r"/ack", AckHandler, shared),
+    )
 
 
 def _console(gateway: GatewayParts, headers: Callable[[HTTPServerRequest], ResponseHeaders]) -> Application:

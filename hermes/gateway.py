@@ -39,7 +39,7 @@ from hermes.delivery.housekeeping import Sweep
 from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.delivery.link_state import MqttLinkState
-from hermes.delivery.messages import Severity, now_ms, parse_notification
+from hermes.delivery.messages import Severity, now_ms, parse_notification, parse_stored_notification
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.delivery.request_model import invalid_fields
@@ -48,6 +48,9 @@ from hermes.dev.fault_injection import FaultInjector
 from hermes.dev.simulator import SimulatedDevices
 from hermes.dev.token_api import mint_token
 from hermes.errors import BrokerUnavailable, ConfigError, HermesError
+from hermes.inbox.parts import InboxParts
+from hermes.inbox.sqlite.inbox import SqliteInbox
+from hermes.inbox.sqlite.store import StoreLimits
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed, feed_problems
@@ -74,6 +77,7 @@ from hermes.settings import private_file
 from hermes.settings.fields import networks
 from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.web.api.idempotency import RecentAnswers
 from hermes.web.gateway_parts import DevAction
 from hermes.web.http.server import RequestServer, request_server
 from hermes.web.origins.rule import OriginRule
@@ -86,14 +90,19 @@ logger = logging.getLogger(__name__)
 
 CONNECTS_PER_ADDRESS_S = 1_000  # without a setting
 REVOCATIONS_NAME = "revocations"
+INBOX_STUCK_S = 60.0  # for one transaction: a restart may help
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReceipt:
-    """Id of one notification, and the number of open sockets that accepted it."""
+    """Id of one notification, and the number of open sockets that accepted it.
+
+    ``stored`` is True if the inbox has it.
+    """
 
     id: str
     sockets: int
+    stored: bool = False
 
     @property
     def sent(self) -> bool:
@@ -133,6 +142,8 @@ class Gateway:
             self.key_ring, settings.token_rules, revocations=self.revocations, clock=clock
         )
         self.api_keys = ApiKeys(settings.api_keys, metrics=self.metrics)
+        self.inbox = self._new_inbox()
+        self.recent_answers = RecentAnswers()
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
         self.admission = Admission(socket_limits(settings))
         self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
@@ -220,7 +231,12 @@ class Gateway:
         given = {"user_id": user_id, "tenant_id": tenant_id, "title": title, "message": message, "type": type}
         optional = {"id": id, "data": data}
         value = given | {name: item for name, item in optional.items() if item is not None}
-        notification = parse_notification(value, data=None if data is None else _json(data))
+        text = None if data is None else _json(data)
+        if self.inbox is not None:
+            stored, options = parse_stored_notification(value, data=text)
+            sent = await self.inbox.sender.send(stored, options)
+            return DeliveryReceipt(sent.id, sent.sockets, sent.seq is not None)
+        notification = parse_notification(value, data=text)
         receipt = self.hub.publish(notification)
         await self.hub.flushed()
         return DeliveryReceipt(notification.id, receipt.sockets)
@@ -268,6 +284,14 @@ class Gateway:
 
     # -- start and stop -----------------------------------------------------------------------------------------
 
+    def _new_inbox(self) -> InboxParts | None:
+        path = self.settings.inbox
+        if path is None:
+            return None
+        limits = StoreLimits(max_bytes=self.settings.inbox_max_bytes)
+        store = SqliteInbox(path, limits=limits, now_ms=now_ms, metrics=self.metrics)
+        return InboxParts(store=store, hub=self.hub, metrics=self.metrics, ttl_s=self.settings.inbox_ttl_s)
+
     async def start(self, *, listen: bool = True) -> None:
         """Listen, start the embedded broker if it is configured, and serve.
 
@@ -281,6 +305,8 @@ class Gateway:
         if listen:
             self._server.listen(self.settings.listen_addresses)  # first: an address in use ends it at once
         try:
+            if self.inbox is not None:
+                self.inbox.store.start()
             self._mqtt_url = await self._find_broker()
             self._sweep.start()
             for keys in self.remote_keys:
@@ -306,12 +332,18 @@ class Gateway:
         if self._simulator_client is not None:
             await asyncio.to_thread(self._simulator_client.stop)
         await self._feed.stop()
+        if self.inbox is not None:
+            await self.inbox.stop()
         if self.broker is not None:
             await self.broker.stop()
 
     def answers(self) -> bool:
-        """Return whether the MQTT thread answers; to be called every few seconds."""
-        return self._feed.answers()
+        """Return whether the MQTT thread and that of the inbox answer.
+
+        To be called every few seconds.
+        """
+        stuck = self.inbox is not None and self.inbox.store.stuck_for_s(time.monotonic()) > INBOX_STUCK_S
+        return self._feed.answers() and not stuck
 
     @property
     def status_line(self) -> str:
@@ -459,6 +491,8 @@ class Gateway:
         found = [f"keys_unavailable: {keys.problem}" for keys in self.remote_keys if keys.is_stale]
         if (problem := clock_problem(self._clock())) is not None:
             found.append(f"clock: {problem}")
+        if self.inbox is not None and self.inbox.store.problem is not None:
+            found.append(f"inbox: {self.inbox.store.problem}")
         return found
 
     def _new_feed(self) -> MqttFeed:

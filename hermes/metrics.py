@@ -158,6 +158,24 @@ class Metrics:
         )
         self.broker_restarts = self._counter("hermes_broker_restarts", "Restarts of the embedded broker")
         self.device_accounts = self._gauge("hermes_device_accounts", "Device accounts of the embedded broker")
+        self.inbox_requests = self._counter(
+            "hermes_inbox_requests", "Notifications for the inbox, by what became of them", "outcome"
+        )
+        self.inbox_resumes = self._counter("hermes_inbox_resumes", "Positions that were answered, by gap", "gap")
+        self.inbox_replayed = self._counter("hermes_inbox_replayed", "Rows and changes that were replayed")
+        self.inbox_acks = self._counter("hermes_inbox_acks", "Acknowledgements, by what became of them", "outcome")
+        self.inbox_removed = self._counter("hermes_inbox_removed", "Rows removed: expired or evicted", "reason")
+        self.inbox_rows = self._gauge("hermes_inbox_rows", "Rows, acknowledgements and withdrawals in the inbox")
+        self.inbox_bytes = self._gauge("hermes_inbox_bytes", "Size of the inbox's file")
+        self.inbox_oldest_s = self._gauge("hermes_inbox_oldest_seconds", "Age of the oldest row in the inbox")
+        self.inbox_queued = self._gauge("hermes_inbox_queued", "Operations that wait for the inbox")
+        self.inbox_waits = self._gauge("hermes_inbox_waits", "Requests that wait for an acknowledgement or a row")
+        self.inbox_commit_s = Histogram(
+            "hermes_inbox_commit_seconds",
+            "Time of a commit of the inbox: a sync of the disk",
+            registry=self.registry,
+            buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.0),
+        )
         self.loop_lag_s = Histogram(
             "hermes_loop_lag_seconds",
             "How late the one-second housekeeping task ran; every message may wait that long",

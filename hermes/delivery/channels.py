@@ -29,6 +29,19 @@ def broadcast(tenant_id: TenantId) -> Channel:
     return Channel(("broadcast", tenant_id))
 
 
+def user_changes(user_id: UserId) -> Channel:
+    """Return the channel of what happens to a user's stored rows.
+
+    It is for sockets that resumed.
+    """
+    return Channel(("user_changes", user_id))
+
+
+def broadcast_changes(tenant_id: TenantId) -> Channel:
+    """Return the channel of what happens to a tenant's stored broadcasts."""
+    return Channel(("broadcast_changes", tenant_id))
+
+
 def device(tenant_id: TenantId, device_id: DeviceId) -> Channel:
     """Return the channel of the data of one device of one tenant."""
     return Channel(("device", tenant_id, device_id))

@@ -9,6 +9,8 @@ from hermes.errors import ClientError
 from hermes.ids import DeviceId
 from hermes.topics.template import ID_MAX_CHARS
 
+ACTIONS_TEXT = "action must be ping, ack, refresh, subscribe or unsubscribe"
+
 
 @dataclass(frozen=True, slots=True)
 class Ping:
@@ -19,9 +21,22 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """``ack``: the user has seen a notification; not answered."""
+    """``ack``: the user has seen a notification, or all rows up to a number.
+
+    ``epoch`` is that of ``upto``. ``other_keys`` is True if the frame has any other.
+    """
 
     notification_id: str | None
+    upto: int | None = None
+    epoch: str | None = None
+    other_keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """``resume``: send what was stored after this position."""
+
+    since: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +60,7 @@ class Unsubscribe:
     device_ids: tuple[DeviceId, ...]
 
 
-Action = Ping | Ack | Refresh | Subscribe | Unsubscribe
+Action = Ping | Ack | Refresh | Resume | Subscribe | Unsubscribe
 
 
 def parse_action(text: str) -> Action:
@@ -63,7 +78,9 @@ def parse_action(text: str) -> Action:
         case "ping":
             return Ping({name: item for name, item in value.items() if name != "action"})
         case "ack":
-            return Ack(_optional_text(value, "notification_id"))
+            return _ack(value)
+        case "resume":
+            return Resume(_text(value, "since"))
         case "refresh":
             return Refresh(_text(value, "token"))
         case "subscribe":
@@ -71,7 +88,21 @@ def parse_action(text: str) -> Action:
         case "unsubscribe":
             return Unsubscribe(_devices(value))
         case _:
-            raise ClientError("unknown_action", "action must be ping, ack, refresh, subscribe or unsubscribe")
+            raise ClientError("unknown_action", ACTIONS_TEXT)
+
+
+_ACK_KEYS = frozenset({"action", "notification_id", "upto", "epoch"})
+
+
+def _ack(value: dict[str, Any]) -> Ack:
+    upto = value.get("upto")
+    is_number = isinstance(upto, int) and not isinstance(upto, bool) and 0 <= upto < 2**53
+    return Ack(
+        _optional_text(value, "notification_id"),
+        upto=upto if is_number else None,
+        epoch=_optional_text(value, "epoch"),
+        other_keys=not _ACK_KEYS.issuperset(value) or (upto is not None and not is_number),
+    )
 
 
 def _devices(value: dict[str, Any]) -> tuple[DeviceId, ...]:

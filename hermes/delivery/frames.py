@@ -13,7 +13,18 @@ from typing import Any
 
 import orjson
 
-from hermes.delivery.messages import Broadcast, DeviceMessage, DeviceStatus, LinkStatus, Message, Notification, Series
+from hermes.delivery.messages import (
+    PRIORITY_DEFAULT,
+    Acknowledgement,
+    Broadcast,
+    DeviceMessage,
+    DeviceStatus,
+    LinkStatus,
+    Message,
+    Notification,
+    Series,
+    Withdrawal,
+)
 
 TEXT_FRAME = 0x81  # FIN and opcode 1
 RSV1 = 0x40  # set on a deflated message
@@ -118,6 +129,8 @@ def encode(message: Message, *, snapshot: bool = False, stale: bool = False) -> 
         if stale and message.online is not None:
             fields["stale"] = True
         return Frame(orjson.dumps(fields), message.series_key, counts=False)
+    if isinstance(message, Acknowledgement | Withdrawal):
+        return Frame(orjson.dumps(change_fields(message)))
     if isinstance(message, LinkStatus):
         return Frame(orjson.dumps(_link_status_fields(message)), message.series_key, counts=False)
     return Frame(orjson.dumps(_notification_fields(message)))
@@ -181,4 +194,20 @@ def _notification_fields(message: Notification | Broadcast) -> dict[str, Any]:
     }
     if message.data is not None:
         fields["data"] = orjson.Fragment(message.data)
+    if message.seq is not None:
+        fields["seq"] = message.seq
+    if message.expires_ms is not None:
+        fields["expires"] = message.expires_ms
+    if message.priority != PRIORITY_DEFAULT:
+        fields["priority"] = message.priority
+    if message.replaces is not None:
+        fields["replaces"] = message.replaces
     return fields
+
+
+def change_fields(change: Acknowledgement | Withdrawal) -> dict[str, Any]:
+    """Return the fields of the frame that reports an acknowledgement or a withdrawal."""
+    if isinstance(change, Withdrawal):
+        return {"action": "withdrawn", "notification_id": change.notification_id, "seq": change.seq}
+    what = {"upto": change.upto} if change.notification_id is None else {"notification_id": change.notification_id}
+    return {"action": "acked", **what, "seq": change.seq, "acked_at": change.acked_ms}

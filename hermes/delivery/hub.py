@@ -14,7 +14,7 @@ from hermes.delivery.session import Session
 from hermes.ids import TenantId
 from hermes.metrics import Metrics
 
-KINDS = ("notification", "broadcast", "device", "device_status", "link_status")
+KINDS = ("notification", "broadcast", "device", "device_status", "link_status", "acked", "withdrawn")
 PENDING_MAX_BYTES = 1_048_576  # more than this is flushed at once, so that the memory of one iteration is bounded
 
 

@@ -25,6 +25,8 @@ Severity = Literal["info", "warning", "error", "success"]
 TITLE_MAX_CHARS = 256
 MESSAGE_MAX_CHARS = 16_384
 NOTIFICATION_ID_MAX_CHARS = 64
+TTL_MAX_S = 31_536_000  # a year
+PRIORITY_DEFAULT = 3
 DATA_MAX_BYTES = 65_536  # the limit of a single request, so that the elements of an array are not larger
 
 
@@ -35,7 +37,12 @@ def now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A notification to one user; ``data`` is the text of a JSON object, or None."""
+    """A notification to one user.
+
+    ``data`` is the text of a JSON object, or None. The last four are used with an inbox only: ``seq`` is the number of
+    the stored row, ``expires_ms`` its end if the sender set one (Unix milliseconds), ``priority`` is 1 to 5, and
+    ``replaces`` the id of the notification that it takes the place of.
+    """
 
     user_id: UserId
     id: str
@@ -44,6 +51,10 @@ class Notification:
     type: Severity
     timestamp_ms: int
     data: bytes | None = None
+    seq: int | None = None
+    expires_ms: int | None = None
+    priority: int = PRIORITY_DEFAULT
+    replaces: str | None = None
 
     kind = "notification"
 
@@ -57,7 +68,7 @@ class Notification:
 class Broadcast:
     """A notification to every ``/ws`` socket of a tenant.
 
-    ``data`` is the text of a JSON object, or None.
+    The other fields are those of `Notification`.
     """
 
     tenant_id: TenantId
@@ -67,6 +78,10 @@ class Broadcast:
     type: Severity
     timestamp_ms: int
     data: bytes | None = None
+    seq: int | None = None
+    expires_ms: int | None = None
+    priority: int = PRIORITY_DEFAULT
+    replaces: str | None = None
 
     kind = "broadcast"
 
@@ -169,7 +184,52 @@ class LinkStatus:
         return (channels.LINK,)
 
 
-Message = Notification | Broadcast | DeviceMessage | DeviceStatus | LinkStatus
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The first acknowledgement of a row, or of all rows up to ``upto``.
+
+    ``seq`` is its own number, ``acked_ms`` its time (Unix milliseconds).
+    """
+
+    seq: int
+    user_id: UserId
+    acked_ms: int
+    notification_id: str | None = None
+    upto: int | None = None
+
+    kind = "acked"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channel of what happens to the user's rows."""
+        return (channels.user_changes(self.user_id),)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A row that was withdrawn: its id, and the number of the withdrawal itself.
+
+    Exactly one of ``user_id`` and ``tenant_id`` is set; ``bound_tenant`` is the only tenant that could read the row.
+    """
+
+    notification_id: str
+    seq: int
+    user_id: UserId | None
+    tenant_id: TenantId | None
+    bound_tenant: TenantId | None
+
+    kind = "withdrawn"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channel of what happens to the rows of this user or tenant."""
+        if self.user_id is not None:
+            return (channels.user_changes(self.user_id),)
+        assert self.tenant_id is not None
+        return (channels.broadcast_changes(self.tenant_id),)
+
+
+Message = Notification | Broadcast | DeviceMessage | DeviceStatus | LinkStatus | Acknowledgement | Withdrawal
 
 
 class NotificationRequest(RequestModel):
@@ -184,14 +244,55 @@ class NotificationRequest(RequestModel):
         default_factory=lambda: os.urandom(16).hex()  # as unique as a UUID, in half the time
     )
     data: dict[str, Any] | None = None
+    ttl_s: Annotated[StrictInt, Field(ge=0, le=TTL_MAX_S)] | None = None
+    replaces: (
+        Annotated[str, StringConstraints(strict=True, min_length=1, max_length=NOTIFICATION_ID_MAX_CHARS)] | None
+    ) = None
+    priority: Annotated[StrictInt, Field(ge=1, le=5)] = PRIORITY_DEFAULT
+    require: Literal["stored"] | None = None
+
+
+STORE_FIELDS = frozenset({"ttl_s", "replaces", "priority", "require"})  # that need an inbox
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How a notification is stored.
+
+    ``ttl_s`` is its end in seconds: None for the default, 0 to store no row.
+
+    With ``required`` it is not delivered if it cannot be stored.
+    """
+
+    ttl_s: int | None = None
+    required: bool = False
 
 
 def parse_notification(value: object, *, data: bytes | None) -> Notification | Broadcast:
-    """Return the message that a parsed JSON value describes.
+    """Return the message that a parsed JSON value describes, without an inbox.
 
     ``data`` is the unchanged text of the value's own ``data`` member, None if it has none. Raises `RequestError` 422
     ``invalid`` that names each faulty field.
     """
+    request = _parse(value, data)
+    if not STORE_FIELDS.isdisjoint(request.model_fields_set):
+        needless = sorted(STORE_FIELDS & request.model_fields_set)
+        raise invalid_fields(dict.fromkeys(needless, "needs --inbox"))
+    return _message(request, data if request.data is not None else None)
+
+
+def parse_stored_notification(value: object, *, data: bytes | None) -> tuple[Notification | Broadcast, StoreOptions]:
+    """Return the message that a parsed JSON value describes, and how to store it.
+
+    As `parse_notification`.
+    """
+    request = _parse(value, data)
+    message = _message(request, data if request.data is not None else None)
+    options = StoreOptions(ttl_s=request.ttl_s, required=request.require is not None)
+    return message, options
+
+
+def _parse(value: object, data: bytes | None) -> NotificationRequest:
     request = NotificationRequest.from_json(value, expected="a JSON object, or an array of 1 to 1,000 of them")
     if data is not None and len(data) > DATA_MAX_BYTES:
         raise invalid_fields({"data": f"at most {DATA_MAX_BYTES} bytes"})
@@ -199,7 +300,7 @@ def parse_notification(value: object, *, data: bytes | None) -> Notification | B
         raise data_too_deep()
     if (request.user_id is None) == (request.tenant_id is None):
         raise invalid_fields({"user_id": "give exactly one of user_id and tenant_id"})
-    return _message(request, data if request.data is not None else None)
+    return request
 
 
 def data_too_deep() -> RequestError:
@@ -211,6 +312,7 @@ def data_too_deep() -> RequestError:
 
 def _message(request: NotificationRequest, data: bytes | None) -> Notification | Broadcast:
     timestamp_ms = now_ms()
+    expires_ms = timestamp_ms + 1_000 * request.ttl_s if request.ttl_s else None
     if request.user_id is not None:
         return Notification(
             user_id=UserId(str(request.user_id)),
@@ -220,6 +322,9 @@ def _message(request: NotificationRequest, data: bytes | None) -> Notification |
             type=request.type,
             timestamp_ms=timestamp_ms,
             data=data,
+            expires_ms=expires_ms,
+            priority=request.priority,
+            replaces=request.replaces,
         )
     return Broadcast(
         tenant_id=TenantId(str(request.tenant_id)),
@@ -229,4 +334,7 @@ def _message(request: NotificationRequest, data: bytes | None) -> Notification |
         type=request.type,
         timestamp_ms=timestamp_ms,
         data=data,
+        expires_ms=expires_ms,
+        priority=request.priority,
+        replaces=request.replaces,
     )

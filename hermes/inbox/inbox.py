@@ -5,15 +5,17 @@ numbers, ``seq``; each is given at a commit and never again. An *epoch* is the n
 repaired inbox has a new one, so that an old position is recognised.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from hermes.delivery.messages import Broadcast, Notification
+from hermes.delivery.messages import Acknowledgement, Broadcast, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
 from hermes.inbox.position import Position
 
 FailureReason = Literal["disk_full", "corrupt", "timeout", "busy"]
 
+PAGE_ENTRIES = 100  # of a replay: about 2 ms of the event loop
 REPLAY_MAX_ROWS = 1_000  # of one resume; a reader gets older ones from GET /inbox
 
 
@@ -58,17 +60,6 @@ class Submission:
     replaces: str | None = None
     bound_tenant: TenantId | None = None
     sender: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
-    """A row that was withdrawn: its id, and the number of the withdrawal itself."""
-
-    notification_id: str
-    seq: int
-    user_id: UserId | None
-    tenant_id: TenantId | None  # of a broadcast
-    bound_tenant: TenantId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +113,15 @@ class Row:
     acked_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """The first acknowledgement of a row, or of all rows up to ``upto``."""
-
-    seq: int
-    user_id: UserId
-    acked_ms: int
-    notification_id: str | None = None
-    upto: int | None = None
-
-
 Entry = Row | Acknowledgement | Withdrawal
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries in rising order; with ``is_last``, no more are committed."""
+
+    entries: list[Entry]
+    is_last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +156,12 @@ class InboxStats:
 class Inbox(Protocol):
     """A store of notifications. Every method may raise `InboxUnavailable`."""
 
-    async def append(self, submission: Submission) -> Stored | Duplicate | Conflict:
-        """Store a row, durably, or find that its id is known."""
+    async def append(self, submission: Submission, publish: Callable[[Stored], None]) -> Stored | Duplicate | Conflict:
+        """Store a row, durably, or find that its id is known.
+
+        ``publish`` is called after the commit, in the order of the commits and of the pages of `replay`: so that a row
+        is either in a page or published after it.
+        """
 
     def delivered(self, submission: Submission, sockets: int | None) -> None:
         """Note how many sockets took it; None if it was refused.
@@ -177,26 +169,47 @@ class Inbox(Protocol):
         To be called after `Stored` and after `InboxUnavailable`.
         """
 
-    async def resume(self, reader: Reader, position: Position | None) -> Resumed:
+    async def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
         """Return what a reader at this position has missed.
 
-        None is a position that cannot be parsed.
+        None is a position that cannot be parsed. Without ``capped``, all rows that are kept will be read.
         """
 
-    async def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int) -> list[Entry]:
-        """Return the next entries of a resume in rising order; an empty list is the end."""
+    async def replay(
+        self,
+        reader: Reader,
+        resumed: Resumed,
+        *,
+        after_seq: int,
+        then: Callable[[Page], None],
+        limit: int = PAGE_ENTRIES,
+    ) -> None:
+        """Give ``then`` the next entries of a resume, in rising order.
 
-    async def ack(self, reader: Reader, notification_id: str) -> list[Acknowledgement]:
+        It is called in the order of the commits, as ``publish`` of `append`.
+        """
+
+    async def ack(
+        self, reader: Reader, notification_id: str, publish: Callable[[list[Acknowledgement]], None]
+    ) -> list[Acknowledgement]:
         """Acknowledge the user's row and the tenant's broadcast with this id.
 
-        Empty if nothing changed.
+        Empty if nothing changed. ``publish`` is called in the order of the commits, as that of `append`.
         """
 
-    async def ack_upto(self, reader: Reader, upto: int) -> tuple[int, Acknowledgement | None]:
+    async def ack_upto(
+        self, reader: Reader, upto: int, publish: Callable[[tuple[int, Acknowledgement | None]], None]
+    ) -> tuple[int, Acknowledgement | None]:
         """Acknowledge all rows up to this number; return how many there were."""
 
     async def withdraw(
-        self, *, user_id: UserId | None, tenant_id: TenantId | None, notification_id: str, sender: str | None
+        self,
+        *,
+        user_id: UserId | None,
+        tenant_id: TenantId | None,
+        notification_id: str,
+        sender: str | None,
+        publish: Callable[[Withdrawal | None], None],
     ) -> Withdrawal | None:
         """Withdraw a row; None if there is none of this sender.
 

@@ -23,6 +23,8 @@ class Units:
 
 UNITS = Units()
 REFRESH_UNITS = 10  # a signature check
+ACK_UNITS = 2  # a change in the inbox, which other sockets get
+RESUME_UNITS = 50  # a replay
 
 
 class WorkBudget:

@@ -25,6 +25,7 @@ from hermes.auth.origins import configured_origin
 from hermes.errors import install_command
 from hermes.log import UNPRINTABLE
 from hermes.settings.broker import parse_listen
+from hermes.settings.folders import inbox_file
 from hermes.settings.mqtt import CLIENT_ID_MAX_BYTES, Qos
 from hermes.settings.mqtt_url import parse_mqtt_url
 from hermes.settings.tls import TlsOptions
@@ -225,6 +226,20 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _inbox_path(value: object) -> object:
+    """Replace ``auto`` by the file in the state folder.
+
+    Refuse a relative path and a URL.
+    """
+    if not isinstance(value, str):
+        return value
+    if value == "auto":
+        return inbox_file()
+    if "://" in value:
+        raise ValueError("an inbox is a file on this machine: write its absolute path, or auto")
+    return _absolute(Path(value))
+
+
 def listening_host(host: str) -> str:
     """Refuse what is neither an address nor the name of a host.
 
@@ -329,6 +344,7 @@ Host = Annotated[str, AfterValidator(listening_host)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 TextFile = Annotated[Path, AfterValidator(_text_file)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+InboxPath = Annotated[Path, BeforeValidator(_inbox_path)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]

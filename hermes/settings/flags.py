@@ -26,6 +26,7 @@ class Group(StrEnum):
     TOPICS = "topics"
     BROKER = "embedded broker"
     SOCKETS = "sockets and limits"
+    INBOX = "inbox"
     LAST_VALUES = "last values"
     DEVELOPMENT = "development"
     LOGGING = "logging"

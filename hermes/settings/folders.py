@@ -28,3 +28,8 @@ def serving_folder() -> Path:
 def broker_folder() -> Path:
     """Return the default folder of the device accounts."""
     return serving_folder() / "broker"
+
+
+def inbox_file() -> Path:
+    """Return the file of ``--inbox auto``."""
+    return serving_folder() / "inbox.db"

@@ -570,6 +570,17 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     drain_timeout_s: Annotated[float, Flag(Group.SOCKETS, "SECONDS")] = Field(
         10, ge=0, le=600, description="seconds to wait at shutdown until sockets are closed"
     )
+    inbox: Annotated[fields.InboxPath | None, Flag(Group.INBOX, "FILE", default="no inbox")] = Field(
+        None,
+        description="file in which notifications are stored until they are read. `auto`: `inbox.db` in "
+        "`$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes` or `~/.local/state/hermes`",
+    )
+    inbox_max_bytes: Annotated[int, Flag(Group.INBOX, "BYTES")] = Field(
+        1_073_741_824, ge=1_048_576, description="size of all stored notifications; above it the oldest are removed"
+    )
+    inbox_ttl_s: Annotated[int, Flag(Group.INBOX, "SECONDS")] = Field(
+        604_800, ge=1, le=31_536_000, description="seconds that a notification is stored if it has no `ttl_s`"
+    )
     outbox_max_bytes: Annotated[int, Flag(Group.SOCKETS, "BYTES")] = Field(
         1_048_576,
         ge=65_536,

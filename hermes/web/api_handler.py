@@ -55,9 +55,13 @@ class ApiHandler(HttpHandler):
 
     def write_json(self, status: int, body: dict[str, Any]) -> None:
         """Finish the response with this JSON."""
+        self.write_text(status, orjson.dumps(body))
+
+    def write_text(self, status: int, text: bytes) -> None:
+        """Finish the response with this text of a JSON value."""
         self.set_status(status)
         self.set_header("Content-Type", JSON)
-        self.finish(orjson.dumps(body))
+        self.finish(text)
 
     def write_fault(self, error: RequestError) -> None:
         """Finish the response with this error."""

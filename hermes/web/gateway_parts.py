@@ -15,12 +15,14 @@ from hermes.delivery.last_values import LastValues
 from hermes.delivery.link_state import MqttLinkState
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.reconnect_delay import ReturnRate
+from hermes.inbox.parts import InboxParts
 from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.settings.model import Settings
 from hermes.web.origins.rule import OriginRule
 from hermes.web.origins.trusted_proxies import TrustedProxies
+from hermes.web.api.idempotency import RecentAnswers
 from hermes.web.sockets.admission import Admission
 from hermes.web.sockets.disconnect import Disconnector
 
@@ -48,6 +50,8 @@ class GatewayParts(Protocol):
     return_rate: ReturnRate
     trusted_proxies: TrustedProxies
     started_ms: int
+    inbox: InboxParts | None
+    recent_answers: RecentAnswers
 
     def console_facts(self) -> Mapping[str, Any] | None:
         """Return the tokens, the key and the devices that the console shows.

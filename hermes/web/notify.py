@@ -7,7 +7,7 @@ response. Only a request without a valid key is answered at once.
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -15,13 +15,27 @@ from tornado.web import stream_request_body
 
 from hermes.auth.api_keys import Scope
 from hermes.delivery.hub import Receipt
-from hermes.delivery.messages import Broadcast, NotificationRequest, data_too_deep, parse_notification
+from hermes.delivery.messages import (
+    Broadcast,
+    Notification,
+    NotificationRequest,
+    StoreOptions,
+    data_too_deep,
+    parse_notification,
+    parse_stored_notification,
+)
+from hermes.delivery.request_model import invalid_fields
 from hermes.errors import RequestError
 from hermes.ids import TenantId
+from hermes.inbox.parts import InboxParts
+from hermes.inbox.read_state import AckWaiter
+from hermes.inbox.sender import Sent, digest_of
 from hermes.json_nesting import CHECK_MAX_DEPTH
 from hermes.web import raw_json
+from hermes.web.api.idempotency import HEADER, idempotency_key, with_key
 from hermes.web.api_handler import ApiHandler, check_content_type, error_body
 from hermes.web.gateway_parts import GatewayParts
+from hermes.web.inbox.sender_api import withdraw
 from hermes.web.request_body import BoundedBody, answers_early, check_body, set_body_max
 
 SINGLE_MAX_BYTES = 65_536
@@ -30,6 +44,8 @@ SLICE_MAX_ELEMENTS = 100  # of an array, published in one iteration of the loop
 SLICE_MAX_BYTES = 65_536
 DISCARD_MAX_BYTES = 16 * 1_048_576  # a longer body ends the connection
 
+WAIT_DEFAULT_S = 20  # of ?wait=acked
+WAIT_MAX_S = 60
 PARSED_MAX_BYTES = 4_096  # the fastest way for most notifications
 
 _IDS = ("user_id", "tenant_id")
@@ -53,6 +69,8 @@ class NotifyHandler(ApiHandler):
         self._work = gateway.metrics.work["notify"]
         self._body = BoundedBody(ARRAY_MAX_BYTES)
         self._error: RequestError | None = None
+        if gateway.inbox is not None:
+            self.methods = ("POST", "DELETE")
         self._tenant_id: TenantId | None = None  # to which the caller is bound
 
     def prepare(self) -> None:
@@ -73,7 +91,8 @@ class NotifyHandler(ApiHandler):
 
     def _check_headers(self) -> None:
         self._tenant_id = self.check_caller().tenant_id
-        check_content_type(self.request)
+        if self.request.method == "POST":
+            check_content_type(self.request)
 
     def data_received(self, chunk: bytes) -> None:
         """Store one chunk of the body."""
@@ -92,7 +111,16 @@ class NotifyHandler(ApiHandler):
             self.gateway.metrics.notify_accepted.inc()
             self.write_json(200, results)
 
-    get = head = put = delete = patch = options = post  # `prepare` has refused them
+    get = head = put = patch = options = post  # `prepare` has refused them
+
+    async def delete(self) -> None:
+        """Withdraw a notification, if there is an inbox."""
+        error, self._error = self._error, None
+        if error is not None:
+            self.write_fault(error)
+        else:
+            assert self.gateway.inbox is not None  # otherwise `prepare` has refused it
+            await withdraw(self, self.gateway.inbox, None)
 
     def _checked_body(self) -> bytes:
         body = self._body.content()
@@ -107,12 +135,34 @@ class NotifyHandler(ApiHandler):
             if not check_body(body, max_depth=CHECK_MAX_DEPTH):
                 raise data_too_deep()
         text = body.strip(b" \t\r\n")
+        key = idempotency_key(self.request)
         if text.startswith(b"["):
+            if key is not None:
+                raise invalid_fields({HEADER: "for a single notification only"})
             return await self._publish_array(text)
+        if self.gateway.inbox is not None:
+            return await self._store(self.gateway.inbox, text, key=key, waits=self._waits)
+        if key is not None:
+            return await self._publish_once(text, key)
         with self._work:
             outcome = self._publish(text)
         await self.gateway.hub.flushed()
         return _result_of(outcome)
+
+    async def _publish_once(self, text: bytes, key: str) -> dict[str, Any]:
+        """Publish a notification unless its key was used before."""
+        value, data = _fields(text)
+        message = parse_notification(with_key(value, key), data=data)
+        self._check_tenant(message)
+
+        async def publish() -> dict[str, Any]:
+            receipt = self.gateway.hub.publish(message, only_tenant=self._tenant_id)
+            await self.gateway.hub.flushed()
+            return _result_of((message.id, receipt))
+
+        recipient = message.user_id if isinstance(message, Notification) else message.tenant_id
+        name = (message.kind, recipient, self._tenant_id or "", message.id)
+        return await self.gateway.recent_answers.answer(name, digest_of(message, StoreOptions()), publish)
 
     async def _publish_array(self, text: bytes) -> dict[str, Any]:
         """Publish the elements of an array, in order.
@@ -124,6 +174,11 @@ class NotifyHandler(ApiHandler):
         if not 1 <= len(texts) <= raw_json.ELEMENTS_MAX:
             raise RequestError(422, "invalid", f"an array must have 1 to {raw_json.ELEMENTS_MAX} notifications")
         outcomes: list[_Published | RequestError] = []
+        inbox = self.gateway.inbox
+        if inbox is not None:
+            if self._waits is not None:
+                raise invalid_fields({"wait": "for one notification to a user only"})
+            return {"status": "success", "results": await self._store_all(inbox, texts)}
         for part in _slices(texts):
             await asyncio.sleep(0)
             with self._work:
@@ -132,14 +187,78 @@ class NotifyHandler(ApiHandler):
         await self.gateway.hub.flushed()
         return {"status": "success", "results": [_result_of(outcome) for outcome in outcomes]}
 
+    async def _store_all(self, inbox: InboxParts, texts: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Store and publish the elements of an array, in order.
+
+        Those of one slice are in one commit.
+        """
+        results: list[dict[str, Any]] = []
+        for part in _slices(texts):
+            results += await asyncio.gather(*(self._try_store(inbox, text) for text in part))
+        return results
+
+    async def _try_store(self, inbox: InboxParts, text: bytes) -> dict[str, Any]:
+        try:
+            return await self._store(inbox, text)
+        except RequestError as error:
+            return error_body(error)
+
+    @property
+    def _waits(self) -> float | None:
+        """The seconds of ``?wait=acked&timeout_s=``; None without."""
+        wait = self.get_query_argument("wait", None)
+        if wait is None:
+            return None
+        if wait != "acked":
+            raise invalid_fields({"wait": "acked is the only one"})
+        text = self.get_query_argument("timeout_s", str(WAIT_DEFAULT_S))
+        if not re.fullmatch(r"[0-9]{1,2}", text, re.ASCII) or not 1 <= int(text) <= WAIT_MAX_S:
+            raise invalid_fields({"timeout_s": f"a number from 1 to {WAIT_MAX_S}"})
+        return int(text)
+
+    async def _store(
+        self, inbox: InboxParts, text: bytes, *, key: str | None = None, waits: float | None = None
+    ) -> dict[str, Any]:
+        with self._work:
+            value, data = _fields(text)
+            message, options = parse_stored_notification(with_key(value, key), data=data)
+            self._check_tenant(message)
+        name = "" if self.caller is None else self.caller.name
+        if waits is None:
+            return sent_body(await inbox.sender.send(message, options, only_tenant=self._tenant_id, sender=name))
+        if not isinstance(message, Notification):
+            raise invalid_fields({"wait": "for one notification to a user only"})
+        with inbox.read_state.waiter(message.user_id, message.id) as waiter:
+            sent = await inbox.sender.send(message, options, only_tenant=self._tenant_id, sender=name)
+            return sent_body(sent) | await self._acked(inbox, waiter, sent, waits)
+
+    async def _acked(self, inbox: InboxParts, waiter: AckWaiter, sent: Sent, timeout_s: float) -> dict[str, Any]:
+        """Wait for the first acknowledgement; return its part of the answer."""
+        waiter.seq = sent.seq
+        acked_ms: int | None = None
+        if sent.duplicate:  # it may have come before
+            [*known] = await inbox.store.receipts(sent.id, user_id=waiter.user_id)
+            acked_ms = known[0].acked_ms if known else None
+        if acked_ms is None and sent.seq is not None:
+            await asyncio.wait((waiter.future,), timeout=timeout_s)
+            acked_ms = waiter.future.result() if waiter.future.done() else None
+        return {"acked": acked_ms is not None, "acked_at": acked_ms}
+
+    def _check_tenant(self, message: Notification | Broadcast) -> None:
+        """Raise `RequestError` 403 for a broadcast to another tenant.
+
+        The caller may be bound to one.
+        """
+        if self._tenant_id is not None and isinstance(message, Broadcast) and message.tenant_id != self._tenant_id:
+            raise RequestError(403, "forbidden", "this key may send to its own tenant only")
+
     def _publish(self, text: bytes) -> "_Published":
         value, data = _fields(text)
         message = parse_notification(value, data=data)
         tenant_id = self._tenant_id
         if tenant_id is None:
             return message.id, self.gateway.hub.publish(message)
-        if isinstance(message, Broadcast) and message.tenant_id != tenant_id:
-            raise RequestError(403, "forbidden", "this key may send to its own tenant only")
+        self._check_tenant(message)
         return message.id, self.gateway.hub.publish(message, only_tenant=tenant_id)
 
     def _try_publish(self, text: bytes) -> "_Published | RequestError":
@@ -155,6 +274,25 @@ class NotifyHandler(ApiHandler):
 
 
 _Published = tuple[str, Receipt]
+
+
+def sent_body(sent: Sent) -> dict[str, Any]:
+    """Return the answer for a notification that was stored, or was to be."""
+    body: dict[str, Any] = {
+        "status": "success",
+        "sent": sent.sockets > 0,
+        "id": sent.id,
+        "stored": sent.seq is not None,
+    }
+    if sent.seq is not None:
+        body["seq"] = sent.seq
+    if sent.reason is not None:
+        body["reason"] = sent.reason
+    if sent.replaced is not None:
+        body["replaced"] = sent.replaced
+    if sent.duplicate:
+        body["duplicate"] = True
+    return body
 
 
 def _result_of(outcome: _Published | RequestError) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol
 from hermes.auth.principal import Principal
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
-from hermes.delivery.client_actions import Ack, Action, Ping, Refresh, parse_action
+from hermes.delivery.client_actions import ACTIONS_TEXT, Ack, Action, Ping, Refresh, Resume, parse_action
 from hermes.delivery.frames import reply as reply_frame
 from hermes.delivery.last_values import LastValue
 from hermes.delivery.messages import LinkStatus
@@ -42,13 +42,15 @@ from hermes.errors import (
     Close,
     SocketRejected,
 )
+from hermes.inbox.inbox import Reader
 from hermes.log import printable
 from hermes.quotas.addresses import client_key
-from hermes.quotas.work_budget import REFRESH_UNITS, UNITS
+from hermes.quotas.work_budget import ACK_UNITS, REFRESH_UNITS, RESUME_UNITS, UNITS
 from hermes.web import credentials
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.errors import HttpErrors
 from hermes.web.sockets.admission import Place
+from hermes.web.sockets.inbox_actions import InboxActions
 from hermes.web.sockets.protocol import MESSAGE_MAX_BYTES, VERSION, ServerProtocol, SocketParameters, is_handshake
 from hermes.web.sockets.transport import WebSocketTransport
 
@@ -63,7 +65,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
     """Common behaviour of the five routes; each defines its own channels."""
 
     # Slots, because any entry of ours in the handler's dict, beside those of Tornado, costs every socket 1.5 KiB.
-    __slots__ = ("_cut", "_errors", "_place", "_session", "_waiting_refresh", "gateway")
+    __slots__ = ("_cut", "_errors", "_inbox", "_place", "_session", "_waiting_refresh", "gateway")
 
     route = ""
     carries_telemetry = True
@@ -75,6 +77,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         self._place: Place | None = None  # while it is counted by `Admission`
         self._cut: Callable[[], None] | None = None  # of a refused socket
         self._waiting_refresh: Callable[[], None] | None = None  # cancels it
+        self._inbox: InboxActions | None = None  # of an open socket, with an inbox
         self._errors: deque[float] | None = None  # created at the first error: most clients make none
 
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
@@ -162,8 +165,10 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             metrics=gateway.metrics,
             token=self._opening_token,  # of the request, which stays in memory anyway
         )
-        replay = self.subscribe(session, wanted)
         self._session = session
+        if gateway.inbox is not None:
+            self._inbox = InboxActions(gateway, session, self.reader_of(principal), on_resumed=self._on_resumed)
+        replay = self._first_subscription(session, wanted)
         gateway.metrics.sockets_open.labels(self.route).inc()
         gateway.return_rate.admitted()
         logger.info("%s: open for user %s (%s)", self.route, principal.user_id, principal.username)
@@ -194,12 +199,31 @@ class SocketHandler(HttpErrors, WebSocketHandler):
                 failed.add(address)
             raise
 
+    def _first_subscription(self, session: Session, wanted: Iterable[Channel]) -> list[LastValue]:
+        """Subscribe; with ``?since=`` only after the answer to the position."""
+        since = self.request.query_arguments.get("since")
+        if since is None or self._inbox is None or self._inbox.reader is None:
+            return self.subscribe(session, wanted)
+        self._inbox.start(since[-1].decode("utf-8", "replace"))
+        return []
+
+    def _on_resumed(self) -> None:
+        session = self._session
+        if session is not None and not session.closed:
+            session.replay(self.subscribe(session, self.channels_for(session.principal)))
+
+    def reader_of(self, principal: Principal) -> Reader | None:
+        """Return what a principal reads of the inbox; None without notifications."""
+        return None
+
     def subscribe(self, session: Session, wanted: Iterable[Channel]) -> list[LastValue]:
         """Subscribe the session to exactly these channels; return what to replay.
 
         These are the last values of the channels that are new to it. Both happen in one iteration of the loop: every
         message published later is delivered live.
         """
+        if self._inbox is not None:
+            wanted = self._inbox.channels(wanted)
         return self.snapshot(session, self.gateway.hub.subscribe(session, wanted))
 
     def snapshot(self, session: Session, added: Iterable[Channel]) -> list[LastValue]:
@@ -294,8 +318,16 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         match action:
             case Ping(echo):
                 self.reply(session, echo | {"action": "pong"})
-            case Ack(notification_id):
-                logger.debug("%s: user %s acknowledged %s", self.route, session.principal.user_id, notification_id)
+            case Ack():
+                logger.debug("%s: user %s acknowledged %s", self.route, session.principal.user_id, action)
+                if self._inbox is not None:
+                    self.spend(ACK_UNITS)
+                    self._inbox.ack(action)
+            case Resume(since):
+                if self._inbox is None:
+                    raise ClientError("unknown_action", ACTIONS_TEXT)
+                self.spend(RESUME_UNITS)
+                self._inbox.resume(since)
             case Refresh(token):
                 self.spend(REFRESH_UNITS)
                 self._refresh(session, token)
@@ -337,7 +369,10 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             return
         if principal.user_id != session.principal.user_id:
             raise SocketRejected(FORBIDDEN, "the new token is for another user")
-        replay = self.subscribe(session, self.channels_for(principal))
+        wanted = self.channels_for(principal)
+        if self._inbox is not None:
+            self._inbox.read_as(self.reader_of(principal))
+        replay = self.subscribe(session, wanted)
         # now: what was published before is flushed by its earlier tenant
         session.principal, session.token = principal, token
         expires_at = principal.expires_at
@@ -441,6 +476,8 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             self._cut = None
         self._cancel_waiting_refresh()
         session, self._session = self._session, None
+        if self._inbox is not None:
+            self._inbox.stop()
         if session is None:
             return
         self.gateway.hub.unsubscribe(session)

@@ -13,6 +13,8 @@ from hermes.delivery.last_values import LastValue
 from hermes.delivery.session import Session
 from hermes.errors import ClientError
 from hermes.ids import DeviceId, TenantId
+from hermes.inbox.inbox import Reader
+from hermes.inbox.resumption import row_channels
 from hermes.quotas.work_budget import UNITS
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.sockets.handler import SocketHandler
@@ -32,7 +34,14 @@ class NotificationsSocket(SocketHandler):
     def channels_for(self, principal: Principal) -> Iterable[Channel]:
         """Return the user's channel; any valid token may use this route."""
         check_requested_tenant(principal, self.requested_tenant)
-        return (channels.user(principal.user_id),)
+        if self.gateway.inbox is None:
+            return (channels.user(principal.user_id),)
+        return row_channels(self.reader_of(principal))
+
+    def reader_of(self, principal: Principal) -> Reader:
+        """Return the user, with ``?broadcasts=1`` as a member of the tenant."""
+        wants = self.request.query_arguments.get("broadcasts", [])[-1:] == [b"1"]
+        return Reader(principal.user_id, principal.tenant_id, broadcasts=wants)
 
 
 class TenantSocket(SocketHandler):
@@ -114,6 +123,10 @@ class CombinedSocket(SocketHandler):
     __slots__ = ("_devices", "_devices_bytes")
 
     route = "/ws"
+
+    def reader_of(self, principal: Principal) -> Reader:
+        """Return the user as a member of the tenant."""
+        return Reader(principal.user_id, principal.tenant_id, broadcasts=True)
 
     def initialize(self, gateway: GatewayParts) -> None:
         """Store the gateway's parts; no device is named yet."""

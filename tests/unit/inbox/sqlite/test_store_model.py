@@ -18,11 +18,12 @@ from hypothesis.stateful import (
     rule,
 )
 
+from hermes.delivery.messages import Acknowledgement, Withdrawal
 from hermes.ids import TenantId, UserId
-from hermes.inbox.inbox import Acknowledgement, Duplicate, Reader, Row, Stored, Withdrawal
+from hermes.inbox.inbox import Duplicate, Page, Reader, Row, Stored
 from hermes.inbox.position import BEGINNING, Position
-from hermes.inbox.sqlite_file import open_inbox
-from hermes.inbox.store import Store, StoreLimits
+from hermes.inbox.sqlite.file import open_inbox
+from hermes.inbox.sqlite.store import Store, StoreLimits
 from tests.support.inboxes import FakeClock, submission
 
 USERS = ("u", "v")
@@ -268,9 +269,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert resumed.unread == len(unread)
         got: list[int] = []
         after, numbers = resumed.from_seq, []
-        while entries := self.store.replay(client.reader, resumed, after_seq=after, limit=part):
-            after = entries[-1].seq
-            for entry in entries:
+        page = Page([], is_last=False)
+        while not page.is_last:
+            page = self.store.replay(client.reader, resumed, after_seq=after, limit=part)
+            for entry in page.entries:
+                after = entry.seq
                 numbers.append(entry.seq)
                 if isinstance(entry, Row):
                     got.append(entry.seq)
@@ -314,7 +317,7 @@ class StoreMachine(RuleBasedStateMachine):
         """From the beginning on, and without what another may read."""
         for reader in EVERYBODY:
             resumed = self.store.resume(reader, BEGINNING)
-            entries = self.store.replay(reader, resumed, after_seq=0, limit=100)
+            entries = self.store.replay(reader, resumed, after_seq=0).entries
             assert [entry.seq for entry in entries if isinstance(entry, Row)] == [row.seq for row in self.kept(reader)]
             assert resumed.gap == any(row.is_for(reader) for row in self.lost)
 

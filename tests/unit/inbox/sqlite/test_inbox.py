@@ -12,11 +12,13 @@ import pytest
 
 from hermes.errors import HermesError
 from hermes.ids import UserId
-from hermes.inbox import sqlite_inbox, store_thread
-from hermes.inbox.inbox import Conflict, Duplicate, InboxUnavailable, Reader, Row, Stored, Submission
+from hermes.inbox.inbox import Conflict, Duplicate, InboxUnavailable, Page, Reader, Row, Stored, Submission
 from hermes.inbox.position import BEGINNING, Position
-from hermes.inbox.sqlite_inbox import SqliteInbox
-from hermes.inbox.store import StoreLimits
+from hermes.inbox.sqlite import inbox as sqlite_inbox
+from hermes.inbox.sqlite import store_thread
+from hermes.inbox.sqlite.inbox import SqliteInbox
+from hermes.inbox.sqlite.store import StoreLimits
+from hermes.metrics import Metrics
 from tests.support.inboxes import FakeClock, submission
 
 ANA = Reader(UserId("ana"))
@@ -36,7 +38,7 @@ def clock() -> FakeClock:
 
 def inbox_at(path: Path, clock: FakeClock) -> SqliteInbox:
     """Return an inbox that is not started."""
-    return SqliteInbox(path, limits=StoreLimits(), now_ms=clock)
+    return SqliteInbox(path, limits=StoreLimits(), now_ms=clock, metrics=Metrics())
 
 
 class Runner:
@@ -70,11 +72,22 @@ def run(path: Path, clock: FakeClock) -> Runner:
     return Runner(path, clock)
 
 
+async def append(inbox: SqliteInbox, sent: Submission) -> Stored | Duplicate | Conflict:
+    """Store it; what is published is what was stored."""
+    published: list[Stored] = []
+    outcome = await inbox.append(sent, published.append)
+    assert published == ([outcome] if isinstance(outcome, Stored) else [])
+    return outcome
+
+
 async def rows(inbox: SqliteInbox, position: Position = BEGINNING) -> list[int]:
     """Return the numbers of ana's rows."""
     resumed = await inbox.resume(ANA, position)
-    entries = await inbox.replay(ANA, resumed, after_seq=resumed.from_seq, limit=1_000)
-    return [entry.seq for entry in entries if isinstance(entry, Row)]
+    pages: list[Page] = []
+    while not pages or not pages[-1].is_last:
+        after_seq = pages[-1].entries[-1].seq if pages else resumed.from_seq
+        await inbox.replay(ANA, resumed, after_seq=after_seq, then=pages.append)
+    return [entry.seq for page in pages for entry in page.entries if isinstance(entry, Row)]
 
 
 class Blocked:
@@ -102,7 +115,7 @@ def test_what_waits_is_committed_together(run: Runner) -> None:
     async def test(inbox: SqliteInbox) -> None:
         async with Blocked(inbox):
             before = inbox._thread.commits
-            sends = [asyncio.ensure_future(inbox.append(run.sent(str(number)))) for number in range(100)]
+            sends = [asyncio.ensure_future(append(inbox, run.sent(str(number)))) for number in range(100)]
             await asyncio.sleep(0)
         outcomes = await asyncio.gather(*sends)
         assert [outcome.seq for outcome in outcomes if isinstance(outcome, Stored)] == list(range(1, 101))
@@ -117,9 +130,9 @@ def test_a_repeated_request_waits_for_the_first_answer(run: Runner) -> None:
 
     async def test(inbox: SqliteInbox) -> None:
         first = run.sent("a")
-        assert await inbox.append(first) == Stored(1)
-        second = asyncio.ensure_future(inbox.append(run.sent("a")))
-        other = asyncio.ensure_future(inbox.append(run.sent("a", text="other")))
+        assert await append(inbox, first) == Stored(1)
+        second = asyncio.ensure_future(append(inbox, run.sent("a")))
+        other = asyncio.ensure_future(append(inbox, run.sent("a", text="other")))
         await inbox.stats()
         assert not second.done()
         inbox.delivered(first, 2)
@@ -137,11 +150,11 @@ def test_a_slow_commit_is_a_failed_store_and_leaves_nothing(run: Runner, monkeyp
         sent = run.sent("a")
         async with Blocked(inbox):
             with pytest.raises(InboxUnavailable) as failed:
-                await inbox.append(sent)
+                await append(inbox, sent)
             assert failed.value.reason == "timeout"
             inbox.delivered(sent, 1)
-            assert await inbox.append(run.sent("a")) == Duplicate(None, 1, replaced=False)
-            assert await inbox.append(run.sent("a", text="other")) == Conflict()
+            assert await append(inbox, run.sent("a")) == Duplicate(None, 1, replaced=False)
+            assert await append(inbox, run.sent("a", text="other")) == Conflict()
         assert await rows(inbox) == []
         assert inbox.waiting == 0
 
@@ -157,12 +170,12 @@ def test_a_row_that_is_committed_too_late_is_removed(run: Runner, monkeypatch: p
         sent = run.sent("a")
         first = Blocked(inbox)
         async with first:
-            append = asyncio.ensure_future(inbox.append(sent))
+            storing = asyncio.ensure_future(append(inbox, sent))
             await asyncio.sleep(0)
             last = Blocked(inbox)
         async with last:
             with pytest.raises(InboxUnavailable):
-                await append
+                await storing
             inbox.delivered(sent, 0)
         assert await rows(inbox) == []
         assert (await inbox.stats()).last_seq == 1
@@ -178,9 +191,9 @@ def test_a_request_that_was_refused_is_not_remembered(run: Runner, monkeypatch: 
         sent = run.sent("a")
         async with Blocked(inbox):
             with pytest.raises(InboxUnavailable):
-                await inbox.append(sent)
+                await append(inbox, sent)
             inbox.delivered(sent, None)
-        outcome = await inbox.append(sent)
+        outcome = await append(inbox, sent)
         inbox.delivered(sent, 1)
         assert isinstance(outcome, Stored)
         assert await rows(inbox) == [outcome.seq]
@@ -197,7 +210,7 @@ def test_a_full_queue_is_busy(run: Runner, monkeypatch: pytest.MonkeyPatch) -> N
             waiting = [asyncio.ensure_future(inbox.stats()) for _ in range(2)]
             await asyncio.sleep(0)
             with pytest.raises(InboxUnavailable) as failed:
-                await inbox.append(run.sent("a"))
+                await append(inbox, run.sent("a"))
             assert failed.value.reason == "busy"
         await asyncio.gather(*waiting)
 
@@ -209,9 +222,9 @@ def test_a_call_that_fails_changes_nothing_and_harms_no_other(run: Runner) -> No
 
     async def test(inbox: SqliteInbox) -> None:
         async with Blocked(inbox):
-            good = asyncio.ensure_future(inbox.append(run.sent("good")))
-            bad = asyncio.ensure_future(inbox.append(run.sent("\ud800")))
-            later = asyncio.ensure_future(inbox.append(run.sent("later")))
+            good = asyncio.ensure_future(append(inbox, run.sent("good")))
+            bad = asyncio.ensure_future(append(inbox, run.sent("\ud800")))
+            later = asyncio.ensure_future(append(inbox, run.sent("later")))
             await asyncio.sleep(0)
         assert await good == Stored(1)
         with pytest.raises(UnicodeEncodeError):
@@ -230,12 +243,12 @@ def test_stopping_commits_what_was_accepted(path: Path, clock: FakeClock, run: R
         inbox.start()
         blocked = Blocked(inbox)
         async with blocked:
-            sends = [asyncio.ensure_future(inbox.append(run.sent(str(number)))) for number in range(10)]
+            sends = [asyncio.ensure_future(append(inbox, run.sent(str(number)))) for number in range(10)]
             await asyncio.sleep(0)
             stopping = asyncio.ensure_future(inbox.stop())
             await asyncio.sleep(0)
             with pytest.raises(InboxUnavailable):
-                await inbox.append(run.sent("too late"))
+                await append(inbox, run.sent("too late"))
         await stopping
         assert all(isinstance(outcome, Stored) for outcome in await asyncio.gather(*sends))
         await inbox.stop()
@@ -263,7 +276,7 @@ def test_the_files_are_private(path: Path, run: Runner) -> None:
     """The folder is 0700, every file 0600."""
 
     async def test(inbox: SqliteInbox) -> None:
-        await inbox.append(run.sent("a"))
+        await append(inbox, run.sent("a"))
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
         assert {"inbox.db", "inbox.db-wal", "inbox.db.lock"} <= set(modes)
         assert set(modes.values()) == {0o600}
@@ -280,7 +293,7 @@ def test_a_damaged_file_is_moved_aside_and_a_new_inbox_begins(
     epochs = []
 
     async def fill(inbox: SqliteInbox) -> None:
-        await asyncio.gather(*(inbox.append(run.sent(str(number), text="x" * 500)) for number in range(200)))
+        await asyncio.gather(*(append(inbox, run.sent(str(number), text="x" * 500)) for number in range(200)))
         epochs.append((await inbox.stats()).epoch)
 
     run(fill)
@@ -297,7 +310,7 @@ def test_a_damaged_file_is_moved_aside_and_a_new_inbox_begins(
         assert (path.parent / "inbox.db.damaged-1").read_bytes() == content
         assert await rows(inbox) == []
         assert (await inbox.resume(ANA, Position(epochs[0], 1))).gap
-        assert isinstance(await inbox.append(run.sent("a")), Stored)
+        assert isinstance(await append(inbox, run.sent("a")), Stored)
 
     run(check)
     assert "damaged-1" in caplog.text
@@ -331,7 +344,7 @@ def test_a_file_that_is_deleted_while_it_runs_is_noticed(
     monkeypatch.setattr(store_thread, "REOPEN_INTERVAL_S", 0.0)
 
     async def test(inbox: SqliteInbox) -> None:
-        await inbox.append(run.sent("a"))
+        await append(inbox, run.sent("a"))
         old = (await inbox.stats()).epoch
         os.unlink(path)
         while True:
@@ -342,7 +355,7 @@ def test_a_file_that_is_deleted_while_it_runs_is_noticed(
                 pass
             await asyncio.sleep(0.01)
         inbox.delivered(run.sent("a"), 0)
-        assert isinstance(await inbox.append(run.sent("a")), Stored)
+        assert isinstance(await append(inbox, run.sent("a")), Stored)
         assert (await inbox.resume(ANA, Position(old, 0))).gap
         assert inbox.problem is None
 
@@ -361,20 +374,20 @@ def test_nothing_is_stored_while_the_disk_is_nearly_full(
 
     async def test(inbox: SqliteInbox) -> None:
         nonlocal full
-        assert await inbox.append(run.sent("a")) == Stored(1)
+        assert await append(inbox, run.sent("a")) == Stored(1)
         full = True
         while inbox.problem is None:
             await asyncio.sleep(0.01)
         refused = run.sent("b")
         with pytest.raises(InboxUnavailable) as failed:
-            await inbox.append(refused)
+            await append(inbox, refused)
         inbox.delivered(refused, None)
         assert failed.value.reason == "disk_full"
-        assert len(await inbox.ack(ANA, "a")) == 1
+        assert len(await inbox.ack(ANA, "a", lambda _made: None)) == 1
         full = False
         while inbox.problem is not None:
             await asyncio.sleep(0.01)
-        assert isinstance(await inbox.append(run.sent("b")), Stored)
+        assert isinstance(await append(inbox, run.sent("b")), Stored)
 
     run(test)
     assert "of the disk is free" in caplog.text

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from hermes.delivery.messages import Acknowledgement, Withdrawal
 from hermes.ids import TenantId, UserId
 from hermes.inbox.inbox import (
     REPLAY_MAX_ROWS,
-    Acknowledgement,
     Conflict,
     Duplicate,
     Entry,
+    Page,
     Reader,
     Resumed,
     Row,
     Stored,
-    Withdrawal,
 )
 from hermes.inbox.position import BEGINNING, Position
-from hermes.inbox.schema import ROW_OVERHEAD_BYTES
-from hermes.inbox.store import IDS_KEPT_MS, Store, StoreLimits
+from hermes.inbox.sqlite.schema import ROW_OVERHEAD_BYTES
+from hermes.inbox.sqlite.store import IDS_KEPT_MS, PAGE_BYTES, Store, StoreLimits
 from tests.support.inboxes import HOUR_MS, FakeClock, open_store, submission
 
 ANA = Reader(UserId("ana"))
@@ -57,11 +57,11 @@ def send(store: Store, clock: FakeClock, id: str, **values: object) -> int:
 def replay(store: Store, reader: Reader, resumed: Resumed, *, limit: int = 7) -> list[Entry]:
     """Return all entries of a resume, read in small parts."""
     entries: list[Entry] = []
-    after_seq = resumed.from_seq
-    while part := store.replay(reader, resumed, after_seq=after_seq, limit=limit):
-        assert len(part) <= limit
-        entries += part
-        after_seq = part[-1].seq
+    page = Page([], is_last=False)
+    while not page.is_last:
+        page = store.replay(reader, resumed, after_seq=entries[-1].seq if entries else resumed.from_seq, limit=limit)
+        assert len(page.entries) <= limit
+        entries += page.entries
     return entries
 
 
@@ -156,6 +156,17 @@ def test_at_most_the_newest_thousand_rows_are_replayed(store: Store, clock: Fake
     got = [entry.seq for entry in replay(store, ANA, resumed, limit=100)]
     assert got == numbers[2:]
     assert not store.resume(ANA, Position(store.epoch, numbers[1])).gap
+
+
+def test_a_page_is_bounded_by_its_size_too(store: Store, clock: FakeClock) -> None:
+    """A row that is larger than the limit is a page of its own."""
+    for id, size in (("a", 10), ("b", PAGE_BYTES), ("c", PAGE_BYTES - 100), ("d", 10)):
+        send(store, clock, id, text="x" * size)
+    resumed = store.resume(ANA, BEGINNING)
+    pages = [store.replay(ANA, resumed, after_seq=0)]
+    while not pages[-1].is_last:
+        pages.append(store.replay(ANA, resumed, after_seq=pages[-1].entries[-1].seq))
+    assert [[entry.seq for entry in page.entries] for page in pages] == [[1], [2], [3, 4]]
 
 
 def test_an_expired_row_is_not_replayed_and_not_a_loss(store: Store, clock: FakeClock) -> None:

@@ -17,9 +17,10 @@ from typing import Any, Final
 
 from hermes.errors import HermesError
 from hermes.inbox.inbox import FailureReason, InboxUnavailable
-from hermes.inbox.sqlite_file import is_damage, is_nearly_full, is_replaced, move_aside, open_inbox
-from hermes.inbox.store import Store, StoreLimits
+from hermes.inbox.sqlite.file import is_damage, is_nearly_full, is_replaced, move_aside, open_inbox
+from hermes.inbox.sqlite.store import Store, StoreLimits
 from hermes.log import printable
+from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +34,22 @@ FREE_DISK_MIN: Final = 0.05  # below this part of the disk, nothing is stored
 class Operation:
     """One call of the store that waits; ``future`` gets its result after the commit.
 
-    With ``stores_row`` it is refused while the disk is nearly full.
+    ``then`` is called with the result just before: in the order of the operations, and not some iterations of the loop
+    later. With ``stores_row`` it is refused while the disk is nearly full.
     """
 
-    __slots__ = ("abandoned", "future", "run", "stores_row")
+    __slots__ = ("abandoned", "future", "run", "stores_row", "then")
 
-    def __init__(self, run: Callable[[Store], Any], future: "asyncio.Future[Any]", *, stores_row: bool) -> None:
+    def __init__(
+        self,
+        run: Callable[[Store], Any],
+        future: "asyncio.Future[Any]",
+        *,
+        stores_row: bool,
+        then: Callable[[Any], None] | None,
+    ) -> None:
         self.run = run
+        self.then = then
         self.future = future
         self.stores_row = stores_row
         self.abandoned = False  # nobody waits: it is not run if it has not begun
@@ -54,7 +64,8 @@ class StoreThread:
     All methods but those that the thread runs are called on the event loop's thread.
     """
 
-    def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int]) -> None:
+    def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int], metrics: Metrics) -> None:
+        self._metrics = metrics
         self._path = path
         self._limits = limits
         self._now_ms = now_ms
@@ -68,8 +79,8 @@ class StoreThread:
         self._identity = (0, 0)
         self._reopen_at = 0.0
         self._nearly_full = False
+        self.epoch = ""
         self.commits = 0
-        self.commit_s = 0.0  # the duration of the last commit
         self.busy_since: float | None = None  # monotonic seconds, while it works
         self.problem: str | None = None  # what is wrong now, in words
         self.reason: FailureReason = "corrupt"  # of the problem
@@ -89,10 +100,12 @@ class StoreThread:
         self._thread = threading.Thread(target=self._run, name="hermes-inbox", daemon=True)
         self._thread.start()
 
-    def submit(self, run: Callable[[Store], Any], *, stores_row: bool = False) -> Operation:
+    def submit(
+        self, run: Callable[[Store], Any], *, stores_row: bool = False, then: Callable[[Any], None] | None = None
+    ) -> Operation:
         """Queue a call. Raises `InboxUnavailable` ``busy`` if too many wait."""
         assert self._loop is not None
-        operation = Operation(run, self._loop.create_future(), stores_row=stores_row)
+        operation = Operation(run, self._loop.create_future(), stores_row=stores_row, then=then)
         with self._wake:
             if len(self._queue) >= QUEUE_MAX or self._stopping:
                 raise InboxUnavailable("busy")
@@ -160,6 +173,7 @@ class StoreThread:
                     break
             begun = time.monotonic()
             self._connection.execute("COMMIT")
+            committed = time.monotonic()
             if self._store.needs_checkpoint:
                 self._store.checkpoint()
         except sqlite3.Error as error:
@@ -167,7 +181,7 @@ class StoreThread:
             outcomes = [(operation, None, InboxUnavailable(reason)) for operation, _, _ in outcomes]
         else:
             self.commits += 1
-            self.commit_s = time.monotonic() - begun
+            self._metrics.inbox_commit_s.observe(committed - begun)
             self._works_again()
         self._hand_over(outcomes)
 
@@ -226,6 +240,7 @@ class StoreThread:
             connection.close()
             raise
         self._connection = connection
+        self.epoch = self._store.epoch
         self._identity = (status.st_dev, status.st_ino)
 
     def _is_open(self) -> bool:
@@ -293,12 +308,23 @@ class StoreThread:
             self._connection.execute("BEGIN IMMEDIATE")
             more = self._store.sweep()
             self._connection.execute("COMMIT")
+            self._count(self._store)
         except sqlite3.Error as error:
             self._recover(error)
             return False
         if not self._nearly_full:
             self._works_again()
         return more
+
+    def _count(self, store: Store) -> None:
+        metrics, stats = self._metrics, store.stats()
+        metrics.inbox_rows.set(stats.rows)
+        metrics.inbox_bytes.set(stats.bytes)
+        age_ms = 0 if stats.oldest_ms is None else self._now_ms() - stats.oldest_ms
+        metrics.inbox_oldest_s.set(max(0, age_ms) / 1_000)
+        metrics.inbox_removed.labels("expired").inc(store.expired)
+        metrics.inbox_removed.labels("evicted").inc(store.evicted)
+        store.expired = store.evicted = 0
 
     def _report(self, reason: FailureReason, text: str) -> None:
         if text != self.problem:
@@ -315,6 +341,11 @@ def _set_results(outcomes: list[_Outcome]) -> None:
     for operation, result, error in outcomes:
         if operation.future.done():
             continue
+        if error is None and operation.then is not None:
+            try:
+                operation.then(result)
+            except Exception as failure:  # noqa: BLE001 - the caller gets it
+                error = failure
         if error is not None:
             operation.future.set_exception(error)
         else:

@@ -9,25 +9,32 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hermes.delivery.messages import Broadcast, Notification
+from hermes.delivery.messages import Acknowledgement, Broadcast, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
 from hermes.inbox.inbox import (
+    PAGE_ENTRIES,
     REPLAY_MAX_ROWS,
-    Acknowledgement,
     Conflict,
     Duplicate,
     Entry,
     InboxStats,
+    Page,
     Reader,
     ReceiptRecord,
     Resumed,
     Row,
     Stored,
     Submission,
-    Withdrawal,
 )
 from hermes.inbox.position import Position
-from hermes.inbox.schema import ACK, BROADCAST, BROADCAST_WITHDRAWAL, NOTIFICATION, ROW_OVERHEAD_BYTES, WITHDRAWAL
+from hermes.inbox.sqlite.schema import (
+    ACK,
+    BROADCAST,
+    BROADCAST_WITHDRAWAL,
+    NOTIFICATION,
+    ROW_OVERHEAD_BYTES,
+    WITHDRAWAL,
+)
 
 IDS_KEPT_MS = 24 * 3_600_000  # how long an id is recognised
 ROWS_PER_OWNER = 10_000
@@ -36,6 +43,7 @@ RECOUNTED_AFTER = 1_000  # evicted rows
 EVICTED_AT_ONCE = 100  # rows of one statement
 EXPIRED_AT_ONCE = 500
 EPOCH_BYTES = 12
+PAGE_BYTES = 262_144  # a quarter of what may wait for one socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,9 @@ class Store:
         self._sql = connection
         self._limits = limits
         self._now_ms = now_ms
-        self.evicted = 0  # rows that a limit removed since the start
-        self.expired = 0  # rows that were removed at their end
+        self.evicted = 0  # rows that a limit removed; the thread counts and resets it
+        self.expired = 0  # rows that were removed at their end; likewise
+        self._uncounted_losses = 0
         self.needs_checkpoint = False  # what was removed is still in the write-ahead log
         self._sql.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (new_epoch(),))
         self.epoch: str = self._meta("epoch") or ""
@@ -142,12 +151,15 @@ class Store:
 
     # -- readers ------------------------------------------------------------------------------------------------
 
-    def resume(self, reader: Reader, position: Position | None) -> Resumed:
-        """Return what a reader at this position has missed."""
+    def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
+        """Return what a reader at this position has missed.
+
+        Without ``capped``, all rows that are kept will be read.
+        """
         last = self.last_seq()
         known = position is not None and position.epoch in ("", self.epoch) and position.seq <= last
         from_seq = position.seq if position is not None and known else 0
-        after = self._oldest_replayed(reader, from_seq)
+        after = self._oldest_replayed(reader, from_seq) if capped else 0
         return Resumed(
             epoch=self.epoch,
             from_seq=from_seq,
@@ -191,15 +203,23 @@ class Store:
         ).fetchone()
         return int(personal) + int(broadcasts)
 
-    def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int) -> list[Entry]:
-        """Return the next entries of a resume.
+    def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int = PAGE_ENTRIES) -> Page:
+        """Return the next entries of a resume, up to now.
 
         Rows, and the acknowledgements and withdrawals of rows that the reader had before.
         """
-        values = self._range(reader, after_seq, resumed.to_seq)
+        values = self._range(reader, after_seq, self.last_seq())
         values |= {"had": resumed.from_seq, "oldest": resumed.after_seq, "limit": limit}
         found = self._sql.execute(f"{_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit", values)
-        return [_entry(reader, fields) for fields in found]
+        entries: list[Entry] = []
+        size = 0
+        for fields in found:
+            entry = _entry(reader, fields)
+            size += len(entry.text) if isinstance(entry, Row) else 0
+            if entries and size > PAGE_BYTES:
+                return Page(entries, is_last=False)
+            entries.append(entry)
+        return Page(entries, is_last=len(entries) < limit)
 
     def _range(self, reader: Reader, after_seq: int, to_seq: int) -> dict[str, object]:
         return {
@@ -425,9 +445,10 @@ class Store:
                 (seq, self._now_ms()),
             )
             self._sql.execute("DELETE FROM log WHERE seq = ?", (seq,))
-        recounts = (self.evicted + len(rows)) // RECOUNTED_AFTER > self.evicted // RECOUNTED_AFTER
         self.evicted += len(rows)
-        if recounts:
+        self._uncounted_losses += len(rows)
+        if self._uncounted_losses >= RECOUNTED_AFTER:
+            self._uncounted_losses = 0
             self._bound_losses()
 
     def _bound_losses(self) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hermes.errors import HermesError
-from hermes.inbox import sqlite_file
-from hermes.inbox.sqlite_file import file_system_of, prepare_folder
+from hermes.inbox.sqlite import file as sqlite_file
+from hermes.inbox.sqlite.file import file_system_of, prepare_folder
 
 
 def test_the_type_of_a_file_system_is_that_of_the_nearest_mount() -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from hermes.errors import HermesError
-from hermes.inbox.schema import VERSION, migrate
+from hermes.inbox.sqlite.schema import VERSION, migrate
 from hermes.log import printable
 
 logger = logging.getLogger(__name__)

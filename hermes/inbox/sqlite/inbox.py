@@ -6,27 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from hermes.delivery.messages import Notification
+from hermes.delivery.messages import Acknowledgement, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
-from hermes.inbox.file_lock import FileLock
 from hermes.inbox.inbox import (
-    Acknowledgement,
+    PAGE_ENTRIES,
     Conflict,
     Duplicate,
-    Entry,
     InboxStats,
     InboxUnavailable,
+    Page,
     Reader,
     ReceiptRecord,
     Resumed,
     Stored,
     Submission,
-    Withdrawal,
 )
 from hermes.inbox.position import Position
-from hermes.inbox.sqlite_file import prepare_folder
-from hermes.inbox.store import IDS_KEPT_MS, Store, StoreLimits
-from hermes.inbox.store_thread import Operation, StoreThread
+from hermes.inbox.sqlite.file import prepare_folder
+from hermes.inbox.sqlite.file_lock import FileLock
+from hermes.inbox.sqlite.store import IDS_KEPT_MS, Store, StoreLimits
+from hermes.inbox.sqlite.store_thread import Operation, StoreThread
+from hermes.metrics import Metrics
 
 COMMIT_MAX_S: Final = 2.0  # a longer one is a failed store
 UNSTORED_IDS_MAX: Final = 10_000  # ids that are recognised although their row could not be stored
@@ -40,11 +40,11 @@ class SqliteInbox:
     `start` opens it and `stop` commits what was accepted. One process at a time can have it.
     """
 
-    def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int]) -> None:
+    def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int], metrics: Metrics) -> None:
         self._path = path
         self._now_ms = now_ms
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
-        self._thread = StoreThread(path, limits=limits, now_ms=now_ms)
+        self._thread = StoreThread(path, limits=limits, now_ms=now_ms, metrics=metrics)
         self._under_way: dict[_Key, asyncio.Future[None]] = {}  # ids whose first request is not answered
         self._unstored: OrderedDict[_Key, tuple[bytes, int, int]] = OrderedDict()  # digest, sockets, time
         self._appends: deque[tuple[float, Operation, Submission]] = deque()  # in order of their deadlines
@@ -76,14 +76,14 @@ class SqliteInbox:
         return self._thread.problem
 
     @property
+    def epoch(self) -> str:
+        """The name of the present series of numbers."""
+        return self._thread.epoch
+
+    @property
     def waiting(self) -> int:
         """The number of operations that wait."""
         return self._thread.waiting
-
-    @property
-    def commit_s(self) -> float:
-        """The duration of the last commit in seconds."""
-        return self._thread.commit_s
 
     def stuck_for_s(self, now: float) -> float:
         """Return the seconds since the present transaction began.
@@ -95,11 +95,11 @@ class SqliteInbox:
 
     # -- senders ------------------------------------------------------------------------------------------------
 
-    async def append(self, submission: Submission) -> Stored | Duplicate | Conflict:
+    async def append(self, submission: Submission, publish: Callable[[Stored], None]) -> Stored | Duplicate | Conflict:
         """Store a row, durably, or find that its id is known.
 
-        A second request with an id waits for the answer of the first: after `Stored` or `InboxUnavailable`, the caller
-        must call `delivered`. Raises `InboxUnavailable`.
+        ``publish`` is called after the commit, as `Inbox.append` says. A second request with an id waits for the answer
+        of the first: after `Stored` or `InboxUnavailable`, the caller must call `delivered`. Raises `InboxUnavailable`.
         """
         key = _key(submission)
         while (first := self._under_way.get(key)) is not None:
@@ -109,7 +109,7 @@ class SqliteInbox:
             return Duplicate(None, known[1], replaced=False) if known[0] == submission.digest else Conflict()
         self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
-            outcome: Stored | Duplicate | Conflict = await self._append(submission)
+            outcome: Stored | Duplicate | Conflict = await self._append(submission, publish)
         except InboxUnavailable:
             self._unstored[key] = (submission.digest, 0, self._now_ms())
             if len(self._unstored) > UNSTORED_IDS_MAX:
@@ -122,8 +122,12 @@ class SqliteInbox:
             self._end(key)
         return outcome
 
-    async def _append(self, submission: Submission) -> Any:
-        operation = self._thread.submit(lambda store: store.append(submission), stores_row=True)
+    async def _append(self, submission: Submission, publish: Callable[[Stored], None]) -> Any:
+        def publish_stored(outcome: Stored | Duplicate | Conflict) -> None:
+            if isinstance(outcome, Stored):
+                publish(outcome)
+
+        operation = self._thread.submit(lambda store: store.append(submission), stores_row=True, then=publish_stored)
         loop = asyncio.get_running_loop()
         self._appends.append((loop.time() + COMMIT_MAX_S, operation, submission))
         if self._timer is None:
@@ -179,7 +183,13 @@ class SqliteInbox:
             first.set_result(None)
 
     async def withdraw(
-        self, *, user_id: UserId | None, tenant_id: TenantId | None, notification_id: str, sender: str | None
+        self,
+        *,
+        user_id: UserId | None,
+        tenant_id: TenantId | None,
+        notification_id: str,
+        sender: str | None,
+        publish: Callable[[Withdrawal | None], None],
     ) -> Withdrawal | None:
         """Withdraw a row; None if there is none of this sender.
 
@@ -188,7 +198,8 @@ class SqliteInbox:
         found: Withdrawal | None = await self._call(
             lambda store: store.withdraw(
                 user_id=user_id, tenant_id=tenant_id, notification_id=notification_id, sender=sender
-            )
+            ),
+            publish,
         )
         return found
 
@@ -206,32 +217,43 @@ class SqliteInbox:
 
     # -- readers ------------------------------------------------------------------------------------------------
 
-    async def resume(self, reader: Reader, position: Position | None) -> Resumed:
+    async def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
         """Return what a reader at this position has missed.
 
         None is a position that cannot be parsed.
         """
-        found: Resumed = await self._call(lambda store: store.resume(reader, position))
+        found: Resumed = await self._call(lambda store: store.resume(reader, position, capped=capped))
         return found
 
-    async def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int) -> list[Entry]:
-        """Return the next entries of a resume in rising order; an empty list is the end."""
-        found: list[Entry] = await self._call(
-            lambda store: store.replay(reader, resumed, after_seq=after_seq, limit=limit)
-        )
-        return found
+    async def replay(
+        self,
+        reader: Reader,
+        resumed: Resumed,
+        *,
+        after_seq: int,
+        then: Callable[[Page], None],
+        limit: int = PAGE_ENTRIES,
+    ) -> None:
+        """Give ``then`` the next entries of a resume, in rising order."""
+        await self._thread.submit(
+            lambda store: store.replay(reader, resumed, after_seq=after_seq, limit=min(limit, PAGE_ENTRIES)), then=then
+        ).future
 
-    async def ack(self, reader: Reader, notification_id: str) -> list[Acknowledgement]:
+    async def ack(
+        self, reader: Reader, notification_id: str, publish: Callable[[list[Acknowledgement]], None]
+    ) -> list[Acknowledgement]:
         """Acknowledge the user's row and the tenant's broadcast with this id.
 
         Empty if nothing changed.
         """
-        made: list[Acknowledgement] = await self._call(lambda store: store.ack(reader, notification_id))
+        made: list[Acknowledgement] = await self._call(lambda store: store.ack(reader, notification_id), publish)
         return made
 
-    async def ack_upto(self, reader: Reader, upto: int) -> tuple[int, Acknowledgement | None]:
+    async def ack_upto(
+        self, reader: Reader, upto: int, publish: Callable[[tuple[int, Acknowledgement | None]], None]
+    ) -> tuple[int, Acknowledgement | None]:
         """Acknowledge all rows up to this number; return how many there were."""
-        made: tuple[int, Acknowledgement | None] = await self._call(lambda store: store.ack_upto(reader, upto))
+        made: tuple[int, Acknowledgement | None] = await self._call(lambda store: store.ack_upto(reader, upto), publish)
         return made
 
     # -- the operator -------------------------------------------------------------------------------------------
@@ -248,8 +270,8 @@ class SqliteInbox:
         found: InboxStats = await self._call(Store.stats)
         return found
 
-    async def _call(self, run: Callable[[Store], Any]) -> Any:
-        return await self._thread.submit(run).future
+    async def _call(self, run: Callable[[Store], Any], then: Callable[[Any], None] | None = None) -> Any:
+        return await self._thread.submit(run, then=then).future
 
 
 def _key(submission: Submission) -> _Key:

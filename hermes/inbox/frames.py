@@ -1,0 +1,36 @@
+"""Frames of a socket that resumes.
+
+The answer to its position, and the entries that it missed.
+"""
+
+import orjson
+
+from hermes.delivery.frames import Frame, change_fields, reply
+from hermes.inbox.inbox import Entry, Resumed, Row
+
+
+def resumed_frame(resumed: Resumed) -> Frame:
+    """Return ``{"action":"resumed",…}``, the first frame after a position."""
+    return reply(
+        {
+            "action": "resumed",
+            "epoch": resumed.epoch,
+            "from": resumed.from_seq,
+            "to": resumed.to_seq,
+            "gap": resumed.gap,
+            "unread": resumed.unread,
+        }
+    )
+
+
+def entry_frame(entry: Entry) -> Frame:
+    """Return the frame of an entry, marked with ``"replayed":true``."""
+    return Frame(entry_text(entry))
+
+
+def entry_text(entry: Entry) -> bytes:
+    """Return the JSON text of that frame."""
+    if not isinstance(entry, Row):
+        return orjson.dumps(change_fields(entry) | {"replayed": True})
+    acked = b"" if entry.acked_ms is None else b',"acked_at":%d' % entry.acked_ms
+    return b'%b,"seq":%d,"replayed":true%b}' % (entry.text[:-1], entry.seq, acked)

@@ -1,0 +1,29 @@
+"""The parts of an inbox that handlers use."""
+
+from hermes.delivery.hub import Hub
+from hermes.inbox.read_state import ReadState
+from hermes.inbox.sender import Sender
+from hermes.inbox.sqlite.inbox import SqliteInbox
+from hermes.inbox.wakeups import Wakeups
+from hermes.metrics import Metrics
+
+
+class InboxParts:
+    """An inbox, and what sends to it and reads from it.
+
+    ``ttl_s`` is how long a row is kept by default.
+    """
+
+    def __init__(self, *, store: SqliteInbox, hub: Hub, metrics: Metrics, ttl_s: int) -> None:
+        self.store = store
+        self._metrics = metrics
+        self.wakeups = Wakeups()
+        self.read_state = ReadState(inbox=store, hub=hub, wakeups=self.wakeups, metrics=metrics)
+        self.sender = Sender(inbox=store, hub=hub, wakeups=self.wakeups, metrics=metrics, ttl_s=ttl_s)
+        metrics.inbox_queued.set_function(lambda: store.waiting)
+        metrics.inbox_waits.set_function(lambda: self.wakeups.waiters + self.read_state.waiting)
+
+    async def stop(self) -> None:
+        """Commit what was accepted and close the file; may be repeated."""
+        await self.read_state.stop()
+        await self.store.stop()

@@ -1,0 +1,132 @@
+"""Bring a socket from its position to live frames: each row once, in rising order.
+
+While it replays, the socket is not subscribed to the channels of its rows. A page of the replay comes back in the order
+of the commits, and so do the rows that are published. So the socket subscribes in the same step in which it gets the
+last page: a row is either in a page or published later, never both and never neither.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from hermes.delivery import channels
+from hermes.delivery.channels import Channel
+from hermes.delivery.hub import Hub
+from hermes.delivery.session import Session
+from hermes.inbox.frames import entry_frame, resumed_frame
+from hermes.inbox.inbox import Inbox, InboxUnavailable, Page, Reader
+from hermes.inbox.position import Position
+from hermes.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+BLOCKED_POLL_S = 0.05  # a slow socket gets its next page when it has read the last one
+BLOCKED_POLL_MAX_S = 1.0
+
+
+def row_channels(reader: Reader) -> list[Channel]:
+    """Return the channels of a reader's rows."""
+    found = [channels.user(reader.user_id)]
+    if reader.broadcasts and reader.tenant_id is not None:
+        found.append(channels.broadcast(reader.tenant_id))
+    return found
+
+
+def change_channels(reader: Reader) -> list[Channel]:
+    """Return the channels of what happens to a reader's rows."""
+    found = [channels.user_changes(reader.user_id)]
+    if reader.broadcasts and reader.tenant_id is not None:
+        found.append(channels.broadcast_changes(reader.tenant_id))
+    return found
+
+
+class Resumption:
+    """One socket that resumes; a task of its own runs `run` and ends with the socket.
+
+    ``on_resumed`` is called when the answer to the position was sent. With ``holds_all`` the socket has no channel
+    before it; otherwise only those of its rows are missing. ``reader`` may change with the token.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        hub: Hub,
+        session: Session,
+        reader: Reader,
+        metrics: Metrics,
+        holds_all: bool,
+        on_resumed: Callable[[], None],
+    ) -> None:
+        self._metrics = metrics
+        self._inbox = inbox
+        self._hub = hub
+        self._session = session
+        self.reader = reader
+        self._holds_all = holds_all
+        self._on_resumed = on_resumed
+        self._after_seq = 0
+        self.is_answered = False  # `resumed` was sent
+        self.is_live = False
+
+    def channels(self, wanted: list[Channel]) -> list[Channel]:
+        """Return the wanted channels that the socket may have now.
+
+        With those of the changes, when it has resumed.
+        """
+        if self._holds_all and not self.is_answered:
+            return []
+        if not self.is_live:
+            rows = row_channels(self.reader)
+            return [channel for channel in wanted if channel not in rows]
+        return [*wanted, *change_channels(self.reader)]
+
+    async def run(self, position: Position | None) -> None:
+        """Replay what the socket has missed after a position, then let it live.
+
+        None is a position that cannot be parsed. If the inbox cannot be read, the socket lives at once and gets no
+        ``resumed``.
+        """
+        try:
+            resumed = await self._inbox.resume(self.reader, position)
+            if self._session.closed:
+                return
+            self._metrics.inbox_resumes.labels(str(resumed.gap).lower()).inc()
+            self._session.send(resumed_frame(resumed))
+            self._answered()
+            self._after_seq = resumed.from_seq
+            while not self.is_live and not self._session.closed:
+                await self._inbox.replay(self.reader, resumed, after_seq=self._after_seq, then=self._send_page)
+                await self._read()
+        except InboxUnavailable as failure:
+            logger.warning("user %s cannot resume: %s", self.reader.user_id, failure.reason)
+            if not self._session.closed:
+                self._answered()
+                self._live()
+
+    def _answered(self) -> None:
+        if not self.is_answered:
+            self.is_answered = True
+            self._on_resumed()
+
+    def _send_page(self, page: Page) -> None:
+        self._metrics.inbox_replayed.inc(len(page.entries))
+        for entry in page.entries:
+            if self._session.closed:
+                return
+            self._session.send(entry_frame(entry))
+            self._after_seq = entry.seq
+        if page.is_last and not self._session.closed:
+            self._live()
+
+    def _live(self) -> None:
+        self.is_live = True
+        current = self._hub.channels_of(self._session)
+        self._hub.subscribe(self._session, [*current, *row_channels(self.reader), *change_channels(self.reader)])
+
+    async def _read(self) -> None:
+        """Wait until the socket has read what was sent."""
+        wait_s = BLOCKED_POLL_S
+        while self._session.blocked:
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, BLOCKED_POLL_MAX_S)

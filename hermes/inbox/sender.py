@@ -1,0 +1,146 @@
+"""Send a notification: store it first, and deliver it after the commit.
+
+This is the only path from a request to the hub when there is an inbox.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+
+import orjson
+
+from hermes.delivery.frames import encode
+from hermes.delivery.hub import Hub, Receipt
+from hermes.delivery.messages import Broadcast, Notification, StoreOptions
+from hermes.errors import RequestError
+from hermes.ids import TenantId
+from hermes.inbox.inbox import (
+    Conflict,
+    Duplicate,
+    FailureReason,
+    Inbox,
+    InboxUnavailable,
+    Stored,
+    Submission,
+)
+from hermes.inbox.wakeups import Wakeups
+from hermes.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a notification: the sockets that accepted it, and its row.
+
+    ``seq`` is None if no row is stored; ``reason`` then says why, if it was to be stored.
+    """
+
+    id: str
+    sockets: int
+    seq: int | None = None
+    reason: FailureReason | None = None
+    replaced: bool | None = None
+    duplicate: bool = False
+
+
+class Sender:
+    """Store and deliver notifications.
+
+    ``ttl_s`` is how long a row is kept by default, in seconds.
+    """
+
+    def __init__(self, *, inbox: Inbox, hub: Hub, wakeups: Wakeups, metrics: Metrics, ttl_s: int) -> None:
+        self._requests = metrics.inbox_requests
+        self._inbox = inbox
+        self._wakeups = wakeups
+        self._hub = hub
+        self._ttl_s = ttl_s
+
+    async def send(
+        self,
+        message: Notification | Broadcast,
+        options: StoreOptions,
+        *,
+        only_tenant: TenantId | None = None,
+        sender: str = "",
+    ) -> Sent:
+        """Store and deliver a notification.
+
+        One that cannot be stored is delivered without a number.
+
+        Raises `RequestError` 409 ``conflict`` if another one had the same id, and 503 ``not_stored`` if it must be
+        stored and cannot be.
+        """
+        submission = self._submission(message, options, only_tenant=only_tenant, sender=sender)
+        receipt = Receipt()
+
+        def publish(stored: Stored) -> None:
+            nonlocal receipt
+            receipt = self._hub.publish(dataclasses.replace(message, seq=stored.seq), only_tenant=only_tenant)
+            if stored.replaced is not None:
+                self._hub.publish(stored.replaced, only_tenant=stored.replaced.bound_tenant)
+            self._wakeups.wake(message.channels)
+
+        try:
+            outcome = await self._inbox.append(submission, publish)
+        except InboxUnavailable as failure:
+            self._requests.labels(failure.reason).inc()
+            return await self._send_unstored(submission, options, failure.reason)
+        if isinstance(outcome, Conflict):
+            self._requests.labels("conflict").inc()
+            raise RequestError(409, "conflict", f"another notification had the id {message.id!r} in the last 24 hours")
+        if isinstance(outcome, Duplicate):
+            self._requests.labels("duplicate").inc()
+            replaced = outcome.replaced if message.replaces is not None else None
+            return Sent(message.id, outcome.sockets, outcome.seq, replaced=replaced, duplicate=True)
+        self._requests.labels("id_only" if outcome.seq is None else "stored").inc()
+        await self._hub.flushed()
+        self._inbox.delivered(submission, receipt.sockets)
+        replaced = outcome.replaced is not None if message.replaces is not None else None
+        return Sent(message.id, receipt.sockets, outcome.seq, replaced=replaced)
+
+    async def _send_unstored(self, submission: Submission, options: StoreOptions, reason: FailureReason) -> Sent:
+        message = submission.message
+        if options.required:
+            self._inbox.delivered(submission, None)
+            raise RequestError(503, "not_stored", f"it cannot be stored now ({reason}); nothing was delivered")
+        receipt = self._hub.publish(message, only_tenant=submission.bound_tenant)
+        await self._hub.flushed()
+        self._inbox.delivered(submission, receipt.sockets)
+        return Sent(message.id, receipt.sockets, reason=reason, replaced=None if message.replaces is None else False)
+
+    def _submission(
+        self,
+        message: Notification | Broadcast,
+        options: StoreOptions,
+        *,
+        only_tenant: TenantId | None,
+        sender: str,
+    ) -> Submission:
+        ttl_s = self._ttl_s if options.ttl_s is None else options.ttl_s
+        return Submission(
+            message=message,
+            text=encode(message).payload,
+            digest=digest_of(message, options),
+            expires_ms=message.timestamp_ms + 1_000 * ttl_s if ttl_s else None,
+            replaces=message.replaces,
+            bound_tenant=only_tenant,
+            sender=sender,
+        )
+
+
+def digest_of(message: Notification | Broadcast, options: StoreOptions) -> bytes:
+    """Return the hash of the request's values.
+
+    They are compared as JSON values, without the id and the recipient.
+    """
+    values = [
+        message.title,
+        message.message,
+        message.type,
+        None if message.data is None else orjson.loads(message.data),
+        message.priority,
+        message.replaces,
+        options.ttl_s,
+        options.required,
+    ]
+    return hashlib.sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).digest()

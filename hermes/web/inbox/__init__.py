@@ -1,0 +1,1 @@
+"""The HTTP endpoints of the inbox, for readers and for senders."""

@@ -1,0 +1,85 @@
+"""``kill -9`` while notifications are stored: nothing that was answered is lost, nothing comes twice."""
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hermes.delivery.messages import now_ms
+from hermes.ids import UserId
+from hermes.inbox.inbox import Page, Reader, Row
+from hermes.inbox.position import BEGINNING, Position
+from hermes.inbox.sqlite.inbox import SqliteInbox
+from hermes.inbox.sqlite.store import ROWS_PER_OWNER, StoreLimits
+from hermes.metrics import Metrics
+from tests.support.paths import CHECKOUT
+
+SEED = 18
+WRITES_MAX_S = 0.2  # of one process before it is killed
+ROWS_MAX = ROWS_PER_OWNER - 1_000  # a new inbox begins before a limit removes rows
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(150, marks=pytest.mark.slow)])
+def test_what_was_answered_survives_a_kill(tmp_path: Path, kills: int) -> None:
+    """And a reader that resumes after each kill gets every row once, in rising order."""
+    chance = random.Random(SEED)
+    path, position, rows = tmp_path / "0" / "inbox.db", BEGINNING, 0
+    for kill in range(kills):
+        if rows > ROWS_MAX:
+            path, position, rows = tmp_path / f"{kill}" / "inbox.db", BEGINNING, 0
+        answered = written(path, f"{kill}", chance.uniform(0, WRITES_MAX_S))
+        got, position = asyncio.run(read(path, position))
+        rows += len(got)
+        assert {seq: id for seq, id in answered.items() if got.get(seq) != id and not is_replaced(id)} == {}
+
+
+def is_replaced(id: str) -> bool:
+    """Return whether the writer may have replaced this row, with or without an answer."""
+    return int(id.rpartition("-")[2]) % 7 == 0
+
+
+def written(path: Path, prefix: str, for_s: float) -> dict[int, str]:
+    """Let a process write for this time and kill it; return number and id of what it answered."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.inbox_writer", str(path), prefix],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        lines = [process.stdout.readline()]  # at least one row
+        time.sleep(for_s)  # the moment of the kill, not a condition
+        process.kill()
+        lines += process.stdout.read().splitlines(keepends=True)
+    complete = [line.split() for line in lines if line.endswith("\n")]
+    return {int(seq): id for seq, id in complete}
+
+
+async def read(path: Path, position: Position) -> tuple[dict[int, str], Position]:
+    """Resume as a client: return the rows after the position, and the new position."""
+    inbox = SqliteInbox(path, limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
+    inbox.start()
+    try:
+        reader = Reader(UserId("ana"))
+        resumed = await inbox.resume(reader, position, capped=False)
+        assert not resumed.gap
+        numbers: list[int] = []
+        rows: dict[int, str] = {}
+        pages: list[Page] = []
+        while not pages or not pages[-1].is_last:
+            after_seq = pages[-1].entries[-1].seq if pages else resumed.from_seq
+            await inbox.replay(reader, resumed, after_seq=after_seq, then=pages.append)
+            numbers += [entry.seq for entry in pages[-1].entries]
+            for entry in pages[-1].entries:
+                if isinstance(entry, Row):
+                    rows[entry.seq] = entry.text.decode().split('"')[3]
+        assert numbers == sorted(set(numbers))
+        assert all(number > position.seq for number in numbers)
+        return rows, Position(resumed.epoch, resumed.to_seq)
+    finally:
+        await inbox.stop()
