@@ -21,6 +21,7 @@ from hermes.web.dev_api import DevHandler
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.delegate import EagerApplication
 from hermes.web.http.errors import HttpErrors, NotFoundHandler
+from hermes.web.inbox.operator_api import BackupHandler, PurgeHandler, StatsHandler
 from hermes.web.inbox.reader_api import AckHandler, InboxHandler
 from hermes.web.inbox.sender_api import ReceiptsHandler, WithdrawHandler
 from hermes.web.notify import NotifyHandler
@@ -80,6 +81,9 @@ def _inbox_routes(
         (r"/receipts/(.+)", ReceiptsHandler, shared),
         (r"/inbox", InboxHandler, shared),
         (r"/ack", AckHandler, shared),
+        (r"/inbox/stats", StatsHandler, shared),
+        (r"/inbox/purge", PurgeHandler, shared),
+        (r"/inbox/backup", BackupHandler, shared),
     )
 
 

@@ -51,6 +51,7 @@ PING_INTERVAL_S = 25.0
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 10.0
 REVOKED_WAIT_S = 2.0  # tokens that are signed in the second of the revocation are refused too
+BACKUP_TIMEOUT_S = 3_600.0
 REFRESH_BEFORE_S = 60.0  # a new token is sent so long before the present one expires, or at half of its time
 RETRIED_STATUSES = (408, 429)  # of those below 500; from 500 on a proxy may be waiting for Hermes to restart
 
@@ -204,6 +205,48 @@ class HermesClient:
             case {"status": "success", "removed": int(removed)}:
                 return removed
         raise _failure(url, code, answer)
+
+    async def inbox_stats(self) -> dict[str, Any]:
+        """Return the size of the inbox, as ``GET /inbox/stats`` answers it.
+
+        Raises `RequestError`, also if there is no inbox, and `HermesError` as `notify`.
+        """
+        return await self._answer(HTTPRequest(f"{self._url}/inbox/stats", headers=self._key))
+
+    async def purge_inbox(self, user_id: str) -> int:
+        """Remove everything about a user; return the number of notifications."""
+        body = json.dumps({"user_id": user_id})
+        headers = self._key | {"Content-Type": "application/json"}
+        answer = await self._answer(HTTPRequest(f"{self._url}/inbox/purge", method="POST", headers=headers, body=body))
+        return int(answer["removed"])
+
+    async def back_up_inbox(self, write: Callable[[bytes], object]) -> None:
+        """Pass a copy of the inbox to ``write``, in parts."""
+        url = f"{self._url}/inbox/backup"
+        request = HTTPRequest(url, method="POST", headers=self._key, body=b"", request_timeout=BACKUP_TIMEOUT_S)
+        refused: list[bytes] = []
+
+        def receive(chunk: bytes) -> None:
+            if chunk.startswith(b"{") or refused:  # an error; a copy begins with the name of its format
+                refused.append(chunk)
+            else:
+                write(chunk)
+
+        request.streaming_callback = receive
+        try:
+            response = await AsyncHTTPClient().fetch(request, raise_error=False)
+        except TRANSIENT as error:
+            raise HermesError(f"no answer from {url}: {error}") from None
+        if response.code != 200:
+            _result(url, response.code, json.loads(b"".join(refused) or b"{}"))
+
+    async def _answer(self, request: HTTPRequest) -> dict[str, Any]:
+        request.request_timeout = REQUEST_TIMEOUT_S
+        code, answer = await self._fetch(request)
+        if code == 200 and isinstance(answer, dict):
+            return answer
+        _result(request.url, code, answer)
+        raise HermesError(f"what answers at {request.url} is not Hermes")
 
     async def is_running(self) -> bool:
         """Return whether a Hermes answers ``GET /health``; it needs no API key."""

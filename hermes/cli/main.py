@@ -25,6 +25,7 @@ COMMANDS = {
     "listen": "print the frames that a browser would receive",
     "topics": "explain how an MQTT topic is mapped to a device",
     "device": "add, list or remove accounts for devices at the embedded broker",
+    "inbox": "show, back up, restore or purge stored notifications",
     "licenses": "print the licences of Hermes and of everything in it",
     "sbom": "print the software bill of materials (CycloneDX)",
 }

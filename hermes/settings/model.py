@@ -295,6 +295,16 @@ class TopicSettings(SourcedSettings):
     )
 
 
+class InboxSettings(SourcedSettings):
+    """Where the inbox is."""
+
+    inbox: Annotated[fields.InboxPath | None, Flag(Group.INBOX, "FILE", default="no inbox")] = Field(
+        None,
+        description="file in which notifications are stored until they are read. `auto`: `inbox.db` in "
+        "`$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes` or `~/.local/state/hermes`",
+    )
+
+
 class ClientSettings(FileSettings):
     """How ``hermes notify`` and ``hermes listen`` reach a running Hermes."""
 
@@ -367,7 +377,11 @@ class ListenAddress(NamedTuple):
     flag: str = "--port"
 
 
-class Settings(KeySettings, TopicSettings, DeviceSettings):
+class InboxCommandSettings(ClientSettings, InboxSettings):
+    """Where ``hermes inbox`` finds the inbox, or the Hermes that has it."""
+
+
+class Settings(KeySettings, TopicSettings, DeviceSettings, InboxSettings):
     """All settings of ``hermes serve``."""
 
     host: Annotated[fields.Host, Flag(Group.LISTENING, "ADDRESS")] = Field(
@@ -569,11 +583,6 @@ class Settings(KeySettings, TopicSettings, DeviceSettings):
     )
     drain_timeout_s: Annotated[float, Flag(Group.SOCKETS, "SECONDS")] = Field(
         10, ge=0, le=600, description="seconds to wait at shutdown until sockets are closed"
-    )
-    inbox: Annotated[fields.InboxPath | None, Flag(Group.INBOX, "FILE", default="no inbox")] = Field(
-        None,
-        description="file in which notifications are stored until they are read. `auto`: `inbox.db` in "
-        "`$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes` or `~/.local/state/hermes`",
     )
     inbox_max_bytes: Annotated[int, Flag(Group.INBOX, "BYTES")] = Field(
         1_073_741_824, ge=1_048_576, description="size of all stored notifications; above it the oldest are removed"

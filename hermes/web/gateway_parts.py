@@ -20,9 +20,9 @@ from hermes.metrics import Metrics
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.settings.model import Settings
+from hermes.web.api.idempotency import RecentAnswers
 from hermes.web.origins.rule import OriginRule
 from hermes.web.origins.trusted_proxies import TrustedProxies
-from hermes.web.api.idempotency import RecentAnswers
 from hermes.web.sockets.admission import Admission
 from hermes.web.sockets.disconnect import Disconnector
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hermes.errors import HermesError
@@ -20,6 +21,7 @@ QUICK_CHECK_MAX_S = 5.0  # a larger file is checked by its pages as they are rea
 PROGRESS_STEPS = 10_000  # of SQLite's virtual machine between two looks at the clock
 WAL_MAX_BYTES = 64 * 1_048_576  # kept on the disk after a checkpoint
 CACHE_KIB = 8_192
+BACKUP_PAGES = 256  # 1 MiB: milliseconds, in which nothing is stored
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
 )
@@ -142,9 +144,18 @@ def _quick_check(connection: sqlite3.Connection) -> None:
 def _back_up(connection: sqlite3.Connection, path: Path) -> None:
     """Copy the inbox before its tables are changed."""
     path.unlink(missing_ok=True)
+    copy_inbox(connection, path)
+
+
+def copy_inbox(connection: sqlite3.Connection, path: Path, *, between: Callable[[], None] = lambda: None) -> None:
+    """Copy the inbox into a new private file.
+
+    ``between`` is called between two parts of it; what it changes is in the copy too. Raises FileExistsError and
+    `sqlite3.Error`.
+    """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE))
     with contextlib.closing(sqlite3.connect(path)) as copy:
-        connection.backup(copy)
+        connection.backup(copy, pages=BACKUP_PAGES, progress=lambda _status, _left, _all: between(), sleep=0)
 
 
 def move_aside(path: Path) -> Path:

@@ -41,7 +41,7 @@ class SqliteInbox:
     """
 
     def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int], metrics: Metrics) -> None:
-        self._path = path
+        self.path = path
         self._now_ms = now_ms
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._thread = StoreThread(path, limits=limits, now_ms=now_ms, metrics=metrics)
@@ -55,7 +55,7 @@ class SqliteInbox:
 
         Raises `HermesError` if another process has it, if it is from a newer Hermes or on a network file system.
         """
-        prepare_folder(self._path)
+        prepare_folder(self.path)
         self._lock.acquire()
         try:
             self._thread.start()
@@ -264,6 +264,10 @@ class SqliteInbox:
         for key in [key for key in self._unstored if key[:2] == ("notification", user_id)]:
             del self._unstored[key]
         return rows
+
+    async def back_up(self, path: Path) -> None:
+        """Copy the inbox into a new private file. Raises `InboxUnavailable`."""
+        await self._thread.back_up(path)
 
     async def stats(self) -> InboxStats:
         """Return the size of the inbox."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from hermes.errors import HermesError
 from hermes.inbox.inbox import FailureReason, InboxUnavailable
-from hermes.inbox.sqlite.file import is_damage, is_nearly_full, is_replaced, move_aside, open_inbox
+from hermes.inbox.sqlite.file import copy_inbox, is_damage, is_nearly_full, is_replaced, move_aside, open_inbox
 from hermes.inbox.sqlite.store import Store, StoreLimits
 from hermes.log import printable
 from hermes.metrics import Metrics
@@ -73,6 +73,7 @@ class StoreThread:
         self._queue: deque[Operation] = deque()
         self._wake = threading.Condition()
         self._stopping = False
+        self._backup: tuple[Path, Operation] | None = None
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._store: Store | None = None
@@ -99,6 +100,20 @@ class StoreThread:
             raise HermesError(f"cannot open the inbox {self._path}: {printable(str(error))}") from None
         self._thread = threading.Thread(target=self._run, name="hermes-inbox", daemon=True)
         self._thread.start()
+
+    async def back_up(self, path: Path) -> None:
+        """Copy the inbox into a new file, beside what else waits.
+
+        Raises `InboxUnavailable`.
+        """
+        assert self._loop is not None
+        future: asyncio.Future[Any] = self._loop.create_future()
+        with self._wake:
+            if self._backup is not None or self._stopping:
+                raise InboxUnavailable("busy")
+            self._backup = (path, Operation(lambda _store: None, future, stores_row=False, then=None))
+            self._wake.notify()
+        await future
 
     def submit(
         self, run: Callable[[Store], Any], *, stores_row: bool = False, then: Callable[[Any], None] | None = None
@@ -136,13 +151,15 @@ class StoreThread:
         try:
             while True:
                 with self._wake:
-                    if not self._queue and not self._stopping and not sweeps:
+                    if not self._queue and not self._stopping and not sweeps and self._backup is None:
                         self._wake.wait(max(0.0, next_check - time.monotonic()))
                     if self._stopping and not self._queue:
                         return
                 self.busy_since = time.monotonic()
                 if self._queue:
                     self._transact()
+                if self._backup is not None:
+                    self._run_backup()
                 if sweeps or time.monotonic() >= next_check:
                     self._check_health()
                     sweeps = self._sweep()
@@ -158,9 +175,9 @@ class StoreThread:
     def _transact(self) -> None:
         """Run what waits, for at most `SLICE_S`, in one transaction."""
         outcomes: list[_Outcome] = []
+        taken: list[Operation] = []
         if not self._is_open():
-            outcomes = [(operation, None, InboxUnavailable(self.reason)) for operation in self._take_all()]
-            self._hand_over(outcomes)
+            self._hand_over([(operation, None, InboxUnavailable(self.reason)) for operation in self._take_all()])
             return
         assert self._connection is not None
         assert self._store is not None
@@ -168,6 +185,7 @@ class StoreThread:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             while (operation := self._take()) is not None:
+                taken.append(operation)
                 outcomes.append(self._outcome(self._connection, self._store, operation))
                 if time.monotonic() > until:
                     break
@@ -178,12 +196,34 @@ class StoreThread:
                 self._store.checkpoint()
         except sqlite3.Error as error:
             reason = self._recover(error)
-            outcomes = [(operation, None, InboxUnavailable(reason)) for operation, _, _ in outcomes]
+            outcomes = [(operation, None, InboxUnavailable(reason)) for operation in taken]
         else:
             self.commits += 1
             self._metrics.inbox_commit_s.observe(committed - begun)
             self._works_again()
         self._hand_over(outcomes)
+
+    def _run_backup(self) -> None:
+        """Copy the file in parts; between two of them, what waits is run."""
+        assert self._backup is not None
+        path, operation = self._backup
+        error: Exception | None = None
+        if self._is_open():
+            assert self._connection is not None
+            try:
+                copy_inbox(self._connection, path, between=self._transact_waiting)
+            except (sqlite3.Error, OSError) as failure:
+                logger.error("inbox: cannot write the backup: %s", printable(str(failure)))
+                error = InboxUnavailable(_reason_of(failure))
+        else:
+            error = InboxUnavailable(self.reason)
+        self._backup = None
+        self._hand_over([(operation, None, error)])
+
+    def _transact_waiting(self) -> None:
+        self.busy_since = time.monotonic()
+        if self._queue:
+            self._transact()
 
     def _outcome(self, connection: sqlite3.Connection, store: Store, operation: Operation) -> _Outcome:
         """Run one operation; one that fails changes nothing."""

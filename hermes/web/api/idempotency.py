@@ -32,7 +32,10 @@ def idempotency_key(request: HTTPServerRequest) -> str | None:
 
 
 def with_key(value: object, key: str | None) -> object:
-    """Return a parsed notification with the key as its id. Raises `RequestError` 422 if it has another one."""
+    """Return a parsed notification with the key as its id.
+
+    Raises `RequestError` 422 if it has another one.
+    """
     if key is None or not isinstance(value, dict):
         return value
     if value.get("id") not in (None, key):

@@ -1,0 +1,128 @@
+"""``hermes inbox stats|backup|restore|purge``: the stored notifications.
+
+If a running Hermes has the file, the command asks it over HTTP; otherwise it opens the file itself.
+"""
+
+import argparse
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hermes.auth.api_keys import Scope
+from hermes.cli.arguments import add_setting_flags, given
+from hermes.client import HermesClient
+from hermes.dev.secrets import stored_key
+from hermes.errors import HermesError, RequestError
+from hermes.ids import UserId
+from hermes.inbox.inbox import InboxStats
+from hermes.inbox.sqlite import offline
+from hermes.settings.folders import inbox_file
+from hermes.settings.load import load, load_client
+from hermes.settings.model import InboxCommandSettings
+
+EXAMPLES = """\
+examples:
+  hermes inbox stats
+  hermes inbox backup /backup/inbox.db
+      while Hermes runs; the file must not exist yet
+  hermes inbox restore /backup/inbox.db
+      while Hermes does not run; clients see a gap
+  hermes inbox purge --user 123
+      remove everything that is stored about a user
+  sudo -u hermes hermes inbox --inbox /var/lib/hermes/inbox.db stats
+      if Hermes runs as the systemd service"""
+
+MODE = 0o600
+VERBS = {
+    "stats": "print number, size and age of what is stored",
+    "backup": "write a copy into a new file",
+    "restore": "replace the inbox by a copy, while Hermes does not run",
+    "purge": "remove everything about a user",
+}
+T = TypeVar("T")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, then a parser for each verb."""
+    add_setting_flags(parser, InboxCommandSettings, only=("inbox", "api_url", "api_key_file"))
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
+    for verb, text in VERBS.items():
+        command = verbs.add_parser(verb, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        if verb in ("backup", "restore"):
+            command.add_argument("file", metavar="FILE", help="the copy", type=Path)
+        if verb == "purge":
+            command.add_argument("--user", metavar="ID", help="id of the user", required=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb. Raises `HermesError`."""
+    path = load(InboxCommandSettings, given(options)).inbox or inbox_file()
+    if options.verb == "restore":
+        offline.restore(path, options.file)
+        print(f"restored {path}; clients that come back see a gap")
+        return 0
+    if options.verb == "backup":
+        _either(
+            options,
+            file=lambda: offline.back_up(path, options.file),
+            running=lambda client: _download(client, options.file),
+        )
+        print(f"wrote {options.file}")
+        return 0
+    if options.verb == "purge":
+        removed = _either(
+            options,
+            file=lambda: offline.purge(path, UserId(options.user)),
+            running=lambda client: asyncio.run(client.purge_inbox(options.user)),
+        )
+        print(f"removed {removed:,} notifications of user {options.user}")
+        return 0
+    figures: dict[str, Any] = _either(
+        options,
+        file=lambda: vars_of(offline.stats(path)),
+        running=lambda client: asyncio.run(client.inbox_stats()),
+    )
+    oldest = figures["oldest"]
+    since = "-" if oldest is None else datetime.fromtimestamp(oldest / 1_000, UTC).isoformat(timespec="seconds")
+    print(f"rows        {figures['rows']:,}")
+    print(f"bytes       {figures['bytes']:,}")
+    print(f"oldest      {since}")
+    print(f"last number {figures['last_seq']:,}")
+    print(f"epoch       {figures['epoch']}")
+    return 0
+
+
+def vars_of(stats: InboxStats) -> dict[str, Any]:
+    """Return the figures by the names of ``GET /inbox/stats``."""
+    return {
+        "rows": stats.rows,
+        "bytes": stats.bytes,
+        "oldest": stats.oldest_ms,
+        "last_seq": stats.last_seq,
+        "epoch": stats.epoch,
+    }
+
+
+def _either(options: argparse.Namespace, *, file: Callable[[], T], running: Callable[[HermesClient], T]) -> T:
+    """Use the file, or the running Hermes that has it."""
+    try:
+        return file()
+    except offline.InUse:
+        settings = load_client({name: value for name, value in given(options).items() if name != "inbox"})
+        client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.INBOX) or stored_key())
+        try:
+            return running(client)
+        except RequestError as error:
+            raise HermesError(f"{settings.api_url}: {error.message}; give --api-key-file") from None
+
+
+def _download(client: HermesClient, path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    except OSError as error:
+        raise HermesError(f"cannot create {path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+        asyncio.run(client.back_up_inbox(file.write))
