@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, S
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-from jwt.algorithms import HMACAlgorithm
+from jwt.algorithms import HMACAlgorithm, get_default_algorithms
 
-SECRET_ALGORITHMS = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
 SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 §3.2: a key of at least the hash's size
+SECRET_ALGORITHMS = frozenset(SECRET_BYTES)
 SECRET_MIN_BYTES = SECRET_BYTES["HS256"]
 RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 RSA_MIN_BITS = 2_048  # RFC 7518 §3.3
@@ -27,6 +27,7 @@ RSA_MAX_EXPONENT = 2**32  # common is 65,537; one as long as the modulus makes a
 CURVE_ALGORITHMS: dict[str, str] = {SECP256R1.name: "ES256", SECP384R1.name: "ES384", SECP521R1.name: "ES512"}
 PUBLIC_ALGORITHMS = frozenset({*RSA_ALGORITHMS, *CURVE_ALGORITHMS.values(), "EdDSA"})
 
+_IMPLEMENTATIONS = get_default_algorithms()
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
@@ -40,21 +41,6 @@ class Source(StrEnum):
     JWKS_FILE = "jwks_file"
     JWKS_URL = "jwks_url"
     OIDC = "oidc"
-
-
-class _PreparedHmac(HMACAlgorithm):
-    """HMAC with one secret, prepared once.
-
-    PyJWT prepares it for each token: a quarter of the time of a check.
-    """
-
-    def __init__(self, hash_name: str, secret: str) -> None:
-        super().__init__(SECRET_ALGORITHMS[hash_name])
-        self._key = super().prepare_key(secret)
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        """Return the prepared secret."""
-        return self._key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,17 +57,19 @@ class VerificationKey:
     kid: str | None
     algorithms: tuple[str, ...]
     issuer: str | None
-    _jws: jwt.PyJWS = field(repr=False)
-    _public: PublicKey | None = field(repr=False)
+    _material: PublicKey | bytes = field(repr=False)
 
-    def payload_of(self, token: str) -> bytes:
-        """Return the payload of a token that is signed with this key.
+    def verifies(self, message: bytes, signature: bytes, *, algorithm: str) -> bool:
+        """Return whether this key has made the signature.
 
-        Raises `jwt.PyJWTError`, and errors of PyJWT's own dependencies: RecursionError for deep JSON, ValueError for
-        surrogates and for numbers with thousands of digits.
+        It is False for an algorithm that is not one of the key's own.
         """
-        payload: bytes = self._jws.decode(token, self._public or "", algorithms=self.algorithms)
-        return payload
+        if algorithm not in self.algorithms:
+            return False
+        try:
+            return _IMPLEMENTATIONS[algorithm].verify(message, self._material, signature)
+        except (jwt.PyJWTError, ValueError):  # a signature that is not one of the algorithm
+            return False
 
 
 def secret_key(secret: str, *, issuer: str | None = None) -> VerificationKey:
@@ -90,16 +78,14 @@ def secret_key(secret: str, *, issuer: str | None = None) -> VerificationKey:
     It is for HS256, and for HS384 and HS512 if it is long enough. Raises ValueError with PyJWT's reason for a PEM or
     SSH key, or a JWK.
     """
-    size = len(secret.encode())
-    algorithms = tuple(name for name, least in SECRET_BYTES.items() if name == "HS256" or size >= least)
-    jws = jwt.PyJWS(algorithms=[])
+    raw = secret.encode()
+    algorithms = tuple(name for name, least in SECRET_BYTES.items() if name == "HS256" or len(raw) >= least)
     try:
-        for name in algorithms:
-            jws.register_algorithm(name, _PreparedHmac(name, secret))
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(raw)
     except jwt.InvalidKeyError as error:
         raise ValueError(str(error)) from None
-    key_id = _key_id(Source.SECRET, None, algorithms, secret.encode())
-    return VerificationKey(key_id, Source.SECRET, None, algorithms, issuer, jws, None)
+    key_id = _key_id(Source.SECRET, None, algorithms, raw)
+    return VerificationKey(key_id, Source.SECRET, None, algorithms, issuer, raw)
 
 
 def unusable_secret(secret: str) -> str | None:
@@ -129,8 +115,7 @@ def public_key(
         if not algorithms:
             raise ValueError(f"the algorithm {only} is not one of its kind that verifies tokens")
     raw = usable.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    jws = jwt.PyJWS(algorithms=algorithms)
-    return VerificationKey(_key_id(source, kid, algorithms, raw), source, kid, algorithms, issuer, jws, usable)
+    return VerificationKey(_key_id(source, kid, algorithms, raw), source, kid, algorithms, issuer, usable)
 
 
 def _algorithms_of(key: object) -> tuple[PublicKey, tuple[str, ...]]:

@@ -78,13 +78,13 @@ def test_a_token_without_a_key_id_is_checked_with_every_key_of_its_algorithm(
     checked = verifier(keys=ring)
     assert checked.verify(token_of(TRIES_MAX - 1, None)).user_id == "123"
     tried: list[str] = []
-    real = VerificationKey.payload_of
+    real = VerificationKey.verifies
 
-    def counted(key: VerificationKey, text: str) -> bytes:
+    def counted(key: VerificationKey, message: bytes, signature: bytes, *, algorithm: str) -> bool:
         tried.append(key.id)
-        return real(key, text)
+        return real(key, message, signature, algorithm=algorithm)
 
-    monkeypatch.setattr(VerificationKey, "payload_of", counted)
+    monkeypatch.setattr(VerificationKey, "verifies", counted)
     assert close_of(ring, token_of(TRIES_MAX, None)) is TOKEN_INVALID
     assert len(tried) == TRIES_MAX == 8
 
@@ -229,7 +229,7 @@ def test_random_key_ids_cause_no_signature_check(ring: KeyRing, monkeypatch: pyt
     source = FakeSource(good_began_s=1_000.0)
     ring.replace(Source.OIDC, [key_of(1, "a")])
     ring.fetch_from(Source.OIDC, source)
-    monkeypatch.setattr(VerificationKey, "payload_of", None)
+    monkeypatch.setattr(VerificationKey, "verifies", None)
     assert close_of(ring, token_of(2, "random")) is TOKEN_INVALID
     assert close_of(ring, token_of(2, "x" * 300)) is TOKEN_INVALID
     assert total(ring._metrics.unknown_kids) == 1
@@ -248,10 +248,12 @@ def test_random_key_ids_cause_no_signature_check(ring: KeyRing, monkeypatch: pyt
             "signed with HS512; this Hermes has only an HS256 secret: its secret needs 64 bytes",
         ),
         (token(secret="x" * 32), "the signature does not match the JWT secret of this Hermes"),
-        ("eyJhbGciOiJub25lIn0.e30.", "signed with none, which Hermes never accepts"),
+        ("eyJhbGciOiJub25lIn0.e30.", "it is not signed"),
+        ("eyJhbGciOiJub25lIn0.e30.e30", "signed with none, which Hermes never accepts"),
         ("eyJhbGciOiJkaXIifQ.a.b.c.d", "it is encrypted (JWE)"),
         ("opaque", "it is not a JWT, which has three parts"),
-        ("a.b.c", "its header cannot be read"),
+        ("YQ.YQ.YQ", "its header cannot be read"),
+        ("eyJhbGciOiJIUzI1NiJ9.e3.e30", "a part is not base64url"),
         ("e30.e30.e30", "its header has no alg"),
         ("eyJhbGciOiJIUzI1NiIsInR5cCI6ImxvZ291dCtqd3QifQ.e30.e30", "the typ of its header is logout+jwt"),
     ],
