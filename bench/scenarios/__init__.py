@@ -32,6 +32,7 @@ from bench.scenarios.storm import Storm
 from bench.scenarios.sweep import Sweep
 from bench.scenarios.templates import Templates
 from bench.scenarios.ten_thousand import TenThousand
+from bench.scenarios.token_keys import TokenKeys
 from bench.scenarios.websocket_framing import WebsocketFraming
 
 
@@ -68,6 +69,7 @@ FULL: Mapping[str, Scenario] = {
     "frozen": Frozen(),
     "console": ConsolePage(),
     "refusals": Refusals(),
+    "token-keys": TokenKeys(),
     "attacked": Attacked(),
     "sweep": Sweep(),
     "binary": Binary(),
@@ -104,6 +106,7 @@ QUICK: Mapping[str, Scenario] = {
     "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),
     "console": ConsolePage(loads=1, devices=50, rate_per_s=100, for_s=0.5, scroll_s=0.3, restarts=1, away_s=0.1),
     "refusals": Refusals(handshakes=20, rounds=1, connections=4),
+    "token-keys": TokenKeys(handshakes=20, rounds=1, connections=4, remembered=4),
     "attacked": Attacked(idle=1, rate_per_s=20, for_s=0.5),
     "binary": Binary(starts=1, settle_s=0.1),
     "centrifugo": BesideCentrifugo(requests=20, handshakes=10, rounds=1, connections=4, batch=5, sockets=20, for_s=0.1),
