@@ -1,10 +1,8 @@
 /** Entry point of the console: create the panels and connect them to each other. */
 
 import { ConnectPanel } from './connect/connect-panel.js';
-import { SignInForm } from './connect/sign-in-form.js';
 import { DevicesPanel } from './devices/devices-panel.js';
 import { Credentials } from './lib/credentials.js';
-import { DevApi } from './lib/dev-api.js';
 import { byId } from './lib/dom.js';
 import { loadStrings } from './lib/i18n.js';
 import { LiveRegion } from './lib/live-region.js';
@@ -13,7 +11,6 @@ import { OnDemand } from './lib/on-demand.js';
 import { readPageData } from './lib/page-data.js';
 import { Permissions } from './lib/permissions.js';
 import { bindPreferences } from './lib/preferences.js';
-import { SignIn } from './lib/sign-in.js';
 import { StalenessBanner } from './lib/staleness-banner.js';
 import { isStored } from './lib/storage.js';
 import { showMoreTabs } from './lib/tab-row.js';
@@ -39,18 +36,19 @@ const connect = new ConnectPanel({
   log: (socket, { kind, text }) => lines.add({ at: Date.now(), socket, kind, text }),
 });
 const overview = new OverviewPanel(connect.cards, permissions, announce);
-const devApi = new DevApi(credentials);
 const tokenInspector = new OnDemand(byId('token-inspector'), async () => {
-  const [{ TokenInspectorPanel }] = await Promise.all([import('./token-inspector/token-inspector-panel.js'), loadStrings()]);
-  return new TokenInspectorPanel({ credentials, permissions, devApi, announce });
+  const [{ TokenInspectorPanel }, { DevApi }] = await Promise.all([
+    import('./token-inspector/token-inspector-panel.js'), import('./lib/dev-api.js'), loadStrings(),
+  ]);
+  return new TokenInspectorPanel({ credentials, permissions, devApi: new DevApi(credentials), announce });
 }, new URL('token-inspector/token-inspector.css', import.meta.url).href);
 const log = new OnDemand(byId('log'), async () => {
   const [{ LogPanel }] = await Promise.all([import('./log/log-panel.js'), loadStrings()]);
   return new LogPanel(lines);
 }, new URL('log/log.css', import.meta.url).href);
 const drills = new OnDemand(byId('drills'), async () => {
-  const [{ DrillsPanel }] = await Promise.all([import('./drills/drills-panel.js'), loadStrings()]);
-  return new DrillsPanel({ credentials, permissions, devApi, userId: () => connect.owner.user_id });
+  const [{ DrillsPanel }, { DevApi }] = await Promise.all([import('./drills/drills-panel.js'), import('./lib/dev-api.js'), loadStrings()]);
+  return new DrillsPanel({ credentials, permissions, devApi: new DevApi(credentials), userId: () => connect.owner.user_id });
 }, new URL('drills/drills.css', import.meta.url).href);
 
 /**
@@ -73,6 +71,7 @@ const updateUser = () => {
 credentials.addEventListener('change', updateUser);
 updateUser();
 if (login) {
+  const [{ SignIn }, { SignInForm }] = await Promise.all([import('./lib/sign-in.js'), import('./connect/sign-in-form.js'), loadStrings()]);
   const signIn = new SignIn(login, credentials);
   new SignInForm(signIn, login.issuer);
   signIn.addEventListener('change', () => { if (signIn.signedIn) connect.connectAll(); });

@@ -1,14 +1,19 @@
 """Names of devices in the Devices panel: text of strangers that may change, beside the id that stays."""
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
+from tests.support.brokers import mosquitto
+from tests.support.consoles import console_in
 from tests.support.device_panel import NOON, SECOND, DevicePanel, device, device_panel
+from tests.support.gateways import SECRET, token
 from tests.support.page_layout import overhanging
-from tests.support.programs import Program
+from tests.support.programs import Program, hermes
 
 pytestmark = pytest.mark.browser
 
@@ -102,3 +107,26 @@ def test_any_name_leaves_the_id_to_be_seen(played: DevicePanel, name: str) -> No
         played.console.show("devices/acme/d1")
         played.pass_time(SECOND)
         assert overhanging(played.page) == []
+
+
+@pytest.mark.broker
+def test_a_name_comes_from_the_device_to_the_page(browser: Browser, tmp_path: Path) -> None:
+    """In a message of a network server: its name is in the row, and its temperature in the chart."""
+    template = "app/{device_id}/up;tenant_id=acme;name=/info/name"
+    with mosquitto(tmp_path) as broker:
+        arguments = ("serve", "--port", "0", "--mqtt-url", f"mqtt://127.0.0.1:{broker.port}", "--topic", template)
+        with hermes(*arguments, HERMES_JWT_SECRET=SECRET) as program, console_in(browser, program) as console:
+            console.expected = ("503",)
+            page = console.page
+            console.open("connect")
+            expect(page.locator("#mqtt-status-light .label")).to_have_text("up")
+            page.fill("#token-value", token(tenant_id="acme"))
+            page.get_by_role("button", name="Connect all", exact=True).click()
+            console.card("tenant").expect_state("open")
+            console.show("devices")
+            for name, shown in (("Boiler room", "Boiler room"), ("Küche \u202e", "Küche")):
+                up = {"info": {"name": name}, "dr": 5, "object": {"temperature": 21.5}}
+                broker.publish("app/70b3d57ed005/up", json.dumps(up))
+                link = page.locator("#devices-rows a")
+                expect(link).to_have_text(f"{shown} 70b3d57ed005")
+            expect(page.locator("#devices-rows .trend")).to_have_attribute("title", "object/temperature")

@@ -25,8 +25,7 @@ def opened_inspector(shared_browser: Browser, production: Program) -> Iterator[C
     """The panel of a server that is not in --dev; one page for all tests that only paste tokens into it."""
     with console_in(shared_browser, production) as console:
         console.stop_clock()
-        console.open("token-inspector")
-        expect(console.page.locator("#inspector-routes > li")).not_to_have_count(0)
+        open_inspector(console)
         yield console
 
 
@@ -35,6 +34,12 @@ def inspector(opened_inspector: Console) -> Iterator[Console]:
     """The same page for one test; a fault in the page fails the test."""
     yield opened_inspector
     assert opened_inspector.unexpected == []
+
+
+def open_inspector(console: Console) -> None:
+    """Open the page at this panel, and wait until its scripts are loaded."""
+    console.open("token-inspector")
+    expect(console.page.locator("#inspector-routes > li")).not_to_have_count(0)
 
 
 def examine(console: Console, text: str) -> None:
@@ -54,7 +59,7 @@ def verdicts(console: Console, selector: str = "#inspector-checks") -> dict[str,
 def test_the_token_in_use_is_examined_at_once(console: Console) -> None:
     """Each check has a verdict, claims are listed, and the remaining seconds count down."""
     console.stop_clock()
-    console.open("token-inspector")
+    open_inspector(console)
     page = console.page
     expect(page.locator("#inspector-token")).to_have_value(re.compile(r"^eyJ"))
     found = verdicts(console)
@@ -134,7 +139,7 @@ def test_the_page_knows_the_rules_of_the_site(browser: Browser, tmp_path: Path) 
         console_in(browser, server) as console,
     ):
         console.stop_clock()
-        console.open("token-inspector")
+        open_inspector(console)
         examine(console, token(cs_tenant_id="acme", tenant_id="other", iss="elsewhere"))
         found = verdicts(console)
         assert "Tenant acme." in found["good"]
@@ -172,7 +177,7 @@ def test_nothing_is_sent_before_the_check_by_hermes_is_requested(production_cons
     """The token stays in the page."""
     console = production_console
     console.stop_clock()
-    console.open("token-inspector")
+    open_inspector(console)
     sockets: list[str] = []
     console.page.on("websocket", lambda socket: sockets.append(socket.url))
     examine(console, token(tenant_id="acme"))
@@ -186,7 +191,7 @@ def test_nothing_is_sent_before_the_check_by_hermes_is_requested(production_cons
 def test_a_signed_token_has_the_requested_claims(console: Console) -> None:
     """In --dev; errors in the request are shown."""
     console.stop_clock()
-    console.open("token-inspector")
+    open_inspector(console)
     page = console.page
     now_s: float = page.evaluate("Date.now() / 1000")
     page.fill("#inspector-sign [name=user_id]", "789")
@@ -213,7 +218,7 @@ def test_a_signed_token_has_the_requested_claims(console: Console) -> None:
 def test_a_short_lived_token_is_refreshed_on_the_open_socket(console: Console) -> None:
     """When a third of its time is left; the socket never closes."""
     console.page.clock.install()
-    console.open("token-inspector")
+    open_inspector(console)
     page = console.page
     page.fill("#inspector-sign [name=ttl_s]", f"{TTL_S}")  # by the server's clock, which the test does not move
     page.click("#inspector-demo-refresh")
@@ -231,7 +236,7 @@ def test_a_short_lived_token_is_refreshed_on_the_open_socket(console: Console) -
 
 def test_a_short_lived_token_that_is_not_refreshed_ends_with_1008(console: Console) -> None:
     """The card then shows that the socket is refused."""
-    console.open("token-inspector")
+    open_inspector(console)
     page = console.page
     page.fill("#inspector-sign [name=ttl_s]", "2")
     page.click("#inspector-demo-expiry")

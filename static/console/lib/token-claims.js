@@ -7,6 +7,7 @@
 import { membersOf } from '../../hermes-client.js';
 import { formatTime } from './format-time.js';
 import { t } from './i18n.js';
+import { textAt } from './json-text.js';
 import { readPageData } from './page-data.js';
 
 /**
@@ -83,8 +84,13 @@ export function decodeJsonPart(part) {
  * @param {string} text
  */
 function withExactIds(claims, text) {
-  const ids = ['user_id', readPageData().token_rules.claim_tenant];
-  for (const [name, member] of membersOf(text)) if (ids.includes(name) && /^-?\d{16,}$/.test(member)) claims[name] = BigInt(member);
+  const { claim_user: user, claim_tenant: tenant } = readPageData().token_rules;
+  for (const name of [user, tenant]) {
+    const path = Object.hasOwn(claims, name) ? [name] : name.split('.');
+    const id = textAt(text, path) ?? '';
+    const owner = path.slice(0, -1).reduce((value, key) => value?.[key], claims);
+    if (owner && /^-?\d{16,}$/.test(id)) owner[path[path.length - 1]] = BigInt(id);
+  }
   return claims;
 }
 

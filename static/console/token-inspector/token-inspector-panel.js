@@ -5,7 +5,7 @@ import { formatTime } from '../lib/format-time.js';
 import { formatNumber, t } from '../lib/i18n.js';
 import { readPageData } from '../lib/page-data.js';
 import { devicePath } from '../lib/page-urls.js';
-import { claimTextsOf, tenantOf } from '../lib/token-claims.js';
+import { claimTextsOf, isSuperuser, tenantOf } from '../lib/token-claims.js';
 import { ExpiryDemo } from './expiry-demo.js';
 import { probeRoute } from './route-probe.js';
 import { checkToken } from './token-checks.js';
@@ -89,7 +89,7 @@ export class TokenInspectorPanel {
     return [['/ws/notifications', 'ws/notifications'],
       [`/ws/tenant/${tenant}`, `ws/tenant/${encodeURIComponent(tenant)}`],
       [`/ws/device/${device}`, devicePath(device)], ['/ws', 'ws'],
-      ...(claims?.is_superuser === true ? [ALL_TENANTS] : [])];
+      ...(claims && isSuperuser(claims) ? [ALL_TENANTS] : [])];
   }
 
   async #askHermes() {
