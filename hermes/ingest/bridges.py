@@ -11,6 +11,7 @@ from dataclasses import replace
 from hermes.delivery.last_values import LastValues
 from hermes.delivery.messages import DeviceStatus
 from hermes.ids import DeviceId, TenantId
+from hermes.ingest.drops import DropCounter
 from hermes.quotas.fair_queue import FairQueue, Item
 
 BRIDGES_MAX = 10_000  # with the preset `homie`, each device may be one
@@ -62,9 +63,15 @@ class Bridges:
     """
 
     def __init__(
-        self, last_values: LastValues, *, max_bridges: int = BRIDGES_MAX, max_devices: int = DEVICES_MAX
+        self,
+        last_values: LastValues,
+        *,
+        drops: DropCounter,
+        max_bridges: int = BRIDGES_MAX,
+        max_devices: int = DEVICES_MAX,
     ) -> None:
         self._last_values = last_values
+        self._drops = drops
         self._bridges: dict[str, _Bridge] = {}
         self._devices: dict[DeviceKey, _Device] = {}
         self._bridge_queue: FairQueue[_Bridge] = FairQueue(max_count=max_bridges)
@@ -93,7 +100,9 @@ class Bridges:
         device.report, device.reported_after = report, reported_after
         self._device_queue.append(device, tenant=key[0], device=key[1], size=0)
         while self._device_queue.exceeded():
-            self._detach(self._device_queue.next_to_drop()[0])
+            dropped, holder = self._device_queue.next_to_drop()
+            self._detach(dropped)
+            self._drops.drop_share("bridged_devices", holder)
         return self._presence(device) if bridge.online is False else None
 
     def report(self, status: DeviceStatus) -> DeviceStatus:
@@ -194,7 +203,9 @@ class Bridges:
             bridge = self._bridges[topic] = _Bridge(topic)
             self._bridge_queue.append(bridge, tenant=None, device=topic, size=0)
             while self._bridge_queue.exceeded():
-                self._remove(self._bridge_queue.next_to_drop()[0])
+                dropped, holder = self._bridge_queue.next_to_drop()
+                self._remove(dropped)
+                self._drops.drop_share("bridges", holder)
         return bridge
 
     def _remove(self, bridge: _Bridge) -> None:

@@ -4,6 +4,7 @@ import logging
 
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
+from hermes.quotas.fair_queue import Holder
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,12 @@ class DropCounter:
 
     def __init__(self, metrics: Metrics) -> None:
         self._dropped = {reason: metrics.mqtt_dropped.labels(reason) for reason in REASONS}
+        self._share_dropped = metrics.share_dropped
         self._log_throttle = LogThrottle()
+
+    def drop_share(self, store: str, holder: Holder) -> None:
+        """Count an item that a full store has dropped."""
+        self._share_dropped.labels(store, holder).inc()
 
     def ignore(self, reason: str) -> None:
         """Count a message that is not a loss; it is not logged."""

@@ -111,7 +111,7 @@ class Ingest:
         self._publish = publish
         self._decoders = decoders
         self._sparkplug = sparkplug
-        self._bridges = Bridges(last_values)
+        self._bridges = Bridges(last_values, drops=drops)
         self._clock = clock
         self.unfinished: Unfinished | None = None
         self._background: deque[Updates] = deque()

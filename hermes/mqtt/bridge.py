@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from hermes.delivery.link_state import MqttLinkState
-from hermes.delivery.messages import LinkStatus
+from hermes.delivery.messages import LinkStatus, now_ms
 from hermes.ingest.inbound_queue import InboundQueue, LinkChange
 from hermes.ingest.ingest import InboundMessage, Ingest
 from hermes.metrics import Metrics
@@ -220,6 +220,8 @@ class Bridge:
         self._metrics.mqtt_connected.set(change.connected)
         if self._link.is_down != was_down:
             self._ingest.publish_link_status(LinkStatus(up=not self._link.is_down, since_ms=self._link.changed_ms))
+        elif change.lost and self._link.ready:  # the loop was blocked, and has missed that the link was down
+            self._ingest.publish_link_status(LinkStatus(up=True, since_ms=now_ms()))
         if change.retained_dropped is not None:
             self._retained_sent(change.retained_dropped)
 

@@ -9,6 +9,7 @@ from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
 from hermes.ids import DeviceId, TenantId
 from hermes.ingest.bridges import Bridges
+from hermes.ingest.drops import DropCounter
 from hermes.ingest.ingest import InboundMessage
 from hermes.metrics import Metrics
 from hermes.topics.topic_map import TopicMap
@@ -223,20 +224,29 @@ def offline(bridges: Bridges, topic: str) -> list[str]:
     return [status.device_id for status in bridges.update(topic, False, 1) or () if status is not None]
 
 
-def test_a_flood_of_devices_or_bridges_of_one_tenant_costs_another_nothing() -> None:
-    """Above the limits the tenant with the most loses its oldest."""
-    for unused in (False, True):
-        last_values = LastValues(limits=LastValuesLimits(), metrics=Metrics())
-        bridges = Bridges(last_values, max_bridges=10, max_devices=20)
-        attached(bridges, last_values, "globex", "quiet", "gw/globex")
-        for number in range(100):
-            if unused:
-                offline(bridges, f"gw/unused/{number}")
-            else:
-                attached(bridges, last_values, "acme", f"d{number}", f"gw/acme/{number % 30}")
-        assert len(bridges._bridges) == 10
-        assert len(bridges._devices) <= 20
-        assert offline(bridges, "gw/globex") == ["quiet"]
+@pytest.mark.parametrize(
+    ("tenant", "bridge", "store"),
+    [("acme", "gw/acme", "bridged_devices"), ("acme", "gw/acme/{}", "bridges"), ("", "gw/unused/{}", "bridges")],
+)
+def test_a_flood_of_devices_or_bridges_of_one_tenant_costs_another_nothing(
+    tenant: str, bridge: str, store: str
+) -> None:
+    """Above the limits the tenant with the most loses its oldest; it is counted."""
+    metrics = Metrics()
+    last_values = LastValues(limits=LastValuesLimits(), metrics=metrics)
+    bridges = Bridges(last_values, drops=DropCounter(metrics), max_bridges=10, max_devices=20)
+    attached(bridges, last_values, "globex", "quiet", "gw/globex")
+    for number in range(100):
+        if tenant:
+            attached(bridges, last_values, tenant, f"d{number}", bridge.format(number))
+        else:
+            offline(bridges, bridge.format(number))
+    assert len(bridges._bridges) <= 10
+    assert len(bridges._devices) <= 20
+    assert offline(bridges, "gw/globex") == ["quiet"]
+    samples = [sample for family in metrics.registry.collect() for sample in family.samples if sample.value]
+    stores = {sample.labels["store"] for sample in samples if sample.name == "hermes_share_dropped_total"}
+    assert stores == {store}
 
 
 def test_a_device_without_a_value_is_forgotten() -> None:
@@ -253,7 +263,7 @@ def test_a_bridge_with_many_devices_takes_linear_time_and_is_handled_in_parts() 
     last_values = LastValues(limits=LastValuesLimits(), metrics=Metrics())
 
     def change(count: int) -> None:
-        bridges = Bridges(last_values)
+        bridges = Bridges(last_values, drops=DropCounter(Metrics()))
         for number in range(count):
             attached(bridges, last_values, "acme", f"d{number}", "gw")
         assert len(offline(bridges, "gw")) == count
@@ -261,7 +271,7 @@ def test_a_bridge_with_many_devices_takes_linear_time_and_is_handled_in_parts() 
             last_values.remove_status(TenantId("acme"), DeviceId(f"d{number}"))
 
     assert growth(change, 1_000) < LINEAR_MAX
-    bridges = Bridges(last_values)
+    bridges = Bridges(last_values, drops=DropCounter(Metrics()))
     for number in range(100):
         attached(bridges, last_values, "acme", f"d{number}", "gw")
     updates = bridges.update("gw", False, 1)

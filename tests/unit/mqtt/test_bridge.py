@@ -12,7 +12,7 @@ import pytest
 from hermes.delivery import channels
 from hermes.delivery.last_values import LastValues, LastValuesLimits
 from hermes.delivery.link_state import LinkState, MqttLinkState
-from hermes.delivery.messages import DeviceMessage, DeviceStatus
+from hermes.delivery.messages import DeviceMessage, DeviceStatus, LinkStatus
 from hermes.ids import TenantId
 from hermes.ingest.ingest import PART_S
 from hermes.ingest.sparkplug.reader import Sparkplug
@@ -730,8 +730,10 @@ def test_an_outage_that_a_blocked_loop_has_missed_makes_the_values_stale_too() -
         await crossing.drained()
         crossing.bridge.down("gone")
         crossing.bridge.up()
+        assert crossing.statuses == []
         await crossing.drained()
         assert stale(crossing) == [True]
+        assert [each.up for each in crossing.statuses if isinstance(each, LinkStatus)] == [True], "sockets are told"
         crossing.bridge.down("gone")
         crossing.bridge.up()
         crossing.bridge.retained_sent()
