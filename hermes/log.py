@@ -160,6 +160,14 @@ def set_up(level: str, secrets: Iterable[str] = ()) -> None:
     logging._srcfile = None
 
 
+def quiet_client() -> None:
+    """Leave out Tornado's lines about failed TLS handshakes.
+
+    For commands that are clients: they explain the failure themselves.
+    """
+    logging.getLogger("tornado.general").setLevel(logging.ERROR)
+
+
 def mask(secrets: Iterable[str]) -> None:
     """Mask these secrets, too, in the log that `set_up` has set up."""
     for handler in logging.getLogger().handlers:

@@ -53,11 +53,12 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
     """Restore the logging set-up that a command of the test has changed."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, tornado = logging.getLogger(), logging.getLogger("tornado.general")
+    handlers, level, tornado_level = root.handlers[:], root.level, tornado.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    tornado.setLevel(tornado_level)
 
 
 @pytest.fixture(autouse=True)

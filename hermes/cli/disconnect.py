@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 
+from hermes import log
 from hermes.auth.api_keys import Scope
 from hermes.cli.arguments import add_setting_flags, claim, given
 from hermes.client import HermesClient
@@ -40,6 +41,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the answer; 1 if Hermes refuses."""
+    log.quiet_client()
     settings = load_client(given(options))
     key = settings.api_key(Scope.DISCONNECT) or stored_key()
     client = HermesClient(settings.api_url, api_key=key, tls=settings.tls)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+from hermes import log
 from hermes.auth.claims import ClaimNames, claim_at
 from hermes.cli.arguments import add_setting_flags, claim, given
 from hermes.cli.token import token_settings
@@ -62,6 +63,7 @@ def _target(text: str) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Print frames until Ctrl-C."""
+    log.quiet_client()
     settings = load(ClientSettings, given(options))
     token = settings.bearer or _own_token(options)
     target = options.target

@@ -5,6 +5,7 @@ import asyncio
 import json
 from typing import Any, get_args
 
+from hermes import log
 from hermes.auth.api_keys import Scope
 from hermes.cli.arguments import add_setting_flags, claim, given
 from hermes.client import HermesClient
@@ -64,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
 
     Returns 1 if Hermes refuses it, or if no socket received it and ``--require sent`` is given.
     """
+    log.quiet_client()
     settings = load_client(given(options))
     client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.NOTIFY) or stored_key(), tls=settings.tls)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from hermes import log
 from hermes.auth.api_keys import Scope
 from hermes.cli.arguments import add_setting_flags, given
 from hermes.client import HermesClient
@@ -34,6 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
+    log.quiet_client()
     if options.quiet:
         settings = load_client(given(options), with_key=False)
         return 0 if asyncio.run(HermesClient(settings.api_url, tls=settings.tls).is_running()) else 1
@@ -42,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         figures = asyncio.run(client.status())
     except RequestError as error:
-        raise HermesError(f"{settings.api_url}: {error.message}; give --api-key-file") from None
+        advice = "; give --api-key-file" if error.status in (401, 403) else ""
+        raise HermesError(f"{settings.api_url}: {error.message}{advice}") from None
     for name, text in table(figures, settings.api_url):
         print(f"{name:<12}{text}")
     return 0

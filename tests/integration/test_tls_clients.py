@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -108,6 +109,22 @@ def test_commands_on_the_same_machine_trust_the_certificate_of_the_settings(conf
     checked = run("check", "--config", str(config))
     assert "a Hermes is running at https://127.0.0.1:" in checked.stdout
     assert "CN=gateway.example" in checked.stdout
+
+
+def test_a_command_explains_a_failed_handshake_in_one_line(config: Path) -> None:
+    """And what to give."""
+    port = re.search(r"^port = (\d+)", config.read_text(), re.MULTILINE)
+    assert port is not None
+    address = f"127.0.0.1:{port[1]}"
+    body = ("--user", "1", "--title", "t", "--message", "m", "--api-key-file", str(config.with_name("keys")))
+    for scheme, words in (("https", "certificate is not trusted"), ("http", "use https://")):
+        notified = run("notify", *body, "--url", f"{scheme}://{address}")
+        status = run("status", "--url", f"{scheme}://{address}", "--api-key-file", str(config.with_name("keys")))
+        assert (notified.returncode, status.returncode) == (1, 1)
+        for text in (notified.stderr or notified.stdout, status.stderr):
+            assert words in text
+            assert len(text.splitlines()) == 1
+            assert "give --api-key-file" not in text
 
 
 def test_another_certificate_of_the_same_authority_is_not_trusted_in_its_place(config: Path, tmp_path: Path) -> None:
