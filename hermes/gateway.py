@@ -121,6 +121,7 @@ class Gateway:
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self._contents = contents_of(settings)  # of what is in use, to find what a reload changes
+        self._reloading = asyncio.Lock()  # one reload after the other
         self.started_ms = now_ms()
         self.metrics = Metrics()
         self.hub = Hub(metrics=self.metrics)
@@ -358,6 +359,10 @@ class Gateway:
         more. With other topics or another user of the broker the MQTT link is opened anew, which takes about a second.
         Raises `ConfigError` if a setting or a file cannot be used; then nothing is changed.
         """
+        async with self._reloading:
+            await self._reload(settings)
+
+    async def _reload(self, settings: Settings) -> None:
         before, after = self._contents, contents_of(settings)
         changes = Changes.between(before, after, applicable=self._applicable(settings))
         prepared = self._prepare(settings, changes)
