@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from paho.mqtt import publish
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes import __version__
 from tests.appliance.conftest import DIST
@@ -89,6 +89,13 @@ def test_the_console_page_and_its_files_are_served(running: Program) -> None:
             assert response.read()
 
 
+async def close(socket: WebSocketClientConnection) -> None:
+    """Close a socket, and wait until both ends are closed."""
+    socket.close()
+    while await asyncio.wait_for(socket.read_message(), TIMEOUT_S) is not None:
+        pass
+
+
 def test_a_notification_reaches_its_socket(running: Program) -> None:
     """From POST /notify."""
     key, token, _ = dev_facts(running)
@@ -106,7 +113,7 @@ def test_a_notification_reaches_its_socket(running: Program) -> None:
         await asyncio.to_thread(post)
         while "Door" not in str(await asyncio.wait_for(socket.read_message(), TIMEOUT_S)):
             pass
-        socket.close()
+        await close(socket)
 
     asyncio.run(receive())
 
@@ -121,7 +128,7 @@ def test_an_mqtt_message_reaches_its_socket(running: Program) -> None:
         await asyncio.to_thread(publish.single, topic, payload, retain=True, hostname="127.0.0.1", port=port)
         while "21.75" not in str(await asyncio.wait_for(socket.read_message(), TIMEOUT_S)):
             pass
-        socket.close()
+        await close(socket)
 
     asyncio.run(receive())
 
