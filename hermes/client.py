@@ -29,7 +29,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
@@ -140,17 +140,25 @@ class HermesClient:
         type: Severity = "info",
         id: str | None = None,
         data: Mapping[str, Any] | str | None = None,
+        ttl_s: int | None = None,
+        replaces: str | None = None,
+        priority: int | None = None,
+        require: Literal["stored"] | None = None,
+        wait_acked_s: int | None = None,
     ) -> NotifyResult:
         """Send a notification to a user, or a broadcast to a tenant.
 
         Give exactly one of ``user_id`` and ``tenant_id``. ``data`` is an object, or the text of a JSON object, which
-        arrives as it is written (ValueError if it is not). Raises `RequestError` with status, code and faulty fields if
-        Hermes refuses it, and `HermesError` if nothing answers within 10 s, or something else than Hermes.
+        arrives as it is written (ValueError if it is not). The last five need an inbox; with ``wait_acked_s`` (1 to 60
+        seconds) the result comes at the first acknowledgement. Raises `RequestError` with status, code and faulty
+        fields if Hermes refuses it, and `HermesError` if nothing answers within 10 s, or something else than Hermes.
         """
-        optional = {"user_id": user_id, "tenant_id": tenant_id, "id": id}
+        optional: dict[str, Any] = {"user_id": user_id, "tenant_id": tenant_id, "id": id, "ttl_s": ttl_s}
+        optional |= {"replaces": replaces, "priority": priority, "require": require}
         body: dict[str, Any] = {"title": title, "message": message, "type": type}
         text = json.dumps(body | {name: value for name, value in optional.items() if value is not None})
-        return await self._post(text if data is None else f'{text[:-1]}, "data": {_object_text(data)}}}')
+        text = text if data is None else f'{text[:-1]}, "data": {_object_text(data)}}}'
+        return await self._post(text, wait_acked_s=wait_acked_s)
 
     async def status(self) -> dict[str, Any]:
         """Return the figures of the node, as ``GET /status`` answers them.
@@ -211,24 +219,24 @@ class HermesClient:
 
         Raises `RequestError`, also if there is no inbox, and `HermesError` as `notify`.
         """
-        return await self._answer(HTTPRequest(f"{self._url}/inbox/stats", headers=self._key))
+        return await self._answer(self._request(f"{self._url}/inbox/stats", headers=self._key))
 
     async def purge_inbox(self, user_id: str) -> int:
         """Remove everything about a user; return the number of notifications."""
-        body = json.dumps({"user_id": user_id})
         headers = self._key | {"Content-Type": "application/json"}
-        answer = await self._answer(HTTPRequest(f"{self._url}/inbox/purge", method="POST", headers=headers, body=body))
-        return int(answer["removed"])
+        body = json.dumps({"user_id": user_id})
+        request = self._request(f"{self._url}/inbox/purge", method="POST", headers=headers, body=body)
+        return int((await self._answer(request))["removed"])
 
     async def back_up_inbox(self, write: Callable[[bytes], object]) -> None:
         """Pass a copy of the inbox to ``write``, in parts."""
-        url = f"{self._url}/inbox/backup"
-        request = HTTPRequest(url, method="POST", headers=self._key, body=b"", request_timeout=BACKUP_TIMEOUT_S)
-        refused: list[bytes] = []
+        request = self._request(f"{self._url}/inbox/backup", method="POST", headers=self._key, body=b"")
+        request.request_timeout = BACKUP_TIMEOUT_S
+        refusal: list[bytes] = []
 
         def receive(chunk: bytes) -> None:
-            if chunk.startswith(b"{") or refused:  # an error; a copy begins with the name of its format
-                refused.append(chunk)
+            if refusal or chunk.startswith(b"{"):  # an error; a copy begins with the name of its format
+                refusal.append(chunk)
             else:
                 write(chunk)
 
@@ -236,17 +244,15 @@ class HermesClient:
         try:
             response = await AsyncHTTPClient().fetch(request, raise_error=False)
         except TRANSIENT as error:
-            raise HermesError(f"no answer from {url}: {error}") from None
+            raise HermesError(f"no answer from {request.url}: {_explained(error)}") from None
         if response.code != 200:
-            _result(url, response.code, json.loads(b"".join(refused) or b"{}"))
+            raise _failure(request.url, response.code, json.loads(b"".join(refusal) or b"null"))
 
     async def _answer(self, request: HTTPRequest) -> dict[str, Any]:
-        request.request_timeout = REQUEST_TIMEOUT_S
         code, answer = await self._fetch(request)
         if code == 200 and isinstance(answer, dict):
             return answer
-        _result(request.url, code, answer)
-        raise HermesError(f"what answers at {request.url} is not Hermes")
+        raise _failure(request.url, code, answer)
 
     async def is_running(self) -> bool:
         """Return whether a Hermes answers ``GET /health``; it needs no API key."""
@@ -271,35 +277,42 @@ class HermesClient:
             advice = "" if isinstance(error, ssl.SSLError) else "; does Hermes run there?"
             raise HermesError(f"no answer from {request.url}: {_explained(error)}{advice}") from None
 
-    async def _post(self, body: str) -> NotifyResult:
+    async def _post(self, body: str, *, wait_acked_s: int | None = None) -> NotifyResult:
         url = f"{self._url}/notify"
+        if wait_acked_s is not None:
+            url += f"?wait=acked&timeout_s={wait_acked_s}"
         headers = {"Content-Type": "application/json"} | self._key
         request = self._request(url, method="POST", headers=headers, body=body)
+        request.request_timeout = REQUEST_TIMEOUT_S + (wait_acked_s or 0)
         return _result(url, *await self._fetch(request))
 
     def listen(
-        self, target: str, *, on_reconnect: Callable[[Reconnect], None] | None = None
+        self, target: str, *, since: str | None = None, on_reconnect: Callable[[Reconnect], None] | None = None
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield each frame of a socket, parsed; reconnect when the connection ends.
 
         ``target`` is ``notifications``, ``tenant/ID``, ``device/ID``, ``tenants`` for the devices of every tenant,
         ``combined`` for ``/ws``, or ``all``: ``tenants`` with the token of a superuser, otherwise ``combined``. Before
         an attempt it waits up to 1 s, 2 s, 4 s and so on to 30 s, a random part of each, or as long as Hermes asks
-        (``retry_ms``). ``on_reconnect`` is called before each wait; without it, a line is logged.
+        (``retry_ms``). ``on_reconnect`` is called before each wait; without it, a line is logged. With ``since``, a
+        position of the inbox (``0``: its beginning), it resumes there, and after each reconnect where it was.
 
         Raises `ConnectionRejected` if Hermes closes the socket with a code that forbids to return, `HermesError` if
         something else than Hermes answers, ValueError for an unknown target or if the token is missing or not a JWT.
         """
-        return _parsed(self.listen_text(target, on_reconnect=on_reconnect))
+        return _parsed(self.listen_text(target, since=since, on_reconnect=on_reconnect))
 
     def listen_text(
-        self, target: str, *, on_reconnect: Callable[[Reconnect], None] | None = None
+        self, target: str, *, since: str | None = None, on_reconnect: Callable[[Reconnect], None] | None = None
     ) -> AsyncGenerator[str, None]:
         """Yield each frame as `listen` does, but as the text that arrived."""
         socket_url(self._url, target)
         if self._token is None:
             raise ValueError("listen needs a token")
-        return _Socket(self._url, target, token=self._token, on_reconnect=on_reconnect or _log, tls=self._tls).frames()
+        socket = _Socket(
+            self._url, target, token=self._token, since=since, on_reconnect=on_reconnect or _log, tls=self._tls
+        )
+        return socket.frames()
 
 
 class _Socket:
@@ -311,12 +324,15 @@ class _Socket:
         target: str,
         *,
         token: Token,
+        since: str | None,
         on_reconnect: Callable[[Reconnect], None],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._api_url = api_url
         self._target = target
         self._url = ""
+        self._since = since
+        self._epoch: str | None = None  # of the inbox, after ``resumed``
         self._tls = tls
         self._source = token
         self._on_reconnect = on_reconnect
@@ -339,6 +355,8 @@ class _Socket:
                     self._backoff.reset()
                     self._replaced = False
                     yield text
+                    if self._since is not None:
+                        self._note_position(text)
             finally:
                 connection.close(NORMAL.code)
             await self._closed(connection.close_code, connection.close_reason or "")
@@ -346,6 +364,9 @@ class _Socket:
     async def _connect(self) -> WebSocketClientConnection:
         await self._new_token()
         self._url = socket_url(self._api_url, self._target, self._token)
+        if self._since is not None:
+            self._url += f"?since={quote(self._since, safe=':')}"
+        self._epoch = None
         self._reading = None
         request = HTTPRequest(self._url, connect_timeout=CONNECT_TIMEOUT_S, ssl_options=self._tls)
         offered = [SUBPROTOCOL, self._token]
@@ -361,6 +382,17 @@ class _Socket:
             if error.code < 500 and error.code not in RETRIED_STATUSES:
                 raise HermesError(f"what answers at {self._url} is not Hermes: {error}") from None
             raise
+
+    def _note_position(self, text: str) -> None:
+        """Remember the last row that was passed on; none before ``resumed``."""
+        with contextlib.suppress(ValueError):
+            frame = json.loads(text)
+            if frame.get("action") == "resumed":
+                self._epoch = frame["epoch"]
+                if frame["gap"] and not frame["from"]:
+                    self._since = "0"
+            elif self._epoch is not None and "seq" in frame:
+                self._since = f"{self._epoch}:{frame['seq']}"
 
     async def _next(self, connection: WebSocketClientConnection) -> str | None:
         """Return the next frame, None at the end; refresh the token in time."""

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the settings, then a parser for each verb."""
-    add_setting_flags(parser, InboxCommandSettings, only=("inbox", "api_url", "api_key_file"))
+    add_setting_flags(parser, InboxCommandSettings, only=("inbox", "api_url", "api_key_file", "ca_file"))
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
     for verb, text in VERBS.items():
         command = verbs.add_parser(verb, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
@@ -112,7 +112,7 @@ def _either(options: argparse.Namespace, *, file: Callable[[], T], running: Call
         return file()
     except offline.InUse:
         settings = load_client({name: value for name, value in given(options).items() if name != "inbox"})
-        client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.INBOX) or stored_key())
+        client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.INBOX) or stored_key(), tls=settings.tls)
         try:
             return running(client)
         except RequestError as error:

@@ -26,6 +26,7 @@ examples:
   hermes listen notifications
   hermes listen tenant/acme
   hermes listen device/climate-01 --token-file token
+  hermes listen notifications --since 0
   hermes listen all | jq .data
 
 With the token of a superuser, all is the devices of every tenant (the route /ws/tenants); with another token it is
@@ -47,6 +48,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default="123",
         metavar="ID",
         help="without a token: sign one for this user (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="POSITION",
+        help="resume at this position of the inbox, 0 for its beginning: only notifications and combined have rows",
     )
     add_setting_flags(
         parser, ClientSettings, TokenSettings, only={"api_url", "token_file", "ca_file", *TokenSettings.model_fields}
@@ -70,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
     if target == "all":
         target, shown = _all(token, token_settings(given(options)).claim_names)
         print(f"hermes listen: {shown}", file=sys.stderr)
-    asyncio.run(_print_frames(HermesClient(settings.api_url, token=token, tls=settings.tls), target))
+    client = HermesClient(settings.api_url, token=token, tls=settings.tls)
+    asyncio.run(_print_frames(client, target, options.since))
     return 0
 
 
@@ -107,8 +114,8 @@ def _all(token: str | Callable[[], str], names: ClaimNames) -> tuple[str, str]:
     return "combined", f"the token is not a superuser's: {printable(shown)}"
 
 
-async def _print_frames(client: HermesClient, target: str) -> None:
-    async for text in client.listen_text(target, on_reconnect=_report):
+async def _print_frames(client: HermesClient, target: str, since: str | None) -> None:
+    async for text in client.listen_text(target, since=since, on_reconnect=_report):
         print(one_line(text), flush=True)
 
 

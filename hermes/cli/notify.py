@@ -20,6 +20,7 @@ examples:
   hermes notify --user 123 --title 'New alert' --message 'Sensor X is hot' --type warning
   hermes notify --tenant acme --title Maintenance --message 'Back at 14:00'
   hermes notify --user 123 --title Door --message Open --id door-7 --data '{"door": 7}' --require sent
+  hermes notify --user 123 --title Door --message Open --ttl 3600 --wait acked --timeout 60
 
 Prints the answer; "sent":false means that no open socket received it. The exit code is 0 if Hermes accepted the
 notification, 1 if it refused it or, with --require sent, if no open socket received it. Without
@@ -44,8 +45,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     notification.add_argument("--id", type=claim, metavar="ID", help="1 to 64 characters (default: made by Hermes)")
     notification.add_argument("--data", type=_json_object, metavar="JSON", help="a JSON object, delivered as it is")
     notification.add_argument(
-        "--require", choices=("sent",), help="sent: exit with 1 if no open socket received it", metavar="WHAT"
+        "--require",
+        choices=("sent", "stored"),
+        help="sent: exit with 1 if no open socket received it; stored: refuse it if the inbox cannot store it",
+        metavar="WHAT",
     )
+    inbox = parser.add_argument_group("with an inbox (hermes serve --inbox)")
+    inbox.add_argument("--ttl", type=int, metavar="SECONDS", help="how long it is stored; 0 is not at all")
+    inbox.add_argument("--replaces", type=claim, metavar="ID", help="withdraw the notification with this id")
+    inbox.add_argument("--priority", type=int, metavar="N", help="1 to 5 (default: 3)")
+    inbox.add_argument(
+        "--wait", choices=("acked",), metavar="WHAT", help="acked: wait for an acknowledgement; exit with 1 without one"
+    )
+    inbox.add_argument("--timeout", type=int, default=20, metavar="SECONDS", help="of --wait, 1 to 60 (default: 20)")
     add_setting_flags(parser, ClientSettings, only=("api_url", "api_key_file", "ca_file"))
 
 
@@ -63,7 +75,8 @@ def _json_object(text: str) -> str:
 def run(options: argparse.Namespace) -> int:
     """Send it and print the answer.
 
-    Returns 1 if Hermes refuses it, or if no socket received it and ``--require sent`` is given.
+    Returns 1 if Hermes refuses it, if no socket received it and ``--require sent`` is given, or if nobody acknowledged
+    it with ``--wait acked``.
     """
     log.quiet_client()
     settings = load_client(given(options))
@@ -78,13 +91,19 @@ def run(options: argparse.Namespace) -> int:
                 type=options.type,
                 id=options.id,
                 data=options.data,
+                ttl_s=options.ttl,
+                replaces=options.replaces,
+                priority=options.priority,
+                require="stored" if options.require == "stored" else None,
+                wait_acked_s=options.timeout if options.wait else None,
             )
         )
     except RequestError as error:
         print(json.dumps(_refusal(error)))
         return 1
     print(json.dumps(result.answer))
-    return 1 if options.require == "sent" and not result.sent else 0
+    is_acked = not options.wait or result.answer.get("acked") is True
+    return 0 if is_acked and (options.require != "sent" or result.sent) else 1
 
 
 def _refusal(error: RequestError) -> dict[str, Any]:
