@@ -16,9 +16,19 @@ from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from hermes import client as client_module
+from hermes.auth.revocation.revocation_list import Target
 from hermes.client import ConnectionRejected, HermesClient, Reconnect
-from hermes.errors import TABLE, TOKEN_EXPIRED, TOKEN_INVALID, TOO_MANY_ERRORS, Close, HermesError, RequestError
-from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
+from hermes.errors import (
+    REVOKED,
+    TABLE,
+    TOKEN_EXPIRED,
+    TOKEN_INVALID,
+    TOO_MANY_ERRORS,
+    Close,
+    HermesError,
+    RequestError,
+)
+from tests.support.gateways import KEY, TIMEOUT_S, Hermes, MakeHermes, eventually, token
 from tests.support.paths import CHECKOUT
 from tests.support.programs import free_port
 
@@ -485,3 +495,25 @@ async def test_the_example_of_the_module_runs(hermes: Hermes, capsys: pytest.Cap
     task.cancel()
     await asyncio.wait([task])
     assert shown == "received by an open socket: False\nsuccess Back\n"
+
+
+@pytest.mark.gen_test
+async def test_after_a_revocation_it_waits_before_it_asks_for_a_new_token(
+    hermes: Hermes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token of the same second would be refused too; with a later one the frames go on."""
+    monkeypatch.setattr(client_module, "REVOKED_WAIT_S", 0.01)
+    issued = [int(time.time()), int(time.time()) + 600]
+    waits: list[Reconnect] = []
+    client = HermesClient(hermes.url, token=lambda: token(iat=issued.pop(0)))
+    frames = client.listen("notifications", on_reconnect=waits.append)
+    first = asyncio.ensure_future(anext(frames))
+    await eventually(lambda: hermes.gateway.hub.sessions)
+    hermes.gateway.revocations.add(Target("user_id", "123"))
+    for session in tuple(hermes.gateway.hub.sessions):
+        session.close(REVOKED)
+    await eventually(lambda: not issued and hermes.gateway.hub.sessions)
+    await hermes.notify({"user_id": "123", "title": "Back", "message": "m"})
+    assert (await asyncio.wait_for(first, TIMEOUT_S))["title"] == "Back"
+    assert [wait.reason for wait in waits] == ["closed with 1008 revoked"]
+    await frames.aclose()
