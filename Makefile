@@ -13,7 +13,7 @@ PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-load
 
 .PHONY: help run test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak \
 	binary deb test-appliance screenshots proto clean \
-	packages-run packages-test packages-bench packages-binary packages-appliance packages-proto
+	packages-run packages-test packages-bench packages-binary packages-appliance packages-all packages-proto
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a brok
 	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not slow" $(ARGS) \
 		--ignore tests/integration/test_faults.py tests/unit tests/integration tests/test_notifications_ws.py
 
-test-all: packages-test packages-appliance $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
+test-all: packages-test packages-appliance packages-all $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
 	$(PYTEST) $(PARALLEL) $(ARGS)
 	$(MAKE) fuzz ARGS=
 
@@ -122,6 +122,9 @@ BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
 BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils
 APPLIANCE_PACKAGES := $(BINARY_PACKAGES) mmdebstrap:mmdebstrap systemd-nspawn:systemd-container lintian:lintian podman:podman runc:runc
+# the examples in PHP and C#, and a Chromium that shows notifications
+ALL_PACKAGES := php:php-cli mcs:mono-mcs \
+	/usr/lib/mono/4.5/System.Runtime.Serialization.dll:libmono-system-runtime-serialization4.0-cil chromium:chromium
 PROTO_PACKAGES := protoc:protobuf-compiler
 
 packages-run:
@@ -139,6 +142,9 @@ packages-binary:
 
 packages-appliance:
 	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(APPLIANCE_PACKAGES)
+
+packages-all:
+	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(ALL_PACKAGES)
 
 packages-proto:
 	@PATH="$$PATH:/usr/sbin:/sbin" sh -c '$(INSTALL)' install $(PROTO_PACKAGES)

@@ -138,6 +138,15 @@ def test_the_page_has_its_colours_and_its_order_without_newer_styles(
             assert tops == sorted(tops)
 
 
+def test_a_browser_of_a_system_without_a_locale_shows_times(browser: Browser, quiet: Program) -> None:
+    """It names a language that is not a language tag."""
+    with console_in(browser, quiet) as console:
+        console.page.add_init_script("Object.defineProperty(navigator, 'languages', { get: () => ['en-US@posix'] })")
+        console.open("connect")
+        console.card("combined").expect_state("open")
+        expect(console.page.locator("#token-summary")).to_contain_text(re.compile(r"expires .*\d"))
+
+
 def test_both_themes_have_the_same_colours() -> None:
     """The dark one replaces every colour of the page, and adds none."""
     folder = CHECKOUT / "static" / "console"

@@ -17,6 +17,15 @@ export function formatTime(unixMs) {
   const today = moment.toDateString() === new Date().toDateString();
   const { language } = readPageData();
   // the region of the browser if it has the page's language: 24 hours in London, 12 in New York
-  const locale = navigator.languages.find((each) => each.split('-')[0] === language) ?? language;
+  const locale = navigator.languages.find((each) => each.split('-')[0] === language && isLocale(each)) ?? language;
   return today ? moment.toLocaleTimeString(locale) : moment.toLocaleString(locale);
+}
+
+/** Chromium on a system without a locale, as of a panel, names `en-US@posix`. @param {string} tag */
+function isLocale(tag) {
+  try {
+    return Intl.getCanonicalLocales(tag).length > 0;
+  } catch {
+    return false;
+  }
 }
