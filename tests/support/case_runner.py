@@ -38,7 +38,7 @@ def main(program: Path) -> None:
     """Run the program as its author would."""
     sys.path.insert(0, str(program.parent))
     sys.dont_write_bytecode = True
-    case = importlib.import_module("_case")
+    case: Any = importlib.import_module("_case")
     start = case.running
 
     @contextlib.contextmanager
