@@ -7,7 +7,7 @@ import { useHermes } from './use-hermes';
 
 declare const HERMES_URL: string; // server.mjs puts it in when it bundles this file
 
-async function getToken(reason: TokenReason, signal: AbortSignal): Promise<string | null> {
+async function getToken(_reason: TokenReason, signal: AbortSignal): Promise<string | null> {
   const response = await fetch('/my-token', { signal });
   if (response.status === 401) return null; // not logged in: the state becomes "refused"
   if (!response.ok) throw new Error(`/my-token answers ${response.status}`); // the client tries again later
