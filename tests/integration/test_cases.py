@@ -21,7 +21,6 @@ NOT_YET = {
     "B02": "a proxy that changes Host",
     "B11": "weak API keys",
     "B12": "origins that no browser sends",
-    "B15": "numbers as the device wrote them",
     "B22": "a password file that changes",
 }
 PORTS = 3  # each program uses that many, from PORT0 on

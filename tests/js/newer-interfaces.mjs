@@ -8,7 +8,7 @@
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, relative } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
 import ts from 'typescript';
 
 const data = createRequire(import.meta.url)('@mdn/browser-compat-data');
@@ -27,7 +27,7 @@ function atMost([major, minor = 0], [maxMajor, maxMinor = 0]) { return major < m
 function isOld({ support }) {
   return oldest.every(({ name, version }) => [support[name] ?? []].flat().some((each) => (
     /^≤?[\d.]+$/.test(each.version_added) && atMost(numbers(each.version_added), version)
-      && !each.version_removed && !each.flags && !each.prefix && !each.alternative_name
+      && !(each.version_removed && atMost(numbers(each.version_removed), version)) && !each.flags && !each.prefix && !each.alternative_name
   )));
 }
 
@@ -47,6 +47,8 @@ for (const part of [data.api, data.javascript.builtins]) {
   for (const [key, feature] of Object.entries(part)) if (key !== '__meta') visit('', key, feature);
 }
 
+// an iPhone lacks them, and the console says so
+const GUARDED = [['', 'Notification'], ['Notification', 'permission'], ['Notification', 'requestPermission'], ['ServiceWorkerRegistration', 'showNotification']];
 const GLOBALS = ['', 'Window', 'WindowOrWorkerGlobalScope']; // names of the global object
 
 function all() {
@@ -69,6 +71,7 @@ function isNewerSymbol(symbol, name, program) {
 
 /** A mixin of TypeScript has no entry of its own: then all owners of a member of this name count. */
 function isNewer(owner, name) {
+  if (GUARDED.some(([each, guarded]) => each === owner && name.replace(/_static$/, '') === guarded)) return false;
   const known = [owner, ...(GLOBALS.includes(owner) ? GLOBALS : [])].map((each) => members.get(each)?.get(name)).find((each) => each !== undefined);
   if (known !== undefined || members.has(owner)) return known ?? false;
   const elsewhere = [...members.values()].map((names) => names.get(name)).filter((each) => each !== undefined);
@@ -88,11 +91,13 @@ function usesIn(configPath) {
     }
     ts.forEachChild(node, (child) => look(child, file));
   };
-  for (const file of program.getSourceFiles()) if (config.fileNames.includes(file.fileName)) look(file, file);
+  const own = program.getSourceFiles().filter(({ fileName }) => config.fileNames.includes(fileName));
+  if (own.length !== config.fileNames.length || !own.length) throw new Error(`${own.length} of ${config.fileNames.length} files found`);
+  for (const file of own) look(file, file);
   return found;
 }
 
-const [configPath] = process.argv.slice(2);
+const [configPath] = process.argv.slice(2).map((path) => resolve(path));
 if (configPath) {
   const found = usesIn(configPath);
   for (const line of found) console.log(line);

@@ -56,7 +56,8 @@ export class DeviceRow {
    */
   show(series, index, now) {
     if (series !== this.#shown) this.#setNames(series);
-    if (this.element.ariaRowIndex !== String(index + 2)) this.element.ariaRowIndex = String(index + 2); // the header row is 1
+    const rowIndex = String(index + 2); // the header row is 1
+    if (this.element.getAttribute('aria-rowindex') !== rowIndex) this.element.setAttribute('aria-rowindex', rowIndex);
     if (series !== this.#shown || series.version !== this.#shownVersion) this.#paint(series);
     this.#shown = series;
     this.#shownVersion = series.version;

@@ -83,7 +83,7 @@ export class DeviceTable {
     this.#rows.forEach((row, index) => row.show(wanted[index], first + index, now));
     setHeight(this.#above, first * height);
     setHeight(this.#below, (visible.length - first - count) * height);
-    this.#table.ariaRowCount = String(visible.length + 1);
+    this.#table.setAttribute('aria-rowcount', String(visible.length + 1));
     this.#widths.fit(this.#rows, this.#region.clientWidth);
   }
 
