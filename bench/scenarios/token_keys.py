@@ -17,7 +17,10 @@ from bench.load.requests import Total, upgrade
 from bench.processes import allow_open_files
 
 FILES_RESERVED = 128
-NO_LIMIT = ("--max-connects-per-address-s", "0", "--max-sockets-per-address", "0")
+NO_LIMIT = (
+    *("--max-connects-per-address-s", "0", "--max-sockets-per-address", "0", "--max-sockets-per-user", "0"),
+    *("--max-sockets", "100000", "--max-http-connections", "0"),
+)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 Sign = Callable[[dict[str, object]], str]
@@ -37,7 +40,7 @@ class TokenKeys:
 
     def run(self) -> list[Figure]:
         """CPU a handshake with tokens never seen before and with remembered ones, and the ratios to HS256."""
-        allow_open_files(self.handshakes + FILES_RESERVED)
+        allow_open_files(2 * self.handshakes + FILES_RESERVED)  # some of the round before may not be closed yet
         private: dict[str, PrivateKey] = {
             "RS256": rsa.generate_private_key(65_537, 2_048),
             "ES256": ec.generate_private_key(ec.SECP256R1()),

@@ -212,3 +212,33 @@ def test_before_the_provider_has_answered_the_button_says_so(browser: Browser, t
             console.open("connect")
             expect(console.page.locator("#sign-in-start")).to_be_disabled()
             expect(console.page.locator("#sign-in-note")).to_contain_text("has not answered Hermes yet")
+
+
+def test_the_inspector_knows_the_claims_of_the_provider(console: Console, issuer: Issuer) -> None:
+    """Paths, roles, the audience in `azp`, the key that a token names, and tokens that are no access tokens."""
+    console.show("token-inspector")
+    page = console.page
+
+    def found(text: str) -> dict[str, list[str]]:
+        """Examine a token; return the texts of each verdict."""
+        page.fill("#inspector-token", text)
+        verdicts: dict[str, list[str]] = {}
+        for item in page.locator("#inspector-checks > li").all():
+            verdict, line = item.locator("span").all_inner_texts()
+            verdicts.setdefault(verdict, []).append(line)
+        return verdicts
+
+    of_admin = found(issuer.token())
+    assert 'Signed with RS256, by the key "first".' in of_admin["good"]
+    assert {"User f3c5c9e2-8e5c-4f5e-9d3b-0a1b2c3d4e5f.", "Username ana.", "Tenant acme."} <= set(of_admin["good"])
+    assert of_admin["warning"] == ["Superuser: opens all tenants and devices."]
+    assert "bad" not in of_admin
+    of_user = found(issuer.token(realm_access={"roles": ["user"]}, preferred_username=None, aud=None, azp="hermes"))
+    assert "No preferred_username: the user id is shown as the name." in of_user["good"]
+    assert "Not a superuser." in of_user["good"]
+    assert 'azp is "hermes": only Hermes can check it.' in of_user["unknown"]
+    refused = found(issuer.token(typ="Refresh", sub=None))["bad"]
+    assert refused == [
+        "The required claim sub is missing.",
+        "This is a token of the type Refresh: send the access token.",
+    ]
