@@ -51,6 +51,8 @@ class House:
     def settle(self) -> None:
         """Publish what is left to publish."""
         while self.ingest.has_work:
+            if self.ingest.unfinished is not None:
+                self.ingest.continue_message()
             self.ingest.continue_background()
 
     def presence(self, tenant: str = "default") -> dict[str, bool | None]:
