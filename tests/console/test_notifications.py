@@ -393,7 +393,7 @@ def test_over_http_the_page_says_why_there_are_no_notifications(browser: Browser
     """And what to do; its address is neither https nor localhost."""
     with console_in(browser, quiet) as console:
         console.url = "http://gateway.example/"
-        console.expected = ("ERR_NAME_NOT_RESOLVED",)  # of its sockets
+        console.expected = ("ERR_NAME_NOT_RESOLVED", "403 (Forbidden)")  # of its sockets, and when it asks why
         console.page.route("**", lambda route: forward(route, quiet.url))
         console.open("notifications")
         assert console.page.evaluate("isSecureContext") is False

@@ -1,20 +1,13 @@
 """Which pages may open sockets, behind proxies too, and how a refused one is told why."""
 
-import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.httpclient import HTTPResponse
 
 from hermes.log import MaskingFormatter
-from hermes.web.http.errors import HttpErrors
-from hermes.web.origins.cors import allow_origin, answer_preflight
-from hermes.web.origins.rule import OriginRule
 from tests.support.gateways import KEY, Hermes, MakeHermes, token
 from tests.support.http_parsers import make_hermes as make_hermes
 from tests.support.raw_socket import open_raw
@@ -278,71 +271,49 @@ async def test_the_first_of_two_cookies_counts(hermes: Hermes) -> None:
 # -- CORS ---------------------------------------------------------------------------------------------------------
 
 
-class CrossOriginHandler(HttpErrors):
-    """An endpoint that applications in browsers call."""
-
-    def initialize(self, rule: OriginRule) -> None:
-        """Store the rule."""
-        self._rule = rule
-
-    def prepare(self) -> None:
-        """Apply the rule of the sockets."""
-        allow_origin(self, self._rule)
-
-    def get(self) -> None:
-        """Respond with JSON."""
-        self.finish({"messages": []})
-
-    def options(self) -> None:
-        """Respond to a preflight request."""
-        answer_preflight(self)
-
-
-@contextlib.contextmanager
-def served(hermes: Hermes) -> Iterator[str]:
-    """Serve the endpoint with the rule of a gateway; yield its URL."""
-    server = HTTPServer(Application([("/inbox", CrossOriginHandler, {"rule": hermes.gateway.origin_rule})]))
-    (listening,) = bind_sockets(0, "127.0.0.1")
-    server.add_socket(listening)
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/inbox"
-    finally:
-        server.stop()
-
-
-async def ask(url: str, method: str = "GET", **headers: str) -> HTTPResponse:
-    """Return the response, of any status."""
-    return await AsyncHTTPClient().fetch(HTTPRequest(url, method, headers), raise_error=False)
-
-
 def cors(response: HTTPResponse) -> dict[str, str]:
     """Return the headers that tell a browser what a page may do."""
     return {name: text for name, text in response.headers.get_all() if name.startswith("Access-Control-")}
 
 
+async def ask(hermes: Hermes, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
+    """Return the response to a request with a token; a preflight request has none."""
+    given = {} if method == "OPTIONS" else {"Authorization": f"Bearer {token()}", "Content-Type": "application/json"}
+    body = '{"notification_id":"n1"}' if method == "POST" else None
+    return await hermes.request(path, method=method, body=body, headers=given | headers)
+
+
 @pytest.mark.gen_test
-async def test_pages_of_allowed_origins_may_read_what_applications_call(make_hermes: MakeHermes) -> None:
+@pytest.mark.parametrize(("path", "method"), [("/inbox", "GET"), ("/ack", "POST")])
+async def test_pages_of_allowed_origins_may_read_what_applications_call(
+    make_hermes: MakeHermes, tmp_path: Path, path: str, method: str
+) -> None:
     """By the rule of the sockets; the answer differs by origin, and says so to caches."""
-    hermes = await make_hermes(origins="https://app.example.com,capacitor://localhost")
-    with served(hermes) as url:
-        for origin in ("https://app.example.com", "capacitor://localhost", url.removesuffix("/inbox")):
-            response = await ask(url, Origin=origin)
-            assert (response.code, response.headers["Vary"]) == (200, "Origin")
-            assert cors(response) == {"Access-Control-Allow-Origin": origin}
-        response = await ask(url)
-        assert (response.code, cors(response), response.headers["Vary"]) == (200, {}, "Origin")
-        for method in ("GET", "OPTIONS"):
-            response = await ask(url, method, Origin=EVIL)
-            assert (response.code, cors(response)) == (403, {})
-            assert json.loads(response.body)["error"]["code"] == "origin_refused"
+    hermes = await make_hermes(
+        inbox=str(tmp_path / "inbox.db"), origins="https://app.example.com,capacitor://localhost"
+    )
+    for origin in ("https://app.example.com", "capacitor://localhost", hermes.url):
+        response = await ask(hermes, path, method, Origin=origin)
+        assert (response.code, response.headers["Vary"]) == (200, "Origin")
+        assert cors(response) == {"Access-Control-Allow-Origin": origin}
+        response = await ask(hermes, path, method, Origin=origin, Authorization="Bearer rubbish")
+        assert (response.code, cors(response)) == (401, {"Access-Control-Allow-Origin": origin})
+    response = await ask(hermes, path, method)
+    assert (response.code, cors(response), response.headers["Vary"]) == (200, {}, "Origin")
+    for each in (method, "OPTIONS"):
+        response = await ask(hermes, path, each, Origin=EVIL)
+        assert (response.code, cors(response)) == (403, {})
+        assert json.loads(response.body)["error"]["code"] == "origin_refused"
 
 
 @pytest.mark.gen_test
-async def test_a_preflight_request_is_told_what_a_page_may_send(make_hermes: MakeHermes) -> None:
+@pytest.mark.parametrize("path", ["/inbox", "/ack"])
+async def test_a_preflight_request_is_told_what_a_page_may_send(
+    make_hermes: MakeHermes, tmp_path: Path, path: str
+) -> None:
     """Methods and headers, for ten minutes; also if all origins are allowed, with the origin itself."""
-    hermes = await make_hermes(origins="*")
-    with served(hermes) as url:
-        response = await ask(url, "OPTIONS", Origin=EVIL, Access_Control_Request_Method="POST")
+    hermes = await make_hermes(inbox=str(tmp_path / "inbox.db"), origins="*")
+    response = await ask(hermes, path, "OPTIONS", Origin=EVIL, Access_Control_Request_Method="POST")
     assert (response.code, response.body, response.headers["Vary"]) == (204, b"", "Origin")
     assert cors(response) == {
         "Access-Control-Allow-Origin": EVIL,
@@ -353,10 +324,13 @@ async def test_a_preflight_request_is_told_what_a_page_may_send(make_hermes: Mak
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/notify", "/status", "/metrics", "/ready", "/health", "/", "/ws", "/dev/token"])
-async def test_what_operators_use_has_no_such_headers(make_hermes: MakeHermes, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["/notify", "/status", "/metrics", "/ready", "/health", "/", "/ws", "/receipts/x", "/inbox/stats", "/disconnect"],
+)
+async def test_what_operators_use_has_no_such_headers(make_hermes: MakeHermes, tmp_path: Path, path: str) -> None:
     """Whatever origins are allowed."""
-    hermes = await make_hermes(origins="*")
+    hermes = await make_hermes(inbox=str(tmp_path / "inbox.db"), origins="*")
     for method in ("GET", "POST", "OPTIONS"):
         body = "" if method == "POST" else None
         response = await hermes.request(path, method=method, body=body, headers={"Origin": EVIL, "X-API-Key": KEY})

@@ -21,6 +21,8 @@ from hermes.quotas.addresses import client_key
 from hermes.web import credentials
 from hermes.web.api_handler import ApiHandler, check_content_type
 from hermes.web.gateway_parts import GatewayParts
+from hermes.web.http.handler import ExplainedError
+from hermes.web.origins.cors import allow_origin, answer_preflight
 from hermes.web.request_body import BoundedBody, parse_json, set_body_max
 
 LIMIT_MAX = 1_000
@@ -32,7 +34,7 @@ _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
 class ReaderHandler(ApiHandler):
-    """A request with a user's token."""
+    """A request with a user's token, also from pages of the origins that may open sockets."""
 
     def initialize(self, gateway: GatewayParts) -> None:
         """Store the gateway's parts."""
@@ -42,13 +44,22 @@ class ReaderHandler(ApiHandler):
         self.principal: Principal | None = None
 
     def prepare(self) -> None:
-        """Check the method and the token; respond with the first error."""
+        """Check the origin, the method and the token; respond with the first error."""
         try:
+            allow_origin(self, self.gateway.origin_rule)
+            if self.request.method == "OPTIONS":  # a preflight request, which has no token
+                return
             if self.request.method not in self.methods:
                 raise self._wrong_method()
             self.principal = self._verified()
+        except ExplainedError as error:
+            self.write_fault(RequestError(error.status_code, error.code, error.text))
         except RequestError as error:
             self.write_fault(error)
+
+    def options(self) -> None:
+        """Respond to a preflight request."""
+        answer_preflight(self)
 
     def _verified(self) -> Principal:
         """Return the principal of the token.
