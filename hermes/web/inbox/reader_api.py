@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
 class ReaderHandler(ApiHandler):
-    """A request with a user's token, also from pages of the origins that may open sockets."""
+    """A request with a user's token, also from pages that may open sockets."""
 
     def initialize(self, gateway: GatewayParts) -> None:
         """Store the gateway's parts."""
