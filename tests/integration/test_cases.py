@@ -17,10 +17,6 @@ from tests.support.programs import free_port, hermes, needs
 CASES = Path(os.environ.get("CASES", paths.CASES))
 PROGRAMS = sorted(path for path in CASES.glob("B[0-9]*") if path.suffix in (".py", ".sh"))
 NOT_YET = {
-    "B01": "the console below a path prefix",
-    "B02": "a proxy that changes Host",
-    "B11": "weak API keys",
-    "B12": "origins that no browser sends",
     "B22": "a password file that changes",
 }
 PORTS = 3  # each program uses that many, from PORT0 on
