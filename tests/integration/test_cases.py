@@ -16,9 +16,6 @@ from tests.support.programs import free_port, hermes, needs
 
 CASES = Path(os.environ.get("CASES", paths.CASES))
 PROGRAMS = sorted(path for path in CASES.glob("B[0-9]*") if path.suffix in (".py", ".sh"))
-NOT_YET = {
-    "B22": "a password file that changes",
-}
 PORTS = 3  # each program uses that many, from PORT0 on
 TRIES = 3  # a page has a fixed time to show something, which a busy machine may exceed
 TIMEOUT_S = 240.0
@@ -66,8 +63,6 @@ def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_a_report_from_the_field_is_no_longer_true(program: Path, tmp_path: Path) -> None:
     """As the program sees it, without any knowledge of the code."""
-    if reason := NOT_YET.get(program.name[:3]):
-        pytest.skip(f"not yet: {reason}")
     for each in ("mosquitto", "mosquitto_pub"):
         needs(each)
     for _ in range(TRIES):
