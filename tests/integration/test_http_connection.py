@@ -528,7 +528,7 @@ async def test_requests_before_a_refused_one_are_answered(hermes: Hermes) -> Non
         (handshake("/notify"), 405),
         (handshake(CLIENT_MODULE), 200),
         (get("/health", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"), 200),
-        (get("/ws", "Connection: Upgrade", "Upgrade: h2c"), 400),
+        (get("/ws", "Connection: Upgrade", "Upgrade: h2c"), 426),
         (notify(Connection="Upgrade", Upgrade="h2c"), 200),
         (notify(Connection="Upgrade", Upgrade="websocket"), 200),
         (request(LOCAL | KEYED | JSON | {"Connection": "Upgrade", "Upgrade": "h2c"}, chunk=9), 200),
