@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -182,18 +183,18 @@ def test_the_toml_file_is_secret_if_it_has_a_secret(tmp_path: Path, text: str, m
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can become another user")
-def test_another_user_sees_its_own_groups(tmp_path: Path) -> None:
+def test_another_user_sees_its_own_groups() -> None:
     """A service user of one group may write by that group, not by another one."""
-    path = secret(tmp_path, 0o660)
-    for parent in (tmp_path, *tmp_path.parents):
-        if not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    for group, expected in ((65_534, "None"), (OTHER_GROUP, "can be written by the group")):
-        os.chown(path, 65_534, group)
-        command = [needs("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"]
-        command += [sys.executable, "-c", ASK, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
-        assert expected in done.stdout, done.stderr
+    with tempfile.TemporaryDirectory() as name:  # other sessions of pytest close their common folder for others
+        folder = Path(name)
+        folder.chmod(0o755)
+        path = secret(folder, 0o660)
+        for group, expected in ((65_534, "None"), (OTHER_GROUP, "can be written by the group")):
+            os.chown(path, 65_534, group)
+            command = [needs("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"]
+            command += [sys.executable, "-c", ASK, str(path)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
+            assert expected in done.stdout, done.stderr
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
