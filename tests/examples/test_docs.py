@@ -12,13 +12,14 @@ PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
 FILES = (".html", ".ts", ".tsx", ".js", ".mjs", ".go", ".php", ".cs", ".py")
 LANGUAGES = {"html", "js", "jsx", "ts", "tsx", "javascript", "typescript", "go", "php", "csharp", "python"}
 TESTED_ELSEWHERE = {"docs/guide/python.md"}  # tests/integration/test_public_api.py runs its programs
+OF_OTHERS = {"docs/guide/single-sign-on.md"}  # a program that runs at the identity provider
 
 
 def programs() -> Iterator[object]:
     """Every block of a programming language, with its page."""
     for page in PAGES:
         name = str(page.relative_to(CHECKOUT))
-        if name not in TESTED_ELSEWHERE:
+        if name not in TESTED_ELSEWHERE | OF_OTHERS:
             for number, (language, text) in enumerate(blocks(page), 1):
                 if language in LANGUAGES:
                     yield pytest.param(text, id=f"{name} {number} {language}")
