@@ -7,7 +7,7 @@ import orjson
 from tornado.httputil import HTTPServerRequest
 
 from hermes.auth.api_keys import Caller, Scope
-from hermes.errors import RequestError
+from hermes.errors import KEYS_UNAVAILABLE, RequestError
 from hermes.quotas.failed_auth import WINDOW_S
 from hermes.web.api.callers import check_scope, find_caller, unauthorized
 from hermes.web.gateway_parts import GatewayParts
@@ -70,7 +70,7 @@ class ApiHandler(HttpHandler):
             self.set_header("Allow", ", ".join(self.methods))
         if error.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
-        if error.status == 429:
+        if error.status == 429 or error.code == KEYS_UNAVAILABLE.word:
             self.set_header("Retry-After", str(math.ceil(WINDOW_S)))
         self.write_json(error.status, error_body(error))
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hermes.auth.principal import Principal
+from hermes.errors import KEYS_UNAVAILABLE, SocketRejected
 from hermes.inbox.inbox import InboxUnavailable
 from hermes.testing import ClientSocket
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
@@ -453,3 +455,20 @@ async def test_without_an_inbox_nothing_changes(hermes: Hermes) -> None:
     for path in ("/inbox", "/receipts?id=a&user_id=b"):
         assert (await hermes.request(path)).code == 404
     assert (await ack(hermes, {"notification_id": "a"}))[0] == 404
+
+
+@pytest.mark.gen_test
+async def test_keys_that_cannot_be_fetched_are_a_temporary_fault(
+    make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 with ``Retry-After``, and no wrong token is counted."""
+    hermes = await make_inbox()
+
+    def unavailable(_token: str) -> Principal:
+        raise SocketRejected(KEYS_UNAVAILABLE)
+
+    monkeypatch.setattr(hermes.gateway.token_verifier, "verify", unavailable)
+    for _ in range(200):
+        response = await hermes.request("/inbox", headers={"Authorization": f"Bearer {ANA}"})
+        assert (response.code, json.loads(response.body)["error"]["code"]) == (503, "keys_unavailable")
+        assert int(response.headers["Retry-After"]) > 0
