@@ -175,7 +175,11 @@ def test_a_device_publishes_to_the_embedded_broker_with_its_account(run: RunPage
 def test_a_page_of_a_chirpstack_tenant_receives_an_uplink(run: RunPage) -> None:
     """With a token that has the tenant in `cs_tenant_id`."""
     needs("mosquitto")
-    script = re.sub(r"^(timeout .*)$", r"\1 || test $? = 124", page("chirpstack.md"), flags=re.MULTILINE)
+    until_a_frame = r"\1 > frames & until grep device_name frames; do sleep 0.1; done; kill $!"
+    script, number = re.subn(
+        r"^timeout [0-9]+ (hermes listen .*)$", until_a_frame, page("chirpstack.md"), flags=re.MULTILINE
+    )
+    assert number == 1
     output = run(f"{INSTALL}systemctl start mosquitto\n{script}")
     (frame,) = [json.loads(line) for line in output.splitlines() if line.startswith('{"channel":"device"')]
     assert (frame["device_id"], frame["device_name"]) == ("70b3d57ed0000001", "Soil 1")
