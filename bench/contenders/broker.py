@@ -47,7 +47,8 @@ def broker(*, websockets: bool = False, port: int = 0) -> Iterator[Broker]:
             lines += f"listener {websockets_port} 127.0.0.1\nprotocol websockets\n"
         path.write_text(lines)
         if user is not None:
-            os.chown(folder, user.pw_uid, user.pw_gid)
+            for owned in (folder, path):  # whatever the umask: it reads the file as this user
+                os.chown(owned, user.pw_uid, user.pw_gid)
         command = [program, "-c", str(path)]
         with running(command, output=Path(folder, "output"), user=user.pw_name if user else "") as child:
             ports = [port, *([websockets_port] if websockets else [])]
