@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     lets the programs that it starts in the background ignore Ctrl-C; the commands of the tests must not inherit that.
     """
     os.umask(0o077)  # secret files that others can read are refused
+    os.environ.pop("STATE_DIRECTORY", None)
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="hermes-state-")  # not what the user's own Hermes stores
+    config.add_cleanup(functools.partial(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.set_event_loop(None)
