@@ -42,7 +42,7 @@ class Disconnector:
     """End sockets, and keep the revocations in memory and in their file.
 
     A revocation is in effect before it is written, so that no socket is opened meanwhile. ``by`` names the caller, for
-    the audit log.
+    the audit log. ``on_revoked`` is called when more tokens are refused than before.
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class Disconnector:
         file: RevocationFile,
         return_rate: ReturnRate,
         metrics: Metrics,
+        on_revoked: Callable[[], None] = lambda: None,
     ) -> None:
         self._hub = hub
+        self._on_revoked = on_revoked
         self._revocations = revocations
         self._file = file
         self._return_rate = return_rate
@@ -63,6 +65,8 @@ class Disconnector:
         self._waiting: list[tuple[Target, int | None]] = []
         self._written: asyncio.Future[str] | None = None  # of those that wait: why it failed, or an empty text
         self._writer: asyncio.Task[None] | None = None
+        self._unstored: dict[Target, int] = {}  # revocations in effect that the file does not have
+        self._meanwhile: dict[Target, int | None] | None = None  # changes while the file is read again
 
     def load(self) -> None:
         """Read the file at start. Raises `ConfigError`."""
@@ -71,14 +75,20 @@ class Disconnector:
     async def reload(self) -> None:
         """Read the file again, and close the sockets that it refuses.
 
-        Raises `ConfigError`.
+        What could not be written stays in effect. Raises `ConfigError`.
         """
-        while True:
-            await self.stop()
+        await self.stop()
+        self._meanwhile = {}
+        try:
             entries = await asyncio.to_thread(self._file.read)
-            if self._writer is None:  # otherwise what has been revoked meanwhile may not be in it
-                break
+            for target, until_s in (self._unstored | self._meanwhile).items():
+                entries.pop(target, None)
+                if until_s is not None:
+                    entries[target] = until_s
+        finally:
+            self._meanwhile = None
         self._revocations.replace(entries)
+        self._on_revoked()
         await self._close(await self._sessions(self._revocations.refuses), revoke=True)
 
     async def stop(self) -> None:
@@ -93,6 +103,7 @@ class Disconnector:
         """
         until_s = self._revocations.add(target) if revoke else None
         stored = None if until_s is None else self._store([(target, until_s)])
+        self._on_revoked()
         closed = await self._close(await self._sessions(target.includes), revoke=revoke)
         what = "revoked" if revoke else "disconnected"
         self._metrics.disconnects.labels(target.kind, what).inc()
@@ -153,6 +164,8 @@ class Disconnector:
         The result is why that failed, or an empty text.
         """
         self._waiting += changes
+        if self._meanwhile is not None:
+            self._meanwhile |= dict(changes)
         if self._written is None:
             self._written = asyncio.get_running_loop().create_future()
         if self._writer is None:
@@ -177,8 +190,14 @@ class Disconnector:
             logger.exception("cannot write %s", self._file.path)
             failure = "Hermes failed; its log has the traceback"
         else:
+            for target, _ in changes:
+                self._unstored.pop(target, None)
             return ""
         self._metrics.revocations_failed.inc()
+        for target, until_s in changes:
+            self._unstored.pop(target, None)
+            if until_s is not None:
+                self._unstored[target] = until_s
         return failure
 
     async def _compact(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -219,3 +220,52 @@ def test_a_target_is_exactly_one_id(ids: dict[str, str | None]) -> None:
         one_target(ids)
     assert caught.value.fields == {"user_id": "give exactly one of user_id, token_id, tenant_id"}
     assert one_target({"user_id": 7, "token_id": None}) == Target("user_id", "7")
+
+
+@pytest.mark.gen_test
+async def test_a_reload_keeps_what_could_not_be_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in effect until Hermes stops, or until it is written or removed."""
+    ana, luis = Target("user_id", "1"), Target("user_id", "2")
+    append = bench.file.append
+
+    def fail(_changes: Changes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bench.file, "append", fail)
+    for target in (ana, luis):
+        with pytest.raises(NotStored):
+            await bench.disconnector.disconnect(target, revoke=True, by="test")
+    await bench.disconnector.reload()
+    assert [target for target, _ in bench.revocations] == [ana, luis]
+    monkeypatch.setattr(bench.file, "append", append)
+    await bench.disconnector.disconnect(ana, revoke=True, by="test")
+    await bench.disconnector.restore(luis, by="test")
+    await bench.disconnector.reload()
+    assert dict(bench.revocations) == bench.file.read() == {ana: NOW_S}
+
+
+@pytest.mark.gen_test
+async def test_a_reload_loses_nothing_that_is_revoked_while_it_reads(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if that is written, and confirmed, before the old content has been read."""
+    ana, luis = Target("user_id", "1"), Target("user_id", "2")
+    await bench.disconnector.disconnect(luis, revoke=True, by="test")
+    has_read, may_return = threading.Event(), threading.Event()
+    read = bench.file.read
+
+    def slow() -> dict[Target, int]:
+        entries = read()
+        has_read.set()
+        may_return.wait(10)
+        return entries
+
+    monkeypatch.setattr(bench.file, "read", slow)
+    reload = asyncio.ensure_future(bench.disconnector.reload())
+    await asyncio.to_thread(has_read.wait, 10)
+    await bench.disconnector.disconnect(ana, revoke=True, by="test")
+    await bench.disconnector.restore(luis, by="test")
+    await bench.disconnector.stop()
+    may_return.set()
+    await reload
+    assert dict(bench.revocations) == read() == {ana: NOW_S}
