@@ -188,7 +188,8 @@ class LinkStatus:
 class Acknowledgement:
     """The first acknowledgement of a row, or of all rows up to ``upto``.
 
-    ``seq`` is its own number, ``acked_ms`` its time (Unix milliseconds).
+    ``seq`` is its own number, ``acked_ms`` its time (Unix milliseconds). ``bound_tenant`` is the only tenant that could
+    read the row; for ``upto`` it is the tenant of the reader, and its rows and those without one are meant.
     """
 
     seq: int
@@ -196,6 +197,7 @@ class Acknowledgement:
     acked_ms: int
     notification_id: str | None = None
     upto: int | None = None
+    bound_tenant: TenantId | None = None
 
     kind = "acked"
 

@@ -72,11 +72,15 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The same request was accepted before: its number, and the sockets that took it."""
+    """The same request was accepted before: its number, and the sockets that took it.
+
+    ``acked_ms`` is when its row was acknowledged, in Unix milliseconds; None if it was not.
+    """
 
     seq: int | None
     sockets: int
     replaced: bool
+    acked_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +221,16 @@ class Inbox(Protocol):
         """
 
     async def receipts(
-        self, notification_id: str, *, user_id: UserId | None = None, tenant_id: TenantId | None = None
+        self,
+        notification_id: str,
+        *,
+        user_id: UserId | None = None,
+        tenant_id: TenantId | None = None,
+        sender: str | None = None,
     ) -> list[ReceiptRecord]:
         """Return the receipts of this id.
 
-        Of one recipient, or, without one, of at most two.
+        Of one recipient, or, without one, of at most two. ``sender`` None is any sender.
         """
 
     async def purge(self, user_id: UserId) -> int:

@@ -22,11 +22,15 @@ WAITERS_MAX = 1_000  # requests with ?wait=acked
 
 
 class AckWaiter:
-    """A sender that waits for the first acknowledgement of one notification."""
+    """A sender that waits for the first acknowledgement of one notification.
 
-    __slots__ = ("future", "notification_id", "seq", "user_id")
+    ``bound_tenant`` is the tenant of its key.
+    """
 
-    def __init__(self, user_id: UserId, notification_id: str) -> None:
+    __slots__ = ("bound_tenant", "future", "notification_id", "seq", "user_id")
+
+    def __init__(self, user_id: UserId, notification_id: str, bound_tenant: TenantId | None) -> None:
+        self.bound_tenant = bound_tenant
         self.user_id = user_id
         self.notification_id = notification_id
         self.seq: int | None = None  # known when it is stored
@@ -35,8 +39,9 @@ class AckWaiter:
     def matches(self, ack: Acknowledgement) -> bool:
         """Return whether this acknowledgement is of its notification."""
         if ack.upto is not None:
-            return self.seq is not None and self.seq <= ack.upto
-        return ack.notification_id == self.notification_id
+            is_read = self.bound_tenant in (None, ack.bound_tenant)
+            return is_read and self.seq is not None and self.seq <= ack.upto
+        return (ack.notification_id, ack.bound_tenant) == (self.notification_id, self.bound_tenant)
 
 
 class ReadState:
@@ -100,7 +105,7 @@ class ReadState:
 
     def _publish_acks(self, made: list[Acknowledgement]) -> None:
         for ack in made:
-            self._hub.publish(ack)
+            self._hub.publish(ack, only_tenant=None if ack.upto is not None else ack.bound_tenant)
             self._wakeups.wake(ack.channels)
             for waiter in self._waiters.get(ack.user_id, []):
                 if waiter.matches(ack) and not waiter.future.done():
@@ -128,14 +133,14 @@ class ReadState:
             self._wakeups.wake(withdrawal.channels)
 
     @contextmanager
-    def waiter(self, user_id: UserId, notification_id: str) -> Iterator[AckWaiter]:
+    def waiter(self, user_id: UserId, notification_id: str, bound_tenant: TenantId | None) -> Iterator[AckWaiter]:
         """Wait for an acknowledgement from before the notification is stored.
 
         Raises `RequestError` 503 ``busy`` if too many wait.
         """
         if self._waiting >= WAITERS_MAX:
             raise RequestError(503, "busy", f"{WAITERS_MAX} requests wait for acknowledgements; try again later")
-        waiter = AckWaiter(user_id, notification_id)
+        waiter = AckWaiter(user_id, notification_id, bound_tenant)
         self._waiters.setdefault(user_id, []).append(waiter)
         self._waiting += 1
         try:

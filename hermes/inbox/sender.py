@@ -31,7 +31,8 @@ from hermes.metrics import Metrics
 class Sent:
     """What became of a notification: the sockets that accepted it, and its row.
 
-    ``seq`` is None if no row is stored; ``reason`` then says why, if it was to be stored.
+    ``seq`` is None if no row is stored; ``reason`` then says why, if it was to be stored. ``acked_ms`` is when the row
+    of a duplicate was acknowledged, in Unix milliseconds.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Sent:
     reason: FailureReason | None = None
     replaced: bool | None = None
     duplicate: bool = False
+    acked_ms: int | None = None
 
 
 class Sender:
@@ -91,7 +93,9 @@ class Sender:
         if isinstance(outcome, Duplicate):
             self._requests.labels("duplicate").inc()
             replaced = outcome.replaced if message.replaces is not None else None
-            return Sent(message.id, outcome.sockets, outcome.seq, replaced=replaced, duplicate=True)
+            return Sent(
+                message.id, outcome.sockets, outcome.seq, replaced=replaced, duplicate=True, acked_ms=outcome.acked_ms
+            )
         self._requests.labels("id_only" if outcome.seq is None else "stored").inc()
         await self._hub.flushed()
         self._inbox.delivered(submission, receipt.sockets)

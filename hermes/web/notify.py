@@ -228,17 +228,14 @@ class NotifyHandler(ApiHandler):
             return sent_body(await inbox.sender.send(message, options, only_tenant=self._tenant_id, sender=name))
         if not isinstance(message, Notification):
             raise invalid_fields({"wait": "for one notification to a user only"})
-        with inbox.read_state.waiter(message.user_id, message.id) as waiter:
+        with inbox.read_state.waiter(message.user_id, message.id, self._tenant_id) as waiter:
             sent = await inbox.sender.send(message, options, only_tenant=self._tenant_id, sender=name)
-            return sent_body(sent) | await self._acked(inbox, waiter, sent, waits)
+            return sent_body(sent) | await self._acked(waiter, sent, waits)
 
-    async def _acked(self, inbox: InboxParts, waiter: AckWaiter, sent: Sent, timeout_s: float) -> dict[str, Any]:
+    async def _acked(self, waiter: AckWaiter, sent: Sent, timeout_s: float) -> dict[str, Any]:
         """Wait for the first acknowledgement; return its part of the answer."""
         waiter.seq = sent.seq
-        acked_ms: int | None = None
-        if sent.duplicate:  # it may have come before
-            [*known] = await inbox.store.receipts(sent.id, user_id=waiter.user_id)
-            acked_ms = known[0].acked_ms if known else None
+        acked_ms = sent.acked_ms  # of a duplicate: it may have come before
         if acked_ms is None and sent.seq is not None:
             await asyncio.wait((waiter.future,), timeout=timeout_s)
             acked_ms = waiter.future.result() if waiter.future.done() else None

@@ -204,14 +204,19 @@ class SqliteInbox:
         return found
 
     async def receipts(
-        self, notification_id: str, *, user_id: UserId | None = None, tenant_id: TenantId | None = None
+        self,
+        notification_id: str,
+        *,
+        user_id: UserId | None = None,
+        tenant_id: TenantId | None = None,
+        sender: str | None = None,
     ) -> list[ReceiptRecord]:
         """Return the receipts of this id.
 
-        Of one recipient, or, without one, of at most two.
+        Of one recipient, or, without one, of at most two. ``sender`` None is any sender.
         """
         found: list[ReceiptRecord] = await self._call(
-            lambda store: store.receipts(notification_id, user_id=user_id, tenant_id=tenant_id)
+            lambda store: store.receipts(notification_id, user_id=user_id, tenant_id=tenant_id, sender=sender)
         )
         return found
 

@@ -75,13 +75,13 @@ class Store:
         """Store a row, unless its id is known."""
         kind, owner = _address(submission.message)
         known = self._sql.execute(
-            "SELECT digest, seq, sockets, replaced FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?)"
-            " AND created_ms > ?",
+            "SELECT digest, seq, sockets, replaced, (SELECT acked_ms FROM log WHERE log.seq = ids.seq) FROM ids"
+            " WHERE (kind, owner, bound, id) = (?, ?, ?, ?) AND created_ms > ?",
             (kind, owner, submission.bound_tenant or "", submission.message.id, self._now_ms() - IDS_KEPT_MS),
         ).fetchone()
         if known is not None:
-            digest, seq, sockets, replaced = known
-            return Duplicate(seq, sockets, bool(replaced)) if digest == submission.digest else Conflict()
+            digest, seq, sockets, replaced, acked_ms = known
+            return Duplicate(seq, sockets, bool(replaced), acked_ms) if digest == submission.digest else Conflict()
         withdrawal = None
         if submission.replaces is not None:
             withdrawal = self._withdraw(kind, owner, submission.replaces, bound=submission.bound_tenant)
@@ -238,13 +238,13 @@ class Store:
         now_ms = self._now_ms()
         values = self._range(reader, 0, self.last_seq()) | {"id": notification_id}
         made = []
-        for seq, expires_ms in self._sql.execute(
-            "SELECT seq, expires_ms FROM log WHERE id = :id AND kind = 0 AND owner = :user AND text IS NOT NULL"
+        for seq, expires_ms, bound in self._sql.execute(
+            "SELECT seq, expires_ms, bound FROM log WHERE id = :id AND kind = 0 AND owner = :user AND text IS NOT NULL"
             " AND acked_ms IS NULL AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)",
             values,
         ).fetchall():
             self._sql.execute("UPDATE log SET acked_ms = ? WHERE seq = ?", (now_ms, seq))
-            made.append(self._insert_ack(reader, notification_id, seq, expires_ms, bound=None))
+            made.append(self._insert_ack(reader, notification_id, seq, expires_ms, bound=bound))
         for seq, expires_ms in self._sql.execute(
             "SELECT seq, expires_ms FROM log WHERE id = :id AND kind = 1 AND owner = :tenant AND text IS NOT NULL"
             " AND expires_ms > :now AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND user = :user)",
@@ -270,8 +270,8 @@ class Store:
             size=ROW_OVERHEAD_BYTES,
         )
         if notification_id:
-            return Acknowledgement(seq, reader.user_id, now_ms, notification_id=notification_id)
-        return Acknowledgement(seq, reader.user_id, now_ms, upto=target)
+            return Acknowledgement(seq, reader.user_id, now_ms, notification_id=notification_id, bound_tenant=bound)
+        return Acknowledgement(seq, reader.user_id, now_ms, upto=target, bound_tenant=reader.tenant_id)
 
     def ack_upto(self, reader: Reader, upto: int) -> tuple[int, Acknowledgement | None]:
         """Acknowledge all rows of the reader up to this number."""
@@ -346,14 +346,23 @@ class Store:
     # -- what is known ------------------------------------------------------------------------------------------
 
     def receipts(
-        self, notification_id: str, *, user_id: UserId | None = None, tenant_id: TenantId | None = None
+        self,
+        notification_id: str,
+        *,
+        user_id: UserId | None = None,
+        tenant_id: TenantId | None = None,
+        sender: str | None = None,
     ) -> list[ReceiptRecord]:
-        """Return the newest receipt of this id for each of at most two recipients."""
+        """Return the newest receipt of this id for each of at most two recipients.
+
+        With ``sender``, of what it has sent.
+        """
         found = self._sql.execute(
             "SELECT kind, owner, max(seq), sockets, acked_ms, text IS NULL, expires_ms, sender FROM log"
-            " WHERE id = :id AND kind < 2 AND (:user IS NULL OR kind = 0 AND owner = :user)"
+            " WHERE id = :id AND kind < 2 AND (:sender IS NULL OR sender = :sender)"
+            " AND (:user IS NULL OR kind = 0 AND owner = :user)"
             " AND (:tenant IS NULL OR kind = 1 AND owner = :tenant) GROUP BY kind, owner LIMIT 2",
-            {"id": notification_id, "user": user_id, "tenant": tenant_id},
+            {"id": notification_id, "user": user_id, "tenant": tenant_id, "sender": sender},
         )
         return [
             ReceiptRecord(
@@ -538,6 +547,7 @@ SELECT seq, kind, id, text, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log
 _CHANGES = """
 SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
   WHERE kind = 2 AND owner = :user AND seq > :after AND seq <= :to AND (target <= :had OR id = '')
+  AND (bound IS NULL OR bound = :tenant)
 UNION ALL
 SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
   WHERE kind = 3 AND owner = :user AND seq > :after AND seq <= :to AND target <= :had

@@ -40,8 +40,9 @@ async def find(inbox: InboxParts, caller: Caller | None, target: Target) -> Rece
     """
     assert caller is not None
     sees_all = Scope.STATUS in caller.scopes and caller.tenant_id is None
-    found = await inbox.store.receipts(target.id, user_id=target.user_id, tenant_id=target.tenant_id)
-    seen = [receipt for receipt in found if sees_all or receipt.sender == caller.name]
+    seen = await inbox.store.receipts(
+        target.id, user_id=target.user_id, tenant_id=target.tenant_id, sender=None if sees_all else caller.name
+    )
     if not seen:
         raise RequestError(404, "not_found", "no such notification")
     if len(seen) > 1:

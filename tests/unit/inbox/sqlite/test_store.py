@@ -224,7 +224,10 @@ def test_an_ack_up_to_a_number_takes_all_rows_before_it(store: Store, clock: Fak
     assert ack is not None
     assert (ack.upto, ack.notification_id, ack.seq) == (second, None, 4)
     assert store.resume(ANA_OF_ACME, BEGINNING).unread == 1
-    assert store.ack_upto(ANA_OF_ACME, 2**52) == (1, Acknowledgement(5, UserId("ana"), clock(), upto=4))
+    assert store.ack_upto(ANA_OF_ACME, 2**52) == (
+        1,
+        Acknowledgement(5, UserId("ana"), clock(), upto=4, bound_tenant=TenantId("acme")),
+    )
     assert store.ack_upto(ANA_OF_ACME, 2**52) == (0, None)
 
 
