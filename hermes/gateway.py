@@ -157,6 +157,7 @@ class Gateway:
             file=revocation_file(settings),
             return_rate=self.return_rate,
             metrics=self.metrics,
+            on_revoked=self._recheck_waiting,
         )
         self.connection_rate = ConnectionRate(
             per_s=self._connects_per_address_s,
@@ -370,6 +371,7 @@ class Gateway:
         self._contents = {**before, **{name: after[name] for name in changes.applied}}
         logger.log(logging.WARNING if changes.restart else logging.INFO, "reload: %s", changes)
         gone_keys = self._commit(prepared)
+        self._recheck_waiting()
         if prepared.locations is not None:
             await self._replace_remote_keys(prepared.locations)
         for keys in self.remote_keys:
@@ -385,6 +387,11 @@ class Gateway:
         )
         if closed:
             logger.info("reload: %d sockets are closed: their tokens are not valid any more", closed)
+
+    def _recheck_waiting(self) -> None:
+        """Let the long polls check their tokens again."""
+        if self.inbox is not None:
+            self.inbox.wakeups.recheck()
 
     def _applicable(self, settings: Settings) -> frozenset[str]:
         """Return the settings that a reload can change here."""

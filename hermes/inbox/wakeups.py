@@ -1,4 +1,4 @@
-"""Wake requests that wait for something new in an inbox."""
+"""Wake requests that wait for an inbox: something is new, or a token ends."""
 
 import asyncio
 from collections.abc import Iterable
@@ -9,10 +9,13 @@ WAITERS_MAX = 1_000  # long polls
 
 
 class Wakeups:
-    """Futures by channel; `wake` ends all of a channel."""
+    """Futures by channel; `wake` ends all of a channel, `recheck` all.
+
+    Their result is whether there is something new.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[Channel, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[Channel, set[asyncio.Future[bool]]] = {}
         self.waiters = 0
 
     def wake(self, channels: Iterable[Channel]) -> None:
@@ -22,17 +25,28 @@ class Wakeups:
         for channel in channels:
             for future in self._waiting.get(channel, ()):
                 if not future.done():
-                    future.set_result(None)
+                    future.set_result(True)
 
-    async def wait(self, channels: Iterable[Channel], *, timeout_s: float) -> None:
-        """Return after the next `wake` of one of these channels, or after the time."""
+    def recheck(self) -> None:
+        """End every wait, so that those who wait check their tokens again."""
+        for waiting in self._waiting.values():
+            for future in waiting:
+                if not future.done():
+                    future.set_result(False)
+
+    async def wait(self, channels: Iterable[Channel], *, timeout_s: float) -> bool:
+        """Return True after the next `wake` of one of these channels.
+
+        False after the time, or after `recheck`.
+        """
         names = tuple(channels)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         for name in names:
             self._waiting.setdefault(name, set()).add(future)
         self.waiters += 1
         try:
             await asyncio.wait((future,), timeout=timeout_s)
+            return future.done() and future.result()
         finally:
             self.waiters -= 1
             for name in names:

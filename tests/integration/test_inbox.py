@@ -11,7 +11,8 @@ import pytest
 from hermes.auth.principal import Principal
 from hermes.errors import KEYS_UNAVAILABLE, SocketRejected
 from hermes.inbox.inbox import InboxUnavailable
-from hermes.testing import ClientSocket
+from hermes.testing import ClientSocket, FakeClock
+from hermes.web.inbox.reader_api import ANSWER_MAX_BYTES
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
 
 ANA = token(tenant_id="acme")
@@ -26,7 +27,7 @@ def make_inbox(make_hermes: MakeHermes, tmp_path: Path) -> MakeInbox:
     """Start a gateway with an inbox."""
 
     async def start() -> Hermes:
-        return await make_hermes(inbox=str(tmp_path / "inbox.db"))
+        return await make_hermes(inbox=str(tmp_path / "inbox.db"), state_dir=tmp_path / "state")
 
     return start
 
@@ -327,6 +328,99 @@ async def test_a_long_poll_ends_with_the_next_notification(make_inbox: MakeInbox
     await send(hermes, 1)
     _, page = await waiting
     assert [frame["id"] for frame in page["frames"]] == ["n1"]
+
+
+@pytest.mark.gen_test
+async def test_a_long_poll_ends_when_its_token_is_revoked(make_inbox: MakeInbox) -> None:
+    """At once, with 401 ``revoked``; that of another user goes on."""
+    hermes = await make_inbox()
+    assert hermes.gateway.inbox is not None
+    wakeups = hermes.gateway.inbox.wakeups
+    waiting, other = (asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", given)) for given in (ANA, BEN))
+    await eventually(lambda: wakeups.waiters == 2)
+    await hermes.gateway.disconnect(user_id="123")
+    status, body = await waiting
+    assert (status, body["error"]["code"]) == (401, "revoked")
+    await eventually(lambda: wakeups.waiters == 1)
+    await hermes.notify(note(0, user_id="ben"))
+    assert [frame["id"] for frame in (await other)[1]["frames"]] == ["n0"]
+
+
+@pytest.mark.gen_test
+async def test_a_long_poll_gives_nothing_to_a_token_that_expired_meanwhile(
+    make_hermes: MakeHermes, tmp_path: Path
+) -> None:
+    """401 ``token_expired`` in place of the notification."""
+    clock = FakeClock()
+    hermes = await make_hermes(inbox=str(tmp_path / "inbox.db"), clock=clock)
+    assert hermes.gateway.inbox is not None
+    wakeups = hermes.gateway.inbox.wakeups
+    waiting = asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", token(exp=clock.now_s + 5)))
+    await eventually(lambda: wakeups.waiters == 1)
+    clock.now_s += 6
+    await send(hermes, 0)
+    status, body = await waiting
+    assert (status, body["error"]["code"]) == (401, "token_expired")
+
+
+@pytest.mark.gen_test
+async def test_a_page_of_the_inbox_is_bounded_in_bytes(make_inbox: MakeInbox) -> None:
+    """The rest follows with ``more``, whatever the limit."""
+    hermes = await make_inbox()
+    for number in range(40):
+        await send(hermes, number, data={"text": "x" * 60_000})
+    found: list[str] = []
+    position, more = "0", True
+    while more:
+        response = await hermes.request(
+            f"/inbox?limit=1000&since={position}", headers={"Authorization": f"Bearer {ANA}"}
+        )
+        assert len(response.body) < 2 * ANSWER_MAX_BYTES
+        page = json.loads(response.body)
+        position, more = f"{page['epoch']}:{page['to']}", page["more"]
+        found += [frame["id"] for frame in page["frames"]]
+    assert found == [f"n{number}" for number in range(40)]
+
+
+@pytest.mark.gen_test
+async def test_the_keys_of_two_tenants_learn_nothing_of_each_other(make_hermes: MakeHermes, tmp_path: Path) -> None:
+    """The same user and the same id: acknowledgements, receipts and withdrawals are those of one tenant."""
+    keys = tmp_path / "keys"
+    acme, globex = "key-of-the-tenant-acme", "key-of-the-tenant-globex"
+    keys.write_text(f"acme {acme} tenant=acme\nglobex {globex} tenant=globex\n")
+    hermes = await make_hermes(inbox=str(tmp_path / "inbox.db"), api_key_file=keys)
+
+    async def post(key: str, query: str = "") -> dict[str, Any]:
+        response = await hermes.request(
+            f"/notify{query}",
+            method="POST",
+            body=json.dumps(note(0)),
+            headers={"Content-Type": "application/json", "X-API-Key": key},
+        )
+        body: dict[str, Any] = json.loads(response.body)
+        return body
+
+    async def asked(key: str, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
+        response = await hermes.request(path, method=method, headers={"X-API-Key": key})
+        return response.code, json.loads(response.body)
+
+    there = await hermes.open("/ws/notifications?since=0", token(tenant_id="globex"))
+    await resumed(there)
+    waiting = asyncio.ensure_future(post(globex, "?wait=acked&timeout_s=3"))
+    assert (await there.receive())["id"] == "n0"
+    assert (await post(acme))["stored"]
+    assert (await ack(hermes, {"notification_id": "n0"}, ANA))[1]["acked"] == 1
+    await there.expect_silence()
+    assert not (await waiting)["acked"]
+    assert (await asked(acme, "/receipts/n0"))[1]["acked_at"] is not None
+    assert (await asked(globex, "/receipts/n0"))[1]["acked_at"] is None
+    assert not (await post(globex, "?wait=acked&timeout_s=1"))["acked"]
+    assert (await post(acme, "?wait=acked&timeout_s=1"))["acked"]
+    again = await hermes.open("/ws/notifications?since=0", token(tenant_id="globex"))
+    assert (await resumed(again))["unread"] == 1
+    assert await ids(again, 1) == [("n0", True)]
+    assert (await asked(globex, "/notify/n0", "DELETE"))[1]["withdrawn"]
+    assert not (await asked(acme, "/receipts/n0"))[1]["withdrawn"]
 
 
 @pytest.mark.gen_test

@@ -1,5 +1,6 @@
 """``GET /inbox`` and ``POST /ack``: notifications without a socket."""
 
+import asyncio
 import re
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from hermes.web.request_body import BoundedBody, parse_json, set_body_max
 LIMIT_MAX = 1_000
 LIMIT_DEFAULT = 100
 WAIT_MAX_S = 60
+ANSWER_MAX_BYTES = 1_048_576  # no page follows one that reaches it: the answer says "more"
 ACK_BODY_MAX_BYTES = 4_096
 DISCARD_MAX_BYTES = 1_048_576
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
@@ -116,19 +118,36 @@ class InboxHandler(ReaderHandler):
     head = get
 
     async def _answer(self) -> bytes:
-        reader = self.reader(broadcasts=self.get_query_argument("broadcasts", "") == "1")
         limit = self._number("limit", LIMIT_DEFAULT, low=1, high=LIMIT_MAX)
         wait_s = self._number("wait_s", 0, low=0, high=WAIT_MAX_S)
         since = self.get_query_argument("since", "0")
         position = parse_position(since)
-        body, found = await self._read(reader, position, limit)
+        body, found = await self._read(position, limit)
         if found or not wait_s:
             return body
-        if self.inbox.wakeups.waiters >= WAITERS_MAX:
-            raise RequestError(503, "busy", f"{WAITERS_MAX} requests wait already; ask again without wait_s")
-        await self.inbox.wakeups.wait([*row_channels(reader), *change_channels(reader)], timeout_s=wait_s)
-        body, _ = await self._read(reader, position, limit)
+        await self._wait(wait_s)
+        body, _ = await self._read(position, limit)
         return body
+
+    @property
+    def _reader(self) -> Reader:
+        return self.reader(broadcasts=self.get_query_argument("broadcasts", "") == "1")
+
+    async def _wait(self, wait_s: int) -> None:
+        """Wait for something new.
+
+        Raises `RequestError` if the token has ended meanwhile, or too many wait.
+        """
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + wait_s
+        is_over = False
+        while not is_over:
+            if self.inbox.wakeups.waiters >= WAITERS_MAX:
+                raise RequestError(503, "busy", f"{WAITERS_MAX} requests wait already; ask again without wait_s")
+            reader = self._reader
+            channels = [*row_channels(reader), *change_channels(reader)]
+            is_over = await self.inbox.wakeups.wait(channels, timeout_s=end_s - loop.time()) or loop.time() >= end_s
+            self.principal = self._verified()
 
     def _number(self, name: str, default: int, *, low: int, high: int) -> int:
         text = self.get_query_argument(name, str(default))
@@ -136,17 +155,20 @@ class InboxHandler(ReaderHandler):
             raise invalid_fields({name: f"a number from {low} to {high:,}"})
         return int(text)
 
-    async def _read(self, reader: Reader, position: Position | None, limit: int) -> tuple[bytes, int]:
+    async def _read(self, position: Position | None, limit: int) -> tuple[bytes, int]:
         """Return the JSON text of the answer, and the number of its frames."""
-        store = self.inbox.store
+        store, reader = self.inbox.store, self._reader
         resumed = await store.resume(reader, position, capped=False)
         texts: list[bytes] = []
         pages: list[Page] = []
         after_seq = resumed.from_seq
-        while len(texts) < limit:
+        size = 0
+        while len(texts) < limit and size < ANSWER_MAX_BYTES:
             await store.replay(reader, resumed, after_seq=after_seq, then=pages.append, limit=limit - len(texts))
             page = pages[-1]
-            texts += map(entry_text, page.entries)
+            found = [*map(entry_text, page.entries)]
+            texts += found
+            size += sum(map(len, found))
             if page.entries:
                 after_seq = page.entries[-1].seq
             if page.is_last:
@@ -201,6 +223,7 @@ class AckHandler(ReaderHandler):
             check_content_type(self.request)
             if self._body.too_large:
                 raise RequestError(413, "too_large", f"at most {ACK_BODY_MAX_BYTES} bytes")
+            self.principal = self._verified()  # again: the body may have taken its time
             acked = await self._ack(AckRequest.from_json(parse_json(self._body.content())))
         except InboxUnavailable as failure:
             self.write_fault(unavailable(failure))
