@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,26 @@ async def test_keys_end_by_age_and_number(monkeypatch: pytest.MonkeyPatch) -> No
     clock.now_s += KEPT_S
     assert not await send("a", b"other")
     assert sent == ["a", "b", "c", "a", "a"]
+
+
+@pytest.mark.gen_test
+async def test_a_request_that_fails_is_not_remembered() -> None:
+    """Who waits for its answer is tried instead."""
+    answers = RecentAnswers()
+    go_on = asyncio.Event()
+
+    async def fail() -> dict[str, Any]:
+        await go_on.wait()
+        raise ValueError
+
+    async def work() -> dict[str, Any]:
+        return {"sent": True}
+
+    first = asyncio.ensure_future(answers.answer(("k",), b"", fail))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(answers.answer(("k",), b"", work))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait((first, second), timeout=60)
+    assert (type(first.exception()), second.result()) == (ValueError, {"sent": True})
+    assert await answers.answer(("k",), b"", work) == {"sent": True, "duplicate": True}

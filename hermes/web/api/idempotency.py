@@ -46,7 +46,7 @@ def with_key(value: object, key: str | None) -> object:
 @dataclass(frozen=True, slots=True)
 class _Request:
     digest: bytes
-    answer: "asyncio.Future[dict[str, Any]]"
+    answer: "asyncio.Future[dict[str, Any] | None]"  # None after an error: it is not remembered
     at_s: float
 
 
@@ -67,16 +67,23 @@ class RecentAnswers:
 
         A repeated one waits for the first. Raises `RequestError` 409 ``conflict`` if the first had other values.
         """
-        known = self._requests.get(key)
-        if known is not None and known.at_s > self._clock() - KEPT_S:
+        while (known := self._requests.get(key)) is not None and known.at_s > self._clock() - KEPT_S:
             if known.digest != digest:
                 raise RequestError(409, "conflict", f"another request had the same {HEADER} in the last 24 hours")
-            return await asyncio.shield(known.answer) | {"duplicate": True}
+            first = await asyncio.shield(known.answer)
+            if first is not None:
+                return first | {"duplicate": True}
         self._requests.pop(key, None)
         request = _Request(digest, asyncio.get_running_loop().create_future(), self._clock())
         self._requests[key] = request
         if len(self._requests) > KEYS_MAX:
             self._requests.popitem(last=False)
-        body = await send()
+        try:
+            body = await send()
+        except BaseException:
+            if self._requests.get(key) is request:
+                del self._requests[key]
+            request.answer.set_result(None)
+            raise
         request.answer.set_result(body)
         return body
