@@ -8,11 +8,13 @@ last page: a row is either in a page or published later, never both and never ne
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.hub import Hub
 from hermes.delivery.session import Session
+from hermes.errors import INTERNAL_ERROR
 from hermes.inbox.frames import entry_frame, resumed_frame
 from hermes.inbox.inbox import Inbox, InboxUnavailable, Page, Reader
 from hermes.inbox.position import Position
@@ -69,12 +71,17 @@ class Resumption:
         self.is_answered = False  # `resumed` was sent
         self.is_live = False
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether the socket has no channel now."""
+        return self._holds_all and not self.is_answered
+
     def channels(self, wanted: list[Channel]) -> list[Channel]:
         """Return the wanted channels that the socket may have now.
 
         With those of the changes, when it has resumed.
         """
-        if self._holds_all and not self.is_answered:
+        if self.holds_all:
             return []
         if not self.is_live:
             rows = row_channels(self.reader)
@@ -85,7 +92,8 @@ class Resumption:
         """Replay what the socket has missed after a position, then let it live.
 
         None is a position that cannot be parsed. If the inbox cannot be read, the socket lives at once and gets no
-        ``resumed``.
+        ``resumed``; if that happens after ``resumed``, the socket is closed, and its client comes back with its
+        position.
         """
         try:
             resumed = await self._inbox.resume(self.reader, position)
@@ -96,11 +104,15 @@ class Resumption:
             self._answered()
             self._after_seq = resumed.from_seq
             while not self.is_live and not self._session.closed:
-                await self._inbox.replay(self.reader, resumed, after_seq=self._after_seq, then=self._send_page)
+                await self._inbox.replay(
+                    self.reader, resumed, after_seq=self._after_seq, then=partial(self._send_page, self.reader)
+                )
                 await self._read()
         except InboxUnavailable as failure:
             logger.warning("user %s cannot resume: %s", self.reader.user_id, failure.reason)
-            if not self._session.closed:
+            if self.is_answered:
+                self._session.close(INTERNAL_ERROR)  # live rows would move its position over those that are missing
+            elif not self._session.closed:
                 self._answered()
                 self._live()
 
@@ -109,7 +121,9 @@ class Resumption:
             self.is_answered = True
             self._on_resumed()
 
-    def _send_page(self, page: Page) -> None:
+    def _send_page(self, reader: Reader, page: Page) -> None:
+        if reader != self.reader:
+            return  # a new token may not read all of it: the page is read again
         self._metrics.inbox_replayed.inc(len(page.entries))
         for entry in page.entries:
             if self._session.closed:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from hermes.auth.principal import Principal
+from hermes.delivery import channels
 from hermes.errors import KEYS_UNAVAILABLE, SocketRejected
-from hermes.inbox.inbox import InboxUnavailable
+from hermes.ids import DeviceId, TenantId
+from hermes.inbox.inbox import InboxUnavailable, Page
 from hermes.testing import ClientSocket, FakeClock
 from hermes.web.inbox.reader_api import ANSWER_MAX_BYTES
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
@@ -566,3 +568,84 @@ async def test_keys_that_cannot_be_fetched_are_a_temporary_fault(
         response = await hermes.request("/inbox", headers={"Authorization": f"Bearer {ANA}"})
         assert (response.code, json.loads(response.body)["error"]["code"]) == (503, "keys_unavailable")
         assert int(response.headers["Retry-After"]) > 0
+
+
+class Gate:
+    """Calls of one method of the store end when this is open."""
+
+    def __init__(self, hermes: Hermes, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert hermes.gateway.inbox is not None
+        store = hermes.gateway.inbox.store
+        call = getattr(store, name)
+        self.is_open = asyncio.Event()
+        self.waiting = 0
+
+        async def wait(*given: Any, then: Callable[[Page], None] | None = None, **named: Any) -> Any:
+            pages: list[Page] = []
+            result = await call(*given, **named, **({} if then is None else {"then": pages.append}))
+            self.waiting += 1
+            await self.is_open.wait()
+            for page in pages:
+                assert then is not None
+                then(page)
+            return result
+
+        monkeypatch.setattr(store, name, wait)
+
+
+@pytest.mark.gen_test
+async def test_a_replay_that_fails_closes_the_socket(make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Live frames would move the position of the client over the rows that it did not get."""
+    hermes = await make_inbox()
+    assert hermes.gateway.inbox is not None
+    store = hermes.gateway.inbox.store
+    await hermes.notify([note(number) for number in range(150)])
+    replay = store.replay
+
+    async def fail_later(*given: Any, after_seq: int, **named: Any) -> None:
+        if after_seq:
+            raise InboxUnavailable("busy")
+        await replay(*given, after_seq=after_seq, **named)
+
+    monkeypatch.setattr(store, "replay", fail_later)
+    socket = await hermes.open("/ws/notifications?since=0", ANA)
+    await resumed(socket)
+    assert [(await socket.receive())["seq"] for _ in range(100)] == list(range(1, 101))
+    assert (await socket.wait_closed())[0] == 1011
+
+
+@pytest.mark.gen_test
+async def test_a_new_token_does_not_get_the_rows_of_the_old_one(
+    make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that was read for another tenant is not sent after ``refreshed``."""
+    hermes = await make_inbox()
+    await hermes.notify([{"tenant_id": "acme", "id": "b", "title": "t", "message": ""}, note(1)])
+    gate = Gate(hermes, "replay", monkeypatch)
+    socket = await hermes.open("/ws?since=0", ANA)
+    await resumed(socket)
+    await eventually(lambda: gate.waiting == 1)
+    await socket.send({"action": "refresh", "token": token(tenant_id="other")})
+    assert (await socket.receive())["action"] == "refreshed"
+    gate.is_open.set()
+    assert await ids(socket, 1) == [("n1", True)]
+
+
+@pytest.mark.gen_test
+async def test_devices_may_be_named_before_the_answer_to_a_position(
+    make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their data begins after ``resumed``."""
+    hermes = await make_inbox()
+    gate = Gate(hermes, "resume", monkeypatch)
+    socket = await hermes.open("/ws?since=0", ANA)
+    await eventually(lambda: gate.waiting == 1)
+    await socket.send({"action": "subscribe", "device": "d1"})
+    assert (await socket.receive())["devices"] == ["d1"]
+    [session] = hermes.gateway.hub.sessions
+    assert not hermes.gateway.hub.channels_of(session)
+    gate.is_open.set()
+    await resumed(socket)
+    device = channels.device(TenantId("acme"), DeviceId("d1"))
+    await eventually(lambda: device in hermes.gateway.hub.channels_of(session))
+    assert channels.tenant(TenantId("acme")) not in hermes.gateway.hub.channels_of(session)

@@ -81,6 +81,11 @@ class InboxActions:
         """Return the channels of the wanted ones that the socket may have now."""
         return wanted if self._resumption is None else self._resumption.channels(list(wanted))
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether the socket waits for the answer to its position and gets nothing before."""
+        return self._resumption is not None and self._resumption.holds_all
+
     def ack(self, ack: Ack) -> None:
         """Acknowledge rows; raises `ClientError` if the frame is not understood."""
         gateway, principal = self._gateway, self._session.principal

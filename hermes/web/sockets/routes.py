@@ -175,8 +175,8 @@ class CombinedSocket(SocketHandler):
         The channel of the whole tenant is added if no device is named any more, and removed if one is.
         """
         tenant_id = session.principal.tenant_id
-        if tenant_id is None:
-            return []
+        if tenant_id is None or (self._inbox is not None and self._inbox.holds_all):
+            return []  # all channels come with `resumed`
         add = [channels.device(tenant_id, device_id) for device_id in added]
         remove = [channels.device(tenant_id, device_id) for device_id in removed]
         (remove if self._devices else add).append(channels.tenant(tenant_id))
