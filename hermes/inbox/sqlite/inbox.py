@@ -1,6 +1,7 @@
 """An `Inbox` in one SQLite file."""
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ class SqliteInbox:
         self._thread = StoreThread(path, limits=limits, now_ms=now_ms, metrics=metrics)
         self._under_way: dict[_Key, asyncio.Future[None]] = {}  # ids whose first request is not answered
         self._unstored: OrderedDict[_Key, tuple[bytes, int, int]] = OrderedDict()  # digest, sockets, time
-        self._appends: deque[tuple[float, Operation, Submission]] = deque()  # in order of their deadlines
+        self._appends: deque[tuple[float, Operation, Callable[[Store], None]]] = deque()  # in order of their deadlines
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -107,6 +108,7 @@ class SqliteInbox:
         known = self._unstored.get(key)
         if known is not None and known[2] > self._now_ms() - IDS_KEPT_MS:
             return Duplicate(None, known[1], replaced=False) if known[0] == submission.digest else Conflict()
+        self._unstored.pop(key, None)
         self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
             outcome: Stored | Duplicate | Conflict = await self._append(submission, publish)
@@ -127,9 +129,20 @@ class SqliteInbox:
             if isinstance(outcome, Stored):
                 publish(outcome)
 
-        operation = self._thread.submit(lambda store: store.append(submission), stores_row=True, then=publish_stored)
+        made: list[Stored | Duplicate | Conflict] = []  # known to the thread before the commit
+
+        def run(store: Store) -> Stored | Duplicate | Conflict:
+            made.append(store.append(submission))
+            return made[0]
+
+        def forget(store: Store) -> None:
+            """Remove what this append has stored: not what an earlier one with its id has."""
+            if made and isinstance(made[0], Stored):
+                store.forget(submission, made[0])
+
+        operation = self._thread.submit(run, stores_row=True, then=publish_stored)
         loop = asyncio.get_running_loop()
-        self._appends.append((loop.time() + COMMIT_MAX_S, operation, submission))
+        self._appends.append((loop.time() + COMMIT_MAX_S, operation, forget))
         if self._timer is None:
             self._timer = loop.call_at(self._appends[0][0], self._end_slow_appends)
         return await operation.future
@@ -142,17 +155,17 @@ class SqliteInbox:
         loop = asyncio.get_running_loop()
         self._timer = None
         while self._appends and (self._appends[0][1].future.done() or self._appends[0][0] <= loop.time()):
-            _deadline, operation, submission = self._appends.popleft()
+            _deadline, operation, forget = self._appends.popleft()
             if not operation.future.done():
                 operation.abandoned = True
                 operation.future.set_exception(InboxUnavailable("timeout"))
-                self._forget(submission)
+                self._forget(forget)
         if self._appends:
             self._timer = loop.call_at(self._appends[0][0], self._end_slow_appends)
 
-    def _forget(self, submission: Submission) -> None:
+    def _forget(self, forget: Callable[[Store], None]) -> None:
         try:
-            operation = self._thread.submit(lambda store: store.forget(submission))
+            operation = self._thread.submit(forget)
         except InboxUnavailable:
             return  # full queue: the row, if it is committed, comes again as a duplicate
         operation.future.add_done_callback(_ignore)
@@ -227,7 +240,7 @@ class SqliteInbox:
 
         None is a position that cannot be parsed.
         """
-        found: Resumed = await self._call(lambda store: store.resume(reader, position, capped=capped))
+        found: Resumed = await self._call(lambda store: store.resume(reader, position, capped=capped), is_read=True)
         return found
 
     async def replay(
@@ -240,9 +253,11 @@ class SqliteInbox:
         limit: int = PAGE_ENTRIES,
     ) -> None:
         """Give ``then`` the next entries of a resume, in rising order."""
-        await self._thread.submit(
-            lambda store: store.replay(reader, resumed, after_seq=after_seq, limit=min(limit, PAGE_ENTRIES)), then=then
-        ).future
+        await self._call(
+            lambda store: store.replay(reader, resumed, after_seq=after_seq, limit=min(limit, PAGE_ENTRIES)),
+            then,
+            is_read=True,
+        )
 
     async def ack(
         self, reader: Reader, notification_id: str, publish: Callable[[list[Acknowledgement]], None]
@@ -279,8 +294,30 @@ class SqliteInbox:
         found: InboxStats = await self._call(Store.stats)
         return found
 
-    async def _call(self, run: Callable[[Store], Any], then: Callable[[Any], None] | None = None) -> Any:
-        return await self._thread.submit(run, then=then).future
+    async def _call(
+        self, run: Callable[[Store], Any], then: Callable[[Any], None] | None = None, *, is_read: bool = False
+    ) -> Any:
+        """Return the result of an operation after its commit.
+
+        Raises `InboxUnavailable` ``timeout`` while the thread hangs in one transaction. A change may be committed, and
+        published by ``then``, after that; the result of a read is not used any more.
+        """
+        operation = self._thread.submit(run, then=then)
+        future = operation.future
+        try:
+            while not future.done():
+                await asyncio.wait((future,), timeout=COMMIT_MAX_S)
+                if not future.done() and self.stuck_for_s(time.monotonic()) > COMMIT_MAX_S:
+                    if is_read:
+                        operation.abandoned = True
+                        future.cancel()
+                    else:
+                        future.add_done_callback(_ignore)
+                    raise InboxUnavailable("timeout")
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        return future.result()
 
 
 def _key(submission: Submission) -> _Key:

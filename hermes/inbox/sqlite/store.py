@@ -18,6 +18,7 @@ from hermes.inbox.inbox import (
     Duplicate,
     Entry,
     InboxStats,
+    InboxUnavailable,
     Page,
     Reader,
     ReceiptRecord,
@@ -127,16 +128,16 @@ class Store:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def forget(self, submission: Submission) -> None:
+    def forget(self, submission: Submission, stored: Stored) -> None:
         """Remove a row that was delivered as not stored, and its id."""
         kind, owner = _address(submission.message)
         key = (kind, owner, submission.bound_tenant or "", submission.message.id)
         found = self._sql.execute(
-            "DELETE FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?) AND digest = ? RETURNING seq",
-            (*key, submission.digest),
-        ).fetchone()
-        if found is not None and found[0] is not None:
-            self._sql.execute("DELETE FROM log WHERE seq = ?", found)
+            "DELETE FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?) AND digest = ? AND seq IS ?",
+            (*key, submission.digest, stored.seq),
+        )
+        if found.rowcount and stored.seq is not None:
+            self._sql.execute("DELETE FROM log WHERE seq = ?", (stored.seq,))
 
     def delivered(self, submission: Submission, sockets: int) -> None:
         """Note how many sockets took a row."""
@@ -206,10 +207,18 @@ class Store:
     def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int = PAGE_ENTRIES) -> Page:
         """Return the next entries of a resume, up to now.
 
-        Rows, and the acknowledgements and withdrawals of rows that the reader had before.
+        Rows, and the acknowledgements and withdrawals of rows that the reader had before. Raises `InboxUnavailable` if
+        the inbox is another one since.
         """
+        if resumed.epoch != self.epoch:
+            raise InboxUnavailable("corrupt")
         values = self._range(reader, after_seq, self.last_seq())
-        values |= {"had": resumed.from_seq, "oldest": resumed.after_seq, "limit": limit}
+        values |= {
+            "had": resumed.from_seq,
+            "answered": resumed.to_seq,
+            "oldest": resumed.after_seq,
+            "limit": limit,
+        }
         found = self._sql.execute(f"{_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit", values)
         entries: list[Entry] = []
         size = 0
@@ -543,18 +552,21 @@ SELECT seq, kind, id, text, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log
   AND expires_ms > :now
 """
 
-# of rows that the reader had before
+# of rows that the reader had before, or got in an earlier page of this replay
 _CHANGES = """
 SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
-  WHERE kind = 2 AND owner = :user AND seq > :after AND seq <= :to AND (target <= :had OR id = '')
+  WHERE kind = 2 AND owner = :user AND seq > :after AND seq <= :to
+  AND (target <= :had OR id = '' OR seq > :answered AND target <= :after)
   AND (bound IS NULL OR bound = :tenant)
 UNION ALL
 SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
-  WHERE kind = 3 AND owner = :user AND seq > :after AND seq <= :to AND target <= :had
+  WHERE kind = 3 AND owner = :user AND seq > :after AND seq <= :to
+  AND (target <= :had OR seq > :answered AND target <= :after)
   AND (bound IS NULL OR bound = :tenant)
 UNION ALL
 SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
-  WHERE kind = 4 AND owner = :tenant AND :broadcasts AND seq > :after AND seq <= :to AND target <= :had
+  WHERE kind = 4 AND owner = :tenant AND :broadcasts AND seq > :after AND seq <= :to
+  AND (target <= :had OR seq > :answered AND target <= :after)
 """
 
 

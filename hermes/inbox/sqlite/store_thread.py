@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 QUEUE_MAX: Final = 10_000  # operations that wait
 SLICE_S: Final = 0.02  # of one transaction, without its commit: a long replay delays no notification for longer
+RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations; a page of a replay takes 2 ms
 HEALTH_CHECK_INTERVAL_S: Final = 1.0
 REOPEN_INTERVAL_S: Final = 1.0
 FREE_DISK_MIN: Final = 0.05  # below this part of the disk, nothing is stored
@@ -71,6 +72,7 @@ class StoreThread:
         self._now_ms = now_ms
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[Operation] = deque()
+        self._results: deque[_Outcome] = deque()  # on the loop
         self._wake = threading.Condition()
         self._stopping = False
         self._backup: tuple[Path, Operation] | None = None
@@ -141,7 +143,25 @@ class StoreThread:
         thread, self._thread = self._thread, None
         if thread is not None:
             await asyncio.to_thread(thread.join)
-            await asyncio.sleep(0)  # so that the last results are delivered
+            await asyncio.sleep(0)
+            while self._results:  # the last ones
+                await asyncio.sleep(0)
+
+    def _deliver(self, outcomes: list[_Outcome]) -> None:
+        """Set results, in order; after `RESULTS_SLICE_S` the loop does other work first."""
+        is_scheduled = bool(self._results)
+        self._results.extend(outcomes)
+        if not is_scheduled:
+            self._set_results()
+
+    def _set_results(self) -> None:
+        until = time.monotonic() + RESULTS_SLICE_S
+        while self._results:
+            if time.monotonic() > until:
+                assert self._loop is not None
+                self._loop.call_soon(self._set_results)
+                return
+            _set_result(*self._results.popleft())
 
     # -- in the thread ------------------------------------------------------------------------------------------
 
@@ -170,6 +190,9 @@ class StoreThread:
             self.problem = "its thread ended: restart Hermes"
             self._fail_all()
         finally:
+            if self._backup is not None:
+                self._hand_over([(self._backup[1], None, InboxUnavailable("busy"))])
+                self._backup = None
             self._close()
 
     def _transact(self) -> None:
@@ -191,17 +214,23 @@ class StoreThread:
                     break
             begun = time.monotonic()
             self._connection.execute("COMMIT")
-            committed = time.monotonic()
-            if self._store.needs_checkpoint:
-                self._store.checkpoint()
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - a damaged page may have any values
             reason = self._recover(error)
             outcomes = [(operation, None, InboxUnavailable(reason)) for operation in taken]
         else:
             self.commits += 1
-            self._metrics.inbox_commit_s.observe(committed - begun)
+            self._metrics.inbox_commit_s.observe(time.monotonic() - begun)
             self._works_again()
+            self._checkpoint(self._store)
         self._hand_over(outcomes)
+
+    def _checkpoint(self, store: Store) -> None:
+        """Empty the write-ahead log after a purge; what was committed stays committed if that fails."""
+        if store.needs_checkpoint:
+            try:
+                store.checkpoint()
+            except sqlite3.Error as error:
+                self._recover(error)
 
     def _run_backup(self) -> None:
         """Copy the file in parts; between two of them, what waits is run."""
@@ -241,8 +270,11 @@ class StoreThread:
                 raise
             connection.execute("ROLLBACK TO operation")
             return operation, None, error
-        except Exception as error:  # noqa: BLE001 - the caller gets it
+        except Exception as error:
             connection.execute("ROLLBACK TO operation")
+            if operation.stores_row and not isinstance(error, ValueError):  # of the file: delivered without it
+                logger.error("inbox: a notification cannot be stored", exc_info=error)
+                error = InboxUnavailable("corrupt")
             return operation, None, error
         finally:
             with contextlib.suppress(sqlite3.Error):  # a full disk has ended the transaction
@@ -262,7 +294,7 @@ class StoreThread:
         assert self._loop is not None
         if outcomes:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(_set_results, outcomes)
+                self._loop.call_soon_threadsafe(self._deliver, outcomes)
 
     def _fail_all(self) -> None:
         with self._wake:
@@ -295,7 +327,7 @@ class StoreThread:
         self._reopen_at = time.monotonic() + REOPEN_INTERVAL_S
         try:
             self._open()
-        except (sqlite3.Error, OSError, HermesError) as error:
+        except Exception as error:  # noqa: BLE001 - a new file on a broken disk may be damaged too
             self._report(_reason_of(error), f"cannot open {self._path}: {printable(str(error))}")
             return False
         return True
@@ -306,10 +338,12 @@ class StoreThread:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
-    def _recover(self, error: sqlite3.Error) -> FailureReason:
+    def _recover(self, error: Exception) -> FailureReason:
         """Undo the transaction; replace a damaged file; close one that cannot be written."""
         reason = _reason_of(error)
         assert self._connection is not None
+        if not isinstance(error, sqlite3.Error):
+            logger.error("inbox: a transaction failed", exc_info=error)
         with contextlib.suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -349,7 +383,7 @@ class StoreThread:
             more = self._store.sweep()
             self._connection.execute("COMMIT")
             self._count(self._store)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - a damaged page may have any values
             self._recover(error)
             return False
         if not self._nearly_full:
@@ -377,22 +411,21 @@ class StoreThread:
             self.problem = None
 
 
-def _set_results(outcomes: list[_Outcome]) -> None:
-    for operation, result, error in outcomes:
-        if operation.future.done():
-            continue
-        if error is None and operation.then is not None:
-            try:
-                operation.then(result)
-            except Exception as failure:  # noqa: BLE001 - the caller gets it
-                error = failure
-        if error is not None:
-            operation.future.set_exception(error)
-        else:
-            operation.future.set_result(result)
+def _set_result(operation: Operation, result: Any, error: Exception | None) -> None:
+    if operation.future.done():
+        return
+    if error is None and operation.then is not None:
+        try:
+            operation.then(result)
+        except Exception as failure:  # noqa: BLE001 - the caller gets it
+            error = failure
+    if error is not None:
+        operation.future.set_exception(error)
+    else:
+        operation.future.set_result(result)
 
 
 def _reason_of(error: Exception) -> FailureReason:
-    if isinstance(error, HermesError) or (isinstance(error, sqlite3.Error) and is_damage(error)):
-        return "corrupt"
-    return "disk_full"
+    if isinstance(error, (sqlite3.Error, OSError)) and not is_damage(error):
+        return "disk_full"
+    return "corrupt"

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,12 +13,12 @@ import pytest
 
 from hermes.errors import HermesError
 from hermes.ids import UserId
-from hermes.inbox.inbox import Conflict, Duplicate, InboxUnavailable, Page, Reader, Row, Stored, Submission
+from hermes.inbox.inbox import Conflict, Duplicate, InboxUnavailable, Page, Reader, Resumed, Row, Stored, Submission
 from hermes.inbox.position import BEGINNING, Position
 from hermes.inbox.sqlite import inbox as sqlite_inbox
 from hermes.inbox.sqlite import store_thread
 from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.inbox.sqlite.store import StoreLimits
+from hermes.inbox.sqlite.store import Store, StoreLimits
 from hermes.metrics import Metrics
 from tests.support.inboxes import FakeClock, submission
 
@@ -391,4 +392,168 @@ def test_nothing_is_stored_while_the_disk_is_nearly_full(
 
     run(test)
     assert "of the disk is free" in caplog.text
+    caplog.clear()
+
+
+def test_a_late_repetition_does_not_remove_the_stored_row(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was answered as stored stays, also if the same request comes again while the disk hangs."""
+    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
+    monkeypatch.setattr(store_thread, "SLICE_S", 60.0)  # all that waits is one transaction
+
+    async def test(inbox: SqliteInbox) -> None:
+        assert await append(inbox, run.sent("a")) == Stored(1)
+        inbox.delivered(run.sent("a"), 0)
+        for has_begun in (True, False):
+            first = Blocked(inbox)
+            async with first:
+                again = asyncio.ensure_future(append(inbox, run.sent("a")))
+                await asyncio.sleep(0)
+                last = Blocked(inbox)
+                if not has_begun:
+                    with pytest.raises(InboxUnavailable):
+                        await again
+            async with last:
+                if has_begun:
+                    with pytest.raises(InboxUnavailable):
+                        await again
+            inbox.delivered(run.sent("a"), 0)
+            inbox._unstored.clear()
+            assert await rows(inbox) == [1]
+
+    run(test)
+
+
+def test_nobody_waits_for_a_thread_that_hangs(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader gets an error; an acknowledgement that is committed later is still published."""
+    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
+
+    async def test(inbox: SqliteInbox) -> None:
+        await append(inbox, run.sent("a"))
+        inbox.delivered(run.sent("a"), 0)
+        made: list[object] = []
+        pages: list[Page] = []
+        async with Blocked(inbox):
+            for call in (
+                inbox.resume(ANA, BEGINNING),
+                inbox.replay(ANA, Resumed(inbox.epoch, 0, 1, 0, gap=False, unread=0), after_seq=0, then=pages.append),
+                inbox.receipts("a"),
+                inbox.ack(ANA, "a", made.append),
+            ):
+                with pytest.raises(InboxUnavailable) as failed:
+                    await call
+                assert failed.value.reason == "timeout"
+        await inbox.stats()
+        assert (len(made), pages) == (1, [])
+
+    run(test)
+
+
+def test_a_wait_that_is_cancelled_gets_nothing_later(run: Runner) -> None:
+    """A socket that resumes again must not get the page of its first resume."""
+
+    async def test(inbox: SqliteInbox) -> None:
+        pages: list[Page] = []
+        async with Blocked(inbox):
+            resumed = Resumed(inbox.epoch, 0, 1, 0, gap=False, unread=0)
+            waiting = asyncio.ensure_future(inbox.replay(ANA, resumed, after_seq=0, then=pages.append))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        await inbox.stats()
+        assert pages == []
+
+    run(test)
+
+
+def test_the_results_of_a_large_commit_do_not_hold_the_loop(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between slices of them the loop does other work; their order stays."""
+    monkeypatch.setattr(store_thread, "SLICE_S", 60.0)  # all that waits is one transaction
+
+    async def test(inbox: SqliteInbox) -> None:
+        turn = 0
+        turns: list[int] = []
+
+        def publish(_stored: Stored) -> None:
+            turns.append(turn)
+            time.sleep(0.001)
+
+        async with Blocked(inbox):
+            sends = [asyncio.ensure_future(inbox.append(run.sent(str(number)), publish)) for number in range(30)]
+            await asyncio.sleep(0)
+        while len(turns) < 30:
+            await asyncio.sleep(0)
+            turn += 1
+        assert [outcome.seq for outcome in await asyncio.gather(*sends) if isinstance(outcome, Stored)] == [
+            *range(1, 31)
+        ]
+        assert max(turns.count(each) for each in turns) <= 7  # each took at least 1 ms of 5
+
+    run(test)
+
+
+def test_a_backup_that_did_not_begin_ends_with_the_inbox(path: Path, run: Runner) -> None:
+    """Its request is answered."""
+
+    async def test(inbox: SqliteInbox) -> None:
+        async with Blocked(inbox):
+            backup = asyncio.ensure_future(inbox.back_up(path.with_name("copy.db")))
+            await asyncio.sleep(0)
+            stopping = asyncio.ensure_future(inbox.stop())
+            await asyncio.sleep(0)
+        await stopping
+        await asyncio.wait((backup,), timeout=60)
+        assert backup.done()
+        assert backup.exception() is None or isinstance(backup.exception(), InboxUnavailable)
+
+    run(test)
+
+
+def test_values_that_make_no_sense_do_not_end_the_thread(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Overwritten pages may hold any: the store is opened again, and the error is logged."""
+    monkeypatch.setattr(store_thread, "HEALTH_CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(store_thread, "REOPEN_INTERVAL_S", 0.0)
+    sweep = Store.sweep
+    sweeps = 0
+
+    def fail_once(store: Store) -> bool:
+        nonlocal sweeps
+        sweeps += 1
+        if sweeps == 1:
+            raise TypeError("a text in the place of a number")
+        return sweep(store)
+
+    monkeypatch.setattr(Store, "sweep", fail_once)
+
+    async def test(inbox: SqliteInbox) -> None:
+        while sweeps < 2:
+            await asyncio.sleep(0.01)
+        assert await append(inbox, run.sent("a")) == Stored(1)
+        inbox.delivered(run.sent("a"), 0)
+
+    run(test)
+    assert "a text in the place of a number" in caplog.text
+    caplog.clear()
+
+
+def test_a_row_that_cannot_be_stored_because_of_such_values_is_delivered(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a failed store, not an error of the request."""
+
+    def fail(_store: Store, _submission: Submission) -> Stored:
+        raise TypeError("cannot unpack None")
+
+    monkeypatch.setattr(Store, "append", fail)
+
+    async def test(inbox: SqliteInbox) -> None:
+        with pytest.raises(InboxUnavailable) as failed:
+            await append(inbox, run.sent("a"))
+        inbox.delivered(run.sent("a"), 1)
+        assert failed.value.reason == "corrupt"
+
+    run(test)
+    assert "cannot unpack None" in caplog.text
     caplog.clear()

@@ -13,6 +13,7 @@ from hermes.inbox.inbox import (
     Conflict,
     Duplicate,
     Entry,
+    InboxUnavailable,
     Page,
     Reader,
     Resumed,
@@ -303,13 +304,14 @@ def test_an_id_without_a_row_is_recognised_too(store: Store, clock: FakeClock) -
 def test_a_row_that_was_answered_as_not_stored_is_removed(store: Store, clock: FakeClock) -> None:
     """A commit after the time limit leaves nothing; the newer request with the same id keeps its row."""
     late = submission("a", user="ana", at_ms=clock())
-    store.append(late)
-    store.forget(late)
-    store.forget(late)
+    stored = store.append(late)
+    assert isinstance(stored, Stored)
+    store.forget(late, stored)
+    store.forget(late, stored)
     assert ids_after(store, ANA) == []
     other = submission("a", user="ana", at_ms=clock(), text="other")
     store.append(other)
-    store.forget(late)
+    store.forget(late, stored)
     assert ids_after(store, ANA) == ["a"]
 
 
@@ -412,3 +414,41 @@ def assert_shares_are_right(store: Store) -> None:
         (entries, size),
         (None, None) if not entries else (entries, size),
     )
+
+
+def test_changes_of_rows_that_a_replay_has_sent_follow_in_it(store: Store, clock: FakeClock) -> None:
+    """The socket is not live before the last page: it learns there what happened to the rows of earlier ones."""
+    for number in range(4):
+        send(store, clock, f"n{number}")
+    resumed = store.resume(ANA, BEGINNING)
+    first = store.replay(ANA, resumed, after_seq=0, limit=2)
+    store.ack(ANA, "n0")
+    store.withdraw(user_id=ANA.user_id, tenant_id=None, notification_id="n1", sender=None)
+    store.ack(ANA, "n2")
+    rest = store.replay(ANA, resumed, after_seq=first.entries[-1].seq)
+    assert [entry.seq for entry in first.entries] == [1, 2]
+    assert [(type(entry), entry.seq) for entry in rest.entries] == [
+        (Row, 3),
+        (Row, 4),
+        (Acknowledgement, 5),
+        (Withdrawal, 6),
+    ]
+    assert isinstance(rest.entries[0], Row)
+    assert rest.entries[0].acked_ms is not None
+
+
+def test_a_replay_does_not_go_on_in_another_inbox(store: Store, clock: FakeClock) -> None:
+    """Its numbers begin anew: nothing in it would seem to be missing."""
+    send(store, clock, "a")
+    resumed = store.resume(ANA, BEGINNING)
+    store.renew_epoch()
+    with pytest.raises(InboxUnavailable):
+        store.replay(ANA, resumed, after_seq=0)
+
+
+def test_what_others_have_sent_does_not_hide_a_receipt(store: Store, clock: FakeClock) -> None:
+    """Several senders may use the same short ids."""
+    for user in ("ana", "ben", "cyd"):
+        store.append(submission("1", user=user, at_ms=clock(), sender="shop"))
+    store.append(submission("1", user="zoe", at_ms=clock(), sender="door"))
+    assert [receipt.user_id for receipt in store.receipts("1", sender="door")] == ["zoe"]
