@@ -225,7 +225,10 @@ class StoreThread:
         self._hand_over(outcomes)
 
     def _checkpoint(self, store: Store) -> None:
-        """Empty the write-ahead log after a purge; what was committed stays committed if that fails."""
+        """Empty the write-ahead log after a purge.
+
+        What was committed stays committed if that fails.
+        """
         if store.needs_checkpoint:
             try:
                 store.checkpoint()

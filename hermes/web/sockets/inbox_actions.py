@@ -83,7 +83,7 @@ class InboxActions:
 
     @property
     def holds_all(self) -> bool:
-        """Whether the socket waits for the answer to its position and gets nothing before."""
+        """Whether it gets nothing before the answer to its position."""
         return self._resumption is not None and self._resumption.holds_all
 
     def ack(self, ack: Ack) -> None:
