@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -402,6 +403,8 @@ class Gateway:
             names -= CERTIFICATE
         if is_same_broker(self.settings.external_broker, settings.external_broker):
             names.add("mqtt_url")  # another user or password
+        else:
+            names -= {"mqtt_username", "mqtt_password_file"}  # they are for another broker
         return frozenset(names)
 
     def _prepare(self, settings: Settings, changes: Changes) -> Prepared:
@@ -423,6 +426,8 @@ class Gateway:
             raise ConfigError([f"cannot read {error.filename}: {error.strerror}"]) from None
         except ValueError as error:
             raise ConfigError([str(error)]) from None
+        for location in prepared.locations or ():
+            self._check_key_file(location)
         if prepared.mqtt_url is not None and (problems := feed_problems(new)):
             raise ConfigError(problems)
         return prepared
@@ -463,10 +468,7 @@ class Gateway:
             self.key_ring.stop_fetching(source)
         self.remote_keys = tuple(self._remote_keys(location) for location in locations)
         for keys in self.remote_keys:
-            try:
-                keys.start()
-            except ConfigError as error:  # the stored answer is of a newer Hermes
-                logger.error("reload: %s", error)
+            keys.start()
 
     @staticmethod
     def _reopens_link(before: Contents, after: Contents, changes: Changes) -> bool:
@@ -486,12 +488,20 @@ class Gateway:
         self._feed = self._new_feed()
         self._feed.start(url, replaces=before)
 
+    def _key_file(self, location: KeyLocation) -> KeyFile:
+        path = self.settings.stored_in / "keys" / f"{location.source.value}.json"
+        return KeyFile(path, write=private_file.write)
+
+    def _check_key_file(self, location: KeyLocation) -> None:
+        """Raise `ConfigError` if the stored keys are of a newer Hermes."""
+        with contextlib.suppress(OSError):  # then the keys are fetched
+            self._key_file(location).load(location.url)
+
     def _remote_keys(self, location: KeyLocation) -> RemoteKeys:
-        file = KeyFile(self.settings.stored_in / "keys" / f"{location.source.value}.json", write=private_file.write)
         return RemoteKeys(
             location,
             ring=self.key_ring,
-            file=file,
+            file=self._key_file(location),
             metrics=self.metrics,
             max_stale_s=self.settings.jwks_max_stale_s,
             clock=self._clock,

@@ -222,6 +222,18 @@ async def test_a_certificate_is_replaced_with_all_else_or_not_at_all(
 
 
 @pytest.mark.gen_test
+async def test_stored_keys_of_a_newer_hermes_change_nothing(site: Site, tmp_path: Path) -> None:
+    """As at the start they are refused, with everything else that was to change."""
+    hermes = await site.start(jwt_secret_file=(site.write("secret", SECRET),), state_dir=tmp_path / "state")
+    (tmp_path / "state" / "keys").mkdir(parents=True)
+    site.write("state/keys/jwks_url.json", '{"version": 99}')
+    with pytest.raises(ConfigError, match="newer Hermes"):
+        await site.reload(jwks_url="http://127.0.0.1:9/keys", max_sockets_per_user=7)
+    settings = hermes.gateway.settings
+    assert (settings.jwks_url, settings.max_sockets_per_user == 7, hermes.gateway.remote_keys) == (None, False, ())
+
+
+@pytest.mark.gen_test
 async def test_what_needs_a_restart_is_named_each_time(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """As a warning, and the running gateway keeps its own."""
     hermes = await site.start(jwt_secret_file=(site.write("secret", SECRET),))
@@ -270,7 +282,11 @@ async def test_another_user_of_the_broker_opens_the_link_anew(site: Site, tmp_pa
         assert line == "changed --mqtt-password-file, --mqtt-url, --mqtt-username"
         await asyncio.sleep(0)
         await eventually(lambda: gateway.link.ready)
-        assert (await site.reload(mqtt_url="mqtt://other.example")).endswith("a restart is needed for --mqtt-url")
+        feed = gateway._feed
+        elsewhere = {"mqtt_url": "mqtt://other.example", "mqtt_username": "four", "mqtt_password_file": file}
+        line = await site.reload(**elsewhere)
+        assert line.endswith("a restart is needed for --mqtt-password-file, --mqtt-url, --mqtt-username")
+        assert gateway._feed is feed  # the present broker gets nothing that is for another one
         assert gateway.link.ready
 
 
