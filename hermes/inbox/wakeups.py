@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from hermes.delivery.channels import Channel
 
 WAITERS_MAX = 1_000  # long polls
+USER_WAITERS_MAX = 50  # of one user: tabs, scripts, and those whose client has gone
 
 
 class Wakeups:
@@ -26,6 +27,14 @@ class Wakeups:
             for future in self._waiting.get(channel, ()):
                 if not future.done():
                     future.set_result(True)
+
+    def has_place(self, channels: Iterable[Channel]) -> bool:
+        """Return whether one more may wait.
+
+        The first of the channels is that of the user.
+        """
+        first = next(iter(channels))
+        return self.waiters < WAITERS_MAX and len(self._waiting.get(first, ())) < USER_WAITERS_MAX
 
     def recheck(self) -> None:
         """End every wait, so that those who wait check their tokens again."""

@@ -12,6 +12,7 @@ from hermes.auth.principal import Principal
 from hermes.delivery import channels
 from hermes.errors import KEYS_UNAVAILABLE, SocketRejected
 from hermes.ids import DeviceId, TenantId
+from hermes.inbox import wakeups
 from hermes.inbox.inbox import InboxUnavailable, Page
 from hermes.testing import ClientSocket, FakeClock
 from hermes.web.inbox.reader_api import ANSWER_MAX_BYTES
@@ -322,9 +323,9 @@ async def test_a_long_poll_ends_with_the_next_notification(make_inbox: MakeInbox
     """And nobody else's."""
     hermes = await make_inbox()
     assert hermes.gateway.inbox is not None
-    wakeups = hermes.gateway.inbox.wakeups
+    polls = hermes.gateway.inbox.wakeups
     waiting = asyncio.ensure_future(get(hermes, "/inbox?wait_s=15"))
-    await eventually(lambda: wakeups.waiters == 1)
+    await eventually(lambda: polls.waiters == 1)
     await hermes.notify(note(0, user_id="ben"))
     assert not waiting.done()
     await send(hermes, 1)
@@ -337,13 +338,13 @@ async def test_a_long_poll_ends_when_its_token_is_revoked(make_inbox: MakeInbox)
     """At once, with 401 ``revoked``; that of another user goes on."""
     hermes = await make_inbox()
     assert hermes.gateway.inbox is not None
-    wakeups = hermes.gateway.inbox.wakeups
+    polls = hermes.gateway.inbox.wakeups
     waiting, other = (asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", given)) for given in (ANA, BEN))
-    await eventually(lambda: wakeups.waiters == 2)
+    await eventually(lambda: polls.waiters == 2)
     await hermes.gateway.disconnect(user_id="123")
     status, body = await waiting
     assert (status, body["error"]["code"]) == (401, "revoked")
-    await eventually(lambda: wakeups.waiters == 1)
+    await eventually(lambda: polls.waiters == 1)
     await hermes.notify(note(0, user_id="ben"))
     assert [frame["id"] for frame in (await other)[1]["frames"]] == ["n0"]
 
@@ -356,13 +357,29 @@ async def test_a_long_poll_gives_nothing_to_a_token_that_expired_meanwhile(
     clock = FakeClock()
     hermes = await make_hermes(inbox=str(tmp_path / "inbox.db"), clock=clock)
     assert hermes.gateway.inbox is not None
-    wakeups = hermes.gateway.inbox.wakeups
+    polls = hermes.gateway.inbox.wakeups
     waiting = asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", token(exp=clock.now_s + 5)))
-    await eventually(lambda: wakeups.waiters == 1)
+    await eventually(lambda: polls.waiters == 1)
     clock.now_s += 6
     await send(hermes, 0)
     status, body = await waiting
     assert (status, body["error"]["code"]) == (401, "token_expired")
+
+
+@pytest.mark.gen_test
+async def test_one_user_cannot_take_all_long_polls(make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 ``busy`` for that user; others can wait."""
+    monkeypatch.setattr(wakeups, "USER_WAITERS_MAX", 2)
+    hermes = await make_inbox()
+    assert hermes.gateway.inbox is not None
+    waiting = hermes.gateway.inbox.wakeups
+    polls = [asyncio.ensure_future(get(hermes, "/inbox?wait_s=15")) for _ in range(2)]
+    await eventually(lambda: waiting.waiters == 2)
+    assert (await get(hermes, "/inbox?wait_s=15"))[1]["error"]["code"] == "busy"
+    polls.append(asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", BEN)))
+    await eventually(lambda: waiting.waiters == 3)
+    await hermes.notify([note(0), note(0, user_id="ben")])
+    assert [status for status, _ in await asyncio.gather(*polls)] == [200, 200, 200]
 
 
 @pytest.mark.gen_test

@@ -17,7 +17,6 @@ from hermes.inbox.inbox import InboxUnavailable, Page, Reader
 from hermes.inbox.parts import InboxParts
 from hermes.inbox.position import SEQ_MAX, Position, parse_position
 from hermes.inbox.resumption import change_channels, row_channels
-from hermes.inbox.wakeups import WAITERS_MAX
 from hermes.quotas.addresses import client_key
 from hermes.web import credentials
 from hermes.web.api_handler import ApiHandler, check_content_type
@@ -142,10 +141,10 @@ class InboxHandler(ReaderHandler):
         end_s = loop.time() + wait_s
         is_over = False
         while not is_over:
-            if self.inbox.wakeups.waiters >= WAITERS_MAX:
-                raise RequestError(503, "busy", f"{WAITERS_MAX} requests wait already; ask again without wait_s")
             reader = self._reader
             channels = [*row_channels(reader), *change_channels(reader)]
+            if not self.inbox.wakeups.has_place(channels):
+                raise RequestError(503, "busy", "too many requests wait already; ask again without wait_s")
             is_over = await self.inbox.wakeups.wait(channels, timeout_s=end_s - loop.time()) or loop.time() >= end_s
             self.principal = self._verified()
 
