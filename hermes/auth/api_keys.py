@@ -69,7 +69,12 @@ class ApiKey:
 
 
 class ApiKeys:
-    """The accepted keys: several, so that a key can be rotated. Falsy without any."""
+    """The accepted keys: several, so that a key can be rotated. Falsy without any.
+
+    ``version`` changes whenever the keys are replaced.
+    """
+
+    version = 0
 
     def __init__(self, keys: Sequence[ApiKey], *, metrics: Metrics) -> None:
         self._requests = metrics.key_requests
@@ -79,6 +84,7 @@ class ApiKeys:
 
     def replace(self, keys: Sequence[ApiKey]) -> None:
         """Accept these keys from now on, and no others."""
+        self.version += 1
         names = {key.caller.name for key in keys}
         for caller, _ in self._callers.values():
             if caller.name not in names:

@@ -27,6 +27,7 @@ class ApiHandler(HttpHandler):
     scope: Scope | None = None
     accepts_local = False
     caller: Caller | None = None
+    _keys_version = 0  # with which the caller was found
 
     def initialize(self, gateway: GatewayParts) -> None:
         """Store the gateway's parts."""
@@ -41,6 +42,7 @@ class ApiHandler(HttpHandler):
 
     def check_caller(self) -> Caller:
         """Return the caller. Raises `RequestError` 429, 405, 401 or 403, in this order."""
+        self._keys_version = self.gateway.api_keys.version
         caller = self.caller = find_caller(self.request, self.gateway, local=self.accepts_local)
         if self.request.method not in self.methods:
             raise self._wrong_method()
@@ -49,6 +51,15 @@ class ApiHandler(HttpHandler):
         if self.scope is not None:
             check_scope(caller, self.scope)
         return caller
+
+    def check_caller_again(self) -> Caller:
+        """Return the caller when the body has arrived.
+
+        The keys may have been replaced meanwhile. Raises `RequestError` as `check_caller`.
+        """
+        if self._keys_version != self.gateway.api_keys.version or self.caller is None:
+            return self.check_caller()
+        return self.caller
 
     def _wrong_method(self) -> RequestError:
         return RequestError(405, "method_not_allowed", f"use {' or '.join(self.methods)}")

@@ -104,6 +104,7 @@ class NotifyHandler(ApiHandler):
             error, self._error = self._error, None
             if error is not None:
                 raise error
+            self._tenant_id = self.check_caller_again().tenant_id
             results = await self._publish_all(self._checked_body())
         except RequestError as error:
             self.write_fault(error)
@@ -115,9 +116,13 @@ class NotifyHandler(ApiHandler):
 
     async def delete(self) -> None:
         """Withdraw a notification, if there is an inbox."""
-        error, self._error = self._error, None
-        if error is not None:
-            self.write_fault(error)
+        try:
+            error, self._error = self._error, None
+            if error is not None:
+                raise error
+            self.check_caller_again()
+        except RequestError as refused:
+            self.write_fault(refused)
         else:
             assert self.gateway.inbox is not None  # otherwise `prepare` has refused it
             await withdraw(self, self.gateway.inbox, None)

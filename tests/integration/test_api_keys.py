@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from hermes.auth.api_keys import parse_keys
 from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.http_parsers import make_hermes as make_hermes
 from tests.support.programs import free_port
+from tests.support.raw_request import read_response, request
+from tests.support.raw_socket import connect, port_of
 
 pytestmark = pytest.mark.usefixtures("complaints")
 
@@ -51,6 +54,26 @@ async def code(hermes: Hermes, path: str, key: str | None, **how: Any) -> tuple[
     """Return status and error code, which is empty without an error."""
     status, value = await answer(hermes, path, key, **how)
     return status, value["error"]["code"] if status >= 400 else ""
+
+
+@pytest.mark.gen_test
+async def test_a_key_that_goes_while_the_body_arrives_is_refused(with_keys: WithKeys) -> None:
+    """Else a removed key could send for as long as it had opened requests before; the other keys go on."""
+    hermes = await with_keys()
+    api_keys, body = hermes.gateway.api_keys, json.dumps(NOTE | {"user_id": "123"}).encode()
+    found = []
+    for key in (NOTIFIER, ACME):
+        raw = await connect(hermes)
+        head = {"Host": f"127.0.0.1:{port_of(hermes)}", "Content-Type": "application/json", "X-API-Key": key}
+        await raw.send_bytes(request(head, body)[:-1])
+        found.append(raw)
+    counted = hermes.gateway.metrics.registry.get_sample_value
+    for name in ("notifier", "acme"):
+        await eventually(lambda name=name: counted("hermes_key_requests_total", {"key": name}) == 1)
+    api_keys.replace(parse_keys(FILE.replace(NOTIFIER, "another-key-of-the-notifier")))
+    for raw in found:
+        await raw.send_bytes(body[-1:])
+    assert [(await read_response(raw))[0] for raw in found] == [401, 200]
 
 
 # -- scopes -------------------------------------------------------------------------------------------------------

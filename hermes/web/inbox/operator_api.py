@@ -84,6 +84,7 @@ class PurgeHandler(OperatorHandler):
     async def post(self) -> None:
         """Respond with the number of notifications that were removed."""
         try:
+            self.check_caller_again()
             check_content_type(self.request)
             if self._body.too_large:
                 raise RequestError(413, "too_large", f"at most {BODY_MAX_BYTES} bytes")
