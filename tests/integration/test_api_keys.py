@@ -68,8 +68,8 @@ async def test_a_key_that_goes_while_the_body_arrives_is_refused(with_keys: With
         await raw.send_bytes(request(head, body)[:-1])
         found.append(raw)
     counted = hermes.gateway.metrics.registry.get_sample_value
-    for name in ("notifier", "acme"):
-        await eventually(lambda name=name: counted("hermes_key_requests_total", {"key": name}) == 1)
+    names = ("notifier", "acme")
+    await eventually(lambda: all(counted("hermes_key_requests_total", {"key": name}) == 1 for name in names))
     api_keys.replace(parse_keys(FILE.replace(NOTIFIER, "another-key-of-the-notifier")))
     for raw in found:
         await raw.send_bytes(body[-1:])
