@@ -5,8 +5,10 @@ from typing import Any
 
 import orjson
 from tornado.httputil import HTTPServerRequest
+from tornado.web import HTTPError
 
 from hermes.auth.api_keys import Caller, Scope
+from hermes.delivery.request_model import invalid_fields
 from hermes.errors import KEYS_UNAVAILABLE, RequestError
 from hermes.quotas.failed_auth import WINDOW_S
 from hermes.web.api.callers import check_scope, find_caller, unauthorized
@@ -61,6 +63,18 @@ class ApiHandler(HttpHandler):
             return self.check_caller()
         return self.caller
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """Return the text of a parameter.
+
+        Raises `RequestError` 422 if it is not UTF-8; without a name it is a part of the path, and Tornado answers.
+        """
+        if name is None:
+            return super().decode_argument(value, name)
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise invalid_fields({name: "not UTF-8"}) from None
+
     def _wrong_method(self) -> RequestError:
         return RequestError(405, "method_not_allowed", f"use {' or '.join(self.methods)}")
 
@@ -95,6 +109,8 @@ class ApiHandler(HttpHandler):
             self.write_fault(RequestError(status_code, error.code, error.text))
         elif status_code == 405:  # a method that Tornado does not know
             self.write_fault(self._wrong_method())
+        elif isinstance(error, HTTPError) and status_code == 400:  # of Tornado
+            self.write_fault(RequestError(400, "bad_request", "the path is not UTF-8"))
         else:
             self.write_fault(RequestError(status_code, "internal_error", "Hermes failed; its log has the traceback"))
 

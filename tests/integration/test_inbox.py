@@ -443,6 +443,22 @@ async def test_the_keys_of_two_tenants_learn_nothing_of_each_other(make_hermes: 
 
 
 @pytest.mark.gen_test
+async def test_parameters_that_are_not_utf8_are_named(make_inbox: MakeInbox) -> None:
+    """422 with the field, and no word of a failure of Hermes; a path is 400."""
+    hermes = await make_inbox()
+    for path, field in (("since=%ff", "since"), ("limit=%ff", "limit"), ("broadcasts=%ff", "broadcasts")):
+        status, body = await get(hermes, f"/inbox?{path}")
+        assert (status, list(body["error"]["fields"])) == (422, [field])
+    for path, field in (("id=%ff&user_id=1", "id"), ("id=a&user_id=%ff", "user_id")):
+        status, body = await api(hermes, f"/receipts?{path}")
+        assert (status, list(body["error"]["fields"])) == (422, [field])
+        status, body = await api(hermes, f"/notify?{path}", "DELETE")
+        assert (status, list(body["error"]["fields"])) == (422, [field])
+    status, body = await api(hermes, "/receipts/%ff")
+    assert (status, body["error"]["code"]) == (400, "bad_request")
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "wait_s=61", "wait_s=-1"])
 async def test_wrong_numbers_of_the_inbox_are_named(make_inbox: MakeInbox, query: str) -> None:
     """422 with the field."""
