@@ -150,6 +150,20 @@ def test_with_a_maximum_age_revocations_end(monkeypatch: pytest.MonkeyPatch) -> 
     assert [target.id for target, _ in found] == ["3"]
 
 
+def test_outdated_revocations_are_removed_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100,000 at once would hold the event loop; the next calls remove the others."""
+    monkeypatch.setattr(revocation_list, "REMOVED_AT_ONCE", 3)
+    clock = FakeClock(NOW_S)
+    found = revoked(*(Target("user_id", f"old{number}") for number in range(7)), clock=clock, max_age_s=600)
+    clock.now_s = NOW_S + 601
+    sizes = []
+    for number in range(3):
+        found.add(Target("user_id", f"new{number}"))
+        sizes.append(len(found))
+    assert sizes == [5, 3, 3]
+    assert [target.id for target, _ in found] == ["new0", "new1", "new2"]
+
+
 # -- the file -----------------------------------------------------------------------------------------------------
 
 USER, BOUND = Target("user_id", "123"), Target("token_id", 'a \u2028\n"b"', ACME)
