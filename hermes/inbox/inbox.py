@@ -74,13 +74,15 @@ class Stored:
 class Duplicate:
     """The same request was accepted before: its number, and the sockets that took it.
 
-    ``acked_ms`` is when its row was acknowledged, in Unix milliseconds; None if it was not.
+    ``acked_ms`` is when its row was acknowledged, in Unix milliseconds; None if it was not. ``reason`` says why it
+    could not be stored.
     """
 
     seq: int | None
     sockets: int
     replaced: bool
     acked_ms: int | None = None
+    reason: FailureReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,13 @@ class Sender:
             self._requests.labels("duplicate").inc()
             replaced = outcome.replaced if message.replaces is not None else None
             return Sent(
-                message.id, outcome.sockets, outcome.seq, replaced=replaced, duplicate=True, acked_ms=outcome.acked_ms
+                message.id,
+                outcome.sockets,
+                outcome.seq,
+                outcome.reason,
+                replaced,
+                duplicate=True,
+                acked_ms=outcome.acked_ms,
             )
         self._requests.labels("id_only" if outcome.seq is None else "stored").inc()
         await self._hub.flushed()

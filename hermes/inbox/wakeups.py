@@ -1,7 +1,8 @@
 """Wake requests that wait for an inbox: something is new, or a token ends."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from hermes.delivery.channels import Channel
 
@@ -10,13 +11,10 @@ USER_WAITERS_MAX = 50  # of one user: tabs, scripts, and those whose client has 
 
 
 class Wakeups:
-    """Futures by channel; `wake` ends all of a channel, `recheck` all.
-
-    Their result is whether there is something new.
-    """
+    """Events by channel; `wake` sets all of a channel, `recheck` all."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Channel, set[asyncio.Future[bool]]] = {}
+        self._waiting: dict[Channel, set[asyncio.Event]] = {}
         self.waiters = 0
 
     def wake(self, channels: Iterable[Channel]) -> None:
@@ -24,9 +22,8 @@ class Wakeups:
         if not self._waiting:
             return
         for channel in channels:
-            for future in self._waiting.get(channel, ()):
-                if not future.done():
-                    future.set_result(True)
+            for event in self._waiting.get(channel, ()):
+                event.set()
 
     def has_place(self, channels: Iterable[Channel]) -> bool:
         """Return whether one more may wait.
@@ -39,27 +36,26 @@ class Wakeups:
     def recheck(self) -> None:
         """End every wait, so that those who wait check their tokens again."""
         for waiting in self._waiting.values():
-            for future in waiting:
-                if not future.done():
-                    future.set_result(False)
+            for event in waiting:
+                event.set()
 
-    async def wait(self, channels: Iterable[Channel], *, timeout_s: float) -> bool:
-        """Return True after the next `wake` of one of these channels.
+    @contextmanager
+    def watch(self, channels: Iterable[Channel]) -> Iterator[asyncio.Event]:
+        """Give an event that every `wake` of one of these channels sets.
 
-        False after the time, or after `recheck`.
+        Read the inbox inside: what is stored between the read and the wait would else wake nobody.
         """
         names = tuple(channels)
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        event = asyncio.Event()
         for name in names:
-            self._waiting.setdefault(name, set()).add(future)
+            self._waiting.setdefault(name, set()).add(event)
         self.waiters += 1
         try:
-            await asyncio.wait((future,), timeout=timeout_s)
-            return future.done() and future.result()
+            yield event
         finally:
             self.waiters -= 1
             for name in names:
                 waiting = self._waiting[name]
-                waiting.discard(future)
+                waiting.discard(event)
                 if not waiting:
                     del self._waiting[name]

@@ -141,6 +141,8 @@ class NotifyHandler(ApiHandler):
                 raise data_too_deep()
         text = body.strip(b" \t\r\n")
         key = idempotency_key(self.request)
+        if self.gateway.inbox is None and "wait" in self.request.query_arguments:
+            raise invalid_fields({"wait": "needs --inbox"})
         if text.startswith(b"["):
             if key is not None:
                 raise invalid_fields({HEADER: "for a single notification only"})

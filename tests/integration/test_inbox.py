@@ -682,3 +682,56 @@ async def test_devices_may_be_named_before_the_answer_to_a_position(
     device = channels.device(TenantId("acme"), DeviceId("d1"))
     await eventually(lambda: device in hermes.gateway.hub.channels_of(session))
     assert channels.tenant(TenantId("acme")) not in hermes.gateway.hub.channels_of(session)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("after", [1, 2])
+async def test_a_long_poll_does_not_miss_what_comes_while_it_reads(
+    make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Between its read and its wait nothing is lost."""
+    hermes = await make_inbox()
+    assert hermes.gateway.inbox is not None
+    store = hermes.gateway.inbox.store
+    replay = store.replay
+    reads = 0
+
+    async def replay_then_send(*given: Any, **named: Any) -> None:
+        nonlocal reads
+        await replay(*given, **named)
+        reads += 1
+        if reads == after:
+            await send(hermes, 0)
+
+    monkeypatch.setattr(store, "replay", replay_then_send)
+    _, page = await asyncio.wait_for(get(hermes, "/inbox?wait_s=60"), 15)
+    assert [frame["id"] for frame in page["frames"]] == ["n0"]
+
+
+@pytest.mark.gen_test
+async def test_a_repetition_of_what_was_not_stored_says_why(
+    make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the first answer again."""
+    hermes = await make_inbox()
+    assert hermes.gateway.inbox is not None
+
+    async def fail(*_arguments: object) -> None:
+        raise InboxUnavailable("disk_full")
+
+    monkeypatch.setattr(hermes.gateway.inbox.store, "_append", fail)
+    first = await send(hermes, 0)
+    assert await send(hermes, 0) == first | {"duplicate": True}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("body", [note(0), [note(0)]])
+async def test_waiting_for_an_ack_needs_an_inbox(hermes: Hermes, body: object) -> None:
+    """The query is refused as the fields are."""
+    response = await hermes.request(
+        "/notify?wait=acked",
+        method="POST",
+        body=json.dumps(body),
+        headers={"Content-Type": "application/json", "X-API-Key": KEY},
+    )
+    assert (response.code, json.loads(response.body)["error"]["fields"]) == (422, {"wait": "needs --inbox"})

@@ -13,6 +13,7 @@ from hermes.inbox.inbox import (
     PAGE_ENTRIES,
     Conflict,
     Duplicate,
+    FailureReason,
     InboxStats,
     InboxUnavailable,
     Page,
@@ -33,6 +34,7 @@ COMMIT_MAX_S: Final = 2.0  # a longer one is a failed store
 UNSTORED_IDS_MAX: Final = 10_000  # ids that are recognised although their row could not be stored
 
 _Key = tuple[str, str, str, str]
+_Unstored = tuple[bytes, int, int, FailureReason]  # digest, sockets, Unix milliseconds, why
 
 
 class SqliteInbox:
@@ -47,7 +49,7 @@ class SqliteInbox:
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._thread = StoreThread(path, limits=limits, now_ms=now_ms, metrics=metrics)
         self._under_way: dict[_Key, asyncio.Future[None]] = {}  # ids whose first request is not answered
-        self._unstored: OrderedDict[_Key, tuple[bytes, int, int]] = OrderedDict()  # digest, sockets, time
+        self._unstored: OrderedDict[_Key, _Unstored] = OrderedDict()
         self._appends: deque[tuple[float, Operation, Callable[[Store], None]]] = deque()  # in order of their deadlines
         self._timer: asyncio.TimerHandle | None = None
 
@@ -107,13 +109,16 @@ class SqliteInbox:
             await asyncio.shield(first)
         known = self._unstored.get(key)
         if known is not None and known[2] > self._now_ms() - IDS_KEPT_MS:
-            return Duplicate(None, known[1], replaced=False) if known[0] == submission.digest else Conflict()
+            digest, sockets, _, reason = known
+            return (
+                Duplicate(None, sockets, replaced=False, reason=reason) if digest == submission.digest else Conflict()
+            )
         self._unstored.pop(key, None)
         self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
             outcome: Stored | Duplicate | Conflict = await self._append(submission, publish)
-        except InboxUnavailable:
-            self._unstored[key] = (submission.digest, 0, self._now_ms())
+        except InboxUnavailable as failure:
+            self._unstored[key] = (submission.digest, 0, self._now_ms(), failure.reason)
             if len(self._unstored) > UNSTORED_IDS_MAX:
                 self._unstored.popitem(last=False)
             raise
@@ -179,8 +184,8 @@ class SqliteInbox:
         if sockets is None:
             self._unstored.pop(key, None)
         elif key in self._unstored:
-            digest, _, at_ms = self._unstored[key]
-            self._unstored[key] = (digest, sockets, at_ms)
+            digest, _, at_ms, reason = self._unstored[key]
+            self._unstored[key] = (digest, sockets, at_ms, reason)
         elif sockets:
             try:
                 operation = self._thread.submit(lambda store: store.delivered(submission, sockets))

@@ -1,6 +1,7 @@
 """``GET /inbox`` and ``POST /ack``: notifications without a socket."""
 
 import asyncio
+import contextlib
 import re
 from typing import Annotated
 
@@ -122,31 +123,32 @@ class InboxHandler(ReaderHandler):
         since = self.get_query_argument("since", "0")
         position = parse_position(since)
         body, found = await self._read(position, limit)
-        if found or not wait_s:
-            return body
-        await self._wait(wait_s)
-        body, _ = await self._read(position, limit)
-        return body
+        return body if found or not wait_s else await self._wait(position, limit, wait_s)
 
     @property
     def _reader(self) -> Reader:
         return self.reader(broadcasts=self.get_query_argument("broadcasts", "") == "1")
 
-    async def _wait(self, wait_s: int) -> None:
-        """Wait for something new.
+    async def _wait(self, position: Position | None, limit: int, wait_s: int) -> bytes:
+        """Return the answer when there is a frame, or after the time.
 
         Raises `RequestError` if the token has ended meanwhile, or too many wait.
         """
+        wakeups, reader = self.inbox.wakeups, self._reader
+        channels = [*row_channels(reader), *change_channels(reader)]
+        if not wakeups.has_place(channels):
+            raise RequestError(503, "busy", "too many requests wait already; ask again without wait_s")
         loop = asyncio.get_running_loop()
         end_s = loop.time() + wait_s
-        is_over = False
-        while not is_over:
-            reader = self._reader
-            channels = [*row_channels(reader), *change_channels(reader)]
-            if not self.inbox.wakeups.has_place(channels):
-                raise RequestError(503, "busy", "too many requests wait already; ask again without wait_s")
-            is_over = await self.inbox.wakeups.wait(channels, timeout_s=end_s - loop.time()) or loop.time() >= end_s
-            self.principal = self._verified()
+        with wakeups.watch(channels) as wake:
+            while True:
+                wake.clear()
+                body, found = await self._read(position, limit)
+                if found or loop.time() >= end_s:
+                    return body
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(wake.wait(), end_s - loop.time())
+                self.principal = self._verified()
 
     def _number(self, name: str, default: int, *, low: int, high: int) -> int:
         text = self.get_query_argument(name, str(default))

@@ -154,7 +154,7 @@ def test_a_slow_commit_is_a_failed_store_and_leaves_nothing(run: Runner, monkeyp
                 await append(inbox, sent)
             assert failed.value.reason == "timeout"
             inbox.delivered(sent, 1)
-            assert await append(inbox, run.sent("a")) == Duplicate(None, 1, replaced=False)
+            assert await append(inbox, run.sent("a")) == Duplicate(None, 1, replaced=False, reason="timeout")
             assert await append(inbox, run.sent("a", text="other")) == Conflict()
         assert await rows(inbox) == []
         assert inbox.waiting == 0
