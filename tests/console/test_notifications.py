@@ -399,6 +399,7 @@ def test_over_http_the_page_says_why_there_are_no_notifications(browser: Browser
         assert console.page.evaluate("isSecureContext") is False
         expect(console.page.locator("#browser-notifications-status")).to_contain_text("Put a TLS proxy before Hermes")
         expect(console.page.locator("#browser-notifications-allow")).to_be_hidden()
+        console.page.unroute_all(behavior="wait")  # a request may be under way
 
 
 def forward(route: Route, url: str) -> None:

@@ -329,7 +329,6 @@ def test_the_broker_ends_when_a_plain_users_hermes_is_killed(tmp_path: Path) -> 
         shutil.copytree(PACKAGE, home / "hermes", ignore=shutil.ignore_patterns("__pycache__"))
         drop_privileges = [setpriv, "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         python, path = _python_for_everyone(home, drop_privileges)
-        subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(home)], check=True)  # whatever the umask
         _kill_the_parent([*drop_privileges, python, "-c", PARENT], {"PYTHONPATH": path, "HOME": str(home)})
     finally:
         shutil.rmtree(home)
@@ -337,15 +336,22 @@ def test_the_broker_ends_when_a_plain_users_hermes_is_killed(tmp_path: Path) -> 
 
 def _python_for_everyone(home: Path, drop_privileges: list[str]) -> tuple[str, str]:
     """An interpreter that the plain user can run, and the path of a copy of Hermes and its libraries."""
+    import msgspec
     import prometheus_client
 
-    shutil.copytree(Path(prometheus_client.__file__).parent, home / "prometheus_client")
+    for library in (msgspec, prometheus_client):
+        assert library.__file__ is not None
+        shutil.copytree(Path(library.__file__).parent, home / library.__name__)
+    subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(home)], check=True)  # whatever the umask
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        program = "import os, sys; assert sys.version_info >= (3, 11); os.execv(sys.executable, ['python', '-V'])"
-        found = subprocess.run([*drop_privileges, candidate, "-c", program], capture_output=True, cwd="/", check=False)
+        program = (
+            "import os, sys, msgspec; assert sys.version_info >= (3, 11); os.execv(sys.executable, ['python', '-V'])"
+        )
+        command, environment = [*drop_privileges, candidate, "-c", program], {"PYTHONPATH": str(home)}
+        found = subprocess.run(command, capture_output=True, cwd="/", check=False, env=environment)
         if found.returncode == 0:
             return candidate, str(home)
-    pytest.skip("no Python 3.11 that a plain user can run")
+    pytest.skip("no Python 3.11 that a plain user can run with these libraries")
 
 
 def _kill_the_parent(command: list[str], environment: dict[str, str]) -> None:
