@@ -137,6 +137,7 @@ def connect_all(root: Page | Frame) -> None:
 def notify(root: Page | Frame) -> None:
     """Send a notification with the form; the page receives it."""
     root.evaluate("location.hash = 'notifications'")
+    expect(root.get_by_role("button", name="Send")).to_be_enabled()  # the form has loaded and filled in the user
     root.fill("#notify [name=addressee]", "123")
     root.get_by_role("button", name="Send").click()
     expect(root.locator("#notify-answer .good")).to_be_visible()
