@@ -135,10 +135,11 @@ def panel(shared_panel: SharedPanel, quiet: Program) -> Iterator[Console]:
 
 
 def open_panel(console: Console) -> None:
-    """Load the page, and wait for its sockets."""
+    """Load the page, and wait for its sockets and its form."""
     console.page.add_init_script(NOTIFICATION_SPY)
     console.open("notifications")
     expect_open(console)
+    expect(console.page.locator("#notify [type=submit]")).to_be_enabled()
 
 
 def expect_open(console: Console) -> None:
