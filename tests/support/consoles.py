@@ -121,11 +121,7 @@ class Console:
     @property
     def unexpected(self) -> list[str]:
         """The faults that the test did not cause."""
-        return [
-            fault
-            for fault in self.faults
-            if not any(text in fault for text in self.expected) and not ("405 (Method" in fault and "/ws" in fault)
-        ]  # 405 answers the page that asks why a socket did not open, and its origin was not the reason
+        return [fault for fault in self.faults if not any(text in fault for text in self.expected)]
 
 
 @dataclass

@@ -85,8 +85,10 @@ def device_panel(browser: Browser, program: Program, *names: str) -> Iterator[De
                 page.route_web_socket(re.compile(f"{PATHS[name]}$"), _refuse)
         panel = DevicePanel(console, play_sockets(page, *names))
         console.open("devices")
-        # the real notifications socket lives by the moved clock too: its heartbeat or its handshake may be overdue
-        console.expected = ("WebSocket is closed before the connection is established",)
+        # the real notifications socket lives by the moved clock too: its heartbeat or its handshake may be overdue, and
+        # then the page asks whether its origin is refused, which is answered with 405 if it is not
+        question = f"405 (Method Not Allowed) ({console.url}ws/notifications)"
+        console.expected = ("WebSocket is closed before the connection is established", question)
         for name in names:
             console.card(name).expect_state("open")
         yield panel
