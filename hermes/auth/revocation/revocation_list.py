@@ -1,4 +1,4 @@
-"""Whose tokens are refused: revoked users, tenants and tokens, in memory."""
+"""Revoked users, tenants and tokens, in memory."""
 
 import math
 import time
@@ -18,7 +18,7 @@ REMOVED_AT_ONCE = 10_000  # about 5 ms
 
 
 class Target(NamedTuple):
-    """Whose tokens are meant: those of a user, of a tenant, or with one ``jti``.
+    """The tokens of a user, of a tenant, or with one ``jti``.
 
     ``bound_to`` limits it to tokens of this tenant.
     """
