@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import StringConstraints
-from tornado.web import stream_request_body
 
 from hermes.auth.api_keys import Scope
 from hermes.delivery.request_model import RequestModel
@@ -19,13 +18,10 @@ from hermes.errors import RequestError
 from hermes.ids import UserId
 from hermes.inbox.inbox import InboxStats, InboxUnavailable
 from hermes.inbox.parts import InboxParts
-from hermes.web.api_handler import ApiHandler, check_content_type
-from hermes.web.gateway_parts import GatewayParts
+from hermes.web.api_handler import ApiHandler
+from hermes.web.inbox.json_body import JsonBodyHandler
 from hermes.web.inbox.reader_api import unavailable
-from hermes.web.request_body import BoundedBody, parse_json, set_body_max
 
-BODY_MAX_BYTES = 4_096
-DISCARD_MAX_BYTES = 1_048_576
 CHUNK_BYTES = 262_144
 USER_MAX_CHARS = 256
 
@@ -63,32 +59,14 @@ class PurgeRequest(RequestModel):
     user_id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=USER_MAX_CHARS)]
 
 
-@stream_request_body
-class PurgeHandler(OperatorHandler):
+class PurgeHandler(JsonBodyHandler, OperatorHandler):
     """``POST /inbox/purge``: remove everything about a user."""
-
-    def initialize(self, gateway: GatewayParts) -> None:
-        """Store the gateway's parts."""
-        super().initialize(gateway)
-        self._body = BoundedBody(BODY_MAX_BYTES)
-
-    def prepare(self) -> None:
-        """Check the caller before the body arrives."""
-        set_body_max(self.request, DISCARD_MAX_BYTES)
-        super().prepare()
-
-    def data_received(self, chunk: bytes) -> None:
-        """Store one chunk of the body."""
-        self._body.add(chunk)
 
     async def post(self) -> None:
         """Respond with the number of notifications that were removed."""
         try:
             self.check_caller_again()
-            check_content_type(self.request)
-            if self._body.too_large:
-                raise RequestError(413, "too_large", f"at most {BODY_MAX_BYTES} bytes")
-            request = PurgeRequest.from_json(parse_json(self._body.content()))
+            request = PurgeRequest.from_json(self.json())
             removed = await self.inbox.store.purge(UserId(request.user_id))
         except InboxUnavailable as failure:
             self.write_fault(unavailable(failure))

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import orjson
 from pydantic import Field, StrictInt, StringConstraints
-from tornado.web import stream_request_body
 
 from hermes.auth.principal import Principal
 from hermes.delivery.messages import NOTIFICATION_ID_MAX_CHARS
@@ -20,18 +19,16 @@ from hermes.inbox.position import SEQ_MAX, Position, parse_position
 from hermes.inbox.resumption import change_channels, row_channels
 from hermes.quotas.addresses import client_key
 from hermes.web import credentials
-from hermes.web.api_handler import ApiHandler, check_content_type
+from hermes.web.api_handler import ApiHandler
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.handler import ExplainedError
+from hermes.web.inbox.json_body import JsonBodyHandler
 from hermes.web.origins.cors import allow_origin, answer_preflight
-from hermes.web.request_body import BoundedBody, parse_json, set_body_max
 
 LIMIT_MAX = 1_000
 LIMIT_DEFAULT = 100
 WAIT_MAX_S = 60
 ANSWER_MAX_BYTES = 1_048_576  # no page follows one that reaches it: the answer says "more"
-ACK_BODY_MAX_BYTES = 4_096
-DISCARD_MAX_BYTES = 1_048_576
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
@@ -198,34 +195,16 @@ class AckRequest(RequestModel):
     epoch: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=32)] | None = None
 
 
-@stream_request_body
-class AckHandler(ReaderHandler):
+class AckHandler(JsonBodyHandler, ReaderHandler):
     """``POST /ack``: acknowledge one notification, or all up to a number."""
 
     methods = ("POST",)
 
-    def initialize(self, gateway: GatewayParts) -> None:
-        """Store the gateway's parts."""
-        super().initialize(gateway)
-        self._body = BoundedBody(ACK_BODY_MAX_BYTES)
-
-    def prepare(self) -> None:
-        """Check the method and the token before the body arrives."""
-        set_body_max(self.request, DISCARD_MAX_BYTES)
-        super().prepare()
-
-    def data_received(self, chunk: bytes) -> None:
-        """Store one chunk of the body."""
-        self._body.add(chunk)
-
     async def post(self) -> None:
         """Respond with the number of rows after the commit."""
         try:
-            check_content_type(self.request)
-            if self._body.too_large:
-                raise RequestError(413, "too_large", f"at most {ACK_BODY_MAX_BYTES} bytes")
             self.principal = self._verified()  # again: the body may have taken its time
-            acked = await self._ack(AckRequest.from_json(parse_json(self._body.content())))
+            acked = await self._ack(AckRequest.from_json(self.json()))
         except InboxUnavailable as failure:
             self.write_fault(unavailable(failure))
         except RequestError as error:
