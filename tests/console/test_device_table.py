@@ -187,11 +187,13 @@ def test_the_way_back_from_a_device_keeps_the_filter(played: DevicePanel) -> Non
     played.pass_time(SECOND)
     rows(played).locator("a").click()
     page.get_by_role("link", name="All devices").click()
+    expect(page.locator("#devices-list")).to_be_visible()  # from now on the URL waits for the moved clock
     played.pass_time(SECOND)
     expect(rows(played)).to_have_count(1)
     expect(page).to_have_url(re.compile(r"#devices\?filter=attic$"))
     page.click("nav a[href='#log']")
     page.click("nav a[href='#devices']")
+    expect(page.locator("#devices-list")).to_be_visible()
     played.pass_time(SECOND)
     expect(page.locator("#devices-filter")).to_have_value("attic")
     expect(page).to_have_url(re.compile(r"#devices\?filter=attic$"))
