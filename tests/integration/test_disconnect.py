@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("complaints")
 OPERATOR, NOTIFIER, ACME = "key-of-the-operator", "key-of-the-notifier", "key-of-the-tenant-acme"
 FILE = f"operator {OPERATOR}\nnotifier {NOTIFIER} notify\nacme {ACME} disconnect tenant=acme\n"
 REVOKED = (1008, "revoked")
+SIGNED_S = int(time.time())  # before every revocation of this file, however long a test takes
 Start = Callable[..., Awaitable[Hermes]]
 
 
@@ -51,8 +52,8 @@ async def call(
 
 
 def signed(user: str = "123", **claims: Any) -> str:
-    """Return a token that was signed now."""
-    return token(user, iat=claims.pop("iat", int(time.time())), **claims)
+    """Return a token that was signed before the test."""
+    return token(user, iat=claims.pop("iat", SIGNED_S), **claims)
 
 
 # -- sockets and tokens -------------------------------------------------------------------------------------------
