@@ -37,6 +37,16 @@ test('the filter finds a line by each of its sockets, also one that comes later'
   assert.deepEqual(log.takeRepeated(), []);
 });
 
+test('repeated lines are bounded while nobody takes them', () => {
+  const log = new LogBuffer();
+  for (let number = 0; number < 5_000; number += 1) {
+    const text = VALUE.replace('"data":1', `"data":${number}`);
+    for (const socket of ['tenant', 'combined']) log.add({ at: 0, socket, kind: 'in', text });
+  }
+  const numbers = log.takeRepeated().map(({ number }) => number);
+  assert.deepEqual([numbers.length, numbers[0], numbers.at(-1)], [2_000, 3_000, 4_999]);
+});
+
 test('an empty log remembers no message', () => {
   const log = logOf(['tenant', VALUE]);
   log.clear();

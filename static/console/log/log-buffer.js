@@ -32,7 +32,7 @@ export class LogBuffer {
   #filterVersion = 0; // a line is checked once for each filter
   /** @type {Map<string, BufferedLine[]>} the latest messages by their text, the oldest first */
   #messages = new Map();
-  /** @type {Set<BufferedLine>} those that another socket brought again since they were taken */
+  /** @type {Set<BufferedLine>} the latest ones that another socket brought again since they were taken */
   #repeated = new Set();
 
   /** The number of the next line. */
@@ -72,6 +72,8 @@ export class LogBuffer {
     repeated.sockets.push(line.socket);
     repeated.checkedFor = -1;
     this.#repeated.add(repeated);
+    const [oldest] = this.#repeated;
+    if (this.#repeated.size > LINES_MAX) this.#repeated.delete(oldest); // nobody takes them while the log is hidden
   }
 
   /** @param {string} text @param {BufferedLine[]} lines */
@@ -82,7 +84,7 @@ export class LogBuffer {
     if (this.#messages.size > LINES_MAX) this.#messages.delete(oldest);
   }
 
-  /** The lines that more sockets have brought since the last call. */
+  /** The lines that more sockets have brought since the last call; of more than `LINES_MAX` the latest. */
   takeRepeated() {
     const taken = [...this.#repeated];
     this.#repeated.clear();
