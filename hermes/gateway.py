@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -76,6 +78,7 @@ from hermes.reload.sockets import close_changed_sockets
 from hermes.server import Server, http_connections_by_file_limit, sockets_by_file_limit
 from hermes.settings import private_file
 from hermes.settings.fields import networks
+from hermes.settings.folders import INBOX_NAME
 from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.web.api.idempotency import RecentAnswers
@@ -144,7 +147,8 @@ class Gateway:
             self.key_ring, settings.token_rules, revocations=self.revocations, clock=clock
         )
         self.api_keys = ApiKeys(settings.api_keys, metrics=self.metrics)
-        self.inbox = self._new_inbox()
+        self.inbox = None if settings.inbox_path is None else self._new_inbox(settings.inbox_path)
+        self._temporary_folder: TemporaryDirectory[str] | None = None  # of an inbox that ends with this gateway
         self.recent_answers = RecentAnswers()
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
         self.admission = Admission(socket_limits(settings))
@@ -287,13 +291,36 @@ class Gateway:
 
     # -- start and stop -----------------------------------------------------------------------------------------
 
-    def _new_inbox(self) -> InboxParts | None:
-        path = self.settings.inbox
-        if path is None:
-            return None
+    def _new_inbox(self, path: Path) -> InboxParts:
         limits = StoreLimits(max_bytes=self.settings.inbox_max_bytes)
         store = SqliteInbox(path, limits=limits, now_ms=now_ms, metrics=self.metrics)
         return InboxParts(store=store, hub=self.hub, metrics=self.metrics, ttl_s=self.settings.inbox_ttl_s)
+
+    def _start_inbox(self) -> None:
+        """Open the inbox.
+
+        With ``--dev`` Hermes starts without its usual inbox, too: it may be that of another ``--dev``, or in a folder
+        that cannot be written. Raises `HermesError` for an inbox that a setting names.
+        """
+        if self.inbox is None:
+            return
+        try:
+            self.inbox.store.start()
+        except HermesError as error:
+            if self.settings.inbox is not None:
+                raise
+            self._start_temporary_inbox(str(error))
+
+    def _start_temporary_inbox(self, why: str) -> None:
+        try:
+            self._temporary_folder = TemporaryDirectory(prefix="hermes-inbox-", ignore_cleanup_errors=True)
+            self.inbox = self._new_inbox(Path(self._temporary_folder.name, INBOX_NAME))
+            self.inbox.store.start()
+        except (HermesError, OSError) as error:
+            self.inbox = None
+            logger.warning("continuing without an inbox: %s; and a temporary one: %s", why, error)
+        else:
+            logger.warning("what this Hermes stores is removed when it ends, its inbox is temporary: %s", why)
 
     async def start(self, *, listen: bool = True) -> None:
         """Listen, start the embedded broker if it is configured, and serve.
@@ -308,8 +335,7 @@ class Gateway:
         if listen:
             self._server.listen(self.settings.listen_addresses)  # first: an address in use ends it at once
         try:
-            if self.inbox is not None:
-                self.inbox.store.start()
+            self._start_inbox()
             self._mqtt_url = await self._find_broker()
             self._sweep.start()
             for keys in self.remote_keys:
@@ -337,6 +363,8 @@ class Gateway:
         await self._feed.stop()
         if self.inbox is not None:
             await self.inbox.stop()
+        if self._temporary_folder is not None:
+            self._temporary_folder.cleanup()
         if self.broker is not None:
             await self.broker.stop()
 

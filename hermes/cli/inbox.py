@@ -19,6 +19,7 @@ from hermes.errors import HermesError, RequestError
 from hermes.ids import UserId
 from hermes.inbox.inbox import InboxStats
 from hermes.inbox.sqlite import offline
+from hermes.inbox.sqlite.file_lock import InUse
 from hermes.settings.folders import inbox_file
 from hermes.settings.load import load, load_client
 from hermes.settings.model import InboxCommandSettings
@@ -59,7 +60,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Raises `HermesError`."""
-    path = load(InboxCommandSettings, given(options)).inbox or inbox_file()
+    inbox = load(InboxCommandSettings, given(options)).inbox
+    path = inbox if isinstance(inbox, Path) else inbox_file()
     if options.verb == "restore":
         offline.restore(path, options.file)
         print(f"restored {path}; clients that come back see a gap")
@@ -110,7 +112,7 @@ def _either(options: argparse.Namespace, *, file: Callable[[], T], running: Call
     """Use the file, or the running Hermes that has it."""
     try:
         return file()
-    except offline.InUse:
+    except InUse:
         settings = load_client({name: value for name, value in given(options).items() if name != "inbox"})
         client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.INBOX) or stored_key(), tls=settings.tls)
         try:

@@ -11,7 +11,7 @@ class Running:
     """The facts of the running gateway that the banner contains.
 
     ``broker_port`` is None without an embedded broker; ``why`` is then the reason. ``accounts`` is whether the broker
-    requires passwords.
+    requires passwords. ``inbox`` is the file of the inbox; empty without one.
     """
 
     url: str
@@ -22,6 +22,7 @@ class Running:
     command: str = "hermes"
     why: str = ""
     accounts: bool = False
+    inbox: str = ""
 
 
 def banner(running: Running) -> str:
@@ -29,6 +30,8 @@ def banner(running: Running) -> str:
     lines = [f"\nHermes is running. Console:\n\n  {running.url}/\n"]
     lines.append("Send a notification; it appears in the console:\n")
     lines.append(f"  {_curl(running)}\n")
+    if running.inbox:
+        lines.append(f"It is also stored, for pages that are closed now, in\n\n  {running.inbox}\n")
     if running.broker_port is None:
         lines.append(f"No devices: {running.why}\n")
     else:

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -231,12 +231,12 @@ def _inbox_path(value: object) -> object:
 
     Refuse a relative path and a URL.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value == "off":
         return value
     if value == "auto":
         return inbox_file()
     if "://" in value:
-        raise ValueError("an inbox is a file on this machine: write its absolute path, or auto")
+        raise ValueError("an inbox is a file on this machine: write its absolute path, auto or off")
     return _absolute(Path(value))
 
 
@@ -344,7 +344,7 @@ Host = Annotated[str, AfterValidator(listening_host)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 TextFile = Annotated[Path, AfterValidator(_text_file)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-InboxPath = Annotated[Path, BeforeValidator(_inbox_path)]
+InboxPath = Annotated[Path | Literal["off"], BeforeValidator(_inbox_path)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]

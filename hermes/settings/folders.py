@@ -5,6 +5,7 @@ from pathlib import Path
 
 SERVICE_FOLDER = Path("/etc/hermes")  # the settings and secrets of the service
 SERVICE_CONFIG = SERVICE_FOLDER / "hermes.toml"
+INBOX_NAME = "inbox.db"
 
 
 def state_folder() -> Path:
@@ -32,4 +33,4 @@ def broker_folder() -> Path:
 
 def inbox_file() -> Path:
     """Return the file of ``--inbox auto``."""
-    return serving_folder() / "inbox.db"
+    return serving_folder() / INBOX_NAME

@@ -23,7 +23,7 @@ from hermes.settings import fields, private_file
 from hermes.settings.broker import BrokerListen, parse_listen
 from hermes.settings.fields import api_keys_of, secret_text, token_text
 from hermes.settings.flags import ENVIRONMENT_PREFIX, FILE, Flag, Group, setting_of
-from hermes.settings.folders import broker_folder, serving_folder
+from hermes.settings.folders import INBOX_NAME, broker_folder, serving_folder
 from hermes.settings.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, MqttOptions
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.settings.tls import ServerCertificate, TlsOptions, own_context
@@ -298,10 +298,12 @@ class TopicSettings(SourcedSettings):
 class InboxSettings(SourcedSettings):
     """Where the inbox is."""
 
-    inbox: Annotated[fields.InboxPath | None, Flag(Group.INBOX, "FILE", default="no inbox")] = Field(
+    inbox: Annotated[
+        fields.InboxPath | None, Flag(Group.INBOX, "FILE", default="`off`; with `--dev` `inbox.db` in `--state-dir`")
+    ] = Field(
         None,
         description="file in which notifications are stored until they are read. `auto`: `inbox.db` in "
-        "`$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes` or `~/.local/state/hermes`",
+        "`$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes` or `~/.local/state/hermes`; `off`: no inbox",
     )
 
 
@@ -624,7 +626,7 @@ class Settings(KeySettings, TopicSettings, DeviceSettings, InboxSettings):
     dev: Annotated[bool, Flag(Group.DEVELOPMENT, switch=True)] = Field(
         False,
         description="try Hermes, on this machine only: create and store a secret and an API key, start an embedded "
-        "broker with simulated devices, print tokens to use",
+        "broker with simulated devices and an inbox, print tokens to use",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Flag(Group.LOGGING, "LEVEL")] = Field(
         "info", description="`debug`, `info`, `warning` or `error`"
@@ -637,6 +639,13 @@ class Settings(KeySettings, TopicSettings, DeviceSettings, InboxSettings):
     def stored_in(self) -> Path:
         """The folder of what Hermes stores."""
         return self.state_dir or serving_folder()
+
+    @property
+    def inbox_path(self) -> Path | None:
+        """The file of the inbox; None without one. With ``--dev`` there is one by default."""
+        if self.inbox is None:
+            return self.stored_in / INBOX_NAME if self.dev else None
+        return self.inbox if isinstance(self.inbox, Path) else None
 
     @property
     def server_certificate(self) -> ServerCertificate | None:

@@ -58,17 +58,28 @@ def no_coverage() -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A Hermes in --dev, with its broker and its simulated devices."""
-    with hermes("serve", "--dev", "--port", "0", XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
+    """A Hermes in --dev, with its broker and its simulated devices; without an inbox, which tests would share."""
+    arguments = ("serve", "--dev", "--port", "0", "--inbox", "off")
+    with hermes(*arguments, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
         program.wait_for("Ctrl-C stops it")
         yield program
 
 
 @pytest.fixture(scope="package")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A Hermes in --dev without MQTT: its sockets send nothing by themselves."""
-    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
+    """A Hermes in --dev without MQTT and without an inbox: its sockets send nothing by themselves."""
+    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off", "--inbox", "off")
     with hermes(*arguments, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state"))) as program:
+        program.wait_for("Ctrl-C stops it")
+        yield program
+
+
+@pytest.fixture(scope="package")
+def inbox_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A Hermes in --dev with an inbox, without MQTT; each test has users of its own."""
+    folder = tmp_path_factory.mktemp("state")
+    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off", "--inbox", str(folder / "inbox.db"))
+    with hermes(*arguments, XDG_STATE_HOME=str(folder)) as program:
         program.wait_for("Ctrl-C stops it")
         yield program
 

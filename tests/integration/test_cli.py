@@ -409,9 +409,9 @@ def test_dev_stores_its_secrets_privately_and_the_other_commands_use_them(
     words = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
     with hermes(*words) as first:
         url = first.url
-        kept = {path.name: path.read_text() for path in (tmp_path / "state/hermes").iterdir()}
-        modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state/hermes").iterdir()}
-        assert (set(kept), modes) == ({"jwt-secret", "api-key"}, {0o600})
+        folder = tmp_path / "state/hermes"
+        kept = {name: (folder / name).read_text() for name in ("jwt-secret", "api-key")}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
         with hermes("listen", "notifications", "--url", url) as listening:
             first.wait_for("/ws/notifications: open for user 123")
             code, shown, _ = run(
@@ -422,7 +422,7 @@ def test_dev_stores_its_secrets_privately_and_the_other_commands_use_them(
     old = run("token", "--user", "123", "--ttl", "1h", capsys=capsys)[1].strip()
     with hermes(*words) as second, hermes("listen", "all", "--url", second.url, HERMES_TOKEN=old):
         second.wait_for("/ws: open for user 123")
-        assert {path.name: path.read_text() for path in (tmp_path / "state/hermes").iterdir()} == kept
+        assert {name: (folder / name).read_text() for name in kept} == kept
 
 
 def test_dev_reports_that_it_cannot_store_its_secrets(tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ from hermes.errors import HermesError
 MODE = 0o600
 
 
+class InUse(HermesError):
+    """A running Hermes has the file."""
+
+
 class FileLock:
     """An exclusive lock on ``path``, which has the holder's process id.
 
@@ -20,14 +24,22 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises `HermesError` that names the process that has it."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        """Take the lock.
+
+        Raises `InUse` that names the process that has it, and `HermesError` if the file cannot be written.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        except OSError as error:
+            raise HermesError(
+                f"cannot open {self.path}: {error.strerror}; an inbox needs a folder that can be written"
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
-            raise HermesError(
+            raise InUse(
                 f"the inbox {self.path.with_suffix('')} is in use by process {holder}: stop it, or name another file"
             ) from None
         os.ftruncate(descriptor, 0)

@@ -16,18 +16,11 @@ from hermes.inbox.sqlite.store import Store, StoreLimits
 from hermes.log import printable
 
 
-class InUse(HermesError):
-    """A running Hermes has the file."""
-
-
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the file. Raises `InUse` if a Hermes has it."""
+    """Hold the file. Raises `InUse` if a Hermes has it, and `HermesError`."""
     lock = FileLock(path.with_name(f"{path.name}.lock"))
-    try:
-        lock.acquire()
-    except HermesError as error:
-        raise InUse(str(error)) from None
+    lock.acquire()
     try:
         yield
     finally:
