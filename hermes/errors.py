@@ -10,6 +10,7 @@ The exceptions, as a tree::
     ├── RequestError       an HTTP request is wrong: status, code, message, fields
     ├── BrokerUnavailable  the embedded broker cannot start, and the command that fixes it
     │   └── BrokerUnusable  mosquitto is missing or unusable; exit code 2
+    ├── InboxUnusable      the file of the inbox must not be used, and what to do; exit code 2
     ├── AccountError       a device account cannot be created, read or used, and how to fix it
     ├── AddressNotFound    a payload does not have the tenant or device of its message
     └── PayloadError       a payload does not have the format of its template
@@ -169,6 +170,15 @@ class BrokerUnavailable(HermesError):
 
 class BrokerUnusable(BrokerUnavailable):
     """The program mosquitto is missing, or cannot be used."""
+
+    exit_code = 2
+
+
+class InboxUnusable(HermesError):
+    """The inbox is in use by another Hermes, from a newer one, or on a wrong disk.
+
+    The text gives the reason and the correction.
+    """
 
     exit_code = 2
 

@@ -31,6 +31,7 @@ WORK_KINDS = (
     "page",
     "metrics",
     "disconnect",
+    "replay",
 )
 LONG_WORK_S = 0.05  # one line in the log
 LONG_WORK_LOG_INTERVAL_S = 10.0

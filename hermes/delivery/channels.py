@@ -42,6 +42,19 @@ def broadcast_changes(tenant_id: TenantId) -> Channel:
     return Channel(("broadcast_changes", tenant_id))
 
 
+def user_unstored(user_id: UserId) -> Channel:
+    """Return the channel of a user's notifications without a row.
+
+    It is for sockets that are replaying: they get rows in the replay only.
+    """
+    return Channel(("user_unstored", user_id))
+
+
+def broadcast_unstored(tenant_id: TenantId) -> Channel:
+    """Return the channel of a tenant's broadcasts without a row."""
+    return Channel(("broadcast_unstored", tenant_id))
+
+
 def device(tenant_id: TenantId, device_id: DeviceId) -> Channel:
     """Return the channel of the data of one device of one tenant."""
     return Channel(("device", tenant_id, device_id))

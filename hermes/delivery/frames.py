@@ -75,8 +75,15 @@ class Frame:
         that negotiated compression accepts plain frames too.
         """
         frame = Frame(b'%b,"skipped":%d}' % (self.payload[:-1], number))
-        frame._deflated = frame.plain
+        frame.never_deflate()
         return frame
+
+    def never_deflate(self) -> None:
+        """Send the plain form to every socket.
+
+        One that negotiated compression accepts it too.
+        """
+        self._deflated = self.plain
 
 
 class Batch:

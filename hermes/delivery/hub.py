@@ -5,11 +5,11 @@ loop's thread.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, KeysView
+from collections.abc import Callable, Collection, Iterable, KeysView, Sequence
 
 from hermes.delivery.channels import Channel, whole
 from hermes.delivery.frames import Batch, Frame, encode
-from hermes.delivery.messages import Message
+from hermes.delivery.messages import NO_TENANT, Message
 from hermes.delivery.session import Session
 from hermes.ids import TenantId
 from hermes.metrics import Metrics
@@ -134,17 +134,19 @@ class Hub:
                 if self.on_watch is not None:
                     self.on_watch(channel, False)
 
-    def publish(self, message: Message, *, only_tenant: TenantId | None = None) -> Receipt:
+    def publish(
+        self, message: Message, *, only_tenant: TenantId | None = None, to: Sequence[Channel] | None = None
+    ) -> Receipt:
         """Send a message to every session of its channels at the next flush.
 
-        With ``only_tenant``, to those of which the token has this tenant. The receipt has the number of sockets that
-        accepted it once `flushed` has been awaited. A message without a session costs four look-ups and is never
-        encoded.
+        ``to`` are other channels in their place. With ``only_tenant``, to those of which the token has this tenant;
+        `NO_TENANT` means those without one. The receipt has the number of sockets that accepted it once `flushed` has
+        been awaited. A message without a session costs four look-ups and is never encoded.
         """
         self._published[message.kind].inc()
         receipt = Receipt()
         frame: Frame | None = None
-        for channel in message.channels:
+        for channel in message.channels if to is None else to:
             if channel not in self._sessions:
                 continue
             frame = frame or encode(message)
@@ -192,7 +194,7 @@ class Hub:
         sessions = tuple(self._sessions.get(waiting.channel, ()))
         tenant_id = waiting.only_tenant
         if tenant_id is not None:
-            sessions = tuple([session for session in sessions if session.principal.tenant_id == tenant_id])
+            sessions = tuple([each for each in sessions if (each.principal.tenant_id or NO_TENANT) == tenant_id])
         sockets = sum([session.send(batch) for session in sessions])
         for receipt in waiting.receipts:
             receipt.sockets += sockets

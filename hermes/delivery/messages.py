@@ -30,6 +30,9 @@ PRIORITY_DEFAULT = 3
 DATA_MAX_BYTES = 65_536  # the limit of a single request, so that the elements of an array are not larger
 
 
+NO_TENANT = TenantId("")  # of tokens without one: an empty string is no id
+
+
 def now_ms() -> int:
     """Return the time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
@@ -189,7 +192,8 @@ class Acknowledgement:
     """The first acknowledgement of a row, or of all rows up to ``upto``.
 
     ``seq`` is its own number, ``acked_ms`` its time (Unix milliseconds). ``bound_tenant`` is the only tenant that could
-    read the row; for ``upto`` it is the tenant of the reader, and its rows and those without one are meant.
+    read the row; for ``upto`` it is the tenant of the reader, and its rows and those without one are meant. A socket of
+    the same user in another tenant has other rows up to that number, so it does not get this.
     """
 
     seq: int
@@ -200,6 +204,11 @@ class Acknowledgement:
     bound_tenant: TenantId | None = None
 
     kind = "acked"
+
+    @property
+    def only_tenant(self) -> TenantId | None:
+        """The only tenant whose sockets get it; None if all of the user do."""
+        return self.bound_tenant if self.upto is None else self.bound_tenant or NO_TENANT
 
     @property
     def channels(self) -> tuple[Channel, ...]:

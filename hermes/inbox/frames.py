@@ -24,8 +24,13 @@ def resumed_frame(resumed: Resumed) -> Frame:
 
 
 def entry_frame(entry: Entry) -> Frame:
-    """Return the frame of an entry, marked with ``"replayed":true``."""
-    return Frame(entry_text(entry))
+    """Return the frame of an entry, marked with ``"replayed":true``.
+
+    It is for one socket: deflating it, which others cannot share, would take longer than all the rest of a replay.
+    """
+    frame = Frame(entry_text(entry))
+    frame.never_deflate()
+    return frame
 
 
 def entry_text(entry: Entry) -> bytes:

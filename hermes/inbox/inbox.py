@@ -49,8 +49,9 @@ class Submission:
 
     ``text`` is the JSON text of its frame. ``digest`` identifies the values of the request without its id: the same id
     with another digest is a conflict. ``expires_ms`` is in Unix milliseconds; None stores no row, only the id.
-    ``replaces`` is the id of the row to withdraw in the same commit. ``bound_tenant`` is the tenant of the caller's
-    key, ``sender`` its name.
+    ``bound_tenant`` is the tenant of the caller's key, ``sender`` its name. ``replaces`` is the id of the row to
+    withdraw in the same commit: one with the same ``bound_tenant``, as the same user of another tenant is another
+    person.
     """
 
     message: Notification | Broadcast
@@ -132,7 +133,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptRecord:
-    """What is known of a stored row, for its sender; times are Unix milliseconds."""
+    """What is known of a stored row, for its sender; times are Unix milliseconds.
+
+    ``bound_tenant`` is the only tenant that may read it: that of the sender's key.
+    """
 
     id: str
     user_id: UserId | None
@@ -143,6 +147,7 @@ class ReceiptRecord:
     withdrawn: bool
     expires_ms: int
     sender: str
+    bound_tenant: TenantId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,7 @@ class Inbox(Protocol):
     def delivered(self, submission: Submission, sockets: int | None) -> None:
         """Note how many sockets took it; None if it was refused.
 
-        To be called after `Stored` and after `InboxUnavailable`.
+        To be called after `Stored` and after `InboxUnavailable`. The number may be lost in a crash.
         """
 
     async def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
@@ -215,11 +220,12 @@ class Inbox(Protocol):
         tenant_id: TenantId | None,
         notification_id: str,
         sender: str | None,
+        bound_tenant: TenantId | None,
         publish: Callable[[Withdrawal | None], None],
     ) -> Withdrawal | None:
         """Withdraw a row; None if there is none of this sender.
 
-        ``sender`` None is any sender.
+        ``sender`` None is any sender; ``bound_tenant`` None means a row that is not bound to a tenant.
         """
 
     async def receipts(
@@ -229,10 +235,11 @@ class Inbox(Protocol):
         user_id: UserId | None = None,
         tenant_id: TenantId | None = None,
         sender: str | None = None,
+        bound_tenant: TenantId | None = None,
     ) -> list[ReceiptRecord]:
         """Return the receipts of this id.
 
-        Of one recipient, or, without one, of at most two. ``sender`` None is any sender.
+        Of one recipient, or, without one, of at most two. None is any sender, and any ``bound_tenant``.
         """
 
     async def purge(self, user_id: UserId) -> int:

@@ -12,7 +12,7 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.messages import Acknowledgement, Withdrawal
 from hermes.errors import RequestError
 from hermes.ids import TenantId, UserId
-from hermes.inbox.inbox import Inbox, InboxUnavailable, Reader
+from hermes.inbox.inbox import Inbox, InboxUnavailable, Reader, ReceiptRecord
 from hermes.inbox.wakeups import Wakeups
 from hermes.metrics import Metrics
 
@@ -34,7 +34,12 @@ class AckWaiter:
         self.user_id = user_id
         self.notification_id = notification_id
         self.seq: int | None = None  # known when it is stored
-        self.future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    def give_up(self) -> None:
+        """Wait no longer."""
+        if not self.future.done():
+            self.future.set_result(None)
 
     def matches(self, ack: Acknowledgement) -> bool:
         """Return whether this acknowledgement is of its notification."""
@@ -105,24 +110,23 @@ class ReadState:
 
     def _publish_acks(self, made: list[Acknowledgement]) -> None:
         for ack in made:
-            self._hub.publish(ack, only_tenant=None if ack.upto is not None else ack.bound_tenant)
+            self._hub.publish(ack, only_tenant=ack.only_tenant)
             self._wakeups.wake(ack.channels)
             for waiter in self._waiters.get(ack.user_id, []):
                 if waiter.matches(ack) and not waiter.future.done():
                     waiter.future.set_result(ack.acked_ms)
 
-    async def withdraw(
-        self, *, user_id: UserId | None, tenant_id: TenantId | None, notification_id: str, sender: str | None
-    ) -> bool:
-        """Withdraw a row; return whether there was one of this sender.
+    async def withdraw(self, receipt: ReceiptRecord) -> bool:
+        """Withdraw the row that a receipt is about; return whether it was there.
 
         Raises `InboxUnavailable`.
         """
         found = await self._inbox.withdraw(
-            user_id=user_id,
-            tenant_id=tenant_id,
-            notification_id=notification_id,
-            sender=sender,
+            user_id=receipt.user_id,
+            tenant_id=receipt.tenant_id,
+            notification_id=receipt.id,
+            sender=receipt.sender,
+            bound_tenant=receipt.bound_tenant,
             publish=self._publish_withdrawal,
         )
         return found is not None

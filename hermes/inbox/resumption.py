@@ -1,8 +1,8 @@
 """Bring a socket from its position to live frames: each row once, in rising order.
 
-While it replays, the socket is not subscribed to the channels of its rows. A page of the replay comes back in the order
-of the commits, and so do the rows that are published. So the socket subscribes in the same step in which it gets the
-last page: a row is either in a page or published later, never both and never neither.
+While it replays, the socket is not subscribed to the channels of its rows, but gets what has no row. A page of the
+replay comes back in the order of the commits, and so do the rows that are published. So the socket subscribes in the
+same step in which it gets the last page: a row is either in a page or published later, never both and never neither.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from functools import partial
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
+from hermes.delivery.frames import Batch
 from hermes.delivery.hub import Hub
 from hermes.delivery.session import Session
 from hermes.errors import INTERNAL_ERROR
@@ -31,6 +32,14 @@ def row_channels(reader: Reader) -> list[Channel]:
     found = [channels.user(reader.user_id)]
     if reader.broadcasts and reader.tenant_id is not None:
         found.append(channels.broadcast(reader.tenant_id))
+    return found
+
+
+def unstored_channels(reader: Reader) -> list[Channel]:
+    """Return the channels of what has no row, for a reader that is replaying."""
+    found = [channels.user_unstored(reader.user_id)]
+    if reader.broadcasts and reader.tenant_id is not None:
+        found.append(channels.broadcast_unstored(reader.tenant_id))
     return found
 
 
@@ -61,6 +70,7 @@ class Resumption:
         on_resumed: Callable[[], None],
     ) -> None:
         self._metrics = metrics
+        self._work = metrics.work["replay"]
         self._inbox = inbox
         self._hub = hub
         self._session = session
@@ -85,7 +95,7 @@ class Resumption:
             return []
         if not self.is_live:
             rows = row_channels(self.reader)
-            return [channel for channel in wanted if channel not in rows]
+            return [*(channel for channel in wanted if channel not in rows), *unstored_channels(self.reader)]
         return [*wanted, *change_channels(self.reader)]
 
     async def run(self, position: Position | None) -> None:
@@ -125,18 +135,20 @@ class Resumption:
         if reader != self.reader:
             return  # a new token may not read all of it: the page is read again
         self._metrics.inbox_replayed.inc(len(page.entries))
-        for entry in page.entries:
-            if self._session.closed:
-                return
-            self._session.send(entry_frame(entry))
-            self._after_seq = entry.seq
+        if page.entries and not self._session.closed:
+            with self._work:
+                self._session.send(Batch([entry_frame(entry) for entry in page.entries]))
+            self._after_seq = page.entries[-1].seq
         if page.is_last and not self._session.closed:
             self._live()
 
     def _live(self) -> None:
         self.is_live = True
-        current = self._hub.channels_of(self._session)
-        self._hub.subscribe(self._session, [*current, *row_channels(self.reader), *change_channels(self.reader)])
+        self._hub.change(
+            self._session,
+            add=[*row_channels(self.reader), *change_channels(self.reader)],
+            remove=unstored_channels(self.reader),
+        )
 
     async def _read(self) -> None:
         """Wait until the socket has read what was sent."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from hermes.delivery import channels
+from hermes.delivery.channels import Channel
 from hermes.delivery.frames import encode
 from hermes.delivery.hub import Hub, Receipt
 from hermes.delivery.messages import Broadcast, Notification, StoreOptions
@@ -77,7 +79,7 @@ class Sender:
 
         def publish(stored: Stored) -> None:
             nonlocal receipt
-            receipt = self._hub.publish(dataclasses.replace(message, seq=stored.seq), only_tenant=only_tenant)
+            receipt = self._publish(dataclasses.replace(message, seq=stored.seq), only_tenant)
             if stored.replaced is not None:
                 self._hub.publish(stored.replaced, only_tenant=stored.replaced.bound_tenant)
             self._wakeups.wake(message.channels)
@@ -113,10 +115,18 @@ class Sender:
         if options.required:
             self._inbox.delivered(submission, None)
             raise RequestError(503, "not_stored", f"it cannot be stored now ({reason}); nothing was delivered")
-        receipt = self._hub.publish(message, only_tenant=submission.bound_tenant)
+        receipt = self._publish(message, submission.bound_tenant)
         await self._hub.flushed()
         self._inbox.delivered(submission, receipt.sockets)
         return Sent(message.id, receipt.sockets, reason=reason, replaced=None if message.replaces is None else False)
+
+    def _publish(self, message: Notification | Broadcast, only_tenant: TenantId | None) -> Receipt:
+        """Deliver a message.
+
+        One without a number is in no page of a replay: it also goes to sockets that are replaying.
+        """
+        to = None if message.seq is not None else [*message.channels, unstored_channel(message)]
+        return self._hub.publish(message, only_tenant=only_tenant, to=to)
 
     def _submission(
         self,
@@ -136,6 +146,13 @@ class Sender:
             bound_tenant=only_tenant,
             sender=sender,
         )
+
+
+def unstored_channel(message: Notification | Broadcast) -> Channel:
+    """Return the channel of a message without a row for sockets that are replaying."""
+    if isinstance(message, Notification):
+        return channels.user_unstored(message.user_id)
+    return channels.broadcast_unstored(message.tenant_id)
 
 
 def digest_of(message: Notification | Broadcast, options: StoreOptions) -> bytes:

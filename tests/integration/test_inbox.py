@@ -735,3 +735,53 @@ async def test_waiting_for_an_ack_needs_an_inbox(hermes: Hermes, body: object) -
         headers={"Content-Type": "application/json", "X-API-Key": KEY},
     )
     assert (response.code, json.loads(response.body)["error"]["fields"]) == (422, {"wait": "needs --inbox"})
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("in_band", [False, True])
+async def test_what_has_no_row_reaches_a_socket_that_is_replaying(
+    make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch, in_band: bool
+) -> None:
+    """It is in no page; it comes once, and so does the next one when the socket is live."""
+    hermes = await make_inbox()
+    await send(hermes, 0)
+    gate = Gate(hermes, "replay", monkeypatch)
+    socket = await hermes.open("/ws?snapshot=0" if in_band else "/ws?since=0&snapshot=0", ANA)
+    if in_band:
+        await socket.send({"action": "resume", "since": "0"})
+    await resumed(socket)
+    await eventually(lambda: gate.waiting == 1)
+    assert (await send(hermes, 1, ttl_s=0))["sent"]
+    answer = await hermes.notify({"tenant_id": "acme", "title": "t", "message": "", "id": "b", "ttl_s": 0})
+    assert answer["sent"]
+    assert await ids(socket, 2) == [("n1", False), ("b", False)]
+    gate.is_open.set()
+    assert await ids(socket, 1) == [("n0", True)]
+    assert (await send(hermes, 3, ttl_s=0))["sent"]
+    assert await ids(socket, 1) == [("n3", False)]
+
+
+@pytest.mark.gen_test
+async def test_an_ack_of_all_stays_in_the_tenant_of_its_token(make_inbox: MakeInbox) -> None:
+    """The same user has other rows up to that number in another tenant."""
+    hermes = await make_inbox()
+    await send(hermes, 0)
+    sockets = [
+        await hermes.open("/ws/notifications?since=0", given)
+        for given in (ANA, token(tenant_id="globex"), token(), token(tenant_id="acme"))
+    ]
+    for socket in sockets:
+        await resumed(socket)
+        await ids(socket, 1)
+    acme, globex, none, acme_too = sockets
+    await acme.send({"action": "ack", "upto": 99})
+    for each in (acme, acme_too):
+        assert (await each.receive())["upto"] == 1
+    for each in (globex, none):
+        await each.expect_silence()
+    await send(hermes, 1)
+    assert {(await each.receive())["id"] for each in sockets} == {"n1"}
+    await none.send({"action": "ack", "upto": 99})
+    assert "upto" in await none.receive()
+    for each in (acme, globex, acme_too):
+        await each.expect_silence()

@@ -116,5 +116,5 @@ async def test_a_running_hermes_is_asked(
     assert "rows        420" in capsys.readouterr().out
     assert await command(hermes, "purge", "--user", "ana") == 0
     assert "removed 200 notifications" in capsys.readouterr().out
-    assert await command(hermes, "restore", str(copy)) == 1
+    assert await command(hermes, "restore", str(copy)) == 2
     assert "in use by process" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hermes.errors import HermesError
+from hermes.errors import HermesError, InboxUnusable
 from hermes.inbox.sqlite.schema import VERSION, migrate
 from hermes.log import printable
 
@@ -23,19 +23,35 @@ WAL_MAX_BYTES = 64 * 1_048_576  # kept on the disk after a checkpoint
 CACHE_KIB = 8_192
 BACKUP_PAGES = 256  # 1 MiB: milliseconds, in which nothing is stored
 NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gfs2", "ocfs2"}
+    | {f"fuse.{name}" for name in ("sshfs", "glusterfs", "ceph-fuse", "rclone", "s3fs", "davfs", "curlftpfs")}
 )
 SIDE_FILES = ("-wal", "-shm")
+NOT_UTF8 = "Could not decode to UTF-8"  # of the module sqlite3, for a text column
 
 
 class FileDamaged(Exception):
     """The file is not a usable inbox."""
 
 
+class FileReplaced(Exception):
+    """The path has no file any more, or another one.
+
+    What is written into the open one is lost.
+    """
+
+
+class RowDamaged(sqlite3.DatabaseError):
+    """A row has bytes that no sender can have sent."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 def prepare_folder(path: Path) -> None:
     """Create the folder of the inbox with mode 0700 if it does not exist.
 
-    Raises `HermesError` if it cannot, or if it is on a network file system: SQLite's locks are not reliable there.
+    Raises `HermesError` if it cannot, and `InboxUnusable` if it is on a network file system: SQLite's locks are not
+    reliable there.
     """
     try:
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -43,7 +59,7 @@ def prepare_folder(path: Path) -> None:
         raise HermesError(f"cannot create the folder {path.parent}: {error.strerror}") from None
     kind = file_system_of(path.parent)
     if kind in NETWORK_FILE_SYSTEMS:
-        raise HermesError(f"{path.parent} is on a network file system ({kind}): the inbox needs a local disk")
+        raise InboxUnusable(f"{path.parent} is on a network file system ({kind}): the inbox needs a local disk")
 
 
 def file_system_of(folder: Path) -> str:
@@ -68,7 +84,7 @@ def file_system_of(folder: Path) -> str:
 def open_inbox(path: Path) -> sqlite3.Connection:
     """Return a connection to the inbox, created or migrated if needed.
 
-    A damaged file is moved aside, and a new inbox begins. Raises `HermesError` if the file is from a newer Hermes, and
+    A damaged file is moved aside, and a new inbox begins. Raises `InboxUnusable` if the file is from a newer Hermes, or
     `sqlite3.Error` or OSError if no file can be used.
     """
     try:
@@ -86,7 +102,7 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         version = _configure(connection)
         if version > VERSION:
-            raise HermesError(
+            raise InboxUnusable(
                 f"the inbox {path} is from a newer Hermes (version {version}, this one knows {VERSION}): "
                 "install that Hermes, or name another file"
             )
@@ -174,19 +190,23 @@ def move_aside(path: Path) -> Path:
 def is_damage(error: Exception) -> bool:
     """Return whether the file is damaged, not only out of reach."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT):
+        return True
+    return isinstance(error, sqlite3.Error) and NOT_UTF8 in str(error)
 
 
-def is_replaced(path: Path, identity: tuple[int, int]) -> bool:
-    """Return whether the path has another file than before.
+def log_of(path: Path) -> Path:
+    """Return the write-ahead log of a file."""
+    return path.with_name(f"{path.name}{SIDE_FILES[0]}")
 
-    ``identity`` is the device and the inode number.
-    """
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Return the device and the inode number of a file; None if there is none."""
     try:
         status = path.stat()
     except OSError:
-        return True
-    return (status.st_dev, status.st_ino) != identity
+        return None
+    return status.st_dev, status.st_ino
 
 
 def is_nearly_full(folder: Path, *, free_min: float) -> bool:

@@ -4,12 +4,12 @@ import fcntl
 import os
 from pathlib import Path
 
-from hermes.errors import HermesError
+from hermes.errors import HermesError, InboxUnusable
 
 MODE = 0o600
 
 
-class InUse(HermesError):
+class InUse(InboxUnusable):
     """A running Hermes has the file."""
 
 

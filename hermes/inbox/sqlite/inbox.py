@@ -1,6 +1,7 @@
 """An `Inbox` in one SQLite file."""
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -26,11 +27,15 @@ from hermes.inbox.inbox import (
 from hermes.inbox.position import Position
 from hermes.inbox.sqlite.file import prepare_folder
 from hermes.inbox.sqlite.file_lock import FileLock
-from hermes.inbox.sqlite.store import IDS_KEPT_MS, Store, StoreLimits
-from hermes.inbox.sqlite.store_thread import Operation, StoreThread
+from hermes.inbox.sqlite.store import IDS_KEPT_MS, Store, StoreLimits, Undo
+from hermes.inbox.sqlite.store_thread import Lane, Operation, StoreThread
+from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
+logger = logging.getLogger(__name__)
+
 COMMIT_MAX_S: Final = 2.0  # a longer one is a failed store
+LOG_INTERVAL_S: Final = 10.0  # of commits that take too long
 UNSTORED_IDS_MAX: Final = 10_000  # ids that are recognised although their row could not be stored
 
 _Key = tuple[str, str, str, str]
@@ -52,6 +57,7 @@ class SqliteInbox:
         self._unstored: OrderedDict[_Key, _Unstored] = OrderedDict()
         self._appends: deque[tuple[float, Operation, Callable[[Store], None]]] = deque()  # in order of their deadlines
         self._timer: asyncio.TimerHandle | None = None
+        self._log_throttle = LogThrottle(LOG_INTERVAL_S)
 
     def start(self) -> None:
         """Lock and open the file.
@@ -67,15 +73,24 @@ class SqliteInbox:
             raise
 
     async def stop(self) -> None:
-        """Commit what was accepted and close the file; may be repeated."""
-        await self._thread.stop()
+        """Commit what was accepted and close the file; may be repeated.
+
+        It takes no longer than `STOP_MAX_S` of the thread; if the disk hangs, the file stays locked until the process
+        ends.
+        """
+        has_ended = await self._thread.stop()
         if self._timer is not None:
             self._timer.cancel()
-        self._lock.release()
+            self._timer = None
+        if has_ended:
+            self._lock.release()
 
     @property
     def problem(self) -> str | None:
         """What is wrong with the inbox now, in words; None if it works."""
+        hangs_for_s = self.stuck_for_s(time.monotonic())
+        if hangs_for_s > COMMIT_MAX_S:
+            return f"the disk of {self.path} has not answered for {hangs_for_s:.0f} s"
         return self._thread.problem
 
     @property
@@ -134,16 +149,16 @@ class SqliteInbox:
             if isinstance(outcome, Stored):
                 publish(outcome)
 
-        made: list[Stored | Duplicate | Conflict] = []  # known to the thread before the commit
+        undo: list[Undo] = []  # known to the thread before the commit
 
         def run(store: Store) -> Stored | Duplicate | Conflict:
-            made.append(store.append(submission))
-            return made[0]
+            outcome, undo[:] = store.append_undoable(submission)  # it may be run again
+            return outcome
 
         def forget(store: Store) -> None:
-            """Remove what this append has stored: not what an earlier one with its id has."""
-            if made and isinstance(made[0], Stored):
-                store.forget(submission, made[0])
+            """Take back what this append has done: not what an earlier one with its id has."""
+            for each in undo:
+                store.forget(submission, each)
 
         operation = self._thread.submit(run, stores_row=True, then=publish_stored)
         loop = asyncio.get_running_loop()
@@ -155,7 +170,7 @@ class SqliteInbox:
     def _end_slow_appends(self) -> None:
         """Fail the appends that were not committed in time.
 
-        What is committed later is removed.
+        What is committed later is taken back before anybody reads it, the last one first.
         """
         loop = asyncio.get_running_loop()
         self._timer = None
@@ -164,16 +179,11 @@ class SqliteInbox:
             if not operation.future.done():
                 operation.abandoned = True
                 operation.future.set_exception(InboxUnavailable("timeout"))
-                self._forget(forget)
+                self._thread.undo(forget)
+                if self._log_throttle.allow("timeout"):
+                    logger.error("inbox: %s", self.problem or f"no commit within {COMMIT_MAX_S:g} s")
         if self._appends:
             self._timer = loop.call_at(self._appends[0][0], self._end_slow_appends)
-
-    def _forget(self, forget: Callable[[Store], None]) -> None:
-        try:
-            operation = self._thread.submit(forget)
-        except InboxUnavailable:
-            return  # full queue: the row, if it is committed, comes again as a duplicate
-        operation.future.add_done_callback(_ignore)
 
     def delivered(self, submission: Submission, sockets: int | None) -> None:
         """Note how many sockets took it; requests with the same id continue.
@@ -187,12 +197,7 @@ class SqliteInbox:
             digest, _, at_ms, reason = self._unstored[key]
             self._unstored[key] = (digest, sockets, at_ms, reason)
         elif sockets:
-            try:
-                operation = self._thread.submit(lambda store: store.delivered(submission, sockets))
-            except InboxUnavailable:
-                pass  # its receipt has 0 sockets
-            else:
-                operation.future.add_done_callback(_ignore)
+            self._thread.note(lambda store: store.delivered(submission, sockets))
         self._end(key)
 
     def _end(self, key: _Key) -> None:
@@ -207,6 +212,7 @@ class SqliteInbox:
         tenant_id: TenantId | None,
         notification_id: str,
         sender: str | None,
+        bound_tenant: TenantId | None,
         publish: Callable[[Withdrawal | None], None],
     ) -> Withdrawal | None:
         """Withdraw a row; None if there is none of this sender.
@@ -215,7 +221,11 @@ class SqliteInbox:
         """
         found: Withdrawal | None = await self._call(
             lambda store: store.withdraw(
-                user_id=user_id, tenant_id=tenant_id, notification_id=notification_id, sender=sender
+                user_id=user_id,
+                tenant_id=tenant_id,
+                notification_id=notification_id,
+                sender=sender,
+                bound_tenant=bound_tenant,
             ),
             publish,
         )
@@ -228,13 +238,17 @@ class SqliteInbox:
         user_id: UserId | None = None,
         tenant_id: TenantId | None = None,
         sender: str | None = None,
+        bound_tenant: TenantId | None = None,
     ) -> list[ReceiptRecord]:
         """Return the receipts of this id.
 
-        Of one recipient, or, without one, of at most two. ``sender`` None is any sender.
+        Of one recipient, or, without one, of at most two. None is any sender, and any ``bound_tenant``.
         """
         found: list[ReceiptRecord] = await self._call(
-            lambda store: store.receipts(notification_id, user_id=user_id, tenant_id=tenant_id, sender=sender)
+            lambda store: store.receipts(
+                notification_id, user_id=user_id, tenant_id=tenant_id, sender=sender, bound_tenant=bound_tenant
+            ),
+            lane=Lane.READERS,
         )
         return found
 
@@ -245,7 +259,9 @@ class SqliteInbox:
 
         None is a position that cannot be parsed.
         """
-        found: Resumed = await self._call(lambda store: store.resume(reader, position, capped=capped), is_read=True)
+        found: Resumed = await self._call(
+            lambda store: store.resume(reader, position, capped=capped), lane=Lane.READERS
+        )
         return found
 
     async def replay(
@@ -261,7 +277,7 @@ class SqliteInbox:
         await self._call(
             lambda store: store.replay(reader, resumed, after_seq=after_seq, limit=min(limit, PAGE_ENTRIES)),
             then,
-            is_read=True,
+            lane=Lane.READERS,
         )
 
     async def ack(
@@ -271,14 +287,18 @@ class SqliteInbox:
 
         Empty if nothing changed.
         """
-        made: list[Acknowledgement] = await self._call(lambda store: store.ack(reader, notification_id), publish)
+        made: list[Acknowledgement] = await self._call(
+            lambda store: store.ack(reader, notification_id), publish, lane=Lane.ACKS
+        )
         return made
 
     async def ack_upto(
         self, reader: Reader, upto: int, publish: Callable[[tuple[int, Acknowledgement | None]], None]
     ) -> tuple[int, Acknowledgement | None]:
         """Acknowledge all rows up to this number; return how many there were."""
-        made: tuple[int, Acknowledgement | None] = await self._call(lambda store: store.ack_upto(reader, upto), publish)
+        made: tuple[int, Acknowledgement | None] = await self._call(
+            lambda store: store.ack_upto(reader, upto), publish, lane=Lane.ACKS
+        )
         return made
 
     # -- the operator -------------------------------------------------------------------------------------------
@@ -296,24 +316,24 @@ class SqliteInbox:
 
     async def stats(self) -> InboxStats:
         """Return the size of the inbox."""
-        found: InboxStats = await self._call(Store.stats)
+        found: InboxStats = await self._call(Store.stats, lane=Lane.READERS)
         return found
 
     async def _call(
-        self, run: Callable[[Store], Any], then: Callable[[Any], None] | None = None, *, is_read: bool = False
+        self, run: Callable[[Store], Any], then: Callable[[Any], None] | None = None, *, lane: Lane = Lane.SENDERS
     ) -> Any:
         """Return the result of an operation after its commit.
 
         Raises `InboxUnavailable` ``timeout`` while the thread hangs in one transaction. A change may be committed, and
         published by ``then``, after that; the result of a read is not used any more.
         """
-        operation = self._thread.submit(run, then=then)
+        operation = self._thread.submit(run, lane=lane, then=then)
         future = operation.future
         try:
             while not future.done():
                 await asyncio.wait((future,), timeout=COMMIT_MAX_S)
                 if not future.done() and self.stuck_for_s(time.monotonic()) > COMMIT_MAX_S:
-                    if is_read:
+                    if lane is Lane.READERS:
                         operation.abandoned = True
                         future.cancel()
                     else:

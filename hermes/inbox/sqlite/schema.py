@@ -32,7 +32,7 @@ CREATE TABLE log (
   id TEXT NOT NULL,           -- of the notification; empty for an acknowledgement of several rows
   target INTEGER,             -- the row that an acknowledgement or a withdrawal is about
   text BLOB,                  -- the frame; NULL after a withdrawal
-  sender TEXT NOT NULL DEFAULT '',
+  sender TEXT NOT NULL DEFAULT '',  -- the name of the key; of an acknowledgement of several rows, the reader's tenant
   created_ms INTEGER NOT NULL,
   expires_ms INTEGER NOT NULL,
   acked_ms INTEGER,

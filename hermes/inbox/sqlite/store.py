@@ -6,8 +6,11 @@ Every method runs inside a transaction that its caller began and will commit. Ti
 import hashlib
 import secrets
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from hermes.delivery.messages import Acknowledgement, Broadcast, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
@@ -28,6 +31,7 @@ from hermes.inbox.inbox import (
     Submission,
 )
 from hermes.inbox.position import Position
+from hermes.inbox.sqlite.file import RowDamaged
 from hermes.inbox.sqlite.schema import (
     ACK,
     BROADCAST,
@@ -41,6 +45,7 @@ IDS_KEPT_MS = 24 * 3_600_000  # how long an id is recognised
 ROWS_PER_OWNER = 10_000
 LOSSES_MAX = 100_000  # readers whose losses are listed; the oldest become everybody's
 RECOUNTED_AFTER = 1_000  # evicted rows
+OWNERS_COUNTED = 10_000  # users and tenants of which the number of rows is known without counting; about 2 MB
 EVICTED_AT_ONCE = 100  # rows of one statement
 EXPIRED_AT_ONCE = 500
 EPOCH_BYTES = 12
@@ -56,6 +61,23 @@ class StoreLimits:
     losses_max: int = LOSSES_MAX
 
 
+@dataclass(frozen=True, slots=True)
+class WithdrawnRow:
+    """A row before it was withdrawn."""
+
+    seq: int
+    text: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What `Store.forget` needs: the row's number, and what it replaced."""
+
+    stored: Stored
+    replaced: tuple[WithdrawnRow, ...] = ()
+
+
 class Store:
     """The tables of one open inbox, with the schema of this version."""
 
@@ -66,6 +88,7 @@ class Store:
         self.evicted = 0  # rows that a limit removed; the thread counts and resets it
         self.expired = 0  # rows that were removed at their end; likewise
         self._uncounted_losses = 0
+        self._rows_at_most: OrderedDict[tuple[int, str], int] = OrderedDict()  # of a user or tenant; never too low
         self.needs_checkpoint = False  # what was removed is still in the write-ahead log
         self._sql.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (new_epoch(),))
         self.epoch: str = self._meta("epoch") or ""
@@ -74,28 +97,41 @@ class Store:
 
     def append(self, submission: Submission) -> Stored | Duplicate | Conflict:
         """Store a row, unless its id is known."""
+        return self.append_undoable(submission)[0]
+
+    def append_undoable(self, submission: Submission) -> tuple[Stored | Duplicate | Conflict, Sequence[Undo]]:
+        """Store a row, unless its id is known; also return how to undo that."""
         kind, owner = _address(submission.message)
-        known = self._sql.execute(
-            "SELECT digest, seq, sockets, replaced, (SELECT acked_ms FROM log WHERE log.seq = ids.seq) FROM ids"
-            " WHERE (kind, owner, bound, id) = (?, ?, ?, ?) AND created_ms > ?",
-            (kind, owner, submission.bound_tenant or "", submission.message.id, self._now_ms() - IDS_KEPT_MS),
+        bound = submission.bound_tenant or ""
+        digest, seq, sockets, replaced, acked_ms, used_bytes = self._sql.execute(
+            _BEFORE_APPEND, (kind, owner, bound, submission.message.id, self._now_ms() - IDS_KEPT_MS)
         ).fetchone()
-        if known is not None:
-            digest, seq, sockets, replaced, acked_ms = known
-            return Duplicate(seq, sockets, bool(replaced), acked_ms) if digest == submission.digest else Conflict()
-        withdrawal = None
+        if digest is not None:
+            is_same = digest == submission.digest
+            return Duplicate(seq, sockets, bool(replaced), acked_ms) if is_same else Conflict(), ()
+        withdrawal: Withdrawal | None = None
+        before: tuple[WithdrawnRow, ...] = ()
         if submission.replaces is not None:
-            withdrawal = self._withdraw(kind, owner, submission.replaces, bound=submission.bound_tenant)
+            withdrawal, before = self._withdraw(kind, owner, submission.replaces, bound=submission.bound_tenant)
         seq = None
         if submission.expires_ms is not None:
-            seq = self._insert_row(submission, kind, owner, submission.expires_ms)
+            size = len(submission.text) + ROW_OVERHEAD_BYTES
+            rows = self._rows_at_most.pop((kind, owner), self._limits.rows_per_owner)
+            if rows >= self._limits.rows_per_owner:
+                rows = self._evict_owner(kind, owner)
+            self._rows_at_most[kind, owner] = rows + 1
+            if len(self._rows_at_most) > OWNERS_COUNTED:
+                self._rows_at_most.popitem(last=False)
+            if used_bytes + size > self._limits.max_bytes:
+                self._evict_bytes(size)
+            seq = self._insert_row(submission, kind, owner, size)
         self._sql.execute(
             "INSERT OR REPLACE INTO ids (kind, owner, bound, id, digest, seq, replaced, created_ms)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 kind,
                 owner,
-                submission.bound_tenant or "",
+                bound,
                 submission.message.id,
                 submission.digest,
                 seq,
@@ -103,12 +139,10 @@ class Store:
                 self._now_ms(),
             ),
         )
-        return Stored(seq, withdrawal)
+        stored = Stored(seq, withdrawal)
+        return stored, (Undo(stored, before),)
 
-    def _insert_row(self, submission: Submission, kind: int, owner: str, expires_ms: int) -> int:
-        size = len(submission.text) + ROW_OVERHEAD_BYTES
-        self._evict_owner(kind, owner)
-        self._evict_bytes(size)
+    def _insert_row(self, submission: Submission, kind: int, owner: str, size: int) -> int:
         return self._insert(
             kind=kind,
             owner=owner,
@@ -117,7 +151,7 @@ class Store:
             text=submission.text,
             sender=submission.sender,
             created_ms=submission.message.timestamp_ms,
-            expires_ms=expires_ms,
+            expires_ms=submission.expires_ms,
             size=size,
         )
 
@@ -128,16 +162,26 @@ class Store:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def forget(self, submission: Submission, stored: Stored) -> None:
-        """Remove a row that was delivered as not stored, and its id."""
+    def forget(self, submission: Submission, undo: Undo) -> None:
+        """Remove a row that was delivered as not stored, and its id.
+
+        What it replaced is there again.
+        """
         kind, owner = _address(submission.message)
         key = (kind, owner, submission.bound_tenant or "", submission.message.id)
+        stored = undo.stored
         found = self._sql.execute(
             "DELETE FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?) AND digest = ? AND seq IS ?",
             (*key, submission.digest, stored.seq),
         )
-        if found.rowcount and stored.seq is not None:
+        if not found.rowcount:
+            return
+        if stored.seq is not None:
             self._sql.execute("DELETE FROM log WHERE seq = ?", (stored.seq,))
+        if stored.replaced is not None:
+            self._sql.execute("DELETE FROM log WHERE seq = ?", (stored.replaced.seq,))
+        for row in undo.replaced:
+            self._sql.execute("UPDATE log SET text = ?, size = ? WHERE seq = ?", (row.text, row.size, row.seq))
 
     def delivered(self, submission: Submission, sockets: int) -> None:
         """Note how many sockets took a row."""
@@ -160,49 +204,18 @@ class Store:
         last = self.last_seq()
         known = position is not None and position.epoch in ("", self.epoch) and position.seq <= last
         from_seq = position.seq if position is not None and known else 0
-        after = self._oldest_replayed(reader, from_seq) if capped else 0
+        values = self._range(reader, from_seq, last)
+        values |= {"oldest": 0, "skipped": REPLAY_MAX_ROWS, "purged": self._purged_name(reader.user_id)}
+        oldest, lost_by_all, is_lost, unread = self._sql.execute(_MISSED, values).fetchone()
+        after = max(oldest or 0, from_seq) if capped else from_seq
         return Resumed(
             epoch=self.epoch,
             from_seq=from_seq,
             to_seq=last,
-            after_seq=max(after, from_seq),
-            gap=not known or after > from_seq or self._lost_after(reader, from_seq),
-            unread=self._unread(reader),
+            after_seq=after,
+            gap=not known or after > from_seq or from_seq < int(lost_by_all or 0) or bool(is_lost),
+            unread=unread,
         )
-
-    def _oldest_replayed(self, reader: Reader, from_seq: int) -> int:
-        """Return the newest row that is too old for a replay; 0 without one."""
-        found = self._sql.execute(
-            f"SELECT seq FROM ({_ROWS}) ORDER BY seq DESC LIMIT 1 OFFSET {REPLAY_MAX_ROWS}",
-            self._range(reader, from_seq, self.last_seq()) | {"oldest": 0},
-        ).fetchone()
-        return found[0] if found else 0
-
-    def _lost_after(self, reader: Reader, seq: int) -> bool:
-        if seq < int(self._meta("lost_by_all") or 0):
-            return True
-        found = self._sql.execute(
-            "SELECT 1 FROM losses WHERE seq > :seq AND (bound = '' OR bound = :tenant)"
-            " AND (kind = 0 AND owner IN (:user, :purged) OR kind = 1 AND owner = :tenant AND :broadcasts)",
-            self._range(reader, 0, 0) | {"seq": seq, "purged": self._purged_name(reader.user_id)},
-        ).fetchone()
-        return found is not None
-
-    def _unread(self, reader: Reader) -> int:
-        values = self._range(reader, 0, self.last_seq())
-        (personal,) = self._sql.execute(
-            "SELECT count(*) FROM log WHERE kind = 0 AND owner = :user AND acked_ms IS NULL AND text IS NOT NULL"
-            " AND (bound IS NULL OR bound = :tenant) AND expires_ms > :now",
-            values,
-        ).fetchone()
-        if not reader.broadcasts:
-            return int(personal)
-        (broadcasts,) = self._sql.execute(
-            "SELECT count(*) FROM log WHERE kind = 1 AND owner = :tenant AND text IS NOT NULL AND expires_ms > :now"
-            " AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND acks.user = :user)",
-            values,
-        ).fetchone()
-        return int(personal) + int(broadcasts)
 
     def replay(self, reader: Reader, resumed: Resumed, *, after_seq: int, limit: int = PAGE_ENTRIES) -> Page:
         """Return the next entries of a resume, up to now.
@@ -219,16 +232,9 @@ class Store:
             "oldest": resumed.after_seq,
             "limit": limit,
         }
-        found = self._sql.execute(f"{_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit", values)
-        entries: list[Entry] = []
-        size = 0
-        for fields in found:
-            entry = _entry(reader, fields)
-            size += len(entry.text) if isinstance(entry, Row) else 0
-            if entries and size > PAGE_BYTES:
-                return Page(entries, is_last=False)
-            entries.append(entry)
-        return Page(entries, is_last=len(entries) < limit)
+        listed, texts, number = self._sql.execute(_PAGE, values | {"bytes": PAGE_BYTES}).fetchone()
+        entries = _entries(reader, orjson.loads(listed), texts or b"")
+        return Page(entries, is_last=len(entries) == number < limit)
 
     def _range(self, reader: Reader, after_seq: int, to_seq: int) -> dict[str, object]:
         return {
@@ -273,6 +279,7 @@ class Store:
             bound=bound,
             id=notification_id,
             target=target,
+            sender="" if notification_id else reader.tenant_id or "",
             created_ms=now_ms,
             acked_ms=now_ms,
             expires_ms=expires_ms,
@@ -305,20 +312,33 @@ class Store:
         return number, self._insert_ack(reader, "", upto, latest, bound=None)
 
     def withdraw(
-        self, *, user_id: UserId | None, tenant_id: TenantId | None, notification_id: str, sender: str | None
+        self,
+        *,
+        user_id: UserId | None,
+        tenant_id: TenantId | None,
+        notification_id: str,
+        sender: str | None,
+        bound_tenant: TenantId | None = None,
     ) -> Withdrawal | None:
-        """Withdraw the newest row with this id that this sender has sent."""
+        """Withdraw the row with this id that this sender has sent.
+
+        It is bound to this tenant, or, with None, to none.
+        """
         kind, owner = (NOTIFICATION, user_id) if user_id is not None else (BROADCAST, tenant_id)
         assert owner is not None
-        return self._withdraw(kind, owner, notification_id, sender=sender)
+        return self._withdraw(kind, owner, notification_id, sender=sender, bound=bound_tenant)[0]
 
     def _withdraw(
-        self, kind: int, owner: str, notification_id: str, *, bound: TenantId | None = None, sender: str | None = None
-    ) -> Withdrawal | None:
+        self, kind: int, owner: str, notification_id: str, *, bound: TenantId | None, sender: str | None = None
+    ) -> tuple[Withdrawal | None, tuple[WithdrawnRow, ...]]:
+        """Withdraw a row; also return it as it was before.
+
+        The same id in another tenant is another row, of another person.
+        """
         found = self._sql.execute(
-            "SELECT seq, bound, expires_ms FROM log WHERE id = :id AND kind = :kind AND owner = :owner"
+            "SELECT seq, expires_ms, text, size FROM log WHERE id = :id AND kind = :kind AND owner = :owner"
             " AND text IS NOT NULL AND expires_ms > :now AND (:sender IS NULL OR sender = :sender)"
-            " AND (:bound IS NULL OR bound = :bound) ORDER BY seq DESC",
+            " AND bound IS :bound ORDER BY seq DESC",
             {
                 "id": notification_id,
                 "kind": kind,
@@ -329,14 +349,14 @@ class Store:
             },
         ).fetchall()
         if not found:
-            return None
-        target, row_bound, expires_ms = found[0]
-        for seq, _bound, _end in found:  # an id may be used again after a day
+            return None, ()
+        target, expires_ms, _text, _size = found[0]
+        for seq, *_ in found:  # an id may be used again after a day
             self._sql.execute("UPDATE log SET text = NULL, size = ? WHERE seq = ?", (ROW_OVERHEAD_BYTES, seq))
         seq = self._insert(
             kind=WITHDRAWAL if kind == NOTIFICATION else BROADCAST_WITHDRAWAL,
             owner=owner,
-            bound=row_bound,
+            bound=bound,
             id=notification_id,
             target=target,
             created_ms=self._now_ms(),
@@ -344,13 +364,14 @@ class Store:
             size=ROW_OVERHEAD_BYTES,
         )
         is_personal = kind == NOTIFICATION
-        return Withdrawal(
+        withdrawal = Withdrawal(
             notification_id,
             seq,
             UserId(owner) if is_personal else None,
             None if is_personal else TenantId(owner),
-            row_bound,
+            bound,
         )
+        return withdrawal, tuple(WithdrawnRow(row, text, size) for row, _end, text, size in found)
 
     # -- what is known ------------------------------------------------------------------------------------------
 
@@ -361,17 +382,19 @@ class Store:
         user_id: UserId | None = None,
         tenant_id: TenantId | None = None,
         sender: str | None = None,
+        bound_tenant: TenantId | None = None,
     ) -> list[ReceiptRecord]:
         """Return the newest receipt of this id for each of at most two recipients.
 
-        With ``sender``, of what it has sent.
+        With ``sender``, of what it has sent; with ``bound_tenant``, of what was sent with a key of this tenant.
         """
         found = self._sql.execute(
-            "SELECT kind, owner, max(seq), sockets, acked_ms, text IS NULL, expires_ms, sender FROM log"
+            "SELECT kind, owner, max(seq), sockets, acked_ms, text IS NULL, expires_ms, sender, bound FROM log"
             " WHERE id = :id AND kind < 2 AND (:sender IS NULL OR sender = :sender)"
+            " AND (:bound IS NULL OR bound = :bound)"
             " AND (:user IS NULL OR kind = 0 AND owner = :user)"
             " AND (:tenant IS NULL OR kind = 1 AND owner = :tenant) GROUP BY kind, owner LIMIT 2",
-            {"id": notification_id, "user": user_id, "tenant": tenant_id, "sender": sender},
+            {"id": notification_id, "user": user_id, "tenant": tenant_id, "sender": sender, "bound": bound_tenant},
         )
         return [
             ReceiptRecord(
@@ -384,8 +407,9 @@ class Store:
                 withdrawn=bool(withdrawn),
                 expires_ms=expires_ms,
                 sender=sender,
+                bound_tenant=bound,
             )
-            for kind, owner, seq, sockets, acked_ms, withdrawn, expires_ms, sender in found
+            for kind, owner, seq, sockets, acked_ms, withdrawn, expires_ms, sender, bound in found
         ]
 
     def last_seq(self) -> int:
@@ -410,17 +434,19 @@ class Store:
 
     # -- limits -------------------------------------------------------------------------------------------------
 
-    def _evict_owner(self, kind: int, owner: str) -> None:
-        """Make room for one row of this user or tenant: its oldest rows end."""
-        found = self._sql.execute(
-            "SELECT seq FROM log WHERE kind = ? AND owner = ? ORDER BY seq DESC LIMIT 1 OFFSET ?",
-            (kind, owner, self._limits.rows_per_owner - 1),
-        ).fetchone()
-        if found is not None:
-            rows = self._sql.execute(
-                "SELECT seq FROM log WHERE kind = ? AND owner = ? AND seq <= ?", (kind, owner, found[0])
+    def _evict_owner(self, kind: int, owner: str) -> int:
+        """Make room for one row of this user or tenant: its oldest rows end.
+
+        Returns how many are left.
+        """
+        (rows,) = self._sql.execute("SELECT count(*) FROM log WHERE kind = ? AND owner = ?", (kind, owner)).fetchone()
+        left = min(int(rows), self._limits.rows_per_owner - 1)
+        if rows > left:
+            oldest = self._sql.execute(
+                "SELECT seq FROM log WHERE kind = ? AND owner = ? ORDER BY seq LIMIT ?", (kind, owner, rows - left)
             ).fetchall()
-            self._evict([seq for (seq,) in rows])
+            self._evict([seq for (seq,) in oldest])
+        return left
 
     def _evict_bytes(self, size: int) -> None:
         """Make room for this many bytes.
@@ -540,43 +566,90 @@ def _address(message: Notification | Broadcast) -> tuple[int, str]:
     return BROADCAST, message.tenant_id
 
 
-# seq, kind, id, text, acknowledged at, owner, bound, target
+# one step of SQLite, in which other threads may run: what is known of an id, and what is full
+_BEFORE_APPEND = """
+SELECT digest, seq, sockets, replaced, (SELECT acked_ms FROM log WHERE log.seq = ids.seq),
+  (SELECT bytes FROM shares WHERE kind = 'all' AND name = '')
+FROM (SELECT 1) LEFT JOIN ids ON (ids.kind, owner, bound, id) = (?, ?, ?, ?) AND created_ms > ?
+"""
+
+# seq, when it was acknowledged, its size
 _ROWS = """
-SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
+SELECT seq, acked_ms, length(text) AS size FROM log
   WHERE kind = 0 AND owner = :user AND seq > max(:after, :oldest) AND seq <= :to AND text IS NOT NULL
   AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)
 UNION ALL
-SELECT seq, kind, id, text, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log.seq AND user = :user), owner, bound,
-  target FROM log
+SELECT seq, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log.seq AND user = :user), length(text) FROM log
   WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > max(:after, :oldest) AND seq <= :to AND text IS NOT NULL
   AND expires_ms > :now
 """
 
 # of rows that the reader had before, or got in an earlier page of this replay
 _CHANGES = """
-SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
+SELECT seq, acked_ms, 0 FROM log
   WHERE kind = 2 AND owner = :user AND seq > :after AND seq <= :to
   AND (target <= :had OR id = '' OR seq > :answered AND target <= :after)
-  AND (bound IS NULL OR bound = :tenant)
+  AND (bound IS NULL OR bound = :tenant) AND (id <> '' OR sender = coalesce(:tenant, ''))
 UNION ALL
-SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
+SELECT seq, acked_ms, 0 FROM log
   WHERE kind = 3 AND owner = :user AND seq > :after AND seq <= :to
   AND (target <= :had OR seq > :answered AND target <= :after)
   AND (bound IS NULL OR bound = :tenant)
 UNION ALL
-SELECT seq, kind, id, text, acked_ms, owner, bound, target FROM log
+SELECT seq, acked_ms, 0 FROM log
   WHERE kind = 4 AND owner = :tenant AND :broadcasts AND seq > :after AND seq <= :to
   AND (target <= :had OR seq > :answered AND target <= :after)
 """
 
+# What a reader has missed, and a page of it, are one row each: SQLite lets other threads run once for each row, and
+# on a busy machine it takes milliseconds until this one goes on.
+_MISSED = f"""
+SELECT
+  (SELECT seq FROM ({_ROWS}) ORDER BY seq DESC LIMIT 1 OFFSET :skipped),
+  (SELECT value FROM meta WHERE name = 'lost_by_all'),
+  EXISTS (SELECT 1 FROM losses WHERE seq > :after AND (bound = '' OR bound = :tenant)
+    AND (kind = 0 AND owner IN (:user, :purged) OR kind = 1 AND owner = :tenant AND :broadcasts)),
+  (SELECT count(*) FROM log INDEXED BY log_unread WHERE kind = 0 AND owner = :user AND acked_ms IS NULL
+    AND text IS NOT NULL AND (bound IS NULL OR bound = :tenant) AND expires_ms > :now)
+  + (SELECT count(*) FROM log WHERE kind = 1 AND owner = :tenant AND :broadcasts AND text IS NOT NULL
+    AND expires_ms > :now AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND acks.user = :user))
+"""
 
-def _entry(
-    reader: Reader, fields: tuple[int, int, str, bytes | None, int | None, str, TenantId | None, int | None]
-) -> Entry:
-    seq, kind, notification_id, text, acked_ms, owner, bound, target = fields
+_SEPARATOR = b"\x1e"  # no JSON text has it (RFC 7464)
+_PAGE = f"""
+WITH page AS MATERIALIZED (
+  SELECT seq, acked_ms, sum(size) OVER (ORDER BY seq) AS total
+  FROM ({_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit)
+)
+SELECT
+  json_group_array(json_array(
+    page.seq, kind, page.acked_ms, target, iif(kind > 1, id, NULL), iif(kind > 1, bound, NULL))),
+  CAST(group_concat(coalesce(text, ''), char(30)) AS BLOB),
+  (SELECT count(*) FROM page)
+FROM page CROSS JOIN log ON log.seq = page.seq
+WHERE total <= :bytes OR page.seq = (SELECT min(seq) FROM page)
+"""
+
+_Listed = tuple[int, int, int | None, int | None, str | None, TenantId | None]
+
+
+def _entries(reader: Reader, listed: Sequence[_Listed], texts: bytes) -> list[Entry]:
+    """Return the entries of a page, of which the texts are joined."""
+    try:
+        str(texts, "utf-8")
+    except UnicodeDecodeError as error:  # it would end the socket of its reader, again and again
+        raise RowDamaged(f"a row is not text: {error.reason}") from None
+    parts = texts.split(_SEPARATOR) if listed else []
+    if len(parts) != len(listed):
+        raise RowDamaged("a row is not text")
+    return [_entry(reader, fields, text) for fields, text in zip(listed, parts, strict=True)]
+
+
+def _entry(reader: Reader, fields: _Listed, text: bytes) -> Entry:
+    seq, kind, acked_ms, target, notification_id, bound = fields
     if kind in (NOTIFICATION, BROADCAST):
-        assert text is not None
         return Row(seq, text, acked_ms)
+    assert notification_id is not None
     if kind == ACK:
         assert acked_ms is not None
         if notification_id:
@@ -586,7 +659,7 @@ def _entry(
     return Withdrawal(
         notification_id,
         seq,
-        UserId(owner) if personal else None,
-        None if personal else TenantId(owner),
+        reader.user_id if personal else None,
+        None if personal else reader.tenant_id,
         bound,
     )

@@ -1,7 +1,7 @@
 """The thread of an inbox: group commit, and recovery after an error.
 
-All operations that wait go into one transaction, and none is answered before its commit. The queue is bounded, one
-wake-up of the loop carries the results of a whole transaction.
+All operations that wait go into one transaction, and none is answered before its commit. Senders, acknowledgements and
+readers have a bounded queue each; one wake-up of the loop carries the results of a whole transaction.
 """
 
 import asyncio
@@ -11,25 +11,49 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 from hermes.errors import HermesError
 from hermes.inbox.inbox import FailureReason, InboxUnavailable
-from hermes.inbox.sqlite.file import copy_inbox, is_damage, is_nearly_full, is_replaced, move_aside, open_inbox
+from hermes.inbox.sqlite.file import (
+    FileReplaced,
+    copy_inbox,
+    identity_of,
+    is_damage,
+    is_nearly_full,
+    log_of,
+    move_aside,
+    open_inbox,
+)
 from hermes.inbox.sqlite.store import Store, StoreLimits
 from hermes.log import printable
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-QUEUE_MAX: Final = 10_000  # operations that wait
-SLICE_S: Final = 0.02  # of one transaction, without its commit: a long replay delays no notification for longer
+QUEUE_MAX: Final = 10_000  # operations of senders that wait, and as many acknowledgements
+READERS_MAX: Final = 100_000  # each socket and each request has at most one: the number of open files is the limit
+NOTES_MAX: Final = 10_000  # that wait for the next transaction
+SLICE_S: Final = 0.02  # of one transaction for each queue: a long replay delays no notification for longer
+STOP_MAX_S: Final = 10.0  # with the 10 s for sockets, less than the 30 s after which systemd kills the service
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations; a page of a replay takes 2 ms
 HEALTH_CHECK_INTERVAL_S: Final = 1.0
 REOPEN_INTERVAL_S: Final = 1.0
 FREE_DISK_MIN: Final = 0.05  # below this part of the disk, nothing is stored
+
+
+class Lane(Enum):
+    """A queue for each kind of caller: none can take the places of another.
+
+    In each transaction the senders come first.
+    """
+
+    SENDERS = "senders"
+    ACKS = "acks"
+    READERS = "readers"
 
 
 class Operation:
@@ -71,15 +95,18 @@ class StoreThread:
         self._limits = limits
         self._now_ms = now_ms
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queue: deque[Operation] = deque()
+        self._queues: dict[Lane, deque[Operation]] = {lane: deque() for lane in Lane}
+        self._notes: deque[Callable[[Store], Any]] = deque()
         self._results: deque[_Outcome] = deque()  # on the loop
         self._wake = threading.Condition()
         self._stopping = False
         self._backup: tuple[Path, Operation] | None = None
         self._thread: threading.Thread | None = None
+        self._ended: asyncio.Future[None] | None = None
         self._connection: sqlite3.Connection | None = None
         self._store: Store | None = None
-        self._identity = (0, 0)
+        self._identity: tuple[int, int] | None = None  # of the file
+        self._log_identity: tuple[int, int] | None = None  # of its write-ahead log
         self._reopen_at = 0.0
         self._nearly_full = False
         self.epoch = ""
@@ -100,6 +127,7 @@ class StoreThread:
             self._open()
         except (sqlite3.Error, OSError) as error:
             raise HermesError(f"cannot open the inbox {self._path}: {printable(str(error))}") from None
+        self._ended = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="hermes-inbox", daemon=True)
         self._thread.start()
 
@@ -118,34 +146,84 @@ class StoreThread:
         await future
 
     def submit(
-        self, run: Callable[[Store], Any], *, stores_row: bool = False, then: Callable[[Any], None] | None = None
+        self,
+        run: Callable[[Store], Any],
+        *,
+        lane: Lane = Lane.SENDERS,
+        stores_row: bool = False,
+        then: Callable[[Any], None] | None = None,
     ) -> Operation:
         """Queue a call. Raises `InboxUnavailable` ``busy`` if too many wait."""
         assert self._loop is not None
         operation = Operation(run, self._loop.create_future(), stores_row=stores_row, then=then)
+        queue = self._queues[lane]
         with self._wake:
-            if len(self._queue) >= QUEUE_MAX or self._stopping:
+            if len(queue) >= (READERS_MAX if lane is Lane.READERS else QUEUE_MAX) or self._stopping:
                 raise InboxUnavailable("busy")
-            self._queue.append(operation)
+            queue.append(operation)
             self._wake.notify()
         return operation
+
+    def undo(self, run: Callable[[Store], Any]) -> None:
+        """Queue a call before all others, without an answer.
+
+        Nobody reads what it takes back: it is in the first transaction after the one that it is about. There is at most
+        one for each operation of a sender.
+        """
+        assert self._loop is not None
+        operation = Operation(run, self._loop.create_future(), stores_row=False, then=None)
+        operation.future.add_done_callback(_ignore)
+        with self._wake:
+            if not self._stopping:
+                self._queues[Lane.SENDERS].appendleft(operation)
+                self._wake.notify()
+
+    def note(self, run: Callable[[Store], Any]) -> None:
+        """Run a call at the beginning of the next transaction.
+
+        At the latest, at the next check. It has no answer and no commit of its own, so that it costs no sync of the
+        disk. It is dropped if `NOTES_MAX`
+        wait, and lost with a crash.
+        """
+        if len(self._notes) < NOTES_MAX:
+            self._notes.append(run)
 
     @property
     def waiting(self) -> int:
         """The number of operations that wait."""
-        return len(self._queue)
+        return sum(map(len, self._queues.values()))
 
-    async def stop(self) -> None:
-        """Run what waits, commit it and close the file; may be repeated."""
+    async def stop(self) -> bool:
+        """Run what waits, commit it and close the file; may be repeated.
+
+        If the disk hangs for `STOP_MAX_S`, what waits fails and the thread is left alone: it ends with the process.
+        Returns whether the thread has ended.
+        """
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            await asyncio.to_thread(thread.join)
+        if self._ended is None:
+            return True
+        if self._thread is not None:
+            await asyncio.wait((self._ended,), timeout=STOP_MAX_S)
+            thread, self._thread = self._thread, None
+            if self._ended.done():
+                thread.join()
+            else:
+                self._give_up()
+        while self._results:  # the last ones
             await asyncio.sleep(0)
-            while self._results:  # the last ones
-                await asyncio.sleep(0)
+        return self._ended.done()
+
+    def _give_up(self) -> None:
+        waiting = self._take_all()
+        logger.error(
+            "inbox: the disk has not answered for %g s: Hermes ends without it. What was answered as stored is on the "
+            "disk; operations that wait and are not done: %d",
+            STOP_MAX_S,
+            len(waiting),
+        )
+        self._deliver([(operation, None, InboxUnavailable("timeout")) for operation in waiting])
 
     def _deliver(self, outcomes: list[_Outcome]) -> None:
         """Set results, in order; after `RESULTS_SLICE_S` the loop does other work first."""
@@ -171,12 +249,12 @@ class StoreThread:
         try:
             while True:
                 with self._wake:
-                    if not self._queue and not self._stopping and not sweeps and self._backup is None:
+                    if not self.waiting and not self._stopping and not sweeps and self._backup is None:
                         self._wake.wait(max(0.0, next_check - time.monotonic()))
-                    if self._stopping and not self._queue:
+                    if self._stopping and not self.waiting and not self._notes:
                         return
                 self.busy_since = time.monotonic()
-                if self._queue:
+                if self.waiting or (self._notes and (self._stopping or self.busy_since >= next_check)):
                     self._transact()
                 if self._backup is not None:
                     self._run_backup()
@@ -194,35 +272,80 @@ class StoreThread:
                 self._hand_over([(self._backup[1], None, InboxUnavailable("busy"))])
                 self._backup = None
             self._close()
+            self._report_end()
+
+    def _report_end(self) -> None:
+        assert self._loop is not None
+        assert self._ended is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(_set_done, self._ended)
 
     def _transact(self) -> None:
-        """Run what waits, for at most `SLICE_S`, in one transaction."""
-        outcomes: list[_Outcome] = []
+        """Run what waits, for at most `SLICE_S` of each queue, in one transaction."""
         taken: list[Operation] = []
+        outcomes: list[_Outcome] | None
         if not self._is_open():
+            self._notes.clear()
             self._hand_over([(operation, None, InboxUnavailable(self.reason)) for operation in self._take_all()])
             return
         assert self._connection is not None
         assert self._store is not None
-        until = time.monotonic() + SLICE_S
+        notes = self._take_notes()
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            while (operation := self._take()) is not None:
-                taken.append(operation)
-                outcomes.append(self._outcome(self._connection, self._store, operation))
-                if time.monotonic() > until:
-                    break
+            self._begin(notes)
+            outcomes = self._run_waiting(taken)
+            if outcomes is None:
+                self._connection.execute("ROLLBACK")
+                self._begin(notes)
+                outcomes = [self._outcome(operation) for operation in taken]
             begun = time.monotonic()
             self._connection.execute("COMMIT")
+            took_s = time.monotonic() - begun
+            self._check_files()
         except Exception as error:  # noqa: BLE001 - a damaged page may have any values
             reason = self._recover(error)
             outcomes = [(operation, None, InboxUnavailable(reason)) for operation in taken]
         else:
             self.commits += 1
-            self._metrics.inbox_commit_s.observe(time.monotonic() - begun)
+            self._metrics.inbox_commit_s.observe(took_s)
             self._works_again()
-            self._checkpoint(self._store)
+            if self._store is not None:
+                self._checkpoint(self._store)
         self._hand_over(outcomes)
+
+    def _begin(self, notes: Iterable[Callable[[Store], Any]]) -> None:
+        assert self._connection is not None
+        assert self._store is not None
+        self._connection.execute("BEGIN IMMEDIATE")
+        for note in notes:
+            note(self._store)
+
+    def _run_waiting(self, taken: list[Operation]) -> list[_Outcome] | None:
+        """Run what waits, and add it to ``taken``.
+
+        None if an operation failed by itself and may have changed a part: then all must be undone, and run one by one.
+        A savepoint for each would cost a third of the rate.
+        """
+        assert self._store is not None
+        outcomes: list[_Outcome] = []
+        for lane, queue in self._queues.items():
+            until = time.monotonic() + SLICE_S
+            while (operation := self._take(queue)) is not None:
+                taken.append(operation)
+                if (refusal := self._refusal(operation)) is not None:
+                    outcomes.append(refusal)
+                    continue
+                try:
+                    outcomes.append((operation, operation.run(self._store), None))
+                except Exception as error:
+                    if _is_of_the_file(error):
+                        raise
+                    if lane is not Lane.READERS:
+                        return None
+                    outcomes.append((operation, None, error))
+                if time.monotonic() > until:
+                    break
+        return outcomes
 
     def _checkpoint(self, store: Store) -> None:
         """Empty the write-ahead log after a purge.
@@ -254,43 +377,56 @@ class StoreThread:
 
     def _transact_waiting(self) -> None:
         self.busy_since = time.monotonic()
-        if self._queue:
+        if self.waiting:
             self._transact()
 
-    def _outcome(self, connection: sqlite3.Connection, store: Store, operation: Operation) -> _Outcome:
-        """Run one operation; one that fails changes nothing."""
+    def _refusal(self, operation: Operation) -> _Outcome | None:
+        """Return the outcome of an operation that is not run; None for all others."""
         if operation.abandoned:
             return operation, None, None
         if operation.stores_row and self._nearly_full:
             return operation, None, InboxUnavailable("disk_full")
-        connection.execute("SAVEPOINT operation")
+        return None
+
+    def _outcome(self, operation: Operation) -> _Outcome:
+        """Run one operation; one that fails changes nothing."""
+        assert self._connection is not None
+        assert self._store is not None
+        if (refusal := self._refusal(operation)) is not None:
+            return refusal
+        self._connection.execute("SAVEPOINT operation")
         try:
-            result = operation.run(store)
-        except (sqlite3.OperationalError, sqlite3.InternalError):  # of the file, not of the values
-            raise
-        except sqlite3.DatabaseError as error:
-            if is_damage(error):
-                raise
-            connection.execute("ROLLBACK TO operation")
-            return operation, None, error
+            return operation, operation.run(self._store), None
         except Exception as error:
-            connection.execute("ROLLBACK TO operation")
+            if _is_of_the_file(error):
+                raise
+            self._connection.execute("ROLLBACK TO operation")
             if operation.stores_row and not isinstance(error, ValueError):  # of the file: delivered without it
                 logger.error("inbox: a notification cannot be stored", exc_info=error)
                 error = InboxUnavailable("corrupt")
             return operation, None, error
         finally:
             with contextlib.suppress(sqlite3.Error):  # a full disk has ended the transaction
-                connection.execute("RELEASE operation")
-        return operation, result, None
+                self._connection.execute("RELEASE operation")
 
-    def _take(self) -> Operation | None:
-        with self._wake:
-            return self._queue.popleft() if self._queue else None
+    def _take_notes(self) -> list[Callable[[Store], Any]]:
+        notes: list[Callable[[Store], Any]] = []
+        while self._notes:
+            notes.append(self._notes.popleft())
+        return notes
+
+    @staticmethod
+    def _take(queue: deque[Operation]) -> Operation | None:
+        try:
+            return queue.popleft()
+        except IndexError:
+            return None
 
     def _take_all(self) -> list[Operation]:
-        with self._wake:
-            taken, self._queue = list(self._queue), deque()
+        taken: list[Operation] = []
+        for queue in self._queues.values():
+            while (operation := self._take(queue)) is not None:
+                taken.append(operation)
         return taken
 
     def _hand_over(self, outcomes: list[_Outcome]) -> None:
@@ -309,14 +445,13 @@ class StoreThread:
     def _open(self) -> None:
         connection = open_inbox(self._path)
         try:
-            status = self._path.stat()
             self._store = Store(connection, limits=self._limits, now_ms=self._now_ms)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
         self.epoch = self._store.epoch
-        self._identity = (status.st_dev, status.st_ino)
+        self._identity, self._log_identity = identity_of(self._path), identity_of(log_of(self._path))
 
     def _is_open(self) -> bool:
         """Open the file again if it was closed after an error.
@@ -341,9 +476,26 @@ class StoreThread:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
+    def _check_files(self) -> None:
+        """Check that what was committed is in the files that a restart will find.
+
+        Raises `FileReplaced`. If only the write-ahead log was deleted, its content is copied into the file.
+        """
+        if identity_of(self._path) != self._identity:
+            raise FileReplaced(f"{self._path} was deleted or replaced: a new inbox begins")
+        if self._log_identity is not None and identity_of(log_of(self._path)) != self._log_identity:
+            assert self._connection is not None
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            logger.error("inbox: %s was deleted: its content is saved", log_of(self._path))
+            self._close()
+
     def _recover(self, error: Exception) -> FailureReason:
         """Undo the transaction; replace a damaged file; close one that cannot be written."""
         reason = _reason_of(error)
+        if isinstance(error, FileReplaced):
+            self._report(reason, str(error))
+            self._close()
+            return reason
         assert self._connection is not None
         if not isinstance(error, sqlite3.Error):
             logger.error("inbox: a transaction failed", exc_info=error)
@@ -362,9 +514,11 @@ class StoreThread:
 
     def _check_health(self) -> None:
         """Notice a file that was deleted or replaced, and a disk that is nearly full."""
-        if self._connection is not None and is_replaced(self._path, self._identity):
-            self._report("corrupt", f"{self._path} was deleted or replaced: a new inbox begins")
-            self._close()
+        if self._connection is not None:
+            try:
+                self._check_files()
+            except (FileReplaced, sqlite3.Error) as error:
+                self._recover(error)
         try:
             nearly_full = is_nearly_full(self._path.parent, free_min=FREE_DISK_MIN)
         except OSError:
@@ -412,6 +566,22 @@ class StoreThread:
         if self.problem is not None and not self._nearly_full:
             logger.info("inbox: it works again")
             self.problem = None
+
+
+def _is_of_the_file(error: Exception) -> bool:
+    """Return whether an error is of the file, not of the values of one operation."""
+    return isinstance(error, (sqlite3.OperationalError, sqlite3.InternalError)) or is_damage(error)
+
+
+def _set_done(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _ignore(future: "asyncio.Future[Any]") -> None:
+    """Read the error of an operation without a caller: the thread reports it."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _set_result(operation: Operation, result: Any, error: Exception | None) -> None:

@@ -41,7 +41,11 @@ async def find(inbox: InboxParts, caller: Caller | None, target: Target) -> Rece
     assert caller is not None
     sees_all = Scope.STATUS in caller.scopes and caller.tenant_id is None
     seen = await inbox.store.receipts(
-        target.id, user_id=target.user_id, tenant_id=target.tenant_id, sender=None if sees_all else caller.name
+        target.id,
+        user_id=target.user_id,
+        tenant_id=target.tenant_id,
+        sender=None if sees_all else caller.name,
+        bound_tenant=caller.tenant_id,  # its name may have been that of a key of another tenant
     )
     if not seen:
         raise RequestError(404, "not_found", "no such notification")
@@ -54,9 +58,7 @@ async def withdraw(handler: ApiHandler, inbox: InboxParts, path_id: str | None) 
     """Answer ``DELETE``: withdraw the notification."""
     try:
         receipt = await find(inbox, handler.caller, target_of(handler, path_id))
-        withdrawn = await inbox.read_state.withdraw(
-            user_id=receipt.user_id, tenant_id=receipt.tenant_id, notification_id=receipt.id, sender=receipt.sender
-        )
+        withdrawn = await inbox.read_state.withdraw(receipt)
     except InboxUnavailable as failure:
         handler.write_fault(unavailable(failure))
     except RequestError as error:

@@ -10,7 +10,7 @@ from hermes.delivery.session import Session
 from hermes.errors import INTERNAL_ERROR, ClientError
 from hermes.inbox.inbox import Reader
 from hermes.inbox.position import Position, parse_position
-from hermes.inbox.resumption import Resumption, change_channels, row_channels
+from hermes.inbox.resumption import Resumption, change_channels, row_channels, unstored_channels
 from hermes.web.gateway_parts import GatewayParts
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class InboxActions:
         if self.reader is None:
             raise ClientError("not_here", "resume is for /ws/notifications and /ws only")
         rows = [*row_channels(self.reader), *change_channels(self.reader)]
-        self._gateway.hub.change(self._session, add=(), remove=rows)
+        self._gateway.hub.change(self._session, add=unstored_channels(self.reader), remove=rows)
         self._resume(parse_position(since), holds_all=False)
 
     def _resume(self, position: Position | None, *, holds_all: bool) -> None:

@@ -1,6 +1,7 @@
 """The inbox as the gateway uses it: group commit, repeated requests, failures, the end."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
@@ -208,7 +209,7 @@ def test_a_full_queue_is_busy(run: Runner, monkeypatch: pytest.MonkeyPatch) -> N
 
     async def test(inbox: SqliteInbox) -> None:
         async with Blocked(inbox):
-            waiting = [asyncio.ensure_future(inbox.stats()) for _ in range(2)]
+            waiting = [asyncio.ensure_future(append(inbox, run.sent(str(number)))) for number in range(2)]
             await asyncio.sleep(0)
             with pytest.raises(InboxUnavailable) as failed:
                 await append(inbox, run.sent("a"))
@@ -216,6 +217,109 @@ def test_a_full_queue_is_busy(run: Runner, monkeypatch: pytest.MonkeyPatch) -> N
         await asyncio.gather(*waiting)
 
     run(test)
+
+
+def test_readers_do_not_take_the_places_of_senders(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do acknowledgements, which any client may send."""
+    monkeypatch.setattr(store_thread, "QUEUE_MAX", 2)
+
+    async def test(inbox: SqliteInbox) -> None:
+        async with Blocked(inbox):
+            reads = [asyncio.ensure_future(inbox.stats()) for _ in range(9)]
+            acks = [asyncio.ensure_future(inbox.ack(ANA, "a", lambda _made: None)) for _ in range(3)]
+            await asyncio.sleep(0)
+            sent = asyncio.ensure_future(append(inbox, run.sent("a")))
+            await asyncio.sleep(0)
+        assert await sent == Stored(1)
+        *made, failed = await asyncio.gather(*acks, return_exceptions=True)
+        assert [type(each) for each in (*made, failed)] == [list, list, InboxUnavailable]
+        await asyncio.gather(*reads)
+
+    run(test)
+
+
+def test_the_number_of_sockets_costs_no_commit(run: Runner) -> None:
+    """It is stored with what comes next, and at the end."""
+
+    async def first(inbox: SqliteInbox) -> None:
+        await append(inbox, run.sent("a"))
+        before = inbox._thread.commits
+        inbox.delivered(run.sent("a"), 2)
+        await asyncio.sleep(0.05)
+        assert inbox._thread.commits == before
+        [receipt] = await inbox.receipts("a")
+        assert receipt.sockets == 2
+        await append(inbox, run.sent("b"))
+        inbox.delivered(run.sent("b"), 3)
+
+    async def second(inbox: SqliteInbox) -> None:
+        [receipt] = await inbox.receipts("b")
+        assert receipt.sockets == 3
+
+    run(first)
+    run(second)
+
+
+def test_a_late_commit_leaves_what_it_was_to_replace(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is undone before a reader can see it; so is one that replaces another late one."""
+    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
+    monkeypatch.setattr(store_thread, "SLICE_S", 60.0)  # all that waits is one transaction
+
+    async def test(inbox: SqliteInbox) -> None:
+        await append(inbox, run.sent("a"))
+        inbox.delivered(run.sent("a"), 0)
+        late = [run.sent("b", replaces="a"), run.sent("c", replaces="b")]
+        first = Blocked(inbox)
+        async with first:
+            storing = [asyncio.ensure_future(append(inbox, each)) for each in late]
+            await asyncio.sleep(0)
+            last = Blocked(inbox)
+        async with last:
+            reading = asyncio.ensure_future(rows(inbox))
+            for each, sent in zip(storing, late, strict=True):
+                with pytest.raises(InboxUnavailable):
+                    await each
+                inbox.delivered(sent, 0)
+            assert inbox._thread.waiting
+        with contextlib.suppress(InboxUnavailable):  # it has waited for as long
+            assert await reading == [1]
+        monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 60.0)
+        assert await rows(inbox) == [1]
+
+    run(test)
+
+
+def test_stopping_does_not_wait_for_a_disk_that_hangs(
+    path: Path, clock: FakeClock, run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What waits fails, the log says so, and the file stays locked as long as the thread has it."""
+    monkeypatch.setattr(store_thread, "STOP_MAX_S", 0.05)
+
+    async def test() -> None:
+        inbox = inbox_at(path, clock)
+        inbox.start()
+        thread = inbox._thread._thread
+        assert thread is not None
+        async with Blocked(inbox):
+            waiting = asyncio.ensure_future(append(inbox, run.sent("a")))
+            await asyncio.sleep(0)
+            await inbox.stop()
+            with pytest.raises(InboxUnavailable) as failed:
+                await waiting
+            assert failed.value.reason == "timeout"
+            with pytest.raises(HermesError, match="in use"):
+                inbox_at(path, clock).start()
+        await asyncio.to_thread(thread.join)
+        await inbox.stop()
+
+    asyncio.run(test())
+    assert "are not done: 1" in caplog.text
+    caplog.clear()
+
+    async def opened(inbox: SqliteInbox) -> None:
+        assert await rows(inbox) == []
+
+    run(opened)
 
 
 def test_a_call_that_fails_changes_nothing_and_harms_no_other(run: Runner) -> None:
@@ -546,7 +650,7 @@ def test_a_row_that_cannot_be_stored_because_of_such_values_is_delivered(
     def fail(_store: Store, _submission: Submission) -> Stored:
         raise TypeError("cannot unpack None")
 
-    monkeypatch.setattr(Store, "append", fail)
+    monkeypatch.setattr(Store, "append_undoable", fail)
 
     async def test(inbox: SqliteInbox) -> None:
         with pytest.raises(InboxUnavailable) as failed:

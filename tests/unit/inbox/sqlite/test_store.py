@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes.delivery.messages import Acknowledgement, Withdrawal
+from hermes.delivery.messages import NO_TENANT, Acknowledgement, Withdrawal
 from hermes.ids import TenantId, UserId
 from hermes.inbox.inbox import (
     REPLAY_MAX_ROWS,
@@ -271,11 +271,76 @@ def test_replacing_withdraws_the_old_row_in_the_same_step(store: Store, clock: F
     assert store.append(submission("c", user="ana", at_ms=clock(), replaces="a")) == Stored(4)
 
 
-def test_a_tenants_key_replaces_only_what_such_a_key_sent(store: Store, clock: FakeClock) -> None:
-    """It cannot withdraw a row that another sender sent."""
-    send(store, clock, "a")
-    assert store.append(submission("b", user="ana", at_ms=clock(), replaces="a", bound="acme")) == Stored(2)
-    assert ids_after(store, ANA_OF_ACME) == ["a", "b"]
+@pytest.mark.parametrize(
+    ("bound", "left"),
+    [("acme", (["a"], ["a", "b"], ["a", "a"])), (None, (["b"], ["a", "b"], ["a", "b"]))],
+)
+def test_replacing_stays_in_one_tenant(
+    store: Store, clock: FakeClock, bound: str | None, left: tuple[list[str], ...]
+) -> None:
+    """The same user and id in another tenant, or in none, are another person's row."""
+    for tenant in ("acme", None, "globex"):
+        send(store, clock, "a", bound=tenant)
+    stored = store.append(submission("b", user="ana", at_ms=clock(), replaces="a", bound=bound))
+    assert isinstance(stored, Stored)
+    assert stored.replaced is not None
+    assert stored.replaced.bound_tenant == bound
+    globex = Reader(UserId("ana"), TenantId("globex"))
+    assert (ids_after(store, ANA), ids_after(store, ANA_OF_ACME), ids_after(store, globex)) == left
+
+
+def test_withdrawing_stays_in_one_tenant(store: Store, clock: FakeClock) -> None:
+    """That of the row that was found."""
+    for tenant in ("acme", None):
+        send(store, clock, "a", bound=tenant)
+    [receipt] = store.receipts("a", bound_tenant=TenantId("acme"))
+    withdrawal = store.withdraw(
+        user_id=receipt.user_id,
+        tenant_id=None,
+        notification_id="a",
+        sender=None,
+        bound_tenant=receipt.bound_tenant,
+    )
+    assert withdrawal == Withdrawal("a", 3, UserId("ana"), None, TenantId("acme"))
+    assert (ids_after(store, ANA), ids_after(store, ANA_OF_ACME)) == (["a"], ["a"])
+
+
+def test_a_receipt_is_for_the_tenant_of_the_key(store: Store, clock: FakeClock) -> None:
+    """Not for a key that has got its name from one of another tenant."""
+    send(store, clock, "a", bound="acme", sender="shop")
+    assert store.receipts("a", sender="shop", bound_tenant=TenantId("globex")) == []
+    [receipt] = store.receipts("a", sender="shop", bound_tenant=TenantId("acme"))
+    assert (receipt.bound_tenant, receipt.seq) == ("acme", 1)
+
+
+def test_an_ack_of_several_rows_is_for_one_tenant(store: Store, clock: FakeClock) -> None:
+    """The user has other rows up to that number with a token of another tenant, or of none."""
+    none, globex = Reader(UserId("ana")), Reader(UserId("ana"), TenantId("globex"))
+    for reader in (none, ANA_OF_ACME, globex):
+        send(store, clock, f"of {reader.tenant_id}", bound=reader.tenant_id)
+    position = Position(store.epoch, store.last_seq())
+    for number, reader in enumerate((none, ANA_OF_ACME), 1):
+        acked, ack = store.ack_upto(reader, 3)
+        assert acked == 1
+        assert ack is not None
+        assert ack.only_tenant == (reader.tenant_id or NO_TENANT)
+        assert [entry.seq for entry in replay(store, reader, store.resume(reader, position))] == [3 + number]
+    assert replay(store, globex, store.resume(globex, position)) == []
+    assert store.resume(globex, position).unread == 1
+
+
+def test_what_was_not_stored_in_time_is_undone(store: Store, clock: FakeClock) -> None:
+    """Also what it replaced is there again, as it was."""
+    send(store, clock, "a", text="first")
+    late = submission("b", user="ana", at_ms=clock(), replaces="a")
+    _, [undo] = store.append_undoable(late)
+    assert ids_after(store, ANA) == ["b"]
+    store.forget(late, undo)
+    [row] = replay(store, ANA, store.resume(ANA, BEGINNING))
+    assert isinstance(row, Row)
+    assert json.loads(row.text) == {"id": "a", "title": "first"}
+    assert_shares_are_right(store)
+    assert isinstance(store.append(late), Stored)
 
 
 def test_a_repeated_request_is_a_duplicate_for_a_day(store: Store, clock: FakeClock) -> None:
@@ -304,14 +369,13 @@ def test_an_id_without_a_row_is_recognised_too(store: Store, clock: FakeClock) -
 def test_a_row_that_was_answered_as_not_stored_is_removed(store: Store, clock: FakeClock) -> None:
     """A commit after the time limit leaves nothing; the newer request with the same id keeps its row."""
     late = submission("a", user="ana", at_ms=clock())
-    stored = store.append(late)
-    assert isinstance(stored, Stored)
-    store.forget(late, stored)
-    store.forget(late, stored)
+    _, [undo] = store.append_undoable(late)
+    store.forget(late, undo)
+    store.forget(late, undo)
     assert ids_after(store, ANA) == []
     other = submission("a", user="ana", at_ms=clock(), text="other")
     store.append(other)
-    store.forget(late, stored)
+    store.forget(late, undo)
     assert ids_after(store, ANA) == ["a"]
 
 

@@ -184,7 +184,7 @@ class StoreMachine(RuleBasedStateMachine):
             and row.id == id
             and (row.user, row.tenant) == (user, tenant)
             and row.expires_ms > self.clock.now_ms
-            and (bound is None or row.bound == bound)
+            and row.bound == bound
         ]
         for row in found:
             row.state = "withdrawn"
@@ -193,16 +193,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.seq()
         return found
 
-    @rule(id=IDS, user=st.sampled_from([*USERS, None]), tenant=st.sampled_from(TENANTS))
-    def withdraw(self, *, id: str, user: str | None, tenant: str) -> None:
+    @rule(id=IDS, user=st.sampled_from([*USERS, None]), tenant=st.sampled_from(TENANTS), bound=st.booleans())
+    def withdraw(self, *, id: str, user: str | None, tenant: str, bound: bool) -> None:
         """Withdraw a row by its recipient and id."""
-        expected = self.model_withdraw(user, None if user else tenant, id)
+        expected = self.model_withdraw(user, None if user else tenant, id, tenant if bound else None)
         found = self.transact(
             lambda: self.store.withdraw(
                 user_id=UserId(user) if user else None,
                 tenant_id=None if user else TenantId(tenant),
                 notification_id=id,
                 sender=None,
+                bound_tenant=TenantId(tenant) if bound else None,
             )
         )
         assert (found is None) == (expected is None)
