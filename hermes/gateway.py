@@ -88,6 +88,7 @@ from hermes.web.origins.rule import OriginRule
 from hermes.web.origins.trusted_proxies import TrustedProxies
 from hermes.web.sockets.admission import Admission, SocketLimits
 from hermes.web.sockets.disconnect import Disconnected, Disconnector, one_target
+from hermes.web.sockets.waiting import WaitingRequests
 from hermes.web.tls.certificate import CurrentCertificate, load_certificate
 
 logger = logging.getLogger(__name__)
@@ -152,6 +153,7 @@ class Gateway:
         self.recent_answers = RecentAnswers()
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
         self.admission = Admission(socket_limits(settings))
+        self.waiting = WaitingRequests(self.admission)
         self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
         self.trusted_proxies = TrustedProxies(networks(settings.trusted_proxies))
         self.origin_rule = OriginRule(settings.origins, proxies=self.trusted_proxies, metrics=self.metrics)
@@ -162,7 +164,7 @@ class Gateway:
             file=revocation_file(settings),
             return_rate=self.return_rate,
             metrics=self.metrics,
-            on_revoked=self._recheck_waiting,
+            waiting=self.waiting,
         )
         self.connection_rate = ConnectionRate(
             per_s=self._connects_per_address_s,
@@ -184,6 +186,7 @@ class Gateway:
         self._server = Server(
             hub=self.hub,
             admission=self.admission,
+            waiting=self.waiting,
             connection_rate=self.connection_rate,
             metrics=self.metrics,
             drain_timeout_s=settings.drain_timeout_s,
@@ -400,7 +403,7 @@ class Gateway:
         self._contents = {**before, **{name: after[name] for name in changes.applied}}
         logger.log(logging.WARNING if changes.restart else logging.INFO, "reload: %s", changes)
         gone_keys = self._commit(prepared)
-        self._recheck_waiting()
+        self.waiting.recheck()
         if prepared.locations is not None:
             await self._replace_remote_keys(prepared.locations)
         for keys in self.remote_keys:
@@ -416,11 +419,6 @@ class Gateway:
         )
         if closed:
             logger.info("reload: %d sockets are closed: their tokens are not valid any more", closed)
-
-    def _recheck_waiting(self) -> None:
-        """Let the long polls check their tokens again."""
-        if self.inbox is not None:
-            self.inbox.wakeups.recheck()
 
     def _applicable(self, settings: Settings) -> frozenset[str]:
         """Return the settings that a reload can change here."""

@@ -23,6 +23,7 @@ from hermes.settings.model import ListenAddress
 from hermes.web.http.server import RequestServer
 from hermes.web.listener import Listener
 from hermes.web.sockets.admission import Admission
+from hermes.web.sockets.waiting import WaitingRequests
 from hermes.web.tls.certificate import CurrentCertificate
 from hermes.web.tls.handshakes import TlsHandshakes
 
@@ -38,9 +39,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Server:
     """Serve one application at some addresses: `listen`, `start`, then `stop`.
 
-    ``certificate`` is that of the addresses with TLS. ``hub`` and ``admission`` are those of the application's sockets:
-    stopping closes its sessions with 1001 ``stopping``, each with its own ``retry_ms``, and waits at most
-    ``drain_timeout_s`` seconds for them.
+    ``certificate`` is that of the addresses with TLS. ``hub`` and ``admission`` are those of the application's sockets,
+    ``waiting`` has its long polls: stopping closes its sessions with 1001 ``stopping``, each with its own ``retry_ms``,
+    and waits at most ``drain_timeout_s`` seconds for them. Requests that wait are answered at once.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Server:
         *,
         hub: Hub,
         admission: Admission,
+        waiting: WaitingRequests,
         connection_rate: ConnectionRate,
         metrics: Metrics,
         drain_timeout_s: float,
@@ -58,6 +60,7 @@ class Server:
         self.url = ""  # the address to open in a browser, once it listens
         self._hub = hub
         self._admission = admission
+        self._waiting = waiting
         self._connection_rate = connection_rate
         self._metrics = metrics
         self.drain_timeout_s = drain_timeout_s
@@ -137,6 +140,7 @@ class Server:
 
     async def _drain(self) -> None:
         self._admission.stopping = True  # a connection that was accepted earlier may still open a socket
+        self._waiting.stop()
         self._hub.flush()
         sessions = tuple(self._hub.sessions)
         for session in sessions:

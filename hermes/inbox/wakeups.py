@@ -1,4 +1,4 @@
-"""Wake requests that wait for an inbox: something is new, or a token ends."""
+"""Wake requests that wait for an inbox: something is new."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ USER_WAITERS_MAX = 50  # of one user: tabs, scripts, and those whose client has 
 
 
 class Wakeups:
-    """Events by channel; `wake` sets all of a channel, `recheck` all."""
+    """Events by channel; `wake` sets all of a channel."""
 
     def __init__(self) -> None:
         self._waiting: dict[Channel, set[asyncio.Event]] = {}
@@ -32,12 +32,6 @@ class Wakeups:
         """
         first = next(iter(channels))
         return self.waiters < WAITERS_MAX and len(self._waiting.get(first, ())) < USER_WAITERS_MAX
-
-    def recheck(self) -> None:
-        """End every wait, so that those who wait check their tokens again."""
-        for waiting in self._waiting.values():
-            for event in waiting:
-                event.set()
 
     @contextmanager
     def watch(self, channels: Iterable[Channel]) -> Iterator[asyncio.Event]:

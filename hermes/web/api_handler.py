@@ -1,6 +1,8 @@
 """Common behaviour of the JSON endpoints: method, key, content type, errors."""
 
+import contextlib
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -8,12 +10,15 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
 from hermes.auth.api_keys import Caller, Scope
+from hermes.auth.principal import Principal
 from hermes.delivery.request_model import invalid_fields
 from hermes.errors import KEYS_UNAVAILABLE, RequestError
+from hermes.quotas.addresses import client_key
 from hermes.quotas.failed_auth import WINDOW_S
 from hermes.web.api.callers import check_scope, find_caller, unauthorized
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.handler import ExplainedError, HttpHandler
+from hermes.web.sockets.waiting import End, WaitingRequest
 
 JSON = "application/json"
 
@@ -29,6 +34,7 @@ class ApiHandler(HttpHandler):
     scope: Scope | None = None
     accepts_local = False
     caller: Caller | None = None
+    _waiting: WaitingRequest | None = None
     _keys_version = 0  # with which the caller was found
 
     def initialize(self, gateway: GatewayParts) -> None:
@@ -53,6 +59,27 @@ class ApiHandler(HttpHandler):
         if self.scope is not None:
             check_scope(caller, self.scope)
         return caller
+
+    @contextlib.contextmanager
+    def waiting(self, principal: Principal | None, wake: Callable[[], None]) -> Iterator[WaitingRequest]:
+        """Count the request among the sockets while it waits.
+
+        Raises `RequestError` 503 ``busy``. ``wake`` is called when it must not wait any longer. ``principal`` is None
+        for a sender.
+        """
+        address = client_key(self.gateway.trusted_proxies.client(self.request))
+        with self.gateway.waiting.enter(principal, address, wake) as waiting:
+            self._waiting = waiting
+            try:
+                yield waiting
+            finally:
+                self._waiting = None
+
+    def on_connection_close(self) -> None:
+        """End the wait of a client that has left."""
+        super().on_connection_close()
+        if self._waiting is not None:
+            self._waiting.stop(End.LEFT)
 
     def check_caller_again(self) -> Caller:
         """Return the caller when the body has arrived.

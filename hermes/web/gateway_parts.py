@@ -25,6 +25,7 @@ from hermes.web.origins.rule import OriginRule
 from hermes.web.origins.trusted_proxies import TrustedProxies
 from hermes.web.sockets.admission import Admission
 from hermes.web.sockets.disconnect import Disconnector
+from hermes.web.sockets.waiting import WaitingRequests
 
 DevAction = Callable[[object], dict[str, Any]]
 
@@ -42,6 +43,7 @@ class GatewayParts(Protocol):
     remote_keys: Sequence[RemoteKeys]
     api_keys: ApiKeys
     disconnector: Disconnector
+    waiting: WaitingRequests
     outbox_limits: OutboxLimits
     origin_rule: OriginRule
     admission: Admission

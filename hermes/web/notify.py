@@ -229,13 +229,16 @@ class NotifyHandler(ApiHandler):
         with self._work:
             value, data = _fields(text)
             message, options = parse_stored_notification(with_key(value, key), data=data)
+            if waits is not None and not isinstance(message, Notification):
+                raise invalid_fields({"wait": "for one notification to a user only"})
             self._check_tenant(message)
         name = "" if self.caller is None else self.caller.name
-        if waits is None:
+        if waits is None or isinstance(message, Broadcast):
             return sent_body(await inbox.sender.send(message, options, only_tenant=self._tenant_id, sender=name))
-        if not isinstance(message, Notification):
-            raise invalid_fields({"wait": "for one notification to a user only"})
-        with inbox.read_state.waiter(message.user_id, message.id, self._tenant_id) as waiter:
+        with (
+            inbox.read_state.waiter(message.user_id, message.id, self._tenant_id) as waiter,
+            self.waiting(None, waiter.give_up),
+        ):
             sent = await inbox.sender.send(message, options, only_tenant=self._tenant_id, sender=name)
             return sent_body(sent) | await self._acked(waiter, sent, waits)
 

@@ -18,6 +18,7 @@ from hermes.server import Server
 from hermes.testing import FakeTransport
 from hermes.web.http.server import TornadoHttpServer
 from hermes.web.sockets.admission import Admission, SocketLimits
+from hermes.web.sockets.waiting import WaitingRequests
 from tests.support.sessions import make_session
 
 
@@ -28,6 +29,7 @@ def make_server(hub: Hub, admission: Admission, *, drain_timeout_s: float) -> Se
     return Server(
         hub=hub,
         admission=admission,
+        waiting=WaitingRequests(admission),
         connection_rate=rate,
         metrics=metrics,
         drain_timeout_s=drain_timeout_s,

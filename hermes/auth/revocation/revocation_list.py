@@ -50,6 +50,93 @@ class RevocationsFull(HermesError):
         )
 
 
+class _Index:
+    """Revocations by what they name.
+
+    It may be built in a thread, before anything else has it.
+    """
+
+    __slots__ = ("bound", "bound_by", "tenants", "tokens", "until", "users")
+
+    def __init__(self, entries: Mapping[Target, int]) -> None:
+        self.until: dict[Target, int] = {}  # the oldest first
+        self.users: dict[str, int] = {}
+        self.tokens: dict[str, int] = {}
+        self.tenants: dict[str, int] = {}
+        self.bound: dict[tuple[Kind, str], dict[TenantId, int]] = {}
+        self.bound_by: dict[TenantId, int] = {}  # how many revocations are bound to each tenant
+        for target, until_s in entries.items():
+            self.set(target, until_s)
+
+    def set(self, target: Target, until_s: int) -> None:
+        """Add a revocation, or renew it."""
+        known = self.until.pop(target, None)  # so that it becomes the newest
+        self.until[target] = until_s
+        if target.bound_to is None:
+            self._of_kind(target.kind)[target.id] = until_s
+        else:
+            self.bound.setdefault((target.kind, target.id), {})[target.bound_to] = until_s
+            if known is None:
+                self.bound_by[target.bound_to] = self.bound_by.get(target.bound_to, 0) + 1
+
+    def drop(self, target: Target) -> None:
+        """Remove a revocation that is there."""
+        del self.until[target]
+        if target.bound_to is None:
+            del self._of_kind(target.kind)[target.id]
+            return
+        bound = self.bound[target.kind, target.id]
+        del bound[target.bound_to]
+        self.bound_by[target.bound_to] -= 1
+        if not self.bound_by[target.bound_to]:
+            del self.bound_by[target.bound_to]
+        if not bound:
+            del self.bound[target.kind, target.id]
+
+    def _of_kind(self, kind: Kind) -> dict[str, int]:
+        match kind:
+            case "user_id":
+                return self.users
+            case "token_id":
+                return self.tokens
+            case "tenant_id":
+                return self.tenants
+
+
+class Replacement:
+    """Revocations that are to take the place of all others.
+
+    `prepare` may run in a thread, as may the end of what it replaces: each takes 50 ms for 100,000.
+    """
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: _Index) -> None:
+        self.index = index
+
+    @classmethod
+    def prepare(cls, entries: Mapping[Target, int]) -> "Replacement":
+        """Build what `RevocationList.replace_by` needs."""
+        return cls(_Index(entries))
+
+    def set(self, target: Target, until_s: int | None) -> None:
+        """Change one revocation before it takes effect; None removes it."""
+        if target in self.index.until:
+            self.index.drop(target)
+        if until_s is not None:
+            self.index.set(target, until_s)
+
+    def clear(self) -> None:
+        """Free the memory, entry by entry.
+
+        A thread that frees a whole dict lets no other run.
+        """
+        index = self.index
+        for entries in (index.until, index.users, index.tokens, index.tenants, index.bound):
+            while entries:
+                entries.popitem()
+
+
 class RevocationList:
     """The revocations in memory, with the time until which each refuses tokens.
 
@@ -70,18 +157,13 @@ class RevocationList:
         self._leeway_s = leeway_s
         self._max_age_s = max_age_s
         self._clock = clock
-        self._until: dict[Target, int] = {}  # the oldest first
-        self._users: dict[str, int] = {}
-        self._tokens: dict[str, int] = {}
-        self._tenants: dict[str, int] = {}
-        self._bound: dict[tuple[Kind, str], dict[TenantId, int]] = {}
-        self._bound_by: dict[TenantId, int] = {}  # how many revocations are bound to each tenant
+        self._index = _Index({})
 
     def __len__(self) -> int:
-        return len(self._until)
+        return len(self._index.until)
 
     def __iter__(self) -> Iterator[tuple[Target, int]]:
-        return iter(self._until.items())
+        return iter(self._index.until.items())
 
     def refuses(self, principal: Principal) -> bool:
         """Return whether the token of this principal is revoked.
@@ -90,7 +172,8 @@ class RevocationList:
         is in no cache of the processor.
         """
         tenant_id = principal.tenant_id
-        users, tokens, tenants = self._users, self._tokens, self._tenants
+        index = self._index
+        users, tokens, tenants = index.users, index.tokens, index.tenants
         if users and principal.user_id in users and self._is_covered(principal, users[principal.user_id]):
             return True
         if tokens and principal.token_id in tokens:
@@ -99,11 +182,11 @@ class RevocationList:
             return False
         if tenants and tenant_id in tenants and self._is_covered(principal, tenants[tenant_id]):
             return True
-        return tenant_id in self._bound_by and self._is_refused_by_tenant(principal, tenant_id)
+        return tenant_id in index.bound_by and self._is_refused_by_tenant(principal, tenant_id)
 
     def _is_refused_by_tenant(self, principal: Principal, tenant_id: TenantId) -> bool:
         """Return whether a revocation that is bound to the token's tenant refuses it."""
-        bound = self._bound.get
+        bound = self._index.bound.get
         return (
             self._is_covered(principal, bound(("user_id", principal.user_id), {}).get(tenant_id))
             or self._is_covered(principal, bound(("tenant_id", tenant_id), {}).get(tenant_id))
@@ -126,67 +209,37 @@ class RevocationList:
         Raises `RevocationsFull`.
         """
         self._remove_outdated()
-        if len(self._until) >= REVOCATIONS_MAX and target not in self._until:
+        if len(self._index.until) >= REVOCATIONS_MAX and target not in self._index.until:
             raise RevocationsFull
-        until_s = max(math.floor(self._clock()) + math.ceil(self._leeway_s), self._until.get(target, 0))
-        self._set(target, until_s)
+        until_s = max(math.floor(self._clock()) + math.ceil(self._leeway_s), self._index.until.get(target, 0))
+        self._index.set(target, until_s)
         self._count()
         return until_s
-
-    def _set(self, target: Target, until_s: int) -> None:
-        known = self._until.pop(target, None)  # so that it becomes the newest
-        self._until[target] = until_s
-        if target.bound_to is None:
-            self._index(target.kind)[target.id] = until_s
-        else:
-            self._bound.setdefault((target.kind, target.id), {})[target.bound_to] = until_s
-            if known is None:
-                self._bound_by[target.bound_to] = self._bound_by.get(target.bound_to, 0) + 1
 
     def remove(self, target: Target) -> list[Target]:
         """Remove what `add` has added, and return it; nothing if there is nothing.
 
         A target that is not bound also means those that are bound to a tenant.
         """
-        found = [target] if target in self._until else []
+        found = [target] if target in self._index.until else []
         if target.bound_to is None:
-            bound = self._bound.get((target.kind, target.id), ())
+            bound = self._index.bound.get((target.kind, target.id), ())
             found += [target._replace(bound_to=tenant_id) for tenant_id in bound]
         for each in found:
-            self._drop(each)
+            self._index.drop(each)
         self._count()
         return found
 
     def replace(self, entries: Mapping[Target, int]) -> None:
         """Refuse by these revocations from now on, and by no others."""
-        self._until, self._users, self._tokens, self._tenants, self._bound = {}, {}, {}, {}, {}
-        self._bound_by.clear()
-        for target, until_s in entries.items():
-            self._set(target, until_s)
+        self.replace_by(Replacement.prepare(entries))
+
+    def replace_by(self, replacement: Replacement) -> Replacement:
+        """Refuse by these from now on, and by no others; return those that were in effect."""
+        before, self._index = self._index, replacement.index
         self._remove_outdated()
         self._count()
-
-    def _drop(self, target: Target) -> None:
-        del self._until[target]
-        if target.bound_to is None:
-            del self._index(target.kind)[target.id]
-            return
-        bound = self._bound[target.kind, target.id]
-        del bound[target.bound_to]
-        self._bound_by[target.bound_to] -= 1
-        if not self._bound_by[target.bound_to]:
-            del self._bound_by[target.bound_to]
-        if not bound:
-            del self._bound[target.kind, target.id]
-
-    def _index(self, kind: Kind) -> dict[str, int]:
-        match kind:
-            case "user_id":
-                return self._users
-            case "token_id":
-                return self._tokens
-            case "tenant_id":
-                return self._tenants
+        return Replacement(before)
 
     def _remove_outdated(self) -> None:
         """Remove the oldest revocations of which all tokens are too old anyway.
@@ -197,9 +250,9 @@ class RevocationList:
             return
         before_s = self._clock() - self._max_age_s - self._leeway_s
         # one pass: to find the first entry of a dict takes time for each one that was removed before it
-        oldest = islice(self._until.items(), REMOVED_AT_ONCE)
+        oldest = islice(self._index.until.items(), REMOVED_AT_ONCE)
         for target in [target for target, _ in takewhile(lambda entry: entry[1] < before_s, oldest)]:
-            self._drop(target)
+            self._index.drop(target)
 
     def _count(self) -> None:
-        self._metrics.revocations.set(len(self._until))
+        self._metrics.revocations.set(len(self._index.until))

@@ -7,6 +7,7 @@ is accepted: reading and writing through it would take as long as all the rest o
 
 import asyncio
 import logging
+import select
 import socket
 import time
 from typing import Any
@@ -193,6 +194,8 @@ class HttpConnection:
             self._pause()
         else:
             self._read()
+        if self._input_ended:
+            exchange.input_ended()
 
     def answered(self) -> None:
         """Go on after a complete response."""
@@ -325,6 +328,8 @@ class HttpConnection:
                 return "response"
             return None
         exchange = self._exchange
+        if exchange is not None and exchange.parsed.complete and not self._reading:
+            self._check_paused(exchange)
         if exchange is None or exchange.parsed.complete or exchange.waits:
             return None
         took_s = now_s - self._body_began_s
@@ -334,6 +339,19 @@ class HttpConnection:
             return None
         self.reject(RequestError(408, "timeout", "the body did not arrive in time"))
         return "body"
+
+    def _check_paused(self, exchange: Exchange) -> None:
+        """Notice that the client has left.
+
+        What it sent behind its request is not read yet.
+        """
+        poll = select.poll()
+        poll.register(self._file, select.POLLRDHUP)
+        events = poll.poll(0)
+        if events and events[0][1] & (select.POLLHUP | select.POLLERR):
+            self.abort()
+        elif events:
+            exchange.input_ended()
 
 
 def _stream(connection: socket.socket, received: bytes | None) -> IOStream:

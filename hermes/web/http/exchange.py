@@ -135,6 +135,14 @@ class Exchange(HTTPConnection):
     def _too_large(self) -> RequestError:
         return RequestError(413, "too_large", f"the body has more than {self._body_max_bytes} bytes")
 
+    def input_ended(self) -> None:
+        """Report to a handler that waits: its client sends nothing more; may be repeated.
+
+        Most such clients have closed. RFC 9112 §9.6 lets one still read, so the handler answers.
+        """
+        if self._read and not self.answered and self._close_callback is not None and not self.parsed.upgrade:
+            self._close_callback()
+
     def lost(self) -> None:
         """Tell the handler that the connection has ended, unless it has answered."""
         delegate, self._delegate = self._delegate, None  # both refer to this object

@@ -24,6 +24,7 @@ from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.handler import ExplainedError
 from hermes.web.inbox.json_body import JsonBodyHandler
 from hermes.web.origins.cors import allow_origin, answer_preflight
+from hermes.web.sockets.waiting import End
 
 LIMIT_MAX = 1_000
 LIMIT_DEFAULT = 100
@@ -129,7 +130,7 @@ class InboxHandler(ReaderHandler):
     async def _wait(self, position: Position | None, limit: int, wait_s: int) -> bytes:
         """Return the answer when there is a frame, or after the time.
 
-        Raises `RequestError` if the token has ended meanwhile, or too many wait.
+        Raises `RequestError` if the token has ended meanwhile, its user was disconnected, or too many wait.
         """
         wakeups, reader = self.inbox.wakeups, self._reader
         channels = [*row_channels(reader), *change_channels(reader)]
@@ -137,11 +138,14 @@ class InboxHandler(ReaderHandler):
             raise RequestError(503, "busy", "too many requests wait already; ask again without wait_s")
         loop = asyncio.get_running_loop()
         end_s = loop.time() + wait_s
-        with wakeups.watch(channels) as wake:
+        with wakeups.watch(channels) as wake, self.waiting(self.principal, wake.set) as waiting:
             while True:
                 wake.clear()
                 body, found = await self._read(position, limit)
-                if found or loop.time() >= end_s:
+                if waiting.end is End.DISCONNECTED:
+                    self._verified()  # first: its token may be revoked
+                    raise RequestError(503, "disconnected", "this user was disconnected; ask again")
+                if found or waiting.end is not None or loop.time() >= end_s:
                     return body
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(wake.wait(), end_s - loop.time())

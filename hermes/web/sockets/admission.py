@@ -51,9 +51,13 @@ class Place(NamedTuple):
     address: str
 
 
+SENDER = Place((None, ""), None, "")  # of a request with an API key: no user and no address has this place
+
+
 class Admission:
     """Count the admitted sockets, and refuse those over a limit.
 
+    Requests that wait count too.
     ``stopping`` refuses every new one.
     """
 
@@ -93,9 +97,23 @@ class Admission:
         self._addresses[address] += 1
         return place
 
+    def admit_sender(self) -> Place:
+        """Count a request of a sender that waits.
+
+        Raises `SocketRejected` if there are too many sockets in all.
+        """
+        if self.stopping:
+            raise SocketRejected(STOPPING)
+        if self.open >= self.limits.total:
+            raise SocketRejected(SERVER_FULL, f"--max-sockets is {self.limits.total}")
+        self.open += 1
+        return SENDER
+
     def leave(self, place: Place) -> None:
         """Count a socket no longer."""
         self.open -= 1
+        if place is SENDER:
+            return
         _decrement(self._users, place.user)
         _decrement(self._tenants, place.tenant)
         _decrement(self._addresses, place.address)

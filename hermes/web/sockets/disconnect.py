@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hermes.auth.principal import Principal
 from hermes.auth.revocation.revocation_file import RevocationFile
-from hermes.auth.revocation.revocation_list import KINDS, RevocationList, Target
+from hermes.auth.revocation.revocation_list import KINDS, Replacement, RevocationList, Target
 from hermes.delivery.hub import Hub
 from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.delivery.request_model import invalid_fields
@@ -15,6 +15,7 @@ from hermes.delivery.session import Session
 from hermes.errors import DISCONNECTED, REVOKED, ConfigError, HermesError
 from hermes.ids import TenantId
 from hermes.metrics import Metrics
+from hermes.web.sockets.waiting import WaitingRequests
 
 logger = logging.getLogger(__name__)
 audit = logging.getLogger("hermes.audit")
@@ -29,9 +30,10 @@ class NotStored(HermesError):
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The number of sockets that were closed, and until when tokens are refused.
+    """What was ended, and until when tokens are refused.
 
-    ``revoked_until_s`` is in Unix seconds: sign the next token with a later ``iat``. None if nothing is revoked.
+    ``closed`` is the number of sockets and long polls. ``revoked_until_s`` is in Unix seconds: sign the next token with
+    a later ``iat``. None if nothing is revoked.
     """
 
     closed: int
@@ -42,7 +44,7 @@ class Disconnector:
     """End sockets, and keep the revocations in memory and in their file.
 
     A revocation is in effect before it is written, so that no socket is opened meanwhile. ``by`` names the caller, for
-    the audit log. ``on_revoked`` is called when more tokens are refused than before.
+    the audit log. ``waiting`` has the long polls, which end as sockets do.
     """
 
     def __init__(
@@ -53,10 +55,10 @@ class Disconnector:
         file: RevocationFile,
         return_rate: ReturnRate,
         metrics: Metrics,
-        on_revoked: Callable[[], None] = lambda: None,
+        waiting: WaitingRequests,
     ) -> None:
         self._hub = hub
-        self._on_revoked = on_revoked
+        self._waiting_requests = waiting
         self._revocations = revocations
         self._file = file
         self._return_rate = return_rate
@@ -80,15 +82,13 @@ class Disconnector:
         await self.stop()
         self._meanwhile = {}
         try:
-            entries = await asyncio.to_thread(self._file.read)
+            replacement = await asyncio.to_thread(lambda: Replacement.prepare(self._file.read()))
             for target, until_s in (self._unstored | self._meanwhile).items():
-                entries.pop(target, None)
-                if until_s is not None:
-                    entries[target] = until_s
+                replacement.set(target, until_s)
         finally:
             self._meanwhile = None
-        self._revocations.replace(entries)
-        self._on_revoked()
+        await asyncio.to_thread(self._revocations.replace_by(replacement).clear)
+        self._waiting_requests.recheck()
         await self._close(await self._sessions(self._revocations.refuses), revoke=True)
 
     async def stop(self) -> None:
@@ -103,8 +103,8 @@ class Disconnector:
         """
         until_s = self._revocations.add(target) if revoke else None
         stored = None if until_s is None else self._store([(target, until_s)])
-        self._on_revoked()
-        closed = await self._close(await self._sessions(target.includes), revoke=revoke)
+        closed = self._waiting_requests.disconnect(target.includes)
+        closed += await self._close(await self._sessions(target.includes), revoke=revoke)
         what = "revoked" if revoke else "disconnected"
         self._metrics.disconnects.labels(target.kind, what).inc()
         text = f"; reason: {reason}" if reason else ""

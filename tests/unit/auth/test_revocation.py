@@ -119,7 +119,7 @@ def test_a_removed_revocation_refuses_nothing(kind: Kind) -> None:
     assert found.remove(Target(kind, "acme")) == [all_of_them[0], all_of_them[2]]
     assert not found.refuses(one)
     assert found.remove(Target(kind, "acme")) == []
-    assert (len(found), found._bound, found._bound_by) == (0, {}, {})
+    assert (len(found), found._index.bound, found._index.bound_by) == (0, {}, {})
 
 
 def test_the_number_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

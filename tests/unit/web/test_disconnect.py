@@ -23,7 +23,9 @@ from hermes.ids import TenantId, UserId
 from hermes.metrics import Metrics
 from hermes.settings import private_file
 from hermes.testing import FakeClock, FakeTransport
+from hermes.web.sockets.admission import Admission, SocketLimits
 from hermes.web.sockets.disconnect import CLOSED, LOOKED_AT, Disconnector, NotStored, one_target
+from hermes.web.sockets.waiting import WaitingRequests
 
 NOW_S = int(FakeClock().now_s)
 ACME = TenantId("acme")
@@ -55,6 +57,7 @@ class Bench:
             file=self.file,
             return_rate=ReturnRate(),
             metrics=self.metrics,
+            waiting=WaitingRequests(Admission(SocketLimits(9))),
         )
 
     def join(self, user: str, tenant: str | None = "acme", *, jti: str | None = None) -> FakeTransport:
