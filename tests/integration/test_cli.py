@@ -24,7 +24,8 @@ from hermes.cli.listen import _all as listen_all
 from hermes.cli.main import COMMANDS, main
 from hermes.errors import install_command
 from hermes.settings.flags import Group, settings_of
-from hermes.settings.model import Settings
+from hermes.settings.load import load
+from hermes.settings.model import ClientSettings, Settings
 from tests.support.brokers import mosquitto
 from tests.support.gateways import SECRET, token
 from tests.support.programs import Program, free_port, hermes, wait_until
@@ -165,6 +166,25 @@ def test_token_prints_a_jwt_that_the_secret_verifies(
     }
     assert 3_500 < claims["exp"] - time.time() <= 3_600
     assert run("token", "--user", "1", "--ttl", "soon", capsys=capsys)[0] == 2
+
+
+def test_a_token_is_written_into_a_file_that_listen_accepts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the umask is; one that a shell has written for everyone to read is refused with what to do."""
+    monkeypatch.setenv("HERMES_JWT_SECRET", SECRET)
+    path, printed = tmp_path / "token", tmp_path / "printed"
+    before = os.umask(0o022)
+    try:
+        assert run("token", "--user", "1", "--output", str(path), capsys=capsys)[:2] == (0, "")
+        printed.write_text(path.read_text())
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load(ClientSettings, {"token_file": str(path)}).bearer == path.read_text().strip()
+    assert f"chmod o= {printed}" in run("listen", "--token-file", str(printed), "notifications", capsys=capsys)[2]
+    code, _, errors = run("token", "--user", "1", "--output", str(tmp_path / "no" / "token"), capsys=capsys)
+    assert (code, "cannot write" in errors) == (1, True)
 
 
 @pytest.mark.parametrize("flag", ["--user", "--username", "--tenant"])
