@@ -11,7 +11,7 @@ from hermes.ids import TenantId, UserId, id_text
 
 DATE_MAX_S = 2**53 / 1_000  # the last date with exact milliseconds in every JSON reader; a later one means never
 SHOWN_MAX_CHARS = 60  # of a text from a token, in a message
-OTHER_TOKENS = frozenset({"Refresh", "ID", "Logout"})  # `typ` claims of Keycloak's tokens that give no access
+OTHER_TOKENS = frozenset({"Refresh", "Offline", "ID", "Logout"})  # `typ` claims of Keycloak's tokens without access
 ACCESS_TOKEN_TYPE = "at+jwt"  # RFC 9068 §2.1
 
 USER_ID, USERNAME, TENANT_ID, IS_SUPERUSER = "user_id", "username", "tenant_id", "is_superuser"

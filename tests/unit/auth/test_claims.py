@@ -133,7 +133,7 @@ def test_an_empty_tenant_is_no_tenant() -> None:
         assert principal(token(tenant_id=value)).tenant_id is None
 
 
-@pytest.mark.parametrize("kind", ["Refresh", "ID", "Logout"])
+@pytest.mark.parametrize("kind", ["Refresh", "Offline", "ID", "Logout"])
 def test_another_token_of_the_issuer_is_refused(kind: str) -> None:
     """A refresh, ID or logout token is signed with the same key, but gives no access."""
     assert "send the access token" in rejection(token(typ=kind)).detail

@@ -8,7 +8,7 @@ from hermes.delivery import channels
 from hermes.delivery.hub import Hub
 from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.session import Session
-from hermes.errors import TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
+from hermes.errors import KEYS_UNAVAILABLE, TOKEN_EXPIRED, TOKEN_INVALID, SocketRejected
 from hermes.ids import TenantId, UserId
 from hermes.metrics import Metrics
 from hermes.reload.sockets import close_changed_sockets
@@ -71,7 +71,9 @@ class Sockets:
         found = [token for token, transport in self.transports.items() if transport.closed is not None]
         assert len(found) == closed
         for token in found:
-            assert self.transports[token].closed == (1008, f"token_invalid;retry_ms={1_000 + len(self.sessions)}")
+            closed_with = self.transports[token].closed
+            assert closed_with is not None
+            assert closed_with[1].endswith(f";retry_ms={1_000 + len(self.sessions)}")
         return found
 
 
@@ -94,10 +96,13 @@ def test_sockets_of_which_the_claims_mean_something_else_are_closed() -> None:
         "superuser": principal(is_superuser=True),
         "refused": SocketRejected(TOKEN_INVALID, "no audience"),
         "expired": SocketRejected(TOKEN_EXPIRED),
+        "no keys": SocketRejected(KEYS_UNAVAILABLE),
     }
     for token in now:
         sockets.open(token, principal())
-    assert sockets.check(Verifier(now)) == ["tenant", "no tenant", "user", "superuser", "refused"]
+    assert sockets.check(Verifier(now)) == ["tenant", "no tenant", "user", "superuser", "refused", "no keys"]
+    assert sockets.transports["refused"].closed == (1008, "token_invalid;retry_ms=1008")
+    assert sockets.transports["no keys"].closed == (1013, "keys_unavailable;retry_ms=1008")
     assert sockets.sessions["same"].principal.expires_at == 5.0
 
 
