@@ -102,6 +102,15 @@ class ApiHandler(HttpHandler):
         except UnicodeDecodeError:
             raise invalid_fields({name: "not UTF-8"}) from None
 
+    def query_text(self, name: str, default: str = "") -> str:
+        """Return the last value of a query parameter exactly as it was sent.
+
+        Tornado's own method replaces control characters and strips blanks, which an id may have. Raises `RequestError`
+        as `decode_argument`.
+        """
+        values = self.request.query_arguments.get(name)
+        return self.decode_argument(values[-1], name) if values else default
+
     def _wrong_method(self) -> RequestError:
         return RequestError(405, "method_not_allowed", f"use {' or '.join(self.methods)}")
 

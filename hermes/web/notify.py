@@ -213,12 +213,12 @@ class NotifyHandler(ApiHandler):
     @property
     def _waits(self) -> float | None:
         """The seconds of ``?wait=acked&timeout_s=``; None without."""
-        wait = self.get_query_argument("wait", None)
-        if wait is None:
+        if "wait" not in self.request.query_arguments:
             return None
+        wait = self.query_text("wait")
         if wait != "acked":
             raise invalid_fields({"wait": "acked is the only one"})
-        text = self.get_query_argument("timeout_s", str(WAIT_DEFAULT_S))
+        text = self.query_text("timeout_s", str(WAIT_DEFAULT_S))
         if not re.fullmatch(r"[0-9]{1,2}", text, re.ASCII) or not 1 <= int(text) <= WAIT_MAX_S:
             raise invalid_fields({"timeout_s": f"a number from 1 to {WAIT_MAX_S}"})
         return int(text)

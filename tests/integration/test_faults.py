@@ -34,6 +34,7 @@ from hermes.gateway import Gateway
 from hermes.ids import DeviceId, TenantId
 from hermes.testing import ClientSocket
 from tests.support.brokers import Broker, mosquitto
+from tests.support.clocks import JumpingClock
 from tests.support.gateways import KEY, SECRET, TIMEOUT_S, Hermes, MakeHermes, eventually, open_websockets, token
 from tests.support.namespaces import namespace
 from tests.support.processes import cpu_s, open_files, rss_bytes
@@ -408,28 +409,6 @@ async def test_with_a_full_disk_for_the_log_it_starts_serves_and_stops(key_file:
 
 
 # -- 6: the clock jumps ---------------------------------------------------------------------------------------------
-
-
-class JumpingClock:
-    """The wall clock of a program; the monotonic clock goes on as usual, as after ``date --set``."""
-
-    def __init__(self, folder: Path) -> None:
-        needs("faketime")
-        (library, *_) = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-        self._file = folder / "offset"
-        self.jump_to(0)
-        self.environment = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def jump_to(self, offset_s: int) -> None:
-        """Set the clock this many seconds after the true time."""
-        waiting = self._file.with_suffix(".new")
-        waiting.write_text(f"{offset_s:+d}\n")
-        waiting.replace(self._file)
 
 
 @pytest.mark.gen_test

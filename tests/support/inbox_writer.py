@@ -1,10 +1,12 @@
-"""Store notifications as fast as possible, and print the id of each that was stored; killed by the test.
+"""Store notifications as fast as possible, and write down the id of each that was stored; killed by the test.
 
-``python -m tests.support.inbox_writer FILE PREFIX``
+``python -m tests.support.inbox_writer`` reads lines ``FILE PREFIX OUTPUT``. For each it starts a process that writes, a
+copy of itself, which takes no time; it prints the process id, and ``ended`` when that process has been killed.
 """
 
 import asyncio
 import itertools
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from tests.support.inboxes import submission
 SENDERS = 8
 
 
-async def write(inbox: SqliteInbox, prefix: str) -> None:
+async def write(inbox: SqliteInbox, prefix: str, output: int) -> None:
     """Store until the process is killed; every fifth row is acknowledged, every seventh replaced."""
     numbers = itertools.count()
 
@@ -30,8 +32,7 @@ async def write(inbox: SqliteInbox, prefix: str) -> None:
             sent = submission(f"{prefix}-{number}", user="ana", at_ms=now_ms(), replaces=replaces)
             outcome = await inbox.append(sent, lambda _stored: None)
             assert isinstance(outcome, Stored)
-            sys.stdout.write(f"{outcome.seq} {prefix}-{number}\n")  # one write: the pipe keeps it whole
-            sys.stdout.flush()
+            os.write(output, f"{outcome.seq} {prefix}-{number}\n".encode())  # the kernel has it, whatever happens
             inbox.delivered(sent, 1)
             if number % 5 == 0:
                 await inbox.ack(Reader(UserId("ana")), f"{prefix}-{number}", lambda _made: None)
@@ -39,13 +40,24 @@ async def write(inbox: SqliteInbox, prefix: str) -> None:
     await asyncio.gather(*(send_all() for _ in range(SENDERS)))
 
 
-async def main() -> None:
+async def main(path: Path, prefix: str, output: int) -> None:
     """Open the inbox and write."""
-    inbox = SqliteInbox(Path(sys.argv[1]), limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
+    inbox = SqliteInbox(path, limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
     inbox.start()
-    print("open", flush=True)
-    await write(inbox, sys.argv[2])
+    await write(inbox, prefix, output)
+
+
+def serve() -> None:
+    """Start a process for each line, and wait until it has been killed."""
+    for line in sys.stdin:
+        path, prefix, output = line.split()
+        pid = os.fork()
+        if not pid:
+            asyncio.run(main(Path(path), prefix, os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)))
+        print(pid, flush=True)
+        os.waitpid(pid, 0)
+        print("ended", flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    serve()

@@ -118,14 +118,14 @@ class InboxHandler(ReaderHandler):
     async def _answer(self) -> bytes:
         limit = self._number("limit", LIMIT_DEFAULT, low=1, high=LIMIT_MAX)
         wait_s = self._number("wait_s", 0, low=0, high=WAIT_MAX_S)
-        since = self.get_query_argument("since", "0")
+        since = self.query_text("since", "0")
         position = parse_position(since)
         body, found = await self._read(position, limit)
         return body if found or not wait_s else await self._wait(position, limit, wait_s)
 
     @property
     def _reader(self) -> Reader:
-        return self.reader(broadcasts=self.get_query_argument("broadcasts", "") == "1")
+        return self.reader(broadcasts=self.query_text("broadcasts") == "1")
 
     async def _wait(self, position: Position | None, limit: int, wait_s: int) -> bytes:
         """Return the answer when there is a frame, or after the time.
@@ -152,7 +152,7 @@ class InboxHandler(ReaderHandler):
                 self.principal = self._verified()
 
     def _number(self, name: str, default: int, *, low: int, high: int) -> int:
-        text = self.get_query_argument(name, str(default))
+        text = self.query_text(name, str(default))
         if not _NUMBER.fullmatch(text) or not low <= int(text) <= high:
             raise invalid_fields({name: f"a number from {low} to {high:,}"})
         return int(text)

@@ -24,8 +24,8 @@ class Target:
 
 def target_of(handler: ApiHandler, path_id: str | None) -> Target:
     """Return what a request is about; raises `RequestError` 422."""
-    id = path_id if path_id is not None else handler.get_query_argument("id", "")
-    user_id, tenant_id = handler.get_query_argument("user_id", ""), handler.get_query_argument("tenant_id", "")
+    id = path_id if path_id is not None else handler.query_text("id")
+    user_id, tenant_id = handler.query_text("user_id"), handler.query_text("tenant_id")
     if not id:
         raise invalid_fields({"id": "give the id of the notification"})
     if (user_id and tenant_id) or (path_id is None and not user_id and not tenant_id):
