@@ -12,7 +12,8 @@
             the oldest is reset when there are more. Before that, and at the end, each is asked for a close frame:
             who accepts the handshake and closes at once has refused it.
    -r       FILE has one path a line: these WebSockets are opened beforehand and count the text frames they get.
-   -e       frames awaited for each answer with status 200, before the end; no longer than the grace.
+   -e       frames awaited for each answer with status 200, before the end; no longer than the grace. With upgrade,
+            frames awaited on each accepted WebSocket, of which there is one for each connection; no longer than SECONDS.
    -w       the server's process, its CPU time is reported too, exact to about a tick of the kernel.
 
    At the end it prints one line of JSON; bench/load/requests.py describes its fields. */
@@ -298,8 +299,17 @@ static void count_words(const char *text) {
             tally.words++;
 }
 
+static void feed(struct peer *peer, const unsigned char *data, size_t size);
+
 static void finish_upgrade(struct peer *peer, int status, size_t size) {
     bool refused = peer->received > size && (unsigned char)peer->answer[size] == (0x80 | CLOSE);
+    if (status == 101 && !refused && options.frames_each) {
+        peer->listens = true;
+        feed(peer, (unsigned char *)peer->answer + size, peer->received - size);
+        if (tally.frames)
+            tally.last_frame_ns = now_ns();
+        return;
+    }
     if (status == 101 && !refused) {
         epoll_ctl(poll_fd, EPOLL_CTL_DEL, peer->fd, NULL);
         keep(peer->fd);
@@ -336,9 +346,11 @@ static void read_answer(struct peer *peer) {
     tally.under_way--;
     count_words(peer->answer);
     peer->request = NULL;
-    if (options.upgrade)
+    if (options.upgrade) {
         finish_upgrade(peer, status, size);
-    else if (status >= 400 && strcasestr(peer->answer, "\r\nConnection: close")) { /* as a refusal does; the next request opens another */
+        if (peer->listens)
+            return;
+    } else if (status >= 400 && strcasestr(peer->answer, "\r\nConnection: close")) { /* as a refusal does; the next request opens another */
         reset(peer->fd);
         peer->fd = -1;
     }
@@ -462,7 +474,7 @@ static void turn(int timeout_ms) {
     }
 }
 
-static bool frames_awaited(void) { return tally.frames < options.frames_each * tally.statuses[200]; }
+static bool frames_awaited(void) { return tally.frames < options.frames_each * tally.statuses[options.upgrade ? 101 : 200]; }
 
 static int ascending(const void *one, const void *other) {
     uint64_t a = *(const uint64_t *)one, b = *(const uint64_t *)other;
@@ -523,7 +535,8 @@ static void run(void) {
     while (tally.under_way && now_ns() < deadline_ns + GRACE_MS * 1000000ull)
         turn(GRACE_MS);
     uint64_t answered_ns = now_ns();
-    while (frames_awaited() && now_ns() < answered_ns + GRACE_MS * 1000000ull)
+    uint64_t awaited_ns = (options.upgrade ? deadline_ns : answered_ns) + GRACE_MS * 1000000ull;
+    while (frames_awaited() && now_ns() < awaited_ns)
         turn(GRACE_MS);
     turn(0); /* what is too much may lie there too */
     server_cpu_ns = watched_cpu_ns() - server_cpu_ns;
@@ -533,7 +546,10 @@ static void run(void) {
         for (size_t at = 0; at < options.kept; at++)
             keep(-1);
     }
-    print(began_ns, answered_ns, cpu_ns, server_cpu_ns, listeners, paths.count);
+    if (options.upgrade && options.frames_each)
+        print(began_ns, answered_ns, cpu_ns, server_cpu_ns, peers, options.connections);
+    else
+        print(began_ns, answered_ns, cpu_ns, server_cpu_ns, listeners, paths.count);
 }
 
 static void allow_open_files(void) {
@@ -575,6 +591,8 @@ static void take_options(int count, char **words) {
         }
     if (!options.port || !options.file || !options.connections || !options.count)
         fail("-p, -f, -c and -n are needed");
+    if (options.upgrade && options.frames_each && options.connections != options.count)
+        fail("-e with upgrade needs a connection for each handshake");
     if (!options.kept)
         options.kept = options.connections;
 }

@@ -148,12 +148,15 @@ def upgrade(
     kept: int,
     server_pid: int = 0,
     addresses: int = 1,
+    frames_each: int = 0,
 ) -> Asked:
     """``count`` WebSocket handshakes with these paths, in turn. ``kept`` stay open; the oldest is then reset.
 
-    They come from ``addresses`` in turn: 127.0.0.1, 127.0.0.2, …
+    They come from ``addresses`` in turn: 127.0.0.1, 127.0.0.2, … With ``frames_each`` so many text frames are awaited
+    on each, and all are counted; then there must be as many connections as handshakes.
     """
     options = ["-c", str(connections), "-n", str(count), "-k", str(kept), "-w", str(server_pid), "-a", str(addresses)]
+    options += ["-e", str(frames_each)]
     return _run("upgrade", port, (path.encode() for path in paths), options)
 
 

@@ -18,6 +18,8 @@ from bench.scenarios.fleet import Fleet
 from bench.scenarios.frozen import Frozen
 from bench.scenarios.handshakes import Handshakes
 from bench.scenarios.idle_memory import IdleMemory
+from bench.scenarios.inbox_notify import InboxNotify
+from bench.scenarios.inbox_storm import InboxStorm
 from bench.scenarios.mqtt_fan_out import MqttFanOut
 from bench.scenarios.mqtt_latency import MqttLatency
 from bench.scenarios.notify import Notify
@@ -64,6 +66,8 @@ FULL: Mapping[str, Scenario] = {
     "storm": Storm(),
     "storm-10k": Storm(sockets=10_000, within_s=6),
     "return": Return(),
+    "inbox-notify": InboxNotify(),
+    "inbox-storm": InboxStorm(),
     "compression": Compression(),
     "uvloop": EventLoop(),
     "frozen": Frozen(),
@@ -77,7 +81,7 @@ FULL: Mapping[str, Scenario] = {
 }
 
 ONLY_BY_NAME = frozenset(
-    {"sweep", "frozen", "reconnect", "console", "binary", "centrifugo"}
+    {"sweep", "frozen", "reconnect", "console", "binary", "centrifugo", "inbox-storm"}
 )  # two minutes and more each: too long for every run
 
 QUICK: Mapping[str, Scenario] = {
@@ -101,6 +105,8 @@ QUICK: Mapping[str, Scenario] = {
     "storm": Storm(sockets=20),
     "storm-10k": Storm(sockets=20, within_s=6),
     "return": Return(sockets=20),
+    "inbox-notify": InboxNotify(requests=40, rounds=1, connections=4, syncs=5),
+    "inbox-storm": InboxStorm(users=20, rows=12, quiet_s=0.2),
     "compression": Compression(sockets=5, for_s=0.1),
     "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),
     "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),

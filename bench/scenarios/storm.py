@@ -40,7 +40,7 @@ class Storm:
             quiet_until_s = time.monotonic() + QUIET_S
             notifier.drive(self.rate_per_s, lambda: time.monotonic() < quiet_until_s)
             notifier.finish()
-            storm = _Returning(server.port, paths, self.addresses)
+            storm = ReturningAtOnce(server.port, paths, self.addresses)
             storm.start()
             notifier.drive(self.rate_per_s, storm.is_alive)
             asked = storm.asked()
@@ -60,12 +60,13 @@ class Storm:
         ]
 
 
-class _Returning(threading.Thread):
-    """The storm, beside the one who measures."""
+class ReturningAtOnce(threading.Thread):
+    """The storm, beside the one who measures. Each client reads until it has ``frames_each`` frames."""
 
-    def __init__(self, port: int, paths: Sequence[str], addresses: int) -> None:
+    def __init__(self, port: int, paths: Sequence[str], addresses: int, *, frames_each: int = 0) -> None:
         super().__init__(name="storm")
         self._addresses = addresses
+        self._frames_each = frames_each
         self._port = port
         self._paths = paths
         self._asked: Asked | None = None
@@ -73,7 +74,15 @@ class _Returning(threading.Thread):
     def run(self) -> None:
         """Let all connect, and wait for them."""
         count = len(self._paths)
-        asked = upgrade(self._port, self._paths, connections=count, count=count, kept=count, addresses=self._addresses)
+        asked = upgrade(
+            self._port,
+            self._paths,
+            connections=count,
+            count=count,
+            kept=count,
+            addresses=self._addresses,
+            frames_each=self._frames_each,
+        )
         self._asked = asked.only(101, count)
 
     def asked(self) -> Asked:

@@ -43,6 +43,7 @@ FACTS = {
         "frozen sockets without the last value",
     },
     "storm-10k": {"notifications lost"},
+    "inbox-storm": {"sockets without exactly their rows", "notifications lost"},
     "return": {"clients refused"},
     "ten-thousand": {"frames lost, or too many", "frames out of order", "sockets closed or cut"},
 }
