@@ -15,7 +15,7 @@ from pathlib import Path
 from hermes.broker import child_exec
 
 CHECKOUT = Path(__file__).parent.parent
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 LAST_CHARS = 2_000
 PORTS = range(15_000, 32_768)  # below those that Linux gives to outgoing connections

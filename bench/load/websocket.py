@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bench.processes import BenchError
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 READ_BYTES = 65_536  # larger, each read would map and unmap its buffer, which costs five times the rest
 CHROME_OFFER = "permessage-deflate; client_max_window_bits"
 

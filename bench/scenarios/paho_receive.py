@@ -52,6 +52,9 @@ class _Count:
     def up(self) -> None:
         """As a bridge's."""
 
+    def retained_sent(self) -> None:
+        """As a bridge's."""
+
     def down(self, reason: str) -> None:
         """As a bridge's."""
 

@@ -18,7 +18,7 @@ from bench.figures import Figure, Mark
 from bench.load.websocket import READ_BYTES, Receiver, open_socket
 from bench.processes import BenchError
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 KEEPALIVE_S = 60
 PUBLISH = 0x30  # MQTT 3.1.1 §3.3: the packet's kind, in the upper half of its first byte
 
