@@ -1,6 +1,6 @@
 """Frames of a socket that resumes.
 
-The answer to its position, and the entries that it missed.
+The answer to its position, the entries that it missed, and their end.
 """
 
 import orjson
@@ -21,6 +21,11 @@ def resumed_frame(resumed: Resumed) -> Frame:
             "unread": resumed.unread,
         }
     )
+
+
+def replay_end_frame(seq: int) -> Frame:
+    """Return ``{"action":"replay_end",…}``: every entry up to ``seq`` has been sent."""
+    return reply({"action": "replay_end", "seq": seq})
 
 
 def entry_frame(entry: Entry) -> Frame:

@@ -16,7 +16,7 @@ from hermes.delivery.frames import Batch
 from hermes.delivery.hub import Hub
 from hermes.delivery.session import Session
 from hermes.errors import INTERNAL_ERROR
-from hermes.inbox.frames import entry_frame, resumed_frame
+from hermes.inbox.frames import entry_frame, replay_end_frame, resumed_frame
 from hermes.inbox.inbox import Inbox, InboxUnavailable, Page, Reader
 from hermes.inbox.position import Position
 from hermes.metrics import Metrics
@@ -55,7 +55,8 @@ class Resumption:
     """One socket that resumes; a task of its own runs `run` and ends with the socket.
 
     ``on_resumed`` is called when the answer to the position was sent. With ``holds_all`` the socket has no channel
-    before it; otherwise only those of its rows are missing. ``reader`` may change with the token.
+    before it; otherwise only those of its rows are missing. With ``reports_end`` it gets a frame after the last entry
+    that it missed. ``reader`` may change with the token.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Resumption:
         reader: Reader,
         metrics: Metrics,
         holds_all: bool,
+        reports_end: bool,
         on_resumed: Callable[[], None],
     ) -> None:
         self._metrics = metrics
@@ -76,8 +78,10 @@ class Resumption:
         self._session = session
         self.reader = reader
         self._holds_all = holds_all
+        self._reports_end = reports_end
         self._on_resumed = on_resumed
         self._after_seq = 0
+        self._to_seq = 0  # of the answer
         self.is_answered = False  # `resumed` was sent
         self.is_live = False
 
@@ -112,7 +116,7 @@ class Resumption:
             self._metrics.inbox_resumes.labels(str(resumed.gap).lower()).inc()
             self._session.send(resumed_frame(resumed))
             self._answered()
-            self._after_seq = resumed.from_seq
+            self._after_seq, self._to_seq = resumed.from_seq, resumed.to_seq
             while not self.is_live and not self._session.closed:
                 await self._inbox.replay(
                     self.reader, resumed, after_seq=self._after_seq, then=partial(self._send_page, self.reader)
@@ -141,6 +145,8 @@ class Resumption:
             self._after_seq = page.entries[-1].seq
         if page.is_last and not self._session.closed:
             self._live()
+            if self._reports_end:
+                self._session.send(replay_end_frame(max(self._after_seq, self._to_seq)))
 
     def _live(self) -> None:
         self.is_live = True

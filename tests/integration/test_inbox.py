@@ -105,6 +105,30 @@ async def test_a_closed_page_misses_nothing(make_inbox: MakeInbox, path: str) ->
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("path", RESUMING)
+async def test_the_end_of_a_replay_is_a_frame_for_those_who_ask(make_inbox: MakeInbox, path: str) -> None:
+    """After the last row, also if there is none, and after resuming in band; its number is the new position."""
+    hermes = await make_inbox()
+    for number in range(3):
+        await send(hermes, number)
+    await hermes.notify({"user_id": "ben", "title": "t", "message": ""})
+    end = {"action": "replay_end", "seq": 4}
+    socket = await hermes.open(f"{path}?since=0&replay_end=1", ANA)
+    epoch = (await resumed(socket))["epoch"]
+    assert [(await socket.receive())["id"] for _ in range(3)] == ["n0", "n1", "n2"]
+    assert await socket.receive() == end
+    again = await hermes.open(f"{path}?since={epoch}:4&replay_end=1", ANA)
+    await resumed(again)
+    assert await again.receive() == end
+    await again.send({"action": "resume", "since": f"{epoch}:2"})
+    await resumed(again)
+    assert (await again.receive())["id"] == "n2"
+    assert await again.receive() == end
+    await send(hermes, 3)
+    assert await ids(again, 1) == [("n3", False)]
+
+
+@pytest.mark.gen_test
 async def test_resuming_in_band_replays_on_the_same_socket(make_inbox: MakeInbox) -> None:
     """Live frames before it are frames without a promise; after the answer each comes once."""
     hermes = await make_inbox()

@@ -167,7 +167,13 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         )
         self._session = session
         if gateway.inbox is not None:
-            self._inbox = InboxActions(gateway, session, self.reader_of(principal), on_resumed=self._on_resumed)
+            self._inbox = InboxActions(
+                gateway,
+                session,
+                self.reader_of(principal),
+                reports_end=self.request.query_arguments.get("replay_end", [])[-1:] == [b"1"],
+                on_resumed=self._on_resumed,
+            )
         replay = self._first_subscription(session, wanted)
         gateway.metrics.sockets_open.labels(self.route).inc()
         gateway.return_rate.admitted()

@@ -20,15 +20,22 @@ class InboxActions:
     """The inbox's side of a socket, if its gateway has an inbox.
 
     ``reader`` is what the socket reads; None on a route without notifications. ``on_resumed`` is called when the answer
-    to a position was sent.
+    to a position was sent. With ``reports_end`` the end of a replay is a frame.
     """
 
-    __slots__ = ("_gateway", "_on_resumed", "_resumption", "_session", "_task", "reader")
+    __slots__ = ("_gateway", "_on_resumed", "_reports_end", "_resumption", "_session", "_task", "reader")
 
     def __init__(
-        self, gateway: GatewayParts, session: Session, reader: Reader | None, *, on_resumed: Callable[[], None]
+        self,
+        gateway: GatewayParts,
+        session: Session,
+        reader: Reader | None,
+        *,
+        reports_end: bool,
+        on_resumed: Callable[[], None],
     ) -> None:
         self.reader = reader
+        self._reports_end = reports_end
         self._gateway = gateway
         self._session = session
         self._on_resumed = on_resumed
@@ -59,6 +66,7 @@ class InboxActions:
             reader=self.reader,
             metrics=self._gateway.metrics,
             holds_all=holds_all,
+            reports_end=self._reports_end,
             on_resumed=self._on_resumed,
         )
         name = f"resume of {self._session.principal.user_id}"
