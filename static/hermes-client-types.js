@@ -14,6 +14,12 @@
  * @property {Severity} type
  * @property {number} timestamp  when Hermes received it, Unix ms
  * @property {Record<string, any>} [data]  as passed to `/notify`
+ * @property {number} [seq]  its number in the inbox
+ * @property {number} [expires]  when it ends, Unix ms
+ * @property {number} [priority]  1 to 5; 3 if it is absent
+ * @property {string} [replaces]  the id of the notification that it takes the place of
+ * @property {true} [replayed]  it was sent while this client was away
+ * @property {number} [acked_at]  with `replayed`: when the user acknowledged it, Unix ms
  *
  * @typedef {object} BroadcastFrame  a notification to everyone of a tenant
  * @property {'tenant'} channel
@@ -25,6 +31,12 @@
  * @property {Severity} type
  * @property {number} timestamp  when Hermes received it, Unix ms
  * @property {Record<string, any>} [data]  as passed to `/notify`
+ * @property {number} [seq]  its number in the inbox
+ * @property {number} [expires]  when it ends, Unix ms
+ * @property {number} [priority]  1 to 5; 3 if it is absent
+ * @property {string} [replaces]  the id of the notification that it takes the place of
+ * @property {true} [replayed]  it was sent while this client was away
+ * @property {number} [acked_at]  with `replayed`: when the user acknowledged it, Unix ms
  *
  * @typedef {object} DeviceFrame  a value that a device published
  * @property {'device'} channel
@@ -75,17 +87,61 @@
  * @property {undefined} [channel]
  * @property {string[]} devices
  *
+ * @typedef {object} ResumedFrame  the answer to the position of this client in the inbox
+ * @property {'resumed'} action
+ * @property {undefined} [channel]
+ * @property {string} epoch
+ * @property {number} from  what has a higher `seq` follows
+ * @property {number} to  the highest `seq` of the inbox
+ * @property {boolean} gap  true: something between is lost, or is more than the server replays
+ * @property {number} unread  of the user, also of notifications that this client does not have
+ *
+ * @typedef {object} ReplayEndFrame  everything that was missed has been sent
+ * @property {'replay_end'} action
+ * @property {undefined} [channel]
+ * @property {number} seq
+ *
+ * @typedef {object} AckedFrame  the user acknowledged a notification, on any device
+ * @property {'acked'} action
+ * @property {undefined} [channel]
+ * @property {string} [notification_id]
+ * @property {number} [upto]  in place of the id: all up to this `seq`
+ * @property {number} seq
+ * @property {number} acked_at  Unix ms
+ * @property {true} [replayed]  it happened while this client was away
+ *
+ * @typedef {object} WithdrawnFrame  the sender withdrew or replaced a notification
+ * @property {'withdrawn'} action
+ * @property {undefined} [channel]
+ * @property {string} notification_id
+ * @property {undefined} [upto]
+ * @property {number} seq
+ * @property {true} [replayed]  it happened while this client was away
+ *
  * @typedef {object} ErrorFrame  the server did not understand a frame
  * @property {'error'} action
  * @property {undefined} [channel]
  * @property {string} code
  * @property {string} message
  *
- * @typedef {NotificationFrame | BroadcastFrame | DeviceFrame | LinkFrame | PresenceFrame} ChannelFrame
- * @typedef {PongFrame | RefreshedFrame | SubscribedFrame | ErrorFrame} ActionFrame
+ * @typedef {LinkFrame | PresenceFrame} StatusFrame
+ * @typedef {AckedFrame | WithdrawnFrame} ChangeFrame  what happened to a notification
+ * @typedef {NotificationFrame | BroadcastFrame | DeviceFrame | StatusFrame} ChannelFrame
+ * @typedef {PongFrame | RefreshedFrame | SubscribedFrame | ResumedFrame | ReplayEndFrame | ChangeFrame | ErrorFrame} ActionFrame
  * @typedef {ChannelFrame | ActionFrame} Frame  what the server sends, told apart by `channel` and `action`; ignore other kinds
  *
  * @typedef {(NotificationFrame | BroadcastFrame) & {acked?: boolean}} StoredNotification  in a `HermesHistory`
+ *
+ * @typedef {[epoch: string, seq?: number]} Position  in the inbox; `['0']` is its beginning
+ *
+ * @typedef {object} HistoryOptions
+ * @property {string} [key]  of the entry in the storage: `hermes.history`
+ * @property {number} [max]  200: how many notifications it keeps
+ * @property {Storage | null} [storage]  the browser's `localStorage`; null: memory only
+ *
+ * @typedef {object} Missed  what was sent while this client was away
+ * @property {number} count  notifications and broadcasts that are new to the history and not acknowledged
+ * @property {boolean} gap  true: something is lost, or is more than the server replays
  *
  * @typedef {object} Close  how the last socket ended
  * @property {number} code  1006 if it ended without a close frame
@@ -128,6 +184,10 @@
  * @property {PresenceFrame} presence  whether a device is online (null: unknown), at each change and when the socket opened
  * @property {Link} link
  * @property {number} rtt  round trip time of a heartbeat in ms
+ * @property {ResumedFrame} resumed  the answer to the position of this client; what it missed follows
+ * @property {Missed} missed  once, when all of that was received, unless it is nothing
+ * @property {AckedFrame} acked
+ * @property {WithdrawnFrame} withdrawn
  * @property {{expires: number | null}} refreshed  the server accepted a new token on the open socket; Unix ms
  * @property {Fault} error
  *
@@ -155,6 +215,8 @@
  * @property {number} [refreshBeforeMs]  60 000: how long before `exp` the client requests the next token
  * @property {number} [retryRefusedMs]  300 000, at most an hour: how long `refused` waits, give or take half; 0: for ever
  * @property {import('./hermes-client.js').HermesHistory<any>} [history]  stores notifications and broadcasts; several clients may share one
+ * @property {boolean} [resume]  `false`: what was sent while this client was away does not follow
+ * @property {string[]} [readerClaims]  `user_id`, `sub`, `tenant_id`: the claims of the token that tell readers of the inbox apart
  * @property {boolean} [numbered]  ids end in consecutive numbers, so that gaps can be counted
  * @property {(line: Line) => void} [log]
  * @property {Partial<World>} [world]

@@ -6,11 +6,8 @@
  */
 export function claimsOf(token: string): Record<string, any> | null;
 /**
- * The members of a JSON object, or the elements of an array, as `[name, text]`.
- *
- * A parsed number may differ from what was sent (9007199254740993, 1.10, -0), and of a repeated name only the last
- * value remains. Here nothing changes.
- * @param {string} text  valid JSON: of a frame, or of a member
+ * The members of a JSON object, or the elements of an array, as `[name, text]`: numbers keep all digits.
+ * @param {string} text  valid JSON
  */
 export function membersOf(text: string): [string, string][];
 export class HermesClient extends EventTarget {
@@ -24,18 +21,18 @@ export class HermesClient extends EventTarget {
     /** @returns {Readonly<Link>} */
     get link(): Readonly<Link>;
     /**
-     * Listen to an event; returns a function that removes the listener.
+     * Returns a function that removes the listener.
      * @template {keyof Events} K
      * @param {K} type
      * @param {Listener<K>} listener
      */
     on<K extends keyof Events>(type: K, listener: Listener<K>): () => void;
-    /** Start, also after `refused` or `closed`; while waiting, try at once. */
+    /** Start; while waiting, try at once. */
     connect(): undefined;
-    /** Close the socket; remove all timers and listeners. */
+    /** Close the socket; remove timers and listeners. */
     close(): void;
     /**
-     * Send JSON; false if the socket is not open or the message is too big.
+     * Send JSON; false if that failed.
      * @param {object} message
      */
     send(message: object): boolean;
@@ -43,35 +40,36 @@ export class HermesClient extends EventTarget {
     ack(id?: string): boolean;
     /** Send a heartbeat now; false if that is not possible. */
     ping(): boolean;
-    /**
-     * On `/ws`: limit the device feed; repeated after a reconnect.
-     * @param {string} device
-     */
+    /** On `/ws`: only these devices. @param {string} device */
     subscribe(device: string): boolean;
-    /** Without any subscription, all devices are sent. @param {string} device */
+    /** Without any, all devices. @param {string} device */
     unsubscribe(device: string): boolean;
     #private;
 }
 /**
- * The latest notifications, stored across reloads. Emits `change`, also for other tabs.
- * @template {object} [Fields={}]  what your program adds with `mark`
+ * Keeps the latest notifications. Emits `change`.
+ * @template {object} [Fields={}]  of your program
  */
 export class HermesHistory<Fields extends object = {}> extends EventTarget {
-    /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  storage null: memory only */
-    constructor({ key, max, storage }?: {
-        key?: string;
-        max?: number;
-        storage?: Storage | null;
-    });
+    /** @param {HistoryOptions} [options] */
+    constructor({ key, max, storage }?: HistoryOptions);
     /** @type {(StoredNotification & Partial<Fields>)[]} newest first */
     items: (StoredNotification & Partial<Fields>)[];
-    /** Add a frame; false if its id exists. @param {NotificationFrame | BroadcastFrame} frame */
-    add(frame: NotificationFrame | BroadcastFrame): boolean;
+    /** @type {Record<string, Position>} of clients in the inbox, by reader */
+    positions: Record<string, Position>;
+    /** How many are not acknowledged. */
+    get unread(): number;
+    /** Add a frame; false if its id exists. @param {StoredNotification} frame */
+    add(frame: StoredNotification): boolean;
     /** Add fields, such as `acked: true`. @param {string} id @param {Partial<Fields> & {acked?: boolean}} fields */
     mark(id: string, fields: Partial<Fields> & {
         acked?: boolean;
     }): void;
+    /** Acknowledge or remove. @param {ChangeFrame} frame */
+    apply({ action, notification_id, upto }: ChangeFrame): void;
     clear(): void;
+    /** Forward only. @param {string} reader @param {Position} position */
+    setPosition(reader: string, position: Position): void;
     #private;
 }
 
@@ -105,6 +103,30 @@ export type NotificationFrame = {
      * as passed to `/notify`
      */
     data?: Record<string, any> | undefined;
+    /**
+     * its number in the inbox
+     */
+    seq?: number | undefined;
+    /**
+     * when it ends, Unix ms
+     */
+    expires?: number | undefined;
+    /**
+     * 1 to 5; 3 if it is absent
+     */
+    priority?: number | undefined;
+    /**
+     * the id of the notification that it takes the place of
+     */
+    replaces?: string | undefined;
+    /**
+     * it was sent while this client was away
+     */
+    replayed?: true | undefined;
+    /**
+     * with `replayed`: when the user acknowledged it, Unix ms
+     */
+    acked_at?: number | undefined;
 };
 /**
  * a notification to everyone of a tenant
@@ -125,6 +147,30 @@ export type BroadcastFrame = {
      * as passed to `/notify`
      */
     data?: Record<string, any> | undefined;
+    /**
+     * its number in the inbox
+     */
+    seq?: number | undefined;
+    /**
+     * when it ends, Unix ms
+     */
+    expires?: number | undefined;
+    /**
+     * 1 to 5; 3 if it is absent
+     */
+    priority?: number | undefined;
+    /**
+     * the id of the notification that it takes the place of
+     */
+    replaces?: string | undefined;
+    /**
+     * it was sent while this client was away
+     */
+    replayed?: true | undefined;
+    /**
+     * with `replayed`: when the user acknowledged it, Unix ms
+     */
+    acked_at?: number | undefined;
 };
 /**
  * a value that a device published
@@ -236,6 +282,73 @@ export type SubscribedFrame = {
     devices: string[];
 };
 /**
+ * the answer to the position of this client in the inbox
+ */
+export type ResumedFrame = {
+    action: "resumed";
+    channel?: undefined;
+    epoch: string;
+    /**
+     * what has a higher `seq` follows
+     */
+    from: number;
+    /**
+     * the highest `seq` of the inbox
+     */
+    to: number;
+    /**
+     * true: something between is lost, or is more than the server replays
+     */
+    gap: boolean;
+    /**
+     * of the user, also of notifications that this client does not have
+     */
+    unread: number;
+};
+/**
+ * everything that was missed has been sent
+ */
+export type ReplayEndFrame = {
+    action: "replay_end";
+    channel?: undefined;
+    seq: number;
+};
+/**
+ * the user acknowledged a notification, on any device
+ */
+export type AckedFrame = {
+    action: "acked";
+    channel?: undefined;
+    notification_id?: string | undefined;
+    /**
+     * in place of the id: all up to this `seq`
+     */
+    upto?: number | undefined;
+    seq: number;
+    /**
+     * Unix ms
+     */
+    acked_at: number;
+    /**
+     * it happened while this client was away
+     */
+    replayed?: true | undefined;
+};
+/**
+ * the sender withdrew or replaced a notification
+ */
+export type WithdrawnFrame = {
+    action: "withdrawn";
+    channel?: undefined;
+    notification_id: string;
+    upto?: undefined;
+    seq: number;
+    /**
+     * it happened while this client was away
+     */
+    replayed?: true | undefined;
+};
+/**
  * the server did not understand a frame
  */
 export type ErrorFrame = {
@@ -247,11 +360,19 @@ export type ErrorFrame = {
 /**
  * Types of hermes-client.js, in a separate file that browsers do not load.
  */
-export type ChannelFrame = NotificationFrame | BroadcastFrame | DeviceFrame | LinkFrame | PresenceFrame;
+export type StatusFrame = LinkFrame | PresenceFrame;
+/**
+ * what happened to a notification
+ */
+export type ChangeFrame = AckedFrame | WithdrawnFrame;
 /**
  * Types of hermes-client.js, in a separate file that browsers do not load.
  */
-export type ActionFrame = PongFrame | RefreshedFrame | SubscribedFrame | ErrorFrame;
+export type ChannelFrame = NotificationFrame | BroadcastFrame | DeviceFrame | StatusFrame;
+/**
+ * Types of hermes-client.js, in a separate file that browsers do not load.
+ */
+export type ActionFrame = PongFrame | RefreshedFrame | SubscribedFrame | ResumedFrame | ReplayEndFrame | ChangeFrame | ErrorFrame;
 /**
  * what the server sends, told apart by `channel` and `action`; ignore other kinds
  */
@@ -261,6 +382,40 @@ export type Frame = ChannelFrame | ActionFrame;
  */
 export type StoredNotification = (NotificationFrame | BroadcastFrame) & {
     acked?: boolean;
+};
+/**
+ * in the inbox; `['0']` is its beginning
+ */
+export type Position = [epoch: string, seq?: number];
+/**
+ * Types of hermes-client.js, in a separate file that browsers do not load.
+ */
+export type HistoryOptions = {
+    /**
+     * of the entry in the storage: `hermes.history`
+     */
+    key?: string | undefined;
+    /**
+     * 200: how many notifications it keeps
+     */
+    max?: number | undefined;
+    /**
+     * the browser's `localStorage`; null: memory only
+     */
+    storage?: Storage | null | undefined;
+};
+/**
+ * what was sent while this client was away
+ */
+export type Missed = {
+    /**
+     * notifications and broadcasts that are new to the history and not acknowledged
+     */
+    count: number;
+    /**
+     * true: something is lost, or is more than the server replays
+     */
+    gap: boolean;
 };
 /**
  * how the last socket ended
@@ -379,6 +534,16 @@ export type Events = {
      */
     rtt: number;
     /**
+     * the answer to the position of this client; what it missed follows
+     */
+    resumed: ResumedFrame;
+    /**
+     * once, when all of that was received, unless it is nothing
+     */
+    missed: Missed;
+    acked: AckedFrame;
+    withdrawn: WithdrawnFrame;
+    /**
      * the server accepted a new token on the open socket; Unix ms
      */
     refreshed: {
@@ -469,6 +634,14 @@ export type Options = {
      * stores notifications and broadcasts; several clients may share one
      */
     history?: HermesHistory<any> | undefined;
+    /**
+     * `false`: what was sent while this client was away does not follow
+     */
+    resume?: boolean | undefined;
+    /**
+     * `user_id`, `sub`, `tenant_id`: the claims of the token that tell readers of the inbox apart
+     */
+    readerClaims?: string[] | undefined;
     /**
      * ids end in consecutive numbers, so that gaps can be counted
      */

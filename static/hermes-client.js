@@ -1,14 +1,14 @@
 /**
- * Hermes client: a WebSocket that reconnects automatically, for browsers and Node. See docs/guide/browser-client.md.
+ * A WebSocket that reconnects, for browsers and Node: docs/guide/browser-client.md.
  *
- * @import { BroadcastFrame, Close, Counts, Events, Frame, Line, Link, LinkFrame, Listener, NotificationFrame, Options, PresenceFrame, State, Status, StoredNotification, TokenReason, World } from './hermes-client-types.js'
+ * @import { ChangeFrame, Close, Counts, Events, Frame, HistoryOptions, Line, Link, Listener, Options, Position, State, Status, StatusFrame, StoredNotification, TokenReason, World } from './hermes-client-types.js'
  */
 
 const SUBPROTOCOL = 'hermes.v1';
-const MESSAGE_MAX_BYTES = 65_536; // the server closes with 1009 beyond this
-const HINT_MAX_MS = 3_600_000; // setTimeout treats more than 2^31 ms as 0
+const MESSAGE_MAX_BYTES = 65_536; // beyond it the server closes
+const HINT_MAX_MS = 3_600_000; // 2^31 ms would be 0
 const IDS_MAX = 1_000;
-const REVOKED_WAIT_MS = 2_000; // tokens that are signed in the second of the revocation are refused too
+const REVOKED_WAIT_MS = 2_000; // tokens of that second are refused too
 const SAVE_AFTER_MS = 100; // one write per burst
 const DEFAULTS = {
   backoffMinMs: 1_000, backoffMaxMs: 30_000, pingEveryMs: 30_000, pongWithinMs: 10_000, openWithinMs: 15_000,
@@ -19,13 +19,15 @@ const encoder = new TextEncoder();
 const BROKEN = { code: 1006, reason: '' };
 /** @type {Link} until the first status frame */
 const ASSUMED_UP = { up: true, since: null };
+/** @type {HermesHistory | undefined} of clients that have none */
+let noHistory;
 
 export class HermesClient extends EventTarget {
   /** @type {Counts} live */
   counts = { received: 0, sent: 0, bytesIn: 0, bytesOut: 0, duplicates: 0, gaps: 0, skipped: 0 };
   /** @type {Set<string>} */
   #ids = new Set();
-  /** @type {Map<string, number>} by the part of the id before its number */
+  /** @type {Map<string, number>} by the id without its number */
   #highest = new Map();
   #options;
   #world;
@@ -42,14 +44,19 @@ export class HermesClient extends EventTarget {
   #devices = new Set();
   #token = '';
   /** @type {TokenReason | null} */
-  #tokenReason = 'first'; // why the next attempt needs a token; null: use the current one
-  // Reset by the first frame of a socket only, because a server may accept a socket and close it at once.
-  #failures = 0;
+  #tokenReason = 'first'; // why a token is needed; null: use the current one
+  #failures = 0; // until the first frame: a server may close a socket at once
   #tokenRetried = false; // getToken was called after a 1008
-  #hinted = false; // the server requested this wait
+  #hinted = false; // the server asked to wait
   #pingSentAt = 0;
-  #run = 0; // numbers the attempts, to ignore late results
-  #attempt = new AbortController(); // its signal ends the request for a token
+  #reader = ''; // empty: does not resume
+  /** @type {Position} */
+  #position = ['0'];
+  #resumed = false; // by this socket
+  #gap = false;
+  #missed = 0;
+  #run = 0; // of the attempt
+  #attempt = new AbortController(); // ends the request for a token
 
   /** @param {Options} options */
   constructor(options) {
@@ -70,19 +77,19 @@ export class HermesClient extends EventTarget {
   get link() { return this.#link; }
 
   /**
-   * Listen to an event; returns a function that removes the listener.
+   * Returns a function that removes the listener.
    * @template {keyof Events} K
    * @param {K} type
    * @param {Listener<K>} listener
    */
   on(type, listener) {
-    /** @param {Event} event */
-    const unwrap = (event) => listener(/** @type {CustomEvent} */ (event).detail, /** @type {any} */ (event).text);
+    /** @param {any} event */
+    const unwrap = (event) => listener(event.detail, event.text);
     this.addEventListener(type, unwrap);
     return () => this.removeEventListener(type, unwrap);
   }
 
-  /** Start, also after `refused` or `closed`; while waiting, try at once. */
+  /** Start; while waiting, try at once. */
   connect() {
     if (this.state === 'waiting') return void this.#try();
     if (this.state === 'connecting' || this.state === 'open') return;
@@ -95,7 +102,7 @@ export class HermesClient extends EventTarget {
     this.#try();
   }
 
-  /** Close the socket; remove all timers and listeners. */
+  /** Close the socket; remove timers and listeners. */
   close() {
     if (this.state === 'closed') return;
     this.#ignoreWaking();
@@ -103,7 +110,7 @@ export class HermesClient extends EventTarget {
   }
 
   /**
-   * Send JSON; false if the socket is not open or the message is too big.
+   * Send JSON; false if that failed.
    * @param {object} message
    */
   send(message) {
@@ -135,16 +142,13 @@ export class HermesClient extends EventTarget {
     return true;
   }
 
-  /**
-   * On `/ws`: limit the device feed; repeated after a reconnect.
-   * @param {string} device
-   */
+  /** On `/ws`: only these devices. @param {string} device */
   subscribe(device) {
     this.#devices.add(device);
     return this.send({ action: 'subscribe', device });
   }
 
-  /** Without any subscription, all devices are sent. @param {string} device */
+  /** Without any, all devices. @param {string} device */
   unsubscribe(device) {
     this.#devices.delete(device);
     return this.send({ action: 'unsubscribe', device });
@@ -159,7 +163,7 @@ export class HermesClient extends EventTarget {
       const token = await this.#newToken(reason, (message) => this.#wait(message));
       if (token === undefined) return;
       if (!token) return this.#refuse('getToken returned no token');
-      // Only the server refuses a token: this clock may be wrong.
+      // This clock may be wrong.
       if (this.#tokenRetried && token === this.#token) return this.#refuse('getToken returned the refused token again');
       this.#token = token;
       this.#tokenReason = null;
@@ -168,7 +172,6 @@ export class HermesClient extends EventTarget {
   }
 
   /**
-   * Undefined if that failed or is too late.
    * @param {TokenReason} reason
    * @param {(message: string) => void} failed
    */
@@ -177,8 +180,8 @@ export class HermesClient extends EventTarget {
     try {
       const token = await this.#options.getToken(reason, this.#attempt.signal) ?? null;
       if (run === this.#run) return token;
-    } catch (error) {
-      if (run === this.#run) failed(`getToken failed: ${error instanceof Error ? error.message : error}`);
+    } catch (/** @type {any} */ error) {
+      if (run === this.#run) failed(`getToken failed: ${error?.message ?? error}`);
     }
   }
 
@@ -186,11 +189,16 @@ export class HermesClient extends EventTarget {
     const inQuery = this.#options.tokenIn === 'query';
     const url = new URL(this.#url);
     if (inQuery) url.searchParams.set('token', this.#token);
+    this.#choosePosition();
+    if (this.#reader) {
+      url.searchParams.set('since', this.#position.join(':'));
+      url.searchParams.set('replay_end', '1');
+    }
     let socket;
     try {
       socket = new this.#world.WebSocket(url.href, inQuery ? [] : [SUBPROTOCOL, this.#token]);
-    } catch (error) { // its message contains the token
-      return this.#refuse(/** @type {Error} */ (error)?.name === 'SecurityError'
+    } catch (/** @type {any} */ error) { // its message contains the token
+      return this.#refuse(error?.name === 'SecurityError'
         ? 'the browser blocks this URL: a page loaded over https needs wss://'
         : 'cannot open a socket with this URL and token: check for invalid characters');
     }
@@ -207,10 +215,31 @@ export class HermesClient extends EventTarget {
     const wasUp = this.#link.up;
     this.#link = ASSUMED_UP;
     this.#enter('open');
-    if (!wasUp) this.#emit('link', this.#link); // the previous socket may have missed it
+    if (!wasUp) this.#emit('link', this.#link);
     for (let at = 0; at < devices.length; at += 100) this.send({ action: 'subscribe', devices: devices.slice(at, at + 100) });
     this.#heartbeat();
     this.#planRefresh();
+  }
+
+  /** That of this page: another tab may be ahead. */
+  #choosePosition() {
+    const { resume = true, readerClaims = ['user_id', 'sub', 'tenant_id'] } = this.#options;
+    const claims = membersOf(claimsText(this.#token)).filter(([name]) => readerClaims.includes(name));
+    const resumes = resume && /\/ws(\/notifications)?$/.test(this.#url.pathname) && claims.some(([name]) => name !== 'tenant_id');
+    const reader = resumes ? `${this.#url} ${claims}` : '';
+    if (reader === this.#reader) return;
+    this.#reader = reader;
+    this.#position = this.#history.positions[reader] ?? ['0'];
+    this.#missed = 0;
+    this.#gap = false;
+  }
+
+  get #history() { return this.#options.history ?? (noHistory ??= new HermesHistory({ key: 'hermes' })); }
+
+  #advance(seq = 0) {
+    const [epoch, last = 0] = this.#position;
+    if (!this.#resumed || seq <= last) return;
+    this.#history.setPosition(this.#reader, this.#position = [epoch, seq]);
   }
 
   get #tokenLeftMs() { return Number(claimsOf(this.#token)?.exp) * 1_000 - this.#world.now(); }
@@ -250,26 +279,41 @@ export class HermesClient extends EventTarget {
     const frame = /** @type {Frame | null} */ (parse(text));
     if (!frame) return this.#reportError('received a frame that is not a JSON object');
     if (frame.channel === 'device') this.counts.skipped += frame.skipped ?? 0;
+    if ('seq' in frame) this.#advance(frame.seq);
     this.#emit('frame', frame, text);
     if (frame.channel === 'device') this.#emit('device', frame, text);
     else if (frame.channel === 'notifications') this.#handleNotification('notification', frame, text);
     else if (frame.channel === 'tenant') this.#handleNotification('broadcast', frame, text);
     else if (frame.channel === 'status') this.#handleStatus(frame, text);
-    else if (frame.action === 'refreshed') {
+    else if (frame.action === 'resumed') {
+      this.#position = [frame.epoch, frame.from];
+      this.#resumed = this.#reader !== '';
+      this.#gap ||= frame.gap;
+      this.#emit('resumed', frame, text);
+    } else if (frame.action === 'acked' || frame.action === 'withdrawn') {
+      this.#options.history?.apply(frame);
+      this.#emit(frame.action, frame, text);
+    } else if (frame.action === 'replay_end') {
+      const missed = { count: this.#missed, gap: this.#gap };
+      this.#missed = 0;
+      this.#gap = false;
+      if (missed.count || missed.gap) this.#emit('missed', missed);
+    } else if (frame.action === 'refreshed') {
       this.#planRefresh();
       this.#emit('refreshed', { expires: frame.expires });
     } else if (frame.action === 'error') this.#reportError(`server error: ${frame.message}`, frame.code);
     else if (frame.action === 'pong' && this.#cancel('pong')) this.#emit('rtt', this.#world.elapsed() - this.#pingSentAt);
   }
 
-  /** @template {'notification' | 'broadcast'} K @param {K} event @param {Events[K]} frame @param {string} text */
+  /** @param {'notification' | 'broadcast'} event @param {any} frame @param {string} text */
   #handleNotification(event, frame, text) {
     const id = String(frame.id);
     if (this.#ids.has(id)) return void (this.counts.duplicates += 1);
     this.#ids.add(id);
     evictOldest(this.#ids);
     if (this.#options.numbered) this.#countGap(id);
-    this.#options.history?.add(frame);
+    const isNew = this.#options.history?.add(frame) ?? true;
+    if (frame.replayed && isNew && !frame.acked_at) this.#missed += 1;
     this.#emit(event, frame, text);
   }
 
@@ -284,7 +328,7 @@ export class HermesClient extends EventTarget {
     evictOldest(this.#highest);
   }
 
-  /** @param {LinkFrame | PresenceFrame} frame @param {string} text */
+  /** @param {StatusFrame} frame @param {string} text */
   #handleStatus(frame, text) {
     if (frame.mqtt === 'up' || frame.mqtt === 'down') {
       this.#link = { up: frame.mqtt === 'up', since: frame.since };
@@ -296,19 +340,18 @@ export class HermesClient extends EventTarget {
   #closed(close) {
     const message = closeText(close);
     if (close.code !== 1008) return this.#wait(message, close);
-    // A new token does not help after too many errors, or if a new token was refused.
     if (this.#tokenRetried || close.reason.startsWith('too_many_errors')) return this.#refuse(message, close);
     this.#tokenRetried = true;
     this.#tokenReason = close.reason.startsWith('token_expired') ? 'expired' : 'refused';
     if (close.reason.startsWith('revoked')) return this.#wait(message, close, REVOKED_WAIT_MS);
     this.#status = { ...this.#status, close };
-    if (retryHintMs(close)) return this.#wait(message, close); // many sockets were closed at once
+    if (retryHintMs(close)) return this.#wait(message, close); // many return at once
     this.#try();
     this.#reportError(message);
   }
 
   /**
-   * Back-off with full jitter: from 0 to the bound, so that clients do not reconnect together.
+   * Back-off with full jitter.
    * @param {string} message
    * @param {Close | null} [close]
    * @param {number} [leastMs]
@@ -317,7 +360,6 @@ export class HermesClient extends EventTarget {
     const { backoffMinMs, backoffMaxMs } = this.#options;
     const hintMs = leastMs ? leastMs * (1 + this.#world.random()) : retryHintMs(close);
     const bound = Math.min(backoffMaxMs, backoffMinMs * 2 ** this.#failures);
-    // The hint spreads the clients; back-off also applies while attempts fail.
     const waitMs = Math.max(hintMs, hintMs && !this.#failures ? 0 : this.#world.random() * bound);
     this.#hinted = hintMs > 0;
     this.#failures += 1;
@@ -327,7 +369,7 @@ export class HermesClient extends EventTarget {
   }
 
   /**
-   * Try again after a long time: keys, clocks and rights of a site change while its panels are unattended.
+   * Try again after minutes.
    * @param {string} message
    * @param {Close | null} [close]
    */
@@ -350,7 +392,7 @@ export class HermesClient extends EventTarget {
     this.#world.document?.removeEventListener('visibilitychange', this.#wake);
   }
 
-  /** Online or visible again: try at once, unless the server requested the wait. */
+  /** Online or visible again. */
   #wake = () => {
     if (this.#world.document?.hidden) return;
     if (this.state === 'waiting' && !this.#hinted) this.#try();
@@ -359,12 +401,13 @@ export class HermesClient extends EventTarget {
   };
 
   /**
-   * End the last attempt; returns the number of the new one.
+   * Returns the number of the new attempt.
    * @param {State} state
    * @param {Partial<Status>} [more]
    */
   #begin(state, more) {
     const run = ++this.#run;
+    this.#resumed = false;
     this.#attempt.abort();
     this.#attempt = new AbortController();
     for (const name of [...this.#timers.keys()]) this.#cancel(name);
@@ -397,7 +440,7 @@ export class HermesClient extends EventTarget {
 
   /** @param {Line['kind']} kind @param {string} text */
   #log(kind, text) {
-    // linear time for any input
+    // linear time
     this.#options.log?.({ kind, text: text.replaceAll(this.#token || '\0', '…')
       .replace(/[\w.-]+/g, (each) => (each.includes('eyJ') && each.split('.')[2] ? '…' : each)) });
   }
@@ -429,7 +472,7 @@ function browserWorld() {
   };
 }
 
-/** The browser throws if storage is blocked. */
+/** Browsers throw if it is blocked. */
 function ownStorage() {
   try {
     return globalThis.localStorage;
@@ -444,7 +487,7 @@ function evictOldest(ids) {
   if (ids.size > IDS_MAX) ids.delete(oldest);
 }
 
-/** The JSON object in a text, or null. @param {unknown} data @returns {Record<string, any> | null} */
+/** The object in a text, or null. @param {unknown} data @returns {Record<string, any> | null} */
 function parse(data) {
   try {
     const value = JSON.parse(/** @type {string} */ (data));
@@ -456,8 +499,7 @@ function parse(data) {
 
 /** @param {Close | null} close */
 function retryHintMs(close) {
-  if (close?.code !== 1001 && close?.code !== 1008 && close?.code !== 1013) return 0;
-  const hint = /(?:^|;)retry_ms=(\d+)/.exec(close.reason);
+  const hint = [1001, 1008, 1013].includes(close?.code ?? 0) && /(?:^|;)retry_ms=(\d+)/.exec(close?.reason ?? '');
   return hint ? Math.min(Number(hint[1]), HINT_MAX_MS) : 0;
 }
 
@@ -471,21 +513,21 @@ function closeText({ code, reason }) {
  * @param {string} token
  * @returns {Record<string, any> | null}
  */
-export function claimsOf(token) {
+export function claimsOf(token) { return parse(claimsText(token)); }
+
+/** @param {string} token */
+function claimsText(token) {
   try {
     const base64 = token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/');
-    return parse(new TextDecoder().decode(Uint8Array.from(atob(base64), (each) => each.charCodeAt(0))));
+    return new TextDecoder().decode(Uint8Array.from(atob(base64), (each) => each.charCodeAt(0)));
   } catch {
-    return null;
+    return '';
   }
 }
 
 /**
- * The members of a JSON object, or the elements of an array, as `[name, text]`.
- *
- * A parsed number may differ from what was sent (9007199254740993, 1.10, -0), and of a repeated name only the last
- * value remains. Here nothing changes.
- * @param {string} text  valid JSON: of a frame, or of a member
+ * The members of a JSON object, or the elements of an array, as `[name, text]`: numbers keep all digits.
+ * @param {string} text  valid JSON
  */
 export function membersOf(text) {
   /** @type {[string, string][]} */
@@ -514,16 +556,22 @@ export function membersOf(text) {
 }
 
 /**
- * The latest notifications, stored across reloads. Emits `change`, also for other tabs.
- * @template {object} [Fields={}]  what your program adds with `mark`
+ * Keeps the latest notifications. Emits `change`.
+ * @template {object} [Fields={}]  of your program
  */
 export class HermesHistory extends EventTarget {
   /** @type {(StoredNotification & Partial<Fields>)[]} newest first */
   items = [];
+  /** @type {Record<string, Position>} of clients in the inbox, by reader */
+  positions = {};
   #options;
-  #saving = false;
+  #text = ''; // as stored
+  /** @type {(() => void)[]} not stored yet */
+  #changes = [];
+  /** @type {any} */
+  #timer;
 
-  /** @param {{key?: string, max?: number, storage?: Storage | null}} [options]  storage null: memory only */
+  /** @param {HistoryOptions} [options] */
   constructor({ key = 'hermes.history', max = 200, storage = ownStorage() } = {}) {
     super();
     this.#options = { key, max, storage };
@@ -532,45 +580,88 @@ export class HermesHistory extends EventTarget {
     globalThis.window?.addEventListener('pagehide', () => this.#save());
   }
 
-  /** Add a frame; false if its id exists. @param {NotificationFrame | BroadcastFrame} frame */
+  /** How many are not acknowledged. */
+  get unread() { return this.items.filter(({ acked }) => !acked).length; }
+
+  /** Add a frame; false if its id exists. @param {StoredNotification} frame */
   add(frame) {
-    if (this.items.some(({ id }) => id === frame.id)) return false;
-    this.#set([/** @type {StoredNotification & Partial<Fields>} */ (frame), ...this.items]);
-    return true;
+    const item = /** @type {this['items'][0]} */ (frame.acked_at ? { ...frame, acked: true } : frame);
+    let isNew = false;
+    this.#change(() => {
+      isNew = !this.items.some(({ id }) => id === item.id);
+      if (isNew) this.items = [item, ...this.items.filter(({ id }) => id !== item.replaces)];
+    });
+    return isNew;
   }
 
   /** Add fields, such as `acked: true`. @param {string} id @param {Partial<Fields> & {acked?: boolean}} fields */
-  mark(id, fields) { this.#set(this.items.map((item) => (item.id === id ? { ...item, ...fields } : item))); }
+  mark(id, fields) { this.#change(() => { this.items = this.items.map((item) => (item.id === id ? { ...item, ...fields } : item)); }); }
 
-  clear() { this.#set([]); }
+  /** Acknowledge or remove. @param {ChangeFrame} frame */
+  apply({ action, notification_id, upto = 0 }) {
+    /** @param {this['items'][0]} item */
+    const isOther = ({ id, seq = Infinity }) => id !== notification_id && seq > upto;
+    this.#change(() => {
+      this.items = action === 'withdrawn' ? this.items.filter(isOther)
+        : this.items.map((item) => (item.acked || isOther(item) ? item : { ...item, acked: true }));
+    });
+  }
 
-  /** @param {(StoredNotification & Partial<Fields>)[]} items */
-  #set(items) {
-    this.items = items.slice(0, this.#options.max);
-    if (!this.#saving) setTimeout(() => this.#save(), SAVE_AFTER_MS);
-    this.#saving = true;
+  clear() { this.#change(() => { this.items = []; }); }
+
+  /** Forward only. @param {string} reader @param {Position} position */
+  setPosition(reader, position) {
+    this.#change(() => {
+      const [epoch, seq = 0] = this.positions[reader] ?? [];
+      if (epoch !== position[0] || seq < (position[1] ?? 0)) this.positions[reader] = position;
+    });
+  }
+
+  /** @param {() => void} change */
+  #change(change) {
+    if (!this.#changes.length) setTimeout(() => this.#save(), SAVE_AFTER_MS);
+    this.#changes.push(change);
+    const before = this.items;
+    change();
+    if (this.items !== before) this.#show();
+  }
+
+  #show() {
+    const now = Date.now();
+    this.items = this.items.filter(({ expires = Infinity }) => expires > now).slice(0, this.#options.max);
+    const leftMs = Math.min(...this.items.map(({ expires = Infinity }) => expires)) - now;
+    clearTimeout(this.#timer);
+    if (leftMs < Infinity) this.#timer = setTimeout(() => this.#show(), Math.min(leftMs, HINT_MAX_MS));
+    this.#timer?.unref?.();
     this.dispatchEvent(new Event('change'));
   }
 
+  /** Repeat the changes on what another tab has stored. */
   #load() {
-    const { key, max, storage } = this.#options;
     try {
-      const kept = JSON.parse(storage?.getItem(key) ?? '');
-      this.items = Array.isArray(kept) ? kept.slice(0, max) : [];
-    } catch {
-      this.items = [];
-    }
-    this.dispatchEvent(new Event('change'));
+      const text = this.#options.storage?.getItem(this.#options.key) ?? '';
+      if (text === this.#text) return;
+      this.#text = text;
+      const stored = JSON.parse(text);
+      const { items = stored, positions = {} } = stored; // before 0.2.0, items only
+      if (!Array.isArray(items)) return;
+      this.items = items;
+      this.positions = positions;
+      for (const change of this.#changes) change();
+      this.#show();
+    } catch {}
   }
 
   /** If the storage is full, drop the older half. */
   #save() {
-    const { key, storage } = this.#options;
-    if (!this.#saving) return;
-    this.#saving = false;
+    if (!this.#changes.length) return;
+    this.#load();
+    this.#changes = [];
     for (let count = this.items.length; ; count >>= 1) {
+      const text = JSON.stringify({ items: this.items.slice(0, count), positions: this.positions });
       try {
-        return storage?.setItem(key, JSON.stringify(this.items.slice(0, count)));
+        this.#options.storage?.setItem(this.#options.key, text);
+        return void (this.#text = text);
       } catch {
         if (!count) return;
       }

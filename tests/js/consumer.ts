@@ -20,6 +20,11 @@ client.on('presence', ({ device_id, online, since }) => console.log(device_id, o
 client.on('state', ({ state, waitMs }) => { const known: State = state; console.log(known, waitMs.toFixed()); });
 client.on('device', (frame, text) => console.log(frame.device_id, new Map(membersOf(text)).get('data')?.length));
 client.on('refreshed', ({ expires }) => console.log(expires?.toFixed()));
+client.on('resumed', ({ epoch, from, to, gap, unread }) => console.log(epoch.trim(), from + to + unread, gap === true));
+client.on('missed', ({ count, gap }) => console.log(count.toFixed(), gap === true));
+client.on('acked', ({ notification_id, upto, acked_at }) => console.log(notification_id?.trim(), upto?.toFixed(), acked_at.toFixed()));
+client.on('withdrawn', ({ notification_id, replayed }) => console.log(notification_id.trim(), replayed === true));
+client.on('notification', ({ seq, expires, priority, replaces, replayed }) => console.log(seq?.toFixed(), expires?.toFixed(), priority, replaces?.trim(), replayed));
 
 /** `channel` and `action` narrow a frame to its kind. */
 function wordsOf(frame: Frame): string {
@@ -30,7 +35,9 @@ function wordsOf(frame: Frame): string {
     case 'error': return `${frame.code}: ${frame.message}`;
     case 'refreshed': return String(frame.expires);
     case 'subscribed': return frame.devices.join();
-    case 'pong': return 'pong';
+    case 'pong': case 'replay_end': return frame.action;
+    case 'resumed': return `${frame.epoch.trim()} ${frame.unread.toFixed()}`;
+    case 'acked': case 'withdrawn': return `${frame.notification_id ?? ''} ${frame.seq.toFixed()}`;
   }
 }
 function wordsOfDevice({ topic, skipped = 0 }: DeviceFrame): string { return `${topic.trim()} ${skipped.toFixed()}`; }
@@ -53,5 +60,6 @@ history.mark('id', { pined: true });
 
 client.connect();
 history.mark('id', { pinned: true, acked: true });
+console.log(history.unread.toFixed());
 console.log(client.counts.duplicates, claimsOf('')?.exp, history.items[0]?.title.trim(), history.items[0]?.pinned);
 off();

@@ -92,3 +92,9 @@ export class FakeWorld {
 }
 
 export function settled() { return new Promise((resolve) => setImmediate(resolve)); }
+
+/** A JWT without a valid signature. @param {object | string} claims  or their JSON */
+export function jwt(claims) {
+  const part = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+  return `${part({ alg: 'HS256' })}.${part(claims)}.c2lnbmF0dXJl`;
+}

@@ -2,15 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { claimsOf, HermesClient, HermesHistory } from '../../static/hermes-client.js';
-import { FakeWorld, settled } from './fake-world.mjs';
+import { FakeWorld, jwt, settled } from './fake-world.mjs';
 
 const MINUTE = 60_000;
-
-/** A JWT without a valid signature. */
-function jwt(claims) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  return `${part({ alg: 'HS256' })}.${part(claims)}.c2lnbmF0dXJl`;
-}
 
 /** An open client; its n-th token expires at the n-th of these times (ms from now); null is no token. */
 async function opened(expiries, options = {}) {

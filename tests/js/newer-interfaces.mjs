@@ -47,8 +47,9 @@ for (const part of [data.api, data.javascript.builtins]) {
   for (const [key, feature] of Object.entries(part)) if (key !== '__meta') visit('', key, feature);
 }
 
-// an iPhone lacks them, and the console says so
-const GUARDED = [['', 'Notification'], ['Notification', 'permission'], ['Notification', 'requestPermission'], ['ServiceWorkerRegistration', 'showNotification']];
+// some browsers lack them, and the console works without them
+const GUARDED = [['', 'Notification'], ['Notification', 'permission'], ['Notification', 'requestPermission'], ['ServiceWorkerRegistration', 'showNotification'],
+  ['NavigatorBadge', 'setAppBadge']];
 const GLOBALS = ['', 'Window', 'WindowOrWorkerGlobalScope']; // names of the global object
 
 function all() {

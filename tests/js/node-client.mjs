@@ -1,19 +1,32 @@
-/** HermesClient in Node for tests/console/test_client_module.py: acknowledge each id on stdin, print each event as JSON. */
+/**
+ * HermesClient in Node for tests/console: acknowledge each id on stdin, print each event as JSON.
+ *
+ * With HISTORY_FILE it has a history in that file, and prints its entries after each change; with CLIENT it is that module.
+ */
 
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
-import { HermesClient } from '../../static/hermes-client.js';
 
+const { CLIENT = '../../static/hermes-client.js', HISTORY_FILE } = process.env;
+const { HermesClient, HermesHistory } = await import(CLIENT);
 const [url, ...tokens] = process.argv.slice(2);
 const report = (event, detail) => console.log(JSON.stringify({ event, detail }));
+const storage = {
+  getItem: () => (existsSync(HISTORY_FILE) ? readFileSync(HISTORY_FILE, 'utf8') : null),
+  setItem: (key, text) => writeFileSync(HISTORY_FILE, text),
+};
+const history = HISTORY_FILE ? new HermesHistory({ storage }) : undefined;
 const client = new HermesClient({
-  url, refreshBeforeMs: 1_500, world: { WebSocket },
+  url, refreshBeforeMs: 1_500, world: { WebSocket }, history,
   getToken(reason) {
     report('token-request', reason);
     return tokens.shift() ?? null;
   },
 });
-for (const event of ['notification', 'refreshed', 'error', 'rtt']) client.on(event, (detail) => report(event, detail));
+const EVENTS = ['frame', 'notification', 'resumed', 'missed', 'acked', 'withdrawn', 'refreshed', 'error', 'rtt'];
+for (const event of EVENTS) client.on(event, (detail) => report(event, detail));
 client.on('state', ({ state }) => report('state', state));
-createInterface({ input: process.stdin }).on('line', (id) => report('acked', client.ack(id))).on('close', () => client.close());
+history?.addEventListener('change', () => report('history', history.items.map(({ id, acked = false }) => [id, acked])));
+createInterface({ input: process.stdin }).on('line', (id) => report('acked-here', client.ack(id))).on('close', () => client.close());
 client.connect();

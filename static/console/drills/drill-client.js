@@ -25,7 +25,7 @@ export class DrillClient {
 
   /** @param {Options} options */
   constructor(options) {
-    this.client = new HermesClient({ ...options, world: { WebSocket: this.#recordedWebSocket() } });
+    this.client = new HermesClient({ resume: false, ...options, world: { WebSocket: this.#recordedWebSocket() } });
     this.client.on('state', (status) => this.changes.push({ at: performance.now(), status }));
     this.client.on('device', (frame) => this.devices.push({ at: performance.now(), frame }));
     this.client.on('frame', (frame) => { // a repeated one too

@@ -52,7 +52,7 @@ export class ExpiryDemo {
     byId('inspector-events').replaceChildren();
     const client = new HermesClient({
       url: 'ws/notifications', getToken: (reason) => this.#token(reason, refreshing),
-      refreshBeforeMs: this.#lifetimeS * 1_000 * REFRESH_AT_FRACTION, retryRefusedMs: 0,
+      refreshBeforeMs: this.#lifetimeS * 1_000 * REFRESH_AT_FRACTION, retryRefusedMs: 0, resume: false,
     });
     this.#client = client;
     client.on('state', ({ state, close }) => {

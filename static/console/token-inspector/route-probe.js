@@ -17,7 +17,7 @@ const TIMEOUT_MS = 8_000;
  */
 export function probeRoute(path, token) {
   return new Promise((resolve) => {
-    const client = new HermesClient({ url: path, getToken: (reason) => (reason === 'first' ? token : null), snapshot: false, retryRefusedMs: 0 });
+    const client = new HermesClient({ url: path, getToken: (reason) => (reason === 'first' ? token : null), snapshot: false, resume: false, retryRefusedMs: 0 });
     /** @param {Check['verdict']} verdict @param {string} text */
     const finish = (verdict, text) => {
       clearTimeout(timer);
