@@ -59,6 +59,7 @@ const drills = new OnDemand(byId('drills'), async () => {
 function attach(client, name) {
   client.on('notification', (frame, text) => notifications.handleFrame(frame, text));
   client.on('broadcast', (frame, text) => notifications.handleFrame(frame, text));
+  client.on('missed', (missed) => notifications.showMissed(missed));
   client.on('device', (frame, text) => devices.handleFrame(frame, text, name));
   client.on('presence', (frame) => devices.updatePresence(frame));
   stalenessBanner.observe(client, name);

@@ -69,10 +69,13 @@ ON_DEMAND = (
     "console/lib/sign-in.js",
     "console/log/log-panel.js",
     "console/log/log-row.js",
+    "console/notifications/browser-notifications.js",
+    "console/notifications/missed-summary.js",
     "console/notifications/notify-form.js",
+    "console/notifications/unread-badge.js",
     "console/token-inspector/",
 )
-ON_DEMAND_STRINGS = ("drills.", "inspector.", "log.", "sign_in.")
+ON_DEMAND_STRINGS = ("drills.", "inspector.", "log.", "missed.", "sign_in.")
 
 
 @dataclass(frozen=True, slots=True)

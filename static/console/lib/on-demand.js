@@ -53,3 +53,17 @@ export class OnDemand {
     });
   }
 }
+
+/**
+ * Return a function that loads something once, and tries again after a failure.
+ * @template V
+ * @param {() => Promise<V>} load
+ */
+export function once(load) {
+  /** @type {Promise<V> | null} */
+  let loading = null;
+  return () => loading ??= load().catch((error) => {
+    loading = null;
+    throw error;
+  });
+}

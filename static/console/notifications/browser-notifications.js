@@ -4,7 +4,7 @@ import { byId } from '../lib/dom.js';
 import { t } from '../lib/i18n.js';
 import { iconUrl } from './notification.js';
 
-/** @typedef {import('./notification.js').ConsoleNotification} ConsoleNotification */
+/** @typedef {Pick<import('./notification.js').ConsoleNotification, 'id' | 'title' | 'message' | 'type'>} Shown */
 
 const WORKER = 'sw.js'; // beside the page: its scope is the folder of its URL
 
@@ -23,7 +23,7 @@ export class BrowserNotifications {
     this.#update();
   }
 
-  /** @param {ConsoleNotification} notification */
+  /** @param {Shown} notification */
   async show({ id, title, message, type }) {
     if (this.#permission !== 'granted') return;
     // one id is shown once, also by several tabs

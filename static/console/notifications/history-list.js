@@ -72,13 +72,12 @@ export class HistoryList {
   }
 
   #paint() {
-    const { items } = this.#histories.current;
-    const open = items.filter(({ acked }) => !acked).length;
+    const { items, unread } = this.#histories.current;
     const filtered = this.#filtered;
     setText(byId('history-count'), formatNumber(items.length));
     const badge = byId('notifications-badge');
-    badge.hidden = !open;
-    setText(badge, formatNumber(open));
+    badge.hidden = !unread;
+    setText(badge, formatNumber(unread));
     byId('history-empty').hidden = items.length > 0;
     setText(byId('history-shown'), filtered.length === items.length ? '' : t('notifications.of', { n: formatNumber(filtered.length), total: formatNumber(items.length) }));
     this.#dropRowsOfPreviousDay();

@@ -1,7 +1,7 @@
 /** Show each received notification once and send its acknowledgement. */
 
 import { textAt } from '../lib/json-text.js';
-import { BrowserNotifications } from './browser-notifications.js';
+import { once } from '../lib/on-demand.js';
 import { HistoryList } from './history-list.js';
 import { notificationFrom } from './notification.js';
 import { Toasts } from './toasts.js';
@@ -10,13 +10,18 @@ import { Toasts } from './toasts.js';
  * @typedef {import('./notification.js').ConsoleNotification} ConsoleNotification
  * @typedef {import('./notification.js').NotificationFrame} NotificationFrame
  * @typedef {import('./notification.js').BroadcastFrame} BroadcastFrame
+ * @typedef {import('../../hermes-client-types.js').Missed} Missed
  */
 
 const IDS_REMEMBERED = 1_000; // two sockets deliver the same id within fewer messages
 
 export class NotificationReceiver {
+  /** Load what shows notifications of the browser, and the button that allows them. */
+  loadBrowserNotifications = once(async () => new (await import('./browser-notifications.js')).BrowserNotifications());
   #toasts = new Toasts((notification) => this.acknowledge([notification]));
-  #browser = new BrowserNotifications();
+  #loadSummary = once(async () => (await import('./missed-summary.js')).createMissedSummary(this.#toasts, (notification) => this.#showByBrowser(notification)));
+  #loadBadge = once(async () => new (await import('./unread-badge.js')).UnreadBadge());
+  #hasBadge = false;
   /** @type {Set<string>} */
   #seen = new Set();
   #histories;
@@ -31,15 +36,37 @@ export class NotificationReceiver {
     this.#histories = histories;
     this.#ack = ack;
     this.#list = new HistoryList(histories, (notifications) => this.acknowledge(notifications));
+    histories.addEventListener('change', () => this.#update());
   }
 
-  /** Show a notification or broadcast. @param {NotificationFrame | BroadcastFrame} frame @param {string} text  of the frame */
+  /**
+   * Show a notification or broadcast. Those that were missed are in the history, and in the summary.
+   * @param {NotificationFrame | BroadcastFrame} frame
+   * @param {string} text  of the frame
+   */
   handleFrame(frame, text) {
     const notification = notificationFrom(frame);
     if (this.#isDuplicate(notification)) return;
     this.#keepDataText(notification, frame, text);
+    if (frame.replayed || Number(frame.expires) <= Date.now()) return;
     this.#toasts.show(notification);
-    this.#browser.show(notification);
+    this.#showByBrowser(notification);
+  }
+
+  /** Show one message for all that was missed. @param {Missed} missed */
+  showMissed(missed) { this.#loadSummary().then((summary) => summary.add(missed), ignore); }
+
+  /** @param {import('./browser-notifications.js').Shown} notification */
+  #showByBrowser(notification) { this.loadBrowserNotifications().then((browser) => browser.show(notification), ignore); }
+
+  /** Remove the toasts of what was acknowledged on any device, was withdrawn or has expired, and count the others. */
+  #update() {
+    const { items, unread } = this.#histories.current;
+    const unacknowledged = new Set(items.filter(({ acked }) => !acked).map(({ id }) => String(id)));
+    this.#toasts.keep((id) => unacknowledged.has(id));
+    if (!unread && !this.#hasBadge) return;
+    this.#hasBadge = true;
+    this.#loadBadge().then((badge) => badge.show(this.#histories.current.unread), ignore);
   }
 
   /**
@@ -55,7 +82,8 @@ export class NotificationReceiver {
 
   /** Remove the toasts and send the acknowledgements. @param {ConsoleNotification[]} notifications */
   acknowledge(notifications) {
-    for (const notification of notifications) this.#toasts.remove(notification);
+    const ids = new Set(notifications.map(({ id }) => id));
+    this.#toasts.keep((id) => !ids.has(id));
     this.#list.showAckResult(notifications.every(({ id }) => this.#ack(id))); // if one fails, all others would too
   }
 
@@ -68,3 +96,6 @@ export class NotificationReceiver {
     return false;
   }
 }
+
+/** Hermes is not reachable: the next notification loads it again. */
+function ignore() {}

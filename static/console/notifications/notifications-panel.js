@@ -6,6 +6,7 @@ import { NotificationReceiver } from './notification-receiver.js';
 
 /** @typedef {import('./notification.js').NotificationFrame} NotificationFrame */
 /** @typedef {import('./notification.js').BroadcastFrame} BroadcastFrame */
+/** @typedef {import('../../hermes-client-types.js').Missed} Missed */
 
 export class NotificationsPanel {
   #receiver;
@@ -22,7 +23,7 @@ export class NotificationsPanel {
   constructor({ ack, credentials, permissions, histories }) {
     this.#receiver = new NotificationReceiver(histories, ack);
     this.#form = new OnDemand(byId('notify'), async () => {
-      const { NotifyForm } = await import('./notify-form.js');
+      const [{ NotifyForm }] = await Promise.all([import('./notify-form.js'), this.#receiver.loadBrowserNotifications()]);
       const form = new NotifyForm(credentials, permissions);
       form.userId = this.#userId;
       return form;
@@ -39,4 +40,7 @@ export class NotificationsPanel {
 
   /** @param {NotificationFrame | BroadcastFrame} frame @param {string} text  of the frame */
   handleFrame(frame, text) { this.#receiver.handleFrame(frame, text); }
+
+  /** @param {Missed} missed */
+  showMissed(missed) { this.#receiver.showMissed(missed); }
 }

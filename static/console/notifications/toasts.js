@@ -23,22 +23,32 @@ export class Toasts {
     const toast = make('article', { class: 'toast', 'data-type': notification.type, 'data-id': notification.id },
       make('img', { src: iconUrl(notification.type), alt: t(`type.${notification.type}`), width: '28', height: '28' }),
       make('div', {}, make('strong', {}, notification.title), make('p', {}, notification.message)), button);
-    this.#root.append(toast);
-    while (this.#root.childElementCount > TOASTS_MAX) this.#root.firstElementChild?.remove();
-    this.#makeRoom();
+    this.append(toast);
     if (notification.type === 'info' || notification.type === 'success') this.#removeLater(toast);
   }
 
-  /** @param {ConsoleNotification} notification */
-  remove(notification) {
+  /** Add a toast that stays until it is taken away. @param {HTMLElement} toast */
+  append(toast) {
+    this.#root.append(toast);
+    while (this.#root.childElementCount > TOASTS_MAX) this.#root.firstElementChild?.remove();
+    this.#makeRoom();
+  }
+
+  /** Remove the toasts of all notifications but these. @param {(id: string) => boolean} stays */
+  keep(stays) {
     for (const toast of [...this.#root.children]) {
-      if (toast.getAttribute('data-id') !== notification.id) continue;
-      const next = toast.nextElementSibling ?? toast.previousElementSibling;
-      const focused = toast.contains(document.activeElement);
-      toast.remove(); // first: the style sheet may have hidden the next one because of it
-      this.#makeRoom();
-      if (focused) (next?.querySelector('button') ?? byId('main')).focus({ preventScroll: true });
+      const id = toast.getAttribute('data-id');
+      if (id !== null && !stays(id)) this.take(toast);
     }
+  }
+
+  /** Remove a toast; the next one gets its focus. @param {Element} toast */
+  take(toast) {
+    const next = toast.nextElementSibling ?? toast.previousElementSibling;
+    const focused = toast.contains(document.activeElement);
+    toast.remove(); // first: the style sheet may have hidden the next one because of it
+    this.#makeRoom();
+    if (focused) (next?.querySelector('button') ?? byId('main')).focus({ preventScroll: true });
   }
 
   /** Remove a toast after some time, but not while it has the pointer or the focus. @param {HTMLElement} toast */
