@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Dialog, expect
 
-from tests.support.consoles import TIMEOUT_MS, chromium, notify
+from tests.support.consoles import TIMEOUT_MS, chromium
+from tests.support.inbox_senders import send
 from tests.support.npm import npm, run
 from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, hermes, needs
@@ -110,7 +111,7 @@ def test_the_page_of_the_readme_receives_both(browser: Browser, app: App, gatewa
             page.goto(app.url)
         assert app.asked == 2
         with page.expect_event("dialog"):
-            notify(gateway)
+            send(gateway, "123", "New alert")
         assert dialogs == ["New alert"]
 
 
@@ -122,7 +123,7 @@ def test_the_minimal_page_lists_notifications(browser: Browser, app: App, gatewa
         app.show(FOLDER / "notifications.html", gateway)
         with page.expect_console_message(lambda line: line.text.startswith("open ")):
             page.goto(app.url)
-        notify(gateway, title="Live")  # others may have been sent before the page opened
+        send(gateway, "123", "Live", message="Sensor X is hot")  # others may have been sent before the page opened
         expect(page.locator("#list li").last).to_have_text("Live: Sensor X is hot", timeout=TIMEOUT_MS)
 
 
