@@ -117,7 +117,7 @@ $(PACKAGING)/.ready: setup.cfg packaging/requirements.txt
 RUN_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients
 TEST_PACKAGES := $(RUN_PACKAGES) chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
 	systemd-analyze:systemd setpriv:util-linux curl:curl gcc:gcc /usr/include/stdlib.h:libc6-dev \
-	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy apache2:apache2-bin man:man-db
+	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy apache2:apache2-bin man:man-db nats-server:nats-server
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
 BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils

@@ -15,6 +15,7 @@ from hermes.auth.api_keys import Caller
 from hermes.log import masked
 from hermes.web.api.disconnect import DisconnectHandler
 from hermes.web.api.key import KeyHandler
+from hermes.web.api.presence import PresenceHandler
 from hermes.web.console.i18n import Languages
 from hermes.web.console.page import SERVICE_WORKER, ConsoleHandler, ConsolePage, StaticHandler, page_modules
 from hermes.web.dev_api import DevHandler
@@ -55,6 +56,7 @@ def make_app(gateway: GatewayParts) -> Application:
             (r"/status", NodeStatusHandler, shared),
             (r"/key", KeyHandler, shared),
             (r"/disconnect", DisconnectHandler, shared),
+            (r"/presence", PresenceHandler, shared),
             # Without --dev the routes do not exist: a missing route cannot be left unprotected by mistake.
             *((rf"/dev/{name}", DevHandler, shared | {"action": act}) for name, act in gateway.dev_actions.items()),
             (rf"(?:/static/.+|/{re.escape(SERVICE_WORKER)}|/)", _console(gateway, headers)),

@@ -67,6 +67,7 @@ TENANT_FULL = Close(1013, "tenant_full", may_reconnect=True)
 ADDRESS_FULL = Close(1013, "address_full", may_reconnect=True)
 SLOW_DOWN = Close(1013, "slow_down", may_reconnect=True)
 KEYS_UNAVAILABLE = Close(1013, "keys_unavailable", may_reconnect=True)
+JOINING = Close(1013, "joining", may_reconnect=True)
 
 TABLE = (
     NORMAL,
@@ -90,6 +91,7 @@ TABLE = (
     ADDRESS_FULL,
     SLOW_DOWN,
     KEYS_UNAVAILABLE,
+    JOINING,
 )
 NO_STATUS_RECEIVED = 1005  # RFC 6455 §7.1.5: the client's close frame has no code; it is never sent
 CONNECTION_LOST = 1006  # §7.1.5: there was no close frame; it is never sent

@@ -11,6 +11,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import time
@@ -38,6 +39,10 @@ from hermes.auth.stored_keys import KeyFile
 from hermes.auth.tokens import JwtVerifier
 from hermes.broker.device_listener import DeviceListener
 from hermes.broker.supervisor import MosquittoProcess
+from hermes.cluster.bus import Bus, LocalBus
+from hermes.cluster.nats.client import NatsClient
+from hermes.cluster.nats_bus import NatsBus, State
+from hermes.cluster.revocations import SharedRevocations
 from hermes.delivery.housekeeping import Sweep
 from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues, LastValuesLimits
@@ -57,6 +62,7 @@ from hermes.inbox.sqlite.store import StoreLimits
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed, feed_problems
+from hermes.observe.presence import Presence
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.reload.changes import (
@@ -77,11 +83,14 @@ from hermes.reload.prepared import Prepared
 from hermes.reload.sockets import close_changed_sockets
 from hermes.server import Server, http_connections_by_file_limit, sockets_by_file_limit
 from hermes.settings import private_file
+from hermes.settings.cluster.creds_file import read_user_key
 from hermes.settings.fields import networks
 from hermes.settings.folders import INBOX_NAME
 from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.tls import TlsOptions
 from hermes.web.api.idempotency import RecentAnswers
+from hermes.web.api.presence import presence_of
 from hermes.web.gateway_parts import DevAction
 from hermes.web.http.server import RequestServer, request_server
 from hermes.web.origins.rule import OriginRule
@@ -89,6 +98,7 @@ from hermes.web.origins.trusted_proxies import TrustedProxies
 from hermes.web.sockets.admission import Admission, SocketLimits
 from hermes.web.sockets.disconnect import Disconnected, Disconnector, one_target
 from hermes.web.sockets.waiting import WaitingRequests
+from hermes.web.status import figures
 from hermes.web.tls.certificate import CurrentCertificate, load_certificate
 
 logger = logging.getLogger(__name__)
@@ -102,12 +112,14 @@ INBOX_STUCK_S = 60.0  # for one transaction: a restart may help
 class DeliveryReceipt:
     """Id of one notification, and the number of open sockets that accepted it.
 
-    ``stored`` is True if the inbox has it.
+    ``stored`` is True if the inbox has it. ``uncertain`` are the nodes that did not answer, if no socket is known to
+    have accepted it; None if there is none.
     """
 
     id: str
     sockets: int
     stored: bool = False
+    uncertain: tuple[str, ...] | None = None
 
     @property
     def sent(self) -> bool:
@@ -130,6 +142,7 @@ class Gateway:
         self.started_ms = now_ms()
         self.metrics = Metrics()
         self.hub = Hub(metrics=self.metrics)
+        self.presence = Presence()
         self.last_values = LastValues(limits=last_values_limits(settings), metrics=self.metrics)
         self.link = MqttLinkState(off=settings.broker_url == "off")
         if not settings.has_keys:
@@ -148,6 +161,8 @@ class Gateway:
             self.key_ring, settings.token_rules, revocations=self.revocations, clock=clock
         )
         self.api_keys = ApiKeys(settings.api_keys, metrics=self.metrics)
+        self.cluster = self._new_cluster()
+        self.bus: Bus = LocalBus(self.hub) if self.cluster is None else self.cluster
         self.inbox = None if settings.inbox_path is None else self._new_inbox(settings.inbox_path)
         self._temporary_folder: TemporaryDirectory[str] | None = None  # of an inbox that ends with this gateway
         self.recent_answers = RecentAnswers()
@@ -166,6 +181,8 @@ class Gateway:
             metrics=self.metrics,
             waiting=self.waiting,
         )
+        if self.cluster is not None:
+            self._join_cluster(self.cluster)
         self.connection_rate = ConnectionRate(
             per_s=self._connects_per_address_s,
             is_exempt=self.trusted_proxies.contain,
@@ -192,6 +209,7 @@ class Gateway:
             drain_timeout_s=settings.drain_timeout_s,
             make_http=self._make_http,
             return_rate=self.return_rate,
+            other_nodes=lambda: 0 if self.cluster is None else len(self.cluster.nodes),
             certificate=self._certificate,
         )
         self._mqtt_url: MqttUrl | None = None
@@ -245,11 +263,11 @@ class Gateway:
         if self.inbox is not None:
             stored, options = parse_stored_notification(value, data=text)
             sent = await self.inbox.sender.send(stored, options)
-            return DeliveryReceipt(sent.id, sent.sockets, sent.seq is not None)
+            return DeliveryReceipt(sent.id, sent.sockets, sent.seq is not None, sent.uncertain)
         notification = parse_notification(value, data=text)
-        receipt = self.hub.publish(notification)
-        await self.hub.flushed()
-        return DeliveryReceipt(notification.id, receipt.sockets)
+        receipt = self.bus.publish(notification)
+        await self.bus.flushed((receipt,))
+        return DeliveryReceipt(notification.id, receipt.sockets, uncertain=receipt.uncertain)
 
     async def disconnect(
         self,
@@ -297,7 +315,61 @@ class Gateway:
     def _new_inbox(self, path: Path) -> InboxParts:
         limits = StoreLimits(max_bytes=self.settings.inbox_max_bytes)
         store = SqliteInbox(path, limits=limits, now_ms=now_ms, metrics=self.metrics)
-        return InboxParts(store=store, hub=self.hub, metrics=self.metrics, ttl_s=self.settings.inbox_ttl_s)
+        return InboxParts(store=store, bus=self.bus, metrics=self.metrics, ttl_s=self.settings.inbox_ttl_s)
+
+    # -- several nodes ------------------------------------------------------------------------------------------------
+
+    def _new_cluster(self) -> NatsBus | None:
+        if not self.settings.nats_servers:
+            return None
+        return NatsBus(
+            hub=self.hub,
+            name=self.settings.own_node_name,
+            make_client=self._make_nats_client,
+            keys=self._keys_hash,
+            metrics=self.metrics,
+            on_state=self._hold_sockets,
+        )
+
+    def _make_nats_client(self, name: str, connected: Callable[[], None], lost: Callable[[], None]) -> NatsClient:
+        settings = self.settings
+        creds_file = settings.nats_creds_file
+        return NatsClient(
+            settings.nats_servers,
+            name=f"hermes {name}",
+            metrics=self.metrics,
+            user_key=lambda: (
+                None if creds_file is None else read_user_key(creds_file, insecure=settings.insecure_secret_files)
+            ),
+            tls=lambda: TlsOptions(ca_file=settings.nats_ca_file).context(),
+            on_connected=connected,
+            on_lost=lost,
+        )
+
+    def _join_cluster(self, cluster: NatsBus) -> None:
+        """Let this node answer the questions of the others, and ask them."""
+        self.disconnector.others = SharedRevocations(
+            bus=cluster, revocations=self.revocations, apply=self.disconnector.apply, end=self.disconnector.end
+        )
+        cluster.operations["presence"] = self._answer_presence
+        cluster.operations["status"] = self._answer_status
+        self._hold_sockets()
+
+    async def _answer_presence(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        return presence_of(self, question)
+
+    async def _answer_status(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        return {"figures": figures(self)}
+
+    def _hold_sockets(self) -> None:
+        """Open no socket before the revocations of the other nodes are known."""
+        self.admission.joining = self.cluster is not None and self.cluster.state is State.JOINING
+
+    def _keys_hash(self) -> str:
+        """Return a value that is the same on nodes that verify tokens with the same keys."""
+        own = sorted(key.id for key in self.key_ring.keys if key.source in FILE_SOURCES)
+        fetched = sorted(location.url for location in self.settings.key_locations)
+        return hashlib.sha256(json.dumps([own, fetched]).encode()).hexdigest()[:16]
 
     def _start_inbox(self) -> None:
         """Open the inbox.
@@ -339,6 +411,8 @@ class Gateway:
             self._server.listen(self.settings.listen_addresses)  # first: an address in use ends it at once
         try:
             self._start_inbox()
+            if self.cluster is not None:
+                await self.cluster.start()
             self._mqtt_url = await self._find_broker()
             self._sweep.start()
             for keys in self.remote_keys:
@@ -357,6 +431,8 @@ class Gateway:
         if self.simulator is not None:
             await self.simulator.stop()
         self._faults.stop()
+        if self.cluster is not None:
+            self.cluster.leave()
         await self._server.stop()
         await self.disconnector.stop()
         await self._sweep.stop()
@@ -366,6 +442,8 @@ class Gateway:
         await self._feed.stop()
         if self.inbox is not None:
             await self.inbox.stop()
+        if self.cluster is not None:
+            await self.cluster.stop()
         if self._temporary_folder is not None:
             self._temporary_folder.cleanup()
         if self.broker is not None:
@@ -541,6 +619,8 @@ class Gateway:
             found.append(f"clock: {problem}")
         if self.inbox is not None and self.inbox.store.problem is not None:
             found.append(f"inbox: {self.inbox.store.problem}")
+        if self.cluster is not None:
+            found += self.cluster.problems
         return found
 
     def _new_feed(self) -> MqttFeed:

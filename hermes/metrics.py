@@ -159,6 +159,16 @@ class Metrics:
         )
         self.broker_restarts = self._counter("hermes_broker_restarts", "Restarts of the embedded broker")
         self.device_accounts = self._gauge("hermes_device_accounts", "Device accounts of the embedded broker")
+        self.cluster_connected = self._gauge("hermes_cluster_connected", "1 while connected to NATS")
+        self.cluster_connects = self._counter("hermes_cluster_connects", "Connections to NATS that were made")
+        self.cluster_nodes = self._gauge("hermes_cluster_nodes", "Other living nodes")
+        self.cluster_requests = self._counter(
+            "hermes_cluster_requests", "Deliveries that other nodes were asked for, by result", "result"
+        )
+        self.cluster_received = self._counter("hermes_cluster_received", "Messages of other nodes, by operation", "op")
+        self.cluster_dropped = self._counter(
+            "hermes_cluster_dropped", "Messages to other nodes that could not be sent, by reason", "reason"
+        )
         self.inbox_requests = self._counter(
             "hermes_inbox_requests", "Notifications for the inbox, by what became of them", "outcome"
         )

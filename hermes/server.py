@@ -41,7 +41,8 @@ class Server:
 
     ``certificate`` is that of the addresses with TLS. ``hub`` and ``admission`` are those of the application's sockets,
     ``waiting`` has its long polls: stopping closes its sessions with 1001 ``stopping``, each with its own ``retry_ms``,
-    and waits at most ``drain_timeout_s`` seconds for them. Requests that wait are answered at once.
+    and waits at most ``drain_timeout_s`` seconds for them. Requests that wait are answered at once. With
+    ``other_nodes`` the sockets return there, and share their rates.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Server:
         drain_timeout_s: float,
         make_http: Callable[[Application], RequestServer],
         return_rate: ReturnRate,
+        other_nodes: Callable[[], int] = lambda: 0,
         certificate: CurrentCertificate | None = None,
     ) -> None:
         self.url = ""  # the address to open in a browser, once it listens
@@ -69,6 +71,7 @@ class Server:
         self._listeners: list[Listener] = []
         self._make_http = make_http
         self._return_rate = return_rate
+        self._other_nodes = other_nodes
         self._http: RequestServer | None = None
 
     def listen(self, addresses: Iterable[ListenAddress]) -> None:
@@ -143,8 +146,9 @@ class Server:
         self._waiting.stop()
         self._hub.flush()
         sessions = tuple(self._hub.sessions)
+        nodes = max(1, self._other_nodes())
         for session in sessions:
-            session.close(STOPPING, self._return_rate.retry_ms(len(sessions)))
+            session.close(STOPPING, self._return_rate.retry_ms(len(sessions) / nodes))
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self.drain_timeout_s
         while (self._hub.sessions or (self._http is not None and self._http.busy)) and loop.time() < deadline_s:

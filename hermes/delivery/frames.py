@@ -19,6 +19,7 @@ from hermes.delivery.messages import (
     Broadcast,
     DeviceMessage,
     DeviceStatus,
+    EncodedMessage,
     LinkStatus,
     Message,
     Notification,
@@ -140,6 +141,8 @@ def encode(message: Message, *, snapshot: bool = False, stale: bool = False) -> 
         return Frame(orjson.dumps(change_fields(message)))
     if isinstance(message, LinkStatus):
         return Frame(orjson.dumps(_link_status_fields(message)), message.series_key, counts=False)
+    if isinstance(message, EncodedMessage):
+        return Frame(message.text)
     return Frame(orjson.dumps(_notification_fields(message)))
 
 

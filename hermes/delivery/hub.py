@@ -19,9 +19,14 @@ PENDING_MAX_BYTES = 1_048_576  # more than this is flushed at once, so that the 
 
 
 class Receipt:
-    """The number of sockets that accepted one message; complete after `Hub.flushed`."""
+    """The number of sockets that accepted one message; complete after `Hub.flushed`.
+
+    ``uncertain`` are the nodes that did not say whether they have a socket for it, if no other has; None if there is
+    none. With one node it is always None.
+    """
 
     __slots__ = ("sockets",)
+    uncertain: tuple[str, ...] | None = None
 
     def __init__(self) -> None:
         self.sockets = 0
@@ -45,8 +50,8 @@ class _Pending:
 class Hub:
     """The sessions of each channel.
 
-    ``call_soon`` is the loop's: it runs the flush at the end of this iteration. ``on_watch`` is called when a channel
-    gets its first session (True) and when it loses its last one (False).
+    ``call_soon`` is the loop's: it runs the flush at the end of this iteration. Each of ``on_watch`` is called when a
+    channel gets its first session (True) and when it loses its last one (False).
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class Hub:
         metrics: Metrics,
         call_soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
-        self.on_watch: Callable[[Channel, bool], None] | None = None
+        self.on_watch: list[Callable[[Channel, bool], None]] = []
         self._metrics = metrics
         self._work = metrics.work["flush"]
         self._call_soon = call_soon
@@ -117,8 +122,8 @@ class Hub:
         sessions = self._sessions.get(channel)
         if sessions is None:
             sessions = self._sessions[channel] = {}
-            if self.on_watch is not None:
-                self.on_watch(channel, True)
+            for watch in self.on_watch:
+                watch(channel, True)
         sessions[session] = None
 
     def unsubscribe(self, session: Session) -> None:
@@ -131,8 +136,8 @@ class Hub:
             sessions.pop(session, None)
             if not sessions:
                 del self._sessions[channel]
-                if self.on_watch is not None:
-                    self.on_watch(channel, False)
+                for watch in self.on_watch:
+                    watch(channel, False)
 
     def publish(
         self, message: Message, *, only_tenant: TenantId | None = None, to: Sequence[Channel] | None = None

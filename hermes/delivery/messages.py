@@ -240,7 +240,26 @@ class Withdrawal:
         return (channels.broadcast_changes(self.tenant_id),)
 
 
-Message = Notification | Broadcast | DeviceMessage | DeviceStatus | LinkStatus | Acknowledgement | Withdrawal
+@dataclass(frozen=True, slots=True)
+class EncodedMessage:
+    """A message of another node: the JSON text of its frame, and its channel.
+
+    ``kind`` is that of the message.
+    """
+
+    kind: str
+    channel: Channel
+    text: bytes
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channel of the user or tenant."""
+        return (self.channel,)
+
+
+Message = (
+    Notification | Broadcast | DeviceMessage | DeviceStatus | LinkStatus | Acknowledgement | Withdrawal | EncodedMessage
+)
 
 
 class NotificationRequest(RequestModel):

@@ -43,7 +43,7 @@ class ReturnRate:
             return UNMEASURED_PER_S
         return max(SLOWEST_PER_S, min(FASTEST_PER_S, SHARE / self._mean_s))
 
-    def retry_ms(self, live_sockets: int) -> int:
+    def retry_ms(self, live_sockets: float) -> int:
         """Return a random delay in milliseconds.
 
         Over all live sockets, the reconnections are spread evenly at this rate.
@@ -51,7 +51,7 @@ class ReturnRate:
         return retry_ms(live_sockets, self.per_s)
 
 
-def retry_ms(live_sockets: int = 1, per_s: float = UNMEASURED_PER_S) -> int:
+def retry_ms(live_sockets: float = 1, per_s: float = UNMEASURED_PER_S) -> int:
     """Return a random delay in milliseconds that spreads sockets evenly."""
     spread_ms = live_sockets * 1_000 / per_s
     return round(RETRY_MIN_MS + random.uniform(0, max(RETRY_MIN_MS, spread_ms)))

@@ -58,6 +58,7 @@ class Session:
     """One client with a valid token.
 
     ``token`` is that of its principal, or a function that returns it. ``closed`` is True as soon as closing begins.
+    ``route`` is the route of its socket, and ``opened_ms`` when it was opened, in Unix milliseconds.
     ``ended`` is the code and reason of the server's close frame, if it sent one. ``reading_paused`` is True while the
     client is over its budget and is not read.
     """
@@ -74,8 +75,10 @@ class Session:
         "_transport",
         "closed",
         "ended",
+        "opened_ms",
         "principal",
         "reading_paused",
+        "route",
         "token",
     )
 
@@ -87,8 +90,12 @@ class Session:
         limits: OutboxLimits,
         metrics: Metrics,
         token: str | Callable[[], str] | None = None,
+        route: str = "",
+        opened_ms: int = 0,
     ) -> None:
         self.principal = principal
+        self.route = route
+        self.opened_ms = opened_ms
         self.token = token
         self.closed = False
         self.ended: tuple[int, str] | None = None

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hermes.delivery.hub import Hub
+from hermes.cluster.bus import Bus
 from hermes.delivery.messages import Acknowledgement, Withdrawal
 from hermes.errors import RequestError
 from hermes.ids import TenantId, UserId
@@ -52,11 +52,11 @@ class AckWaiter:
 class ReadState:
     """What readers and senders change after a notification was stored."""
 
-    def __init__(self, *, inbox: Inbox, hub: Hub, wakeups: Wakeups, metrics: Metrics) -> None:
+    def __init__(self, *, inbox: Inbox, bus: Bus, wakeups: Wakeups, metrics: Metrics) -> None:
         self._acks = metrics.inbox_acks
         self._wakeups = wakeups
         self._inbox = inbox
-        self._hub = hub
+        self._bus = bus
         self._waiters: dict[UserId, list[AckWaiter]] = {}
         self._waiting = 0
         self._tasks: set[asyncio.Task[int]] = set()  # of acknowledgements that nobody waits for
@@ -110,7 +110,7 @@ class ReadState:
 
     def _publish_acks(self, made: list[Acknowledgement]) -> None:
         for ack in made:
-            self._hub.publish(ack, only_tenant=ack.only_tenant)
+            self._bus.publish(ack, only_tenant=ack.only_tenant)
             self._wakeups.wake(ack.channels)
             for waiter in self._waiters.get(ack.user_id, []):
                 if waiter.matches(ack) and not waiter.future.done():
@@ -133,7 +133,7 @@ class ReadState:
 
     def _publish_withdrawal(self, withdrawal: Withdrawal | None) -> None:
         if withdrawal is not None:
-            self._hub.publish(withdrawal, only_tenant=withdrawal.bound_tenant)
+            self._bus.publish(withdrawal, only_tenant=withdrawal.bound_tenant)
             self._wakeups.wake(withdrawal.channels)
 
     @contextmanager

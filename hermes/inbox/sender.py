@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import orjson
 
+from hermes.cluster.bus import Bus
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.frames import encode
-from hermes.delivery.hub import Hub, Receipt
+from hermes.delivery.hub import Receipt
 from hermes.delivery.messages import Broadcast, Notification, StoreOptions
 from hermes.errors import RequestError
 from hermes.ids import TenantId
@@ -34,7 +35,7 @@ class Sent:
     """What became of a notification: the sockets that accepted it, and its row.
 
     ``seq`` is None if no row is stored; ``reason`` then says why, if it was to be stored. ``acked_ms`` is when the row
-    of a duplicate was acknowledged, in Unix milliseconds.
+    of a duplicate was acknowledged, in Unix milliseconds. ``uncertain`` is that of `Receipt`.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Sent:
     replaced: bool | None = None
     duplicate: bool = False
     acked_ms: int | None = None
+    uncertain: tuple[str, ...] | None = None
 
 
 class Sender:
@@ -52,11 +54,11 @@ class Sender:
     ``ttl_s`` is how long a row is kept by default, in seconds.
     """
 
-    def __init__(self, *, inbox: Inbox, hub: Hub, wakeups: Wakeups, metrics: Metrics, ttl_s: int) -> None:
+    def __init__(self, *, inbox: Inbox, bus: Bus, wakeups: Wakeups, metrics: Metrics, ttl_s: int) -> None:
         self._requests = metrics.inbox_requests
         self._inbox = inbox
         self._wakeups = wakeups
-        self._hub = hub
+        self._bus = bus
         self._ttl_s = ttl_s
 
     async def send(
@@ -81,7 +83,7 @@ class Sender:
             nonlocal receipt
             receipt = self._publish(dataclasses.replace(message, seq=stored.seq), only_tenant)
             if stored.replaced is not None:
-                self._hub.publish(stored.replaced, only_tenant=stored.replaced.bound_tenant)
+                self._bus.publish(stored.replaced, only_tenant=stored.replaced.bound_tenant)
             self._wakeups.wake(message.channels)
 
         try:
@@ -105,10 +107,10 @@ class Sender:
                 acked_ms=outcome.acked_ms,
             )
         self._requests.labels("id_only" if outcome.seq is None else "stored").inc()
-        await self._hub.flushed()
+        await self._bus.flushed((receipt,))
         self._inbox.delivered(submission, receipt.sockets)
         replaced = outcome.replaced is not None if message.replaces is not None else None
-        return Sent(message.id, receipt.sockets, outcome.seq, replaced=replaced)
+        return Sent(message.id, receipt.sockets, outcome.seq, replaced=replaced, uncertain=receipt.uncertain)
 
     async def _send_unstored(self, submission: Submission, options: StoreOptions, reason: FailureReason) -> Sent:
         message = submission.message
@@ -116,9 +118,15 @@ class Sender:
             self._inbox.delivered(submission, None)
             raise RequestError(503, "not_stored", f"it cannot be stored now ({reason}); nothing was delivered")
         receipt = self._publish(message, submission.bound_tenant)
-        await self._hub.flushed()
+        await self._bus.flushed((receipt,))
         self._inbox.delivered(submission, receipt.sockets)
-        return Sent(message.id, receipt.sockets, reason=reason, replaced=None if message.replaces is None else False)
+        return Sent(
+            message.id,
+            receipt.sockets,
+            reason=reason,
+            replaced=None if message.replaces is None else False,
+            uncertain=receipt.uncertain,
+        )
 
     def _publish(self, message: Notification | Broadcast, only_tenant: TenantId | None) -> Receipt:
         """Deliver a message.
@@ -126,7 +134,7 @@ class Sender:
         One without a number is in no page of a replay: it also goes to sockets that are replaying.
         """
         to = None if message.seq is not None else [*message.channels, unstored_channel(message)]
-        return self._hub.publish(message, only_tenant=only_tenant, to=to)
+        return self._bus.publish(message, only_tenant=only_tenant, to=to)
 
     def _submission(
         self,

@@ -120,7 +120,7 @@ class MqttFeed:
             linger_s=self._settings.mqtt_linger_s,
             loop=asyncio.get_running_loop(),
         )
-        self._hub.on_watch = self._on_demand.watch
+        self._hub.on_watch.append(self._on_demand.watch)
         for channel in self._hub.watched:  # of sockets that are open already, after a change of the topics
             self._on_demand.watch(channel, True)
 
@@ -130,11 +130,12 @@ class MqttFeed:
 
     async def stop(self) -> None:
         """Disconnect. May be called before `start`, and repeated."""
-        self._hub.on_watch = None
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
         if self._on_demand is not None:
+            if self._on_demand.watch in self._hub.on_watch:
+                self._hub.on_watch.remove(self._on_demand.watch)
             self._on_demand.stop()
         client, self._client = self._client, None  # it need not answer the watchdog any more
         if client is not None:

@@ -4,7 +4,7 @@ A socket watches tenants and devices.
 
 One class, `OnDemandSubscriptions`, stands between the hub and the MQTT client. `hermes.mqtt.feed` connects them:
 
-- `Hub.on_watch` calls `watch` when a channel gets its first session, and when it loses its last one.
+- one of `Hub.on_watch`: the hub calls `watch` when a channel gets its first session, and when it loses its last one.
 - ``set_filters`` is `MqttClient.set_filters`: it gets the whole set of filters to subscribe to, each time it changes.
   The client subscribes to what is new, unsubscribes from what is gone, and subscribes again after each reconnect.
 - ``retain_only`` is `LastValues.retain_only`: it removes the last values of devices that are no longer subscribed to,

@@ -33,7 +33,12 @@ APPLIED = frozenset(
     }
 )
 # Read for each connection or looked at every second, so that new content needs neither a reload nor a restart
-READ_ANEW = frozenset({"mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "broker_cert_file", "broker_key_file"})
+READ_ANEW = frozenset(
+    {
+        *("mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "broker_cert_file", "broker_key_file"),
+        *("nats_creds_file", "nats_ca_file"),
+    }
+)
 FILE_SOURCES = (Source.SECRET, Source.PUBLIC_KEY, Source.JWKS_FILE)
 
 Contents = Mapping[str, object]

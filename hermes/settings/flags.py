@@ -27,6 +27,7 @@ class Group(StrEnum):
     BROKER = "embedded broker"
     SOCKETS = "sockets and limits"
     INBOX = "inbox"
+    CLUSTER = "several nodes"
     LAST_VALUES = "last values"
     DEVELOPMENT = "development"
     LOGGING = "logging"

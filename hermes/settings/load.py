@@ -42,6 +42,7 @@ SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 SERVICE_VARIABLE = re.compile(r"HERMES_(?:SERVICE_(?:HOST|PORT)|PORT_\d+_(?:TCP|UDP|SCTP))(?:_\w+)?")
 
 PASSWORD_IN_URL = re.compile(r"\w+://[^@]*:.*@")
+USER_IN_URL = re.compile(r"\w+://[^/,]*@")  # of NATS: a user alone is a token
 SECRET_KEYS = frozenset(  # of the TOML file: secrets themselves, not the names of their files
     setting.name for model in (Settings, ClientSettings) for setting in settings_of(model) if setting.flag.secret
 )
@@ -181,10 +182,22 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _visible_password(flags: Mapping[str, object]) -> list[str]:
-    """Return a problem if ``--mqtt-url`` contains a password, which `ps` shows."""
+    """Return a problem for each URL with a password or a token, which `ps` shows."""
+    found = []
     if PASSWORD_IN_URL.match(str(flags.get("mqtt_url", ""))):
-        return ["--mqtt-url: a password on the command line is visible in ps; set HERMES_MQTT_URL instead"]
-    return []
+        found.append("--mqtt-url: a password on the command line is visible in ps; set HERMES_MQTT_URL instead")
+    if _has_user(flags.get("nats_url")):
+        found.append(
+            "--nats-url: a password or token on the command line is visible in ps; set HERMES_NATS_URL instead, or "
+            "use --nats-creds-file"
+        )
+    return found
+
+
+def _has_user(urls: object) -> bool:
+    """Return whether one of these URLs of NATS has a user or a token."""
+    parts = urls if isinstance(urls, list | tuple) else [urls]
+    return any(USER_IN_URL.search(str(part)) for part in parts)
 
 
 def _read_toml(path: object) -> dict[str, Any]:
@@ -204,7 +217,8 @@ def _config_problems(path: object, file: Mapping[str, Any], settings: SourcedSet
     """Return a problem if others may write the TOML file, or read secrets in it."""
     if not path or not isinstance(settings, FileSettings) or settings.insecure_secret_files:
         return []
-    has_secret = any(name in file for name in SECRET_KEYS) or PASSWORD_IN_URL.match(str(file.get("mqtt_url", "")))
+    in_url = PASSWORD_IN_URL.match(str(file.get("mqtt_url", ""))) or _has_user(file.get("nats_url"))
+    has_secret = any(name in file for name in SECRET_KEYS) or in_url
     with contextlib.suppress(OSError):
         found = private_file.problem(Path(str(path)), secret=bool(has_secret))
         return [] if found is None else [f"{CONFIG.option}: {found}; or only warn: --insecure-secret-files"]

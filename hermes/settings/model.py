@@ -21,6 +21,8 @@ from hermes.auth.tokens import TokenSigner
 from hermes.errors import ConfigError
 from hermes.settings import fields, private_file
 from hermes.settings.broker import BrokerListen, parse_listen
+from hermes.settings.cluster.fields import NatsUrls, NodeName, host_node_name
+from hermes.settings.cluster.nats_url import NatsUrl, parse_nats_url, secrets_of
 from hermes.settings.fields import api_keys_of, secret_text, token_text
 from hermes.settings.flags import ENVIRONMENT_PREFIX, FILE, Flag, Group, setting_of
 from hermes.settings.folders import INBOX_NAME, broker_folder, serving_folder
@@ -379,11 +381,42 @@ class ListenAddress(NamedTuple):
     flag: str = "--port"
 
 
+class ClusterSettings(FileSettings):
+    """How the nodes reach each other."""
+
+    nats_url: Annotated[NatsUrls, Flag(Group.CLUSTER, "URL", repeatable=True, default="one node")] = Field(
+        (),
+        repr=False,
+        description="NATS servers of one system, by which several nodes work together: `nats://host[:4222]`, or "
+        "`tls://…` for TLS; several separated by commas. User and password (`user:password@`) or a token (`token@`) "
+        "are accepted only in the variable or the file, because flags are visible in `ps`",
+    )
+    nats_creds_file: Annotated[Path | None, Flag(Group.CLUSTER, "FILE", private=True)] = Field(
+        None, description="creds file of the NATS user, with its JWT and seed; read again for each connection"
+    )
+    nats_ca_file: Annotated[fields.CaFile | None, Flag(Group.CLUSTER, "FILE", default="those of the system")] = Field(
+        None, description="CA certificates to trust for `tls://`, PEM; read again for each connection"
+    )
+    node_name: Annotated[NodeName | None, Flag(Group.CLUSTER, "NAME", default="the host's name")] = Field(
+        None, description="name of this node; each node has its own"
+    )
+
+    @property
+    def nats_servers(self) -> tuple[NatsUrl, ...]:
+        """The NATS servers; none for one node."""
+        return tuple(parse_nats_url(text) for text in self.nats_url)
+
+    @property
+    def own_node_name(self) -> str:
+        """The name of this node."""
+        return self.node_name or host_node_name()
+
+
 class InboxCommandSettings(ClientSettings, InboxSettings):
     """Where ``hermes inbox`` finds the inbox, or the Hermes that has it."""
 
 
-class Settings(KeySettings, TopicSettings, DeviceSettings, InboxSettings):
+class Settings(KeySettings, TopicSettings, DeviceSettings, InboxSettings, ClusterSettings):
     """All settings of ``hermes serve``."""
 
     host: Annotated[fields.Host, Flag(Group.LISTENING, "ADDRESS")] = Field(
@@ -642,9 +675,12 @@ class Settings(KeySettings, TopicSettings, DeviceSettings, InboxSettings):
 
     @property
     def inbox_path(self) -> Path | None:
-        """The file of the inbox; None without one. With ``--dev`` there is one by default."""
+        """The file of the inbox; None without one.
+
+        With ``--dev`` there is one by default, unless there are several nodes: it would be that of one node.
+        """
         if self.inbox is None:
-            return self.stored_in / INBOX_NAME if self.dev else None
+            return self.stored_in / INBOX_NAME if self.dev and not self.nats_url else None
         return self.inbox if isinstance(self.inbox, Path) else None
 
     @property
@@ -725,5 +761,5 @@ class Settings(KeySettings, TopicSettings, DeviceSettings, InboxSettings):
         escaped = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as it is in the URL
         password = None if self.mqtt_password_file is None else secret_text(self.mqtt_password_file)
         keys = (key.text for key in self.api_keys)
-        found = (*self.token_secrets, *keys, password, escaped, unquote(escaped))
+        found = (*self.token_secrets, *keys, password, escaped, unquote(escaped), *secrets_of(self.nats_url))
         return tuple(text for text in found if text)

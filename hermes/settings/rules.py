@@ -7,8 +7,10 @@ invalid, so that problems of single fields and of combinations are reported toge
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from hermes.settings.cluster.creds_file import read_user_key
 from hermes.settings.fields import check_fetch_url, is_loopback
 from hermes.settings.flags import FILE, setting_of, settings_of
 from hermes.settings.model import NO_KEYS, ClientSettings, FileSettings, Settings, SourcedSettings, TokenSettings
@@ -45,7 +47,17 @@ def warnings(settings: Settings) -> list[str]:
     """Return a line for each setting that is valid, but hardly what is wanted."""
     names = Settings.model_fields if settings.insecure_secret_files else ()
     insecure = [line for name in names for line in settings.file_problems(name)]
-    return [*_console_warnings(settings), *_issuer_warnings(settings), *insecure]
+    return [*_console_warnings(settings), *_issuer_warnings(settings), *_nats_warnings(settings), *insecure]
+
+
+def _nats_warnings(settings: Settings) -> list[str]:
+    """Return a line for each NATS server of which the traffic can be read."""
+    return [
+        f"--nats-url {url}: whoever can read the traffic reads every notification; use tls:// on other networks than "
+        "a private one"
+        for url in settings.nats_servers
+        if not url.tls and not is_loopback(url.host)
+    ]
 
 
 def _issuer_warnings(settings: Settings) -> list[str]:
@@ -259,6 +271,43 @@ def _listener_confines_devices(settings: Settings) -> Iterator[str]:
             yield f"--broker-listen: {problem}; or use an external broker (--mqtt-url)"
 
 
+# -- several nodes ----------------------------------------------------------------------------------------------------
+
+
+def _needs_nats(name: str, settings: Settings) -> Iterator[str]:
+    if getattr(settings, name) is not None and not settings.nats_url:
+        yield f"{_option(name)} is for several nodes: give --nats-url too, or leave it out"
+
+
+def _nats_ca_needs_tls(settings: Settings) -> Iterator[str]:
+    if settings.nats_ca_file is not None and settings.nats_url and not settings.nats_servers[0].tls:
+        yield "--nats-ca-file is for TLS, which --nats-url does not use; write tls://"
+
+
+def _one_nats_user(settings: Settings) -> Iterator[str]:
+    if settings.nats_creds_file is not None and any(url.has_credentials for url in settings.nats_servers):
+        yield "--nats-creds-file and a user or token in the NATS URL are both given; remove one"
+
+
+def _nats_creds(settings: Settings) -> Iterator[str]:
+    if settings.nats_creds_file is None:
+        return
+    try:
+        read_user_key(settings.nats_creds_file, insecure=True)  # another rule checks its mode
+    except OSError as error:
+        yield f"--nats-creds-file: cannot read {settings.nats_creds_file}: {error.strerror}"
+    except ValueError as error:
+        yield f"--nats-creds-file: {error}"
+
+
+def _one_inbox_for_all(settings: Settings) -> Iterator[str]:
+    if settings.nats_url and isinstance(settings.inbox, Path):
+        yield (
+            "--inbox is a file of this node, but with --nats-url all nodes must share one inbox: leave out --inbox, or "
+            "--nats-url"
+        )
+
+
 def _option(name: str) -> str:
     return setting_of(Settings, name).option
 
@@ -292,4 +341,9 @@ RULES = (
     Rule((*_URL, "broker_listen"), _listener_needs_embedded_broker),
     Rule(("broker_listen", "broker_cert_file", "broker_key_file"), _listener_certificate),
     Rule(("broker_listen", "topics"), _listener_confines_devices),
+    *(Rule(("nats_url", name), partial(_needs_nats, name)) for name in ("nats_creds_file", "nats_ca_file")),
+    Rule(("nats_url", "nats_ca_file"), _nats_ca_needs_tls),
+    Rule(("nats_url", "nats_creds_file"), _one_nats_user),
+    Rule(("nats_creds_file",), _nats_creds),
+    Rule(("nats_url", "inbox"), _one_inbox_for_all),
 )

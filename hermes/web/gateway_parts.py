@@ -10,6 +10,8 @@ from hermes.auth.api_keys import ApiKeys
 from hermes.auth.key_ring import KeyRing
 from hermes.auth.principal import TokenVerifier
 from hermes.auth.remote_keys import RemoteKeys
+from hermes.cluster.bus import Bus
+from hermes.cluster.nats_bus import NatsBus
 from hermes.delivery.hub import Hub
 from hermes.delivery.last_values import LastValues
 from hermes.delivery.link_state import MqttLinkState
@@ -17,6 +19,7 @@ from hermes.delivery.outbox import OutboxLimits
 from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.inbox.parts import InboxParts
 from hermes.metrics import Metrics
+from hermes.observe.presence import Presence
 from hermes.quotas.connection_rate import ConnectionRate
 from hermes.quotas.failed_auth import FailedAuth
 from hermes.settings.model import Settings
@@ -36,6 +39,9 @@ class GatewayParts(Protocol):
     settings: Settings
     metrics: Metrics
     hub: Hub
+    bus: Bus
+    cluster: NatsBus | None
+    presence: Presence
     last_values: LastValues
     link: MqttLinkState
     token_verifier: TokenVerifier

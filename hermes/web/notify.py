@@ -153,7 +153,7 @@ class NotifyHandler(ApiHandler):
             return await self._publish_once(text, key)
         with self._work:
             outcome = self._publish(text)
-        await self.gateway.hub.flushed()
+        await self.gateway.bus.flushed((outcome[1],))
         return _result_of(outcome)
 
     async def _publish_once(self, text: bytes, key: str) -> dict[str, Any]:
@@ -163,8 +163,8 @@ class NotifyHandler(ApiHandler):
         self._check_tenant(message)
 
         async def publish() -> dict[str, Any]:
-            receipt = self.gateway.hub.publish(message, only_tenant=self._tenant_id)
-            await self.gateway.hub.flushed()
+            receipt = self.gateway.bus.publish(message, only_tenant=self._tenant_id)
+            await self.gateway.bus.flushed((receipt,))
             return _result_of((message.id, receipt))
 
         recipient = message.user_id if isinstance(message, Notification) else message.tenant_id
@@ -191,7 +191,7 @@ class NotifyHandler(ApiHandler):
             with self._work:
                 self._work.detail = f"{len(part)} elements of an array"
                 outcomes += [self._try_publish(element) for element in part]
-        await self.gateway.hub.flushed()
+        await self.gateway.bus.flushed([outcome[1] for outcome in outcomes if not isinstance(outcome, RequestError)])
         return {"status": "success", "results": [_result_of(outcome) for outcome in outcomes]}
 
     async def _store_all(self, inbox: InboxParts, texts: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -264,9 +264,9 @@ class NotifyHandler(ApiHandler):
         message = parse_notification(value, data=data)
         tenant_id = self._tenant_id
         if tenant_id is None:
-            return message.id, self.gateway.hub.publish(message)
+            return message.id, self.gateway.bus.publish(message)
         self._check_tenant(message)
-        return message.id, self.gateway.hub.publish(message, only_tenant=tenant_id)
+        return message.id, self.gateway.bus.publish(message, only_tenant=tenant_id)
 
     def _try_publish(self, text: bytes) -> "_Published | RequestError":
         try:
@@ -299,6 +299,8 @@ def sent_body(sent: Sent) -> dict[str, Any]:
         body["replaced"] = sent.replaced
     if sent.duplicate:
         body["duplicate"] = True
+    if sent.uncertain is not None:
+        body["uncertain"] = sent.uncertain
     return body
 
 
@@ -306,7 +308,10 @@ def _result_of(outcome: _Published | RequestError) -> dict[str, Any]:
     if isinstance(outcome, RequestError):
         return error_body(outcome)
     notification_id, receipt = outcome
-    return {"status": "success", "sent": receipt.sockets > 0, "id": notification_id}
+    body: dict[str, Any] = {"status": "success", "sent": receipt.sockets > 0, "id": notification_id}
+    if receipt.uncertain is not None:
+        body["uncertain"] = receipt.uncertain
+    return body
 
 
 def _slices(texts: Iterable[bytes]) -> Iterator[list[bytes]]:

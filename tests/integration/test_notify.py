@@ -380,7 +380,7 @@ async def test_the_loop_runs_between_the_elements_of_an_array(hermes: Hermes) ->
     notifications = [GOOD | {"title": str(n)} | ({"data": data} if n < 3 else {}) for n in range(950)]
     turns: list[int] = []
     published = 0
-    publish = hermes.gateway.hub.publish
+    publish = hermes.gateway.bus.publish
 
     def counted(message: Any) -> Any:
         nonlocal published
@@ -393,7 +393,7 @@ async def test_the_loop_runs_between_the_elements_of_an_array(hermes: Hermes) ->
             asyncio.get_running_loop().call_soon(turn)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hermes.gateway.hub, "publish", counted)
+        patch.setattr(hermes.gateway.bus, "publish", counted)
         asyncio.get_running_loop().call_soon(turn)
         response = await hermes.notify(notifications)
     assert [result["sent"] for result in response["results"]] == [True] * len(notifications)

@@ -203,15 +203,18 @@ class RevocationList:
         """Use this leeway and this maximum age from now on."""
         self._leeway_s, self._max_age_s = leeway_s, max_age_s
 
-    def add(self, target: Target) -> int:
+    def add(self, target: Target, until_s: int | None = None) -> int:
         """Revoke, and return the second until which tokens are refused.
 
+        Without ``until_s`` it is now, and the leeway. An earlier one than that of the same target changes nothing.
         Raises `RevocationsFull`.
         """
         self._remove_outdated()
         if len(self._index.until) >= REVOCATIONS_MAX and target not in self._index.until:
             raise RevocationsFull
-        until_s = max(math.floor(self._clock()) + math.ceil(self._leeway_s), self._index.until.get(target, 0))
+        if until_s is None:
+            until_s = math.floor(self._clock()) + math.ceil(self._leeway_s)
+        until_s = max(until_s, self._index.until.get(target, 0))
         self._index.set(target, until_s)
         self._count()
         return until_s
@@ -221,14 +224,20 @@ class RevocationList:
 
         A target that is not bound also means those that are bound to a tenant.
         """
-        found = [target] if target in self._index.until else []
-        if target.bound_to is None:
-            bound = self._index.bound.get((target.kind, target.id), ())
-            found += [target._replace(bound_to=tenant_id) for tenant_id in bound]
+        found = [each for each, _ in self.matching(target)]
         for each in found:
             self._index.drop(each)
         self._count()
         return found
+
+    def matching(self, target: Target) -> list[tuple[Target, int]]:
+        """Return the revocations that `remove` would remove, with their times."""
+        index = self._index
+        found = [target] if target in index.until else []
+        if target.bound_to is None:
+            bound = index.bound.get((target.kind, target.id), ())
+            found += [target._replace(bound_to=tenant_id) for tenant_id in bound]
+        return [(each, index.until[each]) for each in found]
 
     def replace(self, entries: Mapping[Target, int]) -> None:
         """Refuse by these revocations from now on, and by no others."""

@@ -47,7 +47,8 @@ class DisconnectHandler(ApiHandler):
         except (RequestError, RevocationsFull, NotStored) as error:
             self.write_fault(_request_error(error))
         else:
-            self.write_json(200, {"status": "success", "closed": done.closed, "revoked_until": done.revoked_until_s})
+            body = {"status": "success", "closed": done.closed, "revoked_until": done.revoked_until_s}
+            self.write_json(200, body | ({"uncertain": done.uncertain} if done.uncertain else {}))
 
     async def delete(self) -> None:
         """Respond with ``{"status","removed"}`` when that is stored."""

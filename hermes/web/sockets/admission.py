@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hermes.auth.principal import Principal
-from hermes.errors import ADDRESS_FULL, SERVER_FULL, STOPPING, TENANT_FULL, USER_FULL, SocketRejected
+from hermes.errors import ADDRESS_FULL, JOINING, SERVER_FULL, STOPPING, TENANT_FULL, USER_FULL, SocketRejected
 
 # Refused sockets that wait for the client's close, and connections of one address that wait for their turn. An eighth
 # of the limit of sockets, if that is less.
@@ -57,13 +57,14 @@ SENDER = Place((None, ""), None, "")  # of a request with an API key: no user an
 class Admission:
     """Count the admitted sockets, and refuse those over a limit.
 
-    Requests that wait count too.
-    ``stopping`` refuses every new one.
+    Requests that wait count too. ``stopping`` refuses every new one, and so does ``joining``, for seconds: until this
+    node knows the revocations of the others.
     """
 
     def __init__(self, limits: SocketLimits) -> None:
         self.limits = limits
         self.stopping = False
+        self.joining = False
         self.open = 0
         self._users: Counter[tuple[str | None, str]] = Counter()
         self._tenants: Counter[str | None] = Counter()
@@ -75,6 +76,8 @@ class Admission:
         """Raise `SocketRejected` if a limit is reached that does not depend on the token."""
         if self.stopping:
             raise SocketRejected(STOPPING)
+        if self.joining:
+            raise SocketRejected(JOINING, "this node waits for the revocations of the other nodes")
         if self.open >= self.limits.total:
             raise SocketRejected(SERVER_FULL, f"--max-sockets is {self.limits.total}")
         if _reached(self._addresses[address], self.limits.per_address):

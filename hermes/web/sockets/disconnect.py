@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hermes.auth.principal import Principal
 from hermes.auth.revocation.revocation_file import RevocationFile
 from hermes.auth.revocation.revocation_list import KINDS, Replacement, RevocationList, Target
+from hermes.cluster.revocations import Elsewhere
 from hermes.delivery.hub import Hub
 from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.delivery.request_model import invalid_fields
@@ -33,18 +35,29 @@ class Disconnected:
     """What was ended, and until when tokens are refused.
 
     ``closed`` is the number of sockets and long polls. ``revoked_until_s`` is in Unix seconds: sign the next token with
-    a later ``iat``. None if nothing is revoked.
+    a later ``iat``. None if nothing is revoked. ``uncertain`` are the other nodes that did not answer.
     """
 
     closed: int
     revoked_until_s: int | None
+    uncertain: tuple[str, ...] = ()
+
+
+class OtherNodes(Protocol):
+    """The same on the other nodes, if there are several."""
+
+    async def disconnect(self, target: Target, until_s: int | None, *, by: str, reason: str) -> Elsewhere:
+        """End the sockets of a target on the other nodes, and revoke its tokens."""
+
+    async def restore(self, removed: Sequence[tuple[Target, int]], target: Target, *, by: str) -> Elsewhere:
+        """Remove revocations on the other nodes."""
 
 
 class Disconnector:
     """End sockets, and keep the revocations in memory and in their file.
 
     A revocation is in effect before it is written, so that no socket is opened meanwhile. ``by`` names the caller, for
-    the audit log. ``waiting`` has the long polls, which end as sockets do.
+    the audit log. ``waiting`` has the long polls, which end as sockets do. ``others`` does the same on the other nodes.
     """
 
     def __init__(
@@ -57,6 +70,7 @@ class Disconnector:
         metrics: Metrics,
         waiting: WaitingRequests,
     ) -> None:
+        self.others: OtherNodes | None = None
         self._hub = hub
         self._waiting_requests = waiting
         self._revocations = revocations
@@ -102,26 +116,62 @@ class Disconnector:
         Raises `RevocationsFull`; then nothing is done. Raises `NotStored` after the sockets have been closed.
         """
         until_s = self._revocations.add(target) if revoke else None
-        stored = None if until_s is None else self._store([(target, until_s)])
+        if self.others is None:
+            return Disconnected(await self.end(target, until_s, by, reason), until_s)
+        asked = asyncio.create_task(self.others.disconnect(target, until_s, by=by, reason=reason))
+        try:
+            closed = await self.end(target, until_s, by, reason)
+        finally:
+            elsewhere = await asyncio.shield(asked)
+        return Disconnected(closed + elsewhere.number, until_s, elsewhere.uncertain)
+
+    async def end(self, target: Target, until_s: int | None, by: str, reason: str) -> int:
+        """End the sockets of the target on this node, and return how many there were.
+
+        With ``until_s``, refuse its tokens until then. Raises as `disconnect`.
+        """
+        stored = None
+        if until_s is not None:
+            stored = self._store([(target, self._revocations.add(target, until_s))])
         closed = self._waiting_requests.disconnect(target.includes)
-        closed += await self._close(await self._sessions(target.includes), revoke=revoke)
-        what = "revoked" if revoke else "disconnected"
+        closed += await self._close(await self._sessions(target.includes), revoke=until_s is not None)
+        what = "disconnected" if until_s is None else "revoked"
         self._metrics.disconnects.labels(target.kind, what).inc()
         text = f"; reason: {reason}" if reason else ""
         audit.info("%s by %s: %s, %d sockets closed%s", what, by, _described(target), closed, text)
         await _confirm(stored, "revoked")
-        return Disconnected(closed, until_s)
+        return closed
+
+    async def apply(self, changes: Sequence[tuple[Target, int | None]]) -> None:
+        """Put revocations of another node into effect; None removes one.
+
+        Raises `RevocationsFull` or `NotStored`.
+        """
+        for target, until_s in changes:
+            if until_s is None:
+                self._revocations.remove(target)
+            else:
+                self._revocations.add(target, until_s)
+        stored = self._store(changes)
+        self._waiting_requests.recheck()
+        closed = await self._close(await self._sessions(self._revocations.refuses), revoke=True)
+        audit.info("%d revocations of another node: %d sockets closed", len(changes), closed)
+        await _confirm(stored, "in effect")
 
     async def restore(self, target: Target, *, by: str) -> int:
         """Accept the tokens of a target again; return how many revocations were removed.
 
         Raises `NotStored`.
         """
+        before = self._revocations.matching(target)
         removed = self._revocations.remove(target)
         stored = self._store([(each, None) for each in removed]) if removed else None
         audit.info("revocation removed by %s: %s, %d removed", by, _described(target), len(removed))
+        number = len(removed)
+        if self.others is not None:
+            number = max(number, (await self.others.restore(before, target, by=by)).number)
         await _confirm(stored, "removed")
-        return len(removed)
+        return number
 
     # -- sockets ------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from hermes.delivery.channels import Channel
 from hermes.delivery.client_actions import ACTIONS_TEXT, Ack, Action, Ping, Refresh, Resume, parse_action
 from hermes.delivery.frames import reply as reply_frame
 from hermes.delivery.last_values import LastValue
-from hermes.delivery.messages import LinkStatus
+from hermes.delivery.messages import LinkStatus, now_ms
 from hermes.delivery.reconnect_delay import retry_ms
 from hermes.delivery.session import Session
 from hermes.errors import (
@@ -164,8 +164,11 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             limits=gateway.outbox_limits,
             metrics=gateway.metrics,
             token=self._opening_token,  # of the request, which stays in memory anyway
+            route=self.route,
+            opened_ms=now_ms(),
         )
         self._session = session
+        gateway.presence.opened(session)
         if gateway.inbox is not None:
             self._inbox = InboxActions(
                 gateway,
@@ -487,6 +490,7 @@ class SocketHandler(HttpErrors, WebSocketHandler):
         if session is None:
             return
         self.gateway.hub.unsubscribe(session)
+        self.gateway.presence.closed(session)
         session.closed = True
         self.gateway.metrics.sockets_open.labels(self.route).dec()
         self._record_end(session)

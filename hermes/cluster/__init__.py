@@ -1,0 +1,1 @@
+"""Several nodes: how a node reaches the sockets of the others."""

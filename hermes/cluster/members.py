@@ -1,0 +1,155 @@
+"""The other nodes, as they announce themselves."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hermes.cluster.envelope import PROTOCOL, Head, number_of, text_of
+from hermes.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+ANNOUNCE_INTERVAL_S = 5.0
+FORGOTTEN_S = 15.0  # three announcements are missing
+MEMBERS_MAX = 1_000  # more than any site has: a peer that invents names must not fill the memory
+
+
+@dataclass(slots=True)
+class Member:
+    """Another node, as it last announced itself; ``heard_s`` is in monotonic seconds."""
+
+    name: str
+    instance: str
+    version: str
+    protocol: int
+    keys: str
+    users: int
+    sockets: int
+    heard_s: float
+
+
+class Members:
+    """The other living nodes by name.
+
+    ``name`` and ``instance`` are those of this node, ``keys`` the hash of its token keys. ``clock`` gives monotonic
+    seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        instance: str,
+        keys: Callable[[], str],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._instance = instance
+        self._keys = keys
+        self._metrics = metrics
+        self._clock = clock
+        self._members: dict[str, Member] = {}
+        self._logged: set[tuple[str, str]] = set()  # of a node and what is unusual about it
+        self.namesake = ""  # the instance of another node with this node's name
+        self._namesake_s = 0.0  # when it was heard
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def all(self) -> list[Member]:
+        """The other living nodes, by name."""
+        return [self._members[name] for name in sorted(self._members)]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the other living nodes, in order."""
+        return sorted(self._members)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def heard(self, head: Head) -> bool:
+        """Note an announcement; return whether the node was not known."""
+        name, instance = str(head["node"]), text_of(head, "instance") or ""
+        if instance == self._instance:
+            return False
+        if name == self._name:
+            self._note_namesake(instance)
+            return False
+        known = self._members.get(name)
+        if known is None and len(self._members) >= MEMBERS_MAX:
+            return False
+        member = self._members[name] = Member(
+            name=name,
+            instance=instance,
+            version=text_of(head, "version") or "",
+            protocol=number_of(head, "protocol"),
+            keys=text_of(head, "keys") or "",
+            users=number_of(head, "users"),
+            sockets=number_of(head, "sockets"),
+            heard_s=self._clock(),
+        )
+        is_new = known is None or known.instance != instance
+        if is_new:
+            logger.info("the node %s is there: version %s, %d users", name, member.version, member.users)
+        self._note_differences(member)
+        self._metrics.cluster_nodes.set(len(self._members))
+        return is_new
+
+    def _note_namesake(self, instance: str) -> None:
+        if self.namesake != instance:
+            logger.error(
+                "another node has the name %s too: messages may be lost; give each node its own --node-name", self._name
+            )
+        self.namesake = instance
+        self._namesake_s = self._clock()
+
+    def _note_differences(self, member: Member) -> None:
+        if member.keys != self._keys():
+            self._log_once(
+                member.name,
+                f"keys {member.keys}",
+                logging.ERROR,
+                "the node %s verifies tokens with other keys: give all nodes the same secrets and public keys",
+            )
+        if member.protocol != PROTOCOL:
+            self._log_once(
+                member.name,
+                f"protocol {member.protocol}",
+                logging.WARNING,
+                f"the node %s has another version of the protocol between nodes ({member.protocol}, here {PROTOCOL}): "
+                "upgrade all nodes",
+            )
+
+    def _log_once(self, name: str, what: str, level: int, text: str) -> None:
+        if (name, what) not in self._logged and len(self._logged) < 2 * MEMBERS_MAX:
+            self._logged.add((name, what))
+            logger.log(level, text, name)
+
+    def connected(self) -> None:
+        """Give the nodes that were known before an outage the time to return."""
+        for member in self._members.values():
+            member.heard_s = self._clock()
+
+    def left(self, name: str, instance: str) -> None:
+        """Forget a node that is stopping."""
+        known = self._members.get(name)
+        if known is not None and known.instance == instance:
+            self._forget(known, "has left")
+
+    def expire(self) -> None:
+        """Forget the nodes that have been silent for `FORGOTTEN_S`."""
+        before_s = self._clock() - FORGOTTEN_S
+        if self._namesake_s < before_s:
+            self.namesake = ""
+        for member in self.all:
+            if member.heard_s < before_s:
+                self._forget(member, f"has been silent for {FORGOTTEN_S:g} s")
+
+    def _forget(self, member: Member, why: str) -> None:
+        del self._members[member.name]
+        logger.warning("the node %s %s", member.name, why)
+        self._metrics.cluster_nodes.set(len(self._members))

@@ -1,0 +1,1 @@
+"""A client of NATS: one connection, and one dispatch for all its subscriptions."""

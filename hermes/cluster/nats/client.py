@@ -1,0 +1,292 @@
+"""A client of NATS that reconnects automatically.
+
+All subscriptions share one dispatch: each is an entry of a dictionary, and its handler a plain function that is called
+on the event loop's thread.
+"""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Callable, Sequence
+
+from hermes.backoff import Backoff
+from hermes.cluster.nats.connection import NatsConnection, NatsRefused, NatsUnreachable
+from hermes.cluster.nats.protocol import NatsMessage
+from hermes.errors import ConfigError
+from hermes.metrics import Metrics
+from hermes.settings.cluster.creds_file import UserKey
+from hermes.settings.cluster.nats_url import NatsUrl
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY_S, MAX_DELAY_S = 0.2, 2.0  # between attempts: a restarted server is found within seconds
+PING_INTERVAL_S = 3.0
+START_TIMEOUT_S = 4.5  # then Hermes starts without the other nodes
+STABLE_S = 5.0  # a connection that lasted so long
+UNANSWERED_MAX = 2  # pings: a server that is silent for 6 to 9 s is given up
+RESUBSCRIBED_AT_ONCE = 2_000  # subscriptions: about 2 ms of the event loop
+LAME_DUCK_SPREAD_S = 1.0  # in which the clients of a server that stops move to another one
+
+Handler = Callable[[NatsMessage], None]
+
+
+class NatsClient:
+    """Subscriptions and publishing at one of several servers.
+
+    ``name`` is shown by the server's monitoring. ``user_key`` reads the creds file and ``tls`` makes the TLS context,
+    both for each connection: they raise OSError, and ValueError with what to change. ``on_connected`` is called when
+    the subscriptions are active at a server, ``on_lost`` when the connection has ended.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[NatsUrl],
+        *,
+        name: str,
+        metrics: Metrics,
+        user_key: Callable[[], UserKey | None] = lambda: None,
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        on_connected: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._servers = list(servers)
+        random.shuffle(self._servers)  # so that the nodes spread over the servers
+        self._name = name
+        self._metrics = metrics
+        self._user_key = user_key
+        self._tls = tls
+        self._on_connected = on_connected
+        self._on_lost = on_lost
+        self._subscriptions: dict[int, tuple[str, Handler]] = {}
+        self._last_sid = 0
+        self._connection: NatsConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._lame_duck = asyncio.Event()
+        self.problem = f"not connected to {self._servers[0]} yet"  # empty while connected
+        self.refusal = ""  # of a subject, while connected
+        metrics.cluster_connected.set(0)
+
+    # -- use ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection with all subscriptions."""
+        return self._connection is not None
+
+    def subscribe(self, subject: str, handler: Handler) -> int:
+        """Subscribe, also after each reconnection; return the subscription's number."""
+        self._last_sid += 1
+        sid = self._last_sid
+        self._subscriptions[sid] = (subject, handler)
+        self._write_control(_sub(sid, subject))
+        return sid
+
+    def unsubscribe(self, sid: int) -> None:
+        """End a subscription."""
+        if self._subscriptions.pop(sid, None) is not None:
+            self._write_control(b"UNSUB %d\r\n" % sid)
+
+    def publish(self, subject: str, data: bytes, *, reply: str = "") -> bool:
+        """Send a message at the end of this iteration of the loop.
+
+        Returns False if it cannot be sent: no connection, too much waits, or too large for the server.
+        """
+        connection = self._connection
+        if connection is None:
+            return False
+        size = len(data)
+        if size > connection.max_payload:
+            self._metrics.cluster_dropped.labels("too_large").inc()
+            return False
+        separator = " " if reply else ""
+        line = f"PUB {subject} {reply}{separator}{size}\r\n".encode()
+        if not connection.write(b"%b%b\r\n" % (line, data)):
+            self._metrics.cluster_dropped.labels("pending").inc()
+            return False
+        return True
+
+    async def flush(self) -> bool:
+        """Wait until the server has processed what was sent.
+
+        Returns False if the connection ended.
+        """
+        pong = self.ping()
+        if pong is None:
+            return False
+        await asyncio.wait((pong,))
+        return not pong.cancelled()
+
+    def ping(self) -> "asyncio.Future[None] | None":
+        """Send a ping; None without a connection.
+
+        The result is there when the server has processed what was sent before.
+        """
+        return None if self._connection is None else self._connection.ping()
+
+    def _write_control(self, line: bytes) -> None:
+        """Send a line of which the loss would make the server's subscriptions wrong."""
+        connection = self._connection
+        if connection is not None and not connection.write(line):
+            connection.abort("too much waits for the server")
+
+    # -- start and stop -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Try each server once, then go on in the background.
+
+        Raises `ConfigError` if no server accepts this client and at least one refuses it.
+        """
+        refusals: list[str] = []
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await self._try_each(refusals)
+        except TimeoutError:
+            await self._drop("it does not answer")
+        if self._connection is None and refusals:
+            raise ConfigError([f"--nats-url: {text}" for text in refusals])
+        self._task = asyncio.create_task(self._run(), name="hermes-nats")
+
+    async def _try_each(self, refusals: list[str]) -> None:
+        for _ in self._servers:
+            try:
+                return await self._attach(self._servers[0])
+            except NatsRefused as error:
+                refusals.append(str(error))
+            except NatsUnreachable as error:
+                self._note_problem(str(error))
+            self._servers.append(self._servers.pop(0))
+        return None
+
+    async def stop(self) -> None:
+        """Send what waits, and disconnect; may be repeated."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+            self._metrics.cluster_connected.set(0)
+
+    async def _run(self) -> None:
+        """Stay connected.
+
+        A failure has a line in the log, unless the attempt before failed in the same way.
+        """
+        backoff = Backoff(first_s=FIRST_DELAY_S, max_s=MAX_DELAY_S)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                if self._connection is not None:
+                    since_s = loop.time()
+                    await self._watch(self._connection)
+                    if loop.time() - since_s > STABLE_S:
+                        backoff.reset()
+                self._servers.append(self._servers.pop(0))
+                await asyncio.sleep(backoff.next_delay_s())
+                await self._attach(self._servers[0])
+            except (NatsRefused, NatsUnreachable) as error:
+                self._note_problem(str(error))
+            except Exception:  # the top of a task: the next attempt may work
+                logger.exception("the connection to NATS failed")
+                await self._drop("Hermes failed; its log has the traceback")
+
+    def _note_problem(self, text: str) -> None:
+        if text != self.problem:
+            logger.warning("NATS: %s", text)
+        self.problem = text
+
+    async def _attach(self, server: NatsUrl) -> None:
+        """Connect, and subscribe to everything. Raises `NatsRefused` or `NatsUnreachable`."""
+        try:
+            user_key = self._user_key()
+            self._lame_duck.clear()
+            connection = await NatsConnection.open(
+                server,
+                name=self._name,
+                user_key=user_key,
+                tls=self._tls,
+                on_message=self._dispatch,
+                on_refusal=self._note_refusal,
+                on_lame_duck=self._lame_duck.set,
+            )
+        except (OSError, ValueError) as error:  # of the creds file or the CA certificates
+            raise NatsRefused(str(error)) from None
+        self.refusal = ""
+        self._connection = connection
+        await self._resubscribe(connection)
+        pong = connection.ping()
+        await asyncio.wait((pong,))
+        if pong.cancelled():
+            await self._drop("the connection ended")
+            raise NatsUnreachable(f"{server}: the connection ended")
+        self.problem = ""
+        self._metrics.cluster_connected.set(1)
+        self._metrics.cluster_connects.inc()
+        logger.info("connected to NATS: %s (%s)", server, connection.server_name)
+        self._on_connected()
+
+    async def _resubscribe(self, connection: NatsConnection) -> None:
+        sids = list(self._subscriptions)
+        for start in range(0, len(sids), RESUBSCRIBED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            known = [(sid, self._subscriptions.get(sid)) for sid in sids[start : start + RESUBSCRIBED_AT_ONCE]]
+            connection.write(b"".join([_sub(sid, entry[0]) for sid, entry in known if entry is not None]))
+
+    async def _watch(self, connection: NatsConnection) -> None:
+        """Ping the server until the connection ends, or the server is about to stop."""
+        lame_duck = asyncio.ensure_future(self._lame_duck.wait())
+        try:
+            while not connection.closed.done() and not lame_duck.done():
+                if connection.unanswered >= UNANSWERED_MAX:
+                    connection.abort(f"no answer for {UNANSWERED_MAX * PING_INTERVAL_S:g} s")
+                    break
+                connection.ping()
+                await asyncio.wait(
+                    (connection.closed, lame_duck), timeout=PING_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
+                )
+            if lame_duck.done() and not connection.closed.done():
+                await self._leave_lame_duck(connection)
+        finally:
+            lame_duck.cancel()
+        await self._drop(connection.closed.result() if connection.closed.done() else "the server is stopping")
+
+    async def _leave_lame_duck(self, connection: NatsConnection) -> None:
+        """Move to another server; without one, stay until the connection ends."""
+        logger.info("the NATS server %s is stopping", connection.server_name)
+        if len(self._servers) == 1:
+            await asyncio.wait((connection.closed,))
+        else:
+            await asyncio.wait((connection.closed,), timeout=random.uniform(0, LAME_DUCK_SPREAD_S))
+
+    async def _drop(self, why: str) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        await connection.close()
+        self._metrics.cluster_connected.set(0)
+        self._note_problem(f"the connection to {self._servers[0]} ended: {why or 'closed'}")
+        self._on_lost()
+
+    # -- what the server sends ----------------------------------------------------------------------------------------
+
+    def _dispatch(self, message: NatsMessage) -> None:
+        found = self._subscriptions.get(message.sid)
+        if found is None:
+            return  # it crossed the end of the subscription
+        try:
+            found[1](message)
+        except Exception:  # one bad message must not end the connection
+            logger.exception("a message on %s failed", message.subject)
+
+    def _note_refusal(self, text: str) -> None:
+        """Note that the account may not use a subject; the connection stays open."""
+        if text != self.refusal:
+            logger.error("NATS refuses a subject: %s; docs/guide/cluster.md has the permissions of the account", text)
+        self.refusal = text
+
+
+def _sub(sid: int, subject: str) -> bytes:
+    return f"SUB {subject} {sid}\r\n".encode()

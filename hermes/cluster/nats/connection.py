@@ -1,0 +1,298 @@
+"""One connection to a NATS server, from INFO to its end.
+
+What is sent in one iteration of the loop leaves in one write.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from hermes import __version__
+from hermes.cluster.nats.protocol import NatsMessage, NatsProtocolError, Parser
+from hermes.settings.cluster.creds_file import UserKey
+from hermes.settings.cluster.nats_url import NatsUrl
+
+CONNECT_TIMEOUT_S = 4.0  # for name, TCP, INFO, TLS and the answer to CONNECT together
+PENDING_MAX_BYTES = 8_388_608  # that wait for the server; a node sends about 1 MB/s at 2,000 notifications a second
+OLDEST_VERSION = (2, 2)  # the first with headers and "no responders"
+# Errors after which the server keeps the connection open
+_SURVIVED = ("permissions violation", "invalid subject")
+# Words of errors that only a person can correct
+_PERMANENT = ("authorization", "authentication", "expired", "revoked", "tls", "protocol")
+
+
+class NatsRefused(Exception):
+    """The server does not accept this client; only a person can correct that."""
+
+
+class NatsUnreachable(Exception):
+    """There is no usable connection now; a later attempt may work."""
+
+
+class NatsConnection(asyncio.Protocol):
+    """A connection: `open` it, then use it until ``closed`` is done.
+
+    ``on_message`` gets each message, ``on_refusal`` the text of an error that does not end the connection, and
+    ``on_lame_duck`` is called when the server is about to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_message: Callable[[NatsMessage], None],
+        on_refusal: Callable[[str], None],
+        on_lame_duck: Callable[[], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.on_message = on_message
+        self._on_refusal = on_refusal
+        self._on_lame_duck = on_lame_duck
+        self._loop = loop
+        self._parser = Parser(self)
+        self._transport: asyncio.Transport | None = None
+        self._info: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self._pongs: deque[asyncio.Future[None]] = deque()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self.closed: asyncio.Future[str] = loop.create_future()  # why, an empty text if it was closed here
+        self.max_payload = 0
+        self.server_name = ""
+        self._error = ""  # of the server
+        self._ended_here: str | None = None  # why
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def open(
+        cls,
+        server: NatsUrl,
+        *,
+        name: str,
+        user_key: UserKey | None,
+        tls: Callable[[], ssl.SSLContext],
+        on_message: Callable[[NatsMessage], None],
+        on_refusal: Callable[[str], None],
+        on_lame_duck: Callable[[], None],
+    ) -> "NatsConnection":
+        """Return an authenticated connection. Raises `NatsRefused` or `NatsUnreachable`."""
+        connection = cls(on_message=on_message, on_refusal=on_refusal, on_lame_duck=on_lame_duck)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await connection._open(server, name=name, user_key=user_key, tls=tls)
+        except TimeoutError:
+            await connection.close()
+            raise NatsUnreachable(f"{server} does not answer within {CONNECT_TIMEOUT_S:g} s") from None
+        except ssl.SSLError as error:
+            await connection.close()
+            raise NatsRefused(_tls_problem(server, error)) from None
+        except OSError as error:
+            await connection.close()
+            raise NatsUnreachable(f"{server}: {error.strerror or error}") from None
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _open(
+        self, server: NatsUrl, *, name: str, user_key: UserKey | None, tls: Callable[[], ssl.SSLContext]
+    ) -> None:
+        await self._loop.create_connection(lambda: self, server.host, server.port)
+        info = await self._unless_closed(server, self._info)
+        _check(server, info)
+        if server.tls:
+            assert self._transport is not None
+            transport = await self._loop.start_tls(self._transport, self, tls(), server_hostname=server.host)
+            if transport is None:  # it was closed meanwhile
+                raise NatsUnreachable(f"{server} closed the connection during the TLS handshake")
+            assert isinstance(transport, asyncio.Transport)
+            self._transport = transport
+        fields = {
+            "verbose": False,
+            "pedantic": False,
+            "echo": False,
+            "headers": True,
+            "no_responders": True,
+            "protocol": 1,
+            "lang": "python-hermes",
+            "version": __version__,
+            "name": name,
+            **_credentials(server, user_key, str(info.get("nonce", ""))),
+        }
+        self.write(b"CONNECT %b\r\n" % orjson.dumps(fields))
+        await self._unless_closed(server, self.ping())
+
+    async def _unless_closed(self, server: NatsUrl, waited: "asyncio.Future[Any]") -> Any:
+        await asyncio.wait((waited, self.closed), return_when=asyncio.FIRST_COMPLETED)
+        if waited.done() and not waited.cancelled():
+            return waited.result()
+        waited.cancel()
+        if any(word in self._error.lower() for word in _PERMANENT):
+            raise NatsRefused(f"{server} refuses this client: {self._error}{_hint(self._error)}")
+        raise NatsUnreachable(f"{server}: {self.closed.result() or 'the connection ended'}")
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    @property
+    def pending_bytes(self) -> int:
+        """The number of bytes that wait for the server."""
+        return self._out_bytes + (0 if self._transport is None else self._transport.get_write_buffer_size())
+
+    def write(self, data: bytes) -> bool:
+        """Send at the end of this iteration of the loop.
+
+        Returns False, and sends nothing, if too much waits already or the connection is closed.
+        """
+        if self.closed.done() or self._out_bytes > PENDING_MAX_BYTES or self._transport is None:
+            return False
+        if not self._out:
+            if self.pending_bytes > PENDING_MAX_BYTES:
+                return False
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        return True
+
+    def _flush(self) -> None:
+        data, self._out, self._out_bytes = b"".join(self._out), [], 0
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def ping(self) -> "asyncio.Future[None]":
+        """Send a ping.
+
+        The result is there when the server has processed everything that was sent before; it is cancelled if the
+        connection ends.
+        """
+        pong: asyncio.Future[None] = self._loop.create_future()
+        if self.write(b"PING\r\n"):
+            self._pongs.append(pong)
+        else:
+            pong.cancel()
+        return pong
+
+    @property
+    def unanswered(self) -> int:
+        """The number of pings without an answer."""
+        return len(self._pongs)
+
+    async def close(self) -> None:
+        """Send what waits, and end the connection."""
+        self._flush()
+        if self._transport is None:
+            self._end("")
+            return
+        if self._ended_here is None:
+            self._ended_here = ""
+        self._transport.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):  # a peer that does not read
+                await asyncio.shield(self.closed)
+        self.abort("")
+
+    def abort(self, why: str) -> None:
+        """End the connection at once."""
+        if self._ended_here is None:
+            self._ended_here = why
+        if self._transport is not None:
+            self._transport.abort()
+        self._end(why)
+
+    # -- what asyncio calls -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Handle bytes of the server."""
+        try:
+            self._parser.feed(data)
+        except NatsProtocolError as error:
+            self.abort(f"this is not a NATS server: {error}" if not self._info.done() else str(error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Note why the connection ended."""
+        why = self._error or (str(error) if error else "the server closed the connection")
+        self._end(why if self._ended_here is None else self._ended_here)
+
+    def _end(self, why: str) -> None:
+        if not self.closed.done():
+            self.closed.set_result(why)
+        self._out, self._out_bytes = [], 0
+        while self._pongs:
+            self._pongs.popleft().cancel()
+
+    # -- what the parser calls ----------------------------------------------------------------------------------------
+
+    def on_info(self, info: dict[str, Any]) -> None:
+        """Handle the description of the server."""
+        self.max_payload = int(info.get("max_payload") or 0)
+        self.server_name = str(info.get("server_name", ""))
+        if not self._info.done():
+            self._info.set_result(info)
+        elif info.get("ldm"):
+            self._on_lame_duck()
+
+    def on_ping(self) -> None:
+        """Answer."""
+        self.write(b"PONG\r\n")
+
+    def on_pong(self) -> None:
+        """Complete the oldest ping."""
+        if self._pongs:
+            pong = self._pongs.popleft()
+            if not pong.done():
+                pong.set_result(None)
+
+    def on_error(self, text: str) -> None:
+        """Report an error; most of them end the connection."""
+        if text.lower().startswith(_SURVIVED):
+            self._on_refusal(text)
+        else:
+            self._error = text
+
+
+def _check(server: NatsUrl, info: dict[str, Any]) -> None:
+    """Raise `NatsRefused` if a client with these settings cannot use this server."""
+    version = str(info.get("version", ""))
+    if _version(version) < OLDEST_VERSION or not info.get("headers"):
+        needed = ".".join(map(str, OLDEST_VERSION))
+        raise NatsRefused(f"{server} is nats-server {version or 'of an unknown version'}: use {needed} or newer")
+    offers_tls = bool(info.get("tls_required") or info.get("tls_available"))
+    if server.tls and not offers_tls:
+        raise NatsRefused(f"{server} offers no TLS: configure it there, or write nats:// in --nats-url")
+    if not server.tls and info.get("tls_required"):
+        raise NatsRefused(f"{server} requires TLS: write tls:// in --nats-url")
+
+
+def _credentials(server: NatsUrl, key: UserKey | None, nonce: str) -> dict[str, Any]:
+    """Return the fields of CONNECT that authenticate the client."""
+    if key is not None:
+        return {"jwt": key.jwt, "sig": key.sign(nonce)}
+    if server.token is not None:
+        return {"auth_token": server.token}
+    if server.username is not None:
+        return {"user": server.username, "pass": server.password}
+    return {}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    numbers = text.split("-")[0].split(".")[:2]
+    return tuple(int(number) for number in numbers if number.isdecimal())
+
+
+def _tls_problem(server: NatsUrl, error: ssl.SSLError) -> str:
+    reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason or str(error)
+    return f"{server}: TLS failed ({reason}): is its certificate for this name, and from a CA of --nats-ca-file?"
+
+
+def _hint(error: str) -> str:
+    if "authorization" in error.lower() or "authentication" in error.lower():
+        return ": check user and password in HERMES_NATS_URL, or --nats-creds-file"
+    return ""

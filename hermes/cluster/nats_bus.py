@@ -1,0 +1,503 @@
+"""The bus of several nodes, on NATS core.
+
+A node subscribes to one subject for each user and tenant with an open socket, so that NATS knows where a message is
+to go. A message that must be delivered is a request: see `hermes.cluster.deliveries`. What concerns every node goes to
+one subject of all nodes.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from enum import StrEnum
+
+from hermes import __version__
+from hermes.cluster import subjects
+from hermes.cluster.attachment import Attachment
+from hermes.cluster.deliveries import Deliveries, RemoteReceipt
+from hermes.cluster.envelope import PROTOCOL, BadEnvelope, Head, number_of, pack, text_of, unpack
+from hermes.cluster.members import ANNOUNCE_INTERVAL_S, Member, Members
+from hermes.cluster.nats.client import NatsClient
+from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
+from hermes.cluster.surveys import Answers, Surveys
+from hermes.delivery import channels
+from hermes.delivery.channels import Channel
+from hermes.delivery.frames import encode
+from hermes.delivery.hub import Hub, Receipt
+from hermes.delivery.messages import EncodedMessage, Message
+from hermes.errors import ConfigError
+from hermes.ids import TenantId, UserId
+from hermes.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+ASK_TIMEOUT_S = 0.25
+JOIN_TIMEOUT_S = 5.0
+CHANGE_INTERVAL_S = 1.0  # between announcements because of changed counts
+NAME_TIMEOUT_S = 1.0  # for a node of the same name
+TASKS_MAX = 100  # operations of other nodes that are under way
+OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe"})  # that this module handles
+
+Operation = Callable[[Head], Awaitable[Head]]
+
+
+class State(StrEnum):
+    """Whether this node works together with the others."""
+
+    JOINING = "joining"
+    JOINED = "joined"
+    ALONE = "alone"
+
+
+class NatsBus:
+    """Reach the sockets of all nodes.
+
+    ``keys`` returns the hash of the token keys. ``on_join`` is awaited whenever the node joins or returns, before it
+    opens sockets, with the names of the other nodes; it returns whether it is complete. ``on_state`` is called when the
+    state has changed. ``operations`` answer the questions of other nodes, by the name of the operation; more can be
+    added until `start`.
+    """
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        name: str,
+        make_client: Callable[[str, Callable[[], None], Callable[[], None]], NatsClient],
+        keys: Callable[[], str],
+        metrics: Metrics,
+        on_state: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.instance = secrets.token_hex(8)
+        self.operations: dict[str, Operation] = {}
+        self.on_join: Callable[[list[str]], Awaitable[bool]] = _nothing_to_do
+        self.state = State.JOINING
+        self._hub = hub
+        self._keys = keys
+        self._metrics = metrics
+        self._on_state = on_state
+        self._client = make_client(name, self._connected, self._lost)
+        self.members = Members(name=name, instance=self.instance, keys=keys, metrics=metrics)
+        self._numbers = itertools.count(1)
+        self._attachment = Attachment(
+            members=self.members,
+            next_number=self._numbers.__next__,
+            probe=self._send_probe,
+            ping=self._client.ping,
+            clock=time.monotonic,
+        )
+        self._deliveries = Deliveries(
+            attachment=self._attachment,
+            members=self.members,
+            metrics=metrics,
+            next_number=self._numbers.__next__,
+            send_fence=self._send_fence,
+            clock=time.monotonic,
+        )
+        self._surveys = Surveys()
+        self._sids: dict[str, tuple[int, int]] = {}  # by subject: the subscription, and how many channels use it
+        self._users = 0
+        self._answers: list[tuple[str, Receipt | None]] = []  # in the order of the requests
+        self._wake = asyncio.Event()
+        self._change_timer: asyncio.TimerHandle | None = None
+        self._join_problem = ""
+        self._leaving = False
+        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the bus ------------------------------------------------------------------------------------------------------
+
+    def publish(
+        self, message: Message, *, only_tenant: TenantId | None = None, to: Sequence[Channel] | None = None
+    ) -> Receipt:
+        """Send a message to every session of its channels, or of ``to``, on all nodes."""
+        local = self._hub.publish(message, only_tenant=only_tenant, to=to)
+        channel = message.channels[0]
+        subject = subjects.of_channel(channel)
+        if subject is None:
+            return local
+        head: Head = {"op": "deliver", "node": self.name, "kind": message.kind, "to": channel[1]}
+        if only_tenant is not None:
+            head["only_tenant"] = only_tenant
+        if to is not None:
+            head["channels"] = to
+
+        def send(number: int) -> bool:
+            data = pack(head, encode(message).payload) if self._client.is_connected else b""
+            return self._client.publish(subject, data, reply=self._reply(number))
+
+        return self._deliveries.request(local, send)
+
+    async def flushed(self, receipts: Collection[Receipt]) -> None:
+        """Wait until these receipts are complete."""
+        await self._hub.flushed()
+        for receipt in receipts:
+            if isinstance(receipt, RemoteReceipt):
+                await receipt.completed()
+
+    async def synchronised(self) -> bool:
+        """Wait until NATS has processed the subscriptions; False if the connection ended."""
+        return await self._client.flush()
+
+    async def ask(self, op: str, fields: Mapping[str, object], *, timeout_s: float = ASK_TIMEOUT_S) -> Answers:
+        """Ask every other node, and return the answers."""
+        return await self._ask(subjects.NODES, op, fields, expected=self.members.names, timeout_s=timeout_s)
+
+    async def ask_one(self, name: str, op: str, fields: Mapping[str, object], *, timeout_s: float) -> Head | None:
+        """Ask one other node; None without an answer."""
+        answers = await self._ask(subjects.node(name), op, fields, expected=(name,), timeout_s=timeout_s)
+        return answers.by_node.get(name)
+
+    async def _ask(
+        self, subject: str, op: str, fields: Mapping[str, object], *, expected: Collection[str], timeout_s: float
+    ) -> Answers:
+        number = next(self._numbers)
+        data = pack({"op": op, "node": self.name, **fields})
+        return await self._surveys.ask(
+            number,
+            expected,
+            lambda: self._client.publish(subject, data, reply=self._reply(number)),
+            timeout_s=timeout_s,
+        )
+
+    def tell(self, op: str, fields: Mapping[str, object]) -> bool:
+        """Send something to every other node; return whether it was sent."""
+        return self._client.publish(subjects.NODES, pack({"op": op, "node": self.name, **fields}))
+
+    def _reply(self, number: int) -> str:
+        return f"{subjects.replies(self.instance)}{number}"
+
+    def _send_fence(self, number: int) -> None:
+        self._client.publish(subjects.NODES, pack({"op": "fence", "node": self.name}), reply=self._reply(number))
+
+    def _send_probe(self, name: str, number: int) -> None:
+        self._client.publish(subjects.node(name), pack({"op": "probe", "node": self.name}), reply=self._reply(number))
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    @property
+    def problems(self) -> list[str]:
+        """What is missing, each a word and a sentence."""
+        client = self._client
+        found = []
+        if self.state is State.JOINING:
+            found.append("joining: this node waits for the revocations of the other nodes")
+        elif not client.is_connected:
+            found.append(f"cluster: {client.problem}; this node works alone")
+        elif self._join_problem:
+            found.append(f"cluster: {self._join_problem}")
+        if client.is_connected and client.refusal:
+            found.append(f"cluster: NATS refuses a subject to this account: {client.refusal}")
+        if self.members.namesake:
+            found.append(f"cluster: another node has the name {self.name} too: give each its own --node-name")
+        return found
+
+    @property
+    def nodes(self) -> list[Member]:
+        """The other living nodes."""
+        return self.members.all
+
+    def _enter(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            self._on_state()
+
+    # -- start and stop -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect; go on alone if NATS cannot be reached.
+
+        Raises `ConfigError` if NATS refuses this client, or another node has the same name.
+        """
+        self._hub.on_watch.append(self._watch)
+        for channel in self._hub.watched:
+            self._watch(channel, True)
+        self._client.subscribe(subjects.NODES, self._on_nodes)
+        self._client.subscribe(f"{subjects.replies(self.instance)}*", self._on_reply)
+        await self._client.start()
+        if self._client.is_connected:
+            if self._client.refusal:
+                raise ConfigError([f"--nats-url: the account may not use a subject: {self._client.refusal}"])
+            await self._check_name()
+        self._client.subscribe(subjects.node(self.name), self._on_nodes)
+        self._task = asyncio.create_task(self._run(), name="hermes-cluster")
+
+    async def _check_name(self) -> None:
+        """Raise `ConfigError` if a living node has this node's name."""
+        found = await self.ask_one(self.name, "name", {"instance": self.instance}, timeout_s=NAME_TIMEOUT_S)
+        if found is not None:
+            raise ConfigError(
+                [f"another node has the name {self.name} (version {text_of(found, 'version')}): give --node-name"]
+            )
+
+    def leave(self) -> None:
+        """Tell the others that this node is stopping: none waits for it any more."""
+        self._leaving = True
+        self.tell("leave", {"instance": self.instance})
+
+    async def stop(self) -> None:
+        """Disconnect; may be repeated."""
+        if self._watch in self._hub.on_watch:
+            self._hub.on_watch.remove(self._watch)
+        if self._change_timer is not None:
+            self._change_timer.cancel()
+        tasks = [*self._tasks, *([] if self._task is None else [self._task])]
+        self._task = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if not self._leaving:
+            self.leave()
+        await self._client.stop()
+        self._deliveries.lost()
+        self._surveys.lost()
+
+    async def _run(self) -> None:
+        """Join after each connection, announce this node, and forget silent ones."""
+        if not self._client.is_connected:
+            await self._wait(JOIN_TIMEOUT_S)
+        while True:
+            try:
+                if self._client.is_connected:
+                    if self.state is not State.JOINED:
+                        await self._join()
+                    self._announce()
+                    self.members.expire()
+                elif self.state is State.JOINING:
+                    logger.error("continuing without the other nodes: %s", self._client.problem)
+                    self._enter(State.ALONE)
+            except Exception:  # the top of a task: the next round may work
+                logger.exception("the announcement of this node failed")
+            await self._wait(ANNOUNCE_INTERVAL_S * random.uniform(0.9, 1.0))
+
+    async def _wait(self, timeout_s: float) -> None:
+        """Wait until something has changed, or for the time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+        self._wake.clear()
+
+    def _count_changed(self) -> None:
+        """Announce this node soon: together with what changes meanwhile."""
+        if self._change_timer is None:
+            self._change_timer = asyncio.get_running_loop().call_later(CHANGE_INTERVAL_S, self._announce_change)
+
+    def _announce_change(self) -> None:
+        self._change_timer = None
+        self._wake.set()
+
+    async def _join(self) -> None:
+        """Find the other nodes, and get what must be known before sockets are opened.
+
+        If that was tried on this connection before, sockets are opened meanwhile.
+        """
+        if not self._join_problem:
+            self._enter(State.JOINING)
+        complete = False
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT_S):
+                complete = await self._meet()
+        except TimeoutError:
+            complete = False
+        if not self._client.is_connected:
+            return
+        if not complete and not self._join_problem:
+            logger.error("continuing without the revocations of the other nodes: none has sent them")
+        self._join_problem = "" if complete else "no other node has sent its revocations; asked again in a few seconds"
+        self._enter(State.JOINED if complete else State.ALONE)
+
+    async def _meet(self) -> bool:
+        """Greet the other nodes until one answers, then exchange what must be known.
+
+        Returns False if those that answered did not send it.
+        """
+        while True:
+            answers = await self._ask(
+                subjects.NODES, "hello", self._description(), expected=self.members.names, timeout_s=ASK_TIMEOUT_S
+            )
+            if answers.nobody:
+                return True
+            if answers.by_node:
+                return await self.on_join(list(answers.by_node))
+            if not self._client.is_connected:
+                return False
+
+    def _announce(self) -> None:
+        if not self._leaving:
+            self.tell("here", self._description())
+
+    def _description(self) -> Head:
+        return {
+            "instance": self.instance,
+            "version": __version__,
+            "protocol": PROTOCOL,
+            "keys": self._keys(),
+            "users": self._users,
+            "sockets": len(self._hub.sessions),
+        }
+
+    def _connected(self) -> None:
+        self.members.connected()
+        self._wake.set()
+        self._enter(State.JOINING)
+
+    def _lost(self) -> None:
+        self._deliveries.lost()
+        self._surveys.lost()
+        self._join_problem = ""
+        logger.error("continuing without the other nodes: %s", self._client.problem)
+        self._enter(State.ALONE)
+
+    # -- subscriptions ------------------------------------------------------------------------------------------------
+
+    def _watch(self, channel: Channel, watched: bool) -> None:
+        """Subscribe to the subject of a channel as long as it has a session."""
+        subject = subjects.of_channel(channel)
+        if subject is None:
+            return
+        if watched:
+            sid, channels_of_it = self._sids.get(subject) or (self._client.subscribe(subject, self._on_deliver), 0)
+            self._sids[subject] = (sid, channels_of_it + 1)
+        else:
+            sid, channels_of_it = self._sids.pop(subject)
+            if channels_of_it > 1:
+                self._sids[subject] = (sid, channels_of_it - 1)
+            else:
+                self._client.unsubscribe(sid)
+        if channel[0] == "user":
+            self._users += 1 if watched else -1
+            self._count_changed()
+
+    # -- what other nodes send ----------------------------------------------------------------------------------------
+
+    def _on_deliver(self, message: NatsMessage) -> None:
+        found = self._unpack(message)
+        if found is not None:
+            self._deliver(found[0], found[1], message.reply)
+
+    def _deliver(self, head: Head, text: bytes, reply: str) -> None:
+        id, only_tenant = text_of(head, "to"), text_of(head, "only_tenant")
+        if "only_tenant" in head and only_tenant is None:
+            return
+        match head.get("kind"):
+            case "notification" if id:
+                channel = channels.user(UserId(id))
+            case "broadcast" if id:
+                channel = channels.broadcast(TenantId(id))
+            case _:
+                return  # of a newer version: no answer, so that the sender does not count this node
+        self._metrics.cluster_received.labels("deliver").inc()
+        receipt = self._hub.publish(
+            EncodedMessage(str(head["kind"]), channel, text),
+            only_tenant=None if only_tenant is None else TenantId(only_tenant),
+            to=_channels(head.get("channels"), id),
+        )
+        if reply:
+            self._answer_after_flush(reply, receipt)
+
+    def _answer_after_flush(self, reply: str, receipt: Receipt | None) -> None:
+        """Answer at the end of this iteration of the loop, when the hub has flushed."""
+        if not self._answers:
+            asyncio.get_running_loop().call_soon(self._send_answers)
+        self._answers.append((reply, receipt))
+
+    def _send_answers(self) -> None:
+        answers, self._answers = self._answers, []
+        self._hub.flush()
+        for reply, receipt in answers:
+            head: Head = {"op": "passed", "node": self.name}
+            if receipt is not None:
+                head = {"op": "delivered", "node": self.name, "sockets": receipt.sockets}
+            self._client.publish(reply, pack(head))
+
+    def _on_nodes(self, message: NatsMessage) -> None:
+        found = self._unpack(message)
+        if found is None:
+            return
+        head, reply = found[0], message.reply
+        op = str(head["op"])
+        self._metrics.cluster_received.labels(op if op in OPERATIONS or op in self.operations else "unknown").inc()
+        match op:
+            case "fence":
+                self._answer_after_flush(reply, None)
+            case "probe":
+                pass  # that NATS had a subscriber is the answer
+            case "here":
+                self.members.heard(head)
+            case "hello":
+                self.members.heard(head)
+                if not self._leaving:
+                    self._reply_to(reply, "here", self._description())
+            case "leave":
+                self.members.left(str(head["node"]), text_of(head, "instance") or "")
+            case "name":
+                if text_of(head, "instance") != self.instance:
+                    self._reply_to(reply, "answer", self._description())
+            case _ if op in self.operations:
+                self._start_operation(self.operations[op], head, reply)
+
+    def _reply_to(self, reply: str, op: str, fields: Mapping[str, object]) -> None:
+        if reply:
+            self._client.publish(reply, pack({"op": op, "node": self.name, **fields}))
+
+    def _start_operation(self, operation: Operation, head: Head, reply: str) -> None:
+        if len(self._tasks) >= TASKS_MAX:
+            self._metrics.cluster_dropped.labels("busy").inc()
+            return
+        name = f"hermes-cluster-{head['op']}"
+        task = asyncio.get_running_loop().create_task(self._operate(operation, head, reply), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _operate(self, operation: Operation, head: Head, reply: str) -> None:
+        try:
+            self._reply_to(reply, "answer", await operation(head))
+        except Exception:  # the top of a task
+            logger.exception("the operation %s of the node %s failed", head["op"], head["node"])
+
+    def _on_reply(self, message: NatsMessage) -> None:
+        number = int(message.subject.rpartition(".")[2])
+        if message.status == NO_RESPONDERS:
+            self._attachment.no_responders(number)
+            self._deliveries.no_responders(number)
+            self._surveys.no_responders(number)
+            return
+        found = self._unpack(message)
+        if found is None:
+            return
+        head = found[0]
+        match head["op"]:
+            case "delivered":
+                self._deliveries.answered(number, number_of(head, "sockets"))
+            case "passed":
+                self._deliveries.passed(str(head["node"]), number)
+            case "here":
+                self.members.heard(head)
+                self._surveys.answered(number, head)
+            case _:
+                self._surveys.answered(number, head)
+
+    def _unpack(self, message: NatsMessage) -> tuple[Head, bytes] | None:
+        try:
+            return unpack(message.data)
+        except BadEnvelope as error:
+            self._metrics.cluster_received.labels("bad").inc()
+            logger.debug("a message on %s is not from a node: %s", message.subject, error)
+            return None
+
+
+def _channels(given: object, id: str) -> list[Channel] | None:
+    """Return the channels that another node names, if they are of this id."""
+    if not isinstance(given, list):
+        return None
+    named = [each for each in given if isinstance(each, list) and len(each) == 2 and each[1] == id]
+    return [Channel((str(kind), id)) for kind, _ in named if kind in subjects.KINDS]
+
+
+async def _nothing_to_do(nodes: list[str]) -> bool:
+    return True

@@ -1,0 +1,316 @@
+"""The client of NATS on real servers: subscriptions, outages, TLS, credentials, limits."""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import json
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from hermes.cluster.nats import connection as connection_module
+from hermes.cluster.nats.client import NatsClient
+from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
+from hermes.errors import ConfigError
+from hermes.metrics import Metrics
+from hermes.settings.cluster.creds_file import read_user_key
+from hermes.settings.cluster.nats_url import parse_nats_url
+from hermes.settings.tls import TlsOptions
+from tests.support.certificates import LOOPBACK, Authority
+from tests.support.gateways import eventually
+from tests.support.nats import nats_server, nats_servers
+from tests.support.programs import free_port
+
+pytestmark = pytest.mark.broker
+
+
+@contextlib.asynccontextmanager
+async def client(*urls: str, **given: Any) -> AsyncIterator[NatsClient]:
+    """Run a client."""
+    running = NatsClient([parse_nats_url(url) for url in urls], name="test", metrics=Metrics(), **given)
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.stop()
+
+
+def collect(running: NatsClient, subject: str) -> list[NatsMessage]:
+    """Subscribe, and return the list of what arrives."""
+    found: list[NatsMessage] = []
+    running.subscribe(subject, found.append)
+    return found
+
+
+@pytest.mark.gen_test
+async def test_messages_requests_and_no_responders(tmp_path: Path) -> None:
+    """A client does not get what it publishes itself, and its own subscription is no responder."""
+    with nats_server(tmp_path) as server:
+        async with client(server.url) as one, client(server.url) as other:
+            got, replies = collect(one, "a.b"), collect(other, "reply.*")
+            own = collect(other, "mine")
+            assert await one.flush()
+            assert other.publish("a.b", b"hello\r\n", reply="reply.1")
+            assert other.publish("nobody", b"", reply="reply.2")
+            assert other.publish("mine", b"", reply="reply.3")
+            assert await other.flush()
+            assert [(reply.subject, reply.status) for reply in replies] == [
+                ("reply.2", NO_RESPONDERS),
+                ("reply.3", NO_RESPONDERS),
+            ]
+            await eventually(lambda: got)
+            assert (got[0].data, got[0].reply, own) == (b"hello\r\n", "reply.1", [])
+            sid = one.subscribe("c", got.append)
+            one.unsubscribe(sid)
+            assert await one.flush()
+            other.publish("c", b"")
+            other.publish("a.b", b"last")
+            await eventually(lambda: len(got) == 2)
+            assert got[1].data == b"last"
+
+
+@pytest.mark.gen_test
+async def test_subscriptions_return_after_an_outage(tmp_path: Path) -> None:
+    """Also those that were made or ended meanwhile; nothing can be sent meanwhile."""
+    states: list[str] = []
+    with nats_server(tmp_path) as server:
+        async with client(
+            server.url,
+            on_connected=lambda: states.append("connected"),
+            on_lost=lambda: states.append("lost"),
+        ) as running:
+            kept = collect(running, "kept")
+            ended = running.subscribe("ended", kept.append)
+            assert await running.flush()
+            server.stop()
+            await eventually(lambda: "lost" in states)
+            assert not running.is_connected
+            assert not running.publish("kept", b"")
+            assert not await running.flush()
+            assert running.problem
+            running.unsubscribe(ended)
+            new = collect(running, "new")
+            server.start()
+            await eventually(lambda: states == ["connected", "lost", "connected"])
+            async with client(server.url) as other:
+                for subject in ("ended", "kept", "new"):
+                    other.publish(subject, subject.encode())
+                await eventually(lambda: kept and new)
+            assert [message.subject for message in (*kept, *new)] == ["kept", "new"]
+
+
+@pytest.mark.gen_test
+async def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not answer pings; another one is used."""
+    from hermes.cluster.nats import client as module
+
+    monkeypatch.setattr(module, "PING_INTERVAL_S", 0.1)
+    with nats_servers(tmp_path, 2) as servers:
+        async with client(*(server.url for server in servers)) as running:
+            used = next(server for server in servers if running._servers[0].port == server.port)
+            used.send_signal(signal.SIGSTOP)
+            try:
+                await eventually(lambda: not running.is_connected)
+                await eventually(lambda: running.is_connected)
+                assert running._servers[0].port != used.port
+            finally:
+                used.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.gen_test
+async def test_a_client_leaves_a_server_in_lame_duck_mode(tmp_path: Path) -> None:
+    """It moves to another one before that server ends."""
+    with nats_servers(tmp_path, 2) as servers:
+        async with client(*(server.url for server in servers)) as running:
+            got = collect(running, "a")
+            used = next(server for server in servers if running._servers[0].port == server.port)
+            used.send_signal(signal.SIGUSR2)
+            await eventually(lambda: running.is_connected and running._servers[0].port != used.port)
+            other = next(server for server in servers if server is not used)
+            async with client(other.url) as sender:
+                sender.publish("a", b"x")
+                await eventually(lambda: got)
+
+
+@pytest.mark.gen_test
+async def test_tls_is_required_where_the_url_says_so(tmp_path: Path) -> None:
+    """The certificate must be for the host, and of a CA that is trusted; a password is sent to no other server."""
+    authority = Authority(tmp_path)
+    signed = authority.sign("nats", LOOPBACK)
+    strangers = Authority(tmp_path, "strangers")
+    lines = f'tls {{ cert_file: "{signed.certificate}", key_file: "{signed.key}" }}'
+    trust = TlsOptions(ca_file=authority.certificate).context
+    with nats_server(tmp_path, lines) as server:
+        url = server.url.replace("nats://", "tls://")
+        async with client(url, tls=trust) as one, client(url, tls=trust) as other:
+            got = collect(one, "a")
+            assert await one.flush()
+            other.publish("a", b"x" * 100_000)
+            await eventually(lambda: got)
+        with pytest.raises(ConfigError, match="requires TLS: write tls://"):
+            async with client(server.url):
+                pass
+        with pytest.raises(ConfigError, match="TLS failed"):
+            async with client(url, tls=TlsOptions(ca_file=strangers.certificate).context):
+                pass
+        with pytest.raises(ConfigError, match="TLS failed"):
+            async with client(url.replace("127.0.0.1", "localhost"), tls=trust):
+                pass
+    with nats_server(tmp_path) as server, pytest.raises(ConfigError, match="offers no TLS"):
+        async with client(server.url.replace("nats://", "tls://"), tls=trust):
+            pass
+
+
+# -- creds files -------------------------------------------------------------------------------------------------------
+
+OPERATOR, ACCOUNT, USER = 14 << 3, 0, 20 << 3
+
+
+def _base32(data: bytes) -> str:
+    return base64.b32encode(data + binascii.crc_hqx(data, 0).to_bytes(2, "little")).decode().rstrip("=")
+
+
+class Nkey:
+    """A key pair in the form of NATS."""
+
+    def __init__(self, kind: int) -> None:
+        self._key = Ed25519PrivateKey.generate()
+        raw = self._key.private_bytes_raw()
+        self.seed = _base32(bytes([18 << 3 | kind >> 5, (kind & 31) << 3]) + raw)
+        self.public = _base32(bytes([kind]) + self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    def sign(self, subject: "Nkey", name: str, claims: dict[str, object]) -> str:
+        """Return a JWT about another key."""
+        header = {"typ": "JWT", "alg": "ed25519-nkey"}
+        body = {"jti": name, "iat": 1, "iss": self.public, "name": name, "sub": subject.public, "nats": claims}
+        text = ".".join(
+            base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in (header, body)
+        )
+        signature = base64.urlsafe_b64encode(self._key.sign(text.encode())).decode().rstrip("=")
+        return f"{text}.{signature}"
+
+
+@pytest.mark.gen_test
+async def test_a_creds_file_authenticates(tmp_path: Path) -> None:
+    """On a server with accounts as JWTs; the key of another account is refused."""
+    operator, account, user, stranger = Nkey(OPERATOR), Nkey(ACCOUNT), Nkey(USER), Nkey(ACCOUNT)
+    limits = {"subs": -1, "data": -1, "payload": -1}
+    account_limits = limits | {"conn": -1, "leaf": -1, "imports": -1, "exports": -1, "wildcards": True}
+    jwts = {
+        "operator": operator.sign(operator, "O", {"type": "operator", "version": 2}),
+        "account": operator.sign(account, "A", {"limits": account_limits, "type": "account", "version": 2}),
+        "user": account.sign(user, "U", {**limits, "type": "user", "version": 2}),
+        "other": stranger.sign(user, "U", {**limits, "type": "user", "version": 2}),
+    }
+    for name in ("user", "other"):
+        (tmp_path / f"{name}.creds").write_text(
+            f"-----BEGIN NATS USER JWT-----\n{jwts[name]}\n------END NATS USER JWT------\n\n"
+            f"-----BEGIN USER NKEY SEED-----\n{user.seed}\n------END USER NKEY SEED------\n"
+        )
+    (tmp_path / "operator.jwt").write_text(jwts["operator"])
+    lines = (
+        f'operator: "{tmp_path / "operator.jwt"}"',
+        "resolver: MEMORY",
+        f'resolver_preload: {{ {account.public}: "{jwts["account"]}" }}',
+    )
+    with nats_server(tmp_path, *lines) as server:
+        async with client(server.url, user_key=lambda: read_user_key(tmp_path / "user.creds")) as running:
+            assert await running.flush()
+        with pytest.raises(ConfigError, match="refuses this client: Authorization Violation"):
+            async with client(server.url, user_key=lambda: read_user_key(tmp_path / "other.creds")):
+                pass
+        with pytest.raises(ConfigError, match="missing"):
+            async with client(server.url, user_key=lambda: read_user_key(tmp_path / "missing.creds")):
+                pass
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_too_large_messages_are_refused_here(tmp_path: Path) -> None:
+    """The server would close the connection."""
+    with nats_server(tmp_path, "max_payload: 1000") as server:
+        async with client(server.url) as running:
+            assert running.publish("a", b"x" * 1_000)
+            assert not running.publish("a", b"x" * 1_001)
+            assert await running.flush()
+
+
+@pytest.mark.gen_test
+async def test_what_waits_for_a_server_that_does_not_read_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages are refused; a subscription that cannot be sent ends the connection, and is made again later."""
+    monkeypatch.setattr(connection_module, "PENDING_MAX_BYTES", 1_000_000)
+    with nats_server(tmp_path) as server:
+        async with client(server.url) as running:
+            server.send_signal(signal.SIGSTOP)
+            sent = 0
+            while running.publish("a", b"x" * 100_000):
+                sent += 1
+                await asyncio.sleep(0)
+                assert sent < 10_000
+            got = collect(running, "late")
+            await eventually(lambda: not running.is_connected)
+            server.send_signal(signal.SIGCONT)
+            await eventually(lambda: running.is_connected)
+            async with client(server.url) as other:
+                other.publish("late", b"")
+                await eventually(lambda: got)
+
+
+async def _serve(handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any], port: int) -> asyncio.Server:
+    return await asyncio.start_server(handle, "127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "words"),
+    [
+        (b'INFO {"version":"2.1.9","max_payload":1048576}\r\n', "2.1.9: use 2.2 or newer"),
+        (b'INFO {"version":"2.9.1","headers":false}\r\n', "use 2.2 or newer"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_a_server_that_is_too_old_is_refused(greeting: bytes, words: str) -> None:
+    """The text says which version is needed."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        await reader.read()
+        writer.close()
+
+    port = free_port()
+    server = await _serve(handle, port)
+    try:
+        with pytest.raises(ConfigError, match=words):
+            async with client(f"nats://127.0.0.1:{port}"):
+                pass
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.gen_test
+async def test_something_else_at_the_port_is_no_server() -> None:
+    """It is reported, and tried again."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        await reader.read()
+        writer.close()
+
+    port = free_port()
+    server = await _serve(handle, port)
+    try:
+        async with client(f"nats://127.0.0.1:{port}") as running:
+            assert "not a NATS server" in running.problem
+    finally:
+        server.close()
+        await server.wait_closed()

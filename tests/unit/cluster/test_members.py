@@ -1,0 +1,76 @@
+"""The other nodes, as they announce themselves."""
+
+import logging
+
+import pytest
+
+from hermes.cluster.members import FORGOTTEN_S, MEMBERS_MAX, Members
+from hermes.metrics import Metrics
+from hermes.testing import FakeClock
+
+
+def make_members(clock: FakeClock | None = None) -> Members:
+    """Return the members that node a sees."""
+    return Members(name="a", instance="1", keys=lambda: "keys", metrics=Metrics(), clock=clock or FakeClock())
+
+
+def here(node: str, instance: str = "2", **more: object) -> dict[str, object]:
+    """Return an announcement."""
+    head = {"op": "here", "node": node, "instance": instance, "version": "1", "protocol": 1, "keys": "keys"}
+    return head | {"users": 3, "sockets": 4} | more
+
+
+def test_a_node_is_known_until_it_leaves_or_is_silent() -> None:
+    """It is forgotten after 15 s, or at once if it says so."""
+    clock = FakeClock()
+    members = make_members(clock)
+    assert members.heard(here("b"))
+    assert not members.heard(here("b"))
+    assert members.heard(here("b", "3"))  # restarted
+    clock.now_s += FORGOTTEN_S - 1
+    members.heard(here("c"))
+    members.expire()
+    assert members.names == ["b", "c"]
+    clock.now_s += 2
+    members.expire()
+    assert members.names == ["c"]
+    members.left("c", "another")
+    assert members.names == ["c"]
+    members.left("c", "2")
+    assert members.names == []
+
+
+def test_other_keys_and_another_protocol_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Unknown keys of the announcement are ignored, and wrong types."""
+    members = make_members()
+    for _ in range(3):
+        members.heard(here("b", keys="other", protocol=2, mood="fine", users="many"))
+    assert [record.levelno for record in caplog.records if record.levelno > logging.INFO] == [
+        logging.ERROR,
+        logging.WARNING,
+    ]
+    assert members.all[0].users == 0
+
+
+def test_a_namesake_is_reported_while_it_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+    """It is not another member."""
+    clock = FakeClock()
+    members = make_members(clock)
+    members.heard(here("a", "1"))  # itself
+    assert len(caplog.records) == 0
+    members.heard(here("a", "2"))
+    members.heard(here("a", "2"))
+    assert members.namesake == "2"
+    assert len(members) == 0
+    assert len(caplog.records) == 1
+    clock.now_s += FORGOTTEN_S + 1
+    members.expire()
+    assert not members.namesake
+
+
+def test_invented_names_do_not_fill_the_memory() -> None:
+    """At most `MEMBERS_MAX` nodes are known."""
+    members = make_members()
+    for number in range(MEMBERS_MAX + 10):
+        members.heard(here(f"n{number}"))
+    assert len(members) == MEMBERS_MAX
