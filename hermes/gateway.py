@@ -41,7 +41,8 @@ from hermes.broker.device_listener import DeviceListener
 from hermes.broker.supervisor import MosquittoProcess
 from hermes.cluster.bus import Bus, LocalBus
 from hermes.cluster.nats.client import NatsClient
-from hermes.cluster.nats_bus import NatsBus, State
+from hermes.cluster.nats_bus import NatsBus
+from hermes.cluster.participation import State
 from hermes.cluster.revocations import SharedRevocations
 from hermes.delivery.housekeeping import Sweep
 from hermes.delivery.hub import Hub

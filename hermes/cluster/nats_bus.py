@@ -6,23 +6,21 @@ one subject of all nodes.
 """
 
 import asyncio
-import contextlib
 import itertools
 import logging
-import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from enum import StrEnum
 
 from hermes import __version__
 from hermes.cluster import subjects
 from hermes.cluster.attachment import Attachment
 from hermes.cluster.deliveries import Deliveries, RemoteReceipt
 from hermes.cluster.envelope import PROTOCOL, BadEnvelope, Head, number_of, pack, text_of, unpack
-from hermes.cluster.members import ANNOUNCE_INTERVAL_S, Member, Members
+from hermes.cluster.members import Member, Members
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
+from hermes.cluster.participation import Participation, State
 from hermes.cluster.surveys import Answers, Surveys
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
@@ -36,8 +34,6 @@ from hermes.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S = 0.25
-JOIN_TIMEOUT_S = 5.0
-CHANGE_INTERVAL_S = 1.0  # between announcements because of changed counts
 NAME_TIMEOUT_S = 1.0  # for a node of the same name
 TASKS_MAX = 100  # operations of other nodes that are under way
 OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe"})  # that this module handles
@@ -45,21 +41,11 @@ OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "p
 Operation = Callable[[Head], Awaitable[Head]]
 
 
-class State(StrEnum):
-    """Whether this node works together with the others."""
-
-    JOINING = "joining"
-    JOINED = "joined"
-    ALONE = "alone"
-
-
 class NatsBus:
     """Reach the sockets of all nodes.
 
-    ``keys`` returns the hash of the token keys. ``on_join`` is awaited whenever the node joins or returns, before it
-    opens sockets, with the names of the other nodes; it returns whether it is complete. ``on_state`` is called when the
-    state has changed. ``operations`` answer the questions of other nodes, by the name of the operation; more can be
-    added until `start`.
+    ``keys`` returns the hash of the token keys. ``on_state`` is called when the state has changed. ``operations``
+    answer the questions of other nodes, by the name of the operation; more can be added until `start`.
     """
 
     def __init__(
@@ -75,14 +61,14 @@ class NatsBus:
         self.name = name
         self.instance = secrets.token_hex(8)
         self.operations: dict[str, Operation] = {}
-        self.on_join: Callable[[list[str]], Awaitable[bool]] = _nothing_to_do
-        self.state = State.JOINING
         self._hub = hub
         self._keys = keys
         self._metrics = metrics
-        self._on_state = on_state
-        self._client = make_client(name, self._connected, self._lost)
         self.members = Members(name=name, instance=self.instance, keys=keys, metrics=metrics)
+        self.participation = Participation(
+            members=self.members, greet=self._greet, announce=self._announce, on_state=on_state
+        )
+        self._client = make_client(name, self.participation.connected, self._lost)
         self._numbers = itertools.count(1)
         self._attachment = Attachment(
             members=self.members,
@@ -103,11 +89,6 @@ class NatsBus:
         self._sids: dict[str, tuple[int, int]] = {}  # by subject: the subscription, and how many channels use it
         self._users = 0
         self._answers: list[tuple[str, Receipt | None]] = []  # in the order of the requests
-        self._wake = asyncio.Event()
-        self._change_timer: asyncio.TimerHandle | None = None
-        self._join_problem = ""
-        self._leaving = False
-        self._task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the bus ------------------------------------------------------------------------------------------------------
@@ -178,34 +159,20 @@ class NatsBus:
     def _send_probe(self, name: str, number: int) -> None:
         self._client.publish(subjects.node(name), pack({"op": "probe", "node": self.name}), reply=self._reply(number))
 
-    # -- state --------------------------------------------------------------------------------------------------------
-
     @property
     def problems(self) -> list[str]:
         """What is missing, each a word and a sentence."""
-        client = self._client
-        found = []
-        if self.state is State.JOINING:
-            found.append("joining: this node waits for the revocations of the other nodes")
-        elif not client.is_connected:
-            found.append(f"cluster: {client.problem}; this node works alone")
-        elif self._join_problem:
-            found.append(f"cluster: {self._join_problem}")
-        if client.is_connected and client.refusal:
-            found.append(f"cluster: NATS refuses a subject to this account: {client.refusal}")
-        if self.members.namesake:
-            found.append(f"cluster: another node has the name {self.name} too: give each its own --node-name")
-        return found
+        return self.participation.problems(self._client)
+
+    @property
+    def state(self) -> State:
+        """Whether this node works together with the others."""
+        return self.participation.state
 
     @property
     def nodes(self) -> list[Member]:
         """The other living nodes."""
         return self.members.all
-
-    def _enter(self, state: State) -> None:
-        if state is not self.state:
-            self.state = state
-            self._on_state()
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 
@@ -225,7 +192,7 @@ class NatsBus:
                 raise ConfigError([f"--nats-url: the account may not use a subject: {self._client.refusal}"])
             await self._check_name()
         self._client.subscribe(subjects.node(self.name), self._on_nodes)
-        self._task = asyncio.create_task(self._run(), name="hermes-cluster")
+        self.participation.start(self._client)
 
     async def _check_name(self) -> None:
         """Raise `ConfigError` if a living node has this node's name."""
@@ -237,99 +204,23 @@ class NatsBus:
 
     def leave(self) -> None:
         """Tell the others that this node is stopping: none waits for it any more."""
-        self._leaving = True
+        self.participation.leaving = True
         self.tell("leave", {"instance": self.instance})
 
     async def stop(self) -> None:
         """Disconnect; may be repeated."""
         if self._watch in self._hub.on_watch:
             self._hub.on_watch.remove(self._watch)
-        if self._change_timer is not None:
-            self._change_timer.cancel()
-        tasks = [*self._tasks, *([] if self._task is None else [self._task])]
-        self._task = None
+        await self.participation.stop()
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if not self._leaving:
+        if not self.participation.leaving:
             self.leave()
         await self._client.stop()
         self._deliveries.lost()
         self._surveys.lost()
-
-    async def _run(self) -> None:
-        """Join after each connection, announce this node, and forget silent ones."""
-        if not self._client.is_connected:
-            await self._wait(JOIN_TIMEOUT_S)
-        while True:
-            try:
-                if self._client.is_connected:
-                    if self.state is not State.JOINED:
-                        await self._join()
-                    self._announce()
-                    self.members.expire()
-                elif self.state is State.JOINING:
-                    logger.error("continuing without the other nodes: %s", self._client.problem)
-                    self._enter(State.ALONE)
-            except Exception:  # the top of a task: the next round may work
-                logger.exception("the announcement of this node failed")
-            await self._wait(ANNOUNCE_INTERVAL_S * random.uniform(0.9, 1.0))
-
-    async def _wait(self, timeout_s: float) -> None:
-        """Wait until something has changed, or for the time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
-        self._wake.clear()
-
-    def _count_changed(self) -> None:
-        """Announce this node soon: together with what changes meanwhile."""
-        if self._change_timer is None:
-            self._change_timer = asyncio.get_running_loop().call_later(CHANGE_INTERVAL_S, self._announce_change)
-
-    def _announce_change(self) -> None:
-        self._change_timer = None
-        self._wake.set()
-
-    async def _join(self) -> None:
-        """Find the other nodes, and get what must be known before sockets are opened.
-
-        If that was tried on this connection before, sockets are opened meanwhile.
-        """
-        if not self._join_problem:
-            self._enter(State.JOINING)
-        complete = False
-        try:
-            async with asyncio.timeout(JOIN_TIMEOUT_S):
-                complete = await self._meet()
-        except TimeoutError:
-            complete = False
-        if not self._client.is_connected:
-            return
-        if not complete and not self._join_problem:
-            logger.error("continuing without the revocations of the other nodes: none has sent them")
-        self._join_problem = "" if complete else "no other node has sent its revocations; asked again in a few seconds"
-        self._enter(State.JOINED if complete else State.ALONE)
-
-    async def _meet(self) -> bool:
-        """Greet the other nodes until one answers, then exchange what must be known.
-
-        Returns False if those that answered did not send it.
-        """
-        while True:
-            answers = await self._ask(
-                subjects.NODES, "hello", self._description(), expected=self.members.names, timeout_s=ASK_TIMEOUT_S
-            )
-            if answers.nobody:
-                return True
-            if answers.by_node:
-                return await self.on_join(list(answers.by_node))
-            if not self._client.is_connected:
-                return False
-
-    def _announce(self) -> None:
-        if not self._leaving:
-            self.tell("here", self._description())
 
     def _description(self) -> Head:
         return {
@@ -341,17 +232,16 @@ class NatsBus:
             "sockets": len(self._hub.sessions),
         }
 
-    def _connected(self) -> None:
-        self.members.connected()
-        self._wake.set()
-        self._enter(State.JOINING)
+    async def _greet(self) -> Answers:
+        return await self.ask("hello", self._description())
+
+    def _announce(self) -> None:
+        self.tell("here", self._description())
 
     def _lost(self) -> None:
         self._deliveries.lost()
         self._surveys.lost()
-        self._join_problem = ""
-        logger.error("continuing without the other nodes: %s", self._client.problem)
-        self._enter(State.ALONE)
+        self.participation.lost(self._client.problem)
 
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
@@ -371,7 +261,7 @@ class NatsBus:
                 self._client.unsubscribe(sid)
         if channel[0] == "user":
             self._users += 1 if watched else -1
-            self._count_changed()
+            self.participation.count_changed()
 
     # -- what other nodes send ----------------------------------------------------------------------------------------
 
@@ -431,7 +321,7 @@ class NatsBus:
                 self.members.heard(head)
             case "hello":
                 self.members.heard(head)
-                if not self._leaving:
+                if not self.participation.leaving:
                     self._reply_to(reply, "here", self._description())
             case "leave":
                 self.members.left(str(head["node"]), text_of(head, "instance") or "")
@@ -497,7 +387,3 @@ def _channels(given: object, id: str) -> list[Channel] | None:
         return None
     named = [each for each in given if isinstance(each, list) and len(each) == 2 and each[1] == id]
     return [Channel((str(kind), id)) for kind, _ in named if kind in subjects.KINDS]
-
-
-async def _nothing_to_do(nodes: list[str]) -> bool:
-    return True

@@ -52,7 +52,7 @@ class SharedRevocations:
         self._end = end
         self._removed: OrderedDict[Target, int] = OrderedDict()  # until when the removed revocation refused tokens
         self._snapshot: tuple[tuple[Target, int], ...] = ()  # that another node is reading
-        bus.on_join = self.exchange
+        bus.participation.on_join = self.exchange
         bus.operations |= {
             "disconnect": self._on_disconnect,
             "restore": self._on_restore,

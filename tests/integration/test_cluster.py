@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from tornado.websocket import websocket_connect
 
-from hermes.cluster import subjects
+from hermes.cluster import participation, subjects
 from hermes.cluster.envelope import pack
 from hermes.cluster.nats.client import NatsClient
-from hermes.cluster.nats_bus import NatsBus, State
+from hermes.cluster.nats_bus import NatsBus
+from hermes.cluster.participation import State
 from hermes.errors import ConfigError
 from hermes.metrics import Metrics
 from hermes.settings.cluster.nats_url import parse_nats_url
@@ -249,8 +250,11 @@ async def test_without_nats_each_node_continues_alone(
 
 
 @pytest.mark.gen_test
-async def test_nats_may_come_later(make_hermes: MakeHermes, tmp_path: Path, complaints: list[Any]) -> None:
+async def test_nats_may_come_later(
+    make_hermes: MakeHermes, tmp_path: Path, complaints: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without it a node starts alone; no socket is opened for at most 5 s, then ``/ready`` names the reason."""
+    monkeypatch.setattr(participation, "JOIN_TIMEOUT_S", 2.0)
     server = NatsServer(tmp_path)
     a = await make_hermes(nats_url=server.url, node_name="a", state_dir=tmp_path / "a")
     assert (await ready(a))[1] == ["joining"]
