@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from tests.support.axe import axe_script, violations
 from tests.support.consoles import TIMEOUT_MS, Console
 from tests.support.inbox_senders import request, send, token_of
 from tests.support.programs import Program
@@ -39,6 +40,7 @@ def open_console(context: BrowserContext, program: Program, user: str) -> Consol
     console = Console(context.new_page(), f"{program.url}/")
     console.watch()
     console.hold_long_timers()
+    console.page.add_init_script(axe_script())
     console.page.add_init_script(f"sessionStorage.setItem('hermes.token', '{token_of(program, user)}')")
     console.open("notifications")
     for name in ("notifications", "combined"):
@@ -63,6 +65,9 @@ def test_the_console_shows_one_message_for_all_that_was_missed(
     expect(page).to_have_title("(5) Hermes console")
     console.wait_until(lambda: page.evaluate("badges") == [5])
     assert page.evaluate(ICON) == "static/icons/favicon-unread.svg"
+    for theme in ("light", "dark"):
+        console.dress(theme)
+        assert violations(page) == []
     page.locator("#toasts").get_by_role("button", name="Close").click()
     expect(page.locator("#toasts > *")).to_have_count(0)
     page.reload()

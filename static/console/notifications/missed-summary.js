@@ -56,7 +56,7 @@ export class MissedSummary {
     link.addEventListener('click', () => this.#close());
     const toast = make('article', { class: 'toast', 'data-type': this.#gap ? 'warning' : 'info' },
       make('img', { src: iconUrl(this.#gap ? 'warning' : 'info'), alt: '', width: '28', height: '28' }),
-      make('div', {}, make('strong', {}, title), make('p', {}, message), make('p', {}, link)),
+      make('div', {}, make('strong', {}, title), ...(message ? [make('p', {}, message)] : []), make('p', {}, link)),
       makeButton(t('missed.close'), () => this.#close()));
     if (this.#toast?.isConnected) this.#toast.replaceWith(toast);
     else this.#toasts.append(toast);
