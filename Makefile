@@ -27,8 +27,8 @@ test: packages-test $(VENV)/.test check ## run the checks and the test suite wit
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95
 
-test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a broker (at most 60 seconds)
-	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not slow" $(ARGS) \
+test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a broker nor a database (at most 60 seconds)
+	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not postgres and not slow" $(ARGS) \
 		--ignore tests/integration/test_faults.py tests/unit tests/integration tests/test_notifications_ws.py
 
 test-all: packages-test packages-appliance packages-all $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
@@ -117,9 +117,10 @@ $(PACKAGING)/.ready: setup.cfg packaging/requirements.txt
 RUN_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients
 TEST_PACKAGES := $(RUN_PACKAGES) chromium-headless-shell:chromium-headless-shell node:nodejs npm:npm \
 	systemd-analyze:systemd setpriv:util-linux curl:curl gcc:gcc /usr/include/stdlib.h:libc6-dev \
-	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy apache2:apache2-bin man:man-db nats-server:nats-server
+	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy apache2:apache2-bin man:man-db nats-server:nats-server \
+	psql:postgresql
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
-	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan
+	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan psql:postgresql
 BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils
 APPLIANCE_PACKAGES := $(BINARY_PACKAGES) mmdebstrap:mmdebstrap systemd-nspawn:systemd-container lintian:lintian podman:podman runc:runc
 # the examples in PHP and C#, and a Chromium that shows notifications

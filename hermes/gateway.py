@@ -57,9 +57,9 @@ from hermes.dev.fault_injection import FaultInjector
 from hermes.dev.simulator import SimulatedDevices
 from hermes.dev.token_api import mint_token
 from hermes.errors import BrokerUnavailable, ConfigError, HermesError
+from hermes.inbox.inbox import InboxStore, StoreLimits
 from hermes.inbox.parts import InboxParts
 from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.inbox.sqlite.store import StoreLimits
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.feed import MqttFeed, feed_problems
@@ -85,7 +85,7 @@ from hermes.reload.sockets import close_changed_sockets
 from hermes.server import Server, http_connections_by_file_limit, sockets_by_file_limit
 from hermes.settings import private_file
 from hermes.settings.cluster.creds_file import read_user_key
-from hermes.settings.fields import networks
+from hermes.settings.fields import networks, postgres_name
 from hermes.settings.folders import INBOX_NAME
 from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
@@ -164,7 +164,8 @@ class Gateway:
         self.api_keys = ApiKeys(settings.api_keys, metrics=self.metrics)
         self.cluster = self._new_cluster()
         self.bus: Bus = LocalBus(self.hub) if self.cluster is None else self.cluster
-        self.inbox = None if settings.inbox_path is None else self._new_inbox(settings.inbox_path)
+        place = settings.inbox_url or settings.inbox_path
+        self.inbox = None if place is None else self._new_inbox(place)
         self._temporary_folder: TemporaryDirectory[str] | None = None  # of an inbox that ends with this gateway
         self.recent_answers = RecentAnswers()
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
@@ -313,10 +314,21 @@ class Gateway:
 
     # -- start and stop -----------------------------------------------------------------------------------------
 
-    def _new_inbox(self, path: Path) -> InboxParts:
+    def _new_inbox(self, place: Path | str) -> InboxParts:
+        """Return the inbox in a file, or in the database of a URL."""
         limits = StoreLimits(max_bytes=self.settings.inbox_max_bytes)
-        store = SqliteInbox(path, limits=limits, now_ms=now_ms, metrics=self.metrics)
-        return InboxParts(store=store, bus=self.bus, metrics=self.metrics, ttl_s=self.settings.inbox_ttl_s)
+        store: InboxStore
+        if isinstance(place, str):
+            from hermes.inbox.postgres.inbox import PostgresInbox  # it imports an extra
+            from hermes.inbox.postgres.session import parameters_of
+
+            parameters = partial(parameters_of, place, self.settings.inbox_password)
+            store = PostgresInbox(postgres_name(place), parameters, limits=limits, now_ms=now_ms, metrics=self.metrics)
+        else:
+            store = SqliteInbox(place, limits=limits, now_ms=now_ms, metrics=self.metrics)
+        return InboxParts(
+            store=store, hub=self.hub, bus=self.bus, metrics=self.metrics, ttl_s=self.settings.inbox_ttl_s
+        )
 
     # -- several nodes ------------------------------------------------------------------------------------------------
 
@@ -372,7 +384,7 @@ class Gateway:
         fetched = sorted(location.url for location in self.settings.key_locations)
         return hashlib.sha256(json.dumps([own, fetched]).encode()).hexdigest()[:16]
 
-    def _start_inbox(self) -> None:
+    async def _start_inbox(self) -> None:
         """Open the inbox.
 
         With ``--dev`` Hermes starts without its usual inbox, too: it may be that of another ``--dev``, or in a folder
@@ -381,17 +393,17 @@ class Gateway:
         if self.inbox is None:
             return
         try:
-            self.inbox.store.start()
+            await self.inbox.store.start()
         except HermesError as error:
             if self.settings.inbox is not None:
                 raise
-            self._start_temporary_inbox(str(error))
+            await self._start_temporary_inbox(str(error))
 
-    def _start_temporary_inbox(self, why: str) -> None:
+    async def _start_temporary_inbox(self, why: str) -> None:
         try:
             self._temporary_folder = TemporaryDirectory(prefix="hermes-inbox-", ignore_cleanup_errors=True)
             self.inbox = self._new_inbox(Path(self._temporary_folder.name, INBOX_NAME))
-            self.inbox.store.start()
+            await self.inbox.store.start()
         except (HermesError, OSError) as error:
             self.inbox = None
             logger.warning("continuing without an inbox: %s; and a temporary one: %s", why, error)
@@ -411,7 +423,7 @@ class Gateway:
         if listen:
             self._server.listen(self.settings.listen_addresses)  # first: an address in use ends it at once
         try:
-            self._start_inbox()
+            await self._start_inbox()
             if self.cluster is not None:
                 await self.cluster.start()
             self._mqtt_url = await self._find_broker()

@@ -25,6 +25,9 @@ from hermes.settings.model import Settings
 from hermes.testing import gateway_settings
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes
 from tests.support.leaks import no_leaks as no_leaks
+from tests.support.postgres import inbox_databases as inbox_databases
+from tests.support.postgres import postgres as postgres
+from tests.support.postgres import postgres_cache as postgres_cache
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
 

@@ -19,6 +19,7 @@ from bench.scenarios.frozen import Frozen
 from bench.scenarios.handshakes import Handshakes
 from bench.scenarios.idle_memory import IdleMemory
 from bench.scenarios.inbox_notify import InboxNotify
+from bench.scenarios.inbox_postgres import InboxPostgres
 from bench.scenarios.inbox_storm import InboxStorm
 from bench.scenarios.mqtt_fan_out import MqttFanOut
 from bench.scenarios.mqtt_latency import MqttLatency
@@ -63,6 +64,7 @@ FULL: Mapping[str, Scenario] = {
     "handshakes": Handshakes(),
     "notify-rate": NotifyRate(),
     "notify-arrays": NotifyArrays(),
+    "inbox-postgres": InboxPostgres(),
     "storm": Storm(),
     "storm-10k": Storm(sockets=10_000, within_s=6),
     "return": Return(),
@@ -102,6 +104,7 @@ QUICK: Mapping[str, Scenario] = {
     "handshakes": Handshakes(handshakes=20, rounds=1, connections=4, remembered=4),
     "notify-rate": NotifyRate(requests=40, rounds=1, connections=4, users=4),
     "notify-arrays": NotifyArrays(requests=4, notifications=20, users=10),
+    "inbox-postgres": InboxPostgres(rate_per_s=50, requests=20),
     "storm": Storm(sockets=20),
     "storm-10k": Storm(sockets=20, within_s=6),
     "return": Return(sockets=20),

@@ -1,12 +1,13 @@
-"""``hermes inbox stats|backup|restore|purge``: the stored notifications.
+"""``hermes inbox stats|backup|restore|purge|migrate``: the stored notifications.
 
-If a running Hermes has the file, the command asks it over HTTP; otherwise it opens the file itself.
+If a running Hermes has the file, the command asks it over HTTP; otherwise it opens the file itself. A database is used
+directly.
 """
 
 import argparse
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,21 +35,27 @@ examples:
   hermes inbox purge --user 123
       remove everything that is stored about a user
   sudo -u hermes hermes inbox --inbox /var/lib/hermes/inbox.db stats
-      if Hermes runs as the systemd service"""
+      if Hermes runs as the systemd service
+  hermes inbox --inbox postgresql://owner@db.example/hermes migrate --grant hermes
+      create the tables, for a Hermes that connects as the role hermes"""
 
+INBOX_ONLY = ("inbox", "inbox_password_file")
+INBOX_FLAGS = (*INBOX_ONLY, "api_url", "api_key_file", "ca_file")
+DATABASE_TOOLS = {"backup": "pg_dump", "restore": "pg_restore"}
 MODE = 0o600
 VERBS = {
     "stats": "print number, size and age of what is stored",
     "backup": "write a copy into a new file",
     "restore": "replace the inbox by a copy, while Hermes does not run",
     "purge": "remove everything about a user",
+    "migrate": "create the tables in a database, or bring those of an older version up to date",
 }
 T = TypeVar("T")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the settings, then a parser for each verb."""
-    add_setting_flags(parser, InboxCommandSettings, only=("inbox", "api_url", "api_key_file", "ca_file"))
+    add_setting_flags(parser, InboxCommandSettings, only=INBOX_FLAGS)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
     for verb, text in VERBS.items():
         command = verbs.add_parser(verb, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
@@ -56,12 +63,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             command.add_argument("file", metavar="FILE", help="the copy", type=Path)
         if verb == "purge":
             command.add_argument("--user", metavar="ID", help="id of the user", required=True)
+        if verb == "migrate":
+            command.add_argument(
+                "--grant",
+                metavar="ROLE",
+                help="let this role use the tables; may be repeated",
+                action="append",
+                default=[],
+            )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Raises `HermesError`."""
-    inbox = load(InboxCommandSettings, given(options)).inbox
-    path = inbox if isinstance(inbox, Path) else inbox_file()
+    settings = load(InboxCommandSettings, given(options))
+    if settings.inbox_url is not None:
+        return _run_database(options, settings, settings.inbox_url)
+    path = settings.inbox if isinstance(settings.inbox, Path) else inbox_file()
+    if options.verb == "migrate":
+        raise HermesError("a file is brought up to date when Hermes opens it: migrate is for --inbox postgresql://…")
     if options.verb == "restore":
         offline.restore(path, options.file)
         print(f"restored {path}; clients that come back see a gap")
@@ -80,13 +99,43 @@ def run(options: argparse.Namespace) -> int:
             file=lambda: offline.purge(path, UserId(options.user)),
             running=lambda client: asyncio.run(client.purge_inbox(options.user)),
         )
-        print(f"removed {removed:,} notifications of user {options.user}")
+        _print_removed(removed, options.user)
         return 0
-    figures: dict[str, Any] = _either(
-        options,
-        file=lambda: vars_of(offline.stats(path)),
-        running=lambda client: asyncio.run(client.inbox_stats()),
+    _print_stats(
+        _either(
+            options,
+            file=lambda: vars_of(offline.stats(path)),
+            running=lambda client: asyncio.run(client.inbox_stats()),
+        )
     )
+    return 0
+
+
+def _run_database(options: argparse.Namespace, settings: InboxCommandSettings, url: str) -> int:
+    """Run the verb with a database. Raises `HermesError`."""
+    if options.verb in DATABASE_TOOLS:
+        raise HermesError(f"this inbox is in PostgreSQL: {options.verb} it with {DATABASE_TOOLS[options.verb]}")
+    from hermes.inbox.postgres import database  # it imports an extra
+    from hermes.inbox.postgres.session import parameters_of
+
+    parameters = parameters_of(url, settings.inbox_password)
+    if options.verb == "migrate":
+        before, after = database.migrate(parameters, grants=options.grant)
+        print(f"the tables have version {after}" if before == after else f"version {before} → {after}")
+        for role in options.grant:
+            print(f"the role {role} may use them")
+    elif options.verb == "purge":
+        _print_removed(database.purge(parameters, UserId(options.user)), options.user)
+    else:
+        _print_stats(vars_of(database.stats(parameters)))
+    return 0
+
+
+def _print_removed(number: int, user: str) -> None:
+    print(f"removed {number:,} notifications of user {user}")
+
+
+def _print_stats(figures: Mapping[str, Any]) -> None:
     oldest = figures["oldest"]
     since = "-" if oldest is None else datetime.fromtimestamp(oldest / 1_000, UTC).isoformat(timespec="seconds")
     print(f"rows        {figures['rows']:,}")
@@ -94,7 +143,6 @@ def run(options: argparse.Namespace) -> int:
     print(f"oldest      {since}")
     print(f"last number {figures['last_seq']:,}")
     print(f"epoch       {figures['epoch']}")
-    return 0
 
 
 def vars_of(stats: InboxStats) -> dict[str, Any]:
@@ -113,7 +161,7 @@ def _either(options: argparse.Namespace, *, file: Callable[[], T], running: Call
     try:
         return file()
     except InUse:
-        settings = load_client({name: value for name, value in given(options).items() if name != "inbox"})
+        settings = load_client({name: value for name, value in given(options).items() if name not in INBOX_ONLY})
         client = HermesClient(settings.api_url, api_key=settings.api_key(Scope.INBOX) or stored_key(), tls=settings.tls)
         try:
             return running(client)

@@ -196,7 +196,7 @@ def _greeting(gateway: Gateway) -> str:
             devices=len(gateway.device_ids),
             accounts=settings.broker_listen is not None,
             command=sys.argv[0] if Path(sys.argv[0]).name == "hermes" else "hermes",
-            inbox="" if gateway.inbox is None else str(gateway.inbox.store.path),
+            inbox="" if gateway.inbox is None else gateway.inbox.store.place,
             why=", ".join(gateway.link.missing) or f"the broker is {settings.broker_name}",
         )
     )

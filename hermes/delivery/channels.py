@@ -11,6 +11,7 @@ Channel = NewType("Channel", tuple[str, ...])
 
 
 LINK = Channel(("link",))  # the state of the MQTT link
+USER_CHANGES = "user_changes"
 TENANTS = Channel(("tenants",))  # the data of all devices of every tenant; for superusers only
 
 
@@ -34,7 +35,7 @@ def user_changes(user_id: UserId) -> Channel:
 
     It is for sockets that resumed.
     """
-    return Channel(("user_changes", user_id))
+    return Channel((USER_CHANGES, user_id))
 
 
 def broadcast_changes(tenant_id: TenantId) -> Channel:

@@ -7,23 +7,42 @@ repaired inbox has a new one, so that an old position is recognised.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
-from hermes.delivery.messages import Acknowledgement, Broadcast, Notification, Withdrawal
+from hermes.delivery.channels import Channel
+from hermes.delivery.messages import Acknowledgement, Broadcast, EncodedMessage, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
 from hermes.inbox.position import Position
 
 FailureReason = Literal["disk_full", "corrupt", "timeout", "busy"]
 
+COMMIT_MAX_S = 2.0  # a longer one is a failed store
+CATCH_UP_INTERVAL_S = 1.0  # until an entry of another process is found without a wake-up
 PAGE_ENTRIES = 100  # of a replay: about 2 ms of the event loop
+PAGE_BYTES = 262_144  # a quarter of what may wait for one socket
 REPLAY_MAX_ROWS = 1_000  # of one resume; a reader gets older ones from GET /inbox
+
+
+IDS_KEPT_MS = 24 * 3_600_000  # how long an id is recognised
+ROWS_PER_OWNER = 10_000
+LOSSES_MAX = 100_000  # readers whose losses are listed; the oldest become everybody's
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """How much an inbox keeps: accounted bytes, and rows of one user or tenant."""
+
+    max_bytes: int = 1_073_741_824
+    rows_per_owner: int = ROWS_PER_OWNER
+    losses_max: int = LOSSES_MAX
 
 
 class InboxUnavailable(Exception):
     """The inbox cannot read or write now; ``reason`` says why.
 
     ``disk_full``: the disk is full, nearly full, read-only or broken; ``corrupt``: the file is damaged; ``timeout``: no
-    commit within 2 s; ``busy``: too many operations wait.
+    commit within 2 s, or no database that answers; ``busy``: too many operations wait.
     """
 
     def __init__(self, reason: FailureReason) -> None:
@@ -164,8 +183,25 @@ class InboxStats:
     last_seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteEntry:
+    """What another process has committed to the same inbox.
+
+    ``seq`` is its number, ``only_tenant`` that of `Hub.publish`.
+    """
+
+    seq: int
+    message: EncodedMessage | Acknowledgement | Withdrawal
+    only_tenant: TenantId | None
+
+
 class Inbox(Protocol):
-    """A store of notifications. Every method may raise `InboxUnavailable`."""
+    """A store of notifications. Every method may raise `InboxUnavailable`.
+
+    Several processes can share one that is in a database. Each of them calls its functions (``publish`` of `append`,
+    ``then`` of `replay`, that of `follow`) in the order of ``seq``, for its own entries and for those of the others: so
+    every socket gets rising numbers, and what is true of one process is true of all.
+    """
 
     async def append(self, submission: Submission, publish: Callable[[Stored], None]) -> Stored | Duplicate | Conflict:
         """Store a row, durably, or find that its id is known.
@@ -247,3 +283,63 @@ class Inbox(Protocol):
 
     async def stats(self) -> InboxStats:
         """Return the size of the inbox."""
+
+    def follow(self, publish: Callable[[RemoteEntry], None], wants: Callable[[Channel], bool]) -> None:
+        """Call ``publish`` with each entry that another process commits from now on.
+
+        Only if ``wants`` is True for its channel at that moment. To be called once, before `InboxStore.start`. The
+        store looks for entries with each of its transactions, and at least once in `CATCH_UP_INTERVAL_S`; who knows of
+        one earlier calls `catch_up`.
+        """
+
+    async def catch_up(self) -> int:
+        """Read what other processes have committed; return the highest number that is committed.
+
+        Everything up to it was given to the functions of its callers before this returns. Without something new it
+        costs a look at one row and at the end of one index.
+        """
+
+
+class InboxStore(Inbox, Protocol):
+    """An inbox with its beginning and its end, and how it is."""
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the inbox now, in words; None if it works."""
+
+    @property
+    def epoch(self) -> str:
+        """The name of the present series of numbers."""
+
+    @property
+    def waiting(self) -> int:
+        """The number of operations that wait."""
+
+    @property
+    def place(self) -> str:
+        """The file or the database, without a password, for messages."""
+
+    @property
+    def backup_folder(self) -> Path | None:
+        """The folder for a copy by `back_up`; None if the inbox is not a file."""
+
+    async def start(self) -> None:
+        """Open the inbox.
+
+        Raises `HermesError` if it must not be used as it is.
+        """
+
+    async def stop(self) -> None:
+        """Commit what was accepted and close the inbox; may be repeated."""
+
+    def stuck_for_s(self, now: float) -> float:
+        """Return for how long its thread has not answered.
+
+        In seconds; ``now`` is the monotonic clock. A restart of the process may help against it.
+        """
+
+    async def back_up(self, path: Path) -> None:
+        """Copy the inbox into a new private file.
+
+        Raises `InboxUnavailable`.
+        """

@@ -1,9 +1,11 @@
 """The parts of an inbox that handlers use."""
 
 from hermes.cluster.bus import Bus
+from hermes.delivery.hub import Hub
+from hermes.inbox.inbox import InboxStore
 from hermes.inbox.read_state import ReadState
+from hermes.inbox.remote import RemoteEntries
 from hermes.inbox.sender import Sender
-from hermes.inbox.sqlite.inbox import SqliteInbox
 from hermes.inbox.wakeups import Wakeups
 from hermes.metrics import Metrics
 
@@ -14,12 +16,13 @@ class InboxParts:
     ``ttl_s`` is how long a row is kept by default.
     """
 
-    def __init__(self, *, store: SqliteInbox, bus: Bus, metrics: Metrics, ttl_s: int) -> None:
+    def __init__(self, *, store: InboxStore, hub: Hub, bus: Bus, metrics: Metrics, ttl_s: int) -> None:
         self.store = store
         self._metrics = metrics
         self.wakeups = Wakeups()
         self.read_state = ReadState(inbox=store, bus=bus, wakeups=self.wakeups, metrics=metrics)
         self.sender = Sender(inbox=store, bus=bus, wakeups=self.wakeups, metrics=metrics, ttl_s=ttl_s)
+        self.remote = RemoteEntries(inbox=store, hub=hub, wakeups=self.wakeups, read_state=self.read_state)
         metrics.inbox_queued.set_function(lambda: store.waiting)
         metrics.inbox_waits.set_function(lambda: self.wakeups.waiters + self.read_state.waiting)
 

@@ -108,13 +108,22 @@ class ReadState:
         if not isinstance(error, InboxUnavailable):
             logger.error("an acknowledgement failed", exc_info=error)
 
+    def waits_for(self, user_id: UserId) -> bool:
+        """Return whether a request waits for an acknowledgement of this user."""
+        return user_id in self._waiters
+
     def _publish_acks(self, made: list[Acknowledgement]) -> None:
         for ack in made:
             self._bus.publish(ack, only_tenant=ack.only_tenant)
-            self._wakeups.wake(ack.channels)
-            for waiter in self._waiters.get(ack.user_id, []):
-                if waiter.matches(ack) and not waiter.future.done():
-                    waiter.future.set_result(ack.acked_ms)
+            self.wake(ack)
+
+    def wake(self, change: Acknowledgement | Withdrawal) -> None:
+        """Wake the requests of this process that wait for this change."""
+        self._wakeups.wake(change.channels)
+        if isinstance(change, Acknowledgement):
+            for waiter in self._waiters.get(change.user_id, []):
+                if waiter.matches(change) and not waiter.future.done():
+                    waiter.future.set_result(change.acked_ms)
 
     async def withdraw(self, receipt: ReceiptRecord) -> bool:
         """Withdraw the row that a receipt is about; return whether it was there.
@@ -134,7 +143,7 @@ class ReadState:
     def _publish_withdrawal(self, withdrawal: Withdrawal | None) -> None:
         if withdrawal is not None:
             self._bus.publish(withdrawal, only_tenant=withdrawal.bound_tenant)
-            self._wakeups.wake(withdrawal.channels)
+            self.wake(withdrawal)
 
     @contextmanager
     def waiter(self, user_id: UserId, notification_id: str, bound_tenant: TenantId | None) -> Iterator[AckWaiter]:

@@ -25,6 +25,10 @@ class Wakeups:
             for event in self._waiting.get(channel, ()):
                 event.set()
 
+    def waits_for(self, channel: Channel) -> bool:
+        """Return whether a request waits for this channel."""
+        return channel in self._waiting
+
     def has_place(self, channels: Iterable[Channel]) -> bool:
         """Return whether one more may wait.
 

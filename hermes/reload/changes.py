@@ -37,6 +37,7 @@ READ_ANEW = frozenset(
     {
         *("mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "broker_cert_file", "broker_key_file"),
         *("nats_creds_file", "nats_ca_file"),
+        "inbox_password_file",
     }
 )
 FILE_SOURCES = (Source.SECRET, Source.PUBLIC_KEY, Source.JWKS_FILE)

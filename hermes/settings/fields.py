@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -33,6 +33,7 @@ from hermes.topics.topic_map import TopicMap
 
 NO_BROKER_URLS = ("off", "embedded")  # accepted in place of a broker's URL
 PROTOCOL_NAME_MAX_BYTES = 255  # RFC 7301 §3.1
+POSTGRES_SCHEMES = ("postgresql://", "postgres://")  # libpq, "Connection URIs"
 ANY_HOST = "*"  # as Tornado has it
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")  # RFC 1123 §2.1, and `_`, which some use
 TEXT = "utf-8-sig"  # UTF-8, also with the byte order mark of some editors
@@ -226,18 +227,46 @@ def _absolute(path: Path) -> Path:
     return path
 
 
-def _inbox_path(value: object) -> object:
+def _inbox_place(value: object) -> object:
     """Replace ``auto`` by the file in the state folder.
 
-    Refuse a relative path and a URL.
+    Refuse a relative path, and a URL that is not one of PostgreSQL; repeat nothing of a URL, which may have a password.
     """
     if not isinstance(value, str) or value == "off":
         return value
     if value == "auto":
         return inbox_file()
-    if "://" in value:
-        raise ValueError("an inbox is a file on this machine: write its absolute path, auto or off")
-    return _absolute(Path(value))
+    if "://" not in value:
+        return _absolute(Path(value))
+    if not value.startswith(POSTGRES_SCHEMES):
+        raise ValueError("an inbox is the absolute path of a file, auto, off, or postgresql://user@host/database")
+    if UNPRINTABLE.search(value) or " " in value:
+        raise ValueError("the URL of the inbox contains white space or an invisible character")
+    if importlib.util.find_spec("psycopg") is None:
+        raise ValueError(f"an inbox in PostgreSQL needs another package: {install_command('postgres')}")
+    return value
+
+
+def postgres_password(url: str) -> str | None:
+    """Return the password in a URL of PostgreSQL as it is written there, None without one.
+
+    Before the host, or as a parameter (libpq, "Connection URIs").
+    """
+    rest, _, query = url.partition("://")[2].partition("?")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    _, colon, password = user.partition(":")
+    if at and colon:
+        return password
+    parameters = dict(part.partition("=")[::2] for part in query.split("&"))
+    return parameters.get("password")
+
+
+def postgres_name(url: str) -> str:
+    """Return a URL of PostgreSQL without its password and parameters, for messages."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    authority, slash, database = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{database}"
 
 
 def listening_host(host: str) -> str:
@@ -344,7 +373,7 @@ Host = Annotated[str, AfterValidator(listening_host)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 TextFile = Annotated[Path, AfterValidator(_text_file)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-InboxPath = Annotated[Path | Literal["off"], BeforeValidator(_inbox_path)]
+InboxPlace = Annotated[Path | str, BeforeValidator(_inbox_place)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]

@@ -19,7 +19,7 @@ from pydantic_settings import EnvSettingsSource
 
 from hermes.errors import ConfigError
 from hermes.settings import private_file
-from hermes.settings.fields import TEXT, own_url
+from hermes.settings.fields import TEXT, own_url, postgres_password
 from hermes.settings.flags import CONFIG, ENVIRONMENT_PREFIX, setting_of, settings_of
 from hermes.settings.folders import SERVICE_CONFIG
 from hermes.settings.model import (
@@ -191,6 +191,11 @@ def _visible_password(flags: Mapping[str, object]) -> list[str]:
             "--nats-url: a password or token on the command line is visible in ps; set HERMES_NATS_URL instead, or "
             "use --nats-creds-file"
         )
+    if postgres_password(str(flags.get("inbox", ""))) is not None:
+        found.append(
+            "--inbox: a password on the command line is visible in ps; give --inbox-password-file, or set HERMES_INBOX "
+            "instead"
+        )
     return found
 
 
@@ -217,7 +222,11 @@ def _config_problems(path: object, file: Mapping[str, Any], settings: SourcedSet
     """Return a problem if others may write the TOML file, or read secrets in it."""
     if not path or not isinstance(settings, FileSettings) or settings.insecure_secret_files:
         return []
-    in_url = PASSWORD_IN_URL.match(str(file.get("mqtt_url", ""))) or _has_user(file.get("nats_url"))
+    in_url = (
+        PASSWORD_IN_URL.match(str(file.get("mqtt_url", "")))
+        or _has_user(file.get("nats_url"))
+        or postgres_password(str(file.get("inbox", ""))) is not None
+    )
     has_secret = any(name in file for name in SECRET_KEYS) or in_url
     with contextlib.suppress(OSError):
         found = private_file.problem(Path(str(path)), secret=bool(has_secret))

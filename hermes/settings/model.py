@@ -301,12 +301,36 @@ class InboxSettings(SourcedSettings):
     """Where the inbox is."""
 
     inbox: Annotated[
-        fields.InboxPath | None, Flag(Group.INBOX, "FILE", default="`off`; with `--dev` `inbox.db` in `--state-dir`")
+        fields.InboxPlace | None,
+        Flag(Group.INBOX, "FILE|URL", default="`off`; with `--dev` `inbox.db` in `--state-dir`"),
     ] = Field(
         None,
         description="file in which notifications are stored until they are read. `auto`: `inbox.db` in "
-        "`$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes` or `~/.local/state/hermes`; `off`: no inbox",
+        "`$STATE_DIRECTORY`, else in `$XDG_STATE_HOME/hermes` or `~/.local/state/hermes`; `off`: no inbox. Or a "
+        "database: `postgresql://user@host/database`, with any parameter of libpq; a password (`user:password@`) is "
+        "accepted only in the variable or the file. It needs the extra `postgres`",
     )
+    inbox_password_file: Annotated[fields.PasswordFile | None, Flag(Group.INBOX, "FILE", private=True)] = Field(
+        None,
+        description="file with the password of that user, read again for each connection; one trailing newline is "
+        "ignored. Without it, libpq looks in `PGPASSFILE` and in the service of the URL",
+    )
+
+    @property
+    def inbox_url(self) -> str | None:
+        """The URL of the database of the inbox; None if it is a file, or without an inbox."""
+        return self.inbox if isinstance(self.inbox, str) and self.inbox != "off" else None
+
+    def inbox_password(self) -> str | None:
+        """Return the password for the database from its file as it is now; None without one.
+
+        Raises OSError, and ValueError that says what is wrong.
+        """
+        if self.inbox_password_file is None:
+            return None
+        insecure = isinstance(self, FileSettings) and self.insecure_secret_files
+        text = private_file.read_text(self.inbox_password_file, insecure=insecure)
+        return text.removesuffix("\n").removesuffix("\r")
 
 
 class ClientSettings(FileSettings):
@@ -759,7 +783,10 @@ class Settings(KeySettings, TopicSettings, DeviceSettings, InboxSettings, Cluste
     def secrets(self) -> tuple[str, ...]:
         """Every secret in each form in which it may reach a log line."""
         escaped = self.broker_url.rpartition("@")[0].partition("://")[2].partition(":")[2]  # as it is in the URL
-        password = None if self.mqtt_password_file is None else secret_text(self.mqtt_password_file)
+        files = (self.mqtt_password_file, self.inbox_password_file)
+        passwords = [secret_text(file) for file in files if file is not None]
+        in_url = fields.postgres_password(self.inbox_url or "") or ""
         keys = (key.text for key in self.api_keys)
-        found = (*self.token_secrets, *keys, password, escaped, unquote(escaped), *secrets_of(self.nats_url))
+        in_urls = (escaped, unquote(escaped), in_url, unquote(in_url), *secrets_of(self.nats_url))
+        found = (*self.token_secrets, *keys, *passwords, *in_urls)
         return tuple(text for text in found if text)

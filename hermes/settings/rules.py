@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from hermes.settings.cluster.creds_file import read_user_key
-from hermes.settings.fields import check_fetch_url, is_loopback
+from hermes.settings.fields import check_fetch_url, is_loopback, postgres_password
 from hermes.settings.flags import FILE, setting_of, settings_of
-from hermes.settings.model import NO_KEYS, ClientSettings, FileSettings, Settings, SourcedSettings, TokenSettings
+from hermes.settings.model import (
+    NO_KEYS,
+    ClientSettings,
+    FileSettings,
+    InboxSettings,
+    Settings,
+    SourcedSettings,
+    TokenSettings,
+)
 from hermes.settings.tls import ServerCertificate, TlsOptions
 from hermes.topics.isolation import isolation_problems
 from hermes.topics.topic_map import TopicMap
@@ -246,6 +254,18 @@ def _on_demand_needs_clean_start(settings: Settings) -> Iterator[str]:
         )
 
 
+# -- the inbox --------------------------------------------------------------------------------------------------------
+
+
+def _inbox_password_needs_url(settings: InboxSettings) -> Iterator[str]:
+    if settings.inbox_password_file is None:
+        return
+    if settings.inbox_url is None:
+        yield "--inbox-password-file is for an inbox in a database: give --inbox postgresql://…, or leave it out"
+    elif postgres_password(settings.inbox_url) is not None:
+        yield "--inbox-password-file and a password in the URL of the inbox are both given; remove the one in the URL"
+
+
 # -- the embedded broker ----------------------------------------------------------------------------------------------
 
 
@@ -306,6 +326,8 @@ def _one_inbox_for_all(settings: Settings) -> Iterator[str]:
             "--inbox is a file of this node, but with --nats-url all nodes must share one inbox: leave out --inbox, or "
             "--nats-url"
         )
+    if settings.nats_url and settings.inbox_url is not None:
+        yield "--inbox postgresql://… and --nats-url do not work together yet: leave out one of them"
 
 
 def _option(name: str) -> str:
@@ -337,6 +359,7 @@ RULES = (
     Rule(("mqtt_cert_file", "mqtt_key_file"), _client_certificate),
     Rule((*_SESSION, "mqtt_client_id", "mqtt_qos"), _persistent_session),
     Rule((*_SESSION, "mqtt_on_demand"), _on_demand_needs_clean_start),
+    Rule(("inbox", "inbox_password_file"), _inbox_password_needs_url),
     Rule(("broker_listen", "broker_cert_file", "broker_key_file"), _certificate_needs_listener),
     Rule((*_URL, "broker_listen"), _listener_needs_embedded_broker),
     Rule(("broker_listen", "broker_cert_file", "broker_key_file"), _listener_certificate),

@@ -83,7 +83,7 @@ async def test_each_state_folder_has_its_own(make_hermes: MakeHermes, tmp_path: 
     for name in ("a", "b"):
         hermes = await make_hermes(dev=True, mqtt_url="off", state_dir=tmp_path / name)
         assert hermes.gateway.inbox is not None
-        assert hermes.gateway.inbox.store.path == tmp_path / name / "inbox.db"
+        assert hermes.gateway.inbox.store.place == str(tmp_path / name / "inbox.db")
 
 
 @pytest.mark.gen_test
@@ -107,7 +107,7 @@ async def test_a_folder_that_cannot_be_written_is_no_reason_not_to_start(
     assert answer["stored"] is True
     await hermes.gateway.stop()
     assert hermes.gateway.inbox is not None
-    assert not hermes.gateway.inbox.store.path.parent.exists()
+    assert not Path(hermes.gateway.inbox.store.place).parent.exists()
 
 
 @pytest.mark.gen_test

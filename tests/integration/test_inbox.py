@@ -1,4 +1,7 @@
-"""The inbox from outside: stored notifications, resuming sockets, acknowledgements, receipts."""
+"""The inbox from outside: stored notifications, resuming sockets, acknowledgements, receipts.
+
+Each test runs with an inbox in a file and with one in PostgreSQL.
+"""
 
 import asyncio
 import json
@@ -17,6 +20,7 @@ from hermes.inbox.inbox import InboxUnavailable, Page
 from hermes.testing import ClientSocket, FakeClock
 from hermes.web.inbox.reader_api import ANSWER_MAX_BYTES
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
+from tests.support.postgres import Databases
 
 ANA = token(tenant_id="acme")
 BEN = token(user_id="ben", tenant_id="acme")
@@ -26,11 +30,17 @@ MakeInbox = Callable[[], Awaitable[Hermes]]
 
 
 @pytest.fixture
-def make_inbox(make_hermes: MakeHermes, tmp_path: Path) -> MakeInbox:
+def place(inbox_databases: Databases | None, tmp_path: Path) -> str:
+    """Where the inbox is: a file or a database, empty."""
+    return str(tmp_path / "inbox.db") if inbox_databases is None else inbox_databases.empty()
+
+
+@pytest.fixture
+def make_inbox(make_hermes: MakeHermes, tmp_path: Path, place: str) -> MakeInbox:
     """Start a gateway with an inbox."""
 
     async def start() -> Hermes:
-        return await make_hermes(inbox=str(tmp_path / "inbox.db"), state_dir=tmp_path / "state")
+        return await make_hermes(inbox=place, state_dir=tmp_path / "state")
 
     return start
 
@@ -374,12 +384,10 @@ async def test_a_long_poll_ends_when_its_token_is_revoked(make_inbox: MakeInbox)
 
 
 @pytest.mark.gen_test
-async def test_a_long_poll_gives_nothing_to_a_token_that_expired_meanwhile(
-    make_hermes: MakeHermes, tmp_path: Path
-) -> None:
+async def test_a_long_poll_gives_nothing_to_a_token_that_expired_meanwhile(make_hermes: MakeHermes, place: str) -> None:
     """401 ``token_expired`` in place of the notification."""
     clock = FakeClock()
-    hermes = await make_hermes(inbox=str(tmp_path / "inbox.db"), clock=clock)
+    hermes = await make_hermes(inbox=place, clock=clock)
     assert hermes.gateway.inbox is not None
     polls = hermes.gateway.inbox.wakeups
     waiting = asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", token(exp=clock.now_s + 5)))
@@ -426,12 +434,14 @@ async def test_a_page_of_the_inbox_is_bounded_in_bytes(make_inbox: MakeInbox) ->
 
 
 @pytest.mark.gen_test
-async def test_the_keys_of_two_tenants_learn_nothing_of_each_other(make_hermes: MakeHermes, tmp_path: Path) -> None:
+async def test_the_keys_of_two_tenants_learn_nothing_of_each_other(
+    make_hermes: MakeHermes, tmp_path: Path, place: str
+) -> None:
     """The same user and the same id: acknowledgements, receipts and withdrawals are those of one tenant."""
     keys = tmp_path / "keys"
     acme, globex = "key-of-the-tenant-acme", "key-of-the-tenant-globex"
     keys.write_text(f"acme {acme} tenant=acme\nglobex {globex} tenant=globex\n")
-    hermes = await make_hermes(inbox=str(tmp_path / "inbox.db"), api_key_file=keys)
+    hermes = await make_hermes(inbox=place, api_key_file=keys)
 
     async def post(key: str, query: str = "") -> dict[str, Any]:
         response = await hermes.request(

@@ -9,10 +9,9 @@ import pytest
 from hermes.cli.main import main
 from hermes.delivery.messages import now_ms
 from hermes.ids import UserId
-from hermes.inbox.inbox import Reader
+from hermes.inbox.inbox import Reader, StoreLimits
 from hermes.inbox.position import Position
 from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.inbox.sqlite.store import StoreLimits
 from hermes.metrics import Metrics
 from tests.support.gateways import KEY, Hermes, MakeHermes
 from tests.support.inboxes import submission
@@ -27,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 async def filled(path: Path, number: int = 3) -> str:
     """Store notifications to ana and ben; return the epoch."""
     inbox = SqliteInbox(path, limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
-    inbox.start()
+    await inbox.start()
     for index in range(number):
         for user in ("ana", "ben"):
             await inbox.append(submission(f"n{index}", user=user, at_ms=now_ms()), lambda _stored: None)
@@ -38,7 +37,7 @@ async def filled(path: Path, number: int = 3) -> str:
 async def unread(path: Path, user: str, position: Position | None = None) -> tuple[int, bool]:
     """Return how much a user has not read, and whether its position has a gap."""
     inbox = SqliteInbox(path, limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
-    inbox.start()
+    await inbox.start()
     resumed = await inbox.resume(Reader(UserId(user)), position or Position(inbox.epoch, 0))
     await inbox.stop()
     return resumed.unread, resumed.gap

@@ -14,10 +14,9 @@ import pytest
 
 from hermes.delivery.messages import now_ms
 from hermes.ids import UserId
-from hermes.inbox.inbox import Page, Reader, Row
+from hermes.inbox.inbox import ROWS_PER_OWNER, Page, Reader, Row, StoreLimits
 from hermes.inbox.position import BEGINNING, Position
 from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.inbox.sqlite.store import ROWS_PER_OWNER, StoreLimits
 from hermes.metrics import Metrics
 from tests.support.paths import CHECKOUT
 from tests.support.programs import wait_until
@@ -91,7 +90,7 @@ class Writers:
 async def read(path: Path, position: Position) -> tuple[dict[int, str], Position]:
     """Resume as a client: return the rows after the position, and the new position."""
     inbox = SqliteInbox(path, limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
-    inbox.start()
+    await inbox.start()
     try:
         reader = Reader(UserId("ana"))
         resumed = await inbox.resume(reader, position, capped=False)

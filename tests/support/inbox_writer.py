@@ -12,9 +12,8 @@ from pathlib import Path
 
 from hermes.delivery.messages import now_ms
 from hermes.ids import UserId
-from hermes.inbox.inbox import Reader, Stored
+from hermes.inbox.inbox import Reader, Stored, StoreLimits
 from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.inbox.sqlite.store import StoreLimits
 from hermes.metrics import Metrics
 from tests.support.inboxes import submission
 
@@ -43,7 +42,7 @@ async def write(inbox: SqliteInbox, prefix: str, output: int) -> None:
 async def main(path: Path, prefix: str, output: int) -> None:
     """Open the inbox and write."""
     inbox = SqliteInbox(path, limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
-    inbox.start()
+    await inbox.start()
     await write(inbox, prefix, output)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hermes.delivery.messages import Broadcast, Notification
 from hermes.ids import TenantId, UserId
-from hermes.inbox.inbox import Submission
+from hermes.inbox.inbox import StoreLimits, Submission
 from hermes.inbox.sqlite.file import open_inbox
-from hermes.inbox.sqlite.store import Store, StoreLimits
+from hermes.inbox.sqlite.store import Store
 
 HOUR_MS = 3_600_000
 

@@ -3,43 +3,42 @@
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from hermes.delivery.messages import Acknowledgement, Notification, Withdrawal
+from hermes.delivery.channels import Channel
+from hermes.delivery.messages import Acknowledgement, Withdrawal
 from hermes.ids import TenantId, UserId
+from hermes.inbox.deadlines import Deadlines
 from hermes.inbox.inbox import (
+    COMMIT_MAX_S,
     PAGE_ENTRIES,
     Conflict,
     Duplicate,
-    FailureReason,
     InboxStats,
     InboxUnavailable,
     Page,
     Reader,
     ReceiptRecord,
+    RemoteEntry,
     Resumed,
     Stored,
+    StoreLimits,
     Submission,
 )
 from hermes.inbox.position import Position
+from hermes.inbox.repetitions import Repetitions
 from hermes.inbox.sqlite.file import prepare_folder
 from hermes.inbox.sqlite.file_lock import FileLock
-from hermes.inbox.sqlite.store import IDS_KEPT_MS, Store, StoreLimits, Undo
-from hermes.inbox.sqlite.store_thread import Lane, Operation, StoreThread
+from hermes.inbox.sqlite.store import Store, Undo
+from hermes.inbox.sqlite.store_thread import Lane, StoreThread
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-COMMIT_MAX_S: Final = 2.0  # a longer one is a failed store
 LOG_INTERVAL_S: Final = 10.0  # of commits that take too long
-UNSTORED_IDS_MAX: Final = 10_000  # ids that are recognised although their row could not be stored
-
-_Key = tuple[str, str, str, str]
-_Unstored = tuple[bytes, int, int, FailureReason]  # digest, sockets, Unix milliseconds, why
 
 
 class SqliteInbox:
@@ -50,16 +49,13 @@ class SqliteInbox:
 
     def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int], metrics: Metrics) -> None:
         self.path = path
-        self._now_ms = now_ms
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._thread = StoreThread(path, limits=limits, now_ms=now_ms, metrics=metrics)
-        self._under_way: dict[_Key, asyncio.Future[None]] = {}  # ids whose first request is not answered
-        self._unstored: OrderedDict[_Key, _Unstored] = OrderedDict()
-        self._appends: deque[tuple[float, Operation, Callable[[Store], None]]] = deque()  # in order of their deadlines
-        self._timer: asyncio.TimerHandle | None = None
+        self._repetitions = Repetitions(now_ms)
+        self._deadlines = Deadlines()
         self._log_throttle = LogThrottle(LOG_INTERVAL_S)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Lock and open the file.
 
         Raises `HermesError` if another process has it, if it is from a newer Hermes or on a network file system.
@@ -79,11 +75,19 @@ class SqliteInbox:
         ends.
         """
         has_ended = await self._thread.stop()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadlines.stop()
         if has_ended:
             self._lock.release()
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return str(self.path)
+
+    @property
+    def backup_folder(self) -> Path:
+        """The folder of the file."""
+        return self.path.parent
 
     @property
     def problem(self) -> str | None:
@@ -119,29 +123,19 @@ class SqliteInbox:
         ``publish`` is called after the commit, as `Inbox.append` says. A second request with an id waits for the answer
         of the first: after `Stored` or `InboxUnavailable`, the caller must call `delivered`. Raises `InboxUnavailable`.
         """
-        key = _key(submission)
-        while (first := self._under_way.get(key)) is not None:
-            await asyncio.shield(first)
-        known = self._unstored.get(key)
-        if known is not None and known[2] > self._now_ms() - IDS_KEPT_MS:
-            digest, sockets, _, reason = known
-            return (
-                Duplicate(None, sockets, replaced=False, reason=reason) if digest == submission.digest else Conflict()
-            )
-        self._unstored.pop(key, None)
-        self._under_way[key] = asyncio.get_running_loop().create_future()
+        known = await self._repetitions.begin(submission)
+        if known is not None:
+            return known
         try:
             outcome: Stored | Duplicate | Conflict = await self._append(submission, publish)
         except InboxUnavailable as failure:
-            self._unstored[key] = (submission.digest, 0, self._now_ms(), failure.reason)
-            if len(self._unstored) > UNSTORED_IDS_MAX:
-                self._unstored.popitem(last=False)
+            self._repetitions.not_stored(submission, failure.reason)
             raise
         except BaseException:
-            self._end(key)
+            self._repetitions.end(submission)
             raise
         if not isinstance(outcome, Stored):
-            self._end(key)
+            self._repetitions.end(submission)
         return outcome
 
     async def _append(self, submission: Submission, publish: Callable[[Stored], None]) -> Any:
@@ -161,49 +155,25 @@ class SqliteInbox:
                 store.forget(submission, each)
 
         operation = self._thread.submit(run, stores_row=True, then=publish_stored)
-        loop = asyncio.get_running_loop()
-        self._appends.append((loop.time() + COMMIT_MAX_S, operation, forget))
-        if self._timer is None:
-            self._timer = loop.call_at(self._appends[0][0], self._end_slow_appends)
+
+        def late() -> None:
+            """Take it back before anybody reads it; of several, the last one first."""
+            operation.abandoned = True
+            self._thread.undo(forget)
+            if self._log_throttle.allow("timeout"):
+                logger.error("inbox: %s", self.problem or f"no commit within {COMMIT_MAX_S:g} s")
+
+        self._deadlines.add(operation.future, COMMIT_MAX_S, late)
         return await operation.future
-
-    def _end_slow_appends(self) -> None:
-        """Fail the appends that were not committed in time.
-
-        What is committed later is taken back before anybody reads it, the last one first.
-        """
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        while self._appends and (self._appends[0][1].future.done() or self._appends[0][0] <= loop.time()):
-            _deadline, operation, forget = self._appends.popleft()
-            if not operation.future.done():
-                operation.abandoned = True
-                operation.future.set_exception(InboxUnavailable("timeout"))
-                self._thread.undo(forget)
-                if self._log_throttle.allow("timeout"):
-                    logger.error("inbox: %s", self.problem or f"no commit within {COMMIT_MAX_S:g} s")
-        if self._appends:
-            self._timer = loop.call_at(self._appends[0][0], self._end_slow_appends)
 
     def delivered(self, submission: Submission, sockets: int | None) -> None:
         """Note how many sockets took it; requests with the same id continue.
 
         None: it was refused because it could not be stored, so its id is not remembered.
         """
-        key = _key(submission)
-        if sockets is None:
-            self._unstored.pop(key, None)
-        elif key in self._unstored:
-            digest, _, at_ms, reason = self._unstored[key]
-            self._unstored[key] = (digest, sockets, at_ms, reason)
-        elif sockets:
+        if self._repetitions.delivered(submission, sockets) and sockets:
             self._thread.note(lambda store: store.delivered(submission, sockets))
-        self._end(key)
-
-    def _end(self, key: _Key) -> None:
-        first = self._under_way.pop(key, None)
-        if first is not None and not first.done():
-            first.set_result(None)
+        self._repetitions.end(submission)
 
     async def withdraw(
         self,
@@ -306,8 +276,7 @@ class SqliteInbox:
     async def purge(self, user_id: UserId) -> int:
         """Remove everything about a user; return the number of rows."""
         rows: int = await self._call(lambda store: store.purge(user_id))
-        for key in [key for key in self._unstored if key[:2] == ("notification", user_id)]:
-            del self._unstored[key]
+        self._repetitions.purge(user_id)
         return rows
 
     async def back_up(self, path: Path) -> None:
@@ -317,6 +286,16 @@ class SqliteInbox:
     async def stats(self) -> InboxStats:
         """Return the size of the inbox."""
         found: InboxStats = await self._call(Store.stats, lane=Lane.READERS)
+        return found
+
+    # -- other processes: there are none -------------------------------------------------------------------------
+
+    def follow(self, publish: Callable[[RemoteEntry], None], wants: Callable[[Channel], bool]) -> None:
+        """Call nothing: no other process can write to the file."""
+
+    async def catch_up(self) -> int:
+        """Return the highest number that is committed."""
+        found: int = await self._call(lambda store: store.last_seq(), lane=Lane.READERS)
         return found
 
     async def _call(
@@ -343,12 +322,6 @@ class SqliteInbox:
             future.cancel()
             raise
         return future.result()
-
-
-def _key(submission: Submission) -> _Key:
-    message = submission.message
-    owner = message.user_id if isinstance(message, Notification) else message.tenant_id
-    return (message.kind, owner, submission.bound_tenant or "", message.id)
 
 
 def _ignore(future: "asyncio.Future[Any]") -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from hermes.delivery.messages import now_ms
 from hermes.errors import HermesError
 from hermes.ids import UserId
-from hermes.inbox.inbox import InboxStats
+from hermes.inbox.inbox import InboxStats, StoreLimits
 from hermes.inbox.sqlite.file import copy_inbox, open_inbox, prepare_folder
 from hermes.inbox.sqlite.file_lock import FileLock
-from hermes.inbox.sqlite.store import Store, StoreLimits
+from hermes.inbox.sqlite.store import Store
 from hermes.log import printable
 
 

@@ -15,6 +15,8 @@ import orjson
 from hermes.delivery.messages import Acknowledgement, Broadcast, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
 from hermes.inbox.inbox import (
+    IDS_KEPT_MS,
+    PAGE_BYTES,
     PAGE_ENTRIES,
     REPLAY_MAX_ROWS,
     Conflict,
@@ -28,6 +30,7 @@ from hermes.inbox.inbox import (
     Resumed,
     Row,
     Stored,
+    StoreLimits,
     Submission,
 )
 from hermes.inbox.position import Position
@@ -41,24 +44,11 @@ from hermes.inbox.sqlite.schema import (
     WITHDRAWAL,
 )
 
-IDS_KEPT_MS = 24 * 3_600_000  # how long an id is recognised
-ROWS_PER_OWNER = 10_000
-LOSSES_MAX = 100_000  # readers whose losses are listed; the oldest become everybody's
 RECOUNTED_AFTER = 1_000  # evicted rows
 OWNERS_COUNTED = 10_000  # users and tenants of which the number of rows is known without counting; about 2 MB
 EVICTED_AT_ONCE = 100  # rows of one statement
 EXPIRED_AT_ONCE = 500
 EPOCH_BYTES = 12
-PAGE_BYTES = 262_144  # a quarter of what may wait for one socket
-
-
-@dataclass(frozen=True, slots=True)
-class StoreLimits:
-    """How much an inbox keeps: accounted bytes, and rows of one user or tenant."""
-
-    max_bytes: int = 1_073_741_824
-    rows_per_owner: int = ROWS_PER_OWNER
-    losses_max: int = LOSSES_MAX
 
 
 @dataclass(frozen=True, slots=True)

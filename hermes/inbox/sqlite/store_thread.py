@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes.errors import HermesError
-from hermes.inbox.inbox import FailureReason, InboxUnavailable
+from hermes.inbox.inbox import FailureReason, InboxUnavailable, StoreLimits
 from hermes.inbox.sqlite.file import (
     FileReplaced,
     copy_inbox,
@@ -28,7 +28,7 @@ from hermes.inbox.sqlite.file import (
     move_aside,
     open_inbox,
 )
-from hermes.inbox.sqlite.store import Store, StoreLimits
+from hermes.inbox.sqlite.store import Store
 from hermes.log import printable
 from hermes.metrics import Metrics
 
@@ -182,8 +182,7 @@ class StoreThread:
         """Run a call at the beginning of the next transaction.
 
         At the latest, at the next check. It has no answer and no commit of its own, so that it costs no sync of the
-        disk. It is dropped if `NOTES_MAX`
-        wait, and lost with a crash.
+        disk. It is dropped if `NOTES_MAX` wait, and lost with a crash.
         """
         if len(self._notes) < NOTES_MAX:
             self._notes.append(run)

@@ -81,7 +81,11 @@ class BackupHandler(OperatorHandler):
 
     async def post(self) -> None:
         """Stream the copy; its temporary file is beside the inbox."""
-        with tempfile.TemporaryDirectory(prefix=".backup-", dir=self.inbox.store.path.parent) as folder:
+        beside = self.inbox.store.backup_folder
+        if beside is None:
+            self.write_fault(RequestError(409, "not_a_file", "this inbox is in PostgreSQL: back it up with pg_dump"))
+            return
+        with tempfile.TemporaryDirectory(prefix=".backup-", dir=beside) as folder:
             copy = Path(folder, "inbox.db")
             try:
                 await self.inbox.store.back_up(copy)

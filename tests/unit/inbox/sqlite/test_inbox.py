@@ -14,12 +14,23 @@ import pytest
 
 from hermes.errors import HermesError
 from hermes.ids import UserId
-from hermes.inbox.inbox import Conflict, Duplicate, InboxUnavailable, Page, Reader, Resumed, Row, Stored, Submission
+from hermes.inbox.inbox import (
+    Conflict,
+    Duplicate,
+    InboxUnavailable,
+    Page,
+    Reader,
+    Resumed,
+    Row,
+    Stored,
+    StoreLimits,
+    Submission,
+)
 from hermes.inbox.position import BEGINNING, Position
 from hermes.inbox.sqlite import inbox as sqlite_inbox
 from hermes.inbox.sqlite import store_thread
 from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.inbox.sqlite.store import Store, StoreLimits
+from hermes.inbox.sqlite.store import Store
 from hermes.metrics import Metrics
 from tests.support.inboxes import FakeClock, submission
 
@@ -55,7 +66,7 @@ class Runner:
 
         async def whole() -> None:
             inbox = inbox_at(self.path, self.clock)
-            inbox.start()
+            await inbox.start()
             try:
                 await test(inbox)
             finally:
@@ -297,7 +308,7 @@ def test_stopping_does_not_wait_for_a_disk_that_hangs(
 
     async def test() -> None:
         inbox = inbox_at(path, clock)
-        inbox.start()
+        await inbox.start()
         thread = inbox._thread._thread
         assert thread is not None
         async with Blocked(inbox):
@@ -308,7 +319,7 @@ def test_stopping_does_not_wait_for_a_disk_that_hangs(
                 await waiting
             assert failed.value.reason == "timeout"
             with pytest.raises(HermesError, match="in use"):
-                inbox_at(path, clock).start()
+                await inbox_at(path, clock).start()
         await asyncio.to_thread(thread.join)
         await inbox.stop()
 
@@ -345,7 +356,7 @@ def test_stopping_commits_what_was_accepted(path: Path, clock: FakeClock, run: R
 
     async def first() -> None:
         inbox = inbox_at(path, clock)
-        inbox.start()
+        await inbox.start()
         blocked = Blocked(inbox)
         async with blocked:
             sends = [asyncio.ensure_future(append(inbox, run.sent(str(number)))) for number in range(10)]
@@ -371,7 +382,7 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first(path: Path, clock
 
     async def test(_inbox: SqliteInbox) -> None:
         with pytest.raises(HermesError, match=rf"in use by process {os.getpid()}\b"):
-            inbox_at(path, clock).start()
+            await inbox_at(path, clock).start()
 
     run(test)
     run(test)
@@ -435,7 +446,7 @@ def test_a_file_from_a_newer_hermes_is_refused(path: Path, run: Runner, clock: F
 
     async def test() -> None:
         with pytest.raises(HermesError, match="newer Hermes"):
-            inbox_at(path, clock).start()
+            await inbox_at(path, clock).start()
 
     asyncio.run(test())
     assert not path.with_name("inbox.db.damaged-1").exists()
@@ -521,7 +532,7 @@ def test_a_late_repetition_does_not_remove_the_stored_row(run: Runner, monkeypat
                     with pytest.raises(InboxUnavailable):
                         await again
             inbox.delivered(run.sent("a"), 0)
-            inbox._unstored.clear()
+            inbox._repetitions._unstored.clear()
             assert await rows(inbox) == [1]
 
     run(test)

@@ -1,4 +1,4 @@
-"""The store against a model: random senders, readers, ends and crashes."""
+"""The stores against a model: random senders, readers, ends and crashes."""
 
 import json
 import tempfile
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,20 +17,23 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
+    run_state_machine_as_test,
 )
 
 from hermes.delivery.messages import Acknowledgement, Withdrawal
 from hermes.ids import TenantId, UserId
-from hermes.inbox.inbox import Duplicate, Page, Reader, Row, Stored
+from hermes.inbox.inbox import Duplicate, Page, Reader, Row, Stored, StoreLimits
 from hermes.inbox.position import BEGINNING, Position
 from hermes.inbox.sqlite.file import open_inbox
-from hermes.inbox.sqlite.store import Store, StoreLimits
+from hermes.inbox.sqlite.store import Store
 from tests.support.inboxes import FakeClock, submission
+from tests.support.postgres import Databases, PostgresStore
 
 USERS = ("u", "v")
 TENANTS = ("t", "u")  # a tenant and a user with the same id
 IDS = st.sampled_from(["1", "2"])
 ROWS_PER_OWNER = 2
+LIMITS = StoreLimits(rows_per_owner=ROWS_PER_OWNER)
 
 
 @dataclass
@@ -70,14 +74,13 @@ EVERYBODY = [
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Every rule is one committed transaction, except `crash`, which loses one that is not."""
+    """Every rule is one committed transaction, except a crash, which loses one that is not."""
 
     readers: Bundle[ModelReader] = Bundle("readers")
+    store: Store | PostgresStore
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name, "inbox.db")
         self.clock = FakeClock()
         self.rows: list[ModelRow] = []
         self.answers: dict[tuple[Any, ...], tuple[str, int, bool]] = {}
@@ -86,14 +89,24 @@ class StoreMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        """Open the file as a new process does."""
-        self.connection = open_inbox(self.path)
-        self.store = Store(self.connection, limits=StoreLimits(rows_per_owner=ROWS_PER_OWNER), now_ms=self.clock)
+        """Open the inbox as a new process does."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close it; what is not committed is lost."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        """Commit it."""
+        raise NotImplementedError
 
     def teardown(self) -> None:
-        """Close and remove the file."""
-        self.connection.close()
-        self.folder.cleanup()
+        """Close the inbox."""
+        self.close()
 
     def seq(self) -> int:
         """Give the next number."""
@@ -147,13 +160,13 @@ class StoreMachine(RuleBasedStateMachine):
             replaces=replaces,
             bound=key_tenant,
         )
-        self.connection.execute("BEGIN IMMEDIATE")
+        self.begin()
         outcome = self.store.append(sent)
         if crash:
-            self.connection.close()
+            self.close()
             self.open()
             return
-        self.connection.execute("COMMIT")
+        self.commit()
         key = (user, None if user else tenant, key_tenant, id)
         digest = sent.digest.decode()
         if key in self.answers:
@@ -255,8 +268,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """Close the file and open it again."""
-        self.connection.close()
+        """Close the inbox and open it again."""
+        self.close()
         self.open()
 
     @rule(client=readers, part=st.integers(1, 3))
@@ -308,9 +321,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     def transact(self, run: Any) -> Any:
         """Run one committed transaction."""
-        self.connection.execute("BEGIN IMMEDIATE")
+        self.begin()
         result = run()
-        self.connection.execute("COMMIT")
+        self.commit()
         return result
 
     @invariant()
@@ -328,5 +341,72 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.last_seq() == self.last
 
 
-TestStoreModel = StoreMachine.TestCase
-TestStoreModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+class SqliteMachine(StoreMachine):
+    """The model with an inbox in a file."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        super().__init__()
+
+    def open(self) -> None:
+        """Open the file."""
+        self.connection = open_inbox(Path(self.folder.name, "inbox.db"))
+        self.store = Store(self.connection, limits=LIMITS, now_ms=self.clock)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit it."""
+        self.connection.execute("COMMIT")
+
+    def teardown(self) -> None:
+        """Close and remove the file."""
+        super().teardown()
+        self.folder.cleanup()
+
+
+class PostgresMachine(StoreMachine):
+    """The model with an inbox in PostgreSQL."""
+
+    databases: Databases
+
+    def __init__(self) -> None:
+        self.url = self.databases.empty()
+        super().__init__()
+
+    def open(self) -> None:
+        """Connect."""
+        self.store: PostgresStore = PostgresStore(self.url, limits=LIMITS, now_ms=self.clock)
+        self.commit()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.store.connection.close()
+
+    def begin(self) -> None:
+        """Begin nothing: the first statement does."""
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        self.store.connection.commit()
+
+
+TestSqliteModel = SqliteMachine.TestCase
+TestSqliteModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("examples", [5, pytest.param(200, marks=pytest.mark.slow)])
+def test_the_postgres_store_is_as_the_model(postgres: Databases, examples: int) -> None:
+    """The same rules and the same answers."""
+
+    class Machine(PostgresMachine):
+        databases = postgres
+
+    run_state_machine_as_test(Machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None))

@@ -1,0 +1,183 @@
+"""A PostgreSQL server of its own, as a user that is not root, with its files in a folder of its own."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.processes import BenchError
+
+# Debian keeps the programs of each version in a folder of its own
+BINARIES = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+RUN_AS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
+CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = '{folder}'
+max_connections = 40
+shared_buffers = 16MB
+logging_collector = off
+"""
+ACCESS = """
+local all all trust
+host all locked 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+"""
+TIMEOUT_S = 60.0  # reached only in a test that fails
+
+
+def programs() -> str:
+    """Return the folder of its programs; empty if it is not installed."""
+    found = shutil.which("postgres", path=":".join([os.environ["PATH"], *BINARIES]))
+    return str(Path(found).resolve().parent) if found else ""
+
+
+class PostgresServer:
+    """A server with its data in ``folder``, which belongs to the user that runs it."""
+
+    def __init__(self, folder: Path, port: int, settings: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.port = port
+        self._binaries = programs()
+        if not self._binaries:
+            raise BenchError("PostgreSQL is not installed: apt-get install postgresql")
+        self._user = next(pwd.getpwnam(name) for name in RUN_AS if _exists(name)) if os.geteuid() == 0 else None
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def create(self) -> None:
+        """Make its files."""
+        if self._user is not None:
+            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+        data = self.folder / "data"
+        self._run(
+            "initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", str(data)
+        )
+        lines = CONFIGURATION.format(port=self.port, folder=self.folder) + "\n".join(self._settings)
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(lines)
+        (data / "pg_hba.conf").write_text(ACCESS)
+
+    def start(self) -> None:
+        """Start it and wait until it accepts connections."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [f"{self._binaries}/postgres", "-D", str(self.folder / "data")],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                **self._identity,
+            )
+        until = time.monotonic() + TIMEOUT_S
+        while not self._answers():
+            if time.monotonic() > until:
+                raise BenchError("PostgreSQL does not answer")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise BenchError(f"PostgreSQL has ended:\n{(self.folder / 'log').read_text()}")
+        import psycopg  # an extra
+
+        with contextlib.suppress(psycopg.Error), psycopg.connect(self.url("postgres"), connect_timeout=2):
+            return True
+        return False
+
+    def stop(self) -> None:
+        """End it, with its open connections; harmless if it has ended."""
+        if self._process is not None:
+            self.thaw()
+            self._process.send_signal(signal.SIGINT)  # "fast shutdown"
+            self._process.wait(TIMEOUT_S)
+            self._process = None
+
+    def kill(self) -> None:
+        """Kill all its processes with SIGKILL."""
+        assert self._process is not None
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(TIMEOUT_S)
+        self._process = None
+
+    def freeze(self) -> None:
+        """Stop all its processes with SIGSTOP; its sockets stay open."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Continue them with SIGCONT."""
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def url(self, name: str, *, user: str = "postgres") -> str:
+        """Return the URL of a database, by its Unix socket."""
+        return f"postgresql://{user}@/{name}?host={self.folder}&port={self.port}"
+
+    def tcp_url(self, name: str, *, user: str = "postgres", password: str = "") -> str:
+        """Return the URL of a database, by TCP."""
+        given = f":{password}" if password else ""
+        return f"postgresql://{user}{given}@127.0.0.1:{self.port}/{name}"
+
+    def execute(self, sql: str, *, name: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement as the superuser, outside of a transaction; return its rows."""
+        import psycopg  # an extra
+
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            found = connection.execute(sql)
+            return list(found.fetchall()) if found.description is not None else []
+
+    def _pids(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [f"{self._binaries}/{program}", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            timeout=TIMEOUT_S,
+            **self._identity,
+        )
+        if done.returncode:
+            raise BenchError(done.stderr)
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+
+def _exists(name: str) -> bool:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(name) is not None
+    return False
+
+
+@contextlib.contextmanager
+def postgres_server(port: int, settings: Sequence[str] = (), *, folder: Path | None = None) -> Iterator[PostgresServer]:
+    """Run a server in a new folder, or in this empty one."""
+    made = folder or Path(tempfile.mkdtemp(prefix="hermes-postgres-"))
+    server = PostgresServer(made, port, settings)
+    try:
+        server.create()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(made / "data", ignore_errors=True)
+        if folder is None:
+            shutil.rmtree(made, ignore_errors=True)

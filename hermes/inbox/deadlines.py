@@ -1,0 +1,43 @@
+"""Fail the operations that are not committed in time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from hermes.inbox.inbox import InboxUnavailable
+
+
+class Deadlines:
+    """Futures in the order of their deadlines; one timer for all of them."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[float, asyncio.Future[Any], Callable[[], None]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, future: "asyncio.Future[Any]", within_s: float, on_late: Callable[[], None]) -> None:
+        """Fail the future with `InboxUnavailable` ``timeout`` after this time, and call ``on_late``.
+
+        The time is the same for all.
+        """
+        loop = asyncio.get_running_loop()
+        self._waiting.append((loop.time() + within_s, future, on_late))
+        if self._timer is None:
+            self._timer = loop.call_at(self._waiting[0][0], self._end_late)
+
+    def _end_late(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= loop.time()):
+            _deadline, future, on_late = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(InboxUnavailable("timeout"))
+                on_late()
+        if self._waiting:
+            self._timer = loop.call_at(self._waiting[0][0], self._end_late)
+
+    def stop(self) -> None:
+        """Cancel the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

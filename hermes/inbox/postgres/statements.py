@@ -1,0 +1,498 @@
+"""The calls of an inbox as SQL: text, values, and how to read the answer.
+
+They have no connection and no state, so that a transaction can send many of them at once. Times are Unix milliseconds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from hermes.delivery import channels
+from hermes.delivery.channels import Channel
+from hermes.delivery.messages import Acknowledgement, Broadcast, EncodedMessage, Notification, Withdrawal
+from hermes.ids import TenantId, UserId
+from hermes.inbox.inbox import (
+    IDS_KEPT_MS,
+    PAGE_BYTES,
+    PAGE_ENTRIES,
+    REPLAY_MAX_ROWS,
+    Conflict,
+    Duplicate,
+    Entry,
+    InboxStats,
+    Page,
+    Reader,
+    ReceiptRecord,
+    RemoteEntry,
+    Resumed,
+    Row,
+    Stored,
+    StoreLimits,
+    Submission,
+)
+from hermes.inbox.position import SEQ_MAX, Position
+from hermes.inbox.postgres.schema import (
+    ACK,
+    BROADCAST,
+    BROADCAST_WITHDRAWAL,
+    CONFLICT,
+    DUPLICATE,
+    NOTIFICATION,
+    WITHDRAWAL,
+)
+
+T = TypeVar("T")
+Rows = list[tuple[Any, ...]]
+
+EXPIRED_AT_ONCE: Final = 500  # rows of one sweep
+PURGED_AT_ONCE: Final = 500
+HEADS_AT_ONCE: Final = 1_000  # entries of other processes, without their texts
+
+
+@dataclass(frozen=True, slots=True)
+class Statement(Generic[T]):
+    """One statement, and the function that makes its result of the rows."""
+
+    sql: str
+    values: Mapping[str, object] | Sequence[object]
+    decode: Callable[[Rows], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of one append, and how many rows a limit has removed for it."""
+
+    outcome: Stored | Duplicate | Conflict
+    evicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """An entry of another process, without its text; ``channel`` is that of its receivers."""
+
+    seq: int
+    channel: Channel
+
+
+LOCK: Final = "SELECT last_seq FROM hermes.state FOR UPDATE"
+LAST_SEQ: Final = "SELECT last_seq FROM hermes.state"
+
+_APPEND: Final = """
+SELECT a.o_outcome, a.o_seq, a.o_sockets, a.o_acked, a.o_replaced, a.o_withdrawal, a.o_evicted
+FROM unnest(%(kind)s::integer[], %(owner)s::bytea[], %(bound)s::bytea[], %(id)s::bytea[], %(digest)s::bytea[],
+  %(attempt)s::bytea[], %(text)s::bytea[], %(sender)s::bytea[], %(created)s::bigint[], %(expires)s::bigint[],
+  %(replaces)s::bytea[]) WITH ORDINALITY AS s (kind, owner, bound, id, digest, attempt, text, sender, created, expires,
+  replaces, number),
+LATERAL hermes.append(s.kind, s.owner, s.bound, s.id, s.digest, s.attempt, s.text, s.sender, s.created, s.expires,
+  s.replaces, %(now)s, %(ids_after)s, %(rows_max)s, %(bytes_max)s) AS a
+"""
+
+
+AppendRow = tuple[object, ...]
+_APPEND_NAMES: Final = (
+    *("kind", "owner", "bound", "id", "digest", "attempt", "text", "sender", "created", "expires", "replaces"),
+)
+
+
+def append_row(submission: Submission, attempt: bytes) -> AppendRow:
+    """Return the values of one append; ``attempt`` is a name by which `forget` can take it back.
+
+    Raises UnicodeEncodeError if an id is not text.
+    """
+    message = submission.message
+    return (
+        *address(message),
+        _bytes(submission.bound_tenant),
+        message.id.encode(),
+        submission.digest,
+        attempt,
+        submission.text,
+        submission.sender.encode(),
+        message.timestamp_ms,
+        submission.expires_ms,
+        _bytes(submission.replaces),
+    )
+
+
+def append(
+    submissions: Sequence[Submission], rows: Sequence[AppendRow], *, limits: StoreLimits, now_ms: int
+) -> Statement[list[Appended]]:
+    """Store rows, unless their ids are known; one after the other, in one statement.
+
+    ``rows`` has the `append_row` of each submission.
+    """
+    columns = {name: list(column) for name, column in zip(_APPEND_NAMES, zip(*rows, strict=True), strict=True)}
+    values: dict[str, object] = {
+        "now": now_ms,
+        "ids_after": now_ms - IDS_KEPT_MS,
+        "rows_max": limits.rows_per_owner,
+        "bytes_max": limits.max_bytes,
+    }
+    return Statement(
+        _APPEND,
+        values | columns,
+        lambda found: [_appended(submission, row) for submission, row in zip(submissions, found, strict=True)],
+    )
+
+
+def _appended(submission: Submission, row: tuple[Any, ...]) -> Appended:
+    outcome, seq, sockets, acked_ms, replaced, withdrawal_seq, evicted = row
+    if outcome == CONFLICT:
+        return Appended(Conflict(), evicted)
+    if outcome == DUPLICATE:
+        return Appended(Duplicate(seq, sockets, replaced, acked_ms), evicted)
+    if withdrawal_seq is None:
+        return Appended(Stored(seq), evicted)
+    assert submission.replaces is not None
+    kind, owner = address(submission.message)
+    return Appended(
+        Stored(seq, _withdrawal(kind, owner, submission.replaces, withdrawal_seq, _bytes(submission.bound_tenant))),
+        evicted,
+    )
+
+
+def forget(submission: Submission, attempt: bytes) -> Statement[None]:
+    """Remove a row that was delivered as not stored, and its id."""
+    kind, owner = address(submission.message)
+    values = (kind, owner, (submission.bound_tenant or "").encode(), submission.message.id.encode(), attempt)
+    return Statement("SELECT hermes.forget(%s, %s, %s, %s, %s)", values, _nothing)
+
+
+def delivered(taken: Sequence[tuple[Submission, int]]) -> Statement[None]:
+    """Note how many sockets took each row."""
+    addresses = [address(submission.message) for submission, _ in taken]
+    values = {
+        "kind": [kind for kind, _ in addresses],
+        "owner": [owner for _, owner in addresses],
+        "bound": [(submission.bound_tenant or "").encode() for submission, _ in taken],
+        "id": [submission.message.id.encode() for submission, _ in taken],
+        "sockets": [sockets for _, sockets in taken],
+    }
+    return Statement(
+        "SELECT hermes.delivered(d.kind, d.owner, d.bound, d.id, d.sockets) FROM unnest(%(kind)s::integer[],"
+        " %(owner)s::bytea[], %(bound)s::bytea[], %(id)s::bytea[], %(sockets)s::integer[])"
+        " AS d (kind, owner, bound, id, sockets)",
+        values,
+        _nothing,
+    )
+
+
+# -- readers ----------------------------------------------------------------------------------------------------------
+
+
+def resume(reader: Reader, position: Position | None, *, now_ms: int, capped: bool = True) -> Statement[Resumed]:
+    """Return what a reader at this position has missed."""
+    values = {
+        **_reader(reader, now_ms),
+        "epoch": None if position is None else position.epoch,
+        "seq": None if position is None else position.seq,
+        "skipped": REPLAY_MAX_ROWS if capped else None,
+    }
+    return Statement(
+        "SELECT o_epoch, o_from, o_to, o_after, o_gap, o_unread FROM hermes.resume(%(user)s, %(tenant)s,"
+        " %(broadcasts)s, %(epoch)s, %(seq)s, %(skipped)s, %(now)s)",
+        values,
+        lambda rows: Resumed(*rows[0]),
+    )
+
+
+# seq, kind, id, text, acknowledged at, owner, bound, target; each part reads its index from the position on
+_FIELDS: Final = "seq, kind, id, text, acked_ms, owner, bound, target"
+_PART: Final = "ORDER BY seq LIMIT %(limit)s"
+_REPLAY: Final = f"""
+(SELECT {_FIELDS} FROM hermes.log
+  WHERE kind = 0 AND owner = %(user)s AND seq > %(rows_after)s AND text IS NOT NULL
+  AND expires_ms > %(now)s AND (bound IS NULL OR bound = %(tenant)s) {_PART})
+UNION ALL
+(SELECT seq, kind, id, text,
+  (SELECT a.acked_ms FROM hermes.acks a WHERE a.seq = log.seq AND a.reader = %(user)s), owner, bound, target
+  FROM hermes.log
+  WHERE kind = 1 AND owner = %(tenant)s AND %(broadcasts)s AND seq > %(rows_after)s AND text IS NOT NULL
+  AND expires_ms > %(now)s {_PART})
+UNION ALL
+(SELECT {_FIELDS} FROM hermes.log
+  WHERE kind = 2 AND owner = %(user)s AND seq > %(after)s
+  AND (target <= %(had)s OR id = '' OR seq > %(answered)s AND target <= %(after)s)
+  AND (bound IS NULL OR bound = %(tenant)s) AND (id <> '' OR sender = coalesce(%(tenant)s, '')) {_PART})
+UNION ALL
+(SELECT {_FIELDS} FROM hermes.log
+  WHERE kind = 3 AND owner = %(user)s AND seq > %(after)s
+  AND (target <= %(had)s OR seq > %(answered)s AND target <= %(after)s)
+  AND (bound IS NULL OR bound = %(tenant)s) {_PART})
+UNION ALL
+(SELECT {_FIELDS} FROM hermes.log
+  WHERE kind = 4 AND owner = %(tenant)s AND %(broadcasts)s AND seq > %(after)s
+  AND (target <= %(had)s OR seq > %(answered)s AND target <= %(after)s) {_PART})
+{_PART}
+"""
+
+
+def replay(
+    reader: Reader, resumed: Resumed, *, after_seq: int, now_ms: int, limit: int = PAGE_ENTRIES
+) -> Statement[Page]:
+    """Return the next entries of a resume, up to now."""
+    values = {
+        **_reader(reader, now_ms),
+        "after": after_seq,
+        "rows_after": max(after_seq, resumed.after_seq),
+        "had": resumed.from_seq,
+        "answered": resumed.to_seq,
+        "limit": limit,
+    }
+    return Statement(_REPLAY, values, lambda rows: _page(reader, rows, limit))
+
+
+def _page(reader: Reader, rows: Rows, limit: int) -> Page:
+    entries: list[Entry] = []
+    size = 0
+    for fields in rows:
+        entry = _entry(reader, fields)
+        size += len(entry.text) if isinstance(entry, Row) else 0
+        if entries and size > PAGE_BYTES:
+            return Page(entries, is_last=False)
+        entries.append(entry)
+    return Page(entries, is_last=len(entries) < limit)
+
+
+def _entry(reader: Reader, fields: tuple[Any, ...]) -> Entry:
+    seq, kind, notification_id, text, acked_ms, owner, bound, target = fields
+    if kind in (NOTIFICATION, BROADCAST):
+        return Row(seq, text, acked_ms)
+    if kind == ACK:
+        if notification_id:
+            return Acknowledgement(seq, reader.user_id, acked_ms, notification_id=notification_id.decode())
+        return Acknowledgement(seq, reader.user_id, acked_ms, upto=target)
+    return _withdrawal(kind, owner, notification_id.decode(), seq, bound)
+
+
+def ack(reader: Reader, notification_id: str, *, now_ms: int) -> Statement[list[Acknowledgement]]:
+    """Acknowledge the user's row and the tenant's broadcast with this id."""
+    return Statement(
+        "SELECT o_seq, o_bound FROM hermes.ack(%s, %s, %s, %s)",
+        (reader.user_id.encode(), _bytes(reader.tenant_id), notification_id.encode(), now_ms),
+        lambda rows: [
+            Acknowledgement(seq, reader.user_id, now_ms, notification_id=notification_id, bound_tenant=_tenant(bound))
+            for seq, bound in rows
+        ],
+    )
+
+
+def ack_upto(reader: Reader, upto: int, *, now_ms: int) -> Statement[tuple[int, Acknowledgement | None]]:
+    """Acknowledge all rows of the reader up to this number."""
+
+    def decode(rows: Rows) -> tuple[int, Acknowledgement | None]:
+        [(number, seq, last)] = rows
+        if not number:
+            return 0, None
+        return number, Acknowledgement(seq, reader.user_id, now_ms, upto=last, bound_tenant=reader.tenant_id)
+
+    return Statement(
+        "SELECT o_number, o_seq, o_upto FROM hermes.ack_upto(%(user)s, %(tenant)s, %(broadcasts)s, %(upto)s, %(now)s)",
+        {**_reader(reader, now_ms), "upto": upto},
+        decode,
+    )
+
+
+def withdraw(
+    *,
+    user_id: UserId | None,
+    tenant_id: TenantId | None,
+    notification_id: str,
+    sender: str | None,
+    bound_tenant: TenantId | None,
+    now_ms: int,
+) -> Statement[Withdrawal | None]:
+    """Withdraw the row with this id that this sender has sent.
+
+    It is bound to this tenant, or, with None, to none.
+    """
+    owner_id = user_id if user_id is not None else tenant_id
+    assert owner_id is not None
+    kind, owner = NOTIFICATION if user_id is not None else BROADCAST, owner_id.encode()
+
+    def decode(rows: Rows) -> Withdrawal | None:
+        [(seq,)] = rows
+        return None if seq is None else _withdrawal(kind, owner, notification_id, seq, _bytes(bound_tenant))
+
+    return Statement(
+        "SELECT hermes.withdraw(%s, %s, %s, %s, %s, NULL, %s)",
+        (kind, owner, notification_id.encode(), _bytes(bound_tenant), _bytes(sender), now_ms),
+        decode,
+    )
+
+
+def receipts(
+    notification_id: str,
+    *,
+    user_id: UserId | None,
+    tenant_id: TenantId | None,
+    sender: str | None,
+    bound_tenant: TenantId | None,
+) -> Statement[list[ReceiptRecord]]:
+    """Return the newest receipt of this id for each of at most two recipients."""
+    return Statement(
+        "SELECT DISTINCT ON (kind, owner) kind, owner, seq, sockets, acked_ms, text IS NULL, expires_ms, sender,"
+        " bound FROM hermes.log WHERE id = %(id)s AND kind < 2 AND (%(sender)s::bytea IS NULL OR sender = %(sender)s)"
+        " AND (%(bound)s::bytea IS NULL OR bound = %(bound)s)"
+        " AND (%(user)s::bytea IS NULL OR kind = 0 AND owner = %(user)s)"
+        " AND (%(tenant)s::bytea IS NULL OR kind = 1 AND owner = %(tenant)s)"
+        " ORDER BY kind, owner, seq DESC LIMIT 2",
+        {
+            "id": notification_id.encode(),
+            "user": _bytes(user_id),
+            "tenant": _bytes(tenant_id),
+            "sender": _bytes(sender),
+            "bound": _bytes(bound_tenant),
+        },
+        lambda rows: [
+            ReceiptRecord(
+                id=notification_id,
+                user_id=UserId(owner.decode()) if kind == NOTIFICATION else None,
+                tenant_id=TenantId(owner.decode()) if kind == BROADCAST else None,
+                seq=seq,
+                sockets=sockets,
+                acked_ms=acked_ms,
+                withdrawn=withdrawn,
+                expires_ms=expires_ms,
+                sender=sender.decode(),
+                bound_tenant=_tenant(bound),
+            )
+            for kind, owner, seq, sockets, acked_ms, withdrawn, expires_ms, sender, bound in rows
+        ],
+    )
+
+
+# -- the operator -----------------------------------------------------------------------------------------------------
+
+
+def stats() -> Statement[InboxStats]:
+    """Return the size of the inbox; the bytes are those of its tables and indexes."""
+    return Statement(
+        "SELECT (SELECT value FROM hermes.meta WHERE name = 'epoch'), s.entries,"
+        " (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c"
+        "  WHERE c.relnamespace = 'hermes'::regnamespace AND c.relkind = 'r'),"
+        " (SELECT created_ms FROM hermes.log ORDER BY seq LIMIT 1), s.last_seq FROM hermes.state s",
+        (),
+        lambda rows: InboxStats(*rows[0]),
+    )
+
+
+def sweep(*, limits: StoreLimits, now_ms: int) -> Statement[tuple[int, bool]]:
+    """Remove a part of what has expired; return the number of entries, and whether there may be more."""
+    return Statement(
+        "SELECT o_rows, o_ids FROM hermes.sweep(%s, %s, %s, %s)",
+        (now_ms, now_ms - IDS_KEPT_MS, EXPIRED_AT_ONCE, limits.losses_max),
+        lambda rows: (rows[0][0], EXPIRED_AT_ONCE in rows[0]),
+    )
+
+
+def needs_sweep(*, limits: StoreLimits, now_ms: int) -> Statement[bool]:
+    """Return whether a sweep has something to do."""
+    return Statement(
+        "SELECT EXISTS (SELECT FROM hermes.log WHERE expires_ms <= %(now)s)"
+        " OR EXISTS (SELECT FROM hermes.ids WHERE created_ms <= %(ids_before)s)"
+        " OR (SELECT count(*) FROM hermes.losses) > %(losses_max)s",
+        {"now": now_ms, "ids_before": now_ms - IDS_KEPT_MS, "losses_max": limits.losses_max},
+        lambda rows: bool(rows[0][0]),
+    )
+
+
+def purge(user_id: UserId) -> Statement[tuple[int, bool]]:
+    """Remove a part of what there is about a user; return its notifications, and whether to call it again."""
+    return Statement(
+        "SELECT o_rows, o_more FROM hermes.purge(%s, %s)",
+        (user_id.encode(), PURGED_AT_ONCE),
+        lambda rows: (rows[0][0], rows[0][1]),
+    )
+
+
+# -- other processes --------------------------------------------------------------------------------------------------
+
+
+def heads(after_seq: int, upto: int = SEQ_MAX) -> Statement[list[Head]]:
+    """Return the entries after a number and up to another, without their texts."""
+    return Statement(
+        "SELECT seq, kind, owner FROM hermes.log WHERE seq > %s AND seq <= %s ORDER BY seq LIMIT %s",
+        (after_seq, upto, HEADS_AT_ONCE),
+        lambda rows: [Head(seq, _channel(kind, owner.decode())) for seq, kind, owner in rows],
+    )
+
+
+def remote_entries(numbers: Sequence[int]) -> Statement[list[RemoteEntry]]:
+    """Return these entries for the hub, without those that were withdrawn meanwhile."""
+    return Statement(
+        "SELECT seq, kind, id, text, acked_ms, owner, bound, target, sender FROM hermes.log"
+        " WHERE seq = ANY (%s) AND (kind > 1 OR text IS NOT NULL) ORDER BY seq",
+        (list(numbers),),
+        lambda rows: [_remote_entry(row) for row in rows],
+    )
+
+
+def _remote_entry(fields: tuple[Any, ...]) -> RemoteEntry:
+    seq, kind, notification_id, text, acked_ms, owner, bound, target, sender = fields
+    tenant = _tenant(bound)
+    if kind in (NOTIFICATION, BROADCAST):
+        word = Notification.kind if kind == NOTIFICATION else Broadcast.kind
+        message = EncodedMessage(word, _channel(kind, owner.decode()), b'%b,"seq":%d}' % (text[:-1], seq))
+        return RemoteEntry(seq, message, tenant)
+    if kind != ACK:
+        return RemoteEntry(seq, _withdrawal(kind, owner, notification_id.decode(), seq, bound), tenant)
+    user = UserId(owner.decode())
+    if notification_id:
+        change = Acknowledgement(seq, user, acked_ms, notification_id=notification_id.decode(), bound_tenant=tenant)
+        return RemoteEntry(seq, change, change.only_tenant)
+    change = Acknowledgement(seq, user, acked_ms, upto=target, bound_tenant=_tenant(sender or None))
+    return RemoteEntry(seq, change, change.only_tenant)
+
+
+def _channel(kind: int, owner: str) -> Channel:
+    if kind == NOTIFICATION:
+        return channels.user(UserId(owner))
+    if kind == BROADCAST:
+        return channels.broadcast(TenantId(owner))
+    if kind == BROADCAST_WITHDRAWAL:
+        return channels.broadcast_changes(TenantId(owner))
+    return channels.user_changes(UserId(owner))
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+def address(message: Notification | Broadcast) -> tuple[int, bytes]:
+    """Return the kind of its row, and the user or tenant."""
+    if isinstance(message, Notification):
+        return NOTIFICATION, message.user_id.encode()
+    return BROADCAST, message.tenant_id.encode()
+
+
+def _withdrawal(kind: int, owner: bytes, notification_id: str, seq: int, bound: bytes | None) -> Withdrawal:
+    """Return the withdrawal of a row of this kind, or with this kind itself."""
+    is_personal = kind in (NOTIFICATION, WITHDRAWAL)
+    return Withdrawal(
+        notification_id,
+        seq,
+        UserId(owner.decode()) if is_personal else None,
+        None if is_personal else TenantId(owner.decode()),
+        _tenant(bound),
+    )
+
+
+def _reader(reader: Reader, now_ms: int) -> dict[str, object]:
+    return {
+        "user": reader.user_id.encode(),
+        "tenant": _bytes(reader.tenant_id),
+        "broadcasts": reader.broadcasts and reader.tenant_id is not None,
+        "now": now_ms,
+    }
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _tenant(value: bytes | None) -> TenantId | None:
+    return None if value is None else TenantId(value.decode())
+
+
+def _nothing(_rows: Rows) -> None:
+    return None

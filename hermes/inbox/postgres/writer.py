@@ -1,0 +1,575 @@
+"""The task of a PostgreSQL inbox: group commit, entries of other processes, and recovery after an error.
+
+One task owns one connection. What waits to be stored goes into one transaction, sent in one piece and answered in one:
+a round trip and a sync, whether for one row or for a hundred. A second transaction has the reads. Each of them first
+finds what other processes have committed. So what the loop gets is in the order of the commits of all processes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from typing import Any, Final, Generic, TypeVar
+
+import psycopg
+
+from hermes.delivery.channels import Channel
+from hermes.inbox.inbox import (
+    CATCH_UP_INTERVAL_S,
+    COMMIT_MAX_S,
+    FailureReason,
+    InboxUnavailable,
+    RemoteEntry,
+    Stored,
+    StoreLimits,
+    Submission,
+)
+from hermes.inbox.postgres import statements
+from hermes.inbox.postgres.session import (
+    APPLICATION_PREFIX,
+    NotUsable,
+    Session,
+    Unreachable,
+    describe,
+    open_session,
+    reason_of,
+)
+from hermes.inbox.postgres.statements import AppendRow, Head, Rows, Statement
+from hermes.log import LogThrottle
+from hermes.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+QUEUE_MAX: Final = 10_000  # notifications that wait, and as many acknowledgements and other changes
+READERS_MAX: Final = 100_000  # each socket and each request has at most one: the number of open files is the limit
+APPENDS_AT_ONCE: Final = 200  # of one transaction: a commit of many rows delays no other for longer
+CHANGES_AT_ONCE: Final = 50
+READS_AT_ONCE: Final = 20
+TEXTS_AT_ONCE: Final = 100  # entries of other processes, each up to 80 KiB
+FORGETS_MAX: Final = 10_000  # rows to take back; more are not, and come as a duplicate
+SOCKETS_NOTED_AFTER_S: Final = 0.02  # the numbers of sockets wait so long for a transaction of their own
+LOG_INTERVAL_S: Final = 10.0  # of commits that take too long
+STALL_MAX_S: Final = 1.5 * COMMIT_MAX_S  # of a transaction, then its connection is cut
+GRACE_S: Final = COMMIT_MAX_S  # without a connection; then what comes fails at once
+RETRY_S, GRACE_RETRY_S = 1.0, 0.1
+RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
+EPOCH_BYTES: Final = 12
+ATTEMPT_BYTES: Final = 12
+
+BEGIN_WRITE: Final = "BEGIN"
+BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # one snapshot for all its statements
+
+
+class Operation(Generic[T]):
+    """One call that waits; ``future`` gets its result after the commit, and ``then`` just before."""
+
+    __slots__ = ("future", "has_begun", "is_late", "statement", "then")
+
+    def __init__(self, statement: "Statement[T] | None", then: Callable[[T], None] | None) -> None:
+        self.statement = statement
+        self.then = then
+        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.has_begun = False
+        self.is_late = False  # it was answered as not stored
+
+
+class Append(Operation[Any]):
+    """A row to store. ``attempt`` is its name, so that it can be taken back."""
+
+    __slots__ = ("attempt", "row", "submission")
+
+    def __init__(self, submission: Submission, then: Callable[[Any], None]) -> None:
+        super().__init__(None, then)
+        self.submission = submission
+        self.attempt = os.urandom(ATTEMPT_BYTES)
+        self.row: AppendRow = statements.append_row(submission, self.attempt)
+
+
+_Outcome = tuple[Operation[Any], Any, Exception | None]
+
+
+class Writer:
+    """The operations that wait, and the task that runs them.
+
+    ``parameters`` gives those of the connection, read again for each. ``publish`` and ``wants`` are those of
+    `Inbox.follow`.
+    """
+
+    def __init__(
+        self,
+        parameters: Callable[[], Mapping[str, Any]],
+        *,
+        limits: StoreLimits,
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+    ) -> None:
+        self._parameters = parameters
+        self._limits = limits
+        self._now_ms = now_ms
+        self._metrics = metrics
+        self.publish: Callable[[RemoteEntry], None] = lambda _entry: None
+        self.wants: Callable[[Channel], bool] = lambda _channel: False
+        self._appends: deque[Append] = deque()
+        self._changes: deque[Operation[Any]] = deque()
+        self._reads: deque[Operation[Any]] = deque()
+        self._forgets: deque[tuple[Submission, bytes]] = deque(maxlen=FORGETS_MAX)
+        self._sockets: list[tuple[Submission, int]] = []
+        self._sockets_due = 0.0
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._session: Session | None = None
+        self._last_name: str | None = None
+        self._cursor = 0  # everything up to it was published here
+        self._down_since = 0.0  # monotonic seconds, while there is no connection
+        self._is_down = False
+        self._next_check = 0.0
+        self._log_throttle = LogThrottle(LOG_INTERVAL_S)
+        self.epoch = ""
+        self.commits = 0
+        self.problem: str | None = None  # what is wrong now, in words
+        self.reason: FailureReason = "timeout"  # of the problem
+
+    # -- what the inbox calls -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect and start the task; a database that does not answer is tried again.
+
+        Raises `NotUsable` if a person must act.
+        """
+        try:
+            await self._open()
+        except Unreachable as error:
+            self._report(error.reason, str(error))
+            self._is_down = True
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="inbox in PostgreSQL")
+
+    async def stop(self) -> None:
+        """Commit what waits, if the database answers, and close the connection; may be repeated."""
+        self._stopping = True
+        self._wake.set()
+        task, self._task = self._task, None
+        if task is not None:
+            await task
+
+    @property
+    def waiting(self) -> int:
+        """The number of operations that wait."""
+        return len(self._appends) + len(self._changes) + len(self._reads)
+
+    def append(self, submission: Submission, then: Callable[[Any], None]) -> Append:
+        """Queue a row. Raises `InboxUnavailable`, and UnicodeEncodeError for an id that is not text."""
+        self._check_room(self._appends, QUEUE_MAX)
+        operation = Append(submission, then)
+        self._appends.append(operation)
+        self._wake.set()
+        return operation
+
+    def change(self, statement: "Statement[T]", then: Callable[[T], None] | None = None) -> Operation[T]:
+        """Queue a change. Raises `InboxUnavailable`."""
+        return self._queue(self._changes, QUEUE_MAX, statement, then)
+
+    def read(self, statement: "Statement[T] | None", then: Callable[[T], None] | None = None) -> Operation[T]:
+        """Queue a read; without a statement it gives the highest number. Raises `InboxUnavailable`."""
+        return self._queue(self._reads, READERS_MAX, statement, then)
+
+    def forget(self, append: Append) -> None:
+        """Take a row back that was answered as not stored, if it is committed."""
+        self._forgets.append((append.submission, append.attempt))
+        self._wake.set()
+
+    def report_late(self) -> None:
+        """Log that a commit takes too long, now and then."""
+        if self._log_throttle.allow("timeout"):
+            logger.error("inbox: %s", self.problem or f"no commit within {COMMIT_MAX_S:g} s")
+
+    def note_sockets(self, submission: Submission, sockets: int) -> None:
+        """Note how many sockets took a row: with the next transaction, or soon."""
+        if len(self._sockets) < QUEUE_MAX:
+            if not self._sockets:
+                self._sockets_due = time.monotonic() + SOCKETS_NOTED_AFTER_S
+                self._wake.set()
+            self._sockets.append((submission, sockets))
+
+    def _queue(
+        self,
+        queue: "deque[Operation[Any]]",
+        maximum: int,
+        statement: "Statement[T] | None",
+        then: Callable[[T], None] | None,
+    ) -> Operation[T]:
+        self._check_room(queue, maximum)
+        operation = Operation(statement, then)
+        queue.append(operation)
+        self._wake.set()
+        return operation
+
+    def _check_room(self, queue: Sized, maximum: int) -> None:
+        if self._stopping or len(queue) >= maximum:
+            raise InboxUnavailable("busy")
+        if self._is_down:
+            raise InboxUnavailable(self.reason)
+
+    # -- the task -----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            while not self._is_done:
+                if self._session is None:
+                    await self._reconnect()
+                else:
+                    await self._wait()
+                    await self._work()
+        except Exception:
+            logger.exception("the task of the inbox ended")
+            self.problem = "its task ended: restart Hermes"
+            self._is_down = True
+        finally:
+            self._fail_all("timeout")
+            if self._session is not None:
+                await self._session.close()
+
+    @property
+    def _is_done(self) -> bool:
+        if not self._stopping:
+            return False
+        return self._session is None or not (self.waiting or self._forgets or self._sockets)
+
+    async def _wait(self) -> None:
+        """Wait until there is something to do."""
+        if self.waiting or self._forgets or self._stopping:
+            return
+        due = min(self._next_check, self._sockets_due) if self._sockets else self._next_check
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                await self._wake.wait()
+
+    async def _work(self) -> None:
+        if self._appends or self._changes or self._forgets or self._sockets_are_due:
+            await self._write()
+        if self._session is not None and self._reads:
+            await self._read()
+        if self._session is not None and time.monotonic() >= self._next_check:
+            await self._check_health()
+
+    @property
+    def _sockets_are_due(self) -> bool:
+        return bool(self._sockets) and (bool(self._reads) or self._stopping or time.monotonic() >= self._sockets_due)
+
+    # -- transactions -------------------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        """Store what waits in one transaction."""
+        appends = [each for each in _take(self._appends, APPENDS_AT_ONCE) if not each.future.done()]
+        changes = [each for each in _take(self._changes, CHANGES_AT_ONCE) if not each.future.done()]
+        forgets, sockets = _take(self._forgets, APPENDS_AT_ONCE), self._sockets
+        self._sockets = []
+        try:
+            await self._store(appends, changes, forgets, sockets)
+        except (psycopg.Error, OSError) as error:
+            is_lost = await self._failed(error)
+            self._forgets.extendleft(reversed(forgets))
+            if is_lost:  # it may be committed
+                self._forgets.extend((each.submission, each.attempt) for each in appends)
+            elif _is_of_values(error):
+                await self._store_alone(appends, changes)
+                return
+            self._fail([*appends, *changes], reason_of(error))
+
+    async def _store_alone(self, appends: Sequence[Append], changes: Sequence[Operation[Any]]) -> None:
+        """Run each operation in a transaction of its own, so that one with wrong values fails alone."""
+        for operation in (*appends, *changes):
+            if self._session is None:
+                self._fail([operation], self.reason)
+                continue
+            alone = [operation] if isinstance(operation, Append) else []
+            try:
+                await self._store(alone, [] if alone else [operation], (), ())
+            except (psycopg.Error, OSError) as error:
+                is_lost = await self._failed(error)
+                if is_lost and isinstance(operation, Append):
+                    self.forget(operation)
+                if not is_lost and _is_of_values(error):
+                    logger.error("inbox: an operation failed: %s", describe(error))
+                    self._fail([operation], "corrupt")
+                else:
+                    self._fail([operation], reason_of(error))
+
+    async def _store(
+        self,
+        appends: Sequence[Append],
+        changes: Sequence[Operation[Any]],
+        forgets: Sequence[tuple[Submission, bytes]],
+        sockets: Sequence[tuple[Submission, int]],
+    ) -> None:
+        first = [statements.forget(submission, attempt) for submission, attempt in forgets]
+        rest: list[Statement[Any]] = [statements.delivered(sockets)] if sockets else []
+        if appends:
+            submissions, rows = [each.submission for each in appends], [each.row for each in appends]
+            rest.append(statements.append(submissions, rows, limits=self._limits, now_ms=self._now_ms()))
+        rest += [each.statement for each in changes if each.statement is not None]
+        begun = time.monotonic()
+        with self._limited() as session:
+            answer = await _send(session, BEGIN_WRITE, first, self._cursor, rest, locks=True)
+            await self._publish_remote(session, answer.heads, answer.first_seq)
+        self._cursor = answer.last_seq
+        self.commits += 1
+        self._metrics.inbox_commit_s.observe(time.monotonic() - begun)
+        self._works_again()
+        results = answer.results[bool(sockets) :]
+        outcomes: list[_Outcome] = []
+        if appends:
+            made: list[statements.Appended] = rest[bool(sockets)].decode(results[0])
+            self._metrics.inbox_removed.labels("evicted").inc(sum([each.evicted for each in made]))
+            outcomes += [(each, one.outcome, None) for each, one in zip(appends, made, strict=True)]
+            results = results[1:]
+        outcomes += [_decoded(each, rows) for each, rows in zip(changes, results, strict=True)]
+        await self._hand_over(outcomes)
+
+    async def _read(self) -> None:
+        """Answer the reads that wait from one snapshot."""
+        reads = [each for each in _take(self._reads, READS_AT_ONCE) if not each.future.done()]
+        for each in reads:
+            each.has_begun = True
+        asked = [each for each in reads if each.statement is not None]
+        try:
+            with self._limited() as session:
+                wanted = [each.statement for each in asked if each.statement is not None]
+                answer = await _send(session, BEGIN_READ, (), self._cursor, wanted, locks=False)
+                await self._publish_remote(session, answer.heads, answer.last_seq)
+        except (psycopg.Error, OSError) as error:
+            await self._failed(error)
+            self._fail(reads, reason_of(error))
+            return
+        found = dict(zip(asked, answer.results, strict=True))
+        await self._hand_over(
+            [_decoded(each, found[each]) if each in found else (each, answer.last_seq, None) for each in reads]
+        )
+
+    async def _check_health(self) -> None:
+        """Find what other processes have committed, count what is stored, and remove what has expired."""
+        self._next_check = time.monotonic() + CATCH_UP_INTERVAL_S
+        now_ms = self._now_ms()
+        stats, needs_sweep = statements.stats(), statements.needs_sweep(limits=self._limits, now_ms=now_ms)
+        try:
+            with self._limited() as session:
+                answer = await _send(session, BEGIN_READ, (), self._cursor, [stats, needs_sweep], locks=False)
+                await self._publish_remote(session, answer.heads, answer.last_seq)
+            figures = stats.decode(answer.results[0])
+            metrics = self._metrics
+            metrics.inbox_rows.set(figures.rows)
+            metrics.inbox_bytes.set(figures.bytes)
+            age_ms = 0 if figures.oldest_ms is None else now_ms - figures.oldest_ms
+            metrics.inbox_oldest_s.set(max(0, age_ms) / 1_000)
+            if needs_sweep.decode(answer.results[1]):
+                sweep = statements.sweep(limits=self._limits, now_ms=now_ms)
+                with self._limited() as session:
+                    answer = await _send(session, BEGIN_WRITE, (), self._cursor, [sweep], locks=True)
+                    await self._publish_remote(session, answer.heads, answer.last_seq)
+                removed, has_more = sweep.decode(answer.results[0])
+                metrics.inbox_removed.labels("expired").inc(removed)
+                if has_more:
+                    self._next_check = time.monotonic()
+            self._works_again()
+        except (psycopg.Error, OSError) as error:
+            await self._failed(error)
+
+    async def _publish_remote(self, session: Session, heads: list[Head], upto: int) -> None:
+        """Publish the entries of other processes, in order, and move the cursor."""
+        while heads:
+            wanted = [head.seq for head in heads if self.wants(head.channel)]
+            while wanted:
+                part, wanted = wanted[:TEXTS_AT_ONCE], wanted[TEXTS_AT_ONCE:]
+                entries = await _fetch(session, statements.remote_entries(part))
+                for entry in entries:
+                    self.publish(entry)
+            self._cursor = heads[-1].seq
+            if len(heads) < statements.HEADS_AT_ONCE:
+                break
+            heads = await _fetch(session, statements.heads(self._cursor, upto))
+        self._cursor = max(self._cursor, upto)
+
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[Session]:
+        """Give the session; cut it after `STALL_MAX_S`, so that nothing waits for a server that hangs."""
+        session = self._session
+        if session is None:
+            raise OSError("no connection")
+        timer = asyncio.get_running_loop().call_later(STALL_MAX_S, session.cut)
+        try:
+            yield session
+        finally:
+            timer.cancel()
+
+    # -- results ------------------------------------------------------------------------------------------------
+
+    async def _hand_over(self, outcomes: Sequence[_Outcome]) -> None:
+        """Set results, in order; after `RESULTS_SLICE_S` the loop does other work first."""
+        until = time.monotonic() + RESULTS_SLICE_S
+        for operation, result, error in outcomes:
+            if time.monotonic() > until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + RESULTS_SLICE_S
+            if isinstance(operation, Append) and operation.is_late and isinstance(result, Stored):
+                self.forget(operation)
+            _set_result(operation, result, error)
+
+    def _fail(self, operations: Sequence[Operation[Any]], reason: FailureReason) -> None:
+        for operation in operations:
+            _set_result(operation, None, InboxUnavailable(reason))
+
+    def _fail_all(self, reason: FailureReason) -> None:
+        for queue in (self._appends, self._changes, self._reads):
+            self._fail(list(queue), reason)
+            queue.clear()
+
+    # -- the connection -----------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        name = f"{APPLICATION_PREFIX}{secrets.token_hex(8)}"
+        session = await open_session(self._parameters(), name=name, last_name=self._last_name, new_epoch=_new_epoch)
+        origin = session.origin
+        if not self.epoch:
+            self._cursor = origin.last_seq
+        elif origin.epoch != self.epoch:
+            logger.error(
+                "inbox: the database is another one than before (a failover, or a restored copy): a new epoch begins,"
+                " and clients that come back see a gap"
+            )
+            self._cursor = min(self._cursor, origin.began_at)
+        self.epoch = origin.epoch
+        self._session, self._last_name = session, name
+        self._is_down = False
+        self._next_check = 0.0
+
+    async def _reconnect(self) -> None:
+        """Connect again; wait before the next attempt if that fails."""
+        try:
+            await self._open()
+            return
+        except Unreachable as error:
+            self._report(error.reason, str(error))
+        except NotUsable as error:
+            self._report("timeout", str(error))
+        in_grace = time.monotonic() - self._down_since < GRACE_S and not self._stopping
+        if not in_grace:
+            self._is_down = True
+            self._fail_all(self.reason)
+        until = time.monotonic() + (GRACE_RETRY_S if in_grace else RETRY_S)
+        while not self._stopping and time.monotonic() < until:
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                    await self._wake.wait()
+
+    async def _failed(self, error: Exception) -> bool:
+        """Undo the transaction; return whether the connection is lost, so that its outcome is not known."""
+        if not _is_of_values(error):
+            self._report(reason_of(error), f"cannot use the database: {describe(error)}")
+        session = self._session
+        if session is None:
+            return True
+        try:
+            with self._limited():
+                await session.connection.rollback()
+        except (psycopg.Error, OSError):
+            pass
+        if not session.connection.closed:
+            return False
+        await session.close()
+        self._session = None
+        self._down_since = time.monotonic()
+        return True
+
+    def _report(self, reason: FailureReason, text: str) -> None:
+        if text != self.problem:
+            logger.error("inbox: %s", text)
+        self.reason, self.problem = reason, text
+
+    def _works_again(self) -> None:
+        if self.problem is not None:
+            logger.info("inbox: it works again")
+            self.problem = None
+
+
+class _Answer:
+    """What one transaction answers: the numbers at its beginning and end, heads, and a result for each statement."""
+
+    __slots__ = ("first_seq", "heads", "last_seq", "results")
+
+    def __init__(self, first_seq: int, last_seq: int, heads: list[Head], results: list[Rows]) -> None:
+        self.first_seq = first_seq
+        self.last_seq = last_seq
+        self.heads = heads
+        self.results = results
+
+
+async def _send(
+    session: Session,
+    begin: str,
+    first: Sequence["Statement[Any]"],
+    cursor: int,
+    rest: Sequence["Statement[Any]"],
+    *,
+    locks: bool,
+) -> _Answer:
+    """Run one transaction in one piece: ``first``, the entries of others after the cursor, ``rest``."""
+    connection = session.connection
+    heads = statements.heads(cursor)
+    async with connection.pipeline():
+        await connection.execute(begin)
+        locked = await connection.execute(statements.LOCK if locks else statements.LAST_SEQ, binary=True)
+        for each in first:
+            await connection.execute(each.sql, each.values, binary=True)
+        found = await connection.execute(heads.sql, heads.values, binary=True)
+        answers = [await connection.execute(each.sql, each.values or None, binary=True) for each in rest]
+        last = await connection.execute(statements.LAST_SEQ, binary=True)
+        await connection.execute("COMMIT")
+    [(first_seq,)], [(last_seq,)] = await locked.fetchall(), await last.fetchall()
+    return _Answer(
+        first_seq, last_seq, heads.decode(await found.fetchall()), [await each.fetchall() for each in answers]
+    )
+
+
+async def _fetch(session: Session, statement: "Statement[T]") -> T:
+    found = await session.connection.execute(statement.sql, statement.values, binary=True)
+    return statement.decode(await found.fetchall())
+
+
+def _take(queue: "deque[T]", number: int) -> list[T]:
+    return [queue.popleft() for _ in range(min(number, len(queue)))]
+
+
+def _decoded(operation: Operation[Any], rows: Rows) -> _Outcome:
+    assert operation.statement is not None
+    return operation, operation.statement.decode(rows), None
+
+
+def _set_result(operation: Operation[Any], result: Any, error: Exception | None) -> None:
+    if operation.future.done():
+        return
+    if error is None and operation.then is not None:
+        try:
+            operation.then(result)
+        except Exception as failure:  # noqa: BLE001 - the caller gets it
+            error = failure
+    if error is not None:
+        operation.future.set_exception(error)
+    else:
+        operation.future.set_result(result)
+
+
+def _is_of_values(error: Exception) -> bool:
+    """Return whether the error is of one operation, not of the database."""
+    return isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+
+
+def _new_epoch() -> str:
+    return secrets.token_urlsafe(EPOCH_BYTES)
