@@ -142,14 +142,13 @@ class InboxHandler(ReaderHandler):
             while True:
                 wake.clear()
                 body, found = await self._read(position, limit)
+                self.principal = self._verified()  # it may have ended while this waited and read
                 if waiting.end is End.DISCONNECTED:
-                    self._verified()  # first: its token may be revoked
                     raise RequestError(503, "disconnected", "this user was disconnected; ask again")
                 if found or waiting.end is not None or loop.time() >= end_s:
                     return body
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(wake.wait(), end_s - loop.time())
-                self.principal = self._verified()
 
     def _number(self, name: str, default: int, *, low: int, high: int) -> int:
         text = self.query_text(name, str(default))
