@@ -120,7 +120,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) chromium-headless-shell:chromium-headless-shell
 	ip:iproute2 nft:nftables faketime:faketime openssl:openssl nginx:nginx-light haproxy:haproxy caddy:caddy apache2:apache2-bin man:man-db nats-server:nats-server \
 	psql:postgresql
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
-	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan psql:postgresql
+	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan psql:postgresql nats-server:nats-server
 BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils
 APPLIANCE_PACKAGES := $(BINARY_PACKAGES) mmdebstrap:mmdebstrap systemd-nspawn:systemd-container lintian:lintian podman:podman runc:runc
 # the examples in PHP and C#, and a Chromium that shows notifications
