@@ -57,7 +57,7 @@ from hermes.dev.fault_injection import FaultInjector
 from hermes.dev.simulator import SimulatedDevices
 from hermes.dev.token_api import mint_token
 from hermes.errors import BrokerUnavailable, ConfigError, HermesError
-from hermes.inbox.inbox import InboxStore, StoreLimits
+from hermes.inbox.inbox import InboxStore, InboxUnavailable, StoreLimits
 from hermes.inbox.parts import InboxParts
 from hermes.inbox.sqlite.inbox import SqliteInbox
 from hermes.metrics import Metrics
@@ -166,6 +166,8 @@ class Gateway:
         self.bus: Bus = LocalBus(self.hub) if self.cluster is None else self.cluster
         place = settings.inbox_url or settings.inbox_path
         self.inbox = None if place is None else self._new_inbox(place)
+        if self.cluster is not None and self.inbox is not None:
+            self.cluster.read_with(partial(self._read_stored, self.inbox))
         self._temporary_folder: TemporaryDirectory[str] | None = None  # of an inbox that ends with this gateway
         self.recent_answers = RecentAnswers()
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
@@ -368,6 +370,15 @@ class Gateway:
         cluster.operations["status"] = self._answer_status
         self._hold_sockets()
 
+    @staticmethod
+    async def _read_stored(inbox: InboxParts, seq: int) -> int | None:
+        """Publish what was stored up to this entry of another node."""
+        try:
+            return await inbox.remote.deliver(seq)
+        except InboxUnavailable as failure:
+            logger.warning("what another node has stored cannot be read now: %s", failure.reason)
+            return None
+
     async def _answer_presence(self, question: Mapping[str, Any]) -> dict[str, Any]:
         return presence_of(self, question)
 
@@ -453,10 +464,10 @@ class Gateway:
         if self._simulator_client is not None:
             await asyncio.to_thread(self._simulator_client.stop)
         await self._feed.stop()
-        if self.inbox is not None:
-            await self.inbox.stop()
         if self.cluster is not None:
             await self.cluster.stop()
+        if self.inbox is not None:
+            await self.inbox.stop()
         if self._temporary_folder is not None:
             self._temporary_folder.cleanup()
         if self.broker is not None:

@@ -11,6 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from hermes import __version__
 from hermes.cluster import subjects
@@ -21,12 +22,20 @@ from hermes.cluster.members import Member, Members
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
 from hermes.cluster.participation import Participation, State
+from hermes.cluster.readings import Readings
 from hermes.cluster.surveys import Answers, Surveys
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.frames import encode
 from hermes.delivery.hub import Hub, Receipt
-from hermes.delivery.messages import EncodedMessage, Message
+from hermes.delivery.messages import (
+    Acknowledgement,
+    Broadcast,
+    EncodedMessage,
+    Message,
+    Notification,
+    Withdrawal,
+)
 from hermes.errors import ConfigError
 from hermes.ids import TenantId, UserId
 from hermes.metrics import Metrics
@@ -38,6 +47,7 @@ NAME_TIMEOUT_S = 1.0  # for a node of the same name
 TASKS_MAX = 100  # operations of other nodes that are under way
 OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe"})  # that this module handles
 
+StoredMessage = Notification | Broadcast | Acknowledgement | Withdrawal
 Operation = Callable[[Head], Awaitable[Head]]
 
 
@@ -86,6 +96,7 @@ class NatsBus:
             clock=time.monotonic,
         )
         self._surveys = Surveys()
+        self._readings = Readings(self._answer_read)
         self._sids: dict[str, tuple[int, int]] = {}  # by subject: the subscription, and how many channels use it
         self._users = 0
         self._answers: list[tuple[str, Receipt | None]] = []  # in the order of the requests
@@ -98,6 +109,8 @@ class NatsBus:
     ) -> Receipt:
         """Send a message to every session of its channels, or of ``to``, on all nodes."""
         local = self._hub.publish(message, only_tenant=only_tenant, to=to)
+        if isinstance(message, Notification | Broadcast | Acknowledgement | Withdrawal) and message.seq is not None:
+            return self._wake_others(message, message.seq, local)
         channel = message.channels[0]
         subject = subjects.of_channel(channel)
         if subject is None:
@@ -114,12 +127,35 @@ class NatsBus:
 
         return self._deliveries.request(local, send)
 
+    def _wake_others(self, message: StoredMessage, seq: int, local: Receipt) -> Receipt:
+        """Let the other nodes read an entry of the shared inbox, and what was committed before it.
+
+        They answer for a notification and a broadcast. What none of them hears is found by its next look.
+        """
+        subject = subjects.of_owner(message.channels[0])
+        assert subject is not None  # every stored message has a user or a tenant
+        data = pack({"op": "stored", "node": self.name, "seq": seq})
+        if isinstance(message, Acknowledgement | Withdrawal):
+            self._client.publish(subject, data)
+            return local
+        return self._deliveries.request(
+            local, lambda number: self._client.publish(subject, data, reply=self._reply(number))
+        )
+
     async def flushed(self, receipts: Collection[Receipt]) -> None:
         """Wait until these receipts are complete."""
         await self._hub.flushed()
         for receipt in receipts:
             if isinstance(receipt, RemoteReceipt):
                 await receipt.completed()
+
+    def read_with(self, read: Callable[[int], Awaitable[int | None]]) -> None:
+        """Read entries of the shared inbox by this function.
+
+        It publishes everything up to a number, and returns how many sockets of this node took that entry; None if the
+        inbox cannot be read now.
+        """
+        self._readings.read = read
 
     async def synchronised(self) -> bool:
         """Wait until NATS has processed the subscriptions; False if the connection ended."""
@@ -212,6 +248,7 @@ class NatsBus:
         if self._watch in self._hub.on_watch:
             self._hub.on_watch.remove(self._watch)
         await self.participation.stop()
+        await self._readings.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -267,8 +304,14 @@ class NatsBus:
 
     def _on_deliver(self, message: NatsMessage) -> None:
         found = self._unpack(message)
-        if found is not None:
-            self._deliver(found[0], found[1], message.reply)
+        if found is None:
+            return
+        head, text = found
+        if head["op"] == "stored":
+            self._metrics.cluster_received.labels("stored").inc()
+            self._readings.begin(number_of(head, "seq"), message.reply)
+        else:
+            self._deliver(head, text, message.reply)
 
     def _deliver(self, head: Head, text: bytes, reply: str) -> None:
         id, only_tenant = text_of(head, "to"), text_of(head, "only_tenant")
@@ -296,6 +339,9 @@ class NatsBus:
             asyncio.get_running_loop().call_soon(self._send_answers)
         self._answers.append((reply, receipt))
 
+    def _answer_read(self, reply: str, sockets: int) -> None:
+        self._reply_to(reply, "delivered", {"sockets": sockets})
+
     def _send_answers(self) -> None:
         answers, self._answers = self._answers, []
         self._hub.flush()
@@ -314,7 +360,7 @@ class NatsBus:
         self._metrics.cluster_received.labels(op if op in OPERATIONS or op in self.operations else "unknown").inc()
         match op:
             case "fence":
-                self._answer_after_flush(reply, None)
+                self._readings.then(partial(self._answer_after_flush, reply, None))
             case "probe":
                 pass  # that NATS had a subscriber is the answer
             case "here":

@@ -19,6 +19,7 @@ KINDS = {  # of the channels that have a subject
     "broadcast": "hermes.tenant.",
     "broadcast_unstored": "hermes.tenant.",
 }
+CHANGE_KINDS = {"user_changes": "hermes.user.", "broadcast_changes": "hermes.tenant."}
 
 
 def token(id: str) -> str:
@@ -30,8 +31,17 @@ def token(id: str) -> str:
 
 
 def of_channel(channel: Channel) -> str | None:
-    """Return the subject of a channel; None if only this node has messages for it."""
+    """Return the subject to which a channel's node subscribes.
+
+    None if only this node has messages for it, or if its sockets have another channel with a subject.
+    """
     prefix = KINDS.get(channel[0])
+    return None if prefix is None else prefix + token(channel[1])
+
+
+def of_owner(channel: Channel) -> str | None:
+    """Return the subject on which nodes hear of what is stored for a channel."""
+    prefix = CHANGE_KINDS.get(channel[0]) or KINDS.get(channel[0])
     return None if prefix is None else prefix + token(channel[1])
 
 

@@ -323,11 +323,9 @@ def _nats_creds(settings: Settings) -> Iterator[str]:
 def _one_inbox_for_all(settings: Settings) -> Iterator[str]:
     if settings.nats_url and isinstance(settings.inbox, Path):
         yield (
-            "--inbox is a file of this node, but with --nats-url all nodes must share one inbox: leave out --inbox, or "
-            "--nats-url"
+            "--inbox is a file of this node, but with --nats-url all nodes must share one inbox: give "
+            "--inbox postgresql://…, or leave it out"
         )
-    if settings.nats_url and settings.inbox_url is not None:
-        yield "--inbox postgresql://… and --nats-url do not work together yet: leave out one of them"
 
 
 def _option(name: str) -> str:

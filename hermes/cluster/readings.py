@@ -1,0 +1,63 @@
+"""Read what other nodes have stored in the shared inbox, and answer how many sockets took it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+logger = logging.getLogger(__name__)
+
+READINGS_MAX = 1_000  # at once; further ones are not answered, and found by the store's next look
+
+
+class Readings:
+    """The entries that are being read; ``answer`` sends the number of sockets to a subject.
+
+    ``read`` publishes everything up to an entry, and returns how many sockets took that one; None if the inbox cannot
+    be read now. It is None without an inbox.
+    """
+
+    def __init__(self, answer: Callable[[str, int], None]) -> None:
+        self.read: Callable[[int], Awaitable[int | None]] | None = None
+        self._answer = answer
+        self._tasks: set[asyncio.Task[bool]] = set()
+
+    def begin(self, seq: int, reply: str) -> None:
+        """Read an entry; answer if there is a subject for the reply."""
+        if len(self._tasks) < READINGS_MAX:
+            self._start(self._read(seq, reply))
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call this when all readings that have begun were answered; never if one of them could not be."""
+        if not self._tasks:
+            call()
+        elif len(self._tasks) < READINGS_MAX:
+            self._start(self._call(tuple(self._tasks), call))
+
+    async def stop(self) -> None:
+        """End the readings; may be repeated."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, work: Awaitable[bool]) -> None:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, seq: int, reply: str) -> bool:
+        try:
+            sockets = 0 if self.read is None else await self.read(seq)
+        except Exception:  # the top of a task
+            logger.exception("an entry of the inbox that another node has stored cannot be read")
+            sockets = None
+        if sockets is not None and reply:
+            self._answer(reply, sockets)
+        return sockets is not None
+
+    async def _call(self, before: tuple["asyncio.Task[bool]", ...], call: Callable[[], None]) -> bool:
+        answered = all(await asyncio.gather(*before))
+        if answered:
+            call()
+        return answered
