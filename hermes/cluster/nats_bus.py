@@ -128,7 +128,7 @@ class NatsBus:
         return self._deliveries.request(local, send)
 
     def _wake_others(self, message: StoredMessage, seq: int, local: Receipt) -> Receipt:
-        """Let the other nodes read an entry of the shared inbox, and what was committed before it.
+        """Let the other nodes read an entry of the shared inbox, and those before it.
 
         They answer for a notification and a broadcast. What none of them hears is found by its next look.
         """

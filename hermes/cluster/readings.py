@@ -1,4 +1,4 @@
-"""Read what other nodes have stored in the shared inbox, and answer how many sockets took it."""
+"""Read what other nodes have stored, and answer how many sockets took it."""
 
 import asyncio
 import logging
@@ -10,10 +10,10 @@ READINGS_MAX = 1_000  # at once; further ones are not answered, and found by the
 
 
 class Readings:
-    """The entries that are being read; ``answer`` sends the number of sockets to a subject.
+    """The entries that are being read.
 
-    ``read`` publishes everything up to an entry, and returns how many sockets took that one; None if the inbox cannot
-    be read now. It is None without an inbox.
+    ``answer`` sends the number of sockets to a subject. ``read`` publishes everything up to an entry, and returns how
+    many sockets took that one; None if the inbox cannot be read now. It is None without an inbox.
     """
 
     def __init__(self, answer: Callable[[str, int], None]) -> None:
@@ -27,7 +27,10 @@ class Readings:
             self._start(self._read(seq, reply))
 
     def then(self, call: Callable[[], None]) -> None:
-        """Call this when all readings that have begun were answered; never if one of them could not be."""
+        """Call this when all readings that have begun were answered.
+
+        Never if one of them could not be.
+        """
         if not self._tasks:
             call()
         elif len(self._tasks) < READINGS_MAX:
