@@ -16,9 +16,9 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, future: "asyncio.Future[Any]", within_s: float, on_late: Callable[[], None]) -> None:
-        """Fail the future with `InboxUnavailable` ``timeout`` after this time, and call ``on_late``.
+        """Fail the future after this time, and call ``on_late``.
 
-        The time is the same for all.
+        With `InboxUnavailable` ``timeout``. The time is the same for all.
         """
         loop = asyncio.get_running_loop()
         self._waiting.append((loop.time() + within_s, future, on_late))

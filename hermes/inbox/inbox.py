@@ -293,7 +293,7 @@ class Inbox(Protocol):
         """
 
     async def catch_up(self) -> int:
-        """Read what other processes have committed; return the highest number that is committed.
+        """Read what other processes have committed; return the highest number.
 
         Everything up to it was given to the functions of its callers before this returns. Without something new it
         costs a look at one row and at the end of one index.

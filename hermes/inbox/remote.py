@@ -18,7 +18,7 @@ RECEIPTS_MAX: Final = 10_000  # rows of others: seconds of them, and a question 
 
 
 class RemoteEntries:
-    """Entries of other processes, for the sockets and the waiting requests of this one."""
+    """Entries of other processes, for sockets and requests of this one."""
 
     def __init__(self, *, inbox: Inbox, hub: Hub, wakeups: Wakeups, read_state: ReadState) -> None:
         self._inbox = inbox
@@ -47,9 +47,9 @@ class RemoteEntries:
         self._wakeups.wake(message.channels)
 
     async def deliver(self, seq: int) -> int:
-        """Publish everything up to this row; return how many sockets of this process took it.
+        """Publish everything up to this row; return how many sockets took it.
 
-        For a wake-up by the process that stored it. Raises `InboxUnavailable`.
+        Those of this process. For a wake-up by the process that stored it. Raises `InboxUnavailable`.
         """
         await self._inbox.catch_up()
         await self._hub.flushed()

@@ -1,4 +1,7 @@
-"""Repeated requests that the store cannot recognise: their first one is under way, or could not be stored."""
+"""Repeated requests that the store cannot recognise.
+
+Their first one is under way, or could not be stored.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -16,7 +19,7 @@ _Unstored = tuple[bytes, int, int, FailureReason]  # digest, sockets, Unix milli
 
 
 class Repetitions:
-    """The requests of this process that are not answered, and those that could not be stored."""
+    """Requests that are under way, and those that could not be stored."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
@@ -24,9 +27,9 @@ class Repetitions:
         self._unstored: OrderedDict[_Key, _Unstored] = OrderedDict()
 
     async def begin(self, submission: Submission) -> Duplicate | Conflict | None:
-        """Wait for the answer of an earlier request with this id, and return its answer if it was not stored.
+        """Wait for the answer of an earlier request with this id.
 
-        None: this one is under way now, until `end` or `delivered` is called.
+        Returns its answer if it was not stored. None: this one is under way now, until `end` or `delivered` is called.
         """
         key = _key(submission)
         while (first := self._under_way.get(key)) is not None:

@@ -248,9 +248,9 @@ def _inbox_place(value: object) -> object:
 
 
 def postgres_password(url: str) -> str | None:
-    """Return the password in a URL of PostgreSQL as it is written there, None without one.
+    """Return the password in a URL of PostgreSQL, None without one.
 
-    Before the host, or as a parameter (libpq, "Connection URIs").
+    As it is written there, before the host, or as a parameter (libpq, "Connection URIs").
     """
     rest, _, query = url.partition("://")[2].partition("?")
     user, at, _ = rest.partition("/")[0].rpartition("@")

@@ -322,9 +322,9 @@ class InboxSettings(SourcedSettings):
         return self.inbox if isinstance(self.inbox, str) and self.inbox != "off" else None
 
     def inbox_password(self) -> str | None:
-        """Return the password for the database from its file as it is now; None without one.
+        """Return the password for the database; None without a file.
 
-        Raises OSError, and ValueError that says what is wrong.
+        It is read again each time. Raises OSError, and ValueError that says what is wrong.
         """
         if self.inbox_password_file is None:
             return None

@@ -1,4 +1,7 @@
-"""What ``hermes inbox`` does with a database: create its tables, show figures, remove a user."""
+"""What ``hermes inbox`` does with a database.
+
+Create its tables, show figures, remove a user.
+"""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,9 +44,9 @@ def _connected(parameters: Mapping[str, Any]) -> Iterator["psycopg.Connection[tu
 
 
 def migrate(parameters: Mapping[str, Any], *, grants: Sequence[str] = ()) -> tuple[int, int]:
-    """Bring the tables to this version, in one transaction, and let these roles use them.
+    """Bring the tables to this version, and let these roles use them.
 
-    Returns the version before and after. Raises `HermesError`.
+    In one transaction. Returns the version before and after. Raises `HermesError`.
     """
     with _connected(parameters) as connection:
         connection.execute(_MIGRATION_LOCK)
@@ -71,9 +74,9 @@ def stats(parameters: Mapping[str, Any]) -> InboxStats:
 
 
 def purge(parameters: Mapping[str, Any], user_id: UserId) -> int:
-    """Remove everything about a user, in several transactions; return the number of notifications.
+    """Remove everything about a user; return the number of notifications.
 
-    Raises `HermesError`.
+    In several transactions. Raises `HermesError`.
     """
     removed, has_more = 0, True
     with _connected(parameters) as connection:

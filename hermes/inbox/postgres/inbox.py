@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class PostgresInbox:
-    """The inbox in the database of these connection parameters, which other processes may use too.
+    """The inbox in a database, which other processes may use too.
 
     ``place`` is its name in messages. ``parameters`` is called for each connection, so that a new password needs no
     restart.
@@ -90,7 +90,7 @@ class PostgresInbox:
         return None
 
     def stuck_for_s(self, now: float) -> float:
-        """Return 0: a database that hangs is another process, and a restart of this one does not help."""
+        """Return 0: a restart does not help against a database that hangs."""
         return 0.0
 
     async def back_up(self, path: Path) -> None:
@@ -234,12 +234,12 @@ class PostgresInbox:
     # -- other processes ----------------------------------------------------------------------------------------
 
     def follow(self, publish: Callable[[RemoteEntry], None], wants: Callable[[Channel], bool]) -> None:
-        """Call ``publish`` with each entry that another process commits, as `Inbox.follow` says."""
+        """Call ``publish`` with each entry that another process commits."""
         self._writer.publish = publish
         self._writer.wants = wants
 
     async def catch_up(self) -> int:
-        """Read what other processes have committed; return the highest number that is committed.
+        """Read what other processes have committed; return the highest number.
 
         Calls that come before the transaction begins share it.
         """

@@ -1,4 +1,4 @@
-"""Tables and functions of the PostgreSQL inbox, and the steps from an older version to this one.
+"""Tables and functions of the PostgreSQL inbox, and steps to this version.
 
 They have the meaning of those of the SQLite inbox. What one call changes is one function, so that all calls of a
 transaction are sent at once and answered at once. Ids are ``bytea``, their UTF-8: ``text`` has no NUL, and its order

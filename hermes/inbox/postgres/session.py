@@ -1,4 +1,4 @@
-"""A connection to the database of an inbox: what is checked and set before it is used."""
+"""Connect to the database of an inbox; check and set what is needed."""
 
 import asyncio
 import contextlib
@@ -73,7 +73,10 @@ class Unreachable(HermesError):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The series of a database: its epoch, the highest number, and the number at which the epoch began."""
+    """The series of a database: its epoch, and two numbers.
+
+    ``last_seq`` is the highest one, ``began_at`` the highest one when the epoch began.
+    """
 
     epoch: str
     last_seq: int

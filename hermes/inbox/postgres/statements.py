@@ -68,7 +68,10 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An entry of another process, without its text; ``channel`` is that of its receivers."""
+    """An entry of another process, without its text.
+
+    ``channel`` is that of its receivers.
+    """
 
     seq: int
     channel: Channel
@@ -95,9 +98,9 @@ _APPEND_NAMES: Final = (
 
 
 def append_row(submission: Submission, attempt: bytes) -> AppendRow:
-    """Return the values of one append; ``attempt`` is a name by which `forget` can take it back.
+    """Return the values of one append.
 
-    Raises UnicodeEncodeError if an id is not text.
+    ``attempt`` is a name by which `forget` can take it back. Raises UnicodeEncodeError if an id is not text.
     """
     message = submission.message
     return (
@@ -378,7 +381,10 @@ def stats() -> Statement[InboxStats]:
 
 
 def sweep(*, limits: StoreLimits, now_ms: int) -> Statement[tuple[int, bool]]:
-    """Remove a part of what has expired; return the number of entries, and whether there may be more."""
+    """Remove a part of what has expired.
+
+    Returns the number of entries, and whether there may be more.
+    """
     return Statement(
         "SELECT o_rows, o_ids FROM hermes.sweep(%s, %s, %s, %s)",
         (now_ms, now_ms - IDS_KEPT_MS, EXPIRED_AT_ONCE, limits.losses_max),
@@ -398,7 +404,10 @@ def needs_sweep(*, limits: StoreLimits, now_ms: int) -> Statement[bool]:
 
 
 def purge(user_id: UserId) -> Statement[tuple[int, bool]]:
-    """Remove a part of what there is about a user; return its notifications, and whether to call it again."""
+    """Remove a part of what there is about a user.
+
+    Returns the number of notifications, and whether to call it again.
+    """
     return Statement(
         "SELECT o_rows, o_more FROM hermes.purge(%s, %s)",
         (user_id.encode(), PURGED_AT_ONCE),

@@ -1,4 +1,4 @@
-"""The task of a PostgreSQL inbox: group commit, entries of other processes, and recovery after an error.
+"""The task of a PostgreSQL inbox: group commit, and recovery after an error.
 
 One task owns one connection. What waits to be stored goes into one transaction, sent in one piece and answered in one:
 a round trip and a sync, whether for one row or for a hundred. A second transaction has the reads. Each of them first
@@ -67,7 +67,10 @@ BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # one sna
 
 
 class Operation(Generic[T]):
-    """One call that waits; ``future`` gets its result after the commit, and ``then`` just before."""
+    """One call that waits; ``future`` gets its result after the commit.
+
+    ``then`` is called with it just before.
+    """
 
     __slots__ = ("future", "has_begun", "is_late", "statement", "then")
 
@@ -151,7 +154,10 @@ class Writer:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="inbox in PostgreSQL")
 
     async def stop(self) -> None:
-        """Commit what waits, if the database answers, and close the connection; may be repeated."""
+        """Commit what waits and close the connection; may be repeated.
+
+        A database that does not answer is not waited for.
+        """
         self._stopping = True
         self._wake.set()
         task, self._task = self._task, None
@@ -164,7 +170,10 @@ class Writer:
         return len(self._appends) + len(self._changes) + len(self._reads)
 
     def append(self, submission: Submission, then: Callable[[Any], None]) -> Append:
-        """Queue a row. Raises `InboxUnavailable`, and UnicodeEncodeError for an id that is not text."""
+        """Queue a row.
+
+        Raises `InboxUnavailable`, and UnicodeEncodeError for an id that is not text.
+        """
         self._check_room(self._appends, QUEUE_MAX)
         operation = Append(submission, then)
         self._appends.append(operation)
@@ -176,7 +185,10 @@ class Writer:
         return self._queue(self._changes, QUEUE_MAX, statement, then)
 
     def read(self, statement: "Statement[T] | None", then: Callable[[T], None] | None = None) -> Operation[T]:
-        """Queue a read; without a statement it gives the highest number. Raises `InboxUnavailable`."""
+        """Queue a read. Raises `InboxUnavailable`.
+
+        Without a statement it gives the highest number.
+        """
         return self._queue(self._reads, READERS_MAX, statement, then)
 
     def forget(self, append: Append) -> None:
@@ -284,7 +296,10 @@ class Writer:
             self._fail([*appends, *changes], reason_of(error))
 
     async def _store_alone(self, appends: Sequence[Append], changes: Sequence[Operation[Any]]) -> None:
-        """Run each operation in a transaction of its own, so that one with wrong values fails alone."""
+        """Run each operation in a transaction of its own.
+
+        So one with wrong values fails alone.
+        """
         for operation in (*appends, *changes):
             if self._session is None:
                 self._fail([operation], self.reason)
@@ -354,7 +369,7 @@ class Writer:
         )
 
     async def _check_health(self) -> None:
-        """Find what other processes have committed, count what is stored, and remove what has expired."""
+        """Find entries of others, count what is stored, remove what has expired."""
         self._next_check = time.monotonic() + CATCH_UP_INTERVAL_S
         now_ms = self._now_ms()
         stats, needs_sweep = statements.stats(), statements.needs_sweep(limits=self._limits, now_ms=now_ms)
@@ -398,7 +413,10 @@ class Writer:
 
     @contextlib.contextmanager
     def _limited(self) -> Iterator[Session]:
-        """Give the session; cut it after `STALL_MAX_S`, so that nothing waits for a server that hangs."""
+        """Give the session; cut it after `STALL_MAX_S`.
+
+        So nothing waits for a server that hangs.
+        """
         session = self._session
         if session is None:
             raise OSError("no connection")
@@ -470,7 +488,10 @@ class Writer:
                     await self._wake.wait()
 
     async def _failed(self, error: Exception) -> bool:
-        """Undo the transaction; return whether the connection is lost, so that its outcome is not known."""
+        """Undo the transaction; return whether the connection is lost.
+
+        Then its outcome is not known.
+        """
         if not _is_of_values(error):
             self._report(reason_of(error), f"cannot use the database: {describe(error)}")
         session = self._session
@@ -500,7 +521,10 @@ class Writer:
 
 
 class _Answer:
-    """What one transaction answers: the numbers at its beginning and end, heads, and a result for each statement."""
+    """What one transaction answers.
+
+    The highest numbers at its beginning and its end, entries of others, and a result for each statement.
+    """
 
     __slots__ = ("first_seq", "heads", "last_seq", "results")
 
@@ -520,7 +544,10 @@ async def _send(
     *,
     locks: bool,
 ) -> _Answer:
-    """Run one transaction in one piece: ``first``, the entries of others after the cursor, ``rest``."""
+    """Run one transaction, sent in one piece.
+
+    It has the statements ``first``, then the entries of others after the cursor, then ``rest``.
+    """
     connection = session.connection
     heads = statements.heads(cursor)
     async with connection.pipeline():
