@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -116,18 +116,17 @@ class PostgresStore:
         """As `Store.append_undoable`."""
         self._number += 1
         attempt = b"attempt %d" % self._number
-        rows = [statements.append_row(submission, attempt)]
-        [made] = self._run(statements.append([submission], rows, limits=self._limits, now_ms=self._now_ms()))
+        [made] = self._store([submission], [statements.append_row(submission, attempt)]).appended
         self.evicted += made.evicted
         return made.outcome, [attempt] if isinstance(made.outcome, Stored) else []
 
     def forget(self, submission: Submission, undo: Any) -> None:
         """As `Store.forget`."""
-        self._run(statements.forget(submission, undo))
+        self._store(forgets=[(submission, undo)])
 
     def delivered(self, submission: Submission, sockets: int) -> None:
         """As `Store.delivered`."""
-        self._run(statements.delivered([(submission, sockets)]))
+        self._store(sockets=[(submission, sockets)])
 
     def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
         """As `Store.resume`."""
@@ -216,6 +215,15 @@ class PostgresStore:
             "SELECT coalesce(sum(rows), 0), coalesce(sum(rows), 0) FROM hermes.owners",
         )
         return [tuple(map(int, self.connection.execute(query).fetchone())) for query in queries]
+
+    def _store(
+        self, submissions: Sequence[Submission] = (), rows: Sequence[Any] = (), **values: Any
+    ) -> "statements.StoredBatch":
+        return self._run(
+            statements.store(
+                submissions, rows, cursor=self.last_seq(), limits=self._limits, now_ms=self._now_ms(), **values
+            )
+        )
 
     def _run(self, statement: "statements.Statement[T]") -> T:
         rows = self.connection.execute(statement.sql, statement.values or None, binary=True).fetchall()

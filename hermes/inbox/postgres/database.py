@@ -82,7 +82,6 @@ def purge(parameters: Mapping[str, Any], user_id: UserId) -> int:
     with _connected(parameters) as connection:
         check_version(_version(connection))
         while has_more:
-            connection.execute(statements.LOCK)
             rows, has_more = _run(connection, statements.purge(user_id))
             connection.commit()
             removed += rows

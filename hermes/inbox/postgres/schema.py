@@ -16,6 +16,7 @@ SCHEMA: Final = "hermes"
 # kinds of the log
 NOTIFICATION, BROADCAST, ACK, WITHDRAWAL, BROADCAST_WITHDRAWAL = range(5)
 STORED, DUPLICATE, CONFLICT = range(3)  # outcomes of an append
+BEFORE, HEAD, APPENDED, AFTER = range(4)  # parts of the answer of hermes.store
 
 ROW_OVERHEAD_BYTES: Final = 400  # of a row, as for the SQLite inbox: a limit means the same in both
 REPLACED_KEPT_MS: Final = 600_000  # longer than a process tries to take a row back
@@ -314,6 +315,63 @@ BEGIN
   END IF;
 END $$;
 
+-- One transaction that stores, as one call: one message to the server and one answer. Returns the highest number before
+-- it, the entries of other processes after p_cursor, what became of each row, and the highest number after it.
+CREATE FUNCTION hermes.store(
+  p_cursor bigint, p_heads_max integer,
+  p_forget_kind integer[], p_forget_owner bytea[], p_forget_bound bytea[], p_forget_id bytea[],
+  p_forget_attempt bytea[],
+  p_note_kind integer[], p_note_owner bytea[], p_note_bound bytea[], p_note_id bytea[], p_note_sockets integer[],
+  p_kind integer[], p_owner bytea[], p_bound bytea[], p_id bytea[], p_digest bytea[], p_attempt bytea[],
+  p_text bytea[], p_sender bytea[], p_created bigint[], p_expires bigint[], p_replaces bytea[],
+  p_now bigint, p_ids_after bigint, p_rows_max bigint, p_bytes_max bigint
+) RETURNS TABLE (
+  o_part integer, o_seq bigint, o_kind integer, o_owner bytea, o_sockets integer, o_acked bigint, o_replaced boolean,
+  o_withdrawal bigint, o_evicted integer
+) LANGUAGE plpgsql AS $$
+DECLARE
+  v_row record;
+BEGIN
+  SELECT {BEFORE}, state.last_seq INTO o_part, o_seq FROM hermes.state FOR UPDATE;
+  RETURN NEXT;
+  FOR v_row IN
+    SELECT * FROM unnest(p_forget_kind, p_forget_owner, p_forget_bound, p_forget_id, p_forget_attempt)
+      AS f (kind, owner, bound, id, attempt)
+  LOOP
+    PERFORM hermes.forget(v_row.kind, v_row.owner, v_row.bound, v_row.id, v_row.attempt);
+  END LOOP;
+  RETURN QUERY SELECT {HEAD}, l.seq, l.kind::integer, l.owner, NULL::integer, NULL::bigint, NULL::boolean, NULL::bigint,
+      NULL::integer
+    FROM hermes.log l WHERE l.seq > p_cursor ORDER BY l.seq LIMIT p_heads_max;
+  FOR v_row IN
+    SELECT * FROM unnest(p_note_kind, p_note_owner, p_note_bound, p_note_id, p_note_sockets)
+      AS n (kind, owner, bound, id, sockets)
+  LOOP
+    PERFORM hermes.delivered(v_row.kind, v_row.owner, v_row.bound, v_row.id, v_row.sockets);
+  END LOOP;
+  FOR v_row IN
+    SELECT a.* FROM unnest(p_kind, p_owner, p_bound, p_id, p_digest, p_attempt, p_text, p_sender, p_created, p_expires,
+        p_replaces) WITH ORDINALITY AS s (kind, owner, bound, id, digest, attempt, text, sender, created, expires,
+        replaces, number),
+      LATERAL hermes.append(s.kind, s.owner, s.bound, s.id, s.digest, s.attempt, s.text, s.sender, s.created,
+        s.expires, s.replaces, p_now, p_ids_after, p_rows_max, p_bytes_max) AS a
+  LOOP
+    o_part := {APPENDED};
+    o_seq := v_row.o_seq;
+    o_kind := v_row.o_outcome;
+    o_owner := NULL;
+    o_sockets := v_row.o_sockets;
+    o_acked := v_row.o_acked;
+    o_replaced := v_row.o_replaced;
+    o_withdrawal := v_row.o_withdrawal;
+    o_evicted := v_row.o_evicted;
+    RETURN NEXT;
+  END LOOP;
+  RETURN QUERY SELECT {AFTER}, s.last_seq, NULL::integer, NULL::bytea, NULL::integer, NULL::bigint, NULL::boolean,
+      NULL::bigint, NULL::integer
+    FROM hermes.state s;
+END $$;
+
 CREATE FUNCTION hermes.ack(p_user bytea, p_tenant bytea, p_id bytea, p_now bigint)
 RETURNS TABLE (o_seq bigint, o_bound bytea) LANGUAGE plpgsql AS $$
 DECLARE
@@ -427,6 +485,7 @@ DECLARE
   v_listed bigint;
   v_seq bigint;
 BEGIN
+  PERFORM FROM hermes.state FOR UPDATE;
   DELETE FROM hermes.log
     WHERE seq IN (SELECT seq FROM hermes.log WHERE expires_ms <= p_now ORDER BY expires_ms LIMIT p_limit);
   GET DIAGNOSTICS o_rows = ROW_COUNT;
@@ -449,6 +508,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_last bigint;
 BEGIN
+  PERFORM FROM hermes.state FOR UPDATE;
   DELETE FROM hermes.log WHERE seq IN (
     SELECT seq FROM hermes.log WHERE kind = {NOTIFICATION} AND owner = p_user ORDER BY seq LIMIT p_limit);
   GET DIAGNOSTICS o_rows = ROW_COUNT;

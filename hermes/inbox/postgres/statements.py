@@ -5,6 +5,7 @@ They have no connection and no state, so that a transaction can send many of the
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from hermes.delivery import channels
@@ -37,7 +38,9 @@ from hermes.inbox.postgres.schema import (
     BROADCAST_WITHDRAWAL,
     CONFLICT,
     DUPLICATE,
+    HEAD,
     NOTIFICATION,
+    REPLACED_KEPT_MS,
     WITHDRAWAL,
 )
 
@@ -77,24 +80,42 @@ class Head:
     channel: Channel
 
 
-LOCK: Final = "SELECT last_seq FROM hermes.state FOR UPDATE"
-LAST_SEQ: Final = "SELECT last_seq FROM hermes.state"
-
-_APPEND: Final = """
-SELECT a.o_outcome, a.o_seq, a.o_sockets, a.o_acked, a.o_replaced, a.o_withdrawal, a.o_evicted
-FROM unnest(%(kind)s::integer[], %(owner)s::bytea[], %(bound)s::bytea[], %(id)s::bytea[], %(digest)s::bytea[],
-  %(attempt)s::bytea[], %(text)s::bytea[], %(sender)s::bytea[], %(created)s::bigint[], %(expires)s::bigint[],
-  %(replaces)s::bytea[]) WITH ORDINALITY AS s (kind, owner, bound, id, digest, attempt, text, sender, created, expires,
-  replaces, number),
-LATERAL hermes.append(s.kind, s.owner, s.bound, s.id, s.digest, s.attempt, s.text, s.sender, s.created, s.expires,
-  s.replaces, %(now)s, %(ids_after)s, %(rows_max)s, %(bytes_max)s) AS a
+# of a read: the highest number of its snapshot, and whether that has entries of others which were not published here
+_WITH_POSITION: Final = """
+SELECT s.last_seq, EXISTS (SELECT FROM hermes.log WHERE seq > %(cursor)s), r.*
+FROM hermes.state s LEFT JOIN LATERAL ({sql}) r ON true
 """
 
 
+def with_position(statement: "Statement[T]", cursor: int) -> "Statement[tuple[int, bool, T]]":
+    """Return a read that also gives the highest number, and whether entries after the cursor are not published here.
+
+    All of one snapshot. The values of the statement are named.
+    """
+
+    def decode(rows: Rows) -> tuple[int, bool, T]:
+        last_seq, is_behind = rows[0][:2]
+        # without a row, the join gives one of NULLs
+        return (
+            last_seq,
+            is_behind,
+            statement.decode([row[2:] for row in rows if any(each is not None for each in row[2:])]),
+        )
+
+    assert isinstance(statement.values, Mapping)
+    return Statement(_WITH_POSITION.format(sql=statement.sql), {**statement.values, "cursor": cursor}, decode)
+
+
+def position() -> "Statement[None]":
+    """Return a read of nothing, for `with_position`."""
+    return Statement("SELECT 1 AS one", {}, _nothing)
+
+
+LOCK: Final = "SELECT last_seq FROM hermes.state FOR UPDATE"
+LAST_SEQ: Final = "SELECT last_seq FROM hermes.state"
+
 AppendRow = tuple[object, ...]
-_APPEND_NAMES: Final = (
-    *("kind", "owner", "bound", "id", "digest", "attempt", "text", "sender", "created", "expires", "replaces"),
-)
+Forget = tuple[Submission, bytes]  # and the name of the attempt
 
 
 def append_row(submission: Submission, attempt: bytes) -> AppendRow:
@@ -117,25 +138,78 @@ def append_row(submission: Submission, attempt: bytes) -> AppendRow:
     )
 
 
-def append(
-    submissions: Sequence[Submission], rows: Sequence[AppendRow], *, limits: StoreLimits, now_ms: int
-) -> Statement[list[Appended]]:
-    """Store rows, unless their ids are known; one after the other, in one statement.
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """What one call of `store` has found and done."""
 
-    ``rows`` has the `append_row` of each submission.
+    first_seq: int
+    last_seq: int
+    heads: list[Head]
+    appended: list[Appended]
+
+
+_STORE_COLUMNS: Final = (
+    *(("forget_kind", "integer"), ("forget_owner", "bytea"), ("forget_bound", "bytea"), ("forget_id", "bytea")),
+    *(("forget_attempt", "bytea"), ("note_kind", "integer"), ("note_owner", "bytea"), ("note_bound", "bytea")),
+    *(("note_id", "bytea"), ("note_sockets", "integer"), ("kind", "integer"), ("owner", "bytea"), ("bound", "bytea")),
+    *(("id", "bytea"), ("digest", "bytea"), ("attempt", "bytea"), ("text", "bytea"), ("sender", "bytea")),
+    *(("created", "bigint"), ("expires", "bigint"), ("replaces", "bytea")),
+)
+_STORE: Final = (
+    "SELECT o_part, o_seq, o_kind, o_owner, o_sockets, o_acked, o_replaced, o_withdrawal, o_evicted FROM hermes.store("
+    "%(cursor)s, %(heads_max)s, "
+    + ", ".join(f"%({name})s::{kind}[]" for name, kind in _STORE_COLUMNS)
+    + ", %(now)s, %(ids_after)s, %(rows_max)s, %(bytes_max)s)"
+)
+
+
+def store(
+    submissions: Sequence[Submission],
+    rows: Sequence[AppendRow],
+    *,
+    cursor: int,
+    forgets: Sequence[Forget] = (),
+    sockets: Sequence[tuple[Submission, int]] = (),
+    limits: StoreLimits,
+    now_ms: int,
+) -> Statement[StoredBatch]:
+    """Do a whole transaction that stores.
+
+    Take back ``forgets``, find the entries of others after the cursor, note the ``sockets`` of earlier rows, and store
+    rows unless their ids are known, one after the other. ``rows`` has the `append_row` of each submission.
     """
-    columns = {name: list(column) for name, column in zip(_APPEND_NAMES, zip(*rows, strict=True), strict=True)}
+    notes = [(*address(each.message), _tenant_key(each), each.message.id.encode(), number) for each, number in sockets]
+    taken = [
+        (*address(each.message), _tenant_key(each), each.message.id.encode(), attempt) for each, attempt in forgets
+    ]
+    columns = [*_columns(taken, 5), *_columns(notes, 5), *_columns(rows, 11)]
     values: dict[str, object] = {
+        "cursor": cursor,
+        "heads_max": HEADS_AT_ONCE,
         "now": now_ms,
         "ids_after": now_ms - IDS_KEPT_MS,
         "rows_max": limits.rows_per_owner,
         "bytes_max": limits.max_bytes,
+        **{name: column for (name, _), column in zip(_STORE_COLUMNS, columns, strict=True)},
     }
-    return Statement(
-        _APPEND,
-        values | columns,
-        lambda found: [_appended(submission, row) for submission, row in zip(submissions, found, strict=True)],
-    )
+    return Statement(_STORE, values, partial(_stored_batch, submissions))
+
+
+def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]]:
+    return [[row[index] for row in rows] for index in range(number)]
+
+
+def _stored_batch(submissions: Sequence[Submission], rows: Rows) -> StoredBatch:
+    heads: list[Head] = []
+    appended: list[Appended] = []
+    (_, first_seq, *_rest), (_, last_seq, *_rest) = rows[0], rows[-1]
+    for part, seq, kind, owner, sockets, acked_ms, replaced, withdrawal_seq, evicted in rows[1:-1]:
+        if part == HEAD:
+            heads.append(Head(seq, _channel(kind, owner.decode())))
+        else:
+            row = (kind, seq, sockets, acked_ms, replaced, withdrawal_seq, evicted)
+            appended.append(_appended(submissions[len(appended)], row))
+    return StoredBatch(first_seq, last_seq, heads, appended)
 
 
 def _appended(submission: Submission, row: tuple[Any, ...]) -> Appended:
@@ -151,32 +225,6 @@ def _appended(submission: Submission, row: tuple[Any, ...]) -> Appended:
     return Appended(
         Stored(seq, _withdrawal(kind, owner, submission.replaces, withdrawal_seq, _bytes(submission.bound_tenant))),
         evicted,
-    )
-
-
-def forget(submission: Submission, attempt: bytes) -> Statement[None]:
-    """Remove a row that was delivered as not stored, and its id."""
-    kind, owner = address(submission.message)
-    values = (kind, owner, (submission.bound_tenant or "").encode(), submission.message.id.encode(), attempt)
-    return Statement("SELECT hermes.forget(%s, %s, %s, %s, %s)", values, _nothing)
-
-
-def delivered(taken: Sequence[tuple[Submission, int]]) -> Statement[None]:
-    """Note how many sockets took each row."""
-    addresses = [address(submission.message) for submission, _ in taken]
-    values = {
-        "kind": [kind for kind, _ in addresses],
-        "owner": [owner for _, owner in addresses],
-        "bound": [(submission.bound_tenant or "").encode() for submission, _ in taken],
-        "id": [submission.message.id.encode() for submission, _ in taken],
-        "sockets": [sockets for _, sockets in taken],
-    }
-    return Statement(
-        "SELECT hermes.delivered(d.kind, d.owner, d.bound, d.id, d.sockets) FROM unnest(%(kind)s::integer[],"
-        " %(owner)s::bytea[], %(bound)s::bytea[], %(id)s::bytea[], %(sockets)s::integer[])"
-        " AS d (kind, owner, bound, id, sockets)",
-        values,
-        _nothing,
     )
 
 
@@ -242,7 +290,11 @@ def replay(
         "answered": resumed.to_seq,
         "limit": limit,
     }
-    return Statement(_REPLAY, values, lambda rows: _page(reader, rows, limit))
+    return Statement(_REPLAY, values, lambda rows: _page(reader, sorted(rows, key=_number), limit))
+
+
+def _number(row: tuple[Any, ...]) -> int:
+    return int(row[0])
 
 
 def _page(reader: Reader, rows: Rows, limit: int) -> Page:
@@ -371,11 +423,11 @@ def receipts(
 def stats() -> Statement[InboxStats]:
     """Return the size of the inbox; the bytes are those of its tables and indexes."""
     return Statement(
-        "SELECT (SELECT value FROM hermes.meta WHERE name = 'epoch'), s.entries,"
+        "SELECT (SELECT value FROM hermes.meta WHERE name = 'epoch') AS epoch, s.entries,"
         " (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c"
-        "  WHERE c.relnamespace = 'hermes'::regnamespace AND c.relkind = 'r'),"
-        " (SELECT created_ms FROM hermes.log ORDER BY seq LIMIT 1), s.last_seq FROM hermes.state s",
-        (),
+        "  WHERE c.relnamespace = 'hermes'::regnamespace AND c.relkind = 'r') AS bytes,"
+        " (SELECT created_ms FROM hermes.log ORDER BY seq LIMIT 1) AS oldest, s.last_seq FROM hermes.state s",
+        {},
         lambda rows: InboxStats(*rows[0]),
     )
 
@@ -392,14 +444,21 @@ def sweep(*, limits: StoreLimits, now_ms: int) -> Statement[tuple[int, bool]]:
     )
 
 
-def needs_sweep(*, limits: StoreLimits, now_ms: int) -> Statement[bool]:
-    """Return whether a sweep has something to do."""
+def health(*, limits: StoreLimits, now_ms: int) -> Statement[tuple[InboxStats, bool]]:
+    """Return the size of the inbox, and whether a sweep has something to do."""
+    figures = stats()
     return Statement(
-        "SELECT EXISTS (SELECT FROM hermes.log WHERE expires_ms <= %(now)s)"
-        " OR EXISTS (SELECT FROM hermes.ids WHERE created_ms <= %(ids_before)s)"
-        " OR (SELECT count(*) FROM hermes.losses) > %(losses_max)s",
-        {"now": now_ms, "ids_before": now_ms - IDS_KEPT_MS, "losses_max": limits.losses_max},
-        lambda rows: bool(rows[0][0]),
+        f"SELECT f.*, EXISTS (SELECT FROM hermes.log WHERE expires_ms <= %(now)s)"
+        f" OR EXISTS (SELECT FROM hermes.ids WHERE created_ms <= %(ids_before)s)"
+        f" OR EXISTS (SELECT FROM hermes.replaced WHERE created_ms <= %(replaced_before)s)"
+        f" OR (SELECT count(*) FROM hermes.losses) > %(losses_max)s FROM ({figures.sql}) f",
+        {
+            "now": now_ms,
+            "ids_before": now_ms - IDS_KEPT_MS,
+            "replaced_before": now_ms - REPLACED_KEPT_MS,
+            "losses_max": limits.losses_max,
+        },
+        lambda rows: (figures.decode([rows[0][:-1]]), rows[0][-1]),
     )
 
 
@@ -497,6 +556,10 @@ def _reader(reader: Reader, now_ms: int) -> dict[str, object]:
 
 def _bytes(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
+
+
+def _tenant_key(submission: Submission) -> bytes:
+    return (submission.bound_tenant or "").encode()
 
 
 def _tenant(value: bytes | None) -> TenantId | None:

@@ -38,7 +38,7 @@ from hermes.inbox.postgres.session import (
     open_session,
     reason_of,
 )
-from hermes.inbox.postgres.statements import AppendRow, Head, Rows, Statement
+from hermes.inbox.postgres.statements import AppendRow, Head, Rows, Statement, StoredBatch
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
@@ -61,9 +61,6 @@ RETRY_S, GRACE_RETRY_S = 1.0, 0.1
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
 EPOCH_BYTES: Final = 12
 ATTEMPT_BYTES: Final = 12
-
-BEGIN_WRITE: Final = "BEGIN"
-BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # one snapshot for all its statements
 
 
 class Operation(Generic[T]):
@@ -321,80 +318,84 @@ class Writer:
         self,
         appends: Sequence[Append],
         changes: Sequence[Operation[Any]],
-        forgets: Sequence[tuple[Submission, bytes]],
+        forgets: Sequence[statements.Forget],
         sockets: Sequence[tuple[Submission, int]],
     ) -> None:
-        first = [statements.forget(submission, attempt) for submission, attempt in forgets]
-        rest: list[Statement[Any]] = [statements.delivered(sockets)] if sockets else []
-        if appends:
-            submissions, rows = [each.submission for each in appends], [each.row for each in appends]
-            rest.append(statements.append(submissions, rows, limits=self._limits, now_ms=self._now_ms()))
-        rest += [each.statement for each in changes if each.statement is not None]
+        storing = statements.store(
+            [each.submission for each in appends],
+            [each.row for each in appends],
+            cursor=self._cursor,
+            forgets=forgets,
+            sockets=sockets,
+            limits=self._limits,
+            now_ms=self._now_ms(),
+        )
         begun = time.monotonic()
         with self._limited() as session:
-            answer = await _send(session, BEGIN_WRITE, first, self._cursor, rest, locks=True)
-            await self._publish_remote(session, answer.heads, answer.first_seq)
-        self._cursor = answer.last_seq
+            if changes:
+                rest = [each.statement for each in changes if each.statement is not None]
+                batch, results, last_seq = await _transact(session, storing, rest)
+            else:
+                batch, results = await _fetch(session, storing), []
+                last_seq = batch.last_seq
+            await self._publish_remote(session, batch.heads, batch.first_seq)
+        self._cursor = last_seq
         self.commits += 1
         self._metrics.inbox_commit_s.observe(time.monotonic() - begun)
+        self._metrics.inbox_removed.labels("evicted").inc(sum([each.evicted for each in batch.appended]))
         self._works_again()
-        results = answer.results[bool(sockets) :]
-        outcomes: list[_Outcome] = []
-        if appends:
-            made: list[statements.Appended] = rest[bool(sockets)].decode(results[0])
-            self._metrics.inbox_removed.labels("evicted").inc(sum([each.evicted for each in made]))
-            outcomes += [(each, one.outcome, None) for each, one in zip(appends, made, strict=True)]
-            results = results[1:]
+        outcomes: list[_Outcome] = [
+            (each, one.outcome, None) for each, one in zip(appends, batch.appended, strict=True)
+        ]
         outcomes += [_decoded(each, rows) for each, rows in zip(changes, results, strict=True)]
         await self._hand_over(outcomes)
 
     async def _read(self) -> None:
-        """Answer the reads that wait from one snapshot."""
+        """Answer the reads that wait, each from a snapshot of its own."""
         reads = [each for each in _take(self._reads, READS_AT_ONCE) if not each.future.done()]
         for each in reads:
             each.has_begun = True
-        asked = [each for each in reads if each.statement is not None]
+        asked = [statements.with_position(each.statement or statements.position(), self._cursor) for each in reads]
         try:
             with self._limited() as session:
-                wanted = [each.statement for each in asked if each.statement is not None]
-                answer = await _send(session, BEGIN_READ, (), self._cursor, wanted, locks=False)
-                await self._publish_remote(session, answer.heads, answer.last_seq)
+                for operation, statement, rows in zip(reads, asked, await _fetch_all(session, asked), strict=True):
+                    last_seq, is_behind, result = statement.decode(rows)
+                    await self._catch_up(session, last_seq, is_behind=is_behind)
+                    await self._hand_over([(operation, last_seq if operation.statement is None else result, None)])
         except (psycopg.Error, OSError) as error:
             await self._failed(error)
             self._fail(reads, reason_of(error))
-            return
-        found = dict(zip(asked, answer.results, strict=True))
-        await self._hand_over(
-            [_decoded(each, found[each]) if each in found else (each, answer.last_seq, None) for each in reads]
-        )
 
     async def _check_health(self) -> None:
         """Find entries of others, count what is stored, remove what has expired."""
         self._next_check = time.monotonic() + CATCH_UP_INTERVAL_S
         now_ms = self._now_ms()
-        stats, needs_sweep = statements.stats(), statements.needs_sweep(limits=self._limits, now_ms=now_ms)
+        health = statements.with_position(statements.health(limits=self._limits, now_ms=now_ms), self._cursor)
         try:
             with self._limited() as session:
-                answer = await _send(session, BEGIN_READ, (), self._cursor, [stats, needs_sweep], locks=False)
-                await self._publish_remote(session, answer.heads, answer.last_seq)
-            figures = stats.decode(answer.results[0])
+                last_seq, is_behind, (stats, needs_sweep) = await _fetch(session, health)
+                await self._catch_up(session, last_seq, is_behind=is_behind)
             metrics = self._metrics
-            metrics.inbox_rows.set(figures.rows)
-            metrics.inbox_bytes.set(figures.bytes)
-            age_ms = 0 if figures.oldest_ms is None else now_ms - figures.oldest_ms
+            metrics.inbox_rows.set(stats.rows)
+            metrics.inbox_bytes.set(stats.bytes)
+            age_ms = 0 if stats.oldest_ms is None else now_ms - stats.oldest_ms
             metrics.inbox_oldest_s.set(max(0, age_ms) / 1_000)
-            if needs_sweep.decode(answer.results[1]):
-                sweep = statements.sweep(limits=self._limits, now_ms=now_ms)
+            if needs_sweep:
                 with self._limited() as session:
-                    answer = await _send(session, BEGIN_WRITE, (), self._cursor, [sweep], locks=True)
-                    await self._publish_remote(session, answer.heads, answer.last_seq)
-                removed, has_more = sweep.decode(answer.results[0])
+                    removed, has_more = await _fetch(session, statements.sweep(limits=self._limits, now_ms=now_ms))
                 metrics.inbox_removed.labels("expired").inc(removed)
                 if has_more:
                     self._next_check = time.monotonic()
             self._works_again()
         except (psycopg.Error, OSError) as error:
             await self._failed(error)
+
+    async def _catch_up(self, session: Session, upto: int, *, is_behind: bool) -> None:
+        """Publish the entries of other processes up to a number."""
+        if is_behind and upto > self._cursor:
+            heads = await _fetch(session, statements.heads(self._cursor, upto))
+            await self._publish_remote(session, heads, upto)
+        self._cursor = max(self._cursor, upto)
 
     async def _publish_remote(self, session: Session, heads: list[Head], upto: int) -> None:
         """Publish the entries of other processes, in order, and move the cursor."""
@@ -520,49 +521,31 @@ class Writer:
             self.problem = None
 
 
-class _Answer:
-    """What one transaction answers.
+async def _transact(
+    session: Session, storing: "Statement[StoredBatch]", changes: Sequence["Statement[Any]"]
+) -> tuple[StoredBatch, list[Rows], int]:
+    """Run a transaction that stores and then changes, sent in one piece.
 
-    The highest numbers at its beginning and its end, entries of others, and a result for each statement.
-    """
-
-    __slots__ = ("first_seq", "heads", "last_seq", "results")
-
-    def __init__(self, first_seq: int, last_seq: int, heads: list[Head], results: list[Rows]) -> None:
-        self.first_seq = first_seq
-        self.last_seq = last_seq
-        self.heads = heads
-        self.results = results
-
-
-async def _send(
-    session: Session,
-    begin: str,
-    first: Sequence["Statement[Any]"],
-    cursor: int,
-    rest: Sequence["Statement[Any]"],
-    *,
-    locks: bool,
-) -> _Answer:
-    """Run one transaction, sent in one piece.
-
-    It has the statements ``first``, then the entries of others after the cursor, then ``rest``.
+    Returns what was stored, the rows of each change, and the highest number at its end.
     """
     connection = session.connection
-    heads = statements.heads(cursor)
     async with connection.pipeline():
-        await connection.execute(begin)
-        locked = await connection.execute(statements.LOCK if locks else statements.LAST_SEQ, binary=True)
-        for each in first:
-            await connection.execute(each.sql, each.values, binary=True)
-        found = await connection.execute(heads.sql, heads.values, binary=True)
-        answers = [await connection.execute(each.sql, each.values or None, binary=True) for each in rest]
+        await connection.execute("BEGIN")
+        stored = await connection.execute(storing.sql, storing.values, binary=True)
+        changed = [await connection.execute(each.sql, each.values, binary=True) for each in changes]
         last = await connection.execute(statements.LAST_SEQ, binary=True)
         await connection.execute("COMMIT")
-    [(first_seq,)], [(last_seq,)] = await locked.fetchall(), await last.fetchall()
-    return _Answer(
-        first_seq, last_seq, heads.decode(await found.fetchall()), [await each.fetchall() for each in answers]
-    )
+    [(last_seq,)] = await last.fetchall()
+    return storing.decode(await stored.fetchall()), [await each.fetchall() for each in changed], last_seq
+
+
+async def _fetch_all(session: Session, asked: Sequence["Statement[Any]"]) -> list[Rows]:
+    """Run several reads, sent in one piece; return the rows of each."""
+    if len(asked) == 1:
+        return [await (await session.connection.execute(asked[0].sql, asked[0].values, binary=True)).fetchall()]
+    async with session.connection.pipeline():
+        found = [await session.connection.execute(each.sql, each.values, binary=True) for each in asked]
+    return [await each.fetchall() for each in found]
 
 
 async def _fetch(session: Session, statement: "Statement[T]") -> T:
