@@ -56,6 +56,7 @@ class Sender:
 
     def __init__(self, *, inbox: Inbox, bus: Bus, wakeups: Wakeups, metrics: Metrics, ttl_s: int) -> None:
         self._requests = metrics.inbox_requests
+        self._stored, self._id_only = metrics.inbox_requests.labels("stored"), metrics.inbox_requests.labels("id_only")
         self._inbox = inbox
         self._wakeups = wakeups
         self._bus = bus
@@ -106,7 +107,7 @@ class Sender:
                 duplicate=True,
                 acked_ms=outcome.acked_ms,
             )
-        self._requests.labels("id_only" if outcome.seq is None else "stored").inc()
+        (self._id_only if outcome.seq is None else self._stored).inc()
         await self._bus.flushed((receipt,))
         self._inbox.delivered(submission, receipt.sockets)
         replaced = outcome.replaced is not None if message.replaces is not None else None

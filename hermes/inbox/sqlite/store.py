@@ -39,6 +39,7 @@ from hermes.inbox.sqlite.schema import (
     ACK,
     BROADCAST,
     BROADCAST_WITHDRAWAL,
+    LARGE_BYTES,
     NOTIFICATION,
     ROW_OVERHEAD_BYTES,
     WITHDRAWAL,
@@ -445,8 +446,9 @@ class Store:
         """
         maximum = self._limits.max_bytes
         while self._bytes() + size > maximum:
+            indexed = f"AND bytes > {LARGE_BYTES}" if maximum // 2 >= LARGE_BYTES else ""  # names the index's condition
             large = self._sql.execute(
-                "SELECT kind, name FROM shares WHERE bytes > ? AND kind <> 'all' ORDER BY bytes DESC LIMIT 1",
+                f"SELECT kind, name FROM shares WHERE bytes > ? {indexed} AND kind <> 'all' ORDER BY bytes DESC LIMIT 1",
                 (maximum // 2,),
             ).fetchone()
             rows = self._oldest(*large) if large else self._oldest()
@@ -459,14 +461,15 @@ class Store:
         return int(used)
 
     def _oldest(self, kind: str | None = None, name: str | None = None) -> list[int]:
-        share = "1"
+        rows = "SELECT seq FROM log WHERE kind < 2"
         if kind == "user":
-            share = "coalesce(bound, owner) = :name AND kind = 0 AND bound IS NULL"
+            rows = "SELECT seq FROM log WHERE kind = 0 AND owner = :name AND bound IS NULL"
         elif kind == "tenant":
-            share = "coalesce(bound, owner) = :name AND (kind = 1 OR bound IS NOT NULL)"
-        found = self._sql.execute(
-            f"SELECT seq FROM log WHERE kind < 2 AND {share} ORDER BY seq LIMIT {EVICTED_AT_ONCE}", {"name": name}
-        )
+            rows = (
+                "SELECT seq FROM log WHERE kind = 1 AND owner = :name"
+                " UNION ALL SELECT seq FROM log WHERE kind = 0 AND bound = :name"
+            )
+        found = self._sql.execute(f"{rows} ORDER BY seq LIMIT {EVICTED_AT_ONCE}", {"name": name})
         return [seq for (seq,) in found]
 
     def _evict(self, rows: Sequence[int]) -> None:
