@@ -111,16 +111,20 @@ CREATE TRIGGER log_deleted AFTER DELETE ON log BEGIN
 END;
 """
 
-# Each index of a row takes about as long as the row. These two served only the removal of rows over --inbox-max-bytes:
-# now only a share that may be too large is in one, and only the rows that are bound to a tenant in the other.
-_FEWER_INDEXES: Final = f"""
+# Each index of a row takes about as long as the row. The first two served only the removal of rows over
+# --inbox-max-bytes: now one has only a share that may be too large, and one only rows that are bound to a tenant. The
+# others have all that is needed to count unread rows, which are on as many pages of the file.
+_INDEXES: Final = f"""
 DROP INDEX shares_bytes;
 CREATE INDEX shares_large ON shares (bytes) WHERE bytes > {LARGE_BYTES} AND kind <> 'all';
 DROP INDEX log_share;
 CREATE INDEX log_bound ON log (bound, seq) WHERE bound IS NOT NULL AND kind = 0;
+DROP INDEX log_unread;
+CREATE INDEX log_unread ON log (owner, bound, expires_ms) WHERE kind = 0 AND acked_ms IS NULL AND text IS NOT NULL;
+CREATE INDEX log_broadcasts ON log (owner, expires_ms) WHERE kind = 1 AND text IS NOT NULL;
 """
 
-STEPS: Final = {0: _TABLES, 1: _FEWER_INDEXES}  # from this version to the next one
+STEPS: Final = {0: _TABLES, 1: _INDEXES}  # from this version to the next one
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

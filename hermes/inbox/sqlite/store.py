@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -50,6 +50,8 @@ OWNERS_COUNTED = 10_000  # users and tenants of which the number of rows is know
 EVICTED_AT_ONCE = 100  # rows of one statement
 EXPIRED_AT_ONCE = 500
 EPOCH_BYTES = 12
+SQLITE_MAX = 2**62
+_ROW_KINDS = frozenset(map(str, (NOTIFICATION, BROADCAST)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +198,11 @@ class Store:
         known = position is not None and position.epoch in ("", self.epoch) and position.seq <= last
         from_seq = position.seq if position is not None and known else 0
         values = self._range(reader, from_seq, last)
-        values |= {"oldest": 0, "skipped": REPLAY_MAX_ROWS, "purged": self._purged_name(reader.user_id)}
-        oldest, lost_by_all, is_lost, unread = self._sql.execute(_MISSED, values).fetchone()
-        after = max(oldest or 0, from_seq) if capped else from_seq
+        values |= {"oldest": 0, "most": REPLAY_MAX_ROWS, "purged": self._purged_name(reader.user_id)}
+        many, lost_by_all, is_lost, unread = self._sql.execute(_MISSED, values).fetchone()
+        after = from_seq
+        if many and capped and (found := self._sql.execute(_NEWEST_SKIPPED, values).fetchone()):
+            after = found[0]
         return Resumed(
             epoch=self.epoch,
             from_seq=from_seq,
@@ -223,9 +227,13 @@ class Store:
             "oldest": resumed.after_seq,
             "limit": limit,
         }
-        listed, texts, number = self._sql.execute(_PAGE, values | {"bytes": PAGE_BYTES}).fetchone()
-        entries = _entries(reader, orjson.loads(listed), texts or b"")
-        return Page(entries, is_last=len(entries) == number < limit)
+        *listed, number = self._sql.execute(_PAGE, values | {"bytes": PAGE_BYTES}).fetchone()
+        if listed[0] is None and number:  # too large for one page
+            number = _fitting(size for _seq, _acked_ms, size in self._sql.execute(_LISTED, values))
+            values |= {"limit": number, "bytes": SQLITE_MAX}
+            *listed, number = self._sql.execute(_PAGE, values).fetchone()
+            return Page(_entries(reader, *listed), is_last=False)
+        return Page(_entries(reader, *listed), is_last=number < limit)
 
     def _range(self, reader: Reader, after_seq: int, to_seq: int) -> dict[str, object]:
         return {
@@ -446,9 +454,10 @@ class Store:
         """
         maximum = self._limits.max_bytes
         while self._bytes() + size > maximum:
-            indexed = f"AND bytes > {LARGE_BYTES}" if maximum // 2 >= LARGE_BYTES else ""  # names the index's condition
+            in_index = f"AND bytes > {LARGE_BYTES}" if maximum // 2 >= LARGE_BYTES else ""
             large = self._sql.execute(
-                f"SELECT kind, name FROM shares WHERE bytes > ? {indexed} AND kind <> 'all' ORDER BY bytes DESC LIMIT 1",
+                "SELECT kind, name FROM shares WHERE bytes > ? AND kind <> 'all'"
+                f" {in_index} ORDER BY bytes DESC LIMIT 1",
                 (maximum // 2,),
             ).fetchone()
             rows = self._oldest(*large) if large else self._oldest()
@@ -596,58 +605,91 @@ SELECT seq, acked_ms, 0 FROM log
 
 # What a reader has missed, and a page of it, are one row each: SQLite lets other threads run once for each row, and
 # on a busy machine it takes milliseconds until this one goes on.
-_MISSED = f"""
+_MISSED = """
 SELECT
-  (SELECT seq FROM ({_ROWS}) ORDER BY seq DESC LIMIT 1 OFFSET :skipped),
+  (SELECT count(*) > :most FROM (
+    SELECT 1 FROM log WHERE kind = 0 AND owner = :user AND seq > :after
+    UNION ALL SELECT 1 FROM log WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > :after
+    LIMIT :most + 1)),
   (SELECT value FROM meta WHERE name = 'lost_by_all'),
   EXISTS (SELECT 1 FROM losses WHERE seq > :after AND (bound = '' OR bound = :tenant)
     AND (kind = 0 AND owner IN (:user, :purged) OR kind = 1 AND owner = :tenant AND :broadcasts)),
   (SELECT count(*) FROM log INDEXED BY log_unread WHERE kind = 0 AND owner = :user AND acked_ms IS NULL
     AND text IS NOT NULL AND (bound IS NULL OR bound = :tenant) AND expires_ms > :now)
-  + (SELECT count(*) FROM log WHERE kind = 1 AND owner = :tenant AND :broadcasts AND text IS NOT NULL
-    AND expires_ms > :now AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND acks.user = :user))
+  + (SELECT count(*) FROM log INDEXED BY log_broadcasts WHERE kind = 1 AND owner = :tenant AND :broadcasts
+    AND text IS NOT NULL AND expires_ms > :now
+    AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND acks.user = :user))
 """
+_NEWEST_SKIPPED = f"SELECT seq FROM ({_ROWS}) ORDER BY seq DESC LIMIT 1 OFFSET :most"
 
 _SEPARATOR = b"\x1e"  # no JSON text has it (RFC 7464)
+_LISTED = f"SELECT seq, acked_ms, size FROM ({_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit)"
 _PAGE = f"""
-WITH page AS MATERIALIZED (
-  SELECT seq, acked_ms, sum(size) OVER (ORDER BY seq) AS total
-  FROM ({_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit)
-)
+WITH page AS MATERIALIZED ({_LISTED})
 SELECT
-  json_group_array(json_array(
-    page.seq, kind, page.acked_ms, target, iif(kind > 1, id, NULL), iif(kind > 1, bound, NULL))),
-  CAST(group_concat(coalesce(text, ''), char(30)) AS BLOB),
+  group_concat(page.seq), group_concat(kind), group_concat(coalesce(page.acked_ms, '')),
+  CAST(group_concat(text, char(30)) AS BLOB),
+  json_group_array(json_array(id, target, bound)) FILTER (WHERE kind > 1),
   (SELECT count(*) FROM page)
 FROM page CROSS JOIN log ON log.seq = page.seq
-WHERE total <= :bytes OR page.seq = (SELECT min(seq) FROM page)
+WHERE (SELECT sum(size) FROM page) <= :bytes
 """
 
-_Listed = tuple[int, int, int | None, int | None, str | None, TenantId | None]
+
+def _fitting(sizes: Iterable[int]) -> int:
+    """Return how many of these are in one page: at least one."""
+    total = number = 0
+    for size in sizes:
+        total += size
+        if number and total > PAGE_BYTES:
+            break
+        number += 1
+    return number
 
 
-def _entries(reader: Reader, listed: Sequence[_Listed], texts: bytes) -> list[Entry]:
-    """Return the entries of a page, of which the texts are joined."""
+def _entries(
+    reader: Reader, seqs: str | None, kinds: str, acked: str, texts: bytes | None, changes: str
+) -> list[Entry]:
+    """Return the entries of a page, of which each column is joined; ``changes`` has id, target and tenant of each."""
+    if seqs is None:
+        return []
+    rows = _texts(texts)
+    change = iter(orjson.loads(changes))
+    entries: list[Entry] = []
     try:
-        str(texts, "utf-8")
+        for seq, kind, acked_ms in zip(seqs.split(","), kinds.split(","), acked.split(","), strict=True):
+            at_ms = int(acked_ms) if acked_ms else None
+            if kind in _ROW_KINDS:
+                entries.append(Row(int(seq), next(rows), at_ms))
+            else:
+                entries.append(_change(reader, int(seq), int(kind), at_ms, next(change)))
+    except (StopIteration, ValueError):
+        raise RowDamaged("the rows of a page do not fit together") from None
+    if next(rows, None) is not None:
+        raise RowDamaged("a row is not text")
+    return entries
+
+
+def _texts(joined: bytes | None) -> Iterator[bytes]:
+    if joined is None:
+        return iter(())
+    try:
+        str(joined, "utf-8")
     except UnicodeDecodeError as error:  # it would end the socket of its reader, again and again
         raise RowDamaged(f"a row is not text: {error.reason}") from None
-    parts = texts.split(_SEPARATOR) if listed else []
-    if len(parts) != len(listed):
-        raise RowDamaged("a row is not text")
-    return [_entry(reader, fields, text) for fields, text in zip(listed, parts, strict=True)]
+    return iter(joined.split(_SEPARATOR))
 
 
-def _entry(reader: Reader, fields: _Listed, text: bytes) -> Entry:
-    seq, kind, acked_ms, target, notification_id, bound = fields
-    if kind in (NOTIFICATION, BROADCAST):
-        return Row(seq, text, acked_ms)
-    assert notification_id is not None
+def _change(
+    reader: Reader, seq: int, kind: int, at_ms: int | None, fields: tuple[str, int | None, TenantId | None]
+) -> Acknowledgement | Withdrawal:
+    notification_id, target, bound = fields
     if kind == ACK:
-        assert acked_ms is not None
+        if at_ms is None:
+            raise RowDamaged("an acknowledgement without a time")
         if notification_id:
-            return Acknowledgement(seq, reader.user_id, acked_ms, notification_id=notification_id)
-        return Acknowledgement(seq, reader.user_id, acked_ms, upto=target)
+            return Acknowledgement(seq, reader.user_id, at_ms, notification_id=notification_id)
+        return Acknowledgement(seq, reader.user_id, at_ms, upto=target)
     personal = kind == WITHDRAWAL
     return Withdrawal(
         notification_id,
