@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from hermes.errors import HermesError
+from hermes.inbox.inbox import StoreLimits
 from hermes.inbox.sqlite import file as sqlite_file
 from hermes.inbox.sqlite.file import file_system_of, open_inbox, prepare_folder
 from hermes.inbox.sqlite.schema import STEPS, VERSION
-from hermes.inbox.sqlite.store import Store, StoreLimits
+from hermes.inbox.sqlite.store import Store
 from tests.support.inboxes import submission
 
 
