@@ -168,6 +168,7 @@ def test_a_slow_commit_is_a_failed_store_and_leaves_nothing(run: Runner, monkeyp
             inbox.delivered(sent, 1)
             assert await append(inbox, run.sent("a")) == Duplicate(None, 1, replaced=False, reason="timeout")
             assert await append(inbox, run.sent("a", text="other")) == Conflict()
+        monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 60.0)
         assert await rows(inbox) == []
         assert inbox.waiting == 0
 
@@ -190,6 +191,7 @@ def test_a_row_that_is_committed_too_late_is_removed(run: Runner, monkeypatch: p
             with pytest.raises(InboxUnavailable):
                 await storing
             inbox.delivered(sent, 0)
+        monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 60.0)
         assert await rows(inbox) == []
         assert (await inbox.stats()).last_seq == 1
 
@@ -206,6 +208,7 @@ def test_a_request_that_was_refused_is_not_remembered(run: Runner, monkeypatch: 
             with pytest.raises(InboxUnavailable):
                 await append(inbox, sent)
             inbox.delivered(sent, None)
+        monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 60.0)
         outcome = await append(inbox, sent)
         inbox.delivered(sent, 1)
         assert isinstance(outcome, Stored)
@@ -533,7 +536,9 @@ def test_a_late_repetition_does_not_remove_the_stored_row(run: Runner, monkeypat
                         await again
             inbox.delivered(run.sent("a"), 0)
             inbox._repetitions._unstored.clear()
+            monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 60.0)
             assert await rows(inbox) == [1]
+            monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
 
     run(test)
 
@@ -557,6 +562,7 @@ def test_nobody_waits_for_a_thread_that_hangs(run: Runner, monkeypatch: pytest.M
                 with pytest.raises(InboxUnavailable) as failed:
                     await call
                 assert failed.value.reason == "timeout"
+        monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 60.0)
         await inbox.stats()
         assert (len(made), pages) == (1, [])
 
