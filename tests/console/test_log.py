@@ -106,7 +106,7 @@ def test_the_log_contains_no_token(log: Console) -> None:
         socket.on_message(lambda _: socket.send(f'{{"action":"pong","note":"{stray}"}}'))
 
     page = log.page
-    page.route_web_socket(re.compile(r"/ws/notifications$"), answer)
+    page.route_web_socket(re.compile(r"/ws/notifications(\?.*)?$"), answer)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     log.show("connect")
     page.fill("#token-value", token(tenant_id="acme"))

@@ -109,7 +109,7 @@ def cause_faults(console: Console) -> None:
     page.route_web_socket(re.compile("/ws/device/"), lambda socket: socket.close(code=1008, reason="token_invalid"))
     page.route_web_socket(re.compile("/ws/tenant/"), go_down)
     page.route_web_socket(
-        re.compile("/ws$"), lambda socket: socket.close(code=1013, reason="server_full;retry_ms=60000")
+        re.compile(r"/ws(\?.*)?$"), lambda socket: socket.close(code=1013, reason="server_full;retry_ms=60000")
     )
     fault = {"status": "error", "error": {"code": "internal_error", "message": "of the test"}}
     page.route("**/dev/drill", lambda route: route.fulfill(status=500, json=fault))

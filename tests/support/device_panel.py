@@ -82,7 +82,7 @@ def device_panel(browser: Browser, program: Program, *names: str) -> Iterator[De
         page.clock.pause_at(NOON / 1_000)
         for name in ("tenant", "combined"):
             if name not in names:
-                page.route_web_socket(re.compile(f"{PATHS[name]}$"), _refuse)
+                page.route_web_socket(re.compile(rf"{PATHS[name]}(\?.*)?$"), _refuse)
         panel = DevicePanel(console, play_sockets(page, *names))
         console.open("devices")
         # the real notifications socket lives by the moved clock too: its heartbeat or its handshake may be overdue, and

@@ -49,7 +49,7 @@ def play_sockets(page: Page, *names: str) -> dict[str, list[WebSocketRoute]]:
     """
     opened: dict[str, list[WebSocketRoute]] = {name: [] for name in names}
     for name in names:
-        page.route_web_socket(re.compile(f"{PATHS[name]}$"), partial(list.append, opened[name]))
+        page.route_web_socket(re.compile(rf"{PATHS[name]}(\?.*)?$"), partial(list.append, opened[name]))
     page.add_init_script(KEEP_SOCKETS.replace("PATHS", "|".join(PATHS[name] for name in names)))
     return opened
 
