@@ -23,7 +23,7 @@ from hermes.web.http.errors import HttpErrors
 from hermes.web.origins.local_caller import reason_to_reject
 
 SERVICE_WORKER = "sw.js"  # served beside the page, which is its scope
-NOT_OF_THE_PAGE = frozenset({"hermes-client-types.js", SERVICE_WORKER})
+NOT_OF_THE_PAGE = frozenset({"console/lib/page-data-types.js", "hermes-client-types.js", SERVICE_WORKER})
 CLIENT_FILES = frozenset({"hermes-client.js", "hermes-client.d.ts"})
 
 
@@ -65,6 +65,7 @@ ON_DEMAND = (
     "console/drills/",
     "console/lib/clipboard.js",
     "console/lib/dev-api.js",
+    "console/lib/download.js",
     "console/lib/origin-check.js",
     "console/lib/sign-in.js",
     "console/log/log-panel.js",

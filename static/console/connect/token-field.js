@@ -6,7 +6,7 @@ import { t } from '../lib/i18n.js';
 import { claimsOf, describeToken, isSuperuser, tenantOf, userOf } from '../lib/token-claims.js';
 
 /**
- * @typedef {import('../lib/page-data.js').DevToken} DevToken
+ * @typedef {import('../lib/page-data-types.js').DevToken} DevToken
  * @typedef {{user_id: string, tenant_id: string}} Owner  empty strings for missing claims
  */
 

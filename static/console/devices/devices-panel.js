@@ -1,7 +1,6 @@
 /** The devices panel: a table of all series, a filter, and a page for each device. */
 
 import { byId, find, setText } from '../lib/dom.js';
-import { download } from '../lib/download.js';
 import { formatNumber, t, tPlural } from '../lib/i18n.js';
 import { replaceFragment } from '../lib/navigation.js';
 import { OnDemand } from '../lib/on-demand.js';
@@ -96,7 +95,7 @@ export class DevicesPanel {
   }
 
   async #export() {
-    const { toCsv } = await import('./series-csv.js');
+    const [{ toCsv }, { download }] = await Promise.all([import('./series-csv.js'), import('../lib/download.js')]);
     download('hermes-devices.csv', 'text/csv;charset=utf-8', toCsv(this.#store.visible));
   }
 

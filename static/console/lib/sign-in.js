@@ -4,7 +4,7 @@
  * Tokens are in memory only. A page that was reloaded signs in again, which a provider answers without a question while
  * its own session lasts. The tab stores only what a login that is under way needs, for one use.
  *
- * @typedef {import('./page-data.js').LoginData} LoginData
+ * @typedef {import('./page-data-types.js').LoginData} LoginData
  * @typedef {{state: string, verifier: string, hash: string}} Pending
  * @typedef {'sign_in.no_answer' | 'sign_in.insecure' | 'sign_in.again' | 'sign_in.refused' | 'sign_in.unreachable' | 'sign_in.mixed_up'} Problem
  * @typedef {{access_token?: unknown, refresh_token?: unknown}} TokenAnswer

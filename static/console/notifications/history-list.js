@@ -1,7 +1,6 @@
 /** The list of past notifications: filter, export, acknowledge, clear. */
 
 import { byId, find, make, makeButton, setText } from '../lib/dom.js';
-import { download } from '../lib/download.js';
 import { formatTime } from '../lib/format-time.js';
 import { formatNumber, t } from '../lib/i18n.js';
 import { iconUrl, notificationFrom } from './notification.js';
@@ -58,7 +57,8 @@ export class HistoryList {
     byId(asking ? 'history-clear-cancel' : 'history-clear').focus();
   }
 
-  #export() {
+  async #export() {
+    const { download } = await import('../lib/download.js');
     download('hermes-notifications.json', 'application/json', `[\n  ${this.#filtered.map(toExactJson).join(',\n  ')}\n]\n`);
   }
 
