@@ -35,7 +35,7 @@ const connect = new ConnectPanel({
   credentials, permissions, histories, announce, attach,
   log: (socket, { kind, text }) => lines.add({ at: Date.now(), socket, kind, text }),
 });
-const overview = new OverviewPanel(connect.cards, permissions, announce);
+const overview = new OverviewPanel(connect.cards, credentials, permissions, announce);
 const tokenInspector = new OnDemand(byId('token-inspector'), async () => {
   const [{ TokenInspectorPanel }, { DevApi }] = await Promise.all([
     import('./token-inspector/token-inspector-panel.js'), import('./lib/dev-api.js'), loadStrings(),
@@ -46,9 +46,15 @@ const log = new OnDemand(byId('log'), async () => {
   const [{ LogPanel }] = await Promise.all([import('./log/log-panel.js'), loadStrings()]);
   return new LogPanel(lines);
 }, new URL('log/log.css', import.meta.url).href);
+const inbox = new OnDemand(byId('inbox'), async () => {
+  const [{ InboxPanel }, { InboxApi }] = await Promise.all([import('./inbox/inbox-panel.js'), import('./lib/inbox-api.js'), loadStrings()]);
+  return new InboxPanel(new InboxApi(credentials), credentials);
+}, new URL('inbox/inbox.css', import.meta.url).href);
 const drills = new OnDemand(byId('drills'), async () => {
-  const [{ DrillsPanel }, { DevApi }] = await Promise.all([import('./drills/drills-panel.js'), import('./lib/dev-api.js'), loadStrings()]);
-  return new DrillsPanel({ credentials, permissions, devApi: new DevApi(credentials), userId: () => connect.owner.user_id });
+  const [{ DrillsPanel }, { DevApi }, { InboxApi }] = await Promise.all([
+    import('./drills/drills-panel.js'), import('./lib/dev-api.js'), import('./lib/inbox-api.js'), loadStrings(),
+  ]);
+  return new DrillsPanel({ credentials, permissions, devApi: new DevApi(credentials), inboxApi: new InboxApi(credentials), userId: () => connect.owner.user_id });
 }, new URL('drills/drills.css', import.meta.url).href);
 
 /**
@@ -82,6 +88,6 @@ bindPreferences();
 showMoreTabs();
 byId('dev-badge').hidden = !dev;
 byId('storage-banner').hidden = isStored;
-new Navigation(new Map(Object.entries({ overview, connect, notifications, devices, 'token-inspector': tokenInspector, drills, log })));
+new Navigation(new Map(Object.entries({ overview, connect, notifications, inbox, devices, 'token-inspector': tokenInspector, drills, log })));
 if (dev || credentials.token) connect.connectAll(); // also after a reload with a stored token
 new StatusPoller(credentials, permissions, (status) => overview.update(status)).run();

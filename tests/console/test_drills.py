@@ -26,8 +26,9 @@ DRILLS = {
     "storm": "All 200 reconnected",
     "crowd": "All 100 reconnected",
     "burst": "100 notifications in",
+    "inbox": "5 notifications sent to the closed client",
 }
-SHORT = ("drop", "burst")
+SHORT = ("drop", "burst", "inbox")
 OUTCOME_TIMEOUT_MS = 180_000  # of all drills together; reached only in a test that fails
 STEP_MS = 10  # of the page's clock between two checks, so that it runs slower than the real clock
 WATCH = """() => {
@@ -37,9 +38,9 @@ WATCH = """() => {
 
 
 @pytest.fixture
-def console(browser: Browser, quiet: Program) -> Iterator[Console]:
+def console(browser: Browser, inbox_server: Program) -> Iterator[Console]:
     """The console of a server in --dev without MQTT; the test moves its clock."""
-    with console_in(browser, quiet) as made:
+    with console_in(browser, inbox_server) as made:
         made.stop_clock()
         yield made
 
@@ -164,6 +165,30 @@ def test_a_lost_notification_fails_the_burst(console: Console) -> None:
     console.page.clock.run_for(10_000)
     expect_verdict(console, "burst", "bad", "100 notifications")
     expect(console.page.locator("[data-drill=burst] dd").first).to_have_text("1")
+
+
+def test_a_row_that_comes_twice_fails_the_drill_of_the_closed_client(console: Console) -> None:
+    """One of the five is delivered again."""
+
+    def repeat_second(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        replayed: list[str | bytes] = []
+
+        def pass_on(message: str | bytes) -> None:
+            socket.send(message)
+            if '"replayed":true' in str(message):
+                replayed.append(message)
+                if len(replayed) == 2:
+                    socket.send(message)
+
+        server.on_message(pass_on)
+
+    console.page.route_web_socket(re.compile(r"/ws/notifications\?since="), repeat_second)
+    console.open("drills")
+    run(console, "inbox")
+    console.move_clock_until(console.page.locator("[data-drill=inbox] .verdict").is_visible, STEP_MS)
+    expect_verdict(console, "inbox", "bad", "5 notifications")
+    expect(console.page.locator("[data-drill=inbox] dd").nth(2)).to_have_text("1")
 
 
 def test_in_production_only_the_pages_own_drills_run(production_console: Console) -> None:

@@ -23,6 +23,7 @@ ON_DEMAND = [
     for name in (
         "device-page/device-page",
         "drills/drills-panel",
+        "inbox/inbox-panel",
         "log/log-panel",
         "token-inspector/token-inspector-panel",
     )

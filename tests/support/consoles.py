@@ -16,7 +16,7 @@ from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, needs
 
 SOCKETS = ("notifications", "tenant", "device", "combined")
-PANELS = ("overview", "connect", "notifications", "devices", "token-inspector", "drills", "log")
+PANELS = ("overview", "connect", "notifications", "inbox", "devices", "token-inspector", "drills", "log")
 DEVICE_PAGE = "devices/acme/climate-01"
 CLOCK_ADVANCE_S = 3_600  # an installed clock runs until it is paused, and it can be paused only ahead of its time
 TIMEOUT_MS = 60_000  # reached only in a test that fails: no verdict depends on the machine's speed

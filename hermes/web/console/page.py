@@ -63,9 +63,11 @@ ON_DEMAND = (
     "console/device-page/",
     "console/devices/series-csv.js",
     "console/drills/",
+    "console/inbox/",
     "console/lib/clipboard.js",
     "console/lib/dev-api.js",
     "console/lib/download.js",
+    "console/lib/inbox-api.js",
     "console/lib/origin-check.js",
     "console/lib/sign-in.js",
     "console/log/log-panel.js",
@@ -73,10 +75,14 @@ ON_DEMAND = (
     "console/notifications/browser-notifications.js",
     "console/notifications/missed-summary.js",
     "console/notifications/notify-form.js",
+    "console/notifications/receipt-poller.js",
+    "console/notifications/sent-list.js",
+    "console/notifications/store-fields.js",
     "console/notifications/unread-badge.js",
+    "console/overview/store-health.js",
     "console/token-inspector/",
 )
-ON_DEMAND_STRINGS = ("drills.", "inspector.", "log.", "missed.", "sign_in.")
+ON_DEMAND_STRINGS = ("drills.", "inbox.", "inspector.", "log.", "missed.", "notify.", "receipts.", "sign_in.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class ConsolePage:
         dev: Mapping[str, Any] | None,
         dev_withheld: str,
         prefix: str,
+        inbox: bool,
     ) -> str:
         """Return the HTML of the page in this language.
 
@@ -110,6 +117,7 @@ class ConsolePage:
         page_data = {
             "version": __version__,
             "language": language.tag,
+            "inbox": inbox,
             "strings": {key: text for key, text in language.strings.items() if not key.startswith(ON_DEMAND_STRINGS)},
             "token_rules": token_rules,
             "login": login,
@@ -124,6 +132,7 @@ class ConsolePage:
             themes=THEMES,
             modules=self.modules,
             prefix=prefix,
+            inbox=inbox,
             dev_withheld=dev_withheld,
             page_data=_script_json(page_data),
         )
@@ -167,6 +176,7 @@ class ConsoleHandler(HttpErrors):
                 dev=None if withheld else self._gateway.console_facts(),
                 dev_withheld=withheld,
                 prefix=prefix,
+                inbox=self._gateway.inbox is not None,
             )
         self.finish(text)
 

@@ -1,7 +1,9 @@
 /** The resources of one drill run: users, tokens, clients and faults. Each run uses users of its own. */
 
 import { t } from '../lib/i18n.js';
+import { readPageData } from '../lib/page-data.js';
 import { delay, DrillClient, waitFor } from './drill-client.js';
+import { ResumingSocket } from './resuming-socket.js';
 
 /**
  * @typedef {import('../../hermes-client-types.js').Options} Options
@@ -20,20 +22,23 @@ export const RECONNECT_TIMEOUT_MS = 35_000; // the longest back-off and the hand
 
 export class DrillContext {
   devApi;
+  inboxApi;
   /** @type {string | null} the user of the token in use, if tokens cannot be signed */
   #ownUserId;
   #token;
   #lastNumber = 0;
   #runId = Math.random().toString(36).slice(2, 8);
-  /** @type {DrillClient[]} */
+  /** @type {(DrillClient | ResumingSocket)[]} */
   #clients = [];
 
   /**
    * @param {import('../lib/dev-api.js').DevApi} devApi
+   * @param {import('../lib/inbox-api.js').InboxApi} inboxApi
    * @param {{token: string, userId: string} | null} own  null if tokens can be signed
    */
-  constructor(devApi, own) {
+  constructor(devApi, inboxApi, own) {
     this.devApi = devApi;
+    this.inboxApi = inboxApi;
     this.#ownUserId = own?.userId ?? null;
     this.#token = own?.token ?? '';
   }
@@ -75,20 +80,30 @@ export class DrillContext {
     return created;
   }
 
+  /** Open a plain socket that resumes. @param {string} position @param {string} token */
+  openResuming(position, token) {
+    const created = new ResumingSocket(position, token);
+    this.#clients.push(created);
+    return created;
+  }
+
+  /** Ids that were not used before. @param {number} count */
+  newIds(count) { return Array.from({ length: count }, () => `${this.#runId}-${this.#lastNumber += 1}`); }
+
   /**
-   * Send numbered notifications, wait for them, and count the lost and duplicated ones.
+   * Send numbered notifications, wait for them, and count the lost and duplicated ones. They are not stored: the user
+   * may be real.
    * @param {DrillClient} client
    * @param {string} userId
    * @param {number} count
    */
   async sendNotifications(client, userId, count) {
-    const notifications = Array.from({ length: count }, () => {
-      this.#lastNumber += 1;
-      return { user_id: userId, id: `${this.#runId}-${this.#lastNumber}`, title: t('drills.notification', { n: this.#lastNumber }), message: '', type: 'info' };
-    });
+    const options = readPageData().inbox ? { ttl_s: 0 } : {};
+    const notifications = this.newIds(count).map((id, index) => (
+      { user_id: userId, id, title: t('drills.notification', { n: index + 1 }), message: '', type: 'info', ...options }));
     const startedAt = performance.now();
-    const sent = await this.devApi.notify(notifications);
-    const ids = notifications.filter((_, index) => sent[index]).map(({ id }) => id);
+    const results = await this.devApi.send(notifications);
+    const ids = notifications.filter((_, index) => results[index].sent).map(({ id }) => id);
     await waitFor(() => ids.every((id) => client.received.has(id)), DELIVERY_TIMEOUT_MS, '').catch(() => null);
     return {
       took: performance.now() - startedAt,

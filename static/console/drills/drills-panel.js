@@ -4,6 +4,7 @@ import { byId, make, makeButton, setText } from '../lib/dom.js';
 import { formatNumber, t } from '../lib/i18n.js';
 import { readPageData } from '../lib/page-data.js';
 import { DrillContext } from './drill-context.js';
+import { closedClient } from './inbox-drill.js';
 import { brokerOutage, burst, reconnectStorm, slowReader } from './node-drills.js';
 import { expiry, latePong, refresh, socketEnd } from './socket-drills.js';
 
@@ -11,14 +12,16 @@ import { expiry, latePong, refresh, socketEnd } from './socket-drills.js';
  * @typedef {import('./drill-context.js').Outcome} Outcome
  *
  * @typedef {object} Drill
- * @property {'drop' | 'expiry' | 'refresh' | 'error' | 'restart' | 'pong' | 'frozen' | 'broker' | 'storm' | 'crowd' | 'burst'} name
- * @property {'server' | 'key' | 'page'} needs  `--dev` and a key that may do all; a key that may send; only a token
+ * @property {'drop' | 'expiry' | 'refresh' | 'error' | 'restart' | 'pong' | 'frozen' | 'broker' | 'storm' | 'crowd' | 'burst' | 'inbox'} name
+ * @property {'server' | 'key' | 'inbox' | 'page'} needs  `--dev` and a key that may do all; a key that may send; that and an
+ *   inbox; only a token
  * @property {(context: DrillContext) => Promise<Outcome>} run
  *
  * @typedef {object} Dependencies
  * @property {import('../lib/credentials.js').Credentials} credentials
  * @property {import('../lib/permissions.js').Permissions} permissions
  * @property {import('../lib/dev-api.js').DevApi} devApi
+ * @property {import('../lib/inbox-api.js').InboxApi} inboxApi
  * @property {() => string} userId  of the token in use
  */
 
@@ -35,6 +38,7 @@ const DRILLS = [
   { name: 'storm', needs: 'server', run: reconnectStorm(true) },
   { name: 'crowd', needs: 'page', run: reconnectStorm(false) },
   { name: 'burst', needs: 'key', run: burst },
+  { name: 'inbox', needs: 'inbox', run: closedClient },
 ];
 
 export class DrillsPanel {
@@ -76,13 +80,16 @@ export class DrillsPanel {
     limits.hidden = runnable.length === DRILLS.length;
     const { facts, isUnrestricted } = this.#dependencies.permissions;
     const restricted = facts && !isUnrestricted && t('drills.limits.scope', { name: facts.name });
-    setText(limits, restricted || t(this.#dev ? 'drills.limits.key' : 'drills.limits.production'));
+    const others = DRILLS.filter(({ needs }) => needs !== 'inbox');
+    const onlyInbox = !readPageData().inbox && others.every((drill) => runnable.includes(drill));
+    setText(limits, restricted || t(onlyInbox ? 'drills.limits.inbox' : this.#dev ? 'drills.limits.key' : 'drills.limits.production'));
   }
 
   /** @param {Drill} drill */
   #isRunnable({ needs }) {
     const { credentials: { token, apiKey }, permissions } = this.#dependencies;
     if (needs === 'server') return this.#dev && Boolean(apiKey) && permissions.isUnrestricted;
+    if (needs === 'inbox' && !readPageData().inbox) return false;
     return Boolean(token) && (needs === 'page' || (Boolean(apiKey) && permissions.may('notify')));
   }
 
@@ -97,8 +104,8 @@ export class DrillsPanel {
   async #run(drill) {
     if (this.#busy) return false;
     const { card, outcome, button } = /** @type {{card: HTMLElement, outcome: HTMLElement, button: HTMLButtonElement}} */ (this.#cards.get(drill));
-    const { credentials, devApi, userId } = this.#dependencies;
-    const context = new DrillContext(devApi, this.#dev ? null : { token: credentials.token, userId: userId() });
+    const { credentials, devApi, inboxApi, userId } = this.#dependencies;
+    const context = new DrillContext(devApi, inboxApi, this.#dev ? null : { token: credentials.token, userId: userId() });
     this.#busy = true;
     this.#updateButtons();
     card.dataset.verdict = 'running';

@@ -34,12 +34,9 @@ export class DevApi {
   /**
    * Send a batch of notifications.
    * @param {object[]} notifications
-   * @returns {Promise<boolean[]>}  for each, whether an open socket received it
+   * @returns {Promise<{sent: boolean, stored?: boolean, reason?: string, error?: {message: string}}[]>}  an answer for each
    */
-  async notify(notifications) {
-    const { results } = await this.#post('notify', notifications);
-    return results.map((/** @type {{sent: boolean}} */ each) => each.sent);
-  }
+  async send(notifications) { return (await this.#post('notify', notifications)).results; }
 
   /**
    * @param {string} path

@@ -40,6 +40,7 @@
  * @property {string} version
  * @property {string} language  of the page: `en`, `es`
  * @property {Record<string, string>} strings
+ * @property {boolean} inbox  whether notifications are stored
  * @property {TokenRules} token_rules
  * @property {LoginData | null} login  null without `--oidc-client-id`
  * @property {DevData | null} dev  null in production, and for pages that may not have it

@@ -1,6 +1,7 @@
 /** The notifications panel: history, form, toasts and browser notifications. */
 
 import { byId } from '../lib/dom.js';
+import { loadStrings } from '../lib/i18n.js';
 import { OnDemand } from '../lib/on-demand.js';
 import { NotificationReceiver } from './notification-receiver.js';
 
@@ -23,11 +24,11 @@ export class NotificationsPanel {
   constructor({ ack, credentials, permissions, histories }) {
     this.#receiver = new NotificationReceiver(histories, ack);
     this.#form = new OnDemand(byId('notify'), async () => {
-      const [{ NotifyForm }] = await Promise.all([import('./notify-form.js'), this.#receiver.loadBrowserNotifications()]);
+      const [{ NotifyForm }] = await Promise.all([import('./notify-form.js'), this.#receiver.loadBrowserNotifications(), loadStrings()]);
       const form = new NotifyForm(credentials, permissions);
       form.userId = this.#userId;
       return form;
-    });
+    }, new URL('sent.css', import.meta.url).href);
   }
 
   /** @param {string} userId */
@@ -37,6 +38,8 @@ export class NotificationsPanel {
   }
 
   show() { this.#form.show('', ''); }
+
+  hide() { this.#form.hide(); }
 
   /** @param {NotificationFrame | BroadcastFrame} frame @param {string} text  of the frame */
   handleFrame(frame, text) { this.#receiver.handleFrame(frame, text); }

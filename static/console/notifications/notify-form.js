@@ -3,8 +3,12 @@
 import { copyText } from '../lib/clipboard.js';
 import { byId, find, make, setText } from '../lib/dom.js';
 import { t } from '../lib/i18n.js';
+import { InboxApi } from '../lib/inbox-api.js';
+import { readPageData } from '../lib/page-data.js';
 import { absoluteUrl } from '../lib/page-urls.js';
 import { timeLimit } from '../lib/time-limit.js';
+import { SentList } from './sent-list.js';
+import { STORE_FIELDS, StoreFields } from './store-fields.js';
 
 const TIMEOUT_MS = 15_000;
 const FIELDS = ['addressee', 'title', 'message', 'type', 'data'];
@@ -17,6 +21,10 @@ export class NotifyForm {
   #permissions;
   #sending = false;
   #prefilled = '';
+  /** Both are null without an inbox. @type {StoreFields | null} */
+  #storeFields = null;
+  /** @type {SentList | null} */
+  #sentList = null;
 
   /**
    * @param {import('../lib/credentials.js').Credentials} credentials
@@ -25,6 +33,11 @@ export class NotifyForm {
   constructor(credentials, permissions) {
     this.#credentials = credentials;
     this.#permissions = permissions;
+    if (readPageData().inbox) {
+      this.#storeFields = new StoreFields(find(this.#form, '.buttons', HTMLElement));
+      this.#sentList = new SentList(new InboxApi(credentials), permissions);
+      this.#answer.after(this.#sentList.root);
+    }
     permissions.addEventListener('change', () => this.#updateButton());
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -39,6 +52,10 @@ export class NotifyForm {
     this.#button.disabled = false; // until now the browser itself would have sent the form
   }
 
+  show() { this.#sentList?.show(); }
+
+  hide() { this.#sentList?.hide(); }
+
   /** Fill in the user id unless the user has typed another. @param {string} userId */
   set userId(userId) {
     if (this.#value('kind') === 'user_id' && ['', this.#prefilled].includes(this.#value('addressee'))) {
@@ -52,18 +69,19 @@ export class NotifyForm {
     const data = this.#value('data').trim();
     const fields = {
       [this.#value('kind')]: this.#value('addressee'),
-      title: this.#value('title'), message: this.#value('message'), type: this.#value('type'),
+      title: this.#value('title'), message: this.#value('message'), type: this.#value('type'), ...this.#storeFields?.values,
     };
     if (data) checkObject(data);
     return data ? `${JSON.stringify(fields).slice(0, -1)},"data":${data}}` : JSON.stringify(fields);
   }
 
   #showCommand() {
+    this.#suggestIds();
     try {
       setText(byId('notify-curl'), curlCommand(this.#body));
       this.#markInvalid([]);
     } catch {
-      setText(byId('notify-curl'), t('notifications.data_first'));
+      setText(byId('notify-curl'), t('notify.data_first'));
       this.#markInvalid(['data']);
     }
     setText(byId('notify-copied'), '');
@@ -71,26 +89,36 @@ export class NotifyForm {
 
   async #send() {
     if (this.#sending || !this.#permissions.may('notify')) return; // instead of disabling the button, which would lose the focus
+    const [kind, recipient, title] = [/** @type {'user_id'} */ (this.#value('kind')), this.#value('addressee'), this.#value('title')];
     let body;
     try {
       body = this.#body;
     } catch {
-      this.#showResult('bad', t('notifications.data_first'));
+      this.#showResult('bad', t('notify.data_first'));
       return this.#field('data').focus();
     }
     this.#setSending(true);
-    this.#answer.replaceChildren(make('p', {}, t('notifications.sending')));
+    this.#answer.replaceChildren(make('p', {}, t('notify.sending')));
     try {
       const response = await fetch('notify', this.#request(body));
       const answer = await response.json().catch(() => null);
       if (answer) this.#showResponse(response.status, answer);
-      else this.#showResult('bad', t('notifications.no_answer', { reason: response.status }));
+      if (answer?.stored) this.#addSent({ id: answer.id, kind, recipient, title, at: Date.now() });
+      if (!answer) this.#showResult('bad', t('notify.no_answer', { reason: response.status }));
     } catch (error) {
-      this.#showResult('bad', t('notifications.no_answer', { reason: error instanceof Error ? error.message : String(error) }));
+      this.#showResult('bad', t('notify.no_answer', { reason: error instanceof Error ? error.message : String(error) }));
     } finally {
       this.#setSending(false);
     }
   }
+
+  /** @param {Parameters<SentList['add']>[0]} sent */
+  #addSent(sent) {
+    this.#sentList?.add(sent);
+    this.#suggestIds();
+  }
+
+  #suggestIds() { this.#storeFields?.suggest(this.#sentList?.idsTo(this.#value('addressee')) ?? []); }
 
   /** @param {boolean} sending */
   #setSending(sending) {
@@ -103,8 +131,8 @@ export class NotifyForm {
     const { facts } = this.#permissions;
     const forbidden = !this.#permissions.may('notify');
     this.#button.setAttribute('aria-disabled', String(this.#sending || forbidden));
-    setText(byId('notify-permission'), forbidden ? t('notifications.no_scope', { name: facts?.name ?? '' })
-      : facts?.tenant_id != null ? t('notifications.only_tenant', { name: facts.name, tenant: facts.tenant_id }) : '');
+    setText(byId('notify-permission'), forbidden ? t('notify.no_scope', { name: facts?.name ?? '' })
+      : facts?.tenant_id != null ? t('notify.only_tenant', { name: facts.name, tenant: facts.tenant_id }) : '');
   }
 
   /**
@@ -128,13 +156,19 @@ export class NotifyForm {
     if (answer.status !== 'success') {
       const list = Object.entries(fields).map(([name, text]) => make('li', {}, `${name}: ${text}`));
       this.#showResult('bad', `${status} ${answer.error?.code}: ${answer.error?.message}`, make('ul', {}, ...list));
-    } else if (answer.sent) this.#showResult('good', t('notifications.sent'));
-    else this.#showResult('warn', t('notifications.not_sent'));
+    } else this.#showSuccess(answer);
     this.#answer.append(make('code', {}, `${status} ${JSON.stringify(answer)}`));
   }
 
+  /** @param {Record<string, any>} answer */
+  #showSuccess({ sent, stored, reason }) {
+    const storage = stored ? 'stored' : reason ? 'not_stored' : 'never_stored';
+    const texts = [t(sent ? 'notify.sent' : 'notify.not_sent'), sent && !this.#storeFields ? '' : t(`notify.${storage}`, { reason })];
+    this.#showResult(reason || !(sent || stored) ? 'warn' : 'good', texts.join(' ').trim());
+  }
+
   /** @param {string[]} invalid */
-  #markInvalid(invalid) { for (const name of FIELDS) this.#field(name).setAttribute('aria-invalid', String(invalid.includes(name))); }
+  #markInvalid(invalid) { for (const name of this.#storeFields ? [...FIELDS, ...STORE_FIELDS] : FIELDS) this.#field(name).setAttribute('aria-invalid', String(invalid.includes(name))); }
 
   /**
    * @param {'good' | 'warn' | 'bad'} level

@@ -2,8 +2,10 @@
 
 import { byId, find, make, setText } from '../lib/dom.js';
 import { formatDuration, formatTime } from '../lib/format-time.js';
-import { t, tOptional } from '../lib/i18n.js';
+import { loadStrings, t, tOptional } from '../lib/i18n.js';
 import { LineChart } from '../lib/line-chart.js';
+import { OnDemand } from '../lib/on-demand.js';
+import { readPageData } from '../lib/page-data.js';
 import { showStatusLight } from '../lib/status-light.js';
 import { CounterRates } from './counter-rates.js';
 import { renderTotals, sum } from './totals.js';
@@ -15,6 +17,7 @@ import { renderTotals, sum } from './totals.js';
 
 const ALL_TENANTS = '/ws/tenants'; // for superusers: shown once it is used
 const ROUTES = ['/ws/notifications', '/ws/tenant', '/ws/device', '/ws', ALL_TENANTS];
+const OF_HERMES = /^(inbox|keys_unavailable|clock|cluster|joining): /; // what is missing and has nothing to do with MQTT
 const COLOURS = ['var(--series-1)', 'var(--series-2)', 'var(--series-3)', 'var(--series-4)', 'var(--series-5)'];
 
 export class OverviewPanel {
@@ -26,13 +29,16 @@ export class OverviewPanel {
   #charts;
   #shown = false;
   #announced = { hermes: '', mqtt: '' };
+  /** @type {OnDemand<import('./store-health.js').StoreHealth> | null} null without an inbox */
+  #store = null;
 
   /**
    * @param {SocketCard[]} cards
+   * @param {import('../lib/credentials.js').Credentials} credentials
    * @param {import('../lib/permissions.js').Permissions} permissions
    * @param {(text: string) => void} announce  report to screen readers
    */
-  constructor(cards, permissions, announce) {
+  constructor(cards, credentials, permissions, announce) {
     this.#cards = cards;
     this.#permissions = permissions;
     this.#tiles = new Map(cards.map(({ name }) => [name, find(document, `[data-tile=${name}]`, HTMLElement)]));
@@ -47,10 +53,21 @@ export class OverviewPanel {
         [t('overview.dropped'), t('overview.skipped'), t('overview.refused')]),
       page: chart(byId('page-charts'), t('overview.chart.page'), perSecond, cards.map(({ name }) => socketName(name))),
     };
+    if (readPageData().inbox) this.#offerStore(credentials);
     for (const card of cards) {
       card.addEventListener('state', () => this.#showSocket(card));
       this.#showSocket(card);
     }
+  }
+
+  /** Load the figures of the inbox when they come into view. @param {import('../lib/credentials.js').Credentials} credentials */
+  #offerStore(credentials) {
+    const root = byId('node-inbox');
+    const store = this.#store = new OnDemand(root, async () => {
+      const [{ StoreHealth }, { InboxApi }] = await Promise.all([import('./store-health.js'), import('../lib/inbox-api.js'), loadStrings()]);
+      return new StoreHealth(root, { api: new InboxApi(credentials), credentials, permissions: this.#permissions });
+    });
+    new IntersectionObserver((looks) => (looks[looks.length - 1].isIntersecting ? store.show('', '') : store.hide())).observe(root);
   }
 
   show() {
@@ -63,6 +80,7 @@ export class OverviewPanel {
   /** Show the latest state; called once a second. @param {NodeStatus} status */
   update(status) {
     this.#showGateway(status);
+    this.#showStore(status);
     const now = Date.now();
     this.#charts.page.push(now, this.#cards.map((card) => this.#frameRate(card, now)));
     const { figures } = status;
@@ -118,14 +136,27 @@ export class OverviewPanel {
   }
 
   /** @param {NodeStatus} status */
-  #showGateway({ reachable, since, link, figures }) {
+  #showGateway({ reachable, since, link, figures, missing }) {
     const hermes = t(reachable ? 'status.reachable' : 'status.unreachable');
-    const detail = reachable ? '' : sinceText(since);
+    const problems = missing?.filter((each) => OF_HERMES.test(each)) ?? [];
+    const detail = reachable ? problems.join('; ') : sinceText(since);
+    const state = !reachable ? 'down' : problems.length ? 'waiting' : 'up';
     const uptime = figures ? t('overview.up_for', { age: formatDuration(figures.now - figures.started) }) : '';
-    this.#announceChange('hermes', 'Hermes', hermes);
-    showStatusLight(byId('hermes-status-light'), reachable ? 'up' : 'down', hermes, detail);
-    showStatusLight(byId('tile-hermes'), reachable ? 'up' : 'down', hermes, detail || uptime);
+    this.#announceChange('hermes', 'Hermes', [hermes, ...problems].join(': '));
+    showStatusLight(byId('hermes-status-light'), state, hermes, detail);
+    showStatusLight(byId('tile-hermes'), state, hermes, detail || uptime);
     this.#showLink(reachable ? link.mqtt ?? 'unknown' : 'unknown', link, figures);
+  }
+
+  /** @param {NodeStatus} status */
+  #showStore({ missing }) {
+    if (!this.#store) return;
+    const prefix = 'inbox: ';
+    const problem = missing?.find((each) => each.startsWith(prefix))?.slice(prefix.length) ?? '';
+    const state = !missing ? 'unknown' : problem ? 'down' : 'up';
+    showStatusLight(byId('tile-inbox'), state, t(`status.${state}`), problem);
+    byId('node-inbox').hidden = false; // from now on below the charts
+    if (this.#store.part) this.#store.part.problem = missing && problem;
   }
 
   /**
@@ -135,7 +166,7 @@ export class OverviewPanel {
    */
   #showLink(state, { since, missing }, figures) {
     const label = tOptional(`status.${state}`) ?? state;
-    const reason = Array.isArray(missing) ? missing.join('; ') : '';
+    const reason = missing?.filter((each) => !OF_HERMES.test(each)).join('; ') ?? '';
     const detail = [state === 'down' && since ? sinceText(since) : '', reason].filter(Boolean).join(': ');
     const broker = figures?.mqtt.broker;
     this.#announceChange('mqtt', 'MQTT', label);

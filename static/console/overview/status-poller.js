@@ -4,6 +4,7 @@
  * @typedef {object} Ready
  * @property {string} [mqtt]  up, down, connecting or off
  * @property {number} [since]  Unix ms
+ * @property {boolean} [ready]
  * @property {string[]} [missing]
  *
  * @typedef {Record<string, any>} Figures  the answer of `GET /status`, see docs/protocol.md
@@ -13,6 +14,7 @@
  * @property {number} since  Unix ms, start of the time it is not reachable
  * @property {Ready} link
  * @property {Figures | null} figures  null without a key that may see them
+ * @property {string[] | null} missing  without which it is not ready; null if that is not known
  */
 
 import { timeLimit } from '../lib/time-limit.js';
@@ -53,10 +55,11 @@ export class StatusPoller {
       const figures = await this.#figures();
       const link = figures ? { ...figures.mqtt, mqtt: figures.mqtt?.state } : await this.#ready();
       this.#unreachableSince = 0;
-      return { reachable: true, since: 0, link, figures };
+      const { ready, missing = ready ? [] : null } = figures ?? link;
+      return { reachable: true, since: 0, link, figures, missing };
     } catch {
       this.#unreachableSince ||= Date.now();
-      return { reachable: false, since: this.#unreachableSince, link: {}, figures: null };
+      return { reachable: false, since: this.#unreachableSince, link: {}, figures: null, missing: null };
     }
   }
 
