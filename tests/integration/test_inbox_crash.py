@@ -12,13 +12,12 @@ from typing import Self
 
 import pytest
 
-from hermes.delivery.messages import now_ms
 from hermes.ids import UserId
-from hermes.inbox.inbox import ROWS_PER_OWNER, Page, Reader, Row, StoreLimits
+from hermes.inbox.inbox import ROWS_PER_OWNER, Page, Reader, Row
 from hermes.inbox.position import BEGINNING, Position
-from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.metrics import Metrics
+from tests.support.inboxes import inbox_at
 from tests.support.paths import CHECKOUT
+from tests.support.postgres import Databases
 from tests.support.programs import wait_until
 
 SEED = 18
@@ -27,16 +26,21 @@ ROWS_MAX = ROWS_PER_OWNER - 1_000  # a new inbox begins before a limit removes r
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(1_000, marks=pytest.mark.slow)])
-def test_what_was_answered_survives_a_kill(tmp_path: Path, kills: int) -> None:
+def test_what_was_answered_survives_a_kill(tmp_path: Path, kills: int, inbox_databases: Databases | None) -> None:
     """And a reader that resumes after each kill gets every row once, in rising order."""
     chance = random.Random(SEED)
-    path, position, rows, answers = tmp_path / "0" / "inbox.db", BEGINNING, 0, 0
+
+    def new(number: int) -> str:
+        return str(tmp_path / f"{number}" / "inbox.db") if inbox_databases is None else inbox_databases.empty()
+
+    place, position, rows, answers = new(0), BEGINNING, 0, 0
     with Writers() as writers:
         for kill in range(kills):
             if rows > ROWS_MAX:
-                path, position, rows = tmp_path / f"{kill}" / "inbox.db", BEGINNING, 0
-            answered = writers.written(path, f"{kill}", chance.uniform(0, WRITES_MAX_S))
-            got, position = asyncio.run(read(path, position))
+                place, position, rows = new(kill), BEGINNING, 0
+            output = tmp_path / f"answers-{kill}"
+            answered = writers.written(place, output, f"{kill}", chance.uniform(0, WRITES_MAX_S))
+            got, position = asyncio.run(read(place, position))
             rows += len(got)
             answers += len(answered)
             assert {seq: id for seq, id in answered.items() if got.get(seq) != id and not is_replaced(id)} == {}
@@ -64,10 +68,9 @@ class Writers:
     def __exit__(self, *_error: object) -> None:
         self._process.communicate()
 
-    def written(self, path: Path, prefix: str, for_s: float) -> dict[int, str]:
+    def written(self, place: str, output: Path, prefix: str, for_s: float) -> dict[int, str]:
         """Let a process write for this time and kill it; return number and id of what it answered."""
-        output = path.parent.with_name(f"answers-{prefix}")
-        pid = int(self._ask(f"{path} {prefix} {output}"))
+        pid = int(self._ask(f"{place} {prefix} {output}"))
         wait_until(lambda: output.exists() and output.stat().st_size)  # at least one row
         time.sleep(for_s)  # the moment of the kill, not a condition
         os.kill(pid, signal.SIGKILL)
@@ -87,9 +90,9 @@ class Writers:
         return self._process.stdout.readline().strip()
 
 
-async def read(path: Path, position: Position) -> tuple[dict[int, str], Position]:
+async def read(place: str, position: Position) -> tuple[dict[int, str], Position]:
     """Resume as a client: return the rows after the position, and the new position."""
-    inbox = SqliteInbox(path, limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
+    inbox = inbox_at(place)
     await inbox.start()
     try:
         reader = Reader(UserId("ana"))

@@ -1,26 +1,24 @@
 """Store notifications as fast as possible, and write down the id of each that was stored; killed by the test.
 
-``python -m tests.support.inbox_writer`` reads lines ``FILE PREFIX OUTPUT``. For each it starts a process that writes, a
-copy of itself, which takes no time; it prints the process id, and ``ended`` when that process has been killed.
+``python -m tests.support.inbox_writer`` reads lines ``PLACE PREFIX OUTPUT``; the place is a file, or the URL of a
+database. For each it starts a process that writes, a copy of itself, which takes no time; it prints the process id, and
+``ended`` when that process has been killed.
 """
 
 import asyncio
 import itertools
 import os
 import sys
-from pathlib import Path
 
 from hermes.delivery.messages import now_ms
 from hermes.ids import UserId
-from hermes.inbox.inbox import Reader, Stored, StoreLimits
-from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.metrics import Metrics
-from tests.support.inboxes import submission
+from hermes.inbox.inbox import InboxStore, Reader, Stored
+from tests.support.inboxes import inbox_at, submission
 
 SENDERS = 8
 
 
-async def write(inbox: SqliteInbox, prefix: str, output: int) -> None:
+async def write(inbox: InboxStore, prefix: str, output: int) -> None:
     """Store until the process is killed; every fifth row is acknowledged, every seventh replaced."""
     numbers = itertools.count()
 
@@ -39,9 +37,9 @@ async def write(inbox: SqliteInbox, prefix: str, output: int) -> None:
     await asyncio.gather(*(send_all() for _ in range(SENDERS)))
 
 
-async def main(path: Path, prefix: str, output: int) -> None:
+async def main(place: str, prefix: str, output: int) -> None:
     """Open the inbox and write."""
-    inbox = SqliteInbox(path, limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
+    inbox = inbox_at(place)
     await inbox.start()
     await write(inbox, prefix, output)
 
@@ -49,10 +47,10 @@ async def main(path: Path, prefix: str, output: int) -> None:
 def serve() -> None:
     """Start a process for each line, and wait until it has been killed."""
     for line in sys.stdin:
-        path, prefix, output = line.split()
+        place, prefix, output = line.split()
         pid = os.fork()
         if not pid:
-            asyncio.run(main(Path(path), prefix, os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)))
+            asyncio.run(main(place, prefix, os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)))
         print(pid, flush=True)
         os.waitpid(pid, 0)
         print("ended", flush=True)

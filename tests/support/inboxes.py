@@ -5,11 +5,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from hermes.delivery.messages import Broadcast, Notification
+from hermes.delivery.messages import Broadcast, Notification, now_ms
 from hermes.ids import TenantId, UserId
-from hermes.inbox.inbox import StoreLimits, Submission
+from hermes.inbox.inbox import InboxStore, StoreLimits, Submission
 from hermes.inbox.sqlite.file import open_inbox
+from hermes.inbox.sqlite.inbox import SqliteInbox
 from hermes.inbox.sqlite.store import Store
+from hermes.metrics import Metrics
 
 HOUR_MS = 3_600_000
 
@@ -65,3 +67,15 @@ def open_store(path: Path, clock: FakeClock, limits: StoreLimits | None = None) 
         connection.execute("COMMIT")
     finally:
         connection.close()
+
+
+def inbox_at(place: str) -> InboxStore:
+    """Return the inbox in a file, or in the database of a URL; it is not started."""
+    if "://" not in place:
+        return SqliteInbox(Path(place), limits=StoreLimits(), now_ms=now_ms, metrics=Metrics())
+    from hermes.inbox.postgres.inbox import PostgresInbox  # it imports an extra
+    from hermes.inbox.postgres.session import parameters_of
+
+    return PostgresInbox(
+        place, lambda: parameters_of(place, lambda: None), limits=StoreLimits(), now_ms=now_ms, metrics=Metrics()
+    )

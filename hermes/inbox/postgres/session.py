@@ -177,7 +177,8 @@ def describe(error: Exception) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None  # without the call stack
+    lines = [line.strip() for line in (primary or str(error)).splitlines() if line.strip()]
     return printable("; ".join(lines)) or type(error).__name__
 
 

@@ -88,9 +88,10 @@ FROM hermes.state s LEFT JOIN LATERAL ({sql}) r ON true
 
 
 def with_position(statement: "Statement[T]", cursor: int) -> "Statement[tuple[int, bool, T]]":
-    """Return a read that also gives the highest number, and whether entries after the cursor are not published here.
+    """Return a read that also tells how far the series has come.
 
-    All of one snapshot. The values of the statement are named.
+    It gives the highest number, and whether there are entries after the cursor. All of one snapshot. The values of the
+    statement are named.
     """
 
     def decode(rows: Rows) -> tuple[int, bool, T]:

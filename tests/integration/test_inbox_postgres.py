@@ -1,0 +1,202 @@
+"""An inbox in PostgreSQL from outside: the command, the start, a full disk."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from bench.contenders.postgres import PostgresServer, postgres_server
+from hermes.cli.main import main
+from hermes.ids import UserId
+from hermes.inbox.inbox import Reader
+from hermes.inbox.position import BEGINNING
+from tests.support.disks import memory_disk
+from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, token
+from tests.support.inboxes import inbox_at
+from tests.support.postgres import Databases, needs_postgres
+from tests.support.programs import free_port
+from tests.support.programs import hermes as hermes_program
+
+pytestmark = pytest.mark.postgres
+ANA = token(tenant_id="acme")
+
+
+def test_the_command_creates_the_tables_shows_figures_and_purges(
+    postgres: Databases, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside a Hermes that runs; copies are for the tools of PostgreSQL."""
+    url = postgres.server.url(postgres.new())
+    flags = ["inbox", "--inbox", url]
+    assert main([*flags, "stats"]) == 2
+    assert "hermes inbox migrate" in capsys.readouterr().err
+    assert main([*flags, "migrate", "--grant", "unknown-role"]) == 2
+    assert "unknown-role" in capsys.readouterr().err
+    for words in ("version 0 → 1", "the tables have version 1"):
+        assert main([*flags, "migrate"]) == 0
+        assert words in capsys.readouterr().out
+    asyncio.run(filled(url, 3))
+    assert main([*flags, "stats"]) == 0
+    assert "rows        3" in capsys.readouterr().out
+    assert main([*flags, "purge", "--user", "ana"]) == 0
+    assert "removed 3 notifications" in capsys.readouterr().out
+    assert asyncio.run(unread(url)) == (0, True)
+    for verb, tool in (("backup", "pg_dump"), ("restore", "pg_restore")):
+        assert main([*flags, verb, "file"]) == 1
+        assert tool in capsys.readouterr().err
+
+
+async def filled(url: str, number: int) -> None:
+    """Store notifications to ana."""
+    from tests.support.inboxes import submission
+
+    inbox = inbox_at(url)
+    await inbox.start()
+    for index in range(number):
+        at_ms = time.time_ns() // 1_000_000
+        await inbox.append(submission(f"n{index}", user="ana", at_ms=at_ms), lambda _stored: None)
+    await inbox.stop()
+
+
+async def unread(url: str) -> tuple[int, bool]:
+    """Return how much ana has not read, and whether something is lost."""
+    inbox = inbox_at(url)
+    await inbox.start()
+    resumed = await inbox.resume(Reader(UserId("ana")), BEGINNING)
+    await inbox.stop()
+    return resumed.unread, resumed.gap
+
+
+def test_migrate_is_for_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file needs none."""
+    assert main(["inbox", "--inbox", str(tmp_path / "inbox.db"), "migrate"]) == 1
+    assert "postgresql://" in capsys.readouterr().err
+
+
+def test_hermes_does_not_start_without_the_tables(postgres: Databases, key_file: Path) -> None:
+    """Exit code 2 and one line, with nothing of a traceback."""
+    url = postgres.server.url(postgres.new())
+    flags = ("serve", "--port", "0", "--mqtt-url", "off", "--api-key-file", str(key_file), "--inbox", url)
+    with hermes_program(*flags, HERMES_JWT_SECRET=SECRET) as program:
+        program.wait_for("hermes inbox migrate")
+        assert program.process.wait(60) == 2
+        assert "Traceback" not in "".join(program.errors)
+
+
+@pytest.mark.gen_test
+async def test_a_backup_over_http_is_refused(make_hermes: MakeHermes, postgres: Databases) -> None:
+    """It would be no file."""
+    hermes = await make_hermes(inbox=postgres.empty())
+    response = await hermes.request("/inbox/backup", method="POST", body="", headers={"X-API-Key": KEY})
+    assert (response.code, json.loads(response.body)["error"]["code"]) == (409, "not_a_file")
+
+
+@pytest.mark.gen_test
+async def test_two_gateways_share_one_inbox(make_hermes: MakeHermes, postgres: Databases) -> None:
+    """A socket at one gets what was sent at the other, without a bus: in order, once, and its acknowledgements."""
+    url = postgres.empty()
+    one, two = await make_hermes(inbox=url), await make_hermes(inbox=url)
+    at_one, at_two = [await each.open("/ws/notifications?since=0", ANA) for each in (one, two)]
+    for socket in (at_one, at_two):
+        assert (await socket.receive())["action"] == "resumed"
+    for number in range(6):
+        sender = (one, two)[number % 2]
+        body = {"user_id": "123", "title": "t", "message": "", "id": f"n{number}"}
+        answer = await sender.notify(body)
+        assert (answer["stored"], answer["seq"]) == (True, number + 1)
+    for socket in (at_one, at_two):
+        assert [(await socket.receive())["seq"] for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+    await at_one.send({"action": "ack", "notification_id": "n0"})
+    for socket in (at_one, at_two):
+        assert (await socket.receive())["notification_id"] == "n0"
+    waiting = asyncio.ensure_future(two.request("/inbox?since=0&limit=1", headers={"Authorization": f"Bearer {ANA}"}))
+    assert "acked_at" in json.loads((await waiting).body)["frames"][0]
+    repeated = await two.notify({"user_id": "123", "title": "t", "message": "", "id": "n0"})
+    assert repeated == {"status": "success", "sent": True, "id": "n0", "stored": True, "seq": 1, "duplicate": True}
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A disk of 160 MB, with a folder for a server, whose user may not enter the folder of a test."""
+    needs_postgres()
+    folder = Path(tempfile.mkdtemp(prefix="hermes-disk-"))
+    folder.chmod(0o755)
+    try:
+        with memory_disk(folder / "disk", "160m") as disk:
+            disk.folder.chmod(0o755)
+            (disk.folder / "server").mkdir(mode=0o755)
+            yield disk.folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=300)
+async def test_a_full_disk_of_the_database_does_not_stop_delivery(
+    make_hermes: MakeHermes, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``stored: false`` with ``disk_full``, and ``/ready`` says so; with room again, it stores without a restart."""
+    settings = ("max_wal_size = 64MB", "wal_keep_size = 0")
+    with postgres_server(free_port(), settings, folder=small_disk / "server") as server:
+        server.execute("CREATE DATABASE hermes")
+        url = server.url("hermes")
+        assert main(["inbox", "--inbox", url, "migrate"]) == 0
+        hermes = await make_hermes(inbox=url)
+        socket = await hermes.open("/ws/notifications", ANA)
+        assert (await hermes.notify(note(0)))["stored"]
+        await socket.receive()
+        fill(small_disk)
+        number, answer = 0, {"stored": True}
+        while answer["stored"]:
+            number += 1
+            answer = await hermes.notify(note(number))
+            assert answer["sent"]
+            assert (await socket.receive())["id"] == f"n{number}"
+        assert answer["reason"] in ("disk_full", "timeout")  # the server may stop when its log cannot be written
+        await eventually(lambda: hermes.gateway.inbox is not None and hermes.gateway.inbox.store.problem is not None)
+        response = await hermes.request("/ready")
+        assert response.code == 503
+        assert b"inbox" in response.body
+        os.unlink(small_disk / "filler")
+        await restart_if_ended(server)
+        await eventually_stored(hermes)
+    caplog.clear()
+
+
+def note(number: int) -> dict[str, object]:
+    """Return a notification with a text that cannot be compressed to nothing."""
+    text = "".join(chr(33 + (number * 7 + index * index) % 90) for index in range(8_000))
+    return {"user_id": "123", "title": "t", "message": text, "id": f"n{number}"}
+
+
+def fill(folder: Path) -> None:
+    """Leave one megabyte."""
+    free = shutil.disk_usage(folder).free - 1_048_576
+    with (folder / "filler").open("wb") as file:
+        file.write(bytes(free))
+
+
+async def restart_if_ended(server: PostgresServer) -> None:
+    """Start the server again if it has ended: without a log it cannot go on."""
+    process = server._process
+    assert process is not None
+    with suppress(subprocess.TimeoutExpired):
+        await asyncio.to_thread(process.wait, 3)
+    if process.poll() is not None:
+        await asyncio.to_thread(server.start)
+
+
+async def eventually_stored(hermes: Hermes) -> None:
+    """Wait until a notification is stored."""
+    for number in range(10_000, 10_600):
+        if (await hermes.notify(note(number)))["stored"]:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail("nothing is stored")
