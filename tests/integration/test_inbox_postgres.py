@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,7 +154,7 @@ async def test_a_full_disk_of_the_database_does_not_stop_delivery(
         assert (await hermes.notify(note(0)))["stored"]
         await socket.receive()
         fill(small_disk)
-        number, answer = 0, {"stored": True}
+        number, answer = 0, dict[str, Any](stored=True)
         while answer["stored"]:
             number += 1
             answer = await hermes.notify(note(number))
