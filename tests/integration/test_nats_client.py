@@ -314,3 +314,49 @@ async def test_something_else_at_the_port_is_no_server() -> None:
     finally:
         server.close()
         await server.wait_closed()
+
+
+@pytest.mark.parametrize("injected", [b"MSG hermes.nodes 1 4\r\nevil\r\n", b"MSG hermes.nodes 1 2000\r\n{"])
+@pytest.mark.gen_test
+async def test_nothing_before_tls_is_a_message(injected: bytes) -> None:
+    """Whoever can change the traffic could put one before the handshake, or its beginning."""
+    hellos: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"version":"2.9.1","headers":true,"tls_required":true,"max_payload":1000}\r\n' + injected)
+        hellos.append(await reader.read(1))
+        writer.close()
+
+    port = free_port()
+    server = await _serve(handle, port)
+    running = NatsClient([parse_nats_url(f"tls://127.0.0.1:{port}")], name="test", metrics=Metrics())
+    got = collect(running, "hermes.nodes")
+    try:
+        with contextlib.suppress(ConfigError):
+            await running.start()
+        await eventually(lambda: hellos)
+        assert (got, set(hellos)) == ([], {b""})
+    finally:
+        await running.stop()
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.gen_test
+async def test_an_info_of_something_else_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """No traceback, and another attempt."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"version":"2.9.1","headers":true,"max_payload":"much"}\r\n')
+        await reader.read()
+        writer.close()
+
+    port = free_port()
+    server = await _serve(handle, port)
+    try:
+        async with client(f"nats://127.0.0.1:{port}") as running:
+            assert "max_payload" in running.problem
+        assert not [record for record in caplog.records if record.exc_info]
+    finally:
+        server.close()
+        await server.wait_closed()

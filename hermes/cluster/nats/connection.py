@@ -49,11 +49,12 @@ class NatsConnection(asyncio.Protocol):
         on_lame_duck: Callable[[], None],
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.on_message = on_message
+        self._on_message = on_message
         self._on_refusal = on_refusal
         self._on_lame_duck = on_lame_duck
         self._loop = loop
         self._parser = Parser(self)
+        self._is_open = False  # the server has accepted CONNECT, and by TLS if that is asked for
         self._transport: asyncio.Transport | None = None
         self._info: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._pongs: deque[asyncio.Future[None]] = deque()
@@ -106,6 +107,8 @@ class NatsConnection(asyncio.Protocol):
         _check(server, info)
         if server.tls:
             assert self._transport is not None
+            if self._parser.pending_bytes:  # whoever can change the traffic could put a message before those of TLS
+                raise NatsRefused(f"{server} sends something between INFO and TLS: is there a proxy?")
             transport = await self._loop.start_tls(self._transport, self, tls(), server_hostname=server.host)
             if transport is None:  # it was closed meanwhile
                 raise NatsUnreachable(f"{server} closed the connection during the TLS handshake")
@@ -125,6 +128,7 @@ class NatsConnection(asyncio.Protocol):
         }
         self.write(b"CONNECT %b\r\n" % orjson.dumps(fields))
         await self._unless_closed(server, self.ping())
+        self._is_open = True
 
     async def _unless_closed(self, server: NatsUrl, waited: "asyncio.Future[Any]") -> Any:
         await asyncio.wait((waited, self.closed), return_when=asyncio.FIRST_COMPLETED)
@@ -211,6 +215,8 @@ class NatsConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes of the server."""
+        if self.closed.done():
+            return  # what was under way when it was aborted
         try:
             self._parser.feed(data)
         except NatsProtocolError as error:
@@ -232,12 +238,24 @@ class NatsConnection(asyncio.Protocol):
 
     def on_info(self, info: dict[str, Any]) -> None:
         """Handle the description of the server."""
-        self.max_payload = int(info.get("max_payload") or 0)
+        max_payload = info.get("max_payload", 0)
+        if not isinstance(max_payload, int):
+            raise NatsProtocolError("an INFO in which max_payload is no number")
+        self.max_payload = max_payload
         self.server_name = str(info.get("server_name", ""))
         if not self._info.done():
             self._info.set_result(info)
         elif info.get("ldm"):
             self._on_lame_duck()
+
+    def on_message(self, message: NatsMessage) -> None:
+        """Hand a message over.
+
+        Before the connection is open, there is no subscription, and whoever can change the traffic could send one.
+        """
+        if not self._is_open:
+            raise NatsProtocolError("a message before there is a subscription")
+        self._on_message(message)
 
     def on_ping(self) -> None:
         """Answer."""

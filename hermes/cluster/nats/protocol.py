@@ -59,6 +59,11 @@ class Parser:
         self._sink = sink
         self._buffer = bytearray()
 
+    @property
+    def pending_bytes(self) -> int:
+        """The number of bytes of an operation that is not complete."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> None:
         """Handle every operation that is complete. Raises `NatsProtocolError`."""
         buffer = self._buffer
@@ -136,4 +141,4 @@ def _info(text: bytes) -> dict[str, Any]:
 def _status(headers: bytes) -> int:
     """Return the status of ``NATS/1.0 503``, 0 if the headers have none."""
     words = headers.partition(END)[0].split(maxsplit=2)
-    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() and len(words[1]) == 3 else 0

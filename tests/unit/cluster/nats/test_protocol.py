@@ -94,3 +94,11 @@ def test_random_bytes_raise_nothing_else(data: bytes) -> None:
     """The parser accepts or refuses them."""
     with contextlib.suppress(NatsProtocolError):
         Parser(Recorder()).feed(data)
+
+
+def test_a_status_that_is_not_one_is_none() -> None:
+    """A peer chooses the headers of its messages: no number of theirs ends the connection."""
+    recorder = Recorder()
+    headers = b"NATS/1.0 " + b"5" * 5_000 + b"\r\n\r\n"
+    Parser(recorder).feed(b"HMSG a 1 %d %d\r\n%b\r\n" % (len(headers), len(headers), headers))
+    assert recorder.seen == [NatsMessage("a", 1, "", 0, b"")]
