@@ -360,3 +360,93 @@ async def test_an_info_of_something_else_is_reported(caplog: pytest.LogCaptureFi
     finally:
         server.close()
         await server.wait_closed()
+
+
+INFO = b'INFO {"version":"2.9.1","headers":true,"max_payload":1000000}\r\n'
+
+
+@contextlib.asynccontextmanager
+async def stand_in(*pings: int, delay_s: float = 0.0, pause_s: float = 0.0) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Serve on a port; give its URL and the lines that it gets.
+
+    It answers the pings with these numbers of each connection, all without a number, each after a delay. It reads
+    nothing for a time after the first one.
+    """
+    lines: list[bytes] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(INFO)
+        number = 0
+        while line := await reader.readline():
+            lines.append(line)
+            if line == b"PING\r\n":
+                number += 1
+                if not pings or number in pings:
+                    asyncio.get_running_loop().call_later(delay_s, writer.write, b"PONG\r\n")
+                if number == 1:
+                    await asyncio.sleep(pause_s)
+
+    port = free_port()
+    server = await _serve(handle, port)
+    try:
+        yield f"nats://127.0.0.1:{port}", lines
+    finally:
+        for writer in writers:
+            writer.close()
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_hangs_while_a_client_subscribes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has accepted CONNECT, and answers nothing more."""
+    from hermes.cluster.nats import client as module
+
+    monkeypatch.setattr(module, "RESUBSCRIBE_MAX_S", 0.2, raising=False)
+    async with stand_in(1) as (url, lines), client(url) as running:
+        await eventually(lambda: sum(line.startswith(b"CONNECT") for line in lines) > 2)
+        assert "no answer" in running.problem
+
+
+@pytest.mark.gen_test
+async def test_many_pings_at_once_are_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is answered, a little later."""
+    from hermes.cluster.nats import client as module
+
+    monkeypatch.setattr(module, "PING_INTERVAL_S", 0.2)
+    async with stand_in(delay_s=0.05) as (url, lines), client(url) as running:
+        for _ in range(20):
+            assert all(await asyncio.gather(*[running.flush() for _ in range(5)]))
+        assert sum(line.startswith(b"CONNECT") for line in lines) == 1
+
+
+@pytest.mark.gen_test
+async def test_more_subscriptions_than_may_wait_are_all_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for a server that reads slowly."""
+    monkeypatch.setattr(connection_module, "PENDING_MAX_BYTES", 1_000_000)
+    async with stand_in(pause_s=0.3) as (url, lines):
+        running = NatsClient([parse_nats_url(url)], name="test", metrics=Metrics())
+        for number in range(40_000):
+            running.subscribe(f"{'x' * 200}.{number}", lambda _: None)
+        try:
+            await running.start()
+            await eventually(lambda: running.is_connected and not running.problem)
+            assert sum(line.startswith(b"SUB") for line in lines) == 40_000
+        finally:
+            await running.stop()
+
+
+@pytest.mark.gen_test
+async def test_servers_that_fail_alternately_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Each has one line, however often it is tried."""
+    tried: list[str] = []
+
+    def count() -> None:
+        tried.append("")
+
+    first, second = free_port(), free_port()
+    async with client(f"nats://127.0.0.1:{first}", f"nats://127.0.0.1:{second}", user_key=count):
+        await eventually(lambda: len(tried) > 5)
+    assert len([record for record in caplog.records if record.name.endswith("nats.client")]) == 2

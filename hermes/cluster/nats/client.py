@@ -24,8 +24,11 @@ FIRST_DELAY_S, MAX_DELAY_S = 0.2, 2.0  # between attempts: a restarted server is
 PING_INTERVAL_S = 3.0
 START_TIMEOUT_S = 4.5  # then Hermes starts without the other nodes
 STABLE_S = 5.0  # a connection that lasted so long
-UNANSWERED_MAX = 2  # pings: a server that is silent for 6 to 9 s is given up
+SILENT_PINGS = 2  # a server that answers no ping for so many intervals, 6 to 9 s, is given up
+RESUBSCRIBE_MAX_S = 10.0  # then another server is tried
+RESUBSCRIBE_POLL_S = 0.01  # until the server has read the subscriptions that wait
 RESUBSCRIBED_AT_ONCE = 2_000  # subscriptions: about 2 ms of the event loop
+LOGGED_MAX = 100  # problems of one outage; each server has its own text
 LAME_DUCK_SPREAD_S = 1.0  # in which the clients of a server that stops move to another one
 
 Handler = Callable[[NatsMessage], None]
@@ -64,6 +67,7 @@ class NatsClient:
         self._task: asyncio.Task[None] | None = None
         self._lame_duck = asyncio.Event()
         self.problem = f"not connected to {self._servers[0]} yet"  # empty while connected
+        self._logged: set[str] = set()  # problems since the last connection
         self.refusal = ""  # of a subject, while connected
         metrics.cluster_connected.set(0)
 
@@ -172,7 +176,7 @@ class NatsClient:
     async def _run(self) -> None:
         """Stay connected.
 
-        A failure has a line in the log, unless the attempt before failed in the same way.
+        A failure has a line in the log, unless an attempt since the last connection has failed in the same way.
         """
         backoff = Backoff(first_s=FIRST_DELAY_S, max_s=MAX_DELAY_S)
         loop = asyncio.get_running_loop()
@@ -193,7 +197,8 @@ class NatsClient:
                 await self._drop("Hermes failed; its log has the traceback")
 
     def _note_problem(self, text: str) -> None:
-        if text != self.problem:
+        if text not in self._logged and len(self._logged) < LOGGED_MAX:
+            self._logged.add(text)
             logger.warning("NATS: %s", text)
         self.problem = text
 
@@ -215,51 +220,58 @@ class NatsClient:
             raise NatsRefused(str(error)) from None
         self.refusal = ""
         self._connection = connection
-        await self._resubscribe(connection)
-        pong = connection.ping()
-        await asyncio.wait((pong,))
-        if pong.cancelled():
-            await self._drop("the connection ended")
-            raise NatsUnreachable(f"{server}: the connection ended")
+        why = "the connection ended"
+        try:
+            async with asyncio.timeout(RESUBSCRIBE_MAX_S):
+                is_confirmed = await self._resubscribe(connection)
+        except TimeoutError:
+            why, is_confirmed = f"no answer for {RESUBSCRIBE_MAX_S:g} s", False
+        if not is_confirmed:
+            await self._drop(why)
+            raise NatsUnreachable(f"{server}: {why}")
         self.problem = ""
+        self._logged.clear()
         self._metrics.cluster_connected.set(1)
         self._metrics.cluster_connects.inc()
         logger.info("connected to NATS: %s (%s)", server, connection.server_name)
         self._on_connected()
 
-    async def _resubscribe(self, connection: NatsConnection) -> None:
+    async def _resubscribe(self, connection: NatsConnection) -> bool:
+        """Subscribe to everything, and wait for the server; False if the connection ended."""
         sids = list(self._subscriptions)
         for start in range(0, len(sids), RESUBSCRIBED_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
+            while not connection.has_room:
+                await asyncio.sleep(RESUBSCRIBE_POLL_S)
             known = [(sid, self._subscriptions.get(sid)) for sid in sids[start : start + RESUBSCRIBED_AT_ONCE]]
             connection.write(b"".join([_sub(sid, entry[0]) for sid, entry in known if entry is not None]))
+        pong = connection.ping()
+        await asyncio.wait((pong,))
+        return not pong.cancelled()
 
     async def _watch(self, connection: NatsConnection) -> None:
         """Ping the server until the connection ends, or the server is about to stop."""
         lame_duck = asyncio.ensure_future(self._lame_duck.wait())
         try:
-            while not connection.closed.done() and not lame_duck.done():
-                if connection.unanswered >= UNANSWERED_MAX:
-                    connection.abort(f"no answer for {UNANSWERED_MAX * PING_INTERVAL_S:g} s")
+            while not connection.closed.done():
+                if lame_duck.done() and len(self._servers) > 1:
+                    await self._leave_lame_duck(connection)
+                    break
+                if connection.unanswered_s >= SILENT_PINGS * PING_INTERVAL_S:
+                    connection.abort(f"no answer for {SILENT_PINGS * PING_INTERVAL_S:g} s")
                     break
                 connection.ping()
-                await asyncio.wait(
-                    (connection.closed, lame_duck), timeout=PING_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
-                )
-            if lame_duck.done() and not connection.closed.done():
-                await self._leave_lame_duck(connection)
+                waited = [connection.closed] if lame_duck.done() else [connection.closed, lame_duck]
+                await asyncio.wait(waited, timeout=PING_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             lame_duck.cancel()
         await self._drop(connection.closed.result() if connection.closed.done() else "the server is stopping")
 
     async def _leave_lame_duck(self, connection: NatsConnection) -> None:
-        """Move to another server; without one, stay until the connection ends."""
+        """Move to another server; without one, the connection stays until its end."""
         logger.info("the NATS server %s is stopping", connection.server_name)
-        if len(self._servers) == 1:
-            await asyncio.wait((connection.closed,))
-        else:
-            await asyncio.wait((connection.closed,), timeout=random.uniform(0, LAME_DUCK_SPREAD_S))
+        await asyncio.wait((connection.closed,), timeout=random.uniform(0, LAME_DUCK_SPREAD_S))
 
     async def _drop(self, why: str) -> None:
         connection, self._connection = self._connection, None

@@ -23,7 +23,7 @@ OLDEST_VERSION = (2, 2)  # the first with headers and "no responders"
 # Errors after which the server keeps the connection open
 _SURVIVED = ("permissions violation", "invalid subject")
 # Words of errors that only a person can correct
-_PERMANENT = ("authorization", "authentication", "expired", "revoked", "tls", "protocol")
+_PERMANENT = ("authorization", "expired", "revoked", "tls", "protocol")
 
 
 class NatsRefused(Exception):
@@ -57,7 +57,7 @@ class NatsConnection(asyncio.Protocol):
         self._is_open = False  # the server has accepted CONNECT, and by TLS if that is asked for
         self._transport: asyncio.Transport | None = None
         self._info: asyncio.Future[dict[str, Any]] = loop.create_future()
-        self._pongs: deque[asyncio.Future[None]] = deque()
+        self._pongs: deque[tuple[float, asyncio.Future[None]]] = deque()  # when it was asked for
         self._out: list[bytes] = []
         self._out_bytes = 0
         self.closed: asyncio.Future[str] = loop.create_future()  # why, an empty text if it was closed here
@@ -146,6 +146,11 @@ class NatsConnection(asyncio.Protocol):
         """The number of bytes that wait for the server."""
         return self._out_bytes + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
+    @property
+    def has_room(self) -> bool:
+        """Whether at most half of what may wait for the server waits; True at its end."""
+        return self.closed.done() or self.pending_bytes <= PENDING_MAX_BYTES // 2
+
     def write(self, data: bytes) -> bool:
         """Send at the end of this iteration of the loop.
 
@@ -174,15 +179,15 @@ class NatsConnection(asyncio.Protocol):
         """
         pong: asyncio.Future[None] = self._loop.create_future()
         if self.write(b"PING\r\n"):
-            self._pongs.append(pong)
+            self._pongs.append((self._loop.time(), pong))
         else:
             pong.cancel()
         return pong
 
     @property
-    def unanswered(self) -> int:
-        """The number of pings without an answer."""
-        return len(self._pongs)
+    def unanswered_s(self) -> float:
+        """For how long the oldest ping has no answer; 0 if all have one."""
+        return self._loop.time() - self._pongs[0][0] if self._pongs else 0.0
 
     async def close(self) -> None:
         """Send what waits, and end the connection."""
@@ -232,7 +237,7 @@ class NatsConnection(asyncio.Protocol):
             self.closed.set_result(why)
         self._out, self._out_bytes = [], 0
         while self._pongs:
-            self._pongs.popleft().cancel()
+            self._pongs.popleft()[1].cancel()
 
     # -- what the parser calls ----------------------------------------------------------------------------------------
 
@@ -264,7 +269,7 @@ class NatsConnection(asyncio.Protocol):
     def on_pong(self) -> None:
         """Complete the oldest ping."""
         if self._pongs:
-            pong = self._pongs.popleft()
+            _, pong = self._pongs.popleft()
             if not pong.done():
                 pong.set_result(None)
 
