@@ -585,7 +585,9 @@ export class HermesHistory extends EventTarget {
 
   /** Add a frame; false if its id exists. @param {StoredNotification} frame */
   add(frame) {
-    const item = /** @type {this['items'][0]} */ (frame.acked_at ? { ...frame, acked: true } : frame);
+    const item = /** @type {this['items'][0]} */ ({ ...frame });
+    if (item.acked_at) item.acked = true;
+    if (item.expires && !item.replayed) item.expires += Date.now() - item.timestamp; // this clock may be wrong
     let isNew = false;
     this.#change(() => {
       isNew = !this.items.some(({ id }) => id === item.id);

@@ -251,8 +251,21 @@ test('what has expired leaves the history, by one timer', (context) => {
   context.mock.timers.tick(60_000);
   assert.deepEqual(history.items.map(({ id }) => id), ['n51']);
   assert.equal(history.unread, 1);
-  history.add(note(52, { expires: NOW - 1 }));
+  history.add(note(52, { expires: NOW - 1, replayed: true }));
   assert.equal(history.items.length, 1);
+});
+
+test('a live notification is shown for its time also if the clock is wrong', (context) => {
+  stopClock(context);
+  for (const [skew, more] of [[86_400_000, {}], [-86_400_000, {}], [0, { replayed: true }]]) {
+    const history = new HermesHistory({ storage: null });
+    const timestamp = Date.now() + skew;
+    history.add(note(1, { timestamp, expires: timestamp + 5_000, ...more }));
+    context.mock.timers.tick(4_999);
+    assert.equal(history.items.length, 1);
+    context.mock.timers.tick(1);
+    assert.equal(history.items.length, 0);
+  }
 });
 
 test('what expires after months does not expire at once', (context) => {

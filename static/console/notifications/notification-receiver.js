@@ -48,7 +48,7 @@ export class NotificationReceiver {
     const notification = notificationFrom(frame);
     if (this.#isDuplicate(notification)) return;
     this.#keepDataText(notification, frame, text);
-    if (frame.replayed || Number(frame.expires) <= Date.now()) return;
+    if (frame.replayed) return;
     this.#toasts.show(notification);
     this.#showByBrowser(notification);
   }
