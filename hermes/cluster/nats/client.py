@@ -9,6 +9,7 @@ import logging
 import random
 import ssl
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from hermes.backoff import Backoff
 from hermes.cluster.nats.connection import NatsConnection, NatsRefused, NatsUnreachable
@@ -237,7 +238,10 @@ class NatsClient:
         self._on_connected()
 
     async def _resubscribe(self, connection: NatsConnection) -> bool:
-        """Subscribe to everything, and wait for the server; False if the connection ended."""
+        """Subscribe to everything, and wait for the server.
+
+        Returns False if the connection ended.
+        """
         sids = list(self._subscriptions)
         for start in range(0, len(sids), RESUBSCRIBED_AT_ONCE):
             if start:
@@ -262,7 +266,9 @@ class NatsClient:
                     connection.abort(f"no answer for {SILENT_PINGS * PING_INTERVAL_S:g} s")
                     break
                 connection.ping()
-                waited = [connection.closed] if lame_duck.done() else [connection.closed, lame_duck]
+                waited: list[asyncio.Future[Any]] = [connection.closed]
+                if not lame_duck.done():
+                    waited.append(lame_duck)
                 await asyncio.wait(waited, timeout=PING_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             lame_duck.cancel()
