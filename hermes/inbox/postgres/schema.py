@@ -57,7 +57,7 @@ CREATE INDEX log_id ON hermes.log (id, kind, owner) WHERE kind < 2;
 CREATE INDEX log_expiry ON hermes.log (expires_ms);
 CREATE INDEX log_target ON hermes.log (target) WHERE target IS NOT NULL;
 CREATE INDEX log_unread ON hermes.log (owner) WHERE kind = 0 AND acked_ms IS NULL AND text IS NOT NULL;
-CREATE INDEX log_share ON hermes.log (is_tenants, share, seq) WHERE kind < 2;
+CREATE INDEX log_bound ON hermes.log (bound, seq) WHERE bound IS NOT NULL AND kind = 0;
 
 -- who has acknowledged a broadcast
 CREATE TABLE hermes.acks (
@@ -258,12 +258,20 @@ BEGIN
     WHILE (SELECT bytes FROM hermes.state) + v_size > p_bytes_max LOOP
       SELECT is_tenants, share INTO v_share FROM hermes.shares
         WHERE bytes > p_bytes_max / 2 ORDER BY bytes DESC LIMIT 1;
-      IF FOUND THEN
-        v_rows := ARRAY(
-          SELECT seq FROM hermes.log WHERE kind < 2 AND is_tenants = v_share.is_tenants AND share = v_share.share
-            ORDER BY seq LIMIT {EVICTED_AT_ONCE});
-      ELSE
+      IF NOT FOUND THEN
         v_rows := ARRAY(SELECT seq FROM hermes.log WHERE kind < 2 ORDER BY seq LIMIT {EVICTED_AT_ONCE});
+      ELSIF v_share.is_tenants THEN
+        v_rows := ARRAY(
+          (SELECT seq FROM hermes.log WHERE kind = {BROADCAST} AND owner = v_share.share
+            ORDER BY seq LIMIT {EVICTED_AT_ONCE})
+          UNION ALL
+          (SELECT seq FROM hermes.log WHERE kind = {NOTIFICATION} AND bound = v_share.share
+            ORDER BY seq LIMIT {EVICTED_AT_ONCE})
+          ORDER BY seq LIMIT {EVICTED_AT_ONCE});
+      ELSE
+        v_rows := ARRAY(
+          SELECT seq FROM hermes.log WHERE kind = {NOTIFICATION} AND owner = v_share.share AND bound IS NULL
+            ORDER BY seq LIMIT {EVICTED_AT_ONCE});
       END IF;
       EXIT WHEN v_rows = '{{}}';
       PERFORM hermes.evict(v_rows, p_now);
