@@ -27,7 +27,8 @@ from hermes.inbox.inbox import (
 )
 from hermes.inbox.position import Position
 from hermes.inbox.postgres import statements
-from hermes.inbox.postgres.writer import Operation, Writer
+from hermes.inbox.postgres.operations import Operation
+from hermes.inbox.postgres.writer import Writer
 from hermes.inbox.repetitions import Repetitions
 from hermes.metrics import Metrics
 

@@ -8,12 +8,11 @@ finds what other processes have committed. So what the loop gets is in the order
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 
@@ -29,6 +28,7 @@ from hermes.inbox.inbox import (
     Submission,
 )
 from hermes.inbox.postgres import statements
+from hermes.inbox.postgres.operations import Append, Operation, Outcome, decoded, set_result
 from hermes.inbox.postgres.session import (
     APPLICATION_PREFIX,
     NotUsable,
@@ -38,7 +38,8 @@ from hermes.inbox.postgres.session import (
     open_session,
     reason_of,
 )
-from hermes.inbox.postgres.statements import AppendRow, Head, Rows, Statement, StoredBatch
+from hermes.inbox.postgres.statements import Head, Statement
+from hermes.inbox.postgres.transactions import fetch, fetch_all, transact
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
@@ -60,38 +61,6 @@ GRACE_S: Final = COMMIT_MAX_S  # without a connection; then what comes fails at 
 RETRY_S, GRACE_RETRY_S = 1.0, 0.1
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
 EPOCH_BYTES: Final = 12
-ATTEMPT_BYTES: Final = 12
-
-
-class Operation(Generic[T]):
-    """One call that waits; ``future`` gets its result after the commit.
-
-    ``then`` is called with it just before.
-    """
-
-    __slots__ = ("future", "has_begun", "is_late", "statement", "then")
-
-    def __init__(self, statement: "Statement[T] | None", then: Callable[[T], None] | None) -> None:
-        self.statement = statement
-        self.then = then
-        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.has_begun = False
-        self.is_late = False  # it was answered as not stored
-
-
-class Append(Operation[Any]):
-    """A row to store. ``attempt`` is its name, so that it can be taken back."""
-
-    __slots__ = ("attempt", "row", "submission")
-
-    def __init__(self, submission: Submission, then: Callable[[Any], None]) -> None:
-        super().__init__(None, then)
-        self.submission = submission
-        self.attempt = os.urandom(ATTEMPT_BYTES)
-        self.row: AppendRow = statements.append_row(submission, self.attempt)
-
-
-_Outcome = tuple[Operation[Any], Any, Exception | None]
 
 
 class Writer:
@@ -334,9 +303,9 @@ class Writer:
         with self._limited() as session:
             if changes:
                 rest = [each.statement for each in changes if each.statement is not None]
-                batch, results, last_seq = await _transact(session, storing, rest)
+                batch, results, last_seq = await transact(session, storing, rest)
             else:
-                batch, results = await _fetch(session, storing), []
+                batch, results = await fetch(session, storing), []
                 last_seq = batch.last_seq
             await self._publish_remote(session, batch.heads, batch.first_seq)
         self._cursor = last_seq
@@ -344,10 +313,8 @@ class Writer:
         self._metrics.inbox_commit_s.observe(time.monotonic() - begun)
         self._metrics.inbox_removed.labels("evicted").inc(sum([each.evicted for each in batch.appended]))
         self._works_again()
-        outcomes: list[_Outcome] = [
-            (each, one.outcome, None) for each, one in zip(appends, batch.appended, strict=True)
-        ]
-        outcomes += [_decoded(each, rows) for each, rows in zip(changes, results, strict=True)]
+        outcomes: list[Outcome] = [(each, one.outcome, None) for each, one in zip(appends, batch.appended, strict=True)]
+        outcomes += [decoded(each, rows) for each, rows in zip(changes, results, strict=True)]
         await self._hand_over(outcomes)
 
     async def _read(self) -> None:
@@ -358,7 +325,7 @@ class Writer:
         asked = [statements.with_position(each.statement or statements.position(), self._cursor) for each in reads]
         try:
             with self._limited() as session:
-                for operation, statement, rows in zip(reads, asked, await _fetch_all(session, asked), strict=True):
+                for operation, statement, rows in zip(reads, asked, await fetch_all(session, asked), strict=True):
                     last_seq, is_behind, result = statement.decode(rows)
                     await self._catch_up(session, last_seq, is_behind=is_behind)
                     await self._hand_over([(operation, last_seq if operation.statement is None else result, None)])
@@ -373,7 +340,7 @@ class Writer:
         health = statements.with_position(statements.health(limits=self._limits, now_ms=now_ms), self._cursor)
         try:
             with self._limited() as session:
-                last_seq, is_behind, (stats, needs_sweep) = await _fetch(session, health)
+                last_seq, is_behind, (stats, needs_sweep) = await fetch(session, health)
                 await self._catch_up(session, last_seq, is_behind=is_behind)
             metrics = self._metrics
             metrics.inbox_rows.set(stats.rows)
@@ -382,7 +349,7 @@ class Writer:
             metrics.inbox_oldest_s.set(max(0, age_ms) / 1_000)
             if needs_sweep:
                 with self._limited() as session:
-                    removed, has_more = await _fetch(session, statements.sweep(limits=self._limits, now_ms=now_ms))
+                    removed, has_more = await fetch(session, statements.sweep(limits=self._limits, now_ms=now_ms))
                 metrics.inbox_removed.labels("expired").inc(removed)
                 if has_more:
                     self._next_check = time.monotonic()
@@ -393,7 +360,7 @@ class Writer:
     async def _catch_up(self, session: Session, upto: int, *, is_behind: bool) -> None:
         """Publish the entries of other processes up to a number."""
         if is_behind and upto > self._cursor:
-            heads = await _fetch(session, statements.heads(self._cursor, upto))
+            heads = await fetch(session, statements.heads(self._cursor, upto))
             await self._publish_remote(session, heads, upto)
         self._cursor = max(self._cursor, upto)
 
@@ -403,13 +370,13 @@ class Writer:
             wanted = [head.seq for head in heads if self.wants(head.channel)]
             while wanted:
                 part, wanted = wanted[:TEXTS_AT_ONCE], wanted[TEXTS_AT_ONCE:]
-                entries = await _fetch(session, statements.remote_entries(part))
+                entries = await fetch(session, statements.remote_entries(part))
                 for entry in entries:
                     self.publish(entry)
             self._cursor = heads[-1].seq
             if len(heads) < statements.HEADS_AT_ONCE:
                 break
-            heads = await _fetch(session, statements.heads(self._cursor, upto))
+            heads = await fetch(session, statements.heads(self._cursor, upto))
         self._cursor = max(self._cursor, upto)
 
     @contextlib.contextmanager
@@ -429,7 +396,7 @@ class Writer:
 
     # -- results ------------------------------------------------------------------------------------------------
 
-    async def _hand_over(self, outcomes: Sequence[_Outcome]) -> None:
+    async def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
         """Set results, in order; after `RESULTS_SLICE_S` the loop does other work first."""
         until = time.monotonic() + RESULTS_SLICE_S
         for operation, result, error in outcomes:
@@ -438,11 +405,11 @@ class Writer:
                 until = time.monotonic() + RESULTS_SLICE_S
             if isinstance(operation, Append) and operation.is_late and isinstance(result, Stored):
                 self.forget(operation)
-            _set_result(operation, result, error)
+            set_result(operation, result, error)
 
     def _fail(self, operations: Sequence[Operation[Any]], reason: FailureReason) -> None:
         for operation in operations:
-            _set_result(operation, None, InboxUnavailable(reason))
+            set_result(operation, None, InboxUnavailable(reason))
 
     def _fail_all(self, reason: FailureReason) -> None:
         for queue in (self._appends, self._changes, self._reads):
@@ -521,59 +488,8 @@ class Writer:
             self.problem = None
 
 
-async def _transact(
-    session: Session, storing: "Statement[StoredBatch]", changes: Sequence["Statement[Any]"]
-) -> tuple[StoredBatch, list[Rows], int]:
-    """Run a transaction that stores and then changes, sent in one piece.
-
-    Returns what was stored, the rows of each change, and the highest number at its end.
-    """
-    connection = session.connection
-    async with connection.pipeline():
-        await connection.execute("BEGIN")
-        stored = await connection.execute(storing.sql, storing.values, binary=True)
-        changed = [await connection.execute(each.sql, each.values, binary=True) for each in changes]
-        last = await connection.execute(statements.LAST_SEQ, binary=True)
-        await connection.execute("COMMIT")
-    [(last_seq,)] = await last.fetchall()
-    return storing.decode(await stored.fetchall()), [await each.fetchall() for each in changed], last_seq
-
-
-async def _fetch_all(session: Session, asked: Sequence["Statement[Any]"]) -> list[Rows]:
-    """Run several reads, sent in one piece; return the rows of each."""
-    if len(asked) == 1:
-        return [await (await session.connection.execute(asked[0].sql, asked[0].values, binary=True)).fetchall()]
-    async with session.connection.pipeline():
-        found = [await session.connection.execute(each.sql, each.values, binary=True) for each in asked]
-    return [await each.fetchall() for each in found]
-
-
-async def _fetch(session: Session, statement: "Statement[T]") -> T:
-    found = await session.connection.execute(statement.sql, statement.values, binary=True)
-    return statement.decode(await found.fetchall())
-
-
 def _take(queue: "deque[T]", number: int) -> list[T]:
     return [queue.popleft() for _ in range(min(number, len(queue)))]
-
-
-def _decoded(operation: Operation[Any], rows: Rows) -> _Outcome:
-    assert operation.statement is not None
-    return operation, operation.statement.decode(rows), None
-
-
-def _set_result(operation: Operation[Any], result: Any, error: Exception | None) -> None:
-    if operation.future.done():
-        return
-    if error is None and operation.then is not None:
-        try:
-            operation.then(result)
-        except Exception as failure:  # noqa: BLE001 - the caller gets it
-            error = failure
-    if error is not None:
-        operation.future.set_exception(error)
-    else:
-        operation.future.set_result(result)
 
 
 def _is_of_values(error: Exception) -> bool:

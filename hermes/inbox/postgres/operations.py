@@ -1,0 +1,65 @@
+"""Calls of a PostgreSQL inbox that wait, and their results."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+from hermes.inbox.inbox import Submission
+from hermes.inbox.postgres.statements import AppendRow, Rows, Statement, append_row
+
+T = TypeVar("T")
+
+ATTEMPT_BYTES: Final = 12
+
+
+class Operation(Generic[T]):
+    """One call that waits; ``future`` gets its result after the commit.
+
+    ``then`` is called with it just before.
+    """
+
+    __slots__ = ("future", "has_begun", "is_late", "statement", "then")
+
+    def __init__(self, statement: "Statement[T] | None", then: Callable[[T], None] | None) -> None:
+        self.statement = statement
+        self.then = then
+        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.has_begun = False
+        self.is_late = False  # it was answered as not stored
+
+
+class Append(Operation[Any]):
+    """A row to store. ``attempt`` is its name, so that it can be taken back."""
+
+    __slots__ = ("attempt", "row", "submission")
+
+    def __init__(self, submission: Submission, then: Callable[[Any], None]) -> None:
+        super().__init__(None, then)
+        self.submission = submission
+        self.attempt = os.urandom(ATTEMPT_BYTES)
+        self.row: AppendRow = append_row(submission, self.attempt)
+
+
+Outcome = tuple[Operation[Any], Any, Exception | None]
+
+
+def decoded(operation: Operation[Any], rows: Rows) -> Outcome:
+    """Return the outcome of an operation whose statement has these rows."""
+    assert operation.statement is not None
+    return operation, operation.statement.decode(rows), None
+
+
+def set_result(operation: Operation[Any], result: Any, error: Exception | None) -> None:
+    """Give an operation its result, unless its caller has gone or got an error before."""
+    if operation.future.done():
+        return
+    if error is None and operation.then is not None:
+        try:
+            operation.then(result)
+        except Exception as failure:  # noqa: BLE001 - the caller gets it
+            error = failure
+    if error is not None:
+        operation.future.set_exception(error)
+    else:
+        operation.future.set_result(result)
