@@ -9,8 +9,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, WebSocket
 
 from tests.support.consoles import Console
 
-# Chromium's log lines for failed connections, and for /ready while the broker does not run.
-NETWORK_FAULTS = ("net::ERR_", "WebSocket connection to", "status of 503")
+# Chromium's log lines for failed connections, for /ready while the broker does not run, and for the question why a
+# socket did not open, if Hermes is back before it is asked.
+NETWORK_FAULTS = ("net::ERR_", "WebSocket connection to", "status of 503", "status of 405")
 CONSOLE_USER = "123"  # ana, the user of the token that --dev fills in
 CLIENTS_USER = "soak"
 NOTIFIED_ROUTES = ("/ws/notifications", "/ws")
