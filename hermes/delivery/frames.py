@@ -91,7 +91,12 @@ class Batch:
     """Frames that are written together; each form is joined at most once."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
-        self.frames = frames
+        self._frames = frames
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        """The frames, in order."""
+        return self._frames
 
     @cached_property
     def plain(self) -> bytes:
@@ -102,6 +107,39 @@ class Batch:
     def deflated(self) -> bytes:
         """All frames for sockets with compression, in order."""
         return b"".join([frame.deflated for frame in self.frames])
+
+
+class TextBatch(Batch):
+    """Texts of frames for one socket, which is mostly ready: then no frame is made of each.
+
+    They are not deflated: that is worth its time only for a frame that many sockets share.
+    """
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        super().__init__(())
+        self._texts = texts
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        """The frames, in order, for a socket that is slow now."""
+        if not self._frames:
+            self._frames = [Frame(text) for text in self._texts]
+            for frame in self._frames:
+                frame.never_deflate()
+        return self._frames
+
+    @cached_property
+    def plain(self) -> bytes:
+        """All frames in plain form, in order."""
+        parts: list[bytes] = []
+        for text in self._texts:
+            parts += (_header(TEXT_FRAME, len(text)), text)
+        return b"".join(parts)
+
+    @property
+    def deflated(self) -> bytes:  # type: ignore[override]
+        """The plain form."""
+        return self.plain
 
 
 def _header(first_byte: int, length: int) -> bytes:

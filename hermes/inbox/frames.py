@@ -28,18 +28,8 @@ def replay_end_frame(seq: int) -> Frame:
     return reply({"action": "replay_end", "seq": seq})
 
 
-def entry_frame(entry: Entry) -> Frame:
-    """Return the frame of an entry, marked with ``"replayed":true``.
-
-    It is for one socket: deflating it, which others cannot share, would take longer than all the rest of a replay.
-    """
-    frame = Frame(entry_text(entry))
-    frame.never_deflate()
-    return frame
-
-
 def entry_text(entry: Entry) -> bytes:
-    """Return the JSON text of that frame."""
+    """Return the JSON text of the frame of an entry, marked with ``"replayed":true``."""
     if not isinstance(entry, Row):
         return orjson.dumps(change_fields(entry) | {"replayed": True})
     acked = b"" if entry.acked_ms is None else b',"acked_at":%d' % entry.acked_ms

@@ -12,11 +12,11 @@ from functools import partial
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
-from hermes.delivery.frames import Batch
+from hermes.delivery.frames import TextBatch
 from hermes.delivery.hub import Hub
 from hermes.delivery.session import Session
 from hermes.errors import INTERNAL_ERROR
-from hermes.inbox.frames import entry_frame, replay_end_frame, resumed_frame
+from hermes.inbox.frames import entry_text, replay_end_frame, resumed_frame
 from hermes.inbox.inbox import Inbox, InboxUnavailable, Page, Reader
 from hermes.inbox.position import Position
 from hermes.metrics import Metrics
@@ -141,7 +141,7 @@ class Resumption:
         self._metrics.inbox_replayed.inc(len(page.entries))
         if page.entries and not self._session.closed:
             with self._work:
-                self._session.send(Batch([entry_frame(entry) for entry in page.entries]))
+                self._session.send(TextBatch([*map(entry_text, page.entries)]))
             self._after_seq = page.entries[-1].seq
         if page.is_last and not self._session.closed:
             self._live()

@@ -16,7 +16,7 @@ from hermes.delivery import channels
 from hermes.errors import KEYS_UNAVAILABLE, SocketRejected
 from hermes.ids import DeviceId, TenantId
 from hermes.inbox import wakeups
-from hermes.inbox.inbox import InboxUnavailable, Page
+from hermes.inbox.inbox import PAGE_ENTRIES, InboxUnavailable, Page
 from hermes.testing import ClientSocket, FakeClock
 from hermes.web.inbox.reader_api import ANSWER_MAX_BYTES
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
@@ -677,7 +677,7 @@ async def test_a_replay_that_fails_closes_the_socket(make_inbox: MakeInbox, monk
     monkeypatch.setattr(store, "replay", fail_later)
     socket = await hermes.open("/ws/notifications?since=0", ANA)
     await resumed(socket)
-    assert [(await socket.receive())["seq"] for _ in range(100)] == list(range(1, 101))
+    assert [(await socket.receive())["seq"] for _ in range(PAGE_ENTRIES)] == list(range(1, PAGE_ENTRIES + 1))
     assert (await socket.wait_closed())[0] == 1011
 
 

@@ -650,7 +650,10 @@ def _fitting(sizes: Iterable[int]) -> int:
 def _entries(
     reader: Reader, seqs: str | None, kinds: str, acked: str, texts: bytes | None, changes: str
 ) -> list[Entry]:
-    """Return the entries of a page, of which each column is joined; ``changes`` has id, target and tenant of each."""
+    """Return the entries of a page, of which each column is joined.
+
+    ``changes`` has the id, the target and the tenant of each acknowledgement and withdrawal.
+    """
     if seqs is None:
         return []
     rows = _texts(texts)
