@@ -137,7 +137,7 @@ class TextBatch(Batch):
         return b"".join(parts)
 
     @property
-    def deflated(self) -> bytes:  # type: ignore[override]
+    def deflated(self) -> bytes:
         """The plain form."""
         return self.plain
 

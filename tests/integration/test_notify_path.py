@@ -135,4 +135,4 @@ async def test_it_looks_up_what_it_did_before(make_hermes: MakeHermes, monkeypat
     monkeypatch.undo()
     assert json.loads(response.body)["status"] == "success"
     assert lookups == [("user", "123")]
-    assert used == {"hub", "inbox", "metrics"}
+    assert used == {"bus", "inbox", "metrics"}

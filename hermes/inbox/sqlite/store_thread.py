@@ -99,6 +99,7 @@ class StoreThread:
         self._notes: deque[Callable[[Store], Any]] = deque()
         self._results: deque[_Outcome] = deque()  # on the loop
         self._wake = threading.Condition()
+        self._is_woken = False  # in the next iteration of the loop
         self._stopping = False
         self._backup: tuple[Path, Operation] | None = None
         self._thread: threading.Thread | None = None
@@ -161,8 +162,23 @@ class StoreThread:
             if len(queue) >= (READERS_MAX if lane is Lane.READERS else QUEUE_MAX) or self._stopping:
                 raise InboxUnavailable("busy")
             queue.append(operation)
-            self._wake.notify()
+        self._wake_soon()
         return operation
+
+    def _wake_soon(self) -> None:
+        """Wake the thread when this iteration of the loop has queued all that it has.
+
+        A commit for the first of many requests would let all others wait for it, and for another one.
+        """
+        if not self._is_woken:
+            self._is_woken = True
+            assert self._loop is not None
+            self._loop.call_soon(self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._is_woken = False
+        with self._wake:
+            self._wake.notify()
 
     def undo(self, run: Callable[[Store], Any]) -> None:
         """Queue a call before all others, without an answer.
@@ -176,7 +192,7 @@ class StoreThread:
         with self._wake:
             if not self._stopping:
                 self._queues[Lane.SENDERS].appendleft(operation)
-                self._wake.notify()
+        self._wake_soon()
 
     def note(self, run: Callable[[Store], Any]) -> None:
         """Run a call at the beginning of the next transaction.

@@ -276,12 +276,12 @@ def test_the_number_of_sockets_costs_no_commit(run: Runner) -> None:
 
 def test_a_late_commit_leaves_what_it_was_to_replace(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is undone before a reader can see it; so is one that replaces another late one."""
-    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
     monkeypatch.setattr(store_thread, "SLICE_S", 60.0)  # all that waits is one transaction
 
     async def test(inbox: SqliteInbox) -> None:
         await append(inbox, run.sent("a"))
         inbox.delivered(run.sent("a"), 0)
+        monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
         late = [run.sent("b", replaces="a"), run.sent("c", replaces="b")]
         first = Blocked(inbox)
         async with first:
@@ -515,12 +515,12 @@ def test_nothing_is_stored_while_the_disk_is_nearly_full(
 
 def test_a_late_repetition_does_not_remove_the_stored_row(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was answered as stored stays, also if the same request comes again while the disk hangs."""
-    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
     monkeypatch.setattr(store_thread, "SLICE_S", 60.0)  # all that waits is one transaction
 
     async def test(inbox: SqliteInbox) -> None:
         assert await append(inbox, run.sent("a")) == Stored(1)
         inbox.delivered(run.sent("a"), 0)
+        monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
         for has_begun in (True, False):
             first = Blocked(inbox)
             async with first:
@@ -545,11 +545,11 @@ def test_a_late_repetition_does_not_remove_the_stored_row(run: Runner, monkeypat
 
 def test_nobody_waits_for_a_thread_that_hangs(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader gets an error; an acknowledgement that is committed later is still published."""
-    monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
 
     async def test(inbox: SqliteInbox) -> None:
         await append(inbox, run.sent("a"))
         inbox.delivered(run.sent("a"), 0)
+        monkeypatch.setattr(sqlite_inbox, "COMMIT_MAX_S", 0.05)
         made: list[object] = []
         pages: list[Page] = []
         async with Blocked(inbox):
