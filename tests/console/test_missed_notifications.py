@@ -1,9 +1,10 @@
 """What the console shows of notifications that were sent while its page was closed, in a real Chromium."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.support.axe import axe_script, violations
 from tests.support.consoles import TIMEOUT_MS, Console
@@ -13,10 +14,11 @@ from tests.support.programs import Program
 pytestmark = pytest.mark.browser
 
 SPY = """
-window.shown = []; window.badges = [];
+window.shown = []; window.closed_ = []; window.badges = [];
 window.Notification = class {
   static permission = 'granted';
-  constructor(title, options) { window.shown.push(title); }
+  constructor(title, options) { window.shown.push(title); this.title = title; this.tag = options.tag; }
+  close() { window.closed_.push(this.title); }
 };
 navigator.setAppBadge = async (count) => { window.badges.push(count); };
 """
@@ -46,6 +48,11 @@ def open_console(context: BrowserContext, program: Program, user: str) -> Consol
     for name in ("notifications", "combined"):
         console.card(name).expect_state("open")
     return console
+
+
+def has_closed(page: Page, titles: list[str]) -> bool:
+    """Return whether these browser notifications were closed, and no others."""
+    return bool(page.evaluate("closed_") == titles)
 
 
 def test_the_console_shows_one_message_for_all_that_was_missed(
@@ -81,7 +88,7 @@ def test_the_console_shows_one_message_for_all_that_was_missed(
 def test_read_on_one_device_is_read_on_the_other(
     contexts: tuple[BrowserContext, BrowserContext], inbox_server: Program
 ) -> None:
-    """Its toast closes there, and the count follows; what is withdrawn or has expired disappears."""
+    """Its messages close there, and the count follows; what is withdrawn or has expired disappears."""
     user = "devices"
     one, other = (open_console(context, inbox_server, user) for context in contexts)
     send(inbox_server, user, "a", "b", "c", type="warning")
@@ -93,10 +100,12 @@ def test_read_on_one_device_is_read_on_the_other(
         expect(console.page.locator("#history > li", has_text="acknowledged").locator("strong")).to_have_text(["a"])
         expect(console.page.locator("#toasts strong")).to_have_text(["b", "c"])
         expect(console.page.locator("#notifications-badge")).to_have_text("2")
+        console.wait_until(partial(has_closed, console.page, ["a"]))
     request(inbox_server, "DELETE", f"/notify?id=b&user_id={user}")
     for console in (one, other):
         expect(console.page.locator("#history > li strong")).to_have_text(["c", "a"])
         expect(console.page.locator("#toasts strong")).to_have_text(["c"])
+        console.wait_until(partial(has_closed, console.page, ["a", "b"]))
     send(inbox_server, user, "short", type="warning", ttl_s=2)
     send(inbox_server, user, "last", type="warning")
     for console in (one, other):

@@ -26,6 +26,7 @@ window.Notification = class {
   static permission = 'default';
   static async requestPermission() { window.requests += 1; return this.permission = 'granted'; }
   constructor(title, options) { window.shown.push({title, ...options}); }
+  close() {}
 };
 """
 

@@ -49,7 +49,7 @@ for (const part of [data.api, data.javascript.builtins]) {
 
 // some browsers lack them, and the console works without them
 const GUARDED = [['', 'Notification'], ['Notification', 'permission'], ['Notification', 'requestPermission'], ['ServiceWorkerRegistration', 'showNotification'],
-  ['NavigatorBadge', 'setAppBadge']];
+  ['ServiceWorkerRegistration', 'getNotifications'], ['NavigatorBadge', 'setAppBadge']];
 const GLOBALS = ['', 'Window', 'WindowOrWorkerGlobalScope']; // names of the global object
 
 function all() {

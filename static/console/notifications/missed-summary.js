@@ -51,7 +51,7 @@ export class MissedSummary {
     this.#collecting = false;
     const texts = [this.#count && tPlural('missed.count', this.#count), this.#gap && t('missed.gap')].filter(Boolean);
     const [title, message = ''] = /** @type {string[]} */ (texts);
-    this.#notify({ id: 'missed', title, message, type: this.#gap ? 'warning' : 'info' });
+    this.#notify({ tag: 'hermes-missed', title, message, type: this.#gap ? 'warning' : 'info' });
     const link = make('a', { href: '#notifications' }, t('missed.show'));
     link.addEventListener('click', () => this.#close());
     const toast = make('article', { class: 'toast', 'data-type': this.#gap ? 'warning' : 'info' },

@@ -13,6 +13,7 @@ import { Toasts } from './toasts.js';
  * @typedef {import('../../hermes-client-types.js').Missed} Missed
  */
 
+const TAG = 'hermes-notification:';
 const IDS_REMEMBERED = 1_000; // two sockets deliver the same id within fewer messages
 
 export class NotificationReceiver {
@@ -22,6 +23,7 @@ export class NotificationReceiver {
   #loadSummary = once(async () => (await import('./missed-summary.js')).createMissedSummary(this.#toasts, (notification) => this.#showByBrowser(notification)));
   #loadBadge = once(async () => new (await import('./unread-badge.js')).UnreadBadge());
   #hasBadge = false;
+  #hasShown = false;
   /** @type {Set<string>} */
   #seen = new Set();
   #histories;
@@ -50,20 +52,27 @@ export class NotificationReceiver {
     this.#keepDataText(notification, frame, text);
     if (frame.replayed) return;
     this.#toasts.show(notification);
-    this.#showByBrowser(notification);
+    this.#showByBrowser({ ...notification, tag: TAG + notification.id });
   }
 
   /** Show one message for all that was missed. @param {Missed} missed */
   showMissed(missed) { this.#loadSummary().then((summary) => summary.add(missed), ignore); }
 
   /** @param {import('./browser-notifications.js').Shown} notification */
-  #showByBrowser(notification) { this.loadBrowserNotifications().then((browser) => browser.show(notification), ignore); }
+  #showByBrowser(notification) {
+    this.#hasShown = true;
+    this.loadBrowserNotifications().then((browser) => browser.show(notification), ignore);
+  }
 
   /** Remove the toasts of what was acknowledged on any device, was withdrawn or has expired, and count the others. */
   #update() {
     const { items, unread } = this.#histories.current;
     const unacknowledged = new Set(items.filter(({ acked }) => !acked).map(({ id }) => String(id)));
     this.#toasts.keep((id) => unacknowledged.has(id));
+    if (this.#hasShown) {
+      const stays = (/** @type {string} */ tag) => !tag.startsWith(TAG) || unacknowledged.has(tag.slice(TAG.length));
+      this.loadBrowserNotifications().then((browser) => browser.keep(stays), ignore);
+    }
     if (!unread && !this.#hasBadge) return;
     this.#hasBadge = true;
     this.#loadBadge().then((badge) => badge.show(this.#histories.current.unread), ignore);
