@@ -88,6 +88,9 @@ class Deliveries:
         self._fence_s = 0.0
         self._fence_due = False
         self._passed: dict[str, int] = {}  # by node: the newest fence that it has answered
+        self._links: dict[
+            str, tuple[int, int]
+        ] = {}  # by node: its connection to NATS, and the number of its first sign
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -124,8 +127,20 @@ class Deliveries:
             self._attachment.use(partial(self._not_subscribed, receipt))
 
     def _not_subscribed(self, receipt: RemoteReceipt, detached: frozenset[str]) -> None:
-        if not receipt.settled:
-            self._settle(receipt, "uncertain" if detached else "no_responders", tuple(sorted(detached)) or None)
+        if receipt.settled:
+            return
+        returned = {name for name, (_, since) in self._links.items() if since > receipt.number}
+        uncertain = tuple(name for name in self._members.names if name in detached or name in returned)
+        self._settle(receipt, "uncertain" if uncertain else "no_responders", uncertain or None)
+
+    def linked(self, node: str, link: int) -> None:
+        """Note the number of a node's connection to NATS, which it announces.
+
+        What was sent before its first sign may have been sent while the node had no connection.
+        """
+        if node in self._members and self._links.get(node, (0, 0))[0] != link:
+            self._links[node] = (link, self._next_number())
+            self._links = {name: self._links[name] for name in self._members.names if name in self._links}
 
     def passed(self, node: str, number: int) -> None:
         """Note that a node has answered everything that was sent before this fence."""
@@ -136,7 +151,7 @@ class Deliveries:
         self._passed[node] = max(number, self._passed[node])
         by_all = min(self._passed.values())
         for receipt in [each for each in self._pending.values() if each.number < by_all]:
-            self._settle(receipt, "not_sent", None)
+            self._give_up(receipt)
 
     def lost(self) -> None:
         """End every wait: the connection to the other nodes is lost."""
@@ -182,5 +197,9 @@ class Deliveries:
             self._schedule()
 
     def _give_up(self, receipt: RemoteReceipt) -> None:
-        silent = tuple(name for name in self._members.names if self._passed.get(name, 0) < receipt.number)
+        silent = tuple(name for name in self._members.names if not self._has_answered(name, receipt.number))
         self._settle(receipt, "uncertain" if silent else "not_sent", silent or None)
+
+    def _has_answered(self, name: str, number: int) -> bool:
+        """Return whether a node was connected when this was sent, and has answered it."""
+        return self._passed.get(name, 0) > number > self._links.get(name, (0, 0))[1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hermes.cluster.envelope import PROTOCOL, Head, number_of, text_of
 from hermes.metrics import Metrics
+from hermes.settings.cluster.fields import NODE_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Members:
             self._note_namesake(instance)
             return False
         known = self._members.get(name)
-        if known is None and len(self._members) >= MEMBERS_MAX:
+        if known is None and (len(self._members) >= MEMBERS_MAX or NODE_NAME.fullmatch(name) is None):
             return False
         member = self._members[name] = Member(
             name=name,

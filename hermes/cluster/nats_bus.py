@@ -227,7 +227,7 @@ class NatsBus:
             if self._client.refusal:
                 raise ConfigError([f"--nats-url: the account may not use a subject: {self._client.refusal}"])
             await self._check_name()
-        self._client.subscribe(subjects.node(self.name), self._on_nodes)
+        self._client.subscribe(subjects.node(self.name), self._on_nodes, last=True)
         self.participation.start(self._client)
 
     async def _check_name(self) -> None:
@@ -267,6 +267,7 @@ class NatsBus:
             "keys": self._keys(),
             "users": self._users,
             "sockets": len(self._hub.sessions),
+            "link": self._client.connects,
         }
 
     async def _greet(self) -> Answers:
@@ -346,7 +347,7 @@ class NatsBus:
         answers, self._answers = self._answers, []
         self._hub.flush()
         for reply, receipt in answers:
-            head: Head = {"op": "passed", "node": self.name}
+            head: Head = {"op": "passed", "node": self.name, "link": self._client.connects}
             if receipt is not None:
                 head = {"op": "delivered", "node": self.name, "sockets": receipt.sockets}
             self._client.publish(reply, pack(head))
@@ -364,9 +365,9 @@ class NatsBus:
             case "probe":
                 pass  # that NATS had a subscriber is the answer
             case "here":
-                self.members.heard(head)
+                self._heard(head)
             case "hello":
-                self.members.heard(head)
+                self._heard(head)
                 if not self.participation.leaving:
                     self._reply_to(reply, "here", self._description())
             case "leave":
@@ -376,6 +377,10 @@ class NatsBus:
                     self._reply_to(reply, "answer", self._description())
             case _ if op in self.operations:
                 self._start_operation(self.operations[op], head, reply)
+
+    def _heard(self, head: Head) -> None:
+        self.members.heard(head)
+        self._deliveries.linked(str(head["node"]), number_of(head, "link"))
 
     def _reply_to(self, reply: str, op: str, fields: Mapping[str, object]) -> None:
         if reply:
@@ -397,7 +402,10 @@ class NatsBus:
             logger.exception("the operation %s of the node %s failed", head["op"], head["node"])
 
     def _on_reply(self, message: NatsMessage) -> None:
-        number = int(message.subject.rpartition(".")[2])
+        tail = message.subject.rpartition(".")[2]
+        if not tail.isdecimal():
+            return
+        number = int(tail)
         if message.status == NO_RESPONDERS:
             self._attachment.no_responders(number)
             self._deliveries.no_responders(number)
@@ -411,9 +419,10 @@ class NatsBus:
             case "delivered":
                 self._deliveries.answered(number, number_of(head, "sockets"))
             case "passed":
+                self._deliveries.linked(str(head["node"]), number_of(head, "link"))
                 self._deliveries.passed(str(head["node"]), number)
             case "here":
-                self.members.heard(head)
+                self._heard(head)
                 self._surveys.answered(number, head)
             case _:
                 self._surveys.answered(number, head)

@@ -63,6 +63,7 @@ class NatsClient:
         self._on_connected = on_connected
         self._on_lost = on_lost
         self._subscriptions: dict[int, tuple[str, Handler]] = {}
+        self._last_subscriptions: set[int] = set()  # that are renewed after the others
         self._last_sid = 0
         self._connection: NatsConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -70,6 +71,7 @@ class NatsClient:
         self.problem = f"not connected to {self._servers[0]} yet"  # empty while connected
         self._logged: set[str] = set()  # problems since the last connection
         self.refusal = ""  # of a subject, while connected
+        self.connects = 0  # the number of this connection
         metrics.cluster_connected.set(0)
 
     # -- use ----------------------------------------------------------------------------------------------------------
@@ -79,11 +81,16 @@ class NatsClient:
         """Whether there is a connection with all subscriptions."""
         return self._connection is not None
 
-    def subscribe(self, subject: str, handler: Handler) -> int:
-        """Subscribe, also after each reconnection; return the subscription's number."""
+    def subscribe(self, subject: str, handler: Handler, *, last: bool = False) -> int:
+        """Subscribe, also after each reconnection; return the subscription's number.
+
+        One that is ``last`` is renewed after all others: whoever finds it finds them too.
+        """
         self._last_sid += 1
         sid = self._last_sid
         self._subscriptions[sid] = (subject, handler)
+        if last:
+            self._last_subscriptions.add(sid)
         self._write_control(_sub(sid, subject))
         return sid
 
@@ -220,6 +227,7 @@ class NatsClient:
         except (OSError, ValueError) as error:  # of the creds file or the CA certificates
             raise NatsRefused(str(error)) from None
         self.refusal = ""
+        self.connects += 1
         self._connection = connection
         why = "the connection ended"
         try:
@@ -242,7 +250,7 @@ class NatsClient:
 
         Returns False if the connection ended.
         """
-        sids = list(self._subscriptions)
+        sids = sorted(self._subscriptions, key=self._last_subscriptions.__contains__)
         for start in range(0, len(sids), RESUBSCRIBED_AT_ONCE):
             if start:
                 await asyncio.sleep(0)

@@ -64,7 +64,7 @@ def run(test: Callable[[Bench], Awaitable[None]]) -> None:
 
 
 def test_no_responders_is_certain_if_every_node_is_connected_to_nats() -> None:
-    """A result is used again for a quarter of a second."""
+    """A result is used again for a moment."""
 
     async def test(bench: Bench) -> None:
         bench.clock.now_s = 10.0
@@ -163,6 +163,29 @@ def test_the_nodes_that_do_not_answer_are_uncertain() -> None:
         await bench.wait(0.15)
         await late.completed()
         assert late.uncertain == ("b", "c")
+
+    run(test)
+
+
+def test_a_node_with_a_new_connection_is_uncertain() -> None:
+    """It may have had none when the request was sent, although it answers the fence."""
+
+    async def test(bench: Bench) -> None:
+        bench.clock.now_s = 10.0
+        for name in ("b", "c"):
+            bench.deliveries.linked(name, 1)
+        receipt = bench.request()
+        bench.deliveries.answered(receipt.number, 0)
+        bench.deliveries.linked("c", 2)
+        for name in ("b", "c"):
+            bench.deliveries.passed(name, bench.fences[0])
+        assert (receipt.settled, receipt.uncertain) == (True, ("c",))
+        missed = bench.request()
+        bench.deliveries.no_responders(missed.number)
+        bench.deliveries.linked("b", 3)
+        bench.pong.set_result(None)
+        await missed.completed()
+        assert missed.uncertain == ("b",)
 
     run(test)
 
