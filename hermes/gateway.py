@@ -84,12 +84,10 @@ from hermes.reload.prepared import Prepared
 from hermes.reload.sockets import close_changed_sockets
 from hermes.server import Server, http_connections_by_file_limit, sockets_by_file_limit
 from hermes.settings import private_file
-from hermes.settings.cluster.creds_file import read_user_key
 from hermes.settings.fields import networks, postgres_name
 from hermes.settings.folders import INBOX_NAME
 from hermes.settings.model import NO_KEYS, Settings
 from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
-from hermes.settings.tls import TlsOptions
 from hermes.web.api.idempotency import RecentAnswers
 from hermes.web.api.presence import presence_of
 from hermes.web.gateway_parts import DevAction
@@ -347,18 +345,8 @@ class Gateway:
         )
 
     def _make_nats_client(self, name: str, connected: Callable[[], None], lost: Callable[[], None]) -> NatsClient:
-        settings = self.settings
-        creds_file = settings.nats_creds_file
-        return NatsClient(
-            settings.nats_servers,
-            name=f"hermes {name}",
-            metrics=self.metrics,
-            user_key=lambda: (
-                None if creds_file is None else read_user_key(creds_file, insecure=settings.insecure_secret_files)
-            ),
-            tls=lambda: TlsOptions(ca_file=settings.nats_ca_file).context(),
-            on_connected=connected,
-            on_lost=lost,
+        return NatsClient.of(
+            self.settings, name=f"hermes {name}", metrics=self.metrics, on_connected=connected, on_lost=lost
         )
 
     def _join_cluster(self, cluster: NatsBus) -> None:

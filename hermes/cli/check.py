@@ -27,6 +27,7 @@ from hermes.broker.device_listener import DeviceListener
 from hermes.broker.mosquitto import find_mosquitto
 from hermes.broker.supervisor import CLEAR_TEXT
 from hermes.cli.arguments import add_setting_flags, given
+from hermes.cli.nats_check import check_nats
 from hermes.cli.serve import SOURCES, USAGE, serve_settings, topic_problems
 from hermes.cli.site_check import check_site
 from hermes.client import HermesClient
@@ -66,8 +67,9 @@ examples:
   hermes check --settings
   hermes check --config /etc/hermes/hermes.toml --site https://gateway.example/hermes/
 
-It connects to the broker and subscribes, for a few seconds, and fetches the keys of identity providers. Exit code 0 if
-hermes serve would start and work with these settings, 1 if there are problems, 2 if the settings are invalid.
+It connects to the broker and subscribes, for a few seconds, connects to NATS, and fetches the keys of identity
+providers. Exit code 0 if hermes serve would start and work with these settings, 1 if there are problems, 2 if the
+settings are invalid.
 --settings uses neither the port nor the network, and its exit code is 2 for every problem.
 
 {SOURCES}"""
@@ -163,6 +165,7 @@ async def check(
     if network:
         problems += await _fetch_problems(settings)
         problems += [*await _address_problems(settings), *await _broker_problems(settings, publish=publish)]
+        problems += await _nats_problems(settings)
         problems += [] if site is None else await _site_problems(site)
     if is_loopback(settings.host) and not settings.dev:
         _print("warn", LOOPBACK_ONLY % settings.host)
@@ -213,6 +216,17 @@ async def _location_problems(location: KeyLocation) -> list[str]:
     others = f"; {skipped} others do not verify tokens" if skipped else ""
     _print("ok", f"{location.url}: {len(key_set.keys)} keys, for {describe(key_set.keys)}{others}")
     return []
+
+
+async def _nats_problems(settings: Settings) -> list[str]:
+    """Return why NATS cannot be used; print what was found."""
+    problems = []
+    async for verdict, text in check_nats(settings):
+        if verdict == "FAIL":
+            problems.append(text)
+        else:
+            _print(verdict, text)
+    return problems
 
 
 def _revocation_problems(settings: Settings) -> list[str]:
@@ -309,7 +323,7 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
             settings.mqtt_options.tls.context()
         except ValueError as error:
             yield str(error)
-    for name in ("tls_cert", "mqtt_cert_file", "mqtt_ca_file", "broker_cert_file", "jwks_ca_file"):
+    for name in ("tls_cert", "mqtt_cert_file", "mqtt_ca_file", "broker_cert_file", "jwks_ca_file", "nats_ca_file"):
         for path in settings.files(name):
             yield from _expiry_problems(path)
 

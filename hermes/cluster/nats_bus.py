@@ -45,7 +45,9 @@ logger = logging.getLogger(__name__)
 ASK_TIMEOUT_S = 0.25
 NAME_TIMEOUT_S = 1.0  # for a node of the same name
 TASKS_MAX = 100  # operations of other nodes that are under way
-OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe"})  # that this module handles
+OPERATIONS = frozenset(
+    {"deliver", "hello", "here", "leave", "fence", "name", "probe", "greet"}
+)  # that this module handles
 
 StoredMessage = Notification | Broadcast | Acknowledgement | Withdrawal
 Operation = Callable[[Head], Awaitable[Head]]
@@ -370,6 +372,8 @@ class NatsBus:
                 self._heard(head)
                 if not self.participation.leaving:
                     self._reply_to(reply, "here", self._description())
+            case "greet":  # of hermes check, which is no node
+                self._reply_to(reply, "here", self._description())
             case "leave":
                 self.members.left(str(head["node"]), text_of(head, "instance") or "")
             case "name":

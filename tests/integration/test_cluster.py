@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tornado.websocket import websocket_connect
 
+from hermes.cli.check import check
 from hermes.cluster import participation, subjects
 from hermes.cluster.envelope import pack
 from hermes.cluster.nats.client import NatsClient
@@ -18,7 +19,7 @@ from hermes.cluster.participation import State
 from hermes.errors import ConfigError
 from hermes.metrics import Metrics
 from hermes.settings.cluster.nats_url import parse_nats_url
-from hermes.testing import ClientSocket, run_gateway
+from hermes.testing import ClientSocket, gateway_settings, run_gateway
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, token
 from tests.support.nats import NatsServer, nats_server
 from tests.support.programs import Program
@@ -443,3 +444,22 @@ async def test_a_node_that_stops_is_not_waited_for(start: Start) -> None:
     assert (code, (reason or "").partition(";")[0]) == (1001, "stopping")
     await eventually(lambda: "b" not in bus(a).members)
     assert await a.notify(note(id="n1")) == {"status": "success", "sent": False, "id": "n1"}
+
+
+@pytest.mark.gen_test
+async def test_the_check_finds_servers_and_nodes(
+    start: Start, nats: NatsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], complaints: list[Any]
+) -> None:
+    """It is no node itself. A server that does not answer and one that refuses it are problems."""
+    a = await start("a")
+    settings = gateway_settings(nats_url=f"{nats.url},nats://127.0.0.1:1", node_name="b", state_dir=tmp_path / "b")
+    assert await check(settings) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert f"ok      {nats.url} is a NATS server that this node can use" in lines
+    assert "info    node b; running nodes: a" in lines
+    assert any(line.startswith("FAIL    --nats-url: nats://127.0.0.1:1: ") for line in lines)
+    assert bus(a).members.names == []
+    with nats_server(tmp_path, 'authorization { token: "s3cret" }') as server:
+        assert await check(gateway_settings(nats_url=server.url, state_dir=tmp_path / "b")) == 1
+    assert "FAIL    --nats-url: nats://127.0.0.1" in capsys.readouterr().out
+    complaints.clear()

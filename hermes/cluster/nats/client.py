@@ -16,8 +16,10 @@ from hermes.cluster.nats.connection import NatsConnection, NatsRefused, NatsUnre
 from hermes.cluster.nats.protocol import NatsMessage
 from hermes.errors import ConfigError
 from hermes.metrics import Metrics
-from hermes.settings.cluster.creds_file import UserKey
+from hermes.settings.cluster.creds_file import UserKey, read_user_key
 from hermes.settings.cluster.nats_url import NatsUrl
+from hermes.settings.model import ClusterSettings
+from hermes.settings.tls import TlsOptions
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,29 @@ class NatsClient:
         self.refusal = ""  # of a subject, while connected
         self.connects = 0  # the number of this connection
         metrics.cluster_connected.set(0)
+
+    @classmethod
+    def of(
+        cls,
+        settings: ClusterSettings,
+        *,
+        servers: Sequence[NatsUrl] = (),
+        name: str,
+        metrics: Metrics,
+        on_connected: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> "NatsClient":
+        """Return a client with these settings; ``servers`` are other ones than theirs."""
+        creds_file, insecure = settings.nats_creds_file, settings.insecure_secret_files
+        return cls(
+            servers or settings.nats_servers,
+            name=name,
+            metrics=metrics,
+            user_key=lambda: None if creds_file is None else read_user_key(creds_file, insecure=insecure),
+            tls=lambda: TlsOptions(ca_file=settings.nats_ca_file).context(),
+            on_connected=on_connected,
+            on_lost=on_lost,
+        )
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
