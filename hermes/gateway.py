@@ -344,9 +344,16 @@ class Gateway:
             on_state=self._hold_sockets,
         )
 
-    def _make_nats_client(self, name: str, connected: Callable[[], None], lost: Callable[[], None]) -> NatsClient:
+    def _make_nats_client(
+        self, name: str, opened: Callable[[], None], connected: Callable[[], None], lost: Callable[[], None]
+    ) -> NatsClient:
         return NatsClient.of(
-            self.settings, name=f"hermes {name}", metrics=self.metrics, on_connected=connected, on_lost=lost
+            self.settings,
+            name=f"hermes {name}",
+            metrics=self.metrics,
+            on_opened=opened,
+            on_connected=connected,
+            on_lost=lost,
         )
 
     def _join_cluster(self, cluster: NatsBus) -> None:

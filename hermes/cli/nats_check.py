@@ -18,7 +18,7 @@ Finding = tuple[str, str]  # verdict and text of one line
 
 
 async def check_nats(settings: Settings) -> AsyncIterator[Finding]:
-    """Yield a line for each server, and one for the nodes that answer; the verdict is ok, info or FAIL."""
+    """Yield a line for each server, and one for the nodes: ok, info or FAIL."""
     names: set[str] = set()
     for server in settings.nats_servers:
         client = NatsClient.of(settings, servers=(server,), name="hermes check", metrics=Metrics())

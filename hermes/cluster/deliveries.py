@@ -18,6 +18,7 @@ from hermes.metrics import Metrics
 ANSWER_TIMEOUT_S = 0.25  # after which the nodes that did not answer are uncertain
 FENCE_AFTER_S = 0.1  # without an answer that counts a socket
 TICK_S = 0.025
+_NO_LINK = ("", 0)
 PENDING_MAX = 20_000  # about 10 MB; at 2,000 requests a second, a node that hangs leaves 500
 
 
@@ -88,9 +89,8 @@ class Deliveries:
         self._fence_s = 0.0
         self._fence_due = False
         self._passed: dict[str, int] = {}  # by node: the newest fence that it has answered
-        self._links: dict[
-            str, tuple[int, int]
-        ] = {}  # by node: its connection to NATS, and the number of its first sign
+        # by node: its connection to NATS, and the number at its first sign
+        self._links: dict[str, tuple[str, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -133,12 +133,12 @@ class Deliveries:
         uncertain = tuple(name for name in self._members.names if name in detached or name in returned)
         self._settle(receipt, "uncertain" if uncertain else "no_responders", uncertain or None)
 
-    def linked(self, node: str, link: int) -> None:
-        """Note the number of a node's connection to NATS, which it announces.
+    def linked(self, node: str, link: str) -> None:
+        """Note a node's connection to NATS, which it announces before it subscribes.
 
-        What was sent before its first sign may have been sent while the node had no connection.
+        What was sent before this first sign may have been sent while the node had no connection.
         """
-        if node in self._members and self._links.get(node, (0, 0))[0] != link:
+        if node in self._members and self._links.get(node, _NO_LINK)[0] != link:
             self._links[node] = (link, self._next_number())
             self._links = {name: self._links[name] for name in self._members.names if name in self._links}
 
@@ -202,4 +202,4 @@ class Deliveries:
 
     def _has_answered(self, name: str, number: int) -> bool:
         """Return whether a node was connected when this was sent, and has answered it."""
-        return self._passed.get(name, 0) > number > self._links.get(name, (0, 0))[1]
+        return self._passed.get(name, 0) > number > self._links.get(name, _NO_LINK)[1]

@@ -45,11 +45,11 @@ logger = logging.getLogger(__name__)
 ASK_TIMEOUT_S = 0.25
 NAME_TIMEOUT_S = 1.0  # for a node of the same name
 TASKS_MAX = 100  # operations of other nodes that are under way
-OPERATIONS = frozenset(
-    {"deliver", "hello", "here", "leave", "fence", "name", "probe", "greet"}
-)  # that this module handles
+# that this module handles
+OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe", "greet", "link", "stored"})
 
 StoredMessage = Notification | Broadcast | Acknowledgement | Withdrawal
+MakeClient = Callable[[str, Callable[[], None], Callable[[], None], Callable[[], None]], NatsClient]
 Operation = Callable[[Head], Awaitable[Head]]
 
 
@@ -65,7 +65,7 @@ class NatsBus:
         *,
         hub: Hub,
         name: str,
-        make_client: Callable[[str, Callable[[], None], Callable[[], None]], NatsClient],
+        make_client: MakeClient,
         keys: Callable[[], str],
         metrics: Metrics,
         on_state: Callable[[], None] = lambda: None,
@@ -80,7 +80,7 @@ class NatsBus:
         self.participation = Participation(
             members=self.members, greet=self._greet, announce=self._announce, on_state=on_state
         )
-        self._client = make_client(name, self.participation.connected, self._lost)
+        self._client = make_client(name, self._opened, self.participation.connected, self._lost)
         self._numbers = itertools.count(1)
         self._attachment = Attachment(
             members=self.members,
@@ -269,7 +269,7 @@ class NatsBus:
             "keys": self._keys(),
             "users": self._users,
             "sockets": len(self._hub.sessions),
-            "link": self._client.connects,
+            "link": self._link,
         }
 
     async def _greet(self) -> Answers:
@@ -277,6 +277,18 @@ class NatsBus:
 
     def _announce(self) -> None:
         self.tell("here", self._description())
+
+    @property
+    def _link(self) -> str:
+        """The name of this node's connection to NATS."""
+        return f"{self.instance}.{self._client.connects}"
+
+    def _opened(self) -> None:
+        """Tell of the new connection before NATS gets the subscriptions.
+
+        Whoever finds one of them has then heard of it.
+        """
+        self.tell("link", {"link": self._link})
 
     def _lost(self) -> None:
         self._deliveries.lost()
@@ -349,7 +361,7 @@ class NatsBus:
         answers, self._answers = self._answers, []
         self._hub.flush()
         for reply, receipt in answers:
-            head: Head = {"op": "passed", "node": self.name, "link": self._client.connects}
+            head: Head = {"op": "passed", "node": self.name, "link": self._link}
             if receipt is not None:
                 head = {"op": "delivered", "node": self.name, "sockets": receipt.sockets}
             self._client.publish(reply, pack(head))
@@ -366,6 +378,8 @@ class NatsBus:
                 self._readings.then(partial(self._answer_after_flush, reply, None))
             case "probe":
                 pass  # that NATS had a subscriber is the answer
+            case "link":
+                self._linked(head)
             case "here":
                 self._heard(head)
             case "hello":
@@ -384,7 +398,10 @@ class NatsBus:
 
     def _heard(self, head: Head) -> None:
         self.members.heard(head)
-        self._deliveries.linked(str(head["node"]), number_of(head, "link"))
+        self._linked(head)
+
+    def _linked(self, head: Head) -> None:
+        self._deliveries.linked(str(head["node"]), text_of(head, "link") or "")
 
     def _reply_to(self, reply: str, op: str, fields: Mapping[str, object]) -> None:
         if reply:
@@ -423,7 +440,7 @@ class NatsBus:
             case "delivered":
                 self._deliveries.answered(number, number_of(head, "sockets"))
             case "passed":
-                self._deliveries.linked(str(head["node"]), number_of(head, "link"))
+                self._linked(head)
                 self._deliveries.passed(str(head["node"]), number)
             case "here":
                 self._heard(head)

@@ -41,8 +41,9 @@ class NatsClient:
     """Subscriptions and publishing at one of several servers.
 
     ``name`` is shown by the server's monitoring. ``user_key`` reads the creds file and ``tls`` makes the TLS context,
-    both for each connection: they raise OSError, and ValueError with what to change. ``on_connected`` is called when
-    the subscriptions are active at a server, ``on_lost`` when the connection has ended.
+    both for each connection: they raise OSError, and ValueError with what to change. ``on_opened`` is called before the
+    subscriptions are made on a new connection, ``on_connected`` when they are active, and ``on_lost`` when the
+    connection has ended.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class NatsClient:
         metrics: Metrics,
         user_key: Callable[[], UserKey | None] = lambda: None,
         tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        on_opened: Callable[[], None] = lambda: None,
         on_connected: Callable[[], None] = lambda: None,
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
@@ -62,6 +64,7 @@ class NatsClient:
         self._metrics = metrics
         self._user_key = user_key
         self._tls = tls
+        self._on_opened = on_opened
         self._on_connected = on_connected
         self._on_lost = on_lost
         self._subscriptions: dict[int, tuple[str, Handler]] = {}
@@ -84,6 +87,7 @@ class NatsClient:
         servers: Sequence[NatsUrl] = (),
         name: str,
         metrics: Metrics,
+        on_opened: Callable[[], None] = lambda: None,
         on_connected: Callable[[], None] = lambda: None,
         on_lost: Callable[[], None] = lambda: None,
     ) -> "NatsClient":
@@ -95,6 +99,7 @@ class NatsClient:
             metrics=metrics,
             user_key=lambda: None if creds_file is None else read_user_key(creds_file, insecure=insecure),
             tls=lambda: TlsOptions(ca_file=settings.nats_ca_file).context(),
+            on_opened=on_opened,
             on_connected=on_connected,
             on_lost=on_lost,
         )
@@ -254,6 +259,7 @@ class NatsClient:
         self.refusal = ""
         self.connects += 1
         self._connection = connection
+        self._on_opened()
         why = "the connection ended"
         try:
             async with asyncio.timeout(RESUBSCRIBE_MAX_S):

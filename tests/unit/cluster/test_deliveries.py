@@ -173,16 +173,16 @@ def test_a_node_with_a_new_connection_is_uncertain() -> None:
     async def test(bench: Bench) -> None:
         bench.clock.now_s = 10.0
         for name in ("b", "c"):
-            bench.deliveries.linked(name, 1)
+            bench.deliveries.linked(name, "1")
         receipt = bench.request()
         bench.deliveries.answered(receipt.number, 0)
-        bench.deliveries.linked("c", 2)
+        bench.deliveries.linked("c", "2")
         for name in ("b", "c"):
             bench.deliveries.passed(name, bench.fences[0])
         assert (receipt.settled, receipt.uncertain) == (True, ("c",))
         missed = bench.request()
         bench.deliveries.no_responders(missed.number)
-        bench.deliveries.linked("b", 3)
+        bench.deliveries.linked("b", "3")
         bench.pong.set_result(None)
         await missed.completed()
         assert missed.uncertain == ("b",)
