@@ -1,4 +1,4 @@
-"""Send statements to the database: several in one piece, so that they cost one round trip."""
+"""Send statements to the database: several in one piece, for one round trip."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
