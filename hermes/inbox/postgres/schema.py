@@ -342,21 +342,19 @@ DECLARE
 BEGIN
   SELECT {BEFORE}, state.last_seq INTO o_part, o_seq FROM hermes.state FOR UPDATE;
   RETURN NEXT;
-  FOR v_row IN
-    SELECT * FROM unnest(p_forget_kind, p_forget_owner, p_forget_bound, p_forget_id, p_forget_attempt)
-      AS f (kind, owner, bound, id, attempt)
-  LOOP
-    PERFORM hermes.forget(v_row.kind, v_row.owner, v_row.bound, v_row.id, v_row.attempt);
-  END LOOP;
+  IF p_forget_kind IS NOT NULL THEN
+    PERFORM hermes.forget(f.kind, f.owner, f.bound, f.id, f.attempt)
+      FROM unnest(p_forget_kind, p_forget_owner, p_forget_bound, p_forget_id, p_forget_attempt)
+        AS f (kind, owner, bound, id, attempt);
+  END IF;
   RETURN QUERY SELECT {HEAD}, l.seq, l.kind::integer, l.owner, NULL::integer, NULL::bigint, NULL::boolean, NULL::bigint,
       NULL::integer
     FROM hermes.log l WHERE l.seq > p_cursor ORDER BY l.seq LIMIT p_heads_max;
-  FOR v_row IN
-    SELECT * FROM unnest(p_note_kind, p_note_owner, p_note_bound, p_note_id, p_note_sockets)
-      AS n (kind, owner, bound, id, sockets)
-  LOOP
-    PERFORM hermes.delivered(v_row.kind, v_row.owner, v_row.bound, v_row.id, v_row.sockets);
-  END LOOP;
+  IF p_note_kind IS NOT NULL THEN
+    PERFORM hermes.delivered(n.kind, n.owner, n.bound, n.id, n.sockets)
+      FROM unnest(p_note_kind, p_note_owner, p_note_bound, p_note_id, p_note_sockets)
+        AS n (kind, owner, bound, id, sockets);
+  END IF;
   FOR v_row IN
     SELECT a.* FROM unnest(p_kind, p_owner, p_bound, p_id, p_digest, p_attempt, p_text, p_sender, p_created, p_expires,
         p_replaces) WITH ORDINALITY AS s (kind, owner, bound, id, digest, attempt, text, sender, created, expires,

@@ -196,8 +196,9 @@ def store(
     return Statement(_STORE, values, partial(_stored_batch, submissions))
 
 
-def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]]:
-    return [[row[index] for row in rows] for index in range(number)]
+def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object] | None]:
+    """Return the columns of these rows, each None if there are none: an empty array costs as much as a full one."""
+    return [[row[index] for row in rows] if rows else None for index in range(number)]
 
 
 def _stored_batch(submissions: Sequence[Submission], rows: Rows) -> StoredBatch:
