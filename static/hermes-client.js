@@ -1,5 +1,5 @@
 /**
- * A WebSocket that reconnects, for browsers and Node: docs/guide/browser-client.md.
+ * The Hermes client: docs/guide/browser-client.md.
  *
  * @import { ChangeFrame, Close, Counts, Events, Frame, HistoryOptions, Line, Link, Listener, Options, Position, State, Status, StatusFrame, StoredNotification, TokenReason, World } from './hermes-client-types.js'
  */
@@ -659,6 +659,7 @@ export class HermesHistory extends EventTarget {
     if (!this.#changes.length) return;
     this.#load();
     this.#changes = [];
+    for (const oldest of Object.keys(this.positions).slice(0, -IDS_MAX)) delete this.positions[oldest];
     for (let count = this.items.length; ; count >>= 1) {
       const text = JSON.stringify({ items: this.items.slice(0, count), positions: this.positions });
       try {

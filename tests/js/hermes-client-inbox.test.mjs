@@ -186,6 +186,16 @@ test('with a full storage notifications and position are in memory', async (cont
   assert.equal(sinceOf((await opened({ history })).world), 'e:2');
 });
 
+test('the positions of a thousand users are kept', (context) => {
+  stopClock(context);
+  const storage = new FakeStorage();
+  const history = new HermesHistory({ storage });
+  for (let user = 0; user < 1_001; user += 1) history.setPosition(`user ${user}`, ['e', 1]);
+  context.mock.timers.tick(100);
+  const { positions } = new HermesHistory({ storage });
+  assert.deepEqual([Object.keys(positions).length, positions['user 0'], positions['user 1000']], [1_000, undefined, ['e', 1]]);
+});
+
 test('a history of version 0.1.0 is read', () => {
   const storage = new FakeStorage();
   storage.setItem('hermes.history', JSON.stringify([note(undefined, { id: 'old' })]));
