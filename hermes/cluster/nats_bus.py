@@ -10,6 +10,7 @@ import itertools
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S = 0.25
 NAME_TIMEOUT_S = 1.0  # for a node of the same name
-TASKS_MAX = 100  # operations of other nodes that are under way
+TASKS_MAX = 100  # operations of one kind that are under way: many questions must displace no revocation
 # that this module handles
 OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe", "greet", "link", "stored"})
 
@@ -103,6 +104,7 @@ class NatsBus:
         self._users = 0
         self._answers: list[tuple[str, Receipt | None]] = []  # in the order of the requests
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: Counter[str] = Counter()  # of these tasks, by operation
 
     # -- the bus ------------------------------------------------------------------------------------------------------
 
@@ -270,6 +272,7 @@ class NatsBus:
             "users": self._users,
             "sockets": len(self._hub.sessions),
             "link": self._link,
+            "joined": self.state is State.JOINED,
         }
 
     async def _greet(self) -> Answers:
@@ -322,11 +325,14 @@ class NatsBus:
         if found is None:
             return
         head, text = found
-        if head["op"] == "stored":
-            self._metrics.cluster_received.labels("stored").inc()
-            self._readings.begin(number_of(head, "seq"), message.reply)
-        else:
-            self._deliver(head, text, message.reply)
+        match head["op"]:
+            case "stored":
+                self._metrics.cluster_received.labels("stored").inc()
+                self._readings.begin(number_of(head, "seq"), message.reply)
+            case "deliver":
+                self._deliver(head, text, message.reply)
+            case _:  # of a newer version
+                self._metrics.cluster_received.labels("unknown").inc()
 
     def _deliver(self, head: Head, text: bytes, reply: str) -> None:
         id, only_tenant = text_of(head, "to"), text_of(head, "only_tenant")
@@ -381,7 +387,8 @@ class NatsBus:
             case "link":
                 self._linked(head)
             case "here":
-                self._heard(head)
+                if self._heard(head):
+                    self.participation.appeared(str(head["node"]))
             case "hello":
                 self._heard(head)
                 if not self.participation.leaving:
@@ -396,9 +403,10 @@ class NatsBus:
             case _ if op in self.operations:
                 self._start_operation(self.operations[op], head, reply)
 
-    def _heard(self, head: Head) -> None:
-        self.members.heard(head)
+    def _heard(self, head: Head) -> bool:
+        is_new = self.members.heard(head)
         self._linked(head)
+        return is_new
 
     def _linked(self, head: Head) -> None:
         self._deliveries.linked(str(head["node"]), text_of(head, "link") or "")
@@ -408,13 +416,18 @@ class NatsBus:
             self._client.publish(reply, pack({"op": op, "node": self.name, **fields}))
 
     def _start_operation(self, operation: Operation, head: Head, reply: str) -> None:
-        if len(self._tasks) >= TASKS_MAX:
+        if self._running[head["op"]] >= TASKS_MAX:
             self._metrics.cluster_dropped.labels("busy").inc()
             return
         name = f"hermes-cluster-{head['op']}"
         task = asyncio.get_running_loop().create_task(self._operate(operation, head, reply), name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._running[head["op"]] += 1
+        task.add_done_callback(partial(self._operated, head["op"]))
+
+    def _operated(self, op: str, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._running[op] -= 1
 
     async def _operate(self, operation: Operation, head: Head, reply: str) -> None:
         try:
@@ -461,5 +474,4 @@ def _channels(given: object, id: str) -> list[Channel] | None:
     """Return the channels that another node names, if they are of this id."""
     if not isinstance(given, list):
         return None
-    named = [each for each in given if isinstance(each, list) and len(each) == 2 and each[1] == id]
-    return [Channel((str(kind), id)) for kind, _ in named if kind in subjects.KINDS]
+    return [Channel((kind, id)) for kind in subjects.KINDS if [kind, id] in given]

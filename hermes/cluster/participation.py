@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from typing import Protocol
 
 from hermes.cluster.members import ANNOUNCE_INTERVAL_S, Members
 from hermes.cluster.nats.client import NatsClient
@@ -26,12 +27,19 @@ class State(StrEnum):
     ALONE = "alone"
 
 
+class OnJoin(Protocol):
+    """Exchange what must be known with one of these nodes, or with all."""
+
+    def __call__(self, names: list[str], *, with_all: bool) -> Awaitable[bool]:
+        """Return whether that is complete."""
+
+
 class Participation:
     """Join after each connection, announce this node, and forget silent ones.
 
     ``greet`` sends a greeting to every node and returns their answers; ``announce`` sends an announcement.
-    ``on_join`` is awaited when the node joins or returns, before it opens sockets, with the names of the other nodes;
-    it returns whether it is complete. ``on_state`` is called when the state has changed.
+    ``on_join`` is awaited when the node joins or returns, before it opens sockets, with the names of nodes, and whether
+    all of them must be asked; it returns whether it is complete. ``on_state`` is called when the state has changed.
     """
 
     def __init__(
@@ -43,7 +51,7 @@ class Participation:
         on_state: Callable[[], None],
     ) -> None:
         self.state = State.JOINING
-        self.on_join: Callable[[list[str]], Awaitable[bool]] = _nothing_to_do
+        self.on_join: OnJoin = _nothing_to_do
         self.leaving = False
         self._members = members
         self._greet = greet
@@ -52,6 +60,8 @@ class Participation:
         self._wake = asyncio.Event()
         self._change_timer: asyncio.TimerHandle | None = None
         self._join_problem = ""
+        self._appeared: set[str] = set()  # nodes to exchange with
+        self._connections = 0
         self._task: asyncio.Task[None] | None = None
 
     def problems(self, client: NatsClient) -> list[str]:
@@ -84,9 +94,19 @@ class Participation:
 
     def connected(self) -> None:
         """Join: there is a new connection."""
+        self._connections += 1
         self._members.connected()
         self._wake.set()
         self._enter(State.JOINING)
+
+    def appeared(self, name: str) -> None:
+        """Exchange what must be known with a node that has not greeted this one.
+
+        NATS was divided: each of them has worked without the other.
+        """
+        if self.state is State.JOINED:
+            self._appeared.add(name)
+            self._wake.set()
 
     def lost(self, why: str) -> None:
         """Go on alone: the connection has ended."""
@@ -114,7 +134,7 @@ class Participation:
         while True:
             try:
                 if client.is_connected:
-                    if self.state is not State.JOINED:
+                    if self.state is not State.JOINED or self._appeared:
                         await self._join(client)
                     if not self.leaving:
                         self._announce()
@@ -135,35 +155,45 @@ class Participation:
     async def _join(self, client: NatsClient) -> None:
         """Find the other nodes, and get what must be known before sockets are opened.
 
-        If that was tried on this connection before, sockets are opened meanwhile.
+        If that was tried on this connection before, or for nodes that have appeared, sockets are opened meanwhile.
         """
-        if not self._join_problem:
+        names, self._appeared = sorted(self._appeared), set()
+        connection = self._connections
+        if self.state is not State.JOINED and not self._join_problem:
             self._enter(State.JOINING)
         complete = False
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(JOIN_TIMEOUT_S):
-                complete = await self._meet(client)
-        if not client.is_connected:
-            return
+                if self.state is State.JOINED:
+                    complete = await self.on_join(names, with_all=True)
+                else:
+                    complete = await self._meet(client)
+        except TimeoutError:
+            pass
+        except Exception:  # sockets are opened nevertheless
+            logger.exception("the exchange with the other nodes failed")
+        if not client.is_connected or connection != self._connections:
+            return  # what was sent meanwhile is missing
         if not complete and not self._join_problem:
-            logger.error("continuing without the revocations of the other nodes: none has sent them")
+            logger.error("continuing without the revocations of the other nodes: not all have been exchanged")
         self._join_problem = "" if complete else "no other node has sent its revocations; asked again in a few seconds"
         self._enter(State.JOINED if complete else State.ALONE)
 
     async def _meet(self, client: NatsClient) -> bool:
         """Greet the other nodes until one answers, then exchange what must be known.
 
-        Returns False if those that answered did not send it.
+        With one that has joined, as it knows everything; else with all. Returns False if that is not complete.
         """
         while client.is_connected:
             answers = await self._greet()
             if answers.nobody:
                 return True
             if answers.by_node:
-                return await self.on_join(list(answers.by_node))
+                joined = [name for name, head in answers.by_node.items() if head.get("joined") is True]
+                return await self.on_join(joined or list(answers.by_node), with_all=not joined)
             await asyncio.sleep(GREET_PAUSE_S)
         return False
 
 
-async def _nothing_to_do(nodes: list[str]) -> bool:
+async def _nothing_to_do(names: list[str], *, with_all: bool) -> bool:
     return True

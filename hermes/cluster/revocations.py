@@ -1,7 +1,7 @@
 """Keep the revocations of all nodes equal.
 
-A revocation is sent to every node when it is made. A node that joins or returns gets those of one other node, and sends
-what that node did not have to all.
+A revocation is sent to every node when it is made. A node that joins or returns gets those of another node that has
+joined, or of all others if none has, and sends what these did not have to all.
 """
 
 import asyncio
@@ -20,7 +20,10 @@ from hermes.ids import TenantId
 
 logger = logging.getLogger(__name__)
 
-PAGE_ENTRIES = 2_000  # about 200 KB; NATS accepts 1 MiB by default
+PAGE_ENTRIES = 2_000
+PAGE_BYTES = 262_144  # of the entries of a page; NATS accepts 1 MiB by default
+ENTRY_BYTES, CHAR_BYTES = 64, 6  # at most, in JSON
+SNAPSHOTS_MAX = 10  # nodes that read at once; about 6 MB each with the most revocations
 PAGE_TIMEOUT_S = 1.0
 DISCONNECT_TIMEOUT_S = 5.0  # thousands of sockets are closed a few at a time
 REMOVED_MAX = 10_000  # removals that are remembered, so that a node that was away does not bring them back
@@ -51,7 +54,7 @@ class SharedRevocations:
         self._apply = apply
         self._end = end
         self._removed: OrderedDict[Target, int] = OrderedDict()  # until when the removed revocation refused tokens
-        self._snapshot: tuple[tuple[Target, int], ...] = ()  # that another node is reading
+        self._snapshots: OrderedDict[str, tuple[tuple[Target, int], ...]] = OrderedDict()  # by the node that reads it
         bus.participation.on_join = self.exchange
         bus.operations |= {
             "disconnect": self._on_disconnect,
@@ -80,18 +83,18 @@ class SharedRevocations:
         most = max((number_of(head, "removed") for head in answers.by_node.values()), default=0)
         return Elsewhere(most, answers.silent)
 
-    async def exchange(self, names: list[str]) -> bool:
-        """Get the revocations of one of these nodes, and send it what it lacks.
+    async def exchange(self, names: list[str], *, with_all: bool) -> bool:
+        """Get the revocations of one of these nodes, or of all, and send what they lack.
 
-        Returns False if no node has sent all of them.
+        Returns False if that is not complete.
         """
         random.shuffle(names)
         for name in names:
             theirs = await self._fetch(name)
-            if theirs is not None:
-                await self._merge(*theirs)
-                return True
-        return False
+            is_done = theirs is not None and await self._merge(*theirs)
+            if is_done != with_all:
+                return is_done
+        return with_all
 
     async def _fetch(self, name: str) -> tuple[dict[Target, int], dict[Target, int]] | None:
         """Return the revocations and the removals of a node; None if it does not answer."""
@@ -100,7 +103,7 @@ class SharedRevocations:
         after: int | None = 0
         while after is not None:
             page = await self._bus.ask_one(name, "revocations", {"after": after}, timeout_s=PAGE_TIMEOUT_S)
-            if page is None:
+            if page is None or not isinstance(page.get("entries"), list):
                 return None
             entries |= dict(_from_json(page.get("entries")))
             removed |= dict(_from_json(page.get("removed")))
@@ -108,7 +111,8 @@ class SharedRevocations:
             after = following if following > after else None
         return entries, removed
 
-    async def _merge(self, entries: dict[Target, int], removed: dict[Target, int]) -> None:
+    async def _merge(self, entries: dict[Target, int], removed: dict[Target, int]) -> bool:
+        """Apply what another node has, and send what it lacks; False if that fails."""
         mine = dict(self._revocations)
         gone = [target for target, until_s in removed.items() if mine.get(target, until_s + 1) <= until_s]
         new = [
@@ -117,17 +121,32 @@ class SharedRevocations:
             if until_s > max(mine.get(target, -1), self._removed.get(target, -1))
         ]
         self._remember(removed.items())
-        changes: list[Change] = [*new, *((target, None) for target in gone)]
-        if changes:
-            await self._apply(changes)
+        if not await self._apply_parts([*new, *((target, None) for target in gone)]):
+            return False
         missing = [
             (target, until_s)
             for target, until_s in mine.items()
             if target not in gone and until_s > max(entries.get(target, -1), removed.get(target, -1))
         ]
-        for start in range(0, len(missing), PAGE_ENTRIES):
-            self._bus.tell("revoke", {"entries": _all_as_json(missing[start : start + PAGE_ENTRIES])})
+        start = 0
+        while start < len(missing):
+            end = _page_end(missing, start)
+            self._bus.tell("revoke", {"entries": _all_as_json(missing[start:end])})
+            if not await self._bus.synchronised():
+                return False
+            start = end
+        return True
+
+    async def _apply_parts(self, changes: Sequence[Change]) -> bool:
+        """Apply changes, and do other work between parts of them."""
+        for start in range(0, len(changes), PAGE_ENTRIES):
+            try:
+                await self._apply(changes[start : start + PAGE_ENTRIES])
+            except HermesError as error:  # there are too many, or they cannot be stored
+                logger.error("revocations of other nodes: %s", error)
+                return False
             await asyncio.sleep(0)
+        return True
 
     def _remember(self, removed: Iterable[tuple[Target, int]]) -> None:
         for target, until_s in removed:
@@ -162,17 +181,21 @@ class SharedRevocations:
         return {"removed": len(found)}
 
     async def _on_revocations(self, head: Head) -> Head:
-        after = number_of(head, "after")
+        after, node = number_of(head, "after"), str(head["node"])
         if after == 0:
-            self._snapshot = tuple(self._revocations)
-        entries = self._snapshot[after : after + PAGE_ENTRIES]
-        following = after + PAGE_ENTRIES
-        if following >= len(self._snapshot):
-            return {
-                "entries": _all_as_json(entries),
-                "removed": _all_as_json(list(self._removed.items())[-PAGE_ENTRIES:]),
-            }
-        return {"entries": _all_as_json(entries), "next": following}
+            self._snapshots[node] = tuple(self._revocations)
+            if len(self._snapshots) > SNAPSHOTS_MAX:
+                self._snapshots.popitem(last=False)
+        snapshot = self._snapshots.get(node)
+        if snapshot is None or after < 0:
+            return {"error": "begin again"}
+        end = _page_end(snapshot, after)
+        page: Head = {"entries": _all_as_json(snapshot[after:end])}
+        if end < len(snapshot):
+            return page | {"next": end}
+        del self._snapshots[node]
+        newest = list(reversed(self._removed.items()))
+        return page | {"removed": _all_as_json(newest[: _page_end(newest, 0)])}
 
     async def _on_revoke(self, head: Head) -> Head:
         entries = _from_json(head.get("entries"))
@@ -181,6 +204,18 @@ class SharedRevocations:
         if new:
             await self._apply(new)
         return {}
+
+
+def _page_end(entries: Sequence[tuple[Target, int]], start: int) -> int:
+    """Return where the page that begins here ends."""
+    size = 0
+    last = min(start + PAGE_ENTRIES, len(entries))
+    for number in range(start, last):
+        target = entries[number][0]
+        size += ENTRY_BYTES + CHAR_BYTES * (len(target.id) + len(target.bound_to or ""))
+        if size > PAGE_BYTES and number > start:
+            return number
+    return last
 
 
 def _as_json(target: Target) -> list[str | None]:

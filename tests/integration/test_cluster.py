@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tornado.websocket import websocket_connect
 
+from hermes.auth.revocation.revocation_list import Target
 from hermes.cli.check import check
 from hermes.cluster import participation, subjects
 from hermes.cluster.envelope import pack
@@ -335,7 +336,7 @@ async def test_a_newer_node_is_a_member(
     client = NatsClient([parse_nats_url(nats.url)], name="newer", metrics=Metrics())
     await client.start()
     try:
-        head = {"op": "here", "node": "newer", "instance": "9", "protocol": 2, "keys": "other", "mood": {"x": 1}}
+        head = {"op": "hello", "node": "newer", "instance": "9", "protocol": 2, "keys": "other", "mood": {"x": 1}}
         client.publish(subjects.NODES, pack(head))
         await eventually(lambda: "newer" in bus(a).members)
         for data in (b"", b"no JSON", b"[]\n", b'{"op":1,"node":"x"}\n', pack({"op": "dance", "node": "newer"})):
@@ -345,6 +346,9 @@ async def test_a_newer_node_is_a_member(
         bad = {"op": "deliver", "node": "newer", "to": "123", "kind": "notification", "only_tenant": 5}
         client.publish("hermes.user.123", pack(bad, b'{"never":1}'))
         client.publish("hermes.user.123", pack(bad | {"kind": "hologram"}, b'{"never":1}'))
+        recall = {"op": "recall", "node": "newer", "to": "123", "kind": "notification"}
+        client.publish("hermes.user.123", pack(recall, b'{"never":1}'))
+        client.publish("hermes.user.123", pack(recall | {"op": "deliver", "channels": [[[], "123"]]}, b'{"never":1}'))
         good = {"op": "deliver", "node": "newer", "to": "123", "kind": "notification", "new": True}
         client.publish("hermes.user.123", pack(good, b'{"channel":"notifications","id":"n1"}'))
         assert (await socket.receive())["id"] == "n1"
@@ -401,6 +405,44 @@ async def test_nodes_that_were_apart_exchange_their_revocations(start: Start, tm
     expected = {("tenant_id", "later"), ("token_id", "only-b")}
     for hermes in (a, again):
         assert {(target.kind, target.id) for target, _ in hermes.gateway.revocations} == expected
+
+
+@pytest.mark.gen_test
+async def test_nodes_that_nats_had_divided_exchange_their_revocations(start: Start) -> None:
+    """Each stayed connected to its server; they hear of each other again by an announcement."""
+    a = await start("a")
+    b = await start("b", a)
+    for hermes, id in ((a, "of-a"), (b, "of-b")):
+        assert await hermes.gateway.disconnector.end(Target("user_id", id), 5, "test", "") == 0
+    for hermes, other in ((a, b), (b, a)):
+        bus(hermes).members.left(bus(other).name, bus(other).instance)
+    bus(b)._announce()
+    await eventually(lambda: len(a.gateway.revocations) == len(b.gateway.revocations) == 2)
+    await eventually(lambda: bus(a).state is bus(b).state is State.JOINED)
+
+
+@pytest.mark.gen_test
+async def test_many_revocations_of_long_ids_are_exchanged(start: Start, tmp_path: Path) -> None:
+    """In both directions; none of the messages is larger than NATS accepts."""
+    for name, ids in (("a", range(2_000)), ("b", range(1_000, 3_000))):
+        (tmp_path / name).mkdir(mode=0o700)
+        lines = [json.dumps({"user_id": f"{number:->256}".replace("-", "€"), "until": 5}) for number in ids]
+        (tmp_path / name / "revocations").write_text("\n".join(['{"hermes_revocations": 1}', *lines, ""]))
+    a = await start("a")
+    b = await start("b", a)
+    await eventually(lambda: len(a.gateway.revocations) == len(b.gateway.revocations) == 3_000)
+
+
+@pytest.mark.gen_test
+async def test_many_questions_displace_no_revocation(start: Start) -> None:
+    """Each kind of operation has a limit of its own."""
+    a = await start("a")
+    b = await start("b", a)
+    bus(b).operations["presence"] = lambda head: asyncio.sleep(60, {})
+    for _ in range(150):
+        bus(a).tell("presence", {})
+    answer = await disconnect(a, {"user_id": "123"})
+    assert ("uncertain" in answer, len(b.gateway.revocations)) == (False, 1)
 
 
 @pytest.mark.gen_test
