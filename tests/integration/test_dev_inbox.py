@@ -1,6 +1,7 @@
 """The inbox of ``hermes serve --dev``: there without a flag, and never a reason not to start."""
 
 import json
+import os
 import tempfile
 import urllib.request
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hermes.errors import HermesError
 from tests.support.consoles import api_key
 from tests.support.gateways import KEY, TIMEOUT_S, MakeHermes, token
 from tests.support.programs import Program, hermes
@@ -67,14 +69,19 @@ def test_two_at_once_have_an_inbox_each(tmp_path: Path) -> None:
         assert request(first, "/notify", NOTE)["stored"] is True
 
 
-def test_an_inbox_that_a_flag_names_must_be_usable(tmp_path: Path) -> None:
-    """It is what the user wants, also with ``--dev``."""
-    path = tmp_path / "inbox.db"
-    with hermes(*DEV, "--inbox", str(path)) as first:
-        started(first)
-        with hermes(*DEV, "--inbox", str(path)) as second:
-            second.wait_for(f"in use by process {first.process.pid}")
-            assert second.process.wait(TIMEOUT_S) == 2
+@pytest.mark.gen_test
+@pytest.mark.parametrize("dev", [False, True])
+async def test_an_inbox_that_a_setting_names_must_be_usable(
+    make_hermes: MakeHermes, tmp_path: Path, *, dev: bool
+) -> None:
+    """It is what the user wants, also with ``--dev``; the error names the process that has it, or the file."""
+    settings = {"dev": dev, "mqtt_url": "off", "state_dir": tmp_path, "inbox": str(tmp_path / "inbox.db")}
+    await make_hermes(**settings)
+    with pytest.raises(HermesError, match=rf"inbox\.db is in use by process {os.getpid()}"):
+        await make_hermes(**settings)
+    (tmp_path / "other.db.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HermesError, match=r"cannot open .*other\.db\.lock"):
+        await make_hermes(**settings | {"inbox": str(tmp_path / "other.db")})
 
 
 @pytest.mark.gen_test
