@@ -110,9 +110,10 @@ class Batch:
 
 
 class TextBatch(Batch):
-    """Texts of frames for one socket, which is mostly ready: then no frame is made of each.
+    """Texts of frames for one socket.
 
-    They are not deflated: that is worth its time only for a frame that many sockets share.
+    It is mostly ready to take them: then no frame is made of each. They are not deflated: that is worth its time only
+    for a frame that many sockets share.
     """
 
     def __init__(self, texts: Sequence[bytes]) -> None:

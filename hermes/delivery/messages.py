@@ -324,9 +324,10 @@ def parse_stored_notification(value: object, *, data: bytes | None) -> tuple[Not
 
 
 def _id_in_order() -> str:
-    """Return a new id that follows the earlier ones, as those of RFC 9562 §5.7 (UUID version 7).
+    """Return a new id that follows the earlier ones.
 
-    Rows that are stored together are then together in the index of ids. 80 bits of it cannot be guessed.
+    It is as those of UUID version 7 (RFC 9562 §5.7). Rows that are stored together are then together in the index of
+    ids. 80 bits of it cannot be guessed.
     """
     return now_ms().to_bytes(6, "big").hex() + os.urandom(10).hex()
 
