@@ -28,7 +28,7 @@ class RemoteReceipt(Receipt):
     ``sockets`` counts those of this node, and of the nodes that had answered when the first socket was known.
     """
 
-    __slots__ = ("_local", "_waiter", "began_s", "number", "settled", "uncertain")
+    __slots__ = ("_local", "_waiter", "began_s", "number", "settled", "uncertain", "unread")
 
     def __init__(self, local: Receipt, number: int, began_s: float) -> None:
         super().__init__()
@@ -37,6 +37,7 @@ class RemoteReceipt(Receipt):
         self.number = number
         self.began_s = began_s
         self.settled = False
+        self.unread: tuple[str, ...] = ()  # nodes that cannot read it now
         self.uncertain: tuple[str, ...] | None = None
 
     @property
@@ -114,7 +115,21 @@ class Deliveries:
         if sockets > 0:
             receipt.sockets += sockets
             self._settle(receipt, "sent", None)
-        elif number > self._last_fence:
+        else:
+            self._fence_soon(number)
+
+    def unread(self, number: int, node: str) -> None:
+        """Note that a node cannot read the message from the inbox now.
+
+        It delivers it later, if it has a socket.
+        """
+        receipt = self._pending.get(number)
+        if receipt is not None and node in self._members:
+            receipt.unread = (*receipt.unread, node)
+            self._fence_soon(number)
+
+    def _fence_soon(self, number: int) -> None:
+        if number > self._last_fence:
             if self._clock() - self._fence_s >= TICK_S:
                 self._fence()
             else:
@@ -197,7 +212,11 @@ class Deliveries:
             self._schedule()
 
     def _give_up(self, receipt: RemoteReceipt) -> None:
-        silent = tuple(name for name in self._members.names if not self._has_answered(name, receipt.number))
+        silent = tuple(
+            name
+            for name in self._members.names
+            if name in receipt.unread or not self._has_answered(name, receipt.number)
+        )
         self._settle(receipt, "uncertain" if silent else "not_sent", silent or None)
 
     def _has_answered(self, name: str, number: int) -> bool:

@@ -360,8 +360,11 @@ class NatsBus:
             asyncio.get_running_loop().call_soon(self._send_answers)
         self._answers.append((reply, receipt))
 
-    def _answer_read(self, reply: str, sockets: int) -> None:
-        self._reply_to(reply, "delivered", {"sockets": sockets})
+    def _answer_read(self, reply: str, sockets: int | None) -> None:
+        if sockets is None:
+            self._reply_to(reply, "unread", {})
+        else:
+            self._reply_to(reply, "delivered", {"sockets": sockets})
 
     def _send_answers(self) -> None:
         answers, self._answers = self._answers, []
@@ -452,6 +455,8 @@ class NatsBus:
         match head["op"]:
             case "delivered":
                 self._deliveries.answered(number, number_of(head, "sockets"))
+            case "unread":
+                self._deliveries.unread(number, str(head["node"]))
             case "passed":
                 self._linked(head)
                 self._deliveries.passed(str(head["node"]), number)

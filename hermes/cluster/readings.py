@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 logger = logging.getLogger(__name__)
 
-READINGS_MAX = 1_000  # at once; further ones are not answered, and found by the store's next look
+READINGS_MAX = 1_000  # at once; further ones are found by the store's next look
 
 
 class Readings:
@@ -16,21 +16,20 @@ class Readings:
     many sockets took that one; None if the inbox cannot be read now. It is None without an inbox.
     """
 
-    def __init__(self, answer: Callable[[str, int], None]) -> None:
+    def __init__(self, answer: Callable[[str, int | None], None]) -> None:
         self.read: Callable[[int], Awaitable[int | None]] | None = None
         self._answer = answer
-        self._tasks: set[asyncio.Task[bool]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, seq: int, reply: str) -> None:
         """Read an entry; answer if there is a subject for the reply."""
         if len(self._tasks) < READINGS_MAX:
             self._start(self._read(seq, reply))
+        elif reply:
+            self._answer(reply, None)
 
     def then(self, call: Callable[[], None]) -> None:
-        """Call this when all readings that have begun were answered.
-
-        Never if one of them could not be.
-        """
+        """Call this when all readings that have begun were answered."""
         if not self._tasks:
             call()
         elif len(self._tasks) < READINGS_MAX:
@@ -43,24 +42,22 @@ class Readings:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, work: Awaitable[bool]) -> None:
+    def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         assert isinstance(task, asyncio.Task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _read(self, seq: int, reply: str) -> bool:
+    async def _read(self, seq: int, reply: str) -> None:
         try:
-            sockets = 0 if self.read is None else await self.read(seq)
+            sockets = None if self.read is None else await self.read(seq)
         except Exception:  # the top of a task
             logger.exception("an entry of the inbox that another node has stored cannot be read")
             sockets = None
-        if sockets is not None and reply:
+        if reply:
             self._answer(reply, sockets)
-        return sockets is not None
 
-    async def _call(self, before: tuple["asyncio.Task[bool]", ...], call: Callable[[], None]) -> bool:
-        answered = all(await asyncio.gather(*before))
-        if answered:
-            call()
-        return answered
+    @staticmethod
+    async def _call(before: tuple["asyncio.Task[None]", ...], call: Callable[[], None]) -> None:
+        await asyncio.gather(*before)
+        call()

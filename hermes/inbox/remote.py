@@ -46,12 +46,14 @@ class RemoteEntries:
             self._receipts.popitem(last=False)
         self._wakeups.wake(message.channels)
 
-    async def deliver(self, seq: int) -> int:
+    async def deliver(self, seq: int) -> int | None:
         """Publish everything up to this row; return how many sockets took it.
 
-        Those of this process. For a wake-up by the process that stored it. Raises `InboxUnavailable`.
+        Those of this process; None if this database does not have it yet, after a failover. For a wake-up by the
+        process that stored it. Raises `InboxUnavailable`.
         """
-        await self._inbox.catch_up()
+        if await self._inbox.catch_up() < seq:
+            return None
         await self._hub.flushed()
         receipt = self._receipts.get(seq)
         return 0 if receipt is None else receipt.sockets

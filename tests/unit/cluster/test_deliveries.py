@@ -226,3 +226,26 @@ def test_requests_that_wait_are_bounded() -> None:
         assert bench.request().uncertain == ("b", "c")
 
     run(test)
+
+
+def test_a_node_that_cannot_read_the_inbox_is_uncertain() -> None:
+    """It has answered, and delivers later; a socket of another node makes the message sent nevertheless."""
+
+    async def test(bench: Bench) -> None:
+        bench.clock.now_s = 10.0
+        for name in ("b", "c"):
+            bench.deliveries.linked(name, "1")
+        receipt, taken = bench.request(), bench.request()
+        for each in (receipt, taken):
+            bench.deliveries.unread(each.number, "c")
+            bench.deliveries.unread(each.number, "stranger")
+        bench.deliveries.answered(taken.number, 1)
+        await bench.wait(0.11)
+        for name in ("b", "c"):
+            bench.deliveries.passed(name, bench.fences[-1])
+        await receipt.completed()
+        await taken.completed()
+        assert (receipt.sockets, receipt.uncertain) == (0, ("c",))
+        assert (taken.sockets, taken.uncertain) == (1, None)
+
+    run(test)
