@@ -11,7 +11,7 @@ FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak \
+.PHONY: help run cluster test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak \
 	binary deb test-appliance screenshots proto clean \
 	packages-run packages-test packages-bench packages-binary packages-appliance packages-all packages-proto
 
@@ -20,6 +20,9 @@ help: ## list the commands
 
 run: packages-run $(VENV)/.run ## try Hermes: own broker, simulated devices, a console to open
 	@$(BIN)/hermes serve --dev $(ARGS)
+
+cluster: packages-test $(VENV)/.test ## try several nodes: three Hermes, NATS, PostgreSQL, mosquitto and a proxy
+	@$(BIN)/python -m tests.support.cluster_site $(ARGS)
 
 test: packages-test $(VENV)/.test check ## run the checks and the test suite with coverage (at most 6 minutes on two cores)
 	@rm -f .coverage .coverage.*

@@ -39,10 +39,11 @@ class Client:
     got: list[str] = field(default_factory=list)
     open: list[tuple[float, float]] = field(default_factory=list)  # from when until when, in monotonic seconds
     faults: list[str] = field(default_factory=list)
+    ends: bool = False
 
     async def run(self, nodes: list[Hermes], chance: random.Random) -> None:
-        """Stay on a node for a while, then move; end when cancelled."""
-        while True:
+        """Stay on a node for a while, then move, until ``ends`` is set."""
+        while not self.ends:
             await self._visit(chance.choice(nodes), chance.uniform(0.3, 2.0))
 
     async def _visit(self, node: Hermes, stay_s: float) -> None:
@@ -192,7 +193,9 @@ async def explore(
         stored = {user: {e.answer["id"] for e in history if e.user == user and e.answer["stored"]} for user in users}
         with contextlib.suppress(AssertionError):
             await eventually(lambda: all(stored[client.user] <= set(client.got) for client in clients))
-        await end(moving)
+        for client in clients:
+            client.ends = True
+        await asyncio.gather(*moving)
         await asyncio.gather(*[node.gateway.stop() for node in nodes])
     return history, clients
 
