@@ -26,6 +26,7 @@ from hermes.testing import gateway_settings
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes
 from tests.support.leaks import no_leaks as no_leaks
 from tests.support.postgres import inbox_databases as inbox_databases
+from tests.support.postgres import mark_slow_on_postgres
 from tests.support.postgres import postgres as postgres
 from tests.support.postgres import postgres_cache as postgres_cache
 from tests.support.programs import Program
@@ -57,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         with contextlib.suppress(OSError):  # another program uses it
             config.add_cleanup(create_server(("127.0.0.1", 1883)).close)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests out of the short run that are slow with one of their parameters."""
+    mark_slow_on_postgres(items)
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,8 @@ ANA = token(tenant_id="acme")
 BEN = token(user_id="ben", tenant_id="acme")
 RESUMING = ("/ws/notifications", "/ws")
 
+pytestmark = pytest.mark.slow_on_postgres
+
 MakeInbox = Callable[[], Awaitable[Hermes]]
 
 
@@ -92,6 +94,7 @@ async def ack(hermes: Hermes, body: object, given: str = ANA) -> tuple[int, dict
     return response.code, json.loads(response.body)
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", RESUMING)
 async def test_a_closed_page_misses_nothing(make_inbox: MakeInbox, path: str) -> None:
@@ -163,6 +166,7 @@ async def test_a_position_that_is_nonsense_is_a_gap(make_inbox: MakeInbox, since
     assert await ids(socket, 1) == [("n0", True)]
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_each_row_comes_once_while_others_are_sent(make_inbox: MakeInbox) -> None:
     """Across the seam between replay and live frames, in rising order, for many sockets that open meanwhile."""
@@ -188,6 +192,7 @@ async def test_each_row_comes_once_while_others_are_sent(make_inbox: MakeInbox) 
         await socket.expect_silence()
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_an_ack_reaches_every_device_of_the_user_that_resumed(make_inbox: MakeInbox) -> None:
     """Once; other users and sockets that did not resume get nothing."""
@@ -215,6 +220,7 @@ async def test_an_ack_reaches_every_device_of_the_user_that_resumed(make_inbox: 
     assert "acked_at" in await third.receive()
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_a_broadcast_is_stored_for_the_members_of_the_tenant(make_inbox: MakeInbox) -> None:
     """On ``/ws``, and elsewhere with ``broadcasts=1``."""
@@ -227,6 +233,7 @@ async def test_a_broadcast_is_stored_for_the_members_of_the_tenant(make_inbox: M
         assert await ids(socket, number) == [("b", True)] * number
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_a_withdrawn_notification_disappears_everywhere(make_inbox: MakeInbox) -> None:
     """A socket that resumed is told; later ones do not get it; its receipt says so."""
@@ -246,6 +253,7 @@ async def test_a_withdrawn_notification_disappears_everywhere(make_inbox: MakeIn
     assert (await get(hermes, "/inbox"))[1]["frames"] == []
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_replacing_is_one_step(make_inbox: MakeInbox) -> None:
     """The old one is withdrawn and the new one has its id."""
@@ -261,6 +269,7 @@ async def test_replacing_is_one_step(make_inbox: MakeInbox) -> None:
     assert (await send(hermes, 2, replaces="unknown"))["replaced"] is False
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_a_repeated_request_is_delivered_once(make_inbox: MakeInbox) -> None:
     """It gets the first answer; other values are a conflict; an array is handled element by element."""
@@ -296,6 +305,7 @@ async def test_the_fields_of_the_inbox_travel(make_inbox: MakeInbox) -> None:
     assert set(json.loads(response.body)["error"]["fields"]) == {"ttl_s", "priority", "require", "replaces"}
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_a_sender_can_wait_for_the_first_ack(make_inbox: MakeInbox) -> None:
     """The answer comes with the acknowledgement, by id or by number."""
@@ -337,6 +347,7 @@ async def test_a_wrong_wait_is_refused(make_inbox: MakeInbox, query: str) -> Non
     assert (await get(hermes, "/inbox"))[1]["frames"] == []
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_the_inbox_is_read_page_by_page(make_inbox: MakeInbox) -> None:
     """The frames are those of a socket; ``to`` is where to go on."""
@@ -352,6 +363,7 @@ async def test_the_inbox_is_read_page_by_page(make_inbox: MakeInbox) -> None:
     assert [await socket.receive() for _ in range(5)] == (await get(hermes, "/inbox"))[1]["frames"]
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_a_long_poll_ends_with_the_next_notification(make_inbox: MakeInbox) -> None:
     """And nobody else's."""
@@ -554,6 +566,7 @@ async def test_other_routes_have_no_rows(make_inbox: MakeInbox, path: str) -> No
     assert (await socket.receive())["code"] == "not_here"
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_a_store_that_fails_does_not_stop_delivery(
     make_inbox: MakeInbox, monkeypatch: pytest.MonkeyPatch
@@ -589,6 +602,7 @@ async def test_receipts_are_for_the_sender(make_inbox: MakeInbox) -> None:
     assert (await hermes.request("/receipts?id=n0&user_id=ben")).code == 401
 
 
+@pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_a_restart_keeps_what_was_stored(make_inbox: MakeInbox) -> None:
     """The position of before the restart is still one."""

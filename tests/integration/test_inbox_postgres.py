@@ -81,6 +81,7 @@ def test_migrate_is_for_a_database(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "postgresql://" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_hermes_does_not_start_without_the_tables(postgres: Databases, key_file: Path) -> None:
     """Exit code 2 and one line, with nothing of a traceback."""
     url = postgres.server.url(postgres.new())

@@ -281,3 +281,12 @@ def inbox_databases(request: pytest.FixtureRequest, postgres_cache: PostgresCach
     Of the widest scope, so that what is started here does not belong to a test.
     """
     return postgres_cache.databases() if request.param == "postgres" else None
+
+
+def mark_slow_on_postgres(items: Sequence[pytest.Item]) -> None:
+    """Mark the tests that are slow with PostgreSQL only, before the slow ones are left out."""
+    for item in items:
+        given = getattr(getattr(item, "callspec", None), "params", {})
+        marker = item.get_closest_marker("slow_on_postgres")
+        if marker is not None and given.get("inbox_databases") == "postgres" and marker.args != (False,):
+            item.add_marker(pytest.mark.slow)

@@ -166,6 +166,7 @@ def test_the_beginning_and_an_own_position_have_no_gap(store: AnyStore, clock: F
     assert not store.resume(ANA, Position(store.epoch, seq)).gap
 
 
+@pytest.mark.slow_on_postgres
 def test_at_most_the_newest_thousand_rows_are_replayed(store: AnyStore, clock: FakeClock) -> None:
     """The others make a gap; a reader that has them sees none."""
     numbers = [send(store, clock, f"n{number}") for number in range(REPLAY_MAX_ROWS + 2)]
@@ -442,6 +443,7 @@ def test_who_has_more_than_half_loses_its_oldest_rows_first(open_again: OpenStor
         assert store.stats().rows <= 10
 
 
+@pytest.mark.slow_on_postgres
 def test_a_list_of_losses_that_is_full_makes_the_oldest_everybodys(open_again: OpenStore, clock: FakeClock) -> None:
     """A gap may then be shown to a reader that lost nothing, but no loss is hidden."""
     limits = StoreLimits(rows_per_owner=1, losses_max=10)

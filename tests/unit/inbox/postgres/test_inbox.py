@@ -287,6 +287,7 @@ def test_a_commit_that_takes_too_long_is_a_failed_store_and_leaves_nothing(
     asyncio.run(test())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_configured")
 def test_a_lock_that_is_never_freed_ends_at_the_server(url: str, clock: FakeClock) -> None:
     """Its statement time-out; the connection is kept, and reading goes on."""
@@ -404,7 +405,7 @@ def restarted(server: PostgresServer) -> None:
 
 
 @pytest.mark.usefixtures("as_configured")
-@pytest.mark.parametrize("fail", ["kill", "freeze"])
+@pytest.mark.parametrize("fail", ["kill", pytest.param("freeze", marks=pytest.mark.slow)])
 def test_a_server_that_fails_loses_nothing_and_is_used_again(
     own: Databases, clock: FakeClock, fail: str, caplog: pytest.LogCaptureFixture
 ) -> None:
