@@ -242,6 +242,8 @@ def _inbox_place(value: object) -> object:
         raise ValueError("an inbox is the absolute path of a file, auto, off, or postgresql://user@host/database")
     if UNPRINTABLE.search(value) or " " in value:
         raise ValueError("the URL of the inbox contains white space or an invisible character")
+    if value.partition("://")[2].partition("/")[0].partition("?")[0].count("@") > 1:
+        raise ValueError("the URL of the inbox contains two @: write that of a password as %40")
     if importlib.util.find_spec("psycopg") is None:
         raise ValueError(f"an inbox in PostgreSQL needs another package: {install_command('postgres')}")
     return value

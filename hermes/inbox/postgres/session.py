@@ -275,7 +275,11 @@ def parameters_of(url: str, password: Callable[[], str | None]) -> dict[str, Any
     try:
         found: dict[str, Any] = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
-        raise NotUsable(f"the URL of the inbox cannot be read: {describe(error)}") from None
+        why = describe(error).partition('"')[0].rstrip(" :")  # it quotes the URL, or a password in it
+        raise NotUsable(
+            f"the URL of the inbox cannot be read: {why}; write a special character of a password as %XX, or use "
+            "--inbox-password-file"
+        ) from None
     try:
         text = password()
     except (OSError, ValueError) as error:

@@ -307,7 +307,7 @@ class Writer:
             else:
                 batch, results = await fetch(session, storing), []
                 last_seq = batch.last_seq
-            await self._publish_remote(session, batch.heads, batch.first_seq)
+            await self._publish_committed(session, batch, appends)
         self._cursor = last_seq
         self.commits += 1
         self._metrics.inbox_commit_s.observe(time.monotonic() - begun)
@@ -316,6 +316,20 @@ class Writer:
         outcomes: list[Outcome] = [(each, one.outcome, None) for each, one in zip(appends, batch.appended, strict=True)]
         outcomes += [decoded(each, rows) for each, rows in zip(changes, results, strict=True)]
         await self._hand_over(outcomes)
+
+    async def _publish_committed(
+        self, session: Session, batch: statements.StoredBatch, appends: Sequence[Append]
+    ) -> None:
+        """Publish what others had committed before; take back what cannot follow it.
+
+        Raises OSError.
+        """
+        try:
+            await self._publish_remote(session, batch.heads, batch.first_seq)
+        except (psycopg.Error, OSError) as error:
+            for each in appends:
+                self.forget(each)
+            raise OSError(f"what others have stored cannot be read: {describe(error)}") from None
 
     async def _read(self) -> None:
         """Answer the reads that wait, each from a snapshot of its own."""

@@ -87,6 +87,7 @@ def test_the_password_file_is_read_again_each_time(tmp_path: Path) -> None:
     [
         ({"inbox": "mysql://db/hermes"}, "postgresql://user@host/database"),
         ({"inbox": "postgresql://db/her mes"}, "white space"),
+        ({"inbox": "postgresql://ana:s3cr@t@db/hermes"}, "as %40"),
         ({"inbox": "inbox.db"}, "not an absolute path"),
         ({"inbox": "/x/inbox.db", "inbox_password_file": "FILE"}, "for an inbox in a database"),
         ({"inbox_password_file": "FILE"}, "for an inbox in a database"),

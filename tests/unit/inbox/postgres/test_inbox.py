@@ -306,6 +306,45 @@ def test_a_lock_that_is_never_freed_ends_at_the_server(url: str, clock: FakeCloc
     asyncio.run(test())
 
 
+def test_a_row_that_cannot_follow_those_of_others_is_taken_back(
+    url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was committed, but what others had committed before it could not be read."""
+
+    async def test() -> None:
+        async with running(url, clock) as one, running(url, clock) as two:
+            monkeypatch.setattr(writer, "CATCH_UP_INTERVAL_S", ENOUGH_S)
+            await one.inbox.catch_up()
+            await two.append("of-others")
+            with monkeypatch.context() as patch:
+
+                async def fail(*_args: object) -> None:
+                    patch.undo()
+                    raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+
+                patch.setattr(one.inbox._writer, "_publish_remote", fail)
+                with pytest.raises(InboxUnavailable):
+                    await one.append("late")
+            await one.works()
+            assert isinstance(await one.append("after"), Stored)
+            assert await one.ids() == ["of-others", "after"]
+            assert one.numbers == sorted(one.numbers)
+            assert [entry.seq for entry in one.remote] == [1]
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    "given", ["postgresql://u:s3cr%zzet@h/db", "postgresql://u:s3cr@[::1/db", "postgresql://u@h/db?password=s3cr%zz"]
+)
+def test_a_url_that_cannot_be_read_is_not_repeated(given: str) -> None:
+    """It may have a password."""
+    with pytest.raises(HermesError, match="cannot be read") as caught:
+        session.parameters_of(given, lambda: None)
+    assert "s3cr" not in str(caught.value)
+    assert "--inbox-password-file" in str(caught.value)
+
+
 def test_sockets_of_a_row_are_in_its_receipt_and_in_the_answer_to_a_repetition(url: str, clock: FakeClock) -> None:
     """Although they are noted after the answer, and at another process."""
 
