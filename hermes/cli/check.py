@@ -38,7 +38,7 @@ from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
 from hermes.settings import private_file
 from hermes.settings.fields import http_url, is_loopback, own_url
-from hermes.settings.flags import CONFIG, settings_of
+from hermes.settings.flags import CONFIG, setting_of, settings_of
 from hermes.settings.load import environment_warnings
 from hermes.settings.model import Settings
 from hermes.settings.mqtt import RECEIVE_MAXIMUM
@@ -152,6 +152,8 @@ async def check(
     _print("ok", "settings" if unit is None else f"settings of {unit.path}")
     for key in settings.api_keys:
         _print("ok", f"API key {_described(key.caller)}")
+    for origin in settings.origins:
+        _print("ok", f"pages of {origin} may open sockets: {setting_of(Settings, 'origins').label}")
     problems = [
         *found,
         *_clock_problems(),

@@ -41,8 +41,11 @@ def test_a_good_set_up_is_ready_to_serve(tmp_path: Path, key_file: Path, capsys:
     """It names what it tested."""
     key_file.chmod(0o600)
     with mosquitto(tmp_path) as broker:
-        code, lines = checked(capsys, api_key_file=key_file, mqtt_url=f"mqtt://127.0.0.1:{broker.port}")
+        code, lines = checked(
+            capsys, api_key_file=key_file, mqtt_url=f"mqtt://127.0.0.1:{broker.port}", origins=("https://app.example",)
+        )
     assert (code, lines[-1]) == (0, "ready to serve")
+    assert "ok      pages of https://app.example may open sockets: --origin (HERMES_ORIGINS)" in lines
     assert f"ok      {key_file} (--api-key-file) cannot be read by others" in lines
     assert "ok      topics tenants/+/devices/+/#" in lines
     assert "info    no user, no password" in lines
