@@ -36,12 +36,13 @@ const connect = new ConnectPanel({
   log: (socket, { kind, text }) => lines.add({ at: Date.now(), socket, kind, text }),
 });
 const overview = new OverviewPanel(connect.cards, credentials, permissions, announce);
+const verdictStyles = new URL('verdict.css', import.meta.url).href;
 const tokenInspector = new OnDemand(byId('token-inspector'), async () => {
   const [{ TokenInspectorPanel }, { DevApi }] = await Promise.all([
     import('./token-inspector/token-inspector-panel.js'), import('./lib/dev-api.js'), loadStrings(),
   ]);
   return new TokenInspectorPanel({ credentials, permissions, devApi: new DevApi(credentials), announce });
-}, new URL('token-inspector/token-inspector.css', import.meta.url).href);
+}, new URL('token-inspector/token-inspector.css', import.meta.url).href, verdictStyles);
 const log = new OnDemand(byId('log'), async () => {
   const [{ LogPanel }] = await Promise.all([import('./log/log-panel.js'), loadStrings()]);
   return new LogPanel(lines);
@@ -55,7 +56,7 @@ const drills = new OnDemand(byId('drills'), async () => {
     import('./drills/drills-panel.js'), import('./lib/dev-api.js'), import('./lib/inbox-api.js'), loadStrings(),
   ]);
   return new DrillsPanel({ credentials, permissions, devApi: new DevApi(credentials), inboxApi: new InboxApi(credentials), userId: () => connect.owner.user_id });
-}, new URL('drills/drills.css', import.meta.url).href);
+}, new URL('drills/drills.css', import.meta.url).href, verdictStyles);
 
 /**
  * Route the events of a new client to the panels.

@@ -77,6 +77,7 @@ def test_a_drill_passes_with_its_figures(console: Console) -> None:
         console.move_clock_until(verdict.is_visible, STEP_MS)
         expect_verdict(console, name, "good", DRILLS[name])
         expect_figures(console, name)
+        expect(verdict).to_have_css("font-weight", "600")  # its style does not come with another panel
     assert console.page.evaluate("window.moved") is None
 
 

@@ -282,11 +282,21 @@ def test_a_key_without_the_scopes_is_told_what_it_may_not_see(site: Site) -> Non
     expect(page.locator(".sent li")).to_have_count(1)
     expect(page.locator("#notify")).to_contain_text("sender does not have the scope receipts")
     site.console.show("overview")
-    page.locator("#node-inbox").scroll_into_view_if_needed()
-    site.move_clock_until_shown(page.locator("#node-inbox"), "sender does not have the scope inbox")
+    move_clock_until_store_shows(site, "sender does not have the scope inbox")
     site.move_clock_until(lambda: page.locator("#tile-inbox .label").inner_text() == "up")
     page.clock.run_for(A_MINUTE_MS)
     assert (site.asked("/receipts"), site.asked("/inbox/stats")) == (0, 0)
+
+
+def move_clock_until_store_shows(site: Site, text: str) -> None:
+    """Scroll to the figures of the store, which the charts above move, until they have this text."""
+    store = site.console.page.locator("#node-inbox")
+
+    def shown() -> bool:
+        store.evaluate("each => each.scrollIntoView()")
+        return text in store.inner_text()
+
+    site.move_clock_until(shown)
 
 
 def send_by_form(site: Site, *, key: str = KEY) -> None:
@@ -304,12 +314,10 @@ def test_the_overview_shows_the_figures_of_the_store(site: Site) -> None:
     page = site.console.page
     site.send("one")
     site.open("overview")
-    page.locator("#node-inbox").scroll_into_view_if_needed()
-    figures = page.locator("#node-inbox")
-    site.move_clock_until_shown(figures, "It stores what is sent.")
-    site.move_clock_until_shown(figures, site.call("/inbox/stats")["epoch"])
+    move_clock_until_store_shows(site, "It stores what is sent.")
+    move_clock_until_store_shows(site, site.call("/inbox/stats")["epoch"])
     page.route("**/status", fail_store)
-    site.move_clock_until_shown(figures, "It cannot store what is sent: no space left")
+    move_clock_until_store_shows(site, "It cannot store what is sent: no space left")
     expect(page.locator("#tile-inbox")).to_have_attribute("data-state", "down")
     expect(page.locator("#tile-inbox .detail")).to_have_text("no space left")
     expect(page.locator("#tile-hermes .detail")).to_have_text("inbox: no space left")
@@ -365,9 +373,8 @@ def views(site: Site) -> Iterator[str]:
     yield "inbox"
     page.route("**/status", fail_store)
     site.console.show("overview")
-    page.locator("#node-inbox").scroll_into_view_if_needed()
-    site.move_clock_until_shown(page.locator("#node-inbox"), "no space left")
-    site.move_clock_until_shown(page.locator("#node-inbox"), site.call("/inbox/stats")["epoch"])
+    move_clock_until_store_shows(site, "no space left")
+    move_clock_until_store_shows(site, site.call("/inbox/stats")["epoch"])
     yield "overview"
     page.unroute_all(behavior="wait")
 

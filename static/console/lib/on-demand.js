@@ -21,9 +21,9 @@ export class OnDemand {
   /**
    * @param {HTMLElement} root  its element
    * @param {() => Promise<P>} load
-   * @param {string} [styles]  the URL of its style sheet
+   * @param {string[]} styles  the URLs of its style sheets
    */
-  constructor(root, load, styles) {
+  constructor(root, load, ...styles) {
     this.#root = root;
     this.#load = load;
     this.#styles = styles;
@@ -46,7 +46,7 @@ export class OnDemand {
   get #panel() { return /** @type {import('./navigation.js').Panel | null} */ (this.part); }
 
   #loadOnce() {
-    if (this.#styles && !this.#loading) document.head.append(make('link', { rel: 'stylesheet', href: this.#styles }));
+    if (!this.#loading) document.head.append(...this.#styles.map((href) => make('link', { rel: 'stylesheet', href })));
     return this.#loading ??= this.#load().then((part) => { this.part = part; }, (error) => {
       this.#loading = null; // the next time may be better
       throw error;

@@ -30,6 +30,7 @@ export class StoreHealth {
     this.#api = api;
     this.#credentials = credentials;
     this.#permissions = permissions;
+    root.className = 'card';
     root.append(make('h3', {}, t('panel.inbox')), this.#state, this.#limits, this.#figures);
     for (const each of [credentials, permissions]) {
       each.addEventListener('change', () => {
