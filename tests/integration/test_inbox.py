@@ -489,6 +489,26 @@ async def test_the_keys_of_two_tenants_learn_nothing_of_each_other(
 
 
 @pytest.mark.gen_test
+async def test_a_key_that_gets_another_tenant_does_not_see_what_it_sent_before(
+    make_hermes: MakeHermes, tmp_path: Path
+) -> None:
+    """Although its name is the same; back in the first tenant it does."""
+    keys = tmp_path / "keys"
+
+    async def start(tenant: str) -> Hermes:
+        keys.write_text(f"shop {KEY} tenant={tenant}\n")
+        return await make_hermes(inbox=str(tmp_path / "inbox.db"), api_key_file=keys)
+
+    hermes = await start("acme")
+    await hermes.notify(note(0))
+    for tenant, status in (("globex", 404), ("acme", 200)):
+        await hermes.gateway.stop()
+        hermes = await start(tenant)
+        assert (await api(hermes, "/receipts?id=n0&user_id=123"))[0] == status
+        assert (await api(hermes, "/notify/n0", "DELETE"))[0] == status
+
+
+@pytest.mark.gen_test
 async def test_parameters_that_are_not_utf8_are_named(make_inbox: MakeInbox) -> None:
     """422 with the field, and no word of a failure of Hermes; a path is 400."""
     hermes = await make_inbox()
