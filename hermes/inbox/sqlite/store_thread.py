@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 QUEUE_MAX: Final = 10_000  # operations of senders that wait, and as many acknowledgements
 READERS_MAX: Final = 100_000  # each socket and each request has at most one: the number of open files is the limit
 NOTES_MAX: Final = 10_000  # that wait for the next transaction
-SLICE_S: Final = 0.02  # of one transaction for each queue: a long replay delays no notification for longer
+SLICE_S: Final = 0.02  # of one transaction, for senders and for acknowledgements
+READERS_SLICE_S: Final = 0.005  # for readers: notifications that come meanwhile wait for the end
 STOP_MAX_S: Final = 10.0  # with the 10 s for sockets, less than the 30 s after which systemd kills the service
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations; a page of a replay takes 2 ms
 HEALTH_CHECK_INTERVAL_S: Final = 1.0
@@ -296,7 +297,7 @@ class StoreThread:
             self._loop.call_soon_threadsafe(_set_done, self._ended)
 
     def _transact(self) -> None:
-        """Run what waits, for at most `SLICE_S` of each queue, in one transaction."""
+        """Run what waits in one transaction, a slice of each queue."""
         taken: list[Operation] = []
         outcomes: list[_Outcome] | None
         if not self._is_open():
@@ -344,7 +345,7 @@ class StoreThread:
         assert self._store is not None
         outcomes: list[_Outcome] = []
         for lane, queue in self._queues.items():
-            until = time.monotonic() + SLICE_S
+            until = time.monotonic() + (READERS_SLICE_S if lane is Lane.READERS else SLICE_S)
             while (operation := self._take(queue)) is not None:
                 taken.append(operation)
                 if (refusal := self._refusal(operation)) is not None:
