@@ -361,8 +361,7 @@ class Gateway:
         self.disconnector.others = SharedRevocations(
             bus=cluster, revocations=self.revocations, apply=self.disconnector.apply, end=self.disconnector.end
         )
-        cluster.operations["presence"] = self._answer_presence
-        cluster.operations["status"] = self._answer_status
+        cluster.operations.by_name |= {"presence": self._answer_presence, "status": self._answer_status}
         self._hold_sockets()
 
     @staticmethod

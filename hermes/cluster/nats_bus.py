@@ -5,12 +5,10 @@ to go. A message that must be delivered is a request: see `hermes.cluster.delive
 one subject of all nodes.
 """
 
-import asyncio
 import itertools
 import logging
 import secrets
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 
@@ -19,39 +17,37 @@ from hermes.cluster import subjects
 from hermes.cluster.attachment import Attachment
 from hermes.cluster.deliveries import Deliveries, RemoteReceipt
 from hermes.cluster.envelope import PROTOCOL, BadEnvelope, Head, number_of, pack, text_of, unpack
+from hermes.cluster.incoming.messages import Incoming
+from hermes.cluster.incoming.operations import Operations
+from hermes.cluster.incoming.readings import Readings
 from hermes.cluster.members import Member, Members
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
 from hermes.cluster.participation import Participation, State
-from hermes.cluster.readings import Readings
 from hermes.cluster.surveys import Answers, Surveys
-from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.frames import encode
 from hermes.delivery.hub import Hub, Receipt
 from hermes.delivery.messages import (
     Acknowledgement,
     Broadcast,
-    EncodedMessage,
     Message,
     Notification,
     Withdrawal,
 )
 from hermes.errors import ConfigError
-from hermes.ids import TenantId, UserId
+from hermes.ids import TenantId
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S = 0.25
 NAME_TIMEOUT_S = 1.0  # for a node of the same name
-TASKS_MAX = 100  # operations of one kind that are under way: many questions must displace no revocation
 # that this module handles
 OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe", "greet", "link", "stored"})
 
 StoredMessage = Notification | Broadcast | Acknowledgement | Withdrawal
 MakeClient = Callable[[str, Callable[[], None], Callable[[], None], Callable[[], None]], NatsClient]
-Operation = Callable[[Head], Awaitable[Head]]
 
 
 class NatsBus:
@@ -73,7 +69,8 @@ class NatsBus:
     ) -> None:
         self.name = name
         self.instance = secrets.token_hex(8)
-        self.operations: dict[str, Operation] = {}
+        self.operations = Operations(self._answer_operation, metrics)
+        self._incoming = Incoming(hub=hub, answer=self._answer_delivered, pass_fence=self._pass_fence)
         self._hub = hub
         self._keys = keys
         self._metrics = metrics
@@ -102,9 +99,6 @@ class NatsBus:
         self._readings = Readings(self._answer_read)
         self._sids: dict[str, tuple[int, int]] = {}  # by subject: the subscription, and how many channels use it
         self._users = 0
-        self._answers: list[tuple[str, Receipt | None]] = []  # in the order of the requests
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._running: Counter[str] = Counter()  # of these tasks, by operation
 
     # -- the bus ------------------------------------------------------------------------------------------------------
 
@@ -253,10 +247,7 @@ class NatsBus:
             self._hub.on_watch.remove(self._watch)
         await self.participation.stop()
         await self._readings.stop()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.operations.stop()
         if not self.participation.leaving:
             self.leave()
         await self._client.stop()
@@ -330,35 +321,10 @@ class NatsBus:
                 self._metrics.cluster_received.labels("stored").inc()
                 self._readings.begin(number_of(head, "seq"), message.reply)
             case "deliver":
-                self._deliver(head, text, message.reply)
+                is_known = self._incoming.deliver(head, text, message.reply)
+                self._metrics.cluster_received.labels("deliver" if is_known else "unknown").inc()
             case _:  # of a newer version
                 self._metrics.cluster_received.labels("unknown").inc()
-
-    def _deliver(self, head: Head, text: bytes, reply: str) -> None:
-        id, only_tenant = text_of(head, "to"), text_of(head, "only_tenant")
-        if "only_tenant" in head and only_tenant is None:
-            return
-        match head.get("kind"):
-            case "notification" if id:
-                channel = channels.user(UserId(id))
-            case "broadcast" if id:
-                channel = channels.broadcast(TenantId(id))
-            case _:
-                return  # of a newer version: no answer, so that the sender does not count this node
-        self._metrics.cluster_received.labels("deliver").inc()
-        receipt = self._hub.publish(
-            EncodedMessage(str(head["kind"]), channel, text),
-            only_tenant=None if only_tenant is None else TenantId(only_tenant),
-            to=_channels(head.get("channels"), id),
-        )
-        if reply:
-            self._answer_after_flush(reply, receipt)
-
-    def _answer_after_flush(self, reply: str, receipt: Receipt | None) -> None:
-        """Answer at the end of this iteration of the loop, when the hub has flushed."""
-        if not self._answers:
-            asyncio.get_running_loop().call_soon(self._send_answers)
-        self._answers.append((reply, receipt))
 
     def _answer_read(self, reply: str, sockets: int | None) -> None:
         if sockets is None:
@@ -366,14 +332,11 @@ class NatsBus:
         else:
             self._reply_to(reply, "delivered", {"sockets": sockets})
 
-    def _send_answers(self) -> None:
-        answers, self._answers = self._answers, []
-        self._hub.flush()
-        for reply, receipt in answers:
-            head: Head = {"op": "passed", "node": self.name, "link": self._link}
-            if receipt is not None:
-                head = {"op": "delivered", "node": self.name, "sockets": receipt.sockets}
-            self._client.publish(reply, pack(head))
+    def _answer_delivered(self, reply: str, sockets: int) -> None:
+        self._reply_to(reply, "delivered", {"sockets": sockets})
+
+    def _pass_fence(self, reply: str) -> None:
+        self._reply_to(reply, "passed", {"link": self._link})
 
     def _on_nodes(self, message: NatsMessage) -> None:
         found = self._unpack(message)
@@ -384,7 +347,7 @@ class NatsBus:
         self._metrics.cluster_received.labels(op if op in OPERATIONS or op in self.operations else "unknown").inc()
         match op:
             case "fence":
-                self._readings.then(partial(self._answer_after_flush, reply, None))
+                self._readings.then(partial(self._incoming.fence, reply))
             case "probe":
                 pass  # that NATS had a subscriber is the answer
             case "link":
@@ -404,7 +367,7 @@ class NatsBus:
                 if text_of(head, "instance") != self.instance:
                     self._reply_to(reply, "answer", self._description())
             case _ if op in self.operations:
-                self._start_operation(self.operations[op], head, reply)
+                self.operations.start(head, reply)
 
     def _heard(self, head: Head) -> bool:
         is_new = self.members.heard(head)
@@ -418,25 +381,8 @@ class NatsBus:
         if reply:
             self._client.publish(reply, pack({"op": op, "node": self.name, **fields}))
 
-    def _start_operation(self, operation: Operation, head: Head, reply: str) -> None:
-        if self._running[head["op"]] >= TASKS_MAX:
-            self._metrics.cluster_dropped.labels("busy").inc()
-            return
-        name = f"hermes-cluster-{head['op']}"
-        task = asyncio.get_running_loop().create_task(self._operate(operation, head, reply), name=name)
-        self._tasks.add(task)
-        self._running[head["op"]] += 1
-        task.add_done_callback(partial(self._operated, head["op"]))
-
-    def _operated(self, op: str, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        self._running[op] -= 1
-
-    async def _operate(self, operation: Operation, head: Head, reply: str) -> None:
-        try:
-            self._reply_to(reply, "answer", await operation(head))
-        except Exception:  # the top of a task
-            logger.exception("the operation %s of the node %s failed", head["op"], head["node"])
+    def _answer_operation(self, reply: str, result: Head) -> None:
+        self._reply_to(reply, "answer", result)
 
     def _on_reply(self, message: NatsMessage) -> None:
         tail = message.subject.rpartition(".")[2]
@@ -473,10 +419,3 @@ class NatsBus:
             self._metrics.cluster_received.labels("bad").inc()
             logger.debug("a message on %s is not from a node: %s", message.subject, error)
             return None
-
-
-def _channels(given: object, id: str) -> list[Channel] | None:
-    """Return the channels that another node names, if they are of this id."""
-    if not isinstance(given, list):
-        return None
-    return [Channel((kind, id)) for kind in subjects.KINDS if [kind, id] in given]

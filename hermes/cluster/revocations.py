@@ -56,7 +56,7 @@ class SharedRevocations:
         self._removed: OrderedDict[Target, int] = OrderedDict()  # until when the removed revocation refused tokens
         self._snapshots: OrderedDict[str, tuple[tuple[Target, int], ...]] = OrderedDict()  # by the node that reads it
         bus.participation.on_join = self.exchange
-        bus.operations |= {
+        bus.operations.by_name |= {
             "disconnect": self._on_disconnect,
             "restore": self._on_restore,
             "revocations": self._on_revocations,

@@ -438,7 +438,7 @@ async def test_many_questions_displace_no_revocation(start: Start) -> None:
     """Each kind of operation has a limit of its own."""
     a = await start("a")
     b = await start("b", a)
-    bus(b).operations["presence"] = lambda head: asyncio.sleep(60, {})
+    bus(b).operations.by_name["presence"] = lambda head: asyncio.sleep(60, {})
     for _ in range(150):
         bus(a).tell("presence", {})
     answer = await disconnect(a, {"user_id": "123"})

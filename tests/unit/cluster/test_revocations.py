@@ -15,12 +15,12 @@ def test_two_nodes_read_at_once() -> None:
     targets = [Target("user_id", f"user-{number}") for number in range(2 * PAGE_ENTRIES)]
     for target in targets:
         revocations.add(target, 5)
-    bus: Any = SimpleNamespace(operations={}, participation=SimpleNamespace())
+    bus: Any = SimpleNamespace(operations=SimpleNamespace(by_name={}), participation=SimpleNamespace())
     unused: Any = None
     SharedRevocations(bus=bus, revocations=revocations, apply=unused, end=unused)
 
     async def page(node: str, after: int) -> tuple[set[str], int]:
-        answer = await bus.operations["revocations"]({"op": "revocations", "node": node, "after": after})
+        answer = await bus.operations.by_name["revocations"]({"op": "revocations", "node": node, "after": after})
         return {entry[1] for entry in answer["entries"]}, answer.get("next", 0)
 
     async def run() -> None:
@@ -31,6 +31,8 @@ def test_two_nodes_read_at_once() -> None:
             more, following = await page("b", following)
             found |= more
         assert found >= {target.id for target in targets[1:]}
-        assert "entries" not in await bus.operations["revocations"]({"op": "revocations", "node": "d", "after": 7})
+        assert "entries" not in await bus.operations.by_name["revocations"](
+            {"op": "revocations", "node": "d", "after": 7}
+        )
 
     asyncio.run(run())

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from hermes.cluster import readings as module
-from hermes.cluster.readings import Readings
+from hermes.cluster.incoming import readings as module
+from hermes.cluster.incoming.readings import Readings
 
 
 async def _settle() -> None:

@@ -1,0 +1,1 @@
+"""What other nodes send to this one, and ask of it."""
