@@ -402,7 +402,7 @@ TestSqliteModel.settings = settings(max_examples=100, stateful_step_count=40, de
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("examples", [2, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [2, pytest.param(100, marks=pytest.mark.slow)])
 def test_the_postgres_store_is_as_the_model(postgres: Databases, examples: int) -> None:
     """The same rules and the same answers."""
 
