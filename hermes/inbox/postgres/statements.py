@@ -197,7 +197,10 @@ def store(
 
 
 def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object] | None]:
-    """Return the columns of these rows, each None if there are none: an empty array costs as much as a full one."""
+    """Return the columns of these rows, each None without rows.
+
+    An empty array would cost as much as a full one.
+    """
     return [[row[index] for row in rows] if rows else None for index in range(number)]
 
 
