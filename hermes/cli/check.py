@@ -37,7 +37,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt.trial import is_testable, try_connection
 from hermes.server import listen
 from hermes.settings import private_file
-from hermes.settings.fields import http_url, is_loopback, own_url
+from hermes.settings.fields import http_url, is_loopback, own_url, postgres_name
 from hermes.settings.flags import CONFIG, setting_of, settings_of
 from hermes.settings.load import environment_warnings
 from hermes.settings.model import Settings
@@ -67,9 +67,9 @@ examples:
   hermes check --settings
   hermes check --config /etc/hermes/hermes.toml --site https://gateway.example/hermes/
 
-It connects to the broker and subscribes, for a few seconds, connects to NATS, and fetches the keys of identity
-providers. Exit code 0 if hermes serve would start and work with these settings, 1 if there are problems, 2 if the
-settings are invalid.
+It connects to the broker and subscribes, for a few seconds, connects to NATS and to the database of the inbox, and
+fetches the keys of identity providers. Exit code 0 if hermes serve would start and work with these settings, 1 if
+there are problems, 2 if the settings are invalid.
 --settings uses neither the port nor the network, and its exit code is 2 for every problem.
 
 {SOURCES}"""
@@ -168,6 +168,7 @@ async def check(
         problems += await _fetch_problems(settings)
         problems += [*await _address_problems(settings), *await _broker_problems(settings, publish=publish)]
         problems += await _nats_problems(settings)
+        problems += await _inbox_problems(settings)
         problems += [] if site is None else await _site_problems(site)
     if is_loopback(settings.host) and not settings.dev:
         _print("warn", LOOPBACK_ONLY % settings.host)
@@ -395,6 +396,21 @@ async def _broker_problems(settings: Settings, *, publish: bool) -> list[str]:
     if settings.broker_kind == "embedded":
         return [*_embedded_broker_problems(), *_device_problems(settings)]
     _print("ok", "MQTT is off")
+    return []
+
+
+async def _inbox_problems(settings: Settings) -> list[str]:
+    """Look at the tables and rights of the inbox's database; change nothing."""
+    url = settings.inbox_url
+    if url is None:
+        return []
+    from hermes.inbox.postgres.session import check_database, parameters_of  # it imports an extra
+
+    try:
+        await check_database(parameters_of(url, settings.inbox_password))
+    except HermesError as error:
+        return [f"inbox {postgres_name(url)}: {error}"]
+    _print("ok", f"inbox {postgres_name(url)} has the tables of this version, and the role may use them")
     return []
 
 

@@ -75,6 +75,17 @@ async def unread(url: str) -> tuple[int, bool]:
     return resumed.unread, resumed.gap
 
 
+def test_check_looks_at_the_tables(postgres: Databases, capsys: pytest.CaptureFixture[str]) -> None:
+    """A database that Hermes can use, and one that it cannot, with what to do."""
+    flags = ["check", "--port", "0", "--mqtt-url", "off", "--inbox"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HERMES_JWT_SECRET", SECRET)
+        assert main([*flags, postgres.empty()]) == 0
+        assert "has the tables of this version" in capsys.readouterr().out
+        assert main([*flags, postgres.server.url(postgres.new())]) == 1
+        assert "hermes inbox migrate" in capsys.readouterr().out
+
+
 def test_migrate_is_for_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file needs none."""
     assert main(["inbox", "--inbox", str(tmp_path / "inbox.db"), "migrate"]) == 1

@@ -138,6 +138,22 @@ async def open_session(
     return session
 
 
+async def check_database(parameters: Mapping[str, Any]) -> None:
+    """Check that a Hermes could use this database; change nothing.
+
+    Raises `NotUsable` and `Unreachable`.
+    """
+    connection = await _connect(parameters, f"{APPLICATION_PREFIX}check")
+    try:
+        await _check_writable(connection)
+        await _check_schema(connection)
+    except psycopg.Error as error:
+        raise failure_of(error) from None
+    finally:
+        with contextlib.suppress(psycopg.Error, OSError):
+            await connection.close()
+
+
 async def _connect(parameters: Mapping[str, Any], name: str) -> "AsyncConnection[tuple[Any, ...]]":
     try:
         connection: AsyncConnection[tuple[Any, ...]] = await AsyncConnection.connect(

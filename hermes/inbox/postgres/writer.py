@@ -57,6 +57,7 @@ FORGETS_MAX: Final = 10_000  # rows to take back; more are not, and come as a du
 SOCKETS_NOTED_AFTER_S: Final = 0.02  # the numbers of sockets wait so long for a transaction of their own
 LOG_INTERVAL_S: Final = 10.0  # of commits that take too long
 STALL_MAX_S: Final = 1.5 * COMMIT_MAX_S  # of a transaction, then its connection is cut
+STOP_MAX_S: Final = 10.0  # with the 10 s for sockets, less than the 30 s after which systemd kills the service
 GRACE_S: Final = COMMIT_MAX_S  # without a connection; then what comes fails at once
 RETRY_S, GRACE_RETRY_S = 1.0, 0.1
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
@@ -128,6 +129,10 @@ class Writer:
         self._wake.set()
         task, self._task = self._task, None
         if task is not None:
+            await asyncio.wait((task,), timeout=STOP_MAX_S)
+            if not task.done() and self._session is not None:
+                logger.error("inbox: %d operations are not done: the database is too slow", self.waiting)
+                self._session.cut()
             await task
 
     @property
