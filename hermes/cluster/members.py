@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 ANNOUNCE_INTERVAL_S = 5.0
 FORGOTTEN_S = 15.0  # three announcements are missing
+TEXT_MAX_CHARS = 64  # of each text of an announcement; those of Hermes are shorter
 MEMBERS_MAX = 1_000  # more than any site has: a peer that invents names must not fill the memory
 
 
@@ -74,7 +75,7 @@ class Members:
 
     def heard(self, head: Head) -> bool:
         """Note an announcement; return whether the node was not known."""
-        name, instance = str(head["node"]), text_of(head, "instance") or ""
+        name, instance = str(head["node"]), _short(head, "instance")
         if instance == self._instance:
             return False
         if name == self._name:
@@ -86,9 +87,9 @@ class Members:
         member = self._members[name] = Member(
             name=name,
             instance=instance,
-            version=text_of(head, "version") or "",
+            version=_short(head, "version"),
             protocol=number_of(head, "protocol"),
-            keys=text_of(head, "keys") or "",
+            keys=_short(head, "keys"),
             users=number_of(head, "users"),
             sockets=number_of(head, "sockets"),
             heard_s=self._clock(),
@@ -154,3 +155,8 @@ class Members:
         del self._members[member.name]
         logger.warning("the node %s %s", member.name, why)
         self._metrics.cluster_nodes.set(len(self._members))
+
+
+def _short(head: Head, key: str) -> str:
+    """Return a text of an announcement, at most `TEXT_MAX_CHARS` of it."""
+    return (text_of(head, key) or "")[:TEXT_MAX_CHARS]

@@ -20,7 +20,7 @@ from hermes.cluster.envelope import PROTOCOL, BadEnvelope, Head, number_of, pack
 from hermes.cluster.incoming.messages import Incoming
 from hermes.cluster.incoming.operations import Operations
 from hermes.cluster.incoming.readings import Readings
-from hermes.cluster.members import Member, Members
+from hermes.cluster.members import TEXT_MAX_CHARS, Member, Members
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
 from hermes.cluster.participation import Participation, State
@@ -375,7 +375,7 @@ class NatsBus:
         return is_new
 
     def _linked(self, head: Head) -> None:
-        self._deliveries.linked(str(head["node"]), text_of(head, "link") or "")
+        self._deliveries.linked(str(head["node"]), (text_of(head, "link") or "")[:TEXT_MAX_CHARS])
 
     def _reply_to(self, reply: str, op: str, fields: Mapping[str, object]) -> None:
         if reply:

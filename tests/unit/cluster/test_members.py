@@ -74,3 +74,13 @@ def test_invented_names_do_not_fill_the_memory() -> None:
     for number in range(MEMBERS_MAX + 10):
         members.heard(here(f"n{number}"))
     assert len(members) == MEMBERS_MAX
+
+
+def test_an_announcement_cannot_fill_the_memory() -> None:
+    """Names are those of nodes, and texts are cut."""
+    members = make_members()
+    members.heard(here("b\n", version="x"))
+    members.heard(here("b" * 65))
+    members.heard(here("b", "i" * 1_000_000, version="v" * 1_000_000, keys="k" * 1_000_000))
+    [member] = members.all
+    assert (member.name, len(member.instance), len(member.version), len(member.keys)) == ("b", 64, 64, 64)
