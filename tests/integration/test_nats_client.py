@@ -450,3 +450,20 @@ async def test_servers_that_fail_alternately_do_not_fill_the_log(caplog: pytest.
     async with client(f"nats://127.0.0.1:{first}", f"nats://127.0.0.1:{second}", user_key=count):
         await eventually(lambda: len(tried) > 5)
     assert len([record for record in caplog.records if record.name.endswith("nats.client")]) == 2
+
+
+@pytest.mark.gen_test
+async def test_a_limit_of_subscriptions_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once: the server goes on without the subscriptions, of which there may be one for each user."""
+    with nats_server(tmp_path, "max_subscriptions: 2") as server:
+        async with client(server.url) as running:
+            for number in range(4):
+                collect(running, f"a.{number}")
+            assert await running.flush()
+            assert "maximum subscriptions exceeded" in running.refusal.lower()
+            assert running.is_connected
+            for number in range(20):
+                running._note_refusal(f"Permissions Violation for Subscription to {number}")
+            assert running.refusal.endswith("19")
+    assert caplog.text.count("NATS refuses a subject") == 1
+    caplog.clear()

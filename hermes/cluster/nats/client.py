@@ -15,6 +15,7 @@ from hermes.backoff import Backoff
 from hermes.cluster.nats.connection import NatsConnection, NatsRefused, NatsUnreachable
 from hermes.cluster.nats.protocol import NatsMessage
 from hermes.errors import ConfigError
+from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 from hermes.settings.cluster.creds_file import UserKey, read_user_key
 from hermes.settings.cluster.nats_url import NatsUrl
@@ -31,6 +32,7 @@ SILENT_PINGS = 2  # a server that answers no ping for so many intervals, 6 to 9 
 RESUBSCRIBE_MAX_S = 10.0  # then another server is tried
 RESUBSCRIBE_POLL_S = 0.01  # until the server has read the subscriptions that wait
 RESUBSCRIBED_AT_ONCE = 2_000  # subscriptions: about 2 ms of the event loop
+REFUSAL_LOG_INTERVAL_S = 60.0
 LOGGED_MAX = 100  # problems of one outage; each server has its own text
 LAME_DUCK_SPREAD_S = 1.0  # in which the clients of a server that stops move to another one
 
@@ -76,6 +78,7 @@ class NatsClient:
         self.problem = f"not connected to {self._servers[0]} yet"  # empty while connected
         self._logged: set[str] = set()  # problems since the last connection
         self.refusal = ""  # of a subject, while connected
+        self._refusals = LogThrottle(REFUSAL_LOG_INTERVAL_S)
         self.connects = 0  # the number of this connection
         metrics.cluster_connected.set(0)
 
@@ -340,7 +343,7 @@ class NatsClient:
 
     def _note_refusal(self, text: str) -> None:
         """Note that the account may not use a subject; the connection stays open."""
-        if text != self.refusal:
+        if self._refusals.allow("refusal"):  # there may be one for each user
             logger.error("NATS refuses a subject: %s; docs/guide/cluster.md has the permissions of the account", text)
         self.refusal = text
 

@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_S = 4.0  # for name, TCP, INFO, TLS and the answer to CONNECT to
 PENDING_MAX_BYTES = 8_388_608  # that wait for the server; a node sends about 1 MB/s at 2,000 notifications a second
 OLDEST_VERSION = (2, 2)  # the first with headers and "no responders"
 # Errors after which the server keeps the connection open
-_SURVIVED = ("permissions violation", "invalid subject")
+_SURVIVED = ("permissions violation", "invalid subject", "maximum subscriptions exceeded")
 # Words of errors that only a person can correct
 _PERMANENT = ("authorization", "expired", "revoked", "tls", "protocol")
 
