@@ -343,6 +343,10 @@ async def test_a_newer_node_is_a_member(
             client.publish(subjects.NODES, data)
             client.publish(subjects.node("a"), data)
             client.publish("hermes.user.123", data)
+        for op in ("fence", "hello", "name", "probe", "presence"):
+            client.publish(
+                subjects.NODES, pack({"op": op, "node": "newer", "instance": "9", "protocol": 2, "keys": "other"})
+            )
         bad = {"op": "deliver", "node": "newer", "to": "123", "kind": "notification", "only_tenant": 5}
         client.publish("hermes.user.123", pack(bad, b'{"never":1}'))
         client.publish("hermes.user.123", pack(bad | {"kind": "hologram"}, b'{"never":1}'))
@@ -352,6 +356,8 @@ async def test_a_newer_node_is_a_member(
         good = {"op": "deliver", "node": "newer", "to": "123", "kind": "notification", "new": True}
         client.publish("hermes.user.123", pack(good, b'{"channel":"notifications","id":"n1"}'))
         assert (await socket.receive())["id"] == "n1"
+        assert await bus(a).synchronised()
+        assert bus(a).state is State.JOINED
     finally:
         await client.stop()
     logged = " ".join(record.getMessage() for record in caplog.records)
