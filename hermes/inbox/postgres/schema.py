@@ -347,9 +347,11 @@ BEGIN
       FROM unnest(p_forget_kind, p_forget_owner, p_forget_bound, p_forget_id, p_forget_attempt)
         AS f (kind, owner, bound, id, attempt);
   END IF;
-  RETURN QUERY SELECT {HEAD}, l.seq, l.kind::integer, l.owner, NULL::integer, NULL::bigint, NULL::boolean, NULL::bigint,
-      NULL::integer
-    FROM hermes.log l WHERE l.seq > p_cursor ORDER BY l.seq LIMIT p_heads_max;
+  IF o_seq > p_cursor THEN
+    RETURN QUERY SELECT {HEAD}, l.seq, l.kind::integer, l.owner, NULL::integer, NULL::bigint, NULL::boolean,
+        NULL::bigint, NULL::integer
+      FROM hermes.log l WHERE l.seq > p_cursor ORDER BY l.seq LIMIT p_heads_max;
+  END IF;
   IF p_note_kind IS NOT NULL THEN
     PERFORM hermes.delivered(n.kind, n.owner, n.bound, n.id, n.sockets)
       FROM unnest(p_note_kind, p_note_owner, p_note_bound, p_note_id, p_note_sockets)

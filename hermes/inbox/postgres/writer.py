@@ -50,6 +50,7 @@ T = TypeVar("T")
 QUEUE_MAX: Final = 10_000  # notifications that wait, and as many acknowledgements and other changes
 READERS_MAX: Final = 100_000  # each socket and each request has at most one: the number of open files is the limit
 APPENDS_AT_ONCE: Final = 200  # of one transaction: a commit of many rows delays no other for longer
+APPENDS_MAX_BYTES: Final = 2_097_152  # of their texts, which are in memory three times while they are sent
 CHANGES_AT_ONCE: Final = 50
 READS_AT_ONCE: Final = 20
 TEXTS_AT_ONCE: Final = 100  # entries of other processes, each up to 80 KiB
@@ -250,7 +251,7 @@ class Writer:
 
     async def _write(self) -> None:
         """Store what waits in one transaction."""
-        appends = [each for each in _take(self._appends, APPENDS_AT_ONCE) if not each.future.done()]
+        appends = self._take_appends()
         changes = [each for each in _take(self._changes, CHANGES_AT_ONCE) if not each.future.done()]
         forgets, sockets = _take(self._forgets, APPENDS_AT_ONCE), self._sockets
         self._sockets = []
@@ -265,6 +266,17 @@ class Writer:
                 await self._store_alone(appends, changes)
                 return
             self._fail([*appends, *changes], reason_of(error))
+
+    def _take_appends(self) -> list[Append]:
+        """Return the rows for the next transaction."""
+        taken: list[Append] = []
+        size = 0
+        while self._appends and len(taken) < APPENDS_AT_ONCE and size < APPENDS_MAX_BYTES:
+            operation = self._appends.popleft()
+            if not operation.future.done():
+                taken.append(operation)
+                size += len(operation.submission.text)
+        return taken
 
     async def _store_alone(self, appends: Sequence[Append], changes: Sequence[Operation[Any]]) -> None:
         """Run each operation in a transaction of its own.
