@@ -205,7 +205,10 @@ def _columns(rows: Sequence[Sequence[object]], number: int) -> list[str | None]:
 
 
 def _array(values: Sequence[object]) -> str:
-    """Return the literal of an array of integers or ``bytea`` (PostgreSQL, "Array Value Input")."""
+    """Return the literal of an array of integers or ``bytea``.
+
+    PostgreSQL, "Arrays".
+    """
     return f"{{{','.join([_element(value) for value in values])}}}"
 
 
