@@ -230,6 +230,12 @@ class RevocationList:
         self._count()
         return found
 
+    def remove_one(self, target: Target) -> None:
+        """Remove the revocation of exactly this target, if there is one."""
+        if target in self._index.until:
+            self._index.drop(target)
+            self._count()
+
     def matching(self, target: Target) -> list[tuple[Target, int]]:
         """Return the revocations that `remove` would remove, with their times."""
         index = self._index

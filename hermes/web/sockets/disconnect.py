@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hermes.auth.principal import Principal
 from hermes.auth.revocation.revocation_file import RevocationFile
-from hermes.auth.revocation.revocation_list import KINDS, Replacement, RevocationList, Target
+from hermes.auth.revocation.revocation_list import KINDS, Replacement, RevocationList, RevocationsFull, Target
 from hermes.cluster.revocations import Elsewhere
 from hermes.delivery.hub import Hub
 from hermes.delivery.reconnect_delay import ReturnRate
@@ -143,20 +143,28 @@ class Disconnector:
         return closed
 
     async def apply(self, changes: Sequence[tuple[Target, int | None]]) -> None:
-        """Put revocations of another node into effect; None removes one.
+        """Put revocations of another node into effect; None removes exactly one.
 
-        Raises `RevocationsFull` or `NotStored`.
+        Raises `RevocationsFull`, after those for which there was room, or `NotStored`.
         """
+        made: list[tuple[Target, int | None]] = []
+        full: RevocationsFull | None = None
         for target, until_s in changes:
             if until_s is None:
-                self._revocations.remove(target)
-            else:
-                self._revocations.add(target, until_s)
-        stored = self._store(changes)
+                self._revocations.remove_one(target)
+                made.append((target, None))
+                continue
+            try:
+                made.append((target, self._revocations.add(target, until_s)))  # it may refuse more already
+            except RevocationsFull as error:
+                full = error
+        stored = self._store(made)
         self._waiting_requests.recheck()
         closed = await self._close(await self._sessions(self._revocations.refuses), revoke=True)
-        audit.info("%d revocations of another node: %d sockets closed", len(changes), closed)
+        audit.info("%d revocations of another node: %d sockets closed", len(made), closed)
         await _confirm(stored, "in effect")
+        if full is not None:
+            raise full
 
     async def restore(self, target: Target, *, by: str) -> int:
         """Accept the tokens of a target again; return how many revocations were removed.

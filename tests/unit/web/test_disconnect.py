@@ -13,7 +13,7 @@ from tornado.ioloop import IOLoop
 from hermes.auth.principal import Principal
 from hermes.auth.revocation import revocation_list
 from hermes.auth.revocation.revocation_file import RevocationFile
-from hermes.auth.revocation.revocation_list import RevocationList, Target
+from hermes.auth.revocation.revocation_list import RevocationList, RevocationsFull, Target
 from hermes.delivery import channels
 from hermes.delivery.hub import Hub
 from hermes.delivery.outbox import OutboxLimits
@@ -291,3 +291,24 @@ async def test_a_reload_builds_its_list_beside_the_loop(bench: Bench, monkeypatc
     await bench.disconnector.reload()
     assert len(threads) == len(bench.revocations) == 3
     assert threading.get_ident() not in threads
+
+
+def test_revocations_of_another_node_are_stored_as_they_are_in_effect(
+    bench: Bench, io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later time stays, the removal of one leaves those that are bound to a tenant, and what has room is stored."""
+    kept, bound, user = Target("user_id", "a", ACME), Target("user_id", "b", ACME), Target("user_id", "b")
+
+    async def run() -> None:
+        for target in (kept, bound, user):
+            await bench.disconnector.end(target, NOW_S, "test", "")
+        await bench.disconnector.apply([(kept, NOW_S - 9), (user, None)])
+        monkeypatch.setattr(revocation_list, "REVOCATIONS_MAX", 3)
+        with pytest.raises(RevocationsFull):
+            await bench.disconnector.apply([(Target("token_id", "1"), 5), (Target("token_id", "2"), 5)])
+        await bench.disconnector.stop()
+
+    io_loop.run_sync(run)
+    expected = {kept: NOW_S, bound: NOW_S, Target("token_id", "1"): 5}
+    assert dict(bench.revocations) == expected
+    assert bench.file.read() == expected
