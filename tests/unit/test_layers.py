@@ -91,6 +91,15 @@ def test_a_module_imports_only_from_lower_layers_or_its_own_folder(path: Path) -
         ("cbor2", {"hermes.ingest.cbor"}),
         ("websockets", {"hermes.mqtt.net.websocket"}),
         ("uvloop", {"hermes.cli.serve"}),
+        (
+            "psycopg",
+            {
+                "hermes.inbox.postgres.database",
+                "hermes.inbox.postgres.session",
+                "hermes.inbox.postgres.transactions",
+                "hermes.inbox.postgres.writer",
+            },
+        ),
         ("prometheus_client", {"hermes.metrics"}),
         ("pytest", {"hermes.testing"}),
         ("google", {"hermes.ingest.sparkplug.sparkplug_b_pb2", "hermes.ingest.sparkplug.metrics"}),

@@ -1,7 +1,10 @@
 """Send statements to the database: several in one piece, for one round trip."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
+
+import psycopg
 
 from hermes.inbox.postgres.session import Session
 from hermes.inbox.postgres.statements import LAST_SEQ, Rows, Statement, StoredBatch
@@ -25,6 +28,19 @@ async def transact(
         await connection.execute("COMMIT")
     [(last_seq,)] = await last.fetchall()
     return storing.decode(await stored.fetchall()), [await each.fetchall() for each in changed], last_seq
+
+
+async def rehearse(session: Session, storing: "Statement[StoredBatch]") -> None:
+    """Run a transaction that stores, and undo it: a new session compiles functions.
+
+    The first notification would wait for that. What fails here is reported when it is needed.
+    """
+    connection = session.connection
+    with contextlib.suppress(psycopg.Error):
+        await connection.execute("BEGIN")
+        await connection.execute(storing.sql, storing.values, binary=True)
+    with contextlib.suppress(psycopg.Error):
+        await connection.rollback()
 
 
 async def fetch_all(session: Session, asked: Sequence["Statement[Any]"]) -> list[Rows]:

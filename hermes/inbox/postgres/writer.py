@@ -17,6 +17,8 @@ from typing import Any, Final, TypeVar
 import psycopg
 
 from hermes.delivery.channels import Channel
+from hermes.delivery.messages import Notification
+from hermes.ids import UserId
 from hermes.inbox.inbox import (
     CATCH_UP_INTERVAL_S,
     COMMIT_MAX_S,
@@ -39,7 +41,7 @@ from hermes.inbox.postgres.session import (
     reason_of,
 )
 from hermes.inbox.postgres.statements import Head, Statement
-from hermes.inbox.postgres.transactions import fetch, fetch_all, transact
+from hermes.inbox.postgres.transactions import fetch, fetch_all, rehearse, transact
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
@@ -463,8 +465,16 @@ class Writer:
             self._cursor = min(self._cursor, origin.began_at)
         self.epoch = origin.epoch
         self._session, self._last_name = session, name
+        with self._limited():
+            await rehearse(session, self._rehearsal())
         self._is_down = False
         self._next_check = 0.0
+
+    def _rehearsal(self) -> "Statement[statements.StoredBatch]":
+        message = Notification(UserId(""), "", "", "", "info", 0)  # an empty text is no id
+        submission = Submission(message=message, text=b"{}", digest=b"", expires_ms=0)
+        row = statements.append_row(submission, b"")
+        return statements.store([submission], [row], cursor=self._cursor, limits=self._limits, now_ms=self._now_ms())
 
     async def _reconnect(self) -> None:
         """Connect again; wait before the next attempt if that fails."""
