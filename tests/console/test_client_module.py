@@ -88,7 +88,7 @@ class NodeClient:
 def test_the_client_works_in_node_with_a_real_server(npm: str, tmp_path: Path) -> None:
     """It acknowledges a notification, refreshes its token on the open socket, and ends in the state refused."""
     assert npm
-    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off")
+    arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off", "--inbox", "off")
     with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as program:
         program.wait_for("Ctrl-C stops it")
         secret = (tmp_path / "hermes" / "jwt-secret").read_text().strip()

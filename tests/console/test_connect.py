@@ -63,7 +63,7 @@ new MutationObserver(() => closes.push(close.textContent)).observe(close, { chil
 
 def test_a_restart_reconnects_every_socket_without_a_reload(browser: Browser, tmp_path: Path) -> None:
     """With a countdown and the attempt meanwhile; after an orderly stop and after a crash."""
-    words = ("serve", "--dev", "--mqtt-url", "off", "--port", str(free_port()))
+    words = ("serve", "--dev", "--mqtt-url", "off", "--inbox", "off", "--port", str(free_port()))
 
     def serve() -> AbstractContextManager[Program]:
         return hermes(*words, XDG_STATE_HOME=str(tmp_path))
