@@ -23,6 +23,7 @@ from hermes.settings.model import Settings
 from hermes.testing import gateway_settings
 from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.certificates import LOOPBACK, Authority
+from tests.support.creds_files import CREDS, USER, nkey
 from tests.support.gateways import SECRET
 from tests.support.programs import free_port, hermes
 
@@ -115,11 +116,18 @@ def test_a_secret_file_that_others_can_read_is_a_problem(name: str, tmp_path: Pa
         },
         "tls_key": {"tls_cert": signed.certificate},
         "jwt_secret_file": {"jwt_secret": None},
+        "inbox_password_file": {"inbox": f"postgresql://hermes@127.0.0.1:{free_port()}/hermes"},
+        "nats_creds_file": {"nats_url": f"nats://127.0.0.1:{free_port()}"},
     }
     given = more.get(name, {})
-    if name in ("jwt_secret_file", "api_key_file"):
+    texts = {
+        **dict.fromkeys(("jwt_secret_file", "api_key_file"), "thirty-two-bytes-at-least-make-a-secret"),
+        "inbox_password_file": "password",
+        "nats_creds_file": CREDS.format(jwt="a.b.c", seed=nkey(USER)),
+    }
+    if name in texts:
         path = tmp_path / "secret"
-        path.write_text("thirty-two-bytes-at-least-make-a-secret")
+        path.write_text(texts[name])
     path.chmod(0o644)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hermes.cli.check.BROKER_TIMEOUT_S", 0.1)

@@ -69,11 +69,13 @@ class Console:
     def open(self, panel: str = "") -> None:
         """Load the page, at this panel; in --dev its four sockets begin to open by themselves."""
         self.page.goto(f"{self.url}#{panel}" if panel else self.url)
+        expect(self.page.locator("[aria-busy]")).to_have_count(0)  # the scripts of the panel are loaded
 
     def show(self, panel: str) -> None:
         """Show a panel, or a part of one: ``devices/acme/climate-01``."""
         self.page.evaluate("panel => { location.hash = panel; }", panel)
         expect(self.page.locator(f"#{panel.partition('/')[0]}")).to_be_visible()
+        expect(self.page.locator("[aria-busy]")).to_have_count(0)
 
     def dress(self, theme: str) -> None:
         """Choose a theme as a user does, without a reload."""

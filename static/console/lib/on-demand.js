@@ -30,12 +30,20 @@ export class OnDemand {
     setTimeout(() => this.#loadOnce().catch(() => {}), PREFETCH_AFTER_MS);
   }
 
-  /** Show the part, once it is loaded and unless it was hidden meanwhile. @param {string} first @param {string} second */
+  /**
+   * Show the part, once it is loaded and unless it was hidden meanwhile; until then it is busy.
+   * @param {string} first
+   * @param {string} second
+   */
   async show(first, second) {
     this.#shown = [first, second];
-    if (!this.part) await this.#loadOnce().catch(() => this.#root.append(this.#failure));
+    if (!this.part) {
+      this.#root.setAttribute('aria-busy', 'true');
+      await this.#loadOnce().catch(() => this.#root.append(this.#failure));
+    }
     this.#failure.hidden = this.part !== null;
     if (this.#shown) this.#panel?.show?.(...this.#shown);
+    this.#root.removeAttribute('aria-busy');
   }
 
   hide() {

@@ -1,7 +1,6 @@
 """The creds file of a NATS user."""
 
 import base64
-import binascii
 from pathlib import Path
 
 import pytest
@@ -9,31 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hermes.settings.cluster.creds_file import decode_seed, read_user_key
-
-RAW = bytes(range(32))
-
-
-def nkey(prefix: int, raw: bytes = RAW) -> str:
-    """Return a seed with the prefix of this kind of key."""
-    head = bytes([18 << 3 | prefix >> 5, (prefix & 31) << 3])
-    body = head + raw
-    return base64.b32encode(body + binascii.crc_hqx(body, 0).to_bytes(2, "little")).decode().rstrip("=")
-
-
-USER, ACCOUNT = 20 << 3, 0
-CREDS = """-----BEGIN NATS USER JWT-----
-{jwt}
-------END NATS USER JWT------
-
-************************* IMPORTANT *************************
-NKEY Seed printed below can be used to sign and prove identity.
-
------BEGIN USER NKEY SEED-----
-{seed}
-------END USER NKEY SEED------
-
-*************************************************************
-"""
+from tests.support.creds_files import ACCOUNT, CREDS, RAW, USER, nkey
 
 
 def test_the_key_of_a_creds_file_signs(tmp_path: Path) -> None:
