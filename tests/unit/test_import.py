@@ -14,8 +14,11 @@ MODULES = sorted(
 
 # Runs in an interpreter of its own, with the modules as arguments; prints what is different after their import.
 PROGRAM = """
-import asyncio, gc, importlib, json, locale, logging, os, random, resource, signal, sys, threading, warnings
+import asyncio, contextlib, gc, importlib, json, locale, logging, os, random, resource, signal, sys, threading, warnings
 import prometheus_client.metrics
+
+with contextlib.suppress(ImportError):
+    import psycopg  # sets the level of its own logger
 
 def state():
     root = logging.getLogger()
