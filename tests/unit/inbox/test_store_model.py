@@ -1,5 +1,6 @@
 """The stores against a model: random senders, readers, ends and crashes."""
 
+import dataclasses
 import json
 import tempfile
 from dataclasses import dataclass, field
@@ -171,8 +172,13 @@ class StoreMachine(RuleBasedStateMachine):
         digest = sent.digest.decode()
         if key in self.answers:
             known, seq, replaced = self.answers[key]
-            expected = Duplicate(seq, 0, replaced) if digest == known else None
-            assert outcome == expected or (expected is None and not isinstance(outcome, Stored | Duplicate))
+            if digest != known:
+                assert not isinstance(outcome, Stored | Duplicate)
+                return
+            assert isinstance(outcome, Duplicate)
+            assert dataclasses.replace(outcome, acked_ms=None) == Duplicate(seq, 0, replaced)
+            [row] = [each for each in self.rows if each.seq == seq]
+            assert outcome.acked_ms is None or user in row.acked
             return
         withdrawn = self.model_withdraw(user, None if user else tenant, replaces, key_tenant) if replaces else None
         owner_rows = [row for row in self.rows if row.state != "gone" and (row.user, row.tenant) == key[:2]]
