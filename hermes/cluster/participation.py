@@ -186,7 +186,7 @@ class Participation:
         """
         while client.is_connected:
             answers = await self._greet()
-            if answers.nobody:
+            if answers.no_other_node:
                 return True
             if answers.by_node:
                 joined = [name for name, head in answers.by_node.items() if head.get("joined") is True]

@@ -13,12 +13,12 @@ SURVEYS_MAX = 1_000  # at once; each waits for at most a few seconds
 class Answers:
     """The answers by node, and the names of the nodes that did not answer in time.
 
-    ``nobody`` is True if NATS knows no other node.
+    ``no_other_node`` is True if NATS knows no other node.
     """
 
     by_node: dict[str, Head] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
-    nobody: bool = False
+    no_other_node: bool = False
 
 
 class Surveys:
@@ -43,7 +43,7 @@ class Surveys:
         finally:
             del self._open[number]
             survey.done.cancel()
-        return Answers(survey.answers, tuple(sorted(survey.missing)), survey.nobody)
+        return Answers(survey.answers, tuple(sorted(survey.missing)), survey.no_other_node)
 
     def answered(self, number: int, head: Head) -> None:
         """Note the answer of one node."""
@@ -55,7 +55,7 @@ class Surveys:
         """End the wait: there is no other node."""
         survey = self._open.get(number)
         if survey is not None:
-            survey.nobody = True
+            survey.no_other_node = True
             survey.end()
 
     def lost(self) -> None:
@@ -69,7 +69,7 @@ class _Survey:
         self.missing = missing
         self.open_ended = not missing  # then the time decides
         self.answers: dict[str, Head] = {}
-        self.nobody = False
+        self.no_other_node = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def add(self, head: Head) -> None:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from hermes.delivery.channels import Channel
 from hermes.delivery.messages import Acknowledgement, Withdrawal
 from hermes.ids import TenantId, UserId
-from hermes.inbox.deadlines import Deadlines
 from hermes.inbox.inbox import (
     COMMIT_MAX_S,
     PAGE_ENTRIES,
@@ -30,6 +29,7 @@ from hermes.inbox.postgres import statements
 from hermes.inbox.postgres.operations import Operation
 from hermes.inbox.postgres.writer import Writer
 from hermes.inbox.repetitions import Repetitions
+from hermes.inbox.results import Deadlines
 from hermes.metrics import Metrics
 
 T = TypeVar("T")

@@ -48,18 +48,3 @@ def decoded(operation: Operation[Any], rows: Rows) -> Outcome:
     """Return the outcome of an operation whose statement has these rows."""
     assert operation.statement is not None
     return operation, operation.statement.decode(rows), None
-
-
-def set_result(operation: Operation[Any], result: Any, error: Exception | None) -> None:
-    """Give an operation its result, unless its caller has gone or got an error before."""
-    if operation.future.done():
-        return
-    if error is None and operation.then is not None:
-        try:
-            operation.then(result)
-        except Exception as failure:  # noqa: BLE001 - the caller gets it
-            error = failure
-    if error is not None:
-        operation.future.set_exception(error)
-    else:
-        operation.future.set_result(result)

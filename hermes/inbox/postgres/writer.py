@@ -30,7 +30,7 @@ from hermes.inbox.inbox import (
     Submission,
 )
 from hermes.inbox.postgres import statements
-from hermes.inbox.postgres.operations import Append, Operation, Outcome, decoded, set_result
+from hermes.inbox.postgres.operations import Append, Operation, Outcome, decoded
 from hermes.inbox.postgres.session import (
     APPLICATION_PREFIX,
     NotUsable,
@@ -42,6 +42,7 @@ from hermes.inbox.postgres.session import (
 )
 from hermes.inbox.postgres.statements import Head, Statement
 from hermes.inbox.postgres.transactions import fetch, fetch_all, rehearse, transact
+from hermes.inbox.results import set_result
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 
@@ -438,11 +439,11 @@ class Writer:
                 until = time.monotonic() + RESULTS_SLICE_S
             if isinstance(operation, Append) and operation.is_late and isinstance(result, Stored):
                 self.forget(operation)
-            set_result(operation, result, error)
+            set_result(operation.future, result, error, operation.then)
 
     def _fail(self, operations: Sequence[Operation[Any]], reason: FailureReason) -> None:
         for operation in operations:
-            set_result(operation, None, InboxUnavailable(reason))
+            set_result(operation.future, None, InboxUnavailable(reason), operation.then)
 
     def _fail_all(self, reason: FailureReason) -> None:
         for queue in (self._appends, self._changes, self._reads):

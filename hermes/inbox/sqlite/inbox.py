@@ -10,7 +10,6 @@ from typing import Any, Final
 from hermes.delivery.channels import Channel
 from hermes.delivery.messages import Acknowledgement, Withdrawal
 from hermes.ids import TenantId, UserId
-from hermes.inbox.deadlines import Deadlines
 from hermes.inbox.inbox import (
     COMMIT_MAX_S,
     PAGE_ENTRIES,
@@ -29,6 +28,7 @@ from hermes.inbox.inbox import (
 )
 from hermes.inbox.position import Position
 from hermes.inbox.repetitions import Repetitions
+from hermes.inbox.results import Deadlines
 from hermes.inbox.sqlite.file import prepare_folder
 from hermes.inbox.sqlite.file_lock import FileLock
 from hermes.inbox.sqlite.store import Store, Undo

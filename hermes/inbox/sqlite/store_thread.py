@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from hermes.errors import HermesError
 from hermes.inbox.inbox import FailureReason, InboxUnavailable, StoreLimits
+from hermes.inbox.results import set_result
 from hermes.inbox.sqlite.file import (
     FileReplaced,
     copy_inbox,
@@ -255,7 +256,8 @@ class StoreThread:
                 assert self._loop is not None
                 self._loop.call_soon(self._set_results)
                 return
-            _set_result(*self._results.popleft())
+            operation, result, error = self._results.popleft()
+            set_result(operation.future, result, error, operation.then)
 
     # -- in the thread ------------------------------------------------------------------------------------------
 
@@ -598,20 +600,6 @@ def _ignore(future: "asyncio.Future[Any]") -> None:
     """Read the error of an operation without a caller: the thread reports it."""
     if not future.cancelled():
         future.exception()
-
-
-def _set_result(operation: Operation, result: Any, error: Exception | None) -> None:
-    if operation.future.done():
-        return
-    if error is None and operation.then is not None:
-        try:
-            operation.then(result)
-        except Exception as failure:  # noqa: BLE001 - the caller gets it
-            error = failure
-    if error is not None:
-        operation.future.set_exception(error)
-    else:
-        operation.future.set_result(result)
 
 
 def _reason_of(error: Exception) -> FailureReason:

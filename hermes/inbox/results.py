@@ -1,4 +1,4 @@
-"""Fail the operations that are not committed in time."""
+"""The results of operations, and the failure of those that are late."""
 
 import asyncio
 from collections import deque
@@ -6,6 +6,26 @@ from collections.abc import Callable
 from typing import Any
 
 from hermes.inbox.inbox import InboxUnavailable
+
+
+def set_result(
+    future: "asyncio.Future[Any]", result: Any, error: Exception | None, then: Callable[[Any], None] | None
+) -> None:
+    """Give the future its result, after ``then`` got it, or the error.
+
+    Nothing happens if its caller has left, or got an error before.
+    """
+    if future.done():
+        return
+    if error is None and then is not None:
+        try:
+            then(result)
+        except Exception as failure:  # noqa: BLE001 - the caller gets it
+            error = failure
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 class Deadlines:
