@@ -87,7 +87,7 @@ from hermes.settings import private_file
 from hermes.settings.fields import networks, postgres_name
 from hermes.settings.folders import INBOX_NAME
 from hermes.settings.model import NO_KEYS, Settings
-from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.urls.mqtt import MqttUrl, parse_mqtt_url
 from hermes.web.api.idempotency import RecentAnswers
 from hermes.web.api.presence import presence_of
 from hermes.web.gateway_parts import DevAction

@@ -18,7 +18,7 @@ from bench.processes import BenchError, accepts, free_port, running
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 PATIENCE_S = 60.0

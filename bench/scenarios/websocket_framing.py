@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 from bench.figures import Figure
 from hermes.mqtt.net.buffered_socket import BufferedSocket
 from hermes.mqtt.net.websocket import WebSocket, client_protocol
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 
 TOPIC = b"tenants/acme/devices/climate-01/temp"
 BODY = len(TOPIC).to_bytes(2, "big") + TOPIC + b"\0" + b"x" * 160

@@ -32,7 +32,7 @@ from hermes.broker.mosquitto import (
 from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
 from hermes.settings.broker import BrokerListen
-from hermes.settings.mqtt_url import PLAIN_PORT, MqttUrl
+from hermes.settings.urls.mqtt import PLAIN_PORT, MqttUrl
 
 logger = logging.getLogger(__name__)
 

@@ -42,9 +42,9 @@ from hermes.settings.flags import CONFIG, setting_of, settings_of
 from hermes.settings.load import environment_warnings
 from hermes.settings.model import Settings
 from hermes.settings.mqtt import RECEIVE_MAXIMUM
-from hermes.settings.mqtt_url import MqttUrl
 from hermes.settings.rules import warnings
 from hermes.settings.tls import own_context
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 BROKER_TIMEOUT_S = 5.0

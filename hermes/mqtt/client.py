@@ -26,7 +26,7 @@ from hermes.mqtt.net.waker import Waker
 from hermes.mqtt.paho_hooks import can_ping, client_class
 from hermes.mqtt.reconnect import Downtime, VersionNegotiator
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)

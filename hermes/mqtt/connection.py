@@ -26,7 +26,7 @@ from hermes.mqtt.paho_hooks import can_ping, client_class
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.mqtt.subscriptions import RetainedMessages, Subscriptions
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)

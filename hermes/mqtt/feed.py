@@ -17,7 +17,7 @@ from hermes.mqtt.client import MqttClient
 from hermes.mqtt.net.dial import missing_packages
 from hermes.mqtt.on_demand import OnDemandSubscriptions
 from hermes.settings.model import Settings
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 logger = logging.getLogger(__name__)

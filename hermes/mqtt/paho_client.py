@@ -27,7 +27,7 @@ from hermes.mqtt.net.dial import TCP_TIMEOUT_S, tls_context
 from hermes.mqtt.publish_properties import BLOCK_MAX_BYTES, encoded, subscription_ids, variable_byte_integer
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 
 PACKET_MAX_BYTES = 2 * 1_048_576  # MQTT 5 §3.1.2.11.4: the broker does not send larger packets
 

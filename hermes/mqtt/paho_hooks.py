@@ -15,7 +15,7 @@ import paho.mqtt
 from hermes.mqtt.paho_client import ClientSetup, DialedClient, FastPathClient, PlainClient
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 
 logger = logging.getLogger(__name__)
 

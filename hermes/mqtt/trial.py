@@ -13,7 +13,7 @@ from hermes.mqtt.failures import NoConnack, WrongVersion
 from hermes.mqtt.net.waker import Waker
 from hermes.mqtt.reconnect import MqttVersion, VersionNegotiator
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 
 TEST_NAME = "hermes-check"

@@ -8,7 +8,7 @@ from pathlib import Path
 from hermes.auth.keys import Source
 from hermes.settings.flags import FILE, setting_of, settings_of
 from hermes.settings.model import Settings
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 
 KEYS = frozenset({"jwt_secret", "jwt_secret_file", "jwt_public_key_file", "jwks_file", "jwt_issuer"})
 ISSUERS = frozenset({"oidc_issuer", "jwks_url", "jwks_ca_file", "jwks_insecure", "jwks_max_stale_s", "jwt_issuer"})

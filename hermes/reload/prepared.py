@@ -7,7 +7,7 @@ from hermes.auth.api_keys import ApiKey
 from hermes.auth.keys import Source, VerificationKey
 from hermes.auth.oidc import KeyLocation
 from hermes.settings.model import Settings
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.web.origins.trusted_proxies import Network
 from hermes.web.tls.certificate import LoadedCertificate
 

@@ -27,8 +27,8 @@ from hermes.log import UNPRINTABLE
 from hermes.settings.broker import parse_listen
 from hermes.settings.folders import inbox_file
 from hermes.settings.mqtt import CLIENT_ID_MAX_BYTES, Qos
-from hermes.settings.mqtt_url import parse_mqtt_url
 from hermes.settings.tls import TlsOptions
+from hermes.settings.urls.mqtt import parse_mqtt_url
 from hermes.topics.topic_map import TopicMap
 
 NO_BROKER_URLS = ("off", "embedded")  # accepted in place of a broker's URL

@@ -22,13 +22,13 @@ from hermes.errors import ConfigError
 from hermes.settings import fields, private_file
 from hermes.settings.broker import BrokerListen, parse_listen
 from hermes.settings.cluster.fields import NatsUrls, NodeName, host_node_name
-from hermes.settings.cluster.nats_url import NatsUrl, parse_nats_url, secrets_of
 from hermes.settings.fields import api_keys_of, secret_text, token_text
 from hermes.settings.flags import ENVIRONMENT_PREFIX, FILE, Flag, Group, setting_of
 from hermes.settings.folders import INBOX_NAME, broker_folder, serving_folder
 from hermes.settings.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, MqttOptions
-from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.settings.tls import ServerCertificate, TlsOptions, own_context
+from hermes.settings.urls.mqtt import MqttUrl, parse_mqtt_url
+from hermes.settings.urls.nats import NatsUrl, parse_nats_url, secrets_of
 
 DEFAULT_PORT = 8080
 PLAIN_HOST = "127.0.0.1"  # of plain HTTP beside TLS

@@ -19,7 +19,7 @@ from hermes.cluster.nats_bus import NatsBus
 from hermes.cluster.participation import State
 from hermes.errors import ConfigError
 from hermes.metrics import Metrics
-from hermes.settings.cluster.nats_url import parse_nats_url
+from hermes.settings.urls.nats import parse_nats_url
 from hermes.testing import ClientSocket, gateway_settings, run_gateway
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, token
 from tests.support.nats import NatsServer, nats_server

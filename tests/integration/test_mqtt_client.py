@@ -12,7 +12,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt import client as clients
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.connection import Connection
-from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.urls.mqtt import MqttUrl, parse_mqtt_url
 from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.programs import free_port, needs, wait_until
 from tests.support.sites import TOPIC, site

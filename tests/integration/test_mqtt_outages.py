@@ -16,7 +16,7 @@ import pytest
 from hermes.mqtt import connection as connections
 from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.programs import needs, wait_until
 from tests.support.proxies import proxy

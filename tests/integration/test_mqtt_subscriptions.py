@@ -11,7 +11,7 @@ import pytest
 from hermes.delivery.link_state import LinkState
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from tests.support.brokers import UNSUBSCRIBE, Peer, mosquitto, scripted
 from tests.support.programs import wait_until
 from tests.support.sites import FILTER, OVERLAPPING, TOPIC, on_demand_site, site

@@ -16,8 +16,8 @@ from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.net import dial as dialling
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
 from hermes.settings.tls import TlsOptions
+from hermes.settings.urls.mqtt import MqttUrl, parse_mqtt_url
 from tests.support.brokers import Peer, mosquitto, scripted
 from tests.support.certificates import LOOPBACK, Authority, Signed
 from tests.support.programs import free_port, wait_until

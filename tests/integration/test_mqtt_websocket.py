@@ -19,7 +19,7 @@ from hermes.mqtt.net import websocket
 from hermes.mqtt.net.buffered_socket import UnacceptableData
 from hermes.mqtt.net.dial import missing_packages
 from hermes.mqtt.net.websocket import WebSocket, client_protocol
-from hermes.settings.mqtt_url import parse_mqtt_url
+from hermes.settings.urls.mqtt import parse_mqtt_url
 from tests.support.brokers import Peer, scripted
 from tests.support.sites import TOPIC, site
 

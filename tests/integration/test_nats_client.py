@@ -20,8 +20,8 @@ from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
 from hermes.errors import ConfigError
 from hermes.metrics import Metrics
 from hermes.settings.cluster.creds_file import read_user_key
-from hermes.settings.cluster.nats_url import parse_nats_url
 from hermes.settings.tls import TlsOptions
+from hermes.settings.urls.nats import parse_nats_url
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.gateways import eventually
 from tests.support.nats import nats_server, nats_servers

@@ -16,7 +16,7 @@ from hermes.mqtt.net.buffered_socket import BufferedSocket
 from hermes.mqtt.paho_client import ClientSetup, FastPathClient
 from hermes.mqtt.reconnect import MqttVersion
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from tests.support.brokers import mosquitto
 from tests.support.programs import wait_until
 

@@ -14,8 +14,8 @@ from hermes.mqtt import subscriptions
 from hermes.mqtt.paho_client import DialedClient, FastPathClient, PlainClient
 from hermes.mqtt.paho_hooks import can_ping, client_class
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import parse_mqtt_url
 from hermes.settings.tls import TlsOptions
+from hermes.settings.urls.mqtt import parse_mqtt_url
 from tests.support.brokers import mosquitto
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.programs import free_port, wait_until

@@ -20,7 +20,7 @@ from hermes.backoff import Backoff
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
 from hermes.mqtt.connection import Connection
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from tests.support.brokers import mosquitto
 from tests.support.gateways import SECRET, TIMEOUT_S
 from tests.support.paths import CHECKOUT

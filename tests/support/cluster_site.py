@@ -21,7 +21,7 @@ from hermes.auth.tokens import TokenSigner
 from hermes.dev.simulator import SimulatedDevices
 from hermes.metrics import Metrics
 from hermes.mqtt.client import MqttClient
-from hermes.settings.mqtt_url import parse_mqtt_url
+from hermes.settings.urls.mqtt import parse_mqtt_url
 from tests.support.programs import needs
 
 NODES = ("node-1", "node-2", "node-3")

@@ -12,7 +12,7 @@ from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
 from hermes.settings.mqtt import MqttOptions
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.support.brokers import Received
 from tests.support.ingests import make_ingest

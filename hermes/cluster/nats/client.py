@@ -18,9 +18,9 @@ from hermes.errors import ConfigError
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
 from hermes.settings.cluster.creds_file import UserKey, read_user_key
-from hermes.settings.cluster.nats_url import NatsUrl
 from hermes.settings.model import ClusterSettings
 from hermes.settings.tls import TlsOptions
+from hermes.settings.urls.nats import NatsUrl
 
 logger = logging.getLogger(__name__)
 

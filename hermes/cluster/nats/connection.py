@@ -15,7 +15,7 @@ import orjson
 from hermes import __version__
 from hermes.cluster.nats.protocol import NatsMessage, NatsProtocolError, Parser
 from hermes.settings.cluster.creds_file import UserKey
-from hermes.settings.cluster.nats_url import NatsUrl
+from hermes.settings.urls.nats import NatsUrl
 
 CONNECT_TIMEOUT_S = 4.0  # for name, TCP, INFO, TLS and the answer to CONNECT together
 PENDING_MAX_BYTES = 8_388_608  # that wait for the server; a node sends about 1 MB/s at 2,000 notifications a second

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from hermes.errors import install_command
 from hermes.mqtt.failures import CLOSED_IN_TLS, ConnectionFailure, RefusedByBroker
 from hermes.mqtt.net.deadline import READ, WRITE, Deadline
-from hermes.settings.mqtt_url import MqttUrl
 from hermes.settings.tls import TlsOptions
+from hermes.settings.urls.mqtt import MqttUrl
 
 TCP_TIMEOUT_S = 5.0  # for all addresses of a name together
 HANDSHAKES_TIMEOUT_S = 5.0  # for TLS and WebSocket together; a small broker under load needs a second or two

@@ -18,7 +18,7 @@ from websockets.uri import WebSocketURI
 from hermes.mqtt.failures import ConnectionFailure, RefusedByBroker
 from hermes.mqtt.net.buffered_socket import PACKET_MAX_BYTES, UnacceptableData
 from hermes.mqtt.net.deadline import READ, WRITE, Deadline
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 
 RESPONSE_MAX_BYTES = 16_384
 MESSAGE_MAX_BYTES = 2 * PACKET_MAX_BYTES  # a broker may put several packets into one message

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
-from hermes.settings.cluster.nats_url import parse_nats_url
+from hermes.settings.urls.nats import parse_nats_url
 
 NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 

@@ -15,7 +15,7 @@ from hermes.ingest.payload import decode
 from hermes.metrics import Metrics
 from hermes.mqtt.bridge import Bridge
 from hermes.mqtt.client import MqttClient
-from hermes.settings.mqtt_url import MqttUrl
+from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.support.brokers import Received, mosquitto
 from tests.support.ingests import make_ingest

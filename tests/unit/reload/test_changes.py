@@ -8,7 +8,7 @@ import pytest
 from hermes.reload.changes import APPLIED, READ_ANEW, Changes, contents_of, is_same_broker
 from hermes.settings.load import load_settings
 from hermes.settings.model import Settings
-from hermes.settings.mqtt_url import parse_mqtt_url
+from hermes.settings.urls.mqtt import parse_mqtt_url
 from tests.support.certificates import Authority
 from tests.support.gateways import SECRET
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes.settings.mqtt_url import MqttUrl, parse_mqtt_url
+from hermes.settings.urls.mqtt import MqttUrl, parse_mqtt_url
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote
+
+from hermes.settings.urls.server import UrlForm, check_server, split_url
 
 Transport = Literal["tcp", "websockets", "unix"]
 
@@ -18,9 +20,16 @@ _SCHEMES = {
     ("websockets", True): "wss",
     ("unix", False): "unix",
 }
-_EXAMPLE = "mqtt://user:password@broker.example:1883 or mqtts://broker.example:8883"
-_MORE_EXAMPLES = "wss://broker.example/mqtt or unix:///run/mosquitto.sock"
-_ESCAPES = "with /, ?, # and @ in a password as %2F, %3F, %23 and %40"
+_FORM = UrlForm(
+    name="the MQTT URL",
+    schemes=(*_DEFAULT_PORTS, "unix"),
+    examples=(
+        "mqtt://user:password@broker.example:1883 or mqtts://broker.example:8883",
+        "wss://broker.example/mqtt or unix:///run/mosquitto.sock",
+    ),
+    escapes="with /, ?, # and @ in a password as %2F, %3F, %23 and %40",
+    path_schemes=("ws", "wss"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +69,10 @@ def parse_mqtt_url(text: str) -> MqttUrl:
     ``wss://…[:443][/mqtt]``, ``unix:///path``. User and password are percent-decoded. Raises ValueError that says what
     to write and repeats nothing of the text, because that may contain a password.
     """
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"the MQTT URL's host or port cannot be read; write {_EXAMPLE}, {_ESCAPES}") from None
-    _check_scheme(parts, text)
+    parts, port = split_url(text, _FORM)
     if parts.scheme == "unix":
         return _unix_url(parts)
-    _check(parts)
+    check_server(parts, _FORM)
     over_websocket = parts.scheme in ("ws", "wss")
     return MqttUrl(
         host=str(parts.hostname),
@@ -96,32 +100,3 @@ def _unix_url(parts: SplitResult) -> MqttUrl:
             f"the path of the MQTT URL's Unix socket has over {UNIX_PATH_MAX_BYTES} bytes; choose a shorter one"
         )
     return MqttUrl(host="", port=0, transport="unix", path=path)
-
-
-def _check_scheme(parts: SplitResult, text: str) -> None:
-    known = parts.scheme in _DEFAULT_PORTS or parts.scheme == "unix"
-    if not known or not text.partition(":")[2].startswith("//"):
-        raise ValueError(
-            f"the MQTT URL does not begin with mqtt://, mqtts://, ws://, wss:// or unix://; "
-            f"write {_EXAMPLE}, {_MORE_EXAMPLES}"
-        )
-    if any(sign.isspace() or not sign.isprintable() for sign in text):
-        raise ValueError(f"the MQTT URL has no host, or contains white space; write {_EXAMPLE}")
-
-
-def _check(parts: SplitResult) -> None:
-    if not parts.hostname:
-        raise ValueError(f"the MQTT URL has no host, or contains white space; write {_EXAMPLE}")
-    try:
-        parts.hostname.encode("idna")
-    except UnicodeError:  # the resolver would report the same, in many lines
-        raise ValueError(
-            f"the MQTT URL's host has an empty label, or one of over 63 characters; write {_EXAMPLE}"
-        ) from None
-    if parts.port == 0:
-        raise ValueError("the MQTT URL's port is 0; write one from 1 to 65535, or none for the default")
-    has_path = parts.path not in ("", "/") and parts.scheme in ("mqtt", "mqtts")
-    if has_path or parts.query or parts.fragment:
-        raise ValueError(f"the MQTT URL has something after host and port; write {_EXAMPLE}, {_ESCAPES}")
-    if parts.username == "" or (parts.username is None and parts.password is not None):
-        raise ValueError(f"the MQTT URL has a password and no user, or an empty user; write {_EXAMPLE}")

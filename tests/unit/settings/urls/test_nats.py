@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes.settings.cluster.nats_url import NatsUrl, parse_nats_url, secrets_of
+from hermes.settings.urls.nats import NatsUrl, parse_nats_url, secrets_of
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+from hermes.settings.urls.server import UrlForm, check_server, split_url
 
 DEFAULT_PORT = 4222  # registered with IANA for NATS
 
-_EXAMPLE = "nats://user:password@nats.example:4222 or tls://nats.example:4222"
-_ESCAPES = "with /, ?, #, @ and a comma in a password as %2F, %3F, %23, %40 and %2C"
+_FORM = UrlForm(
+    name="the NATS URL",
+    schemes=("nats", "tls"),
+    examples=("nats://user:password@nats.example:4222 or tls://nats.example:4222",),
+    escapes="with /, ?, #, @ and a comma in a password as %2F, %3F, %23, %40 and %2C",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +47,8 @@ def parse_nats_url(text: str) -> NatsUrl:
     User, password and token are percent-decoded. Raises ValueError that says what to write and repeats nothing of the
     text, because that may contain a password.
     """
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"the NATS URL's host or port cannot be read; write {_EXAMPLE}, {_ESCAPES}") from None
-    _check(parts, text)
+    parts, port = split_url(text, _FORM)
+    check_server(parts, _FORM)
     username = None if parts.username is None else unquote(parts.username)
     password = None if parts.password is None else unquote(parts.password)
     return NatsUrl(
@@ -57,25 +59,6 @@ def parse_nats_url(text: str) -> NatsUrl:
         password=password,
         token=username if password is None else None,
     )
-
-
-def _check(parts: SplitResult, text: str) -> None:
-    if parts.scheme not in ("nats", "tls") or not text.partition(":")[2].startswith("//"):
-        raise ValueError(f"the NATS URL does not begin with nats:// or tls://; write {_EXAMPLE}")
-    if not parts.hostname or any(sign.isspace() or not sign.isprintable() for sign in text):
-        raise ValueError(f"the NATS URL has no host, or contains white space; write {_EXAMPLE}")
-    try:
-        parts.hostname.encode("idna")
-    except UnicodeError:  # the resolver would report the same, in many lines
-        raise ValueError(
-            f"the NATS URL's host has an empty label, or one of over 63 characters; write {_EXAMPLE}"
-        ) from None
-    if parts.port == 0:
-        raise ValueError("the NATS URL's port is 0; write one from 1 to 65535, or none for the default")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f"the NATS URL has something after host and port; write {_EXAMPLE}, {_ESCAPES}")
-    if parts.username == "" or (parts.username is None and parts.password is not None):
-        raise ValueError(f"the NATS URL has a password and no user, or an empty user; write {_EXAMPLE}")
 
 
 def secrets_of(urls: Iterable[str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""URLs of servers that Hermes connects to."""
