@@ -484,8 +484,8 @@ class Gateway:
     async def reload(self, settings: Settings) -> None:
         """Apply changed settings, all of them or none.
 
-        One line in the log says what has changed. Open sockets stay open, except those whose token is not valid any
-        more. With other topics or another user of the broker the MQTT link is opened anew, which takes about a second.
+        One line in the log says what has changed. Open sockets stay open, except those with a token that is no longer
+        valid. With other topics or another user of the broker the MQTT link is opened anew, which takes about a second.
         Raises `ConfigError` if a setting or a file cannot be used; then nothing is changed.
         """
         async with self._reloading:

@@ -30,7 +30,7 @@ class BareTornado:
     name: str = "bare Tornado"
 
     def user_socket(self, user_id: str) -> str:
-        """The same for everybody."""
+        """The same for every socket."""
         return "/ws"
 
 

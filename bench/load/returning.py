@@ -87,7 +87,7 @@ class ReturningClients:
         try:
             sock.connect(("127.0.0.1", self.port))
             sock.sendall(request(self.port, client.path, deflate=False))
-        except ConnectionError:  # nobody listens, or the one that stops has not accepted it
+        except ConnectionError:  # no process listens, or the one that stops has not accepted it
             sock.close()
             heapq.heappush(self._due, (time.monotonic() + REFUSED_WAIT_S, client.number, client))
             return

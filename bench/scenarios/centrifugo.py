@@ -22,7 +22,7 @@ NOTIFICATION = {"user_id": "1", "title": "A door is open", "message": "Cold room
 
 @dataclass(frozen=True, slots=True)
 class BesideCentrifugo:
-    """``rounds`` of ``requests`` and ``handshakes``, by turns. Nobody listens to what is posted."""
+    """``rounds`` of ``requests`` and ``handshakes``, by turns. There is no subscriber to what is posted."""
 
     summary: ClassVar[str] = "requests, handshakes with a token, memory and fan-out of Hermes and Centrifugo"
     requests: int = 4_000

@@ -75,8 +75,8 @@ def _json_object(text: str) -> str:
 def run(options: argparse.Namespace) -> int:
     """Send it and print the answer.
 
-    Returns 1 if Hermes refuses it, if no socket received it and ``--require sent`` is given, or if nobody acknowledged
-    it with ``--wait acked``.
+    Returns 1 if Hermes refuses it, if no socket received it and ``--require sent`` is given, or if it was not
+    acknowledged with ``--wait acked``.
     """
     log.quiet_client()
     settings = load_client(given(options))

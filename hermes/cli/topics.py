@@ -244,7 +244,7 @@ class Explanation:
         )
         found = [update for update in steps if update is not None]
         size = len(self._raw or b"")
-        yield _line("payload", f"Sparkplug B, {size:,} bytes; metrics whose names are in the birth only are not shown")
+        yield _line("payload", f"Sparkplug B, {size:,} bytes; metrics with a name in the birth only are not shown")
         yield from map(_reported, found)
 
 

@@ -10,7 +10,7 @@ Everything here runs on the event loop's thread.
 
 An outage of the link makes all of them stale, until the device publishes the value again or the broker sends it again.
 When the broker has sent all retained messages, `remove_unconfirmed` removes the values that it had retained and has no
-more: they were cleared meanwhile. Nobody knows that of a value that was never received as retained: it stays, and stays
+more: they were cleared meanwhile. This is not known of a value that was never received as retained: it stays, and stays
 stale. The presence of a device that is still stale then is unknown.
 """
 

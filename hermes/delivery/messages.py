@@ -207,7 +207,7 @@ class Acknowledgement:
 
     @property
     def only_tenant(self) -> TenantId | None:
-        """The only tenant whose sockets get it; None if all of the user do."""
+        """The only tenant with sockets that get it; None if all sockets of the user do."""
         return self.bound_tenant if self.upto is None else self.bound_tenant or NO_TENANT
 
     @property

@@ -91,7 +91,7 @@ class FaultInjector:
 def _parse(value: object) -> FaultRequest:
     request = FaultRequest.from_json(value)
     if request.fault != "broker" and request.user_id is None:
-        raise invalid_fields({"user_id": "the user whose sockets are affected"})
+        raise invalid_fields({"user_id": "the user of the affected sockets"})
     if request.fault == "hold" and request.seconds is None:
         raise invalid_fields({"seconds": f"the duration, 0.1 to {HOLD_MAX_S:g}"})
     return request

@@ -59,7 +59,7 @@ class ReadState:
         self._bus = bus
         self._waiters: dict[UserId, list[AckWaiter]] = {}
         self._waiting = 0
-        self._tasks: set[asyncio.Task[int]] = set()  # of acknowledgements that nobody waits for
+        self._tasks: set[asyncio.Task[int]] = set()  # of acknowledgements that no request waits for
 
     @property
     def waiting(self) -> int:

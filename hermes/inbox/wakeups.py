@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from hermes.delivery.channels import Channel
 
 WAITERS_MAX = 1_000  # long polls
-USER_WAITERS_MAX = 50  # of one user: tabs, scripts, and those whose client has gone
+USER_WAITERS_MAX = 50  # of one user: tabs, scripts, and requests of clients that have gone
 
 
 class Wakeups:
@@ -41,7 +41,7 @@ class Wakeups:
     def watch(self, channels: Iterable[Channel]) -> Iterator[asyncio.Event]:
         """Give an event that every `wake` of one of these channels sets.
 
-        Read the inbox inside: what is stored between the read and the wait would else wake nobody.
+        Read the inbox inside: what is stored between the read and the wait would else wake no waiter.
         """
         names = tuple(channels)
         event = asyncio.Event()

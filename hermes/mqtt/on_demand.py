@@ -145,7 +145,7 @@ class OnDemandSubscriptions:
         if any(_needs_all_topics(channel) for channel in self._channels):
             return frozenset(self._topics.filters)
         found = {text for channel, filters in self._channels.items() if not self._is_part(channel) for text in filters}
-        whole = [text for text in self._topics.filters if text in found]  # of templates whose payloads name the tenant
+        whole = [text for text in self._topics.filters if text in found]  # of templates with the tenant in the payload
         return frozenset(text for text in found if not any(_is_covered(text, other) for other in whole))
 
     def _is_part(self, channel: Channel) -> bool:

@@ -9,7 +9,7 @@ from hermes.delivery.messages import now_ms
 from hermes.delivery.session import Session
 from hermes.ids import TenantId, UserId
 
-LAST_SEEN_MAX = 10_000  # users of whom a socket was closed: about 4 MB
+LAST_SEEN_MAX = 10_000  # users with a socket that was closed: about 4 MB
 TENANTS_MAX = 10  # of one user
 
 
@@ -68,7 +68,7 @@ class UserPresence:
 class Presence:
     """The sockets of each user on this node.
 
-    The last `LAST_SEEN_MAX` users whose last socket was closed are remembered.
+    The last `LAST_SEEN_MAX` users without an open socket are remembered.
     """
 
     def __init__(self) -> None:

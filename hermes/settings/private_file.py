@@ -29,7 +29,7 @@ def read_text(path: Path, *, insecure: bool) -> str:
     It may be a link. Raises OSError, and ValueError if others may read or write it (unless ``insecure``), or if it is
     not text.
     """
-    with opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:  # else a pipe that nobody writes would block
+    with opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:  # else a pipe without a writer would block
         if (found := _problem(path, descriptor, secret=True)) is not None and not insecure:
             raise ValueError(found)
         with os.fdopen(descriptor, "rb", closefd=False) as file:

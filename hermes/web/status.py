@@ -89,7 +89,7 @@ class MetricsHandler(ApiHandler):
     accepts_local = True
 
     def check_caller(self) -> Caller:
-        """Return the caller; with ``--metrics-public`` everybody is accepted."""
+        """Return the caller; with ``--metrics-public`` every request is accepted."""
         return (
             LOCAL
             if self.gateway.settings.metrics_public and self.request.method in self.methods

@@ -36,7 +36,7 @@ RULES = [
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    """Run an issuer that signs everybody in who presses its button."""
+    """Run an issuer that signs in every user who presses its button."""
     with running_issuer() as running:
         yield running
 

@@ -161,7 +161,7 @@ def check(history: list[Request], clients: list[Client]) -> list[str]:
             start <= each.began_s and each.ended_s <= end for client in of_user for start, end in client.open
         )
         if was_open and not each.answer["sent"] and "uncertain" not in each.answer:
-            faults.append(f"{id}: sent is wrongly false, and nobody is uncertain: {each}")
+            faults.append(f"{id}: sent is wrongly false, and no node is uncertain: {each}")
     return faults
 
 

@@ -366,7 +366,7 @@ async def test_the_inbox_is_read_page_by_page(make_inbox: MakeInbox) -> None:
 @pytest.mark.slow_on_postgres(False)
 @pytest.mark.gen_test
 async def test_a_long_poll_ends_with_the_next_notification(make_inbox: MakeInbox) -> None:
-    """And nobody else's."""
+    """And of no other user."""
     hermes = await make_inbox()
     assert hermes.gateway.inbox is not None
     polls = hermes.gateway.inbox.wakeups

@@ -1,4 +1,4 @@
-"""``hermes inbox``: with a file that nobody uses, and with a running Hermes."""
+"""``hermes inbox``: with a file that is not in use, and with a running Hermes."""
 
 import asyncio
 from collections.abc import Callable

@@ -327,7 +327,7 @@ def test_a_read_only_disk_at_the_start_is_named(key_file: Path, disk: Disk) -> N
 @pytest.mark.gen_test
 @pytest.mark.slow
 async def test_a_disk_that_hangs(key_file: Path, tmp_path: Path) -> None:
-    """Nobody waits for it for longer than 2 s, and SIGTERM ends Hermes in a bounded time, with words."""
+    """No request waits for it for longer than 2 s, and SIGTERM ends Hermes in a bounded time."""
     hangs = tmp_path / "hangs"
     library = hanging_disk(tmp_path)
     environment = {"LD_PRELOAD": str(library), "HANGS": str(hangs)}

@@ -137,7 +137,7 @@ async def test_two_gateways_share_one_inbox(make_hermes: MakeHermes, postgres: D
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A disk of 160 MB, with a folder for a server, whose user may not enter the folder of a test."""
+    """A disk of 160 MB, with a folder for a server that runs as a user who may not enter the folder of a test."""
     needs_postgres()
     folder = Path(tempfile.mkdtemp(prefix="hermes-disk-"))
     folder.chmod(0o755)

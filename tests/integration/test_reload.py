@@ -1,4 +1,4 @@
-"""A reload of a running gateway: what it applies, whom it closes, and that it is all or nothing."""
+"""A reload of a running gateway: what it applies, which sockets it closes, and that it is all or nothing."""
 
 import asyncio
 import logging
@@ -110,7 +110,7 @@ async def test_a_secret_that_changes_in_its_file_is_used(site: Site) -> None:
 
 @pytest.mark.gen_test
 async def test_sockets_follow_changed_claim_rules(site: Site) -> None:
-    """Those whose tenant or superuser claim reads differently are closed."""
+    """Those with another tenant or superuser claim by the new rules are closed."""
     hermes = await site.start(jwt_secret_file=(site.write("secret", SECRET),))
     same = await hermes.open("/ws/tenant/acme", token(tenant_id="acme", org="acme"))
     other = await hermes.open("/ws/tenant/acme", token(tenant_id="acme", org="umbrella"))

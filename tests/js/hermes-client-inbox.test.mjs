@@ -23,7 +23,7 @@ class FakeStorage {
   }
 }
 
-/** A client whose socket is open, and its events. */
+/** A client with an open socket, and its events. */
 async function opened({ claims = ANA, url = 'ws://gateway/ws/notifications', ...options } = {}) {
   const world = new FakeWorld();
   const tokens = [claims].flat().map((each) => jwt(each));

@@ -37,7 +37,7 @@ test('the filter finds a line by each of its sockets, also one that comes later'
   assert.deepEqual(log.takeRepeated(), []);
 });
 
-test('repeated lines are bounded while nobody takes them', () => {
+test('repeated lines are bounded while no list takes them', () => {
   const log = new LogBuffer();
   for (let number = 0; number < 5_000; number += 1) {
     const text = VALUE.replace('"data":1', `"data":${number}`);

@@ -45,6 +45,6 @@ Outcome = tuple[Operation[Any], Any, Exception | None]
 
 
 def decoded(operation: Operation[Any], rows: Rows) -> Outcome:
-    """Return the outcome of an operation whose statement has these rows."""
+    """Return the outcome of an operation, of the rows of its statement."""
     assert operation.statement is not None
     return operation, operation.statement.decode(rows), None

@@ -124,7 +124,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _configure(connection: sqlite3.Connection) -> int:
     """Set what is not kept in the file, check it, and return its version."""
     for pragma in (
-        "locking_mode = EXCLUSIVE",  # no shared memory, and nobody else writes
+        "locking_mode = EXCLUSIVE",  # no shared memory, and no other writer
         "journal_mode = WAL",
         "synchronous = FULL",  # a commit is on the disk when it returns
         "secure_delete = ON",

@@ -498,7 +498,7 @@ class Store:
             self._bound_losses()
 
     def _bound_losses(self) -> None:
-        """Make the oldest losses everybody's if too many readers are listed."""
+        """Make the oldest losses those of all readers if too many are listed."""
         (listed,) = self._sql.execute("SELECT count(*) FROM losses").fetchone()
         if listed > self._limits.losses_max:
             (seq,) = self._sql.execute(

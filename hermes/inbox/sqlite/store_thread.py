@@ -79,7 +79,7 @@ class Operation:
         self.then = then
         self.future = future
         self.stores_row = stores_row
-        self.abandoned = False  # nobody waits: it is not run if it has not begun
+        self.abandoned = False  # no request waits: it is not run if it has not begun
 
 
 _Outcome = tuple[Operation, Any, Exception | None]
@@ -185,8 +185,8 @@ class StoreThread:
     def undo(self, run: Callable[[Store], Any]) -> None:
         """Queue a call before all others, without an answer.
 
-        Nobody reads what it takes back: it is in the first transaction after the one that it is about. There is at most
-        one for each operation of a sender.
+        No reader gets what it takes back: it is in the first transaction after the one that it is about. There is at
+        most one for each operation of a sender.
         """
         assert self._loop is not None
         operation = Operation(run, self._loop.create_future(), stores_row=False, then=None)
@@ -295,7 +295,7 @@ class StoreThread:
     def _report_end(self) -> None:
         assert self._loop is not None
         assert self._ended is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no request waits
             self._loop.call_soon_threadsafe(_set_done, self._ended)
 
     def _transact(self) -> None:
@@ -450,7 +450,7 @@ class StoreThread:
     def _hand_over(self, outcomes: list[_Outcome]) -> None:
         assert self._loop is not None
         if outcomes:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no request waits
                 self._loop.call_soon_threadsafe(self._deliver, outcomes)
 
     def _fail_all(self) -> None:

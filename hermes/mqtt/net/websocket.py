@@ -136,7 +136,7 @@ class WebSocket:
 
 
 def client_protocol(url: MqttUrl) -> ClientProtocol:
-    """Return the state of a connection to ``url`` whose handshake has not begun."""
+    """Return the state of a connection to ``url`` before its handshake."""
     return ClientProtocol(
         WebSocketURI(secure=url.tls, host=url.host, port=url.port, path=url.path, query=""),
         subprotocols=[Subprotocol("mqtt")],

@@ -82,7 +82,7 @@ class DisconnectHandler(ApiHandler):
 
 
 def _target(ids: Mapping[str, str | int | None], caller: Caller) -> Target:
-    """Return whom the request means.
+    """Return the target of the request.
 
     Raises `RequestError`: 422 unless exactly one is given, 403 for another tenant than that of the key.
     """

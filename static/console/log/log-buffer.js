@@ -73,7 +73,7 @@ export class LogBuffer {
     repeated.checkedFor = -1;
     this.#repeated.add(repeated);
     const [oldest] = this.#repeated;
-    if (this.#repeated.size > LINES_MAX) this.#repeated.delete(oldest); // nobody takes them while the log is hidden
+    if (this.#repeated.size > LINES_MAX) this.#repeated.delete(oldest); // no list takes them while the log is hidden
   }
 
   /** @param {string} text @param {BufferedLine[]} lines */

@@ -460,7 +460,7 @@ def test_a_list_of_losses_that_is_full_makes_the_oldest_everybodys(open_again: O
 def test_a_purged_user_leaves_no_trace_but_a_gap(
     open_again: OpenStore, clock: FakeClock, tmp_path: Path, inbox_databases: Databases | None
 ) -> None:
-    """Somebody with the same id who comes later has a clean inbox; an old position is a gap."""
+    """A later user with the same id has a clean inbox; an old position is a gap."""
     with open_again() as store:
         seq = send(store, clock, "a", user="ana-of-1962")
         store.ack(Reader(UserId("ana-of-1962")), "a")

@@ -1,4 +1,4 @@
-"""Where an inbox may be: a file, or a database whose password is never visible."""
+"""Where an inbox may be: a file, or a database with a password that is never visible."""
 
 import importlib.util
 from pathlib import Path

@@ -130,7 +130,7 @@ def test_no_file_that_a_setting_names_may_be_written_by_everyone(tmp_path: Path,
 
 
 def test_secrets_are_marked_as_such() -> None:
-    """Each file whose content lets somebody in."""
+    """Each file with a secret that gives access."""
     marked = {
         setting.name for model in (Settings, ClientSettings) for setting in settings_of(model) if setting.flag.private
     }
@@ -173,7 +173,7 @@ def test_the_refusal_can_be_turned_into_a_warning(tmp_path: Path) -> None:
     ],
 )
 def test_the_toml_file_is_secret_if_it_has_a_secret(tmp_path: Path, text: str, mode: int, words: str | None) -> None:
-    """Otherwise everybody may read it, and nobody else may write it."""
+    """Otherwise every user may read it, and only its owner may write it."""
     path = secret(tmp_path, mode, text, "hermes.toml")
     secret(tmp_path, 0o600)
     given = {} if "jwt_secret" in text else {"jwt_secret_file": tmp_path / "secret"}

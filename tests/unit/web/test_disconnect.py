@@ -1,4 +1,4 @@
-"""Whose sockets are closed, how many in one iteration of the loop, and what is stored."""
+"""Which sockets are closed, how many in one iteration of the loop, and what is stored."""
 
 import asyncio
 import errno
