@@ -361,7 +361,10 @@ class Gateway:
         self.disconnector.others = SharedRevocations(
             bus=cluster, revocations=self.revocations, apply=self.disconnector.apply, end=self.disconnector.end
         )
-        cluster.operations.by_name |= {"presence": self._answer_presence, "status": self._answer_status}
+        cluster.operations.by_name |= {
+            "presence": self._answer_presence,
+            "status": partial(self._answer_status, cluster),
+        }
         self._hold_sockets()
 
     @staticmethod
@@ -376,8 +379,8 @@ class Gateway:
     async def _answer_presence(self, question: Mapping[str, Any]) -> dict[str, Any]:
         return presence_of(self, question)
 
-    async def _answer_status(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        return {"figures": figures(self)}
+    async def _answer_status(self, cluster: NatsBus, question: Mapping[str, Any]) -> dict[str, Any]:
+        return {"state": cluster.state, "figures": figures(self)}
 
     def _hold_sockets(self) -> None:
         """Open no socket before the revocations of the other nodes are known."""

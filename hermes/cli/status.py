@@ -54,10 +54,10 @@ def run(options: argparse.Namespace) -> int:
 def table(figures: Mapping[str, Any], url: str) -> Iterator[tuple[str, str]]:
     """Yield name and text of each line for the figures of ``GET /status``."""
     mqtt, sockets, process = figures["mqtt"], figures["sockets"], figures["process"]
+    problems = figures.get("missing", mqtt["missing"])
     up_s = (figures["now"] - figures["started"]) / 1000
     yield "Hermes", f"{figures['version']} at {url}, pid {process['pid']}, up for {duration(up_s)}"
-    missing = "".join(f"; {reason}" for reason in mqtt["missing"])
-    yield "ready", "yes" if figures["ready"] else f"no{missing}"
+    yield "ready", "yes" if figures["ready"] else "; ".join(["no", *problems])
     yield "MQTT", f"{mqtt['state']} since {_time(mqtt['since'])}, {mqtt['broker']} broker"
     yield "received", f"{mqtt['received']:,} messages; dropped {_counts(mqtt['dropped'])}; {mqtt['queued']:,} waiting"
     yield (
@@ -78,6 +78,37 @@ def table(figures: Mapping[str, Any], url: str) -> Iterator[tuple[str, str]]:
     lag_ms = 1000 * process["loop_lag_s"] / looks if looks else 0.0
     memory = _mebibytes(process["rss_bytes"])
     yield "process", f"{memory} of memory, {process['cpu_s']:.1f} s of CPU, event loop {lag_ms:.1f} ms late"
+    if cluster := figures.get("cluster"):
+        yield from (("node", text) for text in node_lines(figures, cluster))
+
+
+def node_lines(figures: Mapping[str, Any], cluster: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a text for each node; the one that answered is the first."""
+    own = {
+        "version": figures["version"],
+        "users": cluster["users"],
+        "sockets": sum(figures["sockets"]["open"].values()),
+    }
+    yield f"{cluster['node']}: {cluster['state']}, {_counts_of_node(own)}, answered this command"
+    for node in cluster["nodes"]:
+        answered = node["figures"] is not None
+        facts = [node["state"] or "state not known"] if answered else [f"no answer, {_heard(figures, node)}"]
+        facts.append(_counts_of_node(node))
+        if not node["same_keys"]:
+            facts.append("verifies tokens with other keys than this node")
+        if node["protocol"] != cluster["protocol"]:
+            facts.append(f"protocol {node['protocol']} between nodes, here {cluster['protocol']}")
+        yield "; ".join([f"{node['node']}: {', '.join(facts)}", *(node["figures"] or {}).get("missing", ())])
+    for node in cluster["former"]:
+        yield f"{node['node']}: {'stopped' if node['left'] else 'lost'}, {_heard(figures, node)}"
+
+
+def _counts_of_node(node: Mapping[str, Any]) -> str:
+    return f"version {node['version']}, {node['users']:,} users, {node['sockets']:,} sockets"
+
+
+def _heard(figures: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    return f"last heard {duration((figures['now'] - node['heard']) / 1_000)} ago"
 
 
 def duration(seconds: float) -> str:

@@ -2,10 +2,12 @@
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hermes.cluster.envelope import PROTOCOL, Head, number_of, text_of
+from hermes.delivery.messages import now_ms
 from hermes.metrics import Metrics
 from hermes.settings.cluster.fields import NODE_NAME
 
@@ -15,6 +17,8 @@ ANNOUNCE_INTERVAL_S = 5.0
 FORGOTTEN_S = 15.0  # three announcements are missing
 TEXT_MAX_CHARS = 64  # of each text of an announcement; those of Hermes are shorter
 MEMBERS_MAX = 1_000  # more than any site has: a peer that invents names must not fill the memory
+FORMER_MAX = 100  # nodes that are gone; the oldest make room
+FORMER_S = 3_600.0  # for which they are shown
 
 
 @dataclass(slots=True)
@@ -28,6 +32,20 @@ class Member:
     keys: str
     users: int
     sockets: int
+    has_joined: bool
+    heard_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FormerMember:
+    """A node that is gone, and when it was last heard in monotonic seconds.
+
+    ``has_left`` is False if it did not say that it was stopping.
+    """
+
+    name: str
+    version: str
+    has_left: bool
     heard_s: float
 
 
@@ -53,9 +71,11 @@ class Members:
         self._metrics = metrics
         self._clock = clock
         self._members: dict[str, Member] = {}
+        self._former: OrderedDict[str, FormerMember] = OrderedDict()  # the last that has gone is the last
         self._logged: set[tuple[str, str]] = set()  # of a node and what is unusual about it
         self.namesake = ""  # the instance of another node with this node's name
         self._namesake_s = 0.0  # when it was heard
+        self._connected_s = 0.0
 
     def __len__(self) -> int:
         return len(self._members)
@@ -70,8 +90,22 @@ class Members:
         """The names of the other living nodes, in order."""
         return sorted(self._members)
 
+    @property
+    def former(self) -> list[FormerMember]:
+        """The nodes that have gone in the last `FORMER_S` and not returned, by name."""
+        after_s = self._clock() - FORMER_S
+        return [self._former[name] for name in sorted(self._former) if self._former[name].heard_s > after_s]
+
     def __contains__(self, name: str) -> bool:
         return name in self._members
+
+    def has_same_keys(self, member: Member) -> bool:
+        """Return whether a node verifies tokens with the keys of this one."""
+        return member.keys == self._keys()
+
+    def heard_ms(self, member: Member | FormerMember) -> int:
+        """Return when a node was last heard, in Unix milliseconds."""
+        return now_ms() - round((self._clock() - member.heard_s) * 1_000)
 
     def heard(self, head: Head) -> bool:
         """Note an announcement; return whether the node was not known."""
@@ -92,8 +126,10 @@ class Members:
             keys=_short(head, "keys"),
             users=number_of(head, "users"),
             sockets=number_of(head, "sockets"),
+            has_joined=head.get("joined") is True,
             heard_s=self._clock(),
         )
+        self._former.pop(name, None)
         is_new = known is None or known.instance != instance
         if is_new:
             logger.info("the node %s is there: version %s, %d users", name, member.version, member.users)
@@ -110,7 +146,7 @@ class Members:
         self._namesake_s = self._clock()
 
     def _note_differences(self, member: Member) -> None:
-        if member.keys != self._keys():
+        if not self.has_same_keys(member):
             self._log_once(
                 member.name,
                 f"keys {member.keys}",
@@ -133,14 +169,14 @@ class Members:
 
     def connected(self) -> None:
         """Give the nodes that were known before an outage the time to return."""
-        for member in self._members.values():
-            member.heard_s = self._clock()
+        self._connected_s = self._clock()
 
     def left(self, name: str, instance: str) -> None:
         """Forget a node that is stopping."""
         known = self._members.get(name)
         if known is not None and known.instance == instance:
-            self._forget(known, "has left")
+            known.heard_s = self._clock()
+            self._forget(known, "has left", has_left=True)
 
     def expire(self) -> None:
         """Forget the nodes that have been silent for `FORGOTTEN_S`."""
@@ -148,11 +184,15 @@ class Members:
         if self._namesake_s < before_s:
             self.namesake = ""
         for member in self.all:
-            if member.heard_s < before_s:
-                self._forget(member, f"has been silent for {FORGOTTEN_S:g} s")
+            if max(member.heard_s, self._connected_s) < before_s:
+                self._forget(member, f"has been silent for {FORGOTTEN_S:g} s", has_left=False)
 
-    def _forget(self, member: Member, why: str) -> None:
+    def _forget(self, member: Member, why: str, *, has_left: bool) -> None:
         del self._members[member.name]
+        self._former[member.name] = FormerMember(member.name, member.version, has_left, member.heard_s)
+        self._former.move_to_end(member.name)
+        if len(self._former) > FORMER_MAX:
+            self._former.popitem(last=False)
         logger.warning("the node %s %s", member.name, why)
         self._metrics.cluster_nodes.set(len(self._members))
 

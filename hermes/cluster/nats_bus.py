@@ -204,6 +204,11 @@ class NatsBus:
         return self.participation.state
 
     @property
+    def users(self) -> int:
+        """The number of users with a socket on this node, as it is announced."""
+        return self._users
+
+    @property
     def nodes(self) -> list[Member]:
         """The other living nodes."""
         return self.members.all

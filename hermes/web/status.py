@@ -12,12 +12,12 @@ import orjson
 
 from hermes import __version__
 from hermes.auth.api_keys import LOCAL, Caller, Scope
-from hermes.cluster.nats_bus import NatsBus
 from hermes.delivery.messages import now_ms
 from hermes.errors import RequestError
 from hermes.metrics import CONTENT_TYPE, Counter, Gauge, Metrics, by_label, observed, total
 from hermes.web.api.callers import count_wrong_key, find_caller
 from hermes.web.api_handler import ApiHandler
+from hermes.web.cluster_status import cluster_fields
 from hermes.web.gateway_parts import GatewayParts
 from hermes.web.http.errors import HttpErrors
 
@@ -120,7 +120,7 @@ class NodeStatusHandler(ApiHandler):
         """Respond with the figures; with several nodes, also with those of the others."""
         body = figures(self.gateway)
         if self.gateway.cluster is not None:
-            body["cluster"] = await _cluster(self.gateway.cluster)
+            body["cluster"] = await cluster_fields(self.gateway.cluster)
         self.write_json(200, body)
 
     head = get
@@ -164,27 +164,6 @@ def figures(gateway: GatewayParts) -> dict[str, Any]:
             "evicted": _counts(metrics.snapshot_evicted),
         },
         "process": _process(metrics),
-    }
-
-
-async def _cluster(cluster: NatsBus) -> dict[str, Any]:
-    """Return this node's name and state, and the figures of each other node."""
-    answers = await cluster.ask("status", {})
-    return {
-        "node": cluster.name,
-        "state": cluster.state,
-        "nodes": [
-            {
-                "node": member.name,
-                "version": member.version,
-                "protocol": member.protocol,
-                "users": member.users,
-                "sockets": member.sockets,
-                "figures": answers.by_node.get(member.name, {}).get("figures"),
-            }
-            for member in cluster.nodes
-        ],
-        "uncertain": answers.silent,
     }
 
 

@@ -21,6 +21,8 @@ KEEP_BANNERS = """() => {
   const banner = document.querySelector('#staleness-banner');
   new MutationObserver(() => banners.push(banner.textContent)).observe(banner, { childList: true, subtree: true });
 }"""
+SCRIPTS_OF_NODES = """performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname)
+  .filter((path) => path.includes('/node-'))"""
 DRAWN = "path => (path.getAttribute('d') ?? '').length"
 
 
@@ -67,7 +69,7 @@ def test_what_is_sent_is_counted(console: Console, dev: Program) -> None:
 
 
 def test_figures_of_the_node_need_the_operators_key(production_console: Console) -> None:
-    """With the right key they are shown and the hint disappears."""
+    """With the right key they are shown and the hint disappears; with one node there is no table of nodes."""
     console = production_console
     console.open("connect")
     page = console.page
@@ -77,6 +79,8 @@ def test_figures_of_the_node_need_the_operators_key(production_console: Console)
     expect(page.locator("#node-totals")).to_be_visible()
     expect(page.locator("#overview-hint")).to_be_hidden()
     expect(page.locator("#tile-mqtt .label")).to_have_text("off")
+    expect(page.locator("#nodes, #tile-nodes")).to_have_count(0)
+    assert page.evaluate(SCRIPTS_OF_NODES) == []
 
 
 @pytest.mark.broker

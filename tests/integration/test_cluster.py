@@ -12,8 +12,9 @@ from tornado.websocket import websocket_connect
 
 from hermes.auth.revocation.revocation_list import Target
 from hermes.cli.check import check
+from hermes.cli.status import table
 from hermes.cluster import participation, subjects
-from hermes.cluster.envelope import pack
+from hermes.cluster.envelope import PROTOCOL, pack
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats_bus import NatsBus
 from hermes.cluster.participation import State
@@ -176,11 +177,11 @@ def other_node(nats: NatsServer, tmp_path: Path) -> Iterator[Program]:
             program.process.send_signal(signal.SIGCONT)
 
 
-async def open_at(program: Program, hermes: Hermes) -> ClientSocket:
+async def open_at(program: Program, hermes: Hermes, given: str = "") -> ClientSocket:
     """Open a socket at another process, as soon as it has joined; it is closed together with a node."""
     address = program.url.replace("http", "ws", 1)
     while True:
-        socket = ClientSocket(await websocket_connect(f"{address}/ws/notifications?token={token()}"))
+        socket = ClientSocket(await websocket_connect(f"{address}/ws/notifications?token={given or token()}"))
         hermes.sockets.append(socket)
         await socket.send({"action": "ping"})
         if await socket.receive_text() is not None:
@@ -459,6 +460,7 @@ async def test_presence_and_status_are_those_of_all_nodes(start: Start, other_no
     await eventually(lambda: "z" in bus(a).members)
     await open_on(a, "/ws/notifications", token(tenant_id="acme"))
     await open_on(b, "/ws", token(tenant_id="globex"))
+    await open_at(other_node, a, token("456"))  # it has joined
     found = await get(a, "/presence?user_id=123")
     assert (found["user_id"], found["sockets"], found["routes"]) == ("123", 2, {"/ws/notifications": 1, "/ws": 1})
     assert found["since"] <= found["last_seen"]
@@ -469,9 +471,39 @@ async def test_presence_and_status_are_those_of_all_nodes(start: Start, other_no
         ("b", 1),
         ("z", None),
     ]
+    assert (status["users"], status["protocol"], status["former"]) == (1, PROTOCOL, [])
+    assert [(each["state"], each["same_keys"]) for each in status["nodes"]] == [("joined", True)] * 2
+    assert (await a.request("/status", headers={"X-API-Key": TENANT_KEY})).code == 403
     other_node.process.send_signal(signal.SIGSTOP)
     assert (await get(b, "/presence?user_id=nobody"))["uncertain"] == ["z"]
-    assert (await get(a, "/status"))["cluster"]["uncertain"] == ["z"]
+    found = await get(a, "/status")
+    assert found["cluster"]["uncertain"] == ["z"]
+    silent = found["cluster"]["nodes"][1]
+    assert (silent["state"], silent["figures"], silent["heard"] <= found["now"]) == (None, None, True)
+    lines = [text for name, text in table(found, a.url) if name == "node"]
+    assert lines[0].startswith("a: joined, version ")
+    assert lines[1].startswith("b: joined, version ")
+    assert lines[2].startswith("z: no answer, last heard ")
+
+
+@pytest.mark.gen_test
+async def test_status_names_nodes_with_other_keys_and_those_that_are_gone(start: Start, complaints: list[Any]) -> None:
+    """One that stopped, until it returns."""
+    a = await start("a")
+    b = await start("b", a, jwt_secret="another secret, also longer than thirty-two bytes")
+    found = await get(a, "/status")
+    assert [each["same_keys"] for each in found["cluster"]["nodes"]] == [False]
+    assert "verifies tokens with other keys" in [text for name, text in table(found, a.url) if name == "node"][1]
+    await b.gateway.stop()
+    await eventually(lambda: "b" not in bus(a).members)
+    found = await get(a, "/status")
+    assert found["cluster"]["nodes"] == []
+    assert [(each["node"], each["left"]) for each in found["cluster"]["former"]] == [("b", True)]
+    assert [text for name, text in table(found, a.url) if name == "node"][1].startswith("b: stopped, last heard ")
+    await start("b", a)
+    assert (await get(a, "/status"))["cluster"]["former"] == []
+    assert all("verifies tokens with other keys" in record.getMessage() for record in complaints)
+    complaints.clear()
 
 
 async def get(hermes: Hermes, path: str, key: str = KEY) -> dict[str, Any]:

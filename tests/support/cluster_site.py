@@ -167,9 +167,9 @@ Send a notification to any of them; the browsers on all of them show it:
 
   .venv/bin/hermes notify --url {url} --api-key-file {key_file} --user 123 --title Door --message Open
 
-See the nodes:
+See the nodes: enter token and API key in the console at {url}/#connect, or
 
-  curl -s -H 'X-API-Key: {api_key}' {url}/status | python3 -m json.tool
+  .venv/bin/hermes status --url {url} --api-key-file {key_file}
 
 Make a part fail: kill -9, kill -STOP and kill -CONT with one of these process ids
 

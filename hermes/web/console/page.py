@@ -79,10 +79,12 @@ ON_DEMAND = (
     "console/notifications/sent-list.js",
     "console/notifications/store-fields.js",
     "console/notifications/unread-badge.js",
+    "console/overview/node-list.js",
+    "console/overview/node-rows.js",
     "console/overview/store-health.js",
     "console/token-inspector/",
 )
-ON_DEMAND_STRINGS = ("drills.", "inbox.", "inspector.", "log.", "missed.", "notify.", "receipts.", "sign_in.")
+ON_DEMAND_STRINGS = ("drills.", "inbox.", "inspector.", "log.", "missed.", "nodes.", "notify.", "receipts.", "sign_in.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ export class LineChart {
     this.#texts = texts;
   }
 
+  clear() { this.#points = new RingBuffer(POINTS_MAX); }
+
   /** Draw the chart, unless it is hidden; call it at most once a second. @param {number} [now]  Unix ms */
   paint(now = Date.now()) {
     this.#width = this.#svg.clientWidth;

@@ -17,6 +17,7 @@ import { renderTotals, sum } from './totals.js';
 
 const ALL_TENANTS = '/ws/tenants'; // for superusers: shown once it is used
 const ROUTES = ['/ws/notifications', '/ws/tenant', '/ws/device', '/ws', ALL_TENANTS];
+const NODE_CHARTS = /** @type {const} */ (['in', 'out', 'sockets', 'lost']);
 const OF_HERMES = /^(inbox|keys_unavailable|clock|cluster|joining): /; // what is missing and has nothing to do with MQTT
 const COLOURS = ['var(--series-1)', 'var(--series-2)', 'var(--series-3)', 'var(--series-4)', 'var(--series-5)'];
 
@@ -31,6 +32,9 @@ export class OverviewPanel {
   #announced = { hermes: '', mqtt: '' };
   /** @type {OnDemand<import('./store-health.js').StoreHealth> | null} null without an inbox */
   #store = null;
+  /** @type {OnDemand<import('./node-list.js').NodeList> | null} null with one node */
+  #nodes = null;
+  #shownNode = '';
 
   /**
    * @param {SocketCard[]} cards
@@ -83,14 +87,41 @@ export class OverviewPanel {
     this.#showStore(status);
     const now = Date.now();
     this.#charts.page.push(now, this.#cards.map((card) => this.#frameRate(card, now)));
-    const { figures } = status;
+    const figures = this.#ofChosenNode(status.figures);
     if (figures) this.#pushFigures(figures, now);
-    else for (const each of ['in', 'out', 'sockets', 'lost']) this.#charts[/** @type {'in'} */ (each)].push(now, ROUTES.map(() => null));
-    byId('node-charts').hidden = byId('node-totals').hidden = !figures;
+    else for (const each of NODE_CHARTS) this.#charts[each].push(now, ROUTES.map(() => null));
+    byId('node-charts').hidden = !status.figures;
+    byId('node-totals').hidden = !figures;
     const hint = byId('overview-hint');
-    hint.hidden = Boolean(figures) || !status.reachable;
+    hint.hidden = Boolean(status.figures) || !status.reachable;
     setText(find(hint, '.text', HTMLElement), this.#keyHint);
     if (this.#shown && !document.hidden) this.#paint();
+  }
+
+  /** Show the nodes if there are several; return the figures of the chosen one. @param {NodeStatus['figures']} figures */
+  #ofChosenNode(figures) {
+    if (!figures?.cluster) {
+      this.#nodes?.hide();
+      return figures;
+    }
+    const nodes = this.#nodes ??= this.#offerNodes();
+    if (!nodes.part) {
+      nodes.show('', '');
+      return figures;
+    }
+    const chosen = nodes.part.update(figures);
+    if (this.#shownNode !== nodes.part.chosen) for (const each of NODE_CHARTS) this.#charts[each].clear();
+    this.#shownNode = nodes.part.chosen;
+    return chosen;
+  }
+
+  #offerNodes() {
+    const root = make('section', { id: 'nodes' });
+    byId('overview-hint').after(root);
+    return new OnDemand(root, async () => {
+      const [{ NodeList }] = await Promise.all([import('./node-list.js'), loadStrings()]);
+      return new NodeList(root, this.#announce);
+    }, new URL('node-list.css', import.meta.url).href);
   }
 
   /** Why there are no figures. */
@@ -112,7 +143,7 @@ export class OverviewPanel {
    */
   #pushFigures({ now: at, ...figures }, now) {
     const { mqtt, notify, delivery, sockets, process } = figures;
-    const rate = (/** @type {string} */ name, /** @type {number} */ count) => this.#rates.rate(`node.${name}`, count, at);
+    const rate = (/** @type {string} */ name, /** @type {number} */ count) => this.#rates.rate(`node.${this.#shownNode}.${name}`, count, at);
     this.#charts.in.push(now, [rate('mqtt', mqtt.received), rate('notify', sum(notify.answers))]);
     this.#charts.out.push(now, [rate('out', delivery.deliveries)]);
     this.#charts.sockets.push(now, ROUTES.map((route) => sockets.open[route] ?? (route === ALL_TENANTS ? null : 0)));

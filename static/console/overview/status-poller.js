@@ -21,7 +21,7 @@ import { timeLimit } from '../lib/time-limit.js';
 
 const POLL_EVERY_MS = 1_000;
 const TIMEOUT_MS = 4_000;
-const GROUPS = ['mqtt', 'sockets', 'delivery', 'notify', 'snapshot', 'process'];
+export const GROUPS = ['mqtt', 'sockets', 'delivery', 'notify', 'snapshot', 'process'];
 const HIDDEN_POLL_EVERY = 5; // a hidden page polls less often
 
 export class StatusPoller {

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from hermes.cluster.members import FORGOTTEN_S, MEMBERS_MAX, Members
+from hermes.cluster.members import FORGOTTEN_S, FORMER_MAX, FORMER_S, MEMBERS_MAX, Members
 from hermes.metrics import Metrics
 from hermes.testing import FakeClock
 
@@ -38,6 +38,51 @@ def test_a_node_is_known_until_it_leaves_or_is_silent() -> None:
     assert members.names == ["c"]
     members.left("c", "2")
     assert members.names == []
+
+
+def test_a_node_that_is_gone_is_shown_for_an_hour() -> None:
+    """Whether it said that it stops, and when it was last heard; until it returns."""
+    clock = FakeClock()
+    members = make_members(clock)
+    members.heard(here("b"))
+    members.heard(here("c"))
+    clock.now_s += 1
+    members.left("c", "2")
+    clock.now_s += FORGOTTEN_S
+    members.expire()
+    assert [(each.name, each.has_left, clock.now_s - each.heard_s) for each in members.former] == [
+        ("b", False, FORGOTTEN_S + 1),
+        ("c", True, FORGOTTEN_S),
+    ]
+    members.heard(here("b"))
+    assert [each.name for each in members.former] == ["c"]
+    clock.now_s += FORMER_S
+    assert members.former == []
+
+
+def test_an_outage_of_nats_is_no_silence_of_the_nodes() -> None:
+    """Nodes have their time to return; those that do not were last heard before it."""
+    clock = FakeClock()
+    members = make_members(clock)
+    members.heard(here("b"))
+    clock.now_s += 60
+    members.connected()
+    members.expire()
+    assert members.names == ["b"]
+    clock.now_s += FORGOTTEN_S + 1
+    members.expire()
+    assert [clock.now_s - each.heard_s for each in members.former] == [60 + FORGOTTEN_S + 1]
+
+
+def test_nodes_that_are_gone_do_not_fill_the_memory() -> None:
+    """At most `FORMER_MAX` are known: the last ones."""
+    clock = FakeClock()
+    members = make_members(clock)
+    for number in range(FORMER_MAX + 10):
+        members.heard(here(f"n{number:03}"))
+        clock.now_s += 1
+        members.left(f"n{number:03}", "2")
+    assert (len(members.former), members.former[0].name) == (FORMER_MAX, "n010")
 
 
 def test_other_keys_and_another_protocol_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
