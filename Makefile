@@ -6,7 +6,8 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PACKAGING := build/packaging
 ARGS ?=
-WORKERS ?= auto
+# one more than the cores, because many tests wait
+WORKERS ?= $(shell expr $$(nproc) + 1)
 FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -4,18 +4,16 @@ The browser and the servers are shared by all tests of this folder that a proces
 disturbs a server starts its own server.
 """
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from coverage import Coverage
-from coverage.exceptions import CoverageWarning
 from playwright.sync_api import Browser, BrowserContext
 
 from tests.support.consoles import TIMEOUT_MS, Console, chromium, console_in
 from tests.support.gateways import KEY, SECRET
 from tests.support.programs import Program, hermes
+from tests.support.unmeasured import unmeasured
 
 
 @pytest.fixture(scope="package")
@@ -43,17 +41,9 @@ def _pages(browser: Browser) -> dict[BrowserContext, list[Any]]:
 
 @pytest.fixture(scope="package", autouse=True)
 def no_coverage() -> Iterator[None]:
-    """Measure no coverage here: Hermes runs in programs of its own, and measuring takes a quarter of the time."""
-    measuring = Coverage.current()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-        if measuring is not None:
-            measuring.stop()
+    """Measure no coverage: Hermes runs in programs of its own, and the tests of other folders reach the same code."""
+    with unmeasured():
         yield
-    if measuring is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CoverageWarning)  # that Hermes has been imported before
-            measuring.start()
 
 
 @pytest.fixture(scope="package")

@@ -329,9 +329,8 @@ def test_the_overview_shows_the_figures_of_the_store(site: Site) -> None:
     assert site.asked("/inbox/stats") == asked
 
 
-@pytest.mark.parametrize(
-    ("theme", "language", "width"), [("light", "en", 390), pytest.param("dark", "es", 1280, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 390), ("dark", "es", 1280)])
 def test_all_of_it_conforms_to_wcag(browser: Browser, program: Program, theme: str, language: str, width: int) -> None:
     """The panel with rows in each state and a gap, the form with receipts, a store that fails."""
     found = {}

@@ -166,9 +166,10 @@ def output_of(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_nothing_in_static_is_newer_than_the_oldest_browsers() -> None:
-    """Neither an interface nor syntax nor a style, with the data of MDN and caniuse."""
-    run(npm(), "run", "--silent", "lint")
+@pytest.mark.parametrize("script", ["lint", pytest.param("interfaces", marks=pytest.mark.slow)])
+def test_nothing_in_static_is_newer_than_the_oldest_browsers(script: str) -> None:
+    """Neither syntax nor a style, nor an interface, with the data of caniuse and MDN."""
+    run(npm(), "run", "--silent", script)
 
 
 INTERFACES = (

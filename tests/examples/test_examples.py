@@ -212,7 +212,7 @@ def test_a_receiver_takes_the_longest_message(name: str, live: Site) -> None:
         receiver.wait_for(r"info \WLong\W.*", EVENT_TIMEOUT_S)
 
 
-@pytest.mark.parametrize("name", RECEIVERS)
+@pytest.mark.parametrize("name", ["python", *(pytest.param(name, marks=pytest.mark.slow) for name in ("node", "go"))])
 def test_a_receiver_comes_back_to_a_hermes_that_was_killed(name: str, site: Site) -> None:
     """Its connection ends without a close frame, and at least one of its attempts finds no Hermes."""
     set_up(name)

@@ -226,6 +226,7 @@ def apache(folder: Path, ports: dict[str, int], signed: Signed, *, prefix: str =
 
 
 COMMANDS = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy, "apache": apache}
+PROXIES = ["nginx", *(pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS if name != "nginx")]
 
 
 @contextlib.contextmanager
@@ -255,14 +256,14 @@ def reachable(site: Site) -> bool:
         return False
 
 
-@pytest.fixture(scope="module", params=COMMANDS)
+@pytest.fixture(scope="module", params=PROXIES)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with each of the proxies, for all tests that do not stop it."""
     with running(request.param, tmp_path_factory.mktemp(request.param)) as here:
         yield here
 
 
-@pytest.fixture(scope="module", params=COMMANDS)
+@pytest.fixture(scope="module", params=PROXIES)
 def below(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The same with Hermes below a prefix, by the lines of the guide."""
     with running(request.param, tmp_path_factory.mktemp(request.param), PREFIX) as here:
@@ -344,7 +345,7 @@ def test_http_is_redirected_to_https(site: Site) -> None:
         assert str(response.getheader("Location")).startswith("https://127.0.0.1")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", PROXIES)
 def test_the_log_of_the_proxy_contains_no_token(name: str, tmp_path: Path) -> None:
     """Neither of a socket nor of a request that Hermes does not answer."""
     with running(name, tmp_path) as site:

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from tests.support.paths import CHECKOUT
 from tests.support.private_root import ADDRESS, run_in_private_root
 from tests.support.programs import needs
 from tests.support.stand_in_package import stand_in_package
+from tests.support.unmeasured import unmeasured
 
 GUIDE = CHECKOUT / "docs" / "guide"
 PERFORMANCE = CHECKOUT / "docs" / "reference" / "performance.md"
@@ -37,6 +38,13 @@ RunPage = Callable[..., str]
 def page(name: str) -> str:
     """Return the commands of a page that connects a broker: after a restart the link needs a moment."""
     return commands(GUIDE / name).replace("\nhermes status\n", f"\n{READY}hermes status\n")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_coverage() -> Iterator[None]:
+    """Measure no coverage: Hermes runs in programs of its own, and other tests reach the same code."""
+    with unmeasured():
+        yield
 
 
 @pytest.fixture
@@ -135,6 +143,7 @@ def test_the_page_opens_behind_a_proxy(proxy: str, run: RunPage) -> None:
     assert "HTTP/1.1 101 Switching Protocols" in output
 
 
+@pytest.mark.slow
 def test_the_commands_of_troubleshooting_work(run: RunPage) -> None:
     """On a Hermes that runs without a broker: they may report a problem, but not a wrong argument."""
     trap = "set +e\ntrap 'case $? in 2|126|127) exit 9;; esac' ERR\n"
@@ -142,6 +151,7 @@ def test_the_commands_of_troubleshooting_work(run: RunPage) -> None:
     assert "0.0.0.0:8080" in output
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_hermes_reads_beside_a_mosquitto_with_tls_passwords_and_access_rules(run: RunPage) -> None:
     """Its own user receives what a device publishes, and counts it."""
@@ -186,6 +196,7 @@ def test_a_page_of_a_chirpstack_tenant_receives_an_uplink(run: RunPage) -> None:
     assert (frame["series"], frame["data"]) == ("up/moisture", 31)
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_the_settings_for_emqx_connect_to_a_broker_with_a_password(run: RunPage) -> None:
     """A mosquitto at the name of the page."""
@@ -214,6 +225,7 @@ def test_the_figures_for_sizing_are_the_measured_ones() -> None:
         assert measured[scenario, measure] == figure, measure
 
 
+@pytest.mark.slow
 def test_hermes_speaks_tls_after_the_commands_of_the_page(run: RunPage) -> None:
     """With a certificate of a CA of its own, which is then replaced; without TLS the port says what to use."""
     needs("openssl")

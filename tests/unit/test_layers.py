@@ -1,6 +1,7 @@
 """Layers: a module imports only from lower layers or its own folder."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def folder_of(name: str) -> str:
     return name.removeprefix("hermes").removeprefix(".").partition(".")[0]
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """The full names of what a module imports."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -50,7 +52,7 @@ def imports_of(path: Path) -> set[str]:
             found.update(inside)
             if len(inside) < len(node.names):
                 found.add(module)
-    return found
+    return frozenset(found)
 
 
 def _is_module(package: str, name: str) -> bool:

@@ -153,8 +153,15 @@ def test_secrets_show_neither_in_ps_nor_in_the_log(tmp_path: Path, key_file: Pat
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("words", [("--dev",), ("--api-key-file", "KEYS")], ids=["dev", "plain"])
-@pytest.mark.parametrize("given", ["url", "file"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("url", ("--dev",)),
+        ("file", ("--api-key-file", "KEYS")),
+        pytest.param("url", ("--api-key-file", "KEYS"), marks=pytest.mark.slow),
+        pytest.param("file", ("--dev",), marks=pytest.mark.slow),
+    ],
+)
 def test_the_password_of_the_broker_is_shown_nowhere(
     given: str, words: tuple[str, ...], tmp_path: Path, key_file: Path
 ) -> None:
