@@ -63,8 +63,7 @@ class Child:
 
         Finer than `cpu_s`; what threads used that have ended is not in it.
         """
-        schedules = [path for pid in _family(self.pid) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-        return sum(int(schedule.read_text().split()[0]) for schedule in schedules)
+        return cpu_ns_of(self.pid)
 
     @property
     def rss_bytes(self) -> int:
@@ -152,6 +151,12 @@ def _family(pid: int) -> list[int]:
         int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
     ]
     return [pid, *(member for child in children for member in _family(child))]
+
+
+def cpu_ns_of(pid: int) -> int:
+    """The CPU nanoseconds of the living threads of this process and of all that descend from it."""
+    schedules = [path for each in _family(pid) for path in Path(f"/proc/{each}/task").glob("*/schedstat")]
+    return sum(int(schedule.read_text().split()[0]) for schedule in schedules)
 
 
 def pin(child: Child, cores: Iterable[int]) -> None:

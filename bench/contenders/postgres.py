@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.processes import BenchError
+from bench.processes import BenchError, cpu_ns_of
 
 # Debian keeps the programs of each version in a folder of its own
 BINARIES = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
@@ -54,8 +54,7 @@ class PostgresServer:
 
     def create(self) -> None:
         """Make its files."""
-        if self._user is not None:
-            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+        self.give(self.folder)
         data = self.folder / "data"
         self._run(
             "initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", str(data)
@@ -98,6 +97,25 @@ class PostgresServer:
             self._process.send_signal(signal.SIGINT)  # "fast shutdown"
             self._process.wait(TIMEOUT_S)
             self._process = None
+
+    @property
+    def cpu_ns(self) -> int:
+        """The CPU nanoseconds of its living processes."""
+        assert self._process is not None
+        return cpu_ns_of(self._process.pid)
+
+    def restart_if_ended(self) -> None:
+        """Start it again if it has ended, or ends within 3 s: it does when its log cannot be written."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(3)
+        if self._process.poll() is not None:
+            self.start()
+
+    def give(self, folder: Path) -> None:
+        """Make a folder the property of the user that runs it."""
+        if self._user is not None:
+            os.chown(folder, self._user.pw_uid, self._user.pw_gid)
 
     def kill(self) -> None:
         """Kill all its processes with SIGKILL."""

@@ -12,6 +12,7 @@ from bench.scenarios.binary import Binary
 from bench.scenarios.broadcast import Broadcast
 from bench.scenarios.centrifugo import BesideCentrifugo
 from bench.scenarios.cluster import Cluster
+from bench.scenarios.cluster_units import ClusterUnits
 from bench.scenarios.compression import Compression
 from bench.scenarios.console import ConsolePage
 from bench.scenarios.event_loop import EventLoop
@@ -72,6 +73,7 @@ FULL: Mapping[str, Scenario] = {
     "inbox-notify": InboxNotify(),
     "inbox-storm": InboxStorm(),
     "cluster": Cluster(),
+    "cluster-units": ClusterUnits(),
     "compression": Compression(),
     "uvloop": EventLoop(),
     "frozen": Frozen(),
@@ -113,6 +115,7 @@ QUICK: Mapping[str, Scenario] = {
     "inbox-notify": InboxNotify(requests=40, rounds=1, connections=4, syncs=5),
     "inbox-storm": InboxStorm(users=20, rows=12, quiet_s=0.2),
     "cluster": Cluster(requests=40, rounds=1, users=4, idle=10, few=2, many=4, quiet_s=0.1),
+    "cluster-units": ClusterUnits(subscriptions=100, messages=100, rows=200, single_rows=20, quiet_s=0.5),
     "compression": Compression(sockets=5, for_s=0.1),
     "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),
     "frozen": Frozen(sockets=6, frozen=2, rate_per_s=200, for_s=1.0),
