@@ -43,6 +43,14 @@ async def rehearse(session: Session, storing: "Statement[StoredBatch]") -> None:
         await connection.rollback()
 
 
+async def try_to_store(session: Session, storing: "Statement[StoredBatch]") -> None:
+    """Run a transaction that stores, and undo it. Raises psycopg.Error if it fails."""
+    connection = session.connection
+    await connection.execute("BEGIN")
+    await connection.execute(storing.sql, storing.values, binary=True)
+    await connection.rollback()
+
+
 async def fetch_all(session: Session, asked: Sequence["Statement[Any]"]) -> list[Rows]:
     """Run several reads, sent in one piece; return the rows of each."""
     if len(asked) == 1:

@@ -41,7 +41,7 @@ from hermes.inbox.postgres.session import (
     reason_of,
 )
 from hermes.inbox.postgres.statements import Head, Statement
-from hermes.inbox.postgres.transactions import fetch, fetch_all, rehearse, transact
+from hermes.inbox.postgres.transactions import fetch, fetch_all, rehearse, transact, try_to_store
 from hermes.inbox.results import set_result
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
@@ -66,6 +66,7 @@ GRACE_S: Final = COMMIT_MAX_S  # without a connection; then what comes fails at 
 RETRY_S, GRACE_RETRY_S = 1.0, 0.1
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
 EPOCH_BYTES: Final = 12
+TRIED_BYTES: Final = 16_384  # to see whether the disk has room again: more than fits into a page
 
 
 class Writer:
@@ -104,6 +105,7 @@ class Writer:
         self._down_since = 0.0  # monotonic seconds, while there is no connection
         self._is_down = False
         self._next_check = 0.0
+        self._cannot_store = False  # the last transaction that stores failed
         self._log_throttle = LogThrottle(LOG_INTERVAL_S)
         self.epoch = ""
         self.commits = 0
@@ -268,6 +270,7 @@ class Writer:
             elif _is_of_values(error):
                 await self._store_alone(appends, changes)
                 return
+            self._cannot_store = True
             self._fail([*appends, *changes], reason_of(error))
 
     def _take_appends(self) -> list[Append]:
@@ -301,6 +304,7 @@ class Writer:
                     logger.error("inbox: an operation failed: %s", describe(error))
                     self._fail([operation], "corrupt")
                 else:
+                    self._cannot_store = True
                     self._fail([operation], reason_of(error))
 
     async def _store(
@@ -329,6 +333,7 @@ class Writer:
                 last_seq = batch.last_seq
             await self._publish_committed(session, batch, appends)
         self._cursor = last_seq
+        self._cannot_store = False
         self.commits += 1
         self._metrics.inbox_commit_s.observe(time.monotonic() - begun)
         self._metrics.inbox_removed.labels("evicted").inc(sum([each.evicted for each in batch.appended]))
@@ -368,7 +373,10 @@ class Writer:
             self._fail(reads, reason_of(error))
 
     async def _check_health(self) -> None:
-        """Find entries of others, count what is stored, remove what has expired."""
+        """Find entries of others, count what is stored, remove what has expired.
+
+        After a transaction that failed, also see whether something can be stored again: reading works on a full disk.
+        """
         self._next_check = time.monotonic() + CATCH_UP_INTERVAL_S
         now_ms = self._now_ms()
         health = statements.with_position(statements.health(limits=self._limits, now_ms=now_ms), self._cursor)
@@ -387,6 +395,10 @@ class Writer:
                 metrics.inbox_removed.labels("expired").inc(removed)
                 if has_more:
                     self._next_check = time.monotonic()
+            if self._cannot_store:
+                with self._limited() as session:
+                    await try_to_store(session, self._rehearsal(secrets.token_bytes(TRIED_BYTES)))
+                self._cannot_store = False
             self._works_again()
         except (psycopg.Error, OSError) as error:
             await self._failed(error)
@@ -471,9 +483,9 @@ class Writer:
         self._is_down = False
         self._next_check = 0.0
 
-    def _rehearsal(self) -> "Statement[statements.StoredBatch]":
+    def _rehearsal(self, text: bytes = b"{}") -> "Statement[statements.StoredBatch]":
         message = Notification(UserId(""), "", "", "", "info", 0)  # an empty text is no id
-        submission = Submission(message=message, text=b"{}", digest=b"", expires_ms=0)
+        submission = Submission(message=message, text=text, digest=b"", expires_ms=0)
         row = statements.append_row(submission, b"")
         return statements.store([submission], [row], cursor=self._cursor, limits=self._limits, now_ms=self._now_ms())
 

@@ -658,6 +658,48 @@ def test_a_read_only_database_is_a_problem_that_names_itself(
     caplog.clear()
 
 
+FULL = """
+CREATE FUNCTION public.full() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON hermes.log EXECUTE FUNCTION public.full();
+"""
+ROOM = "DROP TRIGGER full_disk ON hermes.log; DROP FUNCTION public.full();"
+
+
+def test_a_full_disk_is_a_problem_until_something_can_be_stored(
+    url: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading works meanwhile, and does not end it; storing is tried again without a notification."""
+
+    async def test() -> None:
+        async with running(url, clock) as node:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(FULL)
+                try:
+                    with pytest.raises(InboxUnavailable) as failed:
+                        await node.append("a")
+                    assert failed.value.reason == "disk_full"
+                    for _ in range(3):
+                        await checked(node)
+                        assert await node.ids() == []
+                        assert node.inbox.problem is not None
+                        assert "could not extend file" in node.inbox.problem
+                finally:
+                    connection.execute(ROOM)
+            await node.works()
+            assert await node.append("b") == Stored(1)
+
+    asyncio.run(test())
+    caplog.clear()
+
+
+async def checked(node: Node) -> None:
+    """Wait until the task has looked at the database once more."""
+    before = node.inbox._writer._next_check
+    while node.inbox._writer._next_check == before:
+        await asyncio.sleep(0.02)
+
+
 def test_a_purge_of_many_rows_is_done_in_parts(url: str, clock: FakeClock) -> None:
     """The number is that of all."""
 
