@@ -7,6 +7,7 @@ on the event loop's thread.
 import asyncio
 import logging
 import random
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,8 +34,12 @@ RESUBSCRIBE_MAX_S = 10.0  # then another server is tried
 RESUBSCRIBE_POLL_S = 0.01  # until the server has read the subscriptions that wait
 RESUBSCRIBED_AT_ONCE = 2_000  # subscriptions: about 2 ms of the event loop
 REFUSAL_LOG_INTERVAL_S = 60.0
+RENEWED_AFTER_S = 30.0  # a connection with refused subjects, at the earliest
+PUBLISHES_AGAIN_S = 15.0  # without a refusal; a node publishes every 5 s
 LOGGED_MAX = 100  # problems of one outage; each server has its own text
 LAME_DUCK_SPREAD_S = 1.0  # in which the clients of a server that stops move to another one
+
+_REFUSED_SUBSCRIPTION = re.compile(r'Permissions Violation for Subscription to "([^"]+)"')
 
 Handler = Callable[[NatsMessage], None]
 
@@ -78,6 +83,8 @@ class NatsClient:
         self.problem = f"not connected to {self._servers[0]} yet"  # empty while connected
         self._logged: set[str] = set()  # problems since the last connection
         self.refusal = ""  # of a subject, while connected
+        self._refused_subject = ""  # of a subscription that the server does not have
+        self._refused_s = 0.0  # when the last refusal came, in monotonic seconds
         self._refusals = LogThrottle(REFUSAL_LOG_INTERVAL_S)
         self.connects = 0  # the number of this connection
         metrics.cluster_connected.set(0)
@@ -259,7 +266,7 @@ class NatsClient:
             )
         except (OSError, ValueError) as error:  # of the creds file or the CA certificates
             raise NatsRefused(str(error)) from None
-        self.refusal = ""
+        self.refusal = self._refused_subject = ""
         self.connects += 1
         self._connection = connection
         self._on_opened()
@@ -299,6 +306,8 @@ class NatsClient:
     async def _watch(self, connection: NatsConnection) -> None:
         """Ping the server until the connection ends, or the server is about to stop."""
         lame_duck = asyncio.ensure_future(self._lame_duck.wait())
+        loop = asyncio.get_running_loop()
+        renew_s = loop.time() + RENEWED_AFTER_S
         try:
             while not connection.closed.done():
                 if lame_duck.done() and len(self._servers) > 1:
@@ -306,6 +315,9 @@ class NatsClient:
                     break
                 if connection.unanswered_s >= SILENT_PINGS * PING_INTERVAL_S:
                     connection.abort(f"no answer for {SILENT_PINGS * PING_INTERVAL_S:g} s")
+                    break
+                if self.refusal and loop.time() >= renew_s and await self._is_allowed_again(connection):
+                    connection.abort("the account may use the refused subjects again")
                     break
                 connection.ping()
                 waited: list[asyncio.Future[Any]] = [connection.closed]
@@ -315,6 +327,20 @@ class NatsClient:
         finally:
             lame_duck.cancel()
         await self._drop(connection.closed.result() if connection.closed.done() else "the server is stopping")
+
+    async def _is_allowed_again(self, connection: NatsConnection) -> bool:
+        """Return whether the server would not refuse again what it has refused.
+
+        Its subscriptions are then to be made again, and others have missed what was published: for a new connection.
+        """
+        refused_s = self._refused_s
+        if not self._refused_subject:
+            return asyncio.get_running_loop().time() - refused_s > PUBLISHES_AGAIN_S
+        self._last_sid += 1
+        connection.write(b"%bUNSUB %d\r\n" % (_sub(self._last_sid, self._refused_subject), self._last_sid))
+        pong = connection.ping()
+        await asyncio.wait((pong,), timeout=PING_INTERVAL_S)
+        return pong.done() and not pong.cancelled() and self._refused_s == refused_s
 
     async def _leave_lame_duck(self, connection: NatsConnection) -> None:
         """Move to another server; without one, the connection stays until its end."""
@@ -346,6 +372,12 @@ class NatsClient:
         if self._refusals.allow("refusal"):  # there may be one for each user
             logger.error("NATS refuses a subject: %s; docs/guide/cluster.md has the permissions of the account", text)
         self.refusal = text
+        self._refused_s = asyncio.get_running_loop().time()
+        found = _REFUSED_SUBSCRIPTION.match(text)
+        if found is not None:
+            self._refused_subject = found[1]
+        elif "subscriptions exceeded" in text.lower():
+            self._refused_subject = next(iter(self._subscriptions.values()))[0]
 
 
 def _sub(sid: int, subject: str) -> bytes:
