@@ -16,7 +16,6 @@ from hermes.cli.status import table
 from hermes.cluster import participation, subjects
 from hermes.cluster.envelope import PROTOCOL, pack
 from hermes.cluster.nats.client import NatsClient
-from hermes.cluster.nats_bus import NatsBus
 from hermes.cluster.participation import State
 from hermes.errors import ConfigError
 from hermes.metrics import Metrics
@@ -24,6 +23,10 @@ from hermes.settings.urls.nats import parse_nats_url
 from hermes.testing import ClientSocket, gateway_settings, run_gateway
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, token
 from tests.support.nats import NatsServer, nats_server
+from tests.support.nodes import bus as bus
+from tests.support.nodes import note as note
+from tests.support.nodes import open_on as open_on
+from tests.support.nodes import ready
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
 
@@ -61,31 +64,6 @@ def start(make_hermes: MakeHermes, nats: NatsServer, tmp_path: Path) -> Start:
         return hermes
 
     return run
-
-
-def bus(hermes: Hermes) -> NatsBus:
-    """Return the bus of a node."""
-    assert hermes.gateway.cluster is not None
-    return hermes.gateway.cluster
-
-
-async def open_on(hermes: Hermes, path: str, given: str) -> Any:
-    """Open a socket, and wait until NATS knows its user."""
-    socket = await hermes.open(path, given)
-    await socket.expect_silence()
-    assert await bus(hermes).synchronised()
-    return socket
-
-
-def note(user: object = "123", **more: object) -> dict[str, object]:
-    """Return a notification."""
-    return {"user_id": user, "title": "New alert", "message": "Sensor X is hot"} | more
-
-
-async def ready(hermes: Hermes) -> tuple[int, list[str]]:
-    """Return status and first words of what is missing."""
-    response = await hermes.request("/ready", headers={"X-API-Key": KEY})
-    return response.code, [text.partition(":")[0] for text in json.loads(response.body)["missing"]]
 
 
 # -- delivery ----------------------------------------------------------------------------------------------------------

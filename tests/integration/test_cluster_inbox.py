@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from hermes.cluster.participation import State
-from tests.integration.test_cluster import bus, note
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
 from tests.support.nats import NatsServer, nats_server
+from tests.support.nodes import bus, note
 from tests.support.postgres import Databases, needs_postgres
 
 pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("complaints")]

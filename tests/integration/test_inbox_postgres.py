@@ -2,24 +2,19 @@
 
 import asyncio
 import json
-import os
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.contenders.postgres import PostgresServer, postgres_server
+from bench.contenders.postgres import postgres_server
 from hermes.cli.main import main
 from hermes.ids import UserId
 from hermes.inbox.inbox import Reader
 from hermes.inbox.position import BEGINNING
-from tests.support.disks import memory_disk
+from tests.support.disks import Disk, database_disk
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, token
 from tests.support.inboxes import inbox_at
 from tests.support.postgres import Databases, needs_postgres
@@ -136,28 +131,22 @@ async def test_two_gateways_share_one_inbox(make_hermes: MakeHermes, postgres: D
 
 
 @pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A disk of 160 MB, with a folder for a server that runs as a user who may not enter the folder of a test."""
+def small_disk() -> Iterator[Disk]:
+    """A disk of 160 MB, with a folder for a server."""
     needs_postgres()
-    folder = Path(tempfile.mkdtemp(prefix="hermes-disk-"))
-    folder.chmod(0o755)
-    try:
-        with memory_disk(folder / "disk", "160m") as disk:
-            disk.folder.chmod(0o755)
-            (disk.folder / "server").mkdir(mode=0o755)
-            yield disk.folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with database_disk("160m") as disk:
+        (disk.folder / "server").mkdir(mode=0o755)
+        yield disk
 
 
 @pytest.mark.slow
 @pytest.mark.gen_test(timeout=300)
 async def test_a_full_disk_of_the_database_does_not_stop_delivery(
-    make_hermes: MakeHermes, small_disk: Path, caplog: pytest.LogCaptureFixture
+    make_hermes: MakeHermes, small_disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """``stored: false`` with ``disk_full``, and ``/ready`` says so; with room again, it stores without a restart."""
     settings = ("max_wal_size = 64MB", "wal_keep_size = 0")
-    with postgres_server(free_port(), settings, folder=small_disk / "server") as server:
+    with postgres_server(free_port(), settings, folder=small_disk.folder / "server") as server:
         server.execute("CREATE DATABASE hermes")
         url = server.url("hermes")
         assert main(["inbox", "--inbox", url, "migrate"]) == 0
@@ -165,7 +154,7 @@ async def test_a_full_disk_of_the_database_does_not_stop_delivery(
         socket = await hermes.open("/ws/notifications", ANA)
         assert (await hermes.notify(note(0)))["stored"]
         await socket.receive()
-        fill(small_disk)
+        small_disk.leave(1_048_576)
         number, answer = 0, dict[str, Any](stored=True)
         while answer["stored"]:
             number += 1
@@ -177,8 +166,8 @@ async def test_a_full_disk_of_the_database_does_not_stop_delivery(
         response = await hermes.request("/ready")
         assert response.code == 503
         assert b"inbox" in response.body
-        os.unlink(small_disk / "filler")
-        await restart_if_ended(server)
+        small_disk.empty()
+        await asyncio.to_thread(server.restart_if_ended)
         await eventually_stored(hermes)
     caplog.clear()
 
@@ -187,23 +176,6 @@ def note(number: int) -> dict[str, object]:
     """Return a notification with a text that cannot be compressed to nothing."""
     text = "".join(chr(33 + (number * 7 + index * index) % 90) for index in range(8_000))
     return {"user_id": "123", "title": "t", "message": text, "id": f"n{number}"}
-
-
-def fill(folder: Path) -> None:
-    """Leave one megabyte."""
-    free = shutil.disk_usage(folder).free - 1_048_576
-    with (folder / "filler").open("wb") as file:
-        file.write(bytes(free))
-
-
-async def restart_if_ended(server: PostgresServer) -> None:
-    """Start the server again if it has ended: without a log it cannot go on."""
-    process = server._process
-    assert process is not None
-    with suppress(subprocess.TimeoutExpired):
-        await asyncio.to_thread(process.wait, 3)
-    if process.poll() is not None:
-        await asyncio.to_thread(server.start)
 
 
 async def eventually_stored(hermes: Hermes) -> None:

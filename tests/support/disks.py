@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,11 @@ class Disk:
                 while True:
                     file.write(CHUNK[:size])
 
+    def leave(self, size: int) -> None:
+        """Write until this many bytes are left."""
+        with (self.folder / "filler").open("wb") as file:
+            file.write(bytes(shutil.disk_usage(self.folder).free - size))
+
     def empty(self) -> None:
         """Remove what `fill` has written."""
         (self.folder / "filler").unlink()
@@ -66,6 +73,19 @@ def memory_disk(folder: Path, size: str) -> Iterator[Disk]:
     """Mount a tmpfs of this size; skip the test if this process may not."""
     with _mounted("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder=folder) as disk:
         yield disk
+
+
+@contextlib.contextmanager
+def database_disk(size: str) -> Iterator[Disk]:
+    """Mount a tmpfs for a PostgreSQL server: it runs as a user who may not enter the folder of a test."""
+    folder = Path(tempfile.mkdtemp(prefix="hermes-disk-"))
+    folder.chmod(0o755)
+    try:
+        with memory_disk(folder / "disk", size) as disk:
+            disk.folder.chmod(0o755)
+            yield disk
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

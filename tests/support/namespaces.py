@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,16 @@ CLONE_NEWNET = 0x4000_0000  # sched.h; os.setns exists since Python 3.12
 DROP = """
 table inet hermes {
   chain input { type filter hook input priority 0; tcp sport PORT drop; tcp dport PORT drop; }
+}
+"""
+LINKS = """
+table ip hermes_links
+delete table ip hermes_links
+table ip hermes_links {
+  chain input {
+    type filter hook input priority 0;
+RULES
+  }
 }
 """
 TCP_TIME_WAIT = 6  # as /proc/net/tcp writes the state, in hexadecimal
@@ -41,6 +51,23 @@ class Namespace:
         """Drop every packet from and to this TCP port from now on, without an answer to its sender."""
         rules = DROP.replace("PORT", str(port))
         subprocess.run([*self._inside, needs("nft"), "-f", "-"], input=rules, check=True, text=True)
+
+    def drop_links(self, *, to: Collection[str] = (), back: Collection[str] = ()) -> None:
+        """Drop every packet to the IPv4 addresses ``to`` and from the addresses ``back``, and no others, from now on.
+
+        All of 127.0.0.0/8 is local. So a server that listens on every address can have one for each of its clients, and
+        the link between the two is cut by it; a client has the address 127.0.0.1.
+        """
+        rules = [
+            *(f"    ip daddr {address} drop" for address in to),
+            *(f"    ip saddr {address} drop" for address in back),
+        ]
+        subprocess.run(
+            [*self._inside, needs("nft"), "-f", "-"],
+            input=LINKS.replace("RULES", "\n".join(rules)),
+            check=True,
+            text=True,
+        )
 
     def connections(self, port: int) -> int:
         """Return how many connections to clients at this port the kernel has, also those that no program has open."""

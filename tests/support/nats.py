@@ -16,6 +16,7 @@ class NatsServer:
 
     directory: Path
     lines: Sequence[str] = ()
+    host: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
     cluster_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -30,12 +31,25 @@ class NatsServer:
         """Its log."""
         return self.directory / f"nats-{self.port}.log"
 
+    @property
+    def _config(self) -> Path:
+        return self.directory / f"nats-{self.port}.conf"
+
+    def _write_config(self) -> None:
+        lines = [f"host: {self.host}", f"port: {self.port}", f'log_file: "{self.log}"', *self.lines]
+        self._config.write_text("\n".join([*lines, ""]))
+
+    def reload(self, *lines: str) -> None:
+        """Let it read other lines of its configuration."""
+        self.lines = lines
+        self._write_config()
+        self.send_signal(signal.SIGHUP)
+
     def start(self) -> None:
         """Start it and wait until it accepts."""
-        config = self.directory / f"nats-{self.port}.conf"
-        lines = ["host: 127.0.0.1", f"port: {self.port}", f'log_file: "{self.log}"', *self.lines]
-        config.write_text("\n".join([*lines, ""]))
-        self.process = subprocess.Popen([needs("nats-server"), "-c", str(config)], stderr=subprocess.DEVNULL)
+        self._write_config()
+        command = [needs("nats-server"), "-c", str(self._config)]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         wait_until(lambda: accepts(self.port), why="nats-server does not listen")
 
     def stop(self, number: int = signal.SIGKILL) -> None:

@@ -60,6 +60,11 @@ class Databases:
         self._main = self.new()
         self.migrate(self._main)
 
+    @property
+    def main(self) -> str:
+        """The name of the database of `empty`."""
+        return self._main
+
     def new(self) -> str:
         """Return the name of a new database, without tables."""
         self._number += 1

@@ -1,11 +1,15 @@
 """A network between two programs that can be made to fail."""
 
+import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
 
 from tests.support.programs import wait_until
+
+T = TypeVar("T")
 
 
 class Proxy:
@@ -118,3 +122,86 @@ def proxy(target: int) -> Iterator[Proxy]:
         yield running
     finally:
         running.stop()
+
+
+class SlowLink:
+    """Forwards connections to a port of this machine; each byte arrives ``delay_s`` after it was sent, either way."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="slow-link")
+        self._connections: set[asyncio.Task[None]] = set()
+        self.delay_s = 0.0
+        self.port = 0
+
+    def start(self) -> None:
+        """Start to accept connections."""
+        self._thread.start()
+        self._server = self._call(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        """Close everything and end the thread."""
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(60)
+        self._loop.close()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    async def _close(self) -> None:
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+                try:
+                    await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
+                finally:
+                    far_writer.close()
+        finally:
+            writer.close()
+            self._connections.discard(task)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward what one end sends, until it closes or the other one has gone."""
+        sent: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(10_000)
+
+        async def write() -> None:
+            while True:
+                due_s, data = await sent.get()
+                await asyncio.sleep(due_s - self._loop.time())
+                if not data:
+                    writer.write_eof()
+                    return
+                writer.write(data)
+                await writer.drain()
+
+        async def read() -> None:
+            while True:
+                data = await reader.read(65_536)
+                await sent.put((self._loop.time() + self.delay_s, data))
+                if not data:
+                    return
+
+        await asyncio.gather(read(), write())
+
+
+@contextlib.contextmanager
+def slow_link(target: int) -> Iterator[SlowLink]:
+    """Run a link to this port; it is fast at first."""
+    link = SlowLink(target)
+    link.start()
+    try:
+        yield link
+    finally:
+        link.stop()

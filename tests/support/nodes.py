@@ -1,0 +1,41 @@
+"""Nodes that run in the process of the test."""
+
+import json
+from typing import Any
+
+from hermes.cluster.nats_bus import NatsBus
+from tests.support.gateways import KEY, Hermes
+
+
+def bus(hermes: Hermes) -> NatsBus:
+    """Return the bus of a node."""
+    assert hermes.gateway.cluster is not None
+    return hermes.gateway.cluster
+
+
+def note(user: object = "123", **more: object) -> dict[str, object]:
+    """Return a notification."""
+    return {"user_id": user, "title": "New alert", "message": "Sensor X is hot"} | more
+
+
+async def open_on(hermes: Hermes, path: str, given: str) -> Any:
+    """Open a socket, and wait until NATS knows its user."""
+    socket = await hermes.open(path, given)
+    await socket.expect_silence()
+    assert await bus(hermes).synchronised()
+    return socket
+
+
+async def resumed_on(hermes: Hermes, given: str, since: str = "0") -> Any:
+    """Open a socket that has resumed, and wait until NATS knows its user."""
+    socket = await hermes.open(f"/ws/notifications?since={since}", given)
+    assert (await socket.receive())["action"] == "resumed"
+    await socket.expect_silence()
+    assert await bus(hermes).synchronised()
+    return socket
+
+
+async def ready(hermes: Hermes) -> tuple[int, list[str]]:
+    """Return status and first words of what is missing."""
+    response = await hermes.request("/ready", headers={"X-API-Key": KEY})
+    return response.code, [text.partition(":")[0] for text in json.loads(response.body)["missing"]]
