@@ -104,7 +104,7 @@ def node_lines(figures: Mapping[str, Any], cluster: Mapping[str, Any]) -> Iterat
 
 
 def _counts_of_node(node: Mapping[str, Any]) -> str:
-    return f"version {node['version']}, {node['users']:,} users, {node['sockets']:,} sockets"
+    return f"version {node['version']}, users {node['users']:,}, sockets {node['sockets']:,}"
 
 
 def _heard(figures: Mapping[str, Any], node: Mapping[str, Any]) -> str:
