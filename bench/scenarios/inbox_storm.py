@@ -24,11 +24,15 @@ MIB = 1_048_576
 FILL = """
 WITH RECURSIVE users (user) AS (SELECT 0 UNION ALL SELECT user + 1 FROM users WHERE user < :users - 1),
   numbers (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM numbers WHERE number < :rows - 1)
-INSERT INTO log (kind, owner, id, text, created_ms, expires_ms, size)
-SELECT 0, 'returning-' || user, 'n' || number, CAST(printf('{"channel":"notifications","id":"n%d","title":"A door is '
-  || 'open","message":"Cold room %d, since 08:15","type":"warning","timestamp":%d}', number, user, :now) AS BLOB),
-  :now, :now + :kept, 560
+INSERT INTO log (kind, owner, seq, id, sender, digest, replaced, text, created_ms, expires_ms, size)
+SELECT 0, 'returning-' || user, number * :users + user + 1, 'n' || number, '', zeroblob(32), 0, CAST(printf(
+  '{"channel":"notifications","id":"n%d","title":"A door is open","message":"Cold room %d, since 08:15",'
+  || '"type":"warning","timestamp":%d}', number, user, :now) AS BLOB), :now, :now + :kept, 560
 FROM numbers CROSS JOIN users
+"""
+COUNT = """
+UPDATE totals SET (last_seq, entries, bytes) = (SELECT max(seq), count(*), sum(size) FROM log);
+INSERT INTO shares SELECT 'user', owner, count(*), sum(size) FROM log GROUP BY owner;
 """
 
 
@@ -99,5 +103,10 @@ def _filled(users: int, rows: int) -> Iterator[Path]:
         with contextlib.closing(open_inbox(path)) as connection:
             if users and rows:
                 values = {"users": users, "rows": rows, "now": now_ms(), "kept": KEPT_MS}
+                connection.execute("PRAGMA cache_size = -2000000")
+                connection.execute("BEGIN")
                 connection.execute(FILL, values)
+                for statement in COUNT.split(";"):
+                    connection.execute(statement)
+                connection.execute("COMMIT")
         yield path

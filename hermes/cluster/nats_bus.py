@@ -30,9 +30,8 @@ from hermes.delivery.frames import encode
 from hermes.delivery.hub import Hub, Receipt
 from hermes.delivery.messages import (
     Acknowledgement,
-    Broadcast,
+    EncodedMessage,
     Message,
-    Notification,
     Withdrawal,
 )
 from hermes.errors import ConfigError
@@ -46,7 +45,7 @@ NAME_TIMEOUT_S = 1.0  # for a node of the same name
 # that this module handles
 OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe", "greet", "link", "stored"})
 
-StoredMessage = Notification | Broadcast | Acknowledgement | Withdrawal
+StoredMessage = EncodedMessage | Acknowledgement | Withdrawal
 MakeClient = Callable[[str, Callable[[], None], Callable[[], None], Callable[[], None]], NatsClient]
 
 
@@ -107,7 +106,7 @@ class NatsBus:
     ) -> Receipt:
         """Send a message to every session of its channels, or of ``to``, on all nodes."""
         local = self._hub.publish(message, only_tenant=only_tenant, to=to)
-        if isinstance(message, Notification | Broadcast | Acknowledgement | Withdrawal) and message.seq is not None:
+        if isinstance(message, EncodedMessage | Acknowledgement | Withdrawal) and message.seq is not None:
             return self._wake_others(message, message.seq, local)
         channel = message.channels[0]
         subject = subjects.of_channel(channel)

@@ -8,7 +8,8 @@ the frames of one channel in one iteration of the loop, joined once for all its 
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -132,10 +133,7 @@ class TextBatch(Batch):
     @cached_property
     def plain(self) -> bytes:
         """All frames in plain form, in order."""
-        parts: list[bytes] = []
-        for text in self._texts:
-            parts += (_header(TEXT_FRAME, len(text)), text)
-        return b"".join(parts)
+        return b"".join(chain.from_iterable(zip(map(_text_header, map(len, self._texts)), self._texts, strict=True)))
 
     @property
     def deflated(self) -> bytes:
@@ -149,6 +147,11 @@ def _header(first_byte: int, length: int) -> bytes:
     if length <= 0xFFFF:
         return struct.pack("!BBH", first_byte, 126, length)
     return struct.pack("!BBQ", first_byte, 127, length)
+
+
+@lru_cache(1_024)
+def _text_header(length: int) -> bytes:
+    return _header(TEXT_FRAME, length)
 
 
 def _deflate(payload: bytes) -> bytes:
@@ -182,7 +185,17 @@ def encode(message: Message, *, snapshot: bool = False, stale: bool = False) -> 
         return Frame(orjson.dumps(_link_status_fields(message)), message.series_key, counts=False)
     if isinstance(message, EncodedMessage):
         return Frame(message.text)
-    return Frame(orjson.dumps(_notification_fields(message)))
+    return Frame(notification_text(message))
+
+
+def notification_text(message: Notification | Broadcast) -> bytes:
+    """Return the JSON text of the frame of a notification or a broadcast."""
+    return orjson.dumps(_notification_fields(message))
+
+
+def with_seq(text: bytes, seq: int) -> bytes:
+    """Return the JSON text of a frame with the number of its row."""
+    return b'%b,"seq":%d}' % (text[:-1], seq)
 
 
 def reply(fields: Mapping[str, object]) -> Frame:
@@ -243,8 +256,6 @@ def _notification_fields(message: Notification | Broadcast) -> dict[str, Any]:
     }
     if message.data is not None:
         fields["data"] = orjson.Fragment(message.data)
-    if message.seq is not None:
-        fields["seq"] = message.seq
     if message.expires_ms is not None:
         fields["expires"] = message.expires_ms
     if message.priority != PRIORITY_DEFAULT:

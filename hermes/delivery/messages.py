@@ -42,9 +42,9 @@ def now_ms() -> int:
 class Notification:
     """A notification to one user.
 
-    ``data`` is the text of a JSON object, or None. The last four are used with an inbox only: ``seq`` is the number of
-    the stored row, ``expires_ms`` its end if the sender set one (Unix milliseconds), ``priority`` is 1 to 5, and
-    ``replaces`` the id of the notification that it takes the place of.
+    ``data`` is the text of a JSON object, or None. The last three are used with an inbox only: ``expires_ms`` is
+    the end of the stored row if the sender set one (Unix milliseconds), ``priority`` is 1 to 5, and ``replaces`` the id
+    of the notification that it takes the place of.
     """
 
     user_id: UserId
@@ -54,7 +54,6 @@ class Notification:
     type: Severity
     timestamp_ms: int
     data: bytes | None = None
-    seq: int | None = None
     expires_ms: int | None = None
     priority: int = PRIORITY_DEFAULT
     replaces: str | None = None
@@ -81,7 +80,6 @@ class Broadcast:
     type: Severity
     timestamp_ms: int
     data: bytes | None = None
-    seq: int | None = None
     expires_ms: int | None = None
     priority: int = PRIORITY_DEFAULT
     replaces: str | None = None
@@ -242,14 +240,16 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True)
 class EncodedMessage:
-    """A message of another node: the JSON text of its frame, and its channel.
+    """The JSON text of the frame of a notification or a broadcast, and its channel.
 
-    ``kind`` is that of the message.
+    ``kind`` is that of the message. ``seq`` is the number of a row that this node has stored; None for a message of
+    another node.
     """
 
     kind: str
     channel: Channel
     text: bytes
+    seq: int | None = None
 
     @property
     def channels(self) -> tuple[Channel, ...]:

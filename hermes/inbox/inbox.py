@@ -8,7 +8,7 @@ repaired inbox has a new one, so that an old position is recognised.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from hermes.delivery.channels import Channel
 from hermes.delivery.messages import Acknowledgement, Broadcast, EncodedMessage, Notification, Withdrawal
@@ -127,11 +127,11 @@ class Resumed:
     unread: int
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A row as a reader gets it.
 
-    ``acked_ms`` is None if that reader has not acknowledged it.
+    ``text`` is the JSON text of its frame, with ``"replayed":true``. ``acked_ms`` is None if that reader has not
+    acknowledged it.
     """
 
     seq: int

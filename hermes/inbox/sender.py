@@ -3,7 +3,6 @@
 This is the only path from a request to the hub when there is an inbox.
 """
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass
 
@@ -12,9 +11,9 @@ import orjson
 from hermes.cluster.bus import Bus
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
-from hermes.delivery.frames import encode
+from hermes.delivery.frames import notification_text, with_seq
 from hermes.delivery.hub import Receipt
-from hermes.delivery.messages import Broadcast, Notification, StoreOptions
+from hermes.delivery.messages import Broadcast, EncodedMessage, Notification, StoreOptions
 from hermes.errors import RequestError
 from hermes.ids import TenantId
 from hermes.inbox.inbox import (
@@ -82,7 +81,13 @@ class Sender:
 
         def publish(stored: Stored) -> None:
             nonlocal receipt
-            receipt = self._publish(dataclasses.replace(message, seq=stored.seq), only_tenant)
+            if stored.seq is None:
+                receipt = self._publish_unstored(message, only_tenant)
+            else:
+                encoded = EncodedMessage(
+                    message.kind, message.channels[0], with_seq(submission.text, stored.seq), stored.seq
+                )
+                receipt = self._bus.publish(encoded, only_tenant=only_tenant)
             if stored.replaced is not None:
                 self._bus.publish(stored.replaced, only_tenant=stored.replaced.bound_tenant)
             self._wakeups.wake(message.channels)
@@ -118,7 +123,7 @@ class Sender:
         if options.required:
             self._inbox.delivered(submission, None)
             raise RequestError(503, "not_stored", f"it cannot be stored now ({reason}); nothing was delivered")
-        receipt = self._publish(message, submission.bound_tenant)
+        receipt = self._publish_unstored(message, submission.bound_tenant)
         await self._bus.flushed((receipt,))
         self._inbox.delivered(submission, receipt.sockets)
         return Sent(
@@ -129,13 +134,12 @@ class Sender:
             uncertain=receipt.uncertain,
         )
 
-    def _publish(self, message: Notification | Broadcast, only_tenant: TenantId | None) -> Receipt:
-        """Deliver a message.
+    def _publish_unstored(self, message: Notification | Broadcast, only_tenant: TenantId | None) -> Receipt:
+        """Deliver a message without a row.
 
-        One without a number is in no page of a replay: it also goes to sockets that are replaying.
+        It is in no page of a replay, so it also goes to sockets that are replaying.
         """
-        to = None if message.seq is not None else [*message.channels, unstored_channel(message)]
-        return self._bus.publish(message, only_tenant=only_tenant, to=to)
+        return self._bus.publish(message, only_tenant=only_tenant, to=[*message.channels, unstored_channel(message)])
 
     def _submission(
         self,
@@ -148,7 +152,7 @@ class Sender:
         ttl_s = self._ttl_s if options.ttl_s is None else options.ttl_s
         return Submission(
             message=message,
-            text=encode(message).payload,
+            text=notification_text(message),
             digest=digest_of(message, options),
             expires_ms=message.timestamp_ms + 1_000 * ttl_s if ttl_s else None,
             replaces=message.replaces,

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
+from hermes.delivery.frames import with_seq
 from hermes.delivery.messages import Acknowledgement, Broadcast, EncodedMessage, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
 from hermes.inbox.inbox import (
@@ -321,7 +322,7 @@ def _page(reader: Reader, rows: Rows, limit: int) -> Page:
     size = 0
     for fields in rows:
         entry = _entry(reader, fields)
-        size += len(entry.text) if isinstance(entry, Row) else 0
+        size += len(fields[3]) if isinstance(entry, Row) else 0
         if entries and size > PAGE_BYTES:
             return Page(entries, is_last=False)
         entries.append(entry)
@@ -331,7 +332,8 @@ def _page(reader: Reader, rows: Rows, limit: int) -> Page:
 def _entry(reader: Reader, fields: tuple[Any, ...]) -> Entry:
     seq, kind, notification_id, text, acked_ms, owner, bound, target = fields
     if kind in (NOTIFICATION, BROADCAST):
-        return Row(seq, text, acked_ms)
+        acked = b"" if acked_ms is None else b',"acked_at":%d' % acked_ms
+        return Row(seq, b'%b,"seq":%d,"replayed":true%b}' % (text[:-1], seq, acked), acked_ms)
     if kind == ACK:
         if notification_id:
             return Acknowledgement(seq, reader.user_id, acked_ms, notification_id=notification_id.decode())
@@ -520,7 +522,7 @@ def _remote_entry(fields: tuple[Any, ...]) -> RemoteEntry:
     tenant = _tenant(bound)
     if kind in (NOTIFICATION, BROADCAST):
         word = Notification.kind if kind == NOTIFICATION else Broadcast.kind
-        message = EncodedMessage(word, _channel(kind, owner.decode()), b'%b,"seq":%d}' % (text[:-1], seq))
+        message = EncodedMessage(word, _channel(kind, owner.decode()), with_seq(text, seq))
         return RemoteEntry(seq, message, tenant)
     if kind != ACK:
         return RemoteEntry(seq, _withdrawal(kind, owner, notification_id.decode(), seq, bound), tenant)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hermes.errors import HermesError, InboxUnusable
-from hermes.inbox.sqlite.schema import VERSION, migrate
+from hermes.inbox.sqlite.schema import FIRST_VERSION, VERSION, migrate
 from hermes.log import printable
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,9 @@ FOLDER_MODE = 0o700
 QUICK_CHECK_MAX_S = 5.0  # a larger file is checked by its pages as they are read
 PROGRESS_STEPS = 10_000  # of SQLite's virtual machine between two looks at the clock
 WAL_MAX_BYTES = 64 * 1_048_576  # kept on the disk after a checkpoint
+WAL_MAX_PAGES = 8_192  # 32 MiB, after which a commit copies it into the file, if the thread was never idle before
 CACHE_KIB = 8_192
+STATEMENTS_MAX = 256  # that stay compiled: more than there are
 BACKUP_PAGES = 256  # 1 MiB: milliseconds, in which nothing is stored
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gfs2", "ocfs2"}
@@ -84,8 +86,8 @@ def file_system_of(folder: Path) -> str:
 def open_inbox(path: Path) -> sqlite3.Connection:
     """Return a connection to the inbox, created or migrated if needed.
 
-    A damaged file is moved aside, and a new inbox begins. Raises `InboxUnusable` if the file is from a newer Hermes, or
-    `sqlite3.Error` or OSError if no file can be used.
+    A damaged file is moved aside, and a new inbox begins. Raises `InboxUnusable` if the file is from a newer Hermes or
+    from one before the first release with an inbox, or `sqlite3.Error` or OSError if no file can be used.
     """
     try:
         return _open(path)
@@ -98,13 +100,20 @@ def open_inbox(path: Path) -> sqlite3.Connection:
 def _open(path: Path) -> sqlite3.Connection:
     # created here, because SQLite would create it readable for all
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=STATEMENTS_MAX
+    )
     try:
         version = _configure(connection)
         if version > VERSION:
             raise InboxUnusable(
                 f"the inbox {path} is from a newer Hermes (version {version}, this one knows {VERSION}): "
                 "install that Hermes, or name another file"
+            )
+        if 0 < version < FIRST_VERSION:
+            raise InboxUnusable(
+                f"the inbox {path} is from a development version of Hermes (version {version}): "
+                "move it away, or name another file"
             )
         if version < VERSION:
             if version:
@@ -128,9 +137,11 @@ def _configure(connection: sqlite3.Connection) -> int:
         "journal_mode = WAL",
         "synchronous = FULL",  # a commit is on the disk when it returns
         "secure_delete = ON",
+        "temp_store = MEMORY",
         "foreign_keys = ON",
         "recursive_triggers = ON",
         f"journal_size_limit = {WAL_MAX_BYTES}",
+        f"wal_autocheckpoint = {WAL_MAX_PAGES}",
         f"cache_size = -{CACHE_KIB}",
         "trusted_schema = OFF",
         "cell_size_check = ON",

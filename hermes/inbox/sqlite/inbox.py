@@ -31,7 +31,7 @@ from hermes.inbox.repetitions import Repetitions
 from hermes.inbox.results import Deadlines
 from hermes.inbox.sqlite.file import prepare_folder
 from hermes.inbox.sqlite.file_lock import FileLock
-from hermes.inbox.sqlite.store import Store, Undo
+from hermes.inbox.sqlite.store import Store
 from hermes.inbox.sqlite.store_thread import Lane, StoreThread
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
@@ -143,18 +143,12 @@ class SqliteInbox:
             if isinstance(outcome, Stored):
                 publish(outcome)
 
-        undo: list[Undo] = []  # known to the thread before the commit
-
-        def run(store: Store) -> Stored | Duplicate | Conflict:
-            outcome, undo[:] = store.append_undoable(submission)  # it may be run again
-            return outcome
+        operation = self._thread.append(submission, publish_stored)
 
         def forget(store: Store) -> None:
             """Take back what this append has done: not what an earlier one with its id has."""
-            for each in undo:
+            for each in operation.undos:
                 store.forget(submission, each)
-
-        operation = self._thread.submit(run, stores_row=True, then=publish_stored)
 
         def late() -> None:
             """Take it back before anybody reads it; of several, the last one first."""
@@ -172,7 +166,7 @@ class SqliteInbox:
         None: it was refused because it could not be stored, so its id is not remembered.
         """
         if self._repetitions.delivered(submission, sockets) and sockets:
-            self._thread.note(lambda store: store.delivered(submission, sockets))
+            self._thread.note(submission, sockets)
         self._repetitions.end(submission)
 
     async def withdraw(

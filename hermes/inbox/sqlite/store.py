@@ -7,12 +7,14 @@ import hashlib
 import secrets
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
 
 import orjson
 
-from hermes.delivery.messages import Acknowledgement, Broadcast, Notification, Withdrawal
+from hermes.delivery.messages import Acknowledgement, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
 from hermes.inbox.inbox import (
     IDS_KEPT_MS,
@@ -44,6 +46,7 @@ from hermes.inbox.sqlite.schema import (
     ROW_OVERHEAD_BYTES,
     WITHDRAWAL,
 )
+from hermes.inbox.sqlite.several_rows import ROWS_MAX, flat, padded, parts, places
 
 RECOUNTED_AFTER = 1_000  # evicted rows
 OWNERS_COUNTED = 10_000  # users and tenants of which the number of rows is known without counting; about 2 MB
@@ -63,12 +66,14 @@ class WithdrawnRow:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Undo:
+class Undo(NamedTuple):
     """What `Store.forget` needs: the row's number, and what it replaced."""
 
     stored: Stored
     replaced: tuple[WithdrawnRow, ...] = ()
+
+
+Appended = tuple[Stored | Duplicate | Conflict, Sequence[Undo]]  # an answer, and how to undo what was done
 
 
 class Store:
@@ -82,9 +87,13 @@ class Store:
         self.expired = 0  # rows that were removed at their end; likewise
         self._uncounted_losses = 0
         self._rows_at_most: OrderedDict[tuple[int, str], int] = OrderedDict()  # of a user or tenant; never too low
+        self._exact: set[tuple[int, str]] = set()  # those of which it is not too high either
         self.needs_checkpoint = False  # what was removed is still in the write-ahead log
         self._sql.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (new_epoch(),))
         self.epoch: str = self._meta("epoch") or ""
+        (highest,) = self._sql.execute("SELECT max(seq) FROM log").fetchone()
+        if self.last_seq() < (highest or 0):
+            raise RowDamaged("a number that was given is above the last one")
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
@@ -92,100 +101,146 @@ class Store:
         """Store a row, unless its id is known."""
         return self.append_undoable(submission)[0]
 
-    def append_undoable(self, submission: Submission) -> tuple[Stored | Duplicate | Conflict, Sequence[Undo]]:
+    def append_undoable(self, submission: Submission) -> "Appended":
         """Store a row, unless its id is known; also return how to undo that."""
-        kind, owner = _address(submission.message)
-        bound = submission.bound_tenant or ""
-        digest, seq, sockets, replaced, acked_ms, used_bytes = self._sql.execute(
-            _BEFORE_APPEND, (kind, owner, bound, submission.message.id, self._now_ms() - IDS_KEPT_MS)
+        [appended] = self.append_all((submission,))
+        return appended
+
+    def append_all(self, submissions: Sequence[Submission]) -> "list[Appended]":
+        """Store at most `ROWS_MAX` rows, in order, unless their ids are known.
+
+        Also return how to undo each.
+        """
+        if all(map(_is_plain, submissions)):
+            keys = [*map(_key, submissions)]
+            if len(set(keys)) == len(keys):
+                return self._append_plain(submissions, keys)
+        return [self._append_one(submission) for submission in submissions]
+
+    def _append_plain(self, submissions: Sequence[Submission], keys: Sequence["_Key"]) -> "list[Appended]":
+        """Store rows that replace nothing and have different ids.
+
+        With a few statements for all.
+        """
+        keys_of_all = padded(keys)
+        found, last_seq, used_bytes = _totals(
+            self._sql.execute(
+                _known_of(len(keys_of_all)), (self._now_ms() - IDS_KEPT_MS, *flat(keys_of_all))
+            ).fetchone()
+        )
+        known = frozenset(map(int, found.split(","))) if found is not None else ()
+        owners: dict[tuple[int, str], int] = {}
+        rows: list[tuple[Any, ...]] = []
+        size = 0
+        for number, submission in enumerate(submissions):
+            if number not in known:
+                kind, owner, _, _ = keys[number]
+                owners[kind, owner] = owners.get((kind, owner), 0) + 1
+                row = _row(submission, kind, owner, last_seq + 1 + len(rows))
+                size += row[_SIZE]
+                rows.append(row)
+        if len(rows) > 1 and (size > self._limits.max_bytes // 2 or max(owners.values()) > self._limits.rows_per_owner):
+            return [self._append_one(submission) for submission in submissions]
+        if rows:
+            self._make_room(owners, size, used_bytes)
+            self._add(rows)
+        seqs = iter(range(last_seq + 1, last_seq + 1 + len(rows)))
+        return [
+            self._append_one(submission) if number in known else _appended(next(seqs))
+            for number, submission in enumerate(submissions)
+        ]
+
+    def _append_one(self, submission: Submission) -> "Appended":
+        kind, owner, bound, id = _key(submission)
+        now_ms = self._now_ms()
+        found = self._sql.execute(
+            _KNOWN, {"kind": kind, "owner": owner, "bound": bound, "id": id, "since": now_ms - IDS_KEPT_MS}
         ).fetchone()
-        if digest is not None:
+        if found is not None:
+            digest, seq, sockets, replaced, acked_ms = found
             is_same = digest == submission.digest
             return Duplicate(seq, sockets, bool(replaced), acked_ms) if is_same else Conflict(), ()
         withdrawal: Withdrawal | None = None
         before: tuple[WithdrawnRow, ...] = ()
         if submission.replaces is not None:
             withdrawal, before = self._withdraw(kind, owner, submission.replaces, bound=submission.bound_tenant)
-        seq = None
-        if submission.expires_ms is not None:
-            size = len(submission.text) + ROW_OVERHEAD_BYTES
-            rows = self._rows_at_most.pop((kind, owner), self._limits.rows_per_owner)
-            if rows >= self._limits.rows_per_owner:
-                rows = self._evict_owner(kind, owner)
-            self._rows_at_most[kind, owner] = rows + 1
-            if len(self._rows_at_most) > OWNERS_COUNTED:
-                self._rows_at_most.popitem(last=False)
-            if used_bytes + size > self._limits.max_bytes:
-                self._evict_bytes(size)
-            seq = self._insert_row(submission, kind, owner, size)
+        if submission.expires_ms is None:
+            self._sql.execute(
+                "INSERT OR REPLACE INTO ids (kind, owner, bound, id, digest, replaced, created_ms)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (kind, owner, bound, id, submission.digest, withdrawal is not None, now_ms),
+            )
+            return _appended(None, withdrawal, before)
+        seq = self.last_seq() + 1
+        row = _row(submission, kind, owner, seq, replaced=withdrawal is not None)
+        self._make_room({(kind, owner): 1}, row[_SIZE], self._bytes())
+        self._add([row])
+        return _appended(seq, withdrawal, before)
+
+    def _add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows with the next numbers, and count them."""
+        try:
+            for part in parts(rows):
+                self._sql.execute(_insert_of(len(part)), flat(part))
+        except sqlite3.IntegrityError as error:
+            raise RowDamaged(f"the numbers or the counts are wrong: {error}") from None
+        shares: dict[tuple[str, str], tuple[int, int]] = {}
+        size = 0
+        for row in rows:
+            share = _share(row)
+            entries, used = shares.get(share, (0, 0))
+            shares[share] = (entries + 1, used + row[_SIZE])
+            size += row[_SIZE]
+        for part in parts([(*share, *counted) for share, counted in shares.items()]):
+            self._sql.execute(_share_of(len(part)), flat(part))
         self._sql.execute(
-            "INSERT OR REPLACE INTO ids (kind, owner, bound, id, digest, seq, replaced, created_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                kind,
-                owner,
-                bound,
-                submission.message.id,
-                submission.digest,
-                seq,
-                withdrawal is not None,
-                self._now_ms(),
-            ),
-        )
-        stored = Stored(seq, withdrawal)
-        return stored, (Undo(stored, before),)
-
-    def _insert_row(self, submission: Submission, kind: int, owner: str, size: int) -> int:
-        return self._insert(
-            kind=kind,
-            owner=owner,
-            bound=submission.bound_tenant,
-            id=submission.message.id,
-            text=submission.text,
-            sender=submission.sender,
-            created_ms=submission.message.timestamp_ms,
-            expires_ms=submission.expires_ms,
-            size=size,
+            "UPDATE totals SET last_seq = ?, entries = entries + ?, bytes = bytes + ?",
+            (rows[-1][_SEQ], len(rows), size),
         )
 
-    def _insert(self, **values: object) -> int:
-        names = ", ".join(values)
-        marks = ", ".join("?" * len(values))
-        cursor = self._sql.execute(f"INSERT INTO log ({names}) VALUES ({marks})", tuple(values.values()))
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+    def _add_change(self, **values: Any) -> int:
+        """Insert an acknowledgement or a withdrawal; return its number."""
+        values |= {"seq": self.last_seq() + 1, "size": ROW_OVERHEAD_BYTES}
+        self._add([tuple([values.get(name) for name in _COLUMNS])])
+        return int(values["seq"])
 
     def forget(self, submission: Submission, undo: Undo) -> None:
         """Remove a row that was delivered as not stored, and its id.
 
         What it replaced is there again.
         """
-        kind, owner = _address(submission.message)
-        key = (kind, owner, submission.bound_tenant or "", submission.message.id)
-        stored = undo.stored
-        found = self._sql.execute(
+        key = kind, owner, _, id = _key(submission)
+        seq = undo.stored.seq
+        removed = 0
+        if seq is not None:
+            removed += self._sql.execute(
+                "DELETE FROM log WHERE seq = ? AND (kind, owner, id) = (?, ?, ?) AND digest = ?",
+                (seq, kind, owner, id, submission.digest),
+            ).rowcount
+        removed += self._sql.execute(
             "DELETE FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?) AND digest = ? AND seq IS ?",
-            (*key, submission.digest, stored.seq),
-        )
-        if not found.rowcount:
+            (*key, submission.digest, seq),
+        ).rowcount
+        if not removed:
             return
-        if stored.seq is not None:
-            self._sql.execute("DELETE FROM log WHERE seq = ?", (stored.seq,))
-        if stored.replaced is not None:
-            self._sql.execute("DELETE FROM log WHERE seq = ?", (stored.replaced.seq,))
+        self._exact.clear()
+        if undo.stored.replaced is not None:
+            self._sql.execute("DELETE FROM log WHERE seq = ?", (undo.stored.replaced.seq,))
         for row in undo.replaced:
             self._sql.execute("UPDATE log SET text = ?, size = ? WHERE seq = ?", (row.text, row.size, row.seq))
 
     def delivered(self, submission: Submission, sockets: int) -> None:
         """Note how many sockets took a row."""
-        kind, owner = _address(submission.message)
-        key = (kind, owner, submission.bound_tenant or "", submission.message.id)
-        self._sql.execute("UPDATE ids SET sockets = ? WHERE (kind, owner, bound, id) = (?, ?, ?, ?)", (sockets, *key))
-        self._sql.execute(
-            "UPDATE log SET sockets = ? WHERE seq ="
-            " (SELECT seq FROM ids WHERE (kind, owner, bound, id) = (?, ?, ?, ?))",
-            (sockets, *key),
-        )
+        self.delivered_all(((submission, sockets),))
+
+    def delivered_all(self, notes: Sequence[tuple[Submission, int]]) -> None:
+        """Note how many sockets took each of some rows."""
+        rows = [(*_key(submission), submission.message.timestamp_ms, sockets) for submission, sockets in notes]
+        for begin in range(0, len(rows), ROWS_MAX):
+            part = rows[begin : begin + ROWS_MAX]
+            values = padded(part)
+            if self._sql.execute(_sockets_of(len(values)), flat(values)).rowcount < len(part):
+                self._sql.execute(_sockets_of_ids(len(values)), flat(values))
 
     # -- readers ------------------------------------------------------------------------------------------------
 
@@ -229,7 +284,7 @@ class Store:
         }
         *listed, number = self._sql.execute(_PAGE, values | {"bytes": PAGE_BYTES}).fetchone()
         if listed[0] is None and number:  # too large for one page
-            number = _fitting(size for _seq, _acked_ms, size in self._sql.execute(_LISTED, values))
+            number = _fitting(size for *_, size in self._sql.execute(_LISTED, values))
             values |= {"limit": number, "bytes": SQLITE_MAX}
             *listed, number = self._sql.execute(_PAGE, values).fetchone()
             return Page(_entries(reader, *listed), is_last=False)
@@ -250,18 +305,21 @@ class Store:
     def ack(self, reader: Reader, notification_id: str) -> list[Acknowledgement]:
         """Acknowledge the user's row and the tenant's broadcast with this id."""
         now_ms = self._now_ms()
-        values = self._range(reader, 0, self.last_seq()) | {"id": notification_id}
+        values = self._range(reader, 0, 0) | {"id": notification_id}
         made = []
         for seq, expires_ms, bound in self._sql.execute(
-            "SELECT seq, expires_ms, bound FROM log WHERE id = :id AND kind = 0 AND owner = :user AND text IS NOT NULL"
-            " AND acked_ms IS NULL AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)",
+            "SELECT seq, expires_ms, bound FROM log INDEXED BY log_id"
+            " WHERE id = :id AND kind = 0 AND digest IS NOT NULL AND owner = :user"
+            " AND text IS NOT NULL AND acked_ms IS NULL AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)",
             values,
         ).fetchall():
             self._sql.execute("UPDATE log SET acked_ms = ? WHERE seq = ?", (now_ms, seq))
             made.append(self._insert_ack(reader, notification_id, seq, expires_ms, bound=bound))
         for seq, expires_ms in self._sql.execute(
-            "SELECT seq, expires_ms FROM log WHERE id = :id AND kind = 1 AND owner = :tenant AND text IS NOT NULL"
-            " AND expires_ms > :now AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND user = :user)",
+            "SELECT seq, expires_ms FROM log INDEXED BY log_id"
+            " WHERE id = :id AND kind = 1 AND digest IS NOT NULL AND owner = :tenant"
+            " AND text IS NOT NULL AND expires_ms > :now"
+            " AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND user = :user)",
             values,
         ).fetchall():
             self._sql.execute("INSERT INTO acks VALUES (?, ?, ?)", (seq, reader.user_id, now_ms))
@@ -272,7 +330,7 @@ class Store:
         self, reader: Reader, notification_id: str, target: int, expires_ms: int, *, bound: TenantId | None
     ) -> Acknowledgement:
         now_ms = self._now_ms()
-        seq = self._insert(
+        seq = self._add_change(
             kind=ACK,
             owner=reader.user_id,
             bound=bound,
@@ -282,7 +340,6 @@ class Store:
             created_ms=now_ms,
             acked_ms=now_ms,
             expires_ms=expires_ms,
-            size=ROW_OVERHEAD_BYTES,
         )
         if notification_id:
             return Acknowledgement(seq, reader.user_id, now_ms, notification_id=notification_id, bound_tenant=bound)
@@ -335,8 +392,9 @@ class Store:
         The same id in another tenant is another row, of another person.
         """
         found = self._sql.execute(
-            "SELECT seq, expires_ms, text, size FROM log WHERE id = :id AND kind = :kind AND owner = :owner"
-            " AND text IS NOT NULL AND expires_ms > :now AND (:sender IS NULL OR sender = :sender)"
+            "SELECT seq, expires_ms, text, size FROM log INDEXED BY log_id"
+            " WHERE id = :id AND kind = :kind AND digest IS NOT NULL"
+            " AND owner = :owner AND text IS NOT NULL AND expires_ms > :now AND (:sender IS NULL OR sender = :sender)"
             " AND bound IS :bound ORDER BY seq DESC",
             {
                 "id": notification_id,
@@ -352,15 +410,15 @@ class Store:
         target, expires_ms, _text, _size = found[0]
         for seq, *_ in found:  # an id may be used again after a day
             self._sql.execute("UPDATE log SET text = NULL, size = ? WHERE seq = ?", (ROW_OVERHEAD_BYTES, seq))
-        seq = self._insert(
+        seq = self._add_change(
             kind=WITHDRAWAL if kind == NOTIFICATION else BROADCAST_WITHDRAWAL,
             owner=owner,
             bound=bound,
             id=notification_id,
             target=target,
+            sender="",
             created_ms=self._now_ms(),
             expires_ms=expires_ms,
-            size=ROW_OVERHEAD_BYTES,
         )
         is_personal = kind == NOTIFICATION
         withdrawal = Withdrawal(
@@ -389,7 +447,7 @@ class Store:
         """
         found = self._sql.execute(
             "SELECT kind, owner, max(seq), sockets, acked_ms, text IS NULL, expires_ms, sender, bound FROM log"
-            " WHERE id = :id AND kind < 2 AND (:sender IS NULL OR sender = :sender)"
+            " INDEXED BY log_id WHERE id = :id AND digest IS NOT NULL AND (:sender IS NULL OR sender = :sender)"
             " AND (:bound IS NULL OR bound = :bound)"
             " AND (:user IS NULL OR kind = 0 AND owner = :user)"
             " AND (:tenant IS NULL OR kind = 1 AND owner = :tenant) GROUP BY kind, owner LIMIT 2",
@@ -413,14 +471,13 @@ class Store:
 
     def last_seq(self) -> int:
         """Return the highest number that was given."""
-        found = self._sql.execute("SELECT seq FROM sqlite_sequence WHERE name = 'log'").fetchone()
-        return found[0] if found else 0
+        return _totals(self._sql.execute("SELECT NULL, last_seq, bytes FROM totals").fetchone())[1]
 
     def stats(self) -> InboxStats:
         """Return the size of the inbox."""
         (pages,) = self._sql.execute("PRAGMA page_count").fetchone()
         (page_bytes,) = self._sql.execute("PRAGMA page_size").fetchone()
-        (entries,) = self._sql.execute("SELECT entries FROM shares WHERE kind = 'all'").fetchone()
+        (entries,) = self._sql.execute("SELECT entries FROM totals").fetchone()
         oldest = self._sql.execute("SELECT created_ms FROM log ORDER BY seq LIMIT 1").fetchone()
         return InboxStats(self.epoch, entries, pages * page_bytes, oldest[0] if oldest else None, self.last_seq())
 
@@ -433,19 +490,36 @@ class Store:
 
     # -- limits -------------------------------------------------------------------------------------------------
 
-    def _evict_owner(self, kind: int, owner: str) -> int:
-        """Make room for one row of this user or tenant: its oldest rows end.
+    def _make_room(self, owners: Mapping[tuple[int, str], int], size: int, used_bytes: int) -> None:
+        """Make room for so many rows of these users and tenants, with this size in all."""
+        for name, number in owners.items():
+            rows = self._rows_at_most.pop(name, None)
+            if rows is None or rows + number > self._limits.rows_per_owner:
+                rows = self._evict_owner(name, number, rows)
+            self._rows_at_most[name] = rows + number
+        while len(self._rows_at_most) > OWNERS_COUNTED:
+            name, _ = self._rows_at_most.popitem(last=False)
+            self._exact.discard(name)
+        if used_bytes + size > self._limits.max_bytes:
+            self._evict_bytes(size)
 
-        Returns how many are left.
+    def _evict_owner(self, name: tuple[int, str], number: int, rows: int | None) -> int:
+        """Make room for so many rows of a user or tenant: its oldest rows end.
+
+        It has ``rows`` at most, or an unknown number. Returns how many are left.
         """
-        (rows,) = self._sql.execute("SELECT count(*) FROM log WHERE kind = ? AND owner = ?", (kind, owner)).fetchone()
-        left = min(int(rows), self._limits.rows_per_owner - 1)
+        if rows is None or name not in self._exact:
+            [rows] = self._sql.execute("SELECT count(*) FROM log WHERE (kind, owner) = (?, ?)", name).fetchone()
+            self._exact.add(name)
+        left = max(0, min(rows, self._limits.rows_per_owner - number))
         if rows > left:
-            oldest = self._sql.execute(
-                "SELECT seq FROM log WHERE kind = ? AND owner = ? ORDER BY seq LIMIT ?", (kind, owner, rows - left)
-            ).fetchall()
-            self._evict([seq for (seq,) in oldest])
+            oldest = "SELECT seq FROM log WHERE (kind, owner) = (?, ?) ORDER BY seq LIMIT ?"
+            self._evict(self._listed(oldest, (*name, rows - left)))
         return left
+
+    def rolled_back(self) -> None:
+        """Trust no number of rows: what was added or removed is undone."""
+        self._exact.clear()
 
     def _evict_bytes(self, size: int) -> None:
         """Make room for this many bytes.
@@ -453,24 +527,23 @@ class Store:
         Whoever has more than half loses its oldest rows; otherwise the oldest of all end.
         """
         maximum = self._limits.max_bytes
+        self._exact.clear()
         while self._bytes() + size > maximum:
             in_index = f"AND bytes > {LARGE_BYTES}" if maximum // 2 >= LARGE_BYTES else ""
             large = self._sql.execute(
-                "SELECT kind, name FROM shares WHERE bytes > ? AND kind <> 'all'"
-                f" {in_index} ORDER BY bytes DESC LIMIT 1",
+                f"SELECT kind, name FROM shares WHERE bytes > ? {in_index} ORDER BY bytes DESC LIMIT 1",
                 (maximum // 2,),
             ).fetchone()
             rows = self._oldest(*large) if large else self._oldest()
-            if not rows:
+            if not rows[1]:
                 return
             self._evict(rows)
 
     def _bytes(self) -> int:
-        (used,) = self._sql.execute("SELECT bytes FROM shares WHERE kind = 'all'").fetchone()
-        return int(used)
+        return _totals(self._sql.execute("SELECT NULL, last_seq, bytes FROM totals").fetchone())[2]
 
-    def _oldest(self, kind: str | None = None, name: str | None = None) -> list[int]:
-        rows = "SELECT seq FROM log WHERE kind < 2"
+    def _oldest(self, kind: str | None = None, name: str | None = None) -> "_Listed":
+        rows = "SELECT seq FROM log WHERE +kind < 2"
         if kind == "user":
             rows = "SELECT seq FROM log WHERE kind = 0 AND owner = :name AND bound IS NULL"
         elif kind == "tenant":
@@ -478,24 +551,28 @@ class Store:
                 "SELECT seq FROM log WHERE kind = 1 AND owner = :name"
                 " UNION ALL SELECT seq FROM log WHERE kind = 0 AND bound = :name"
             )
-        found = self._sql.execute(f"{rows} ORDER BY seq LIMIT {EVICTED_AT_ONCE}", {"name": name})
-        return [seq for (seq,) in found]
+        return self._listed(f"{rows} ORDER BY seq LIMIT {EVICTED_AT_ONCE}", {"name": name})
 
-    def _evict(self, rows: Sequence[int]) -> None:
+    def _listed(self, query: str, values: Any) -> "_Listed":
+        """Return the numbers that a query finds, in one step."""
+        seqs, number = self._sql.execute(f"SELECT json_group_array(seq), count(*) FROM ({query})", values).fetchone()
+        return seqs, number
+
+    def _evict(self, listed: "_Listed") -> None:
         """Remove rows; each reader that has not seen one has a gap."""
-        for seq in rows:
-            self._sql.execute(
-                "INSERT INTO losses SELECT kind, owner, coalesce(bound, ''), seq FROM log"
-                " WHERE seq = ? AND text IS NOT NULL AND expires_ms > ?"
-                " ON CONFLICT DO UPDATE SET seq = max(losses.seq, excluded.seq)",
-                (seq, self._now_ms()),
-            )
-            self._sql.execute("DELETE FROM log WHERE seq = ?", (seq,))
-        self.evicted += len(rows)
-        self._uncounted_losses += len(rows)
+        seqs, number = listed
+        self._sql.execute(_LOSE, (seqs, self._now_ms()))
+        self._remove(seqs)
+        self.evicted += number
+        self._uncounted_losses += number
         if self._uncounted_losses >= RECOUNTED_AFTER:
             self._uncounted_losses = 0
             self._bound_losses()
+
+    def _remove(self, seqs: str) -> None:
+        """Remove entries; ids of the last 24 hours are kept."""
+        self._sql.execute(_KEEP_IDS, (seqs, self._now_ms() - IDS_KEPT_MS))
+        self._sql.execute("DELETE FROM log WHERE seq IN (SELECT value FROM json_each(?))", (seqs,))
 
     def _bound_losses(self) -> None:
         """Make the oldest losses those of all readers if too many are listed."""
@@ -510,10 +587,12 @@ class Store:
     def sweep(self) -> bool:
         """Remove a part of what has expired; return whether there may be more."""
         now_ms = self._now_ms()
-        rows = self._sql.execute(
-            "DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?)",
-            (now_ms, EXPIRED_AT_ONCE),
-        ).rowcount
+        seqs, rows = self._listed(
+            "SELECT seq FROM log WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?", (now_ms, EXPIRED_AT_ONCE)
+        )
+        if rows:
+            self._exact.clear()
+            self._remove(seqs)
         self.expired += rows
         ids = self._sql.execute(
             "DELETE FROM ids WHERE (kind, owner, bound, id) IN"
@@ -527,6 +606,7 @@ class Store:
 
         A reader with an old position finds a gap: a hash of the id is kept for that.
         """
+        self._exact.clear()
         rows = self._sql.execute("DELETE FROM log WHERE kind = 0 AND owner = ?", (user_id,)).rowcount
         self._sql.execute("DELETE FROM log WHERE kind IN (2, 3) AND owner = ?", (user_id,))
         self._sql.execute("DELETE FROM acks WHERE user = ?", (user_id,))
@@ -551,6 +631,10 @@ class Store:
         self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.needs_checkpoint = False
 
+    def copy_log(self) -> None:
+        """Copy the write-ahead log into the file; outside of a transaction."""
+        self._sql.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def renew_epoch(self) -> None:
         """Begin a new series: every position that was given before is unknown from now on."""
         self.epoch = new_epoch()
@@ -562,50 +646,180 @@ def new_epoch() -> str:
     return secrets.token_urlsafe(EPOCH_BYTES)
 
 
-def _address(message: Notification | Broadcast) -> tuple[int, str]:
+# of a row: kind, owner, the tenant that it is bound to or an empty text, id
+_Key = tuple[int, str, str, str]
+_Listed = tuple[str, int]  # a JSON array of numbers, and how many they are
+
+
+def _key(submission: Submission) -> _Key:
+    message = submission.message
     if isinstance(message, Notification):
-        return NOTIFICATION, message.user_id
-    return BROADCAST, message.tenant_id
+        return NOTIFICATION, message.user_id, submission.bound_tenant or "", message.id
+    return BROADCAST, message.tenant_id, submission.bound_tenant or "", message.id
 
 
-# one step of SQLite, in which other threads may run: what is known of an id, and what is full
-_BEFORE_APPEND = """
-SELECT digest, seq, sockets, replaced, (SELECT acked_ms FROM log WHERE log.seq = ids.seq),
-  (SELECT bytes FROM shares WHERE kind = 'all' AND name = '')
-FROM (SELECT 1) LEFT JOIN ids ON (ids.kind, owner, bound, id) = (?, ?, ?, ?) AND created_ms > ?
+def _is_plain(submission: Submission) -> bool:
+    return submission.replaces is None and submission.expires_ms is not None
+
+
+def _row(submission: Submission, kind: int, owner: str, seq: int, *, replaced: bool = False) -> tuple[Any, ...]:
+    """Return the values of `_COLUMNS`."""
+    message = submission.message
+    return (
+        owner,
+        kind,
+        seq,
+        submission.bound_tenant,
+        message.id,
+        None,
+        submission.sender,
+        message.timestamp_ms,
+        submission.expires_ms,
+        None,
+        len(submission.text) + ROW_OVERHEAD_BYTES,
+        submission.digest,
+        replaced,
+        submission.text,
+    )
+
+
+def _share(row: Sequence[Any]) -> tuple[str, str]:
+    """Return whose share of the bytes a row of `_COLUMNS` has a part in."""
+    owner, kind, _, bound, *_ = row
+    if kind in (BROADCAST, BROADCAST_WITHDRAWAL):
+        return "tenant", owner
+    return ("user", owner) if bound is None else ("tenant", bound)
+
+
+def _totals(found: tuple[Any, ...] | None) -> tuple[str | None, int, int]:
+    """Return something, the last number and the bytes that are used.
+
+    Raises `RowDamaged` if they are not what Hermes wrote.
+    """
+    if found is None or not isinstance(found[1], int) or not isinstance(found[2], int):
+        raise RowDamaged("the counts are gone")
+    return found[0], found[1], found[2]
+
+
+def _appended(seq: int | None, withdrawal: Withdrawal | None = None, before: tuple[WithdrawnRow, ...] = ()) -> Appended:
+    stored = Stored(seq, withdrawal)
+    return stored, (Undo(stored, before),)
+
+
+_COLUMNS = (
+    *("owner", "kind", "seq", "bound", "id", "target", "sender", "created_ms", "expires_ms", "acked_ms", "size"),
+    *("digest", "replaced", "text"),
+)
+_SEQ, _SIZE = _COLUMNS.index("seq"), _COLUMNS.index("size")
+
+_KNOWN = """
+SELECT digest, seq, sockets, replaced, acked_ms FROM log INDEXED BY log_id
+  WHERE id = :id AND kind = :kind AND digest IS NOT NULL AND owner = :owner AND coalesce(bound, '') = :bound
+  AND created_ms > :since
+UNION ALL
+SELECT digest, seq, sockets, replaced, NULL FROM ids
+  WHERE (kind, owner, bound, id) = (:kind, :owner, :bound, :id) AND created_ms > :since
+LIMIT 1
 """
 
-# seq, when it was acknowledged, its size
-_ROWS = """
-SELECT seq, acked_ms, length(text) AS size FROM log
-  WHERE kind = 0 AND owner = :user AND seq > max(:after, :oldest) AND seq <= :to AND text IS NOT NULL
+_THE_ROW = (
+    "log.id = sent.id AND log.kind = sent.kind AND log.digest IS NOT NULL AND log.owner = sent.owner"
+    " AND coalesce(log.bound, '') = sent.bound"
+)
+_THE_ID = "(ids.kind, ids.owner, ids.bound, ids.id) = (sent.kind, sent.owner, sent.bound, sent.id)"
+
+
+@cache
+def _known_of(rows: int) -> str:
+    """Which of these keys are known, the last number, and the bytes that are used."""
+    values = ", ".join(f"({number}, ?, ?, ?, ?)" for number in range(rows))
+    return f"""
+WITH since (ms) AS (SELECT ?), sent (number, kind, owner, bound, id) AS (VALUES {values})
+SELECT
+  (SELECT group_concat(number) FROM (
+    SELECT number FROM sent CROSS JOIN log INDEXED BY log_id WHERE {_THE_ROW} AND created_ms > (SELECT ms FROM since)
+    UNION ALL
+    SELECT number FROM sent CROSS JOIN ids WHERE {_THE_ID} AND created_ms > (SELECT ms FROM since))),
+  last_seq, bytes
+FROM totals
+"""
+
+
+@cache
+def _insert_of(rows: int) -> str:
+    return f"INSERT OR ROLLBACK INTO log ({', '.join(_COLUMNS)}) VALUES {places(len(_COLUMNS), rows)}"
+
+
+@cache
+def _share_of(rows: int) -> str:
+    return (
+        f"INSERT INTO shares (kind, name, entries, bytes) VALUES {places(4, rows)}"
+        " ON CONFLICT DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes"
+    )
+
+
+@cache
+def _sockets_of(rows: int) -> str:
+    return (
+        f"WITH sent (kind, owner, bound, id, created_ms, sockets) AS (VALUES {places(6, rows)})"
+        " UPDATE log INDEXED BY log_id SET sockets = sent.sockets FROM sent"
+        f" WHERE {_THE_ROW} AND log.created_ms = sent.created_ms"
+    )
+
+
+@cache
+def _sockets_of_ids(rows: int) -> str:
+    return (
+        f"WITH sent (kind, owner, bound, id, created_ms, sockets) AS (VALUES {places(6, rows)})"
+        f" UPDATE ids SET sockets = sent.sockets FROM sent WHERE {_THE_ID}"
+    )
+
+
+_LOSE = """
+INSERT INTO losses SELECT kind, owner, coalesce(bound, ''), max(seq) FROM log
+  WHERE seq IN (SELECT value FROM json_each(?)) AND +kind < 2 AND text IS NOT NULL AND expires_ms > ?
+  GROUP BY kind, owner, coalesce(bound, '')
+  ON CONFLICT DO UPDATE SET seq = max(losses.seq, excluded.seq)
+"""
+
+_KEEP_IDS = """
+INSERT OR REPLACE INTO ids (kind, owner, bound, id, digest, seq, sockets, replaced, created_ms)
+SELECT kind, owner, coalesce(bound, ''), id, digest, seq, sockets, replaced, created_ms FROM log
+  WHERE seq IN (SELECT value FROM json_each(?)) AND digest IS NOT NULL AND created_ms > ?
+"""
+
+# what it is, when it was acknowledged, the size of its text
+_ROWS = f"""
+SELECT kind, seq, acked_ms, size - {ROW_OVERHEAD_BYTES} AS size FROM log
+  WHERE kind = 0 AND owner = :user AND seq > max(:after, :oldest) AND seq <= :to AND size > {ROW_OVERHEAD_BYTES}
   AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)
 UNION ALL
-SELECT seq, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log.seq AND user = :user), length(text) FROM log
-  WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > max(:after, :oldest) AND seq <= :to AND text IS NOT NULL
-  AND expires_ms > :now
+SELECT kind, seq, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log.seq AND user = :user),
+  size - {ROW_OVERHEAD_BYTES} FROM log
+  WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > max(:after, :oldest) AND seq <= :to
+  AND size > {ROW_OVERHEAD_BYTES} AND expires_ms > :now
 """
 
 # of rows that the reader had before, or got in an earlier page of this replay
 _CHANGES = """
-SELECT seq, acked_ms, 0 FROM log
+SELECT kind, seq, acked_ms, 0 FROM log
   WHERE kind = 2 AND owner = :user AND seq > :after AND seq <= :to
   AND (target <= :had OR id = '' OR seq > :answered AND target <= :after)
   AND (bound IS NULL OR bound = :tenant) AND (id <> '' OR sender = coalesce(:tenant, ''))
 UNION ALL
-SELECT seq, acked_ms, 0 FROM log
+SELECT kind, seq, acked_ms, 0 FROM log
   WHERE kind = 3 AND owner = :user AND seq > :after AND seq <= :to
   AND (target <= :had OR seq > :answered AND target <= :after)
   AND (bound IS NULL OR bound = :tenant)
 UNION ALL
-SELECT seq, acked_ms, 0 FROM log
+SELECT kind, seq, acked_ms, 0 FROM log
   WHERE kind = 4 AND owner = :tenant AND :broadcasts AND seq > :after AND seq <= :to
   AND (target <= :had OR seq > :answered AND target <= :after)
 """
 
 # What a reader has missed, and a page of it, are one row each: SQLite lets other threads run once for each row, and
 # on a busy machine it takes milliseconds until this one goes on.
-_MISSED = """
+_MISSED = f"""
 SELECT
   (SELECT count(*) > :most FROM (
     SELECT 1 FROM log WHERE kind = 0 AND owner = :user AND seq > :after
@@ -614,22 +828,23 @@ SELECT
   (SELECT value FROM meta WHERE name = 'lost_by_all'),
   EXISTS (SELECT 1 FROM losses WHERE seq > :after AND (bound = '' OR bound = :tenant)
     AND (kind = 0 AND owner IN (:user, :purged) OR kind = 1 AND owner = :tenant AND :broadcasts)),
-  (SELECT count(*) FROM log INDEXED BY log_unread WHERE kind = 0 AND owner = :user AND acked_ms IS NULL
-    AND text IS NOT NULL AND (bound IS NULL OR bound = :tenant) AND expires_ms > :now)
-  + (SELECT count(*) FROM log INDEXED BY log_broadcasts WHERE kind = 1 AND owner = :tenant AND :broadcasts
-    AND text IS NOT NULL AND expires_ms > :now
+  (SELECT count(*) FROM log WHERE kind = 0 AND owner = :user AND acked_ms IS NULL
+    AND size > {ROW_OVERHEAD_BYTES} AND (bound IS NULL OR bound = :tenant) AND expires_ms > :now)
+  + (SELECT count(*) FROM log WHERE kind = 1 AND owner = :tenant AND :broadcasts
+    AND size > {ROW_OVERHEAD_BYTES} AND expires_ms > :now
     AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND acks.user = :user))
 """
 _NEWEST_SKIPPED = f"SELECT seq FROM ({_ROWS}) ORDER BY seq DESC LIMIT 1 OFFSET :most"
 
 _SEPARATOR = b"\x1e"  # no JSON text has it (RFC 7464)
-_LISTED = f"SELECT seq, acked_ms, size FROM ({_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit)"
+_LISTED = f"SELECT kind, seq, acked_ms, size FROM ({_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit)"
 _PAGE = f"""
 WITH page AS MATERIALIZED ({_LISTED})
 SELECT
-  group_concat(page.seq), group_concat(kind), group_concat(coalesce(page.acked_ms, '')),
-  CAST(group_concat(text, char(30)) AS BLOB),
-  json_group_array(json_array(id, target, bound)) FILTER (WHERE kind > 1),
+  group_concat(page.seq), group_concat(page.kind), group_concat(coalesce(page.acked_ms, '')),
+  CAST(group_concat(substr(text, 1, length(text) - 1) || ',"seq":' || page.seq || ',"replayed":true'
+    || CASE WHEN page.acked_ms IS NULL THEN '}}' ELSE ',"acked_at":' || page.acked_ms || '}}' END, char(30)) AS BLOB),
+  json_group_array(json_array(id, target, bound)) FILTER (WHERE page.kind > 1),
   (SELECT count(*) FROM page)
 FROM page CROSS JOIN log ON log.seq = page.seq
 WHERE (SELECT sum(size) FROM page) <= :bytes
@@ -657,30 +872,32 @@ def _entries(
     if seqs is None:
         return []
     rows = _texts(texts)
-    change = iter(orjson.loads(changes))
-    entries: list[Entry] = []
     try:
-        for seq, kind, acked_ms in zip(seqs.split(","), kinds.split(","), acked.split(","), strict=True):
-            at_ms = int(acked_ms) if acked_ms else None
-            if kind in _ROW_KINDS:
-                entries.append(Row(int(seq), next(rows), at_ms))
-            else:
-                entries.append(_change(reader, int(seq), int(kind), at_ms, next(change)))
+        numbers = [*map(int, seqs.split(","))]
+        times = [int(at_ms) if at_ms else None for at_ms in acked.split(",")]
+        if changes == "[]" and len(numbers) == len(rows) == len(times):
+            return [*map(Row, numbers, rows, times)]
+        text = iter(rows)
+        change = iter(orjson.loads(changes))
+        entries = [
+            Row(seq, next(text), at_ms) if kind in _ROW_KINDS else _change(reader, seq, int(kind), at_ms, next(change))
+            for seq, kind, at_ms in zip(numbers, kinds.split(","), times, strict=True)
+        ]
     except (StopIteration, ValueError):
         raise RowDamaged("the rows of a page do not fit together") from None
-    if next(rows, None) is not None:
+    if next(text, None) is not None:
         raise RowDamaged("a row is not text")
     return entries
 
 
-def _texts(joined: bytes | None) -> Iterator[bytes]:
+def _texts(joined: bytes | None) -> list[bytes]:
     if joined is None:
-        return iter(())
+        return []
     try:
         str(joined, "utf-8")
     except UnicodeDecodeError as error:  # it would end the socket of its reader, again and again
         raise RowDamaged(f"a row is not text: {error.reason}") from None
-    return iter(joined.split(_SEPARATOR))
+    return joined.split(_SEPARATOR)
 
 
 def _change(

@@ -11,13 +11,13 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 from hermes.errors import HermesError
-from hermes.inbox.inbox import FailureReason, InboxUnavailable, StoreLimits
+from hermes.inbox.inbox import FailureReason, InboxUnavailable, StoreLimits, Submission
 from hermes.inbox.results import set_result
 from hermes.inbox.sqlite.file import (
     FileReplaced,
@@ -29,7 +29,8 @@ from hermes.inbox.sqlite.file import (
     move_aside,
     open_inbox,
 )
-from hermes.inbox.sqlite.store import Store
+from hermes.inbox.sqlite.several_rows import ROWS_MAX
+from hermes.inbox.sqlite.store import Store, Undo
 from hermes.log import printable
 from hermes.metrics import Metrics
 
@@ -44,6 +45,8 @@ STOP_MAX_S: Final = 10.0  # with the 10 s for sockets, less than the 30 s after 
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations; a page of a replay takes 2 ms
 HEALTH_CHECK_INTERVAL_S: Final = 1.0
 REOPEN_INTERVAL_S: Final = 1.0
+CHECKPOINT_IDLE_S: Final = 0.1  # without an operation, after which the write-ahead log is copied into the file
+CHECKPOINT_COMMITS: Final = 64  # that are in it at least: a copy needs two syncs and writes each page once
 FREE_DISK_MIN: Final = 0.05  # below this part of the disk, nothing is stored
 
 
@@ -62,27 +65,30 @@ class Operation:
     """One call of the store that waits; ``future`` gets its result after the commit.
 
     ``then`` is called with the result just before: in the order of the operations, and not some iterations of the loop
-    later. With ``stores_row`` it is refused while the disk is nearly full.
+    later. With ``submission``, ``run`` stores it: so do all that wait with one call of the store, which sets ``undos``.
+    It is refused while the disk is nearly full.
     """
 
-    __slots__ = ("abandoned", "future", "run", "stores_row", "then")
+    __slots__ = ("abandoned", "future", "run", "submission", "then", "undos")
 
     def __init__(
         self,
         run: Callable[[Store], Any],
         future: "asyncio.Future[Any]",
         *,
-        stores_row: bool,
-        then: Callable[[Any], None] | None,
+        submission: Submission | None = None,
+        then: Callable[[Any], None] | None = None,
     ) -> None:
         self.run = run
         self.then = then
         self.future = future
-        self.stores_row = stores_row
+        self.submission = submission
+        self.undos: Sequence[Undo] = ()
         self.abandoned = False  # no request waits: it is not run if it has not begun
 
 
 _Outcome = tuple[Operation, Any, Exception | None]
+_Note = tuple[Submission, int]  # a row, and how many sockets took it
 
 
 class StoreThread:
@@ -98,7 +104,7 @@ class StoreThread:
         self._now_ms = now_ms
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queues: dict[Lane, deque[Operation]] = {lane: deque() for lane in Lane}
-        self._notes: deque[Callable[[Store], Any]] = deque()
+        self._notes: deque[_Note] = deque()
         self._results: deque[_Outcome] = deque()  # on the loop
         self._wake = threading.Condition()
         self._is_woken = False  # in the next iteration of the loop
@@ -114,6 +120,7 @@ class StoreThread:
         self._nearly_full = False
         self.epoch = ""
         self.commits = 0
+        self._uncopied = 0  # commits since the write-ahead log was copied into the file
         self.busy_since: float | None = None  # monotonic seconds, while it works
         self.problem: str | None = None  # what is wrong now, in words
         self.reason: FailureReason = "corrupt"  # of the problem
@@ -144,28 +151,37 @@ class StoreThread:
         with self._wake:
             if self._backup is not None or self._stopping:
                 raise InboxUnavailable("busy")
-            self._backup = (path, Operation(lambda _store: None, future, stores_row=False, then=None))
+            self._backup = (path, Operation(_nothing, future))
             self._wake.notify()
         await future
+
+    def append(self, submission: Submission, then: Callable[[Any], None]) -> Operation:
+        """Queue a row. Raises `InboxUnavailable` ``busy`` if too many wait."""
+        assert self._loop is not None
+        operation = Operation(_nothing, self._loop.create_future(), submission=submission, then=then)
+        self._queue(operation, Lane.SENDERS)
+        return operation
 
     def submit(
         self,
         run: Callable[[Store], Any],
         *,
         lane: Lane = Lane.SENDERS,
-        stores_row: bool = False,
         then: Callable[[Any], None] | None = None,
     ) -> Operation:
         """Queue a call. Raises `InboxUnavailable` ``busy`` if too many wait."""
         assert self._loop is not None
-        operation = Operation(run, self._loop.create_future(), stores_row=stores_row, then=then)
+        operation = Operation(run, self._loop.create_future(), then=then)
+        self._queue(operation, lane)
+        return operation
+
+    def _queue(self, operation: Operation, lane: Lane) -> None:
         queue = self._queues[lane]
         with self._wake:
             if len(queue) >= (READERS_MAX if lane is Lane.READERS else QUEUE_MAX) or self._stopping:
                 raise InboxUnavailable("busy")
             queue.append(operation)
         self._wake_soon()
-        return operation
 
     def _wake_soon(self) -> None:
         """Wake the thread when this iteration of the loop has queued all that it has.
@@ -189,21 +205,21 @@ class StoreThread:
         most one for each operation of a sender.
         """
         assert self._loop is not None
-        operation = Operation(run, self._loop.create_future(), stores_row=False, then=None)
+        operation = Operation(run, self._loop.create_future())
         operation.future.add_done_callback(_ignore)
         with self._wake:
             if not self._stopping:
                 self._queues[Lane.SENDERS].appendleft(operation)
         self._wake_soon()
 
-    def note(self, run: Callable[[Store], Any]) -> None:
-        """Run a call at the beginning of the next transaction.
+    def note(self, submission: Submission, sockets: int) -> None:
+        """Store how many sockets took a row, at the beginning of the next transaction.
 
         At the latest, at the next check. It has no answer and no commit of its own, so that it costs no sync of the
         disk. It is dropped if `NOTES_MAX` wait, and lost with a crash.
         """
         if len(self._notes) < NOTES_MAX:
-            self._notes.append(run)
+            self._notes.append((submission, sockets))
 
     @property
     def waiting(self) -> int:
@@ -266,14 +282,20 @@ class StoreThread:
         sweeps = False
         try:
             while True:
+                is_idle = False
                 with self._wake:
                     if not self.waiting and not self._stopping and not sweeps and self._backup is None:
-                        self._wake.wait(max(0.0, next_check - time.monotonic()))
+                        wait_s = max(0.0, next_check - time.monotonic())
+                        if self._uncopied >= CHECKPOINT_COMMITS:
+                            wait_s = min(wait_s, CHECKPOINT_IDLE_S)
+                        is_idle = not self._wake.wait(wait_s)
                     if self._stopping and not self.waiting and not self._notes:
                         return
                 self.busy_since = time.monotonic()
                 if self.waiting or (self._notes and (self._stopping or self.busy_since >= next_check)):
                     self._transact()
+                elif is_idle and self._uncopied >= CHECKPOINT_COMMITS and self._store is not None:
+                    self._checkpoint(self._store, wanted=True)
                 if self._backup is not None:
                     self._run_backup()
                 if sweeps or time.monotonic() >= next_check:
@@ -314,6 +336,7 @@ class StoreThread:
             outcomes = self._run_waiting(taken)
             if outcomes is None:
                 self._connection.execute("ROLLBACK")
+                self._store.rolled_back()
                 self._begin(notes)
                 outcomes = [self._outcome(operation) for operation in taken]
             begun = time.monotonic()
@@ -325,18 +348,19 @@ class StoreThread:
             outcomes = [(operation, None, InboxUnavailable(reason)) for operation in taken]
         else:
             self.commits += 1
+            self._uncopied += 1
             self._metrics.inbox_commit_s.observe(took_s)
             self._works_again()
             if self._store is not None:
                 self._checkpoint(self._store)
         self._hand_over(outcomes)
 
-    def _begin(self, notes: Iterable[Callable[[Store], Any]]) -> None:
+    def _begin(self, notes: Sequence[_Note]) -> None:
         assert self._connection is not None
         assert self._store is not None
         self._connection.execute("BEGIN IMMEDIATE")
-        for note in notes:
-            note(self._store)
+        if notes:
+            self._store.delivered_all(notes)
 
     def _run_waiting(self, taken: list[Operation]) -> list[_Outcome] | None:
         """Run what waits, and add it to ``taken``.
@@ -348,33 +372,61 @@ class StoreThread:
         outcomes: list[_Outcome] = []
         for lane, queue in self._queues.items():
             until = time.monotonic() + (READERS_SLICE_S if lane is Lane.READERS else SLICE_S)
-            while (operation := self._take(queue)) is not None:
-                taken.append(operation)
-                if (refusal := self._refusal(operation)) is not None:
-                    outcomes.append(refusal)
-                    continue
+            while operations := self._take_some(queue):
+                taken += operations
                 try:
-                    outcomes.append((operation, operation.run(self._store), None))
+                    outcomes += self._run_some(operations)
                 except Exception as error:
                     if _is_of_the_file(error):
                         raise
                     if lane is not Lane.READERS:
                         return None
-                    outcomes.append((operation, None, error))
+                    outcomes.append((operations[0], None, error))
                 if time.monotonic() > until:
                     break
         return outcomes
 
-    def _checkpoint(self, store: Store) -> None:
-        """Empty the write-ahead log after a purge.
+    def _take_some(self, queue: deque[Operation]) -> list[Operation]:
+        """Take one operation, or the rows of one call of the store and what is next."""
+        taken: list[Operation] = []
+        while len(taken) < ROWS_MAX and (operation := self._take(queue)) is not None:
+            taken.append(operation)
+            if operation.submission is None:
+                break
+        return taken
 
-        What was committed stays committed if that fails.
+    def _run_some(self, operations: Sequence[Operation]) -> list[_Outcome]:
+        """Run operations in order; of those that store a row, all with one call."""
+        assert self._store is not None
+        refused = {operation: refusal for operation in operations if (refusal := self._refusal(operation)) is not None}
+        rows = [each for each in operations if each.submission is not None and each not in refused]
+        results: dict[Operation, Any] = {}
+        if rows:
+            appended = self._store.append_all([each.submission for each in rows if each.submission is not None])
+            for operation, (result, undos) in zip(rows, appended, strict=True):
+                operation.undos = undos
+                results[operation] = result
+        for operation in operations:
+            if operation.submission is None and operation not in refused:  # at most one, the last
+                results[operation] = operation.run(self._store)
+        return [refused.get(each) or (each, results[each], None) for each in operations]
+
+    def _checkpoint(self, store: Store, *, wanted: bool = False) -> None:
+        """Copy the write-ahead log into the file if that is wanted.
+
+        After a purge, also empty it. What was committed stays committed if that fails. SQLite also
+        does it by itself, in a commit, when the log is long.
         """
-        if store.needs_checkpoint:
-            try:
+        try:
+            if store.needs_checkpoint:
                 store.checkpoint()
-            except sqlite3.Error as error:
-                self._recover(error)
+            elif wanted:
+                store.copy_log()
+            else:
+                return
+            self._uncopied = 0
+        except sqlite3.Error as error:
+            self._recover(error)
 
     def _run_backup(self) -> None:
         """Copy the file in parts; between two of them, what waits is run."""
@@ -401,8 +453,9 @@ class StoreThread:
     def _refusal(self, operation: Operation) -> _Outcome | None:
         """Return the outcome of an operation that is not run; None for all others."""
         if operation.abandoned:
+            operation.undos = ()  # of an attempt that was rolled back
             return operation, None, None
-        if operation.stores_row and self._nearly_full:
+        if operation.submission is not None and self._nearly_full:
             return operation, None, InboxUnavailable("disk_full")
         return None
 
@@ -414,12 +467,15 @@ class StoreThread:
             return refusal
         self._connection.execute("SAVEPOINT operation")
         try:
-            return operation, operation.run(self._store), None
+            return self._run_some((operation,))[0]
         except Exception as error:
             if _is_of_the_file(error):
                 raise
             self._connection.execute("ROLLBACK TO operation")
-            if operation.stores_row and not isinstance(error, ValueError):  # of the file: delivered without it
+            self._store.rolled_back()
+            if operation.submission is not None and not isinstance(
+                error, ValueError
+            ):  # of the file: delivered without it
                 logger.error("inbox: a notification cannot be stored", exc_info=error)
                 error = InboxUnavailable("corrupt")
             return operation, None, error
@@ -427,8 +483,8 @@ class StoreThread:
             with contextlib.suppress(sqlite3.Error):  # a full disk has ended the transaction
                 self._connection.execute("RELEASE operation")
 
-    def _take_notes(self) -> list[Callable[[Store], Any]]:
-        notes: list[Callable[[Store], Any]] = []
+    def _take_notes(self) -> list[_Note]:
+        notes: list[_Note] = []
         while self._notes:
             notes.append(self._notes.popleft())
         return notes
@@ -520,6 +576,8 @@ class StoreThread:
         with contextlib.suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+        if self._store is not None:
+            self._store.rolled_back()
         text = f"cannot write {self._path}: {printable(str(error))}"
         self._report(reason, text)
         if is_damage(error):
@@ -589,6 +647,10 @@ class StoreThread:
 def _is_of_the_file(error: Exception) -> bool:
     """Return whether an error is of the file, not of the values of one operation."""
     return isinstance(error, (sqlite3.OperationalError, sqlite3.InternalError)) or is_damage(error)
+
+
+def _nothing(_store: Store) -> None:
+    """Do nothing: the operation has no function of its own."""
 
 
 def _set_done(future: "asyncio.Future[None]") -> None:

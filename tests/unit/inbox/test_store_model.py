@@ -21,9 +21,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hermes.delivery.messages import Acknowledgement, Withdrawal
+from hermes.delivery.messages import Acknowledgement, Broadcast, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
-from hermes.inbox.inbox import Duplicate, Page, Reader, Row, Stored, StoreLimits
+from hermes.inbox.inbox import Duplicate, Page, Reader, Row, Stored, StoreLimits, Submission
 from hermes.inbox.position import BEGINNING, Position
 from hermes.inbox.sqlite.file import open_inbox
 from hermes.inbox.sqlite.store import Store
@@ -168,7 +168,14 @@ class StoreMachine(RuleBasedStateMachine):
             self.open()
             return
         self.commit()
-        key = (user, None if user else tenant, key_tenant, id)
+        self.check_sent(sent, outcome)
+
+    def check_sent(self, sent: Submission, outcome: object) -> None:
+        """Store a row in the model, and compare the answer."""
+        message, replaces, key_tenant = sent.message, sent.replaces, sent.bound_tenant
+        user = message.user_id if isinstance(message, Notification) else None
+        tenant = message.tenant_id if isinstance(message, Broadcast) else None
+        key = (user, tenant, key_tenant, message.id)
         digest = sent.digest.decode()
         if key in self.answers:
             known, seq, replaced = self.answers[key]
@@ -180,13 +187,13 @@ class StoreMachine(RuleBasedStateMachine):
             [row] = [each for each in self.rows if each.seq == seq]
             assert outcome.acked_ms is None or user in row.acked
             return
-        withdrawn = self.model_withdraw(user, None if user else tenant, replaces, key_tenant) if replaces else None
+        withdrawn = self.model_withdraw(user, tenant, replaces, key_tenant) if replaces else None
         owner_rows = [row for row in self.rows if row.state != "gone" and (row.user, row.tenant) == key[:2]]
         for row in owner_rows[: max(0, len(owner_rows) - ROWS_PER_OWNER + 1)]:
             if row.state == "kept" and row.expires_ms > self.clock.now_ms:
                 self.lost.append(row)
             row.state = "gone"
-        self.rows.append(ModelRow(self.seq(), id, user, None if user else tenant, key_tenant, sent.expires_ms or 0))
+        self.rows.append(ModelRow(self.seq(), message.id, user, tenant, key_tenant, sent.expires_ms or 0))
         self.answers[key] = (digest, self.last, withdrawn is not None)
         assert isinstance(outcome, Stored)
         assert outcome.seq == self.last
@@ -350,6 +357,8 @@ class StoreMachine(RuleBasedStateMachine):
 class SqliteMachine(StoreMachine):
     """The model with an inbox in a file."""
 
+    store: Store
+
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         super().__init__()
@@ -370,6 +379,41 @@ class SqliteMachine(StoreMachine):
     def commit(self) -> None:
         """Commit it."""
         self.connection.execute("COMMIT")
+
+    @rule(
+        sends=st.lists(
+            st.fixed_dictionaries(
+                {
+                    "id": st.sampled_from(["1", "2", "3", "4", "5"]),
+                    "user": st.sampled_from([*USERS, None]),
+                    "tenant": st.sampled_from(TENANTS),
+                    "bound": st.booleans(),
+                    "text": st.sampled_from(["x", "y"]),
+                    "replaces": st.sampled_from([None, None, None, None, "1"]),
+                }
+            ),
+            min_size=2,
+            max_size=5,
+        )
+    )
+    def send_several(self, *, sends: list[dict[str, Any]]) -> None:
+        """Store rows with one call."""
+        submissions = [
+            submission(
+                each["id"],
+                user=each["user"],
+                tenant=None if each["user"] else each["tenant"],
+                at_ms=self.clock.now_ms,
+                text=each["text"],
+                ttl_ms=1_000,
+                replaces=each["replaces"],
+                bound=each["tenant"] if each["bound"] else None,
+            )
+            for each in sends
+        ]
+        appended = self.transact(lambda: self.store.append_all(submissions))
+        for sent, (outcome, _undos) in zip(submissions, appended, strict=True):
+            self.check_sent(sent, outcome)
 
     def teardown(self) -> None:
         """Close and remove the file."""

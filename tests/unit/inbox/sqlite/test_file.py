@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hermes.errors import HermesError
-from hermes.inbox.inbox import StoreLimits
+from hermes.errors import HermesError, InboxUnusable
 from hermes.inbox.sqlite import file as sqlite_file
+from hermes.inbox.sqlite import schema
 from hermes.inbox.sqlite.file import file_system_of, open_inbox, prepare_folder
-from hermes.inbox.sqlite.schema import STEPS, VERSION
-from hermes.inbox.sqlite.store import Store
-from tests.support.inboxes import submission
+from hermes.inbox.sqlite.schema import FIRST_VERSION, STEPS, VERSION
+from tests.support.inboxes import FakeClock, open_store, submission
 
 
 def test_the_type_of_a_file_system_is_that_of_the_nearest_mount() -> None:
@@ -36,24 +35,32 @@ def test_a_folder_that_cannot_be_created_is_an_error_in_words(tmp_path: Path) ->
         prepare_folder(tmp_path / "file" / "state" / "inbox.db")
 
 
-def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    """After a copy of it; its rows and its limits are as before."""
+def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a copy of it; its rows are as before."""
     path = tmp_path / "inbox.db"
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as old:
-        old.executescript(f"BEGIN; {STEPS[0]} PRAGMA user_version = 1; COMMIT;")
-        store = Store(old, limits=StoreLimits(), now_ms=lambda: 1)
-        for number in range(3):
-            store.append(submission(f"n{number}", user="ana", bound=None if number else "acme", at_ms=1))
-    path.chmod(0o600)
+    with open_store(path, FakeClock()) as store:
+        store.append(submission("a", user="ana", at_ms=FakeClock()()))
+    for module in (schema, sqlite_file):
+        monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    monkeypatch.setattr(schema, "STEPS", {**STEPS, VERSION: "CREATE TABLE more (name TEXT);"})
     with contextlib.closing(open_inbox(path)) as opened:
-        assert opened.execute("PRAGMA user_version").fetchone() == (VERSION,)
-        store = Store(opened, limits=StoreLimits(max_bytes=1_500), now_ms=lambda: 1)
-        assert [row.id for row in store.receipts("n2")] == ["n2"]
-        store.append(submission("n3", user="ben", at_ms=1))
-        assert store.stats().rows == 2  # those of the larger share have ended
-        names = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
-    fresh = tmp_path / "fresh.db"
-    with contextlib.closing(open_inbox(fresh)) as made:
-        assert {name for (name,) in made.execute("SELECT name FROM sqlite_master WHERE type = 'index'")} == names
-    with contextlib.closing(sqlite3.connect(path.with_name(f"inbox.db.before-{VERSION}"))) as before:
-        assert before.execute("SELECT count(*) FROM log").fetchone() == (3,)
+        assert opened.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
+        assert opened.execute("SELECT count(*) FROM log, (SELECT count(*) FROM more)").fetchone() == (1,)
+    with contextlib.closing(sqlite3.connect(path.with_name(f"inbox.db.before-{VERSION + 1}"))) as before:
+        assert before.execute("SELECT count(*) FROM log").fetchone() == (1,)
+        assert before.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+@pytest.mark.parametrize("version", range(1, FIRST_VERSION))
+def test_a_file_of_a_development_version_is_refused(tmp_path: Path, version: int) -> None:
+    """It is left as it is, and the error says what to do."""
+    path = tmp_path / "inbox.db"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(f"CREATE TABLE log (seq INTEGER PRIMARY KEY); PRAGMA user_version = {version};")
+    before = path.read_bytes()
+    with pytest.raises(InboxUnusable, match=rf"development version .*version {version}\): move it away"):
+        open_inbox(path)
+    with contextlib.closing(sqlite3.connect(path)) as left:
+        assert left.execute("SELECT count(*) FROM log").fetchone() == (0,)
+        assert left.execute("PRAGMA user_version").fetchone() == (version,)
+    assert len(path.read_bytes()) == len(before)

@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ from hermes.inbox.position import BEGINNING, Position
 from hermes.inbox.sqlite import inbox as sqlite_inbox
 from hermes.inbox.sqlite import store_thread
 from hermes.inbox.sqlite.inbox import SqliteInbox
-from hermes.inbox.sqlite.store import Store
+from hermes.inbox.sqlite.store import Appended, Store
 from hermes.metrics import Metrics
 from tests.support.inboxes import FakeClock, submission
 
@@ -664,10 +664,10 @@ def test_a_row_that_cannot_be_stored_because_of_such_values_is_delivered(
 ) -> None:
     """It is a failed store, not an error of the request."""
 
-    def fail(_store: Store, _submission: Submission) -> Stored:
+    def fail(_store: Store, _submissions: Sequence[Submission]) -> list[Appended]:
         raise TypeError("cannot unpack None")
 
-    monkeypatch.setattr(Store, "append_undoable", fail)
+    monkeypatch.setattr(Store, "append_all", fail)
 
     async def test(inbox: SqliteInbox) -> None:
         with pytest.raises(InboxUnavailable) as failed:
