@@ -34,7 +34,7 @@ def parts(rows: Sequence[_Values]) -> Iterator[Sequence[_Values]]:
 
 
 def padded(rows: Sequence[_Values]) -> Sequence[_Values]:
-    """Return at most `ROWS_MAX` rows, and the last one again until their number is a power of two.
+    """Repeat the last of at most `ROWS_MAX` rows: their number becomes a power of two.
 
     For a statement that may get a row twice.
     """
