@@ -77,8 +77,9 @@ plots: $(VENV)/.bench ## draw the figures of the last "make bench ARGS='sweep --
 soak: packages-test $(VENV)/.test ## cause random faults for 15 minutes; ARGS="--seconds 3600 --seed 7"
 	$(BIN)/python -m tests.soak.run $(ARGS)
 
+# every user may run them, also if only their builder may read new files by default
 binary: packages-binary $(PACKAGING)/.ready ## build dist/hermes, one file with Python and mosquitto, and dist/hermes-onedir
-	$(PACKAGING)/bin/pyinstaller --noconfirm --log-level WARN --workpath build/binary --distpath dist packaging/hermes.spec
+	umask 022 && $(PACKAGING)/bin/pyinstaller --noconfirm --log-level WARN --workpath build/binary --distpath dist packaging/hermes.spec
 
 deb: binary ## build the Debian package dist/hermes-gateway_VERSION_ARCH.deb
 	$(PACKAGING)/bin/python packaging/deb.py

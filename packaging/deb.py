@@ -53,8 +53,9 @@ def main() -> None:
 
 def program_files(root: Path) -> None:
     """Copy the program, its unit, its user and its configuration."""
-    shutil.copytree(ONEDIR, root / "usr/lib/hermes", symlinks=True)
-    for path in (root / "usr/lib/hermes").rglob("*"):
+    program = root / "usr/lib/hermes"
+    shutil.copytree(ONEDIR, program, symlinks=True)
+    for path in (program, *program.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.name in ("hermes", "mosquitto") else 0o644)
     (root / "usr/bin").mkdir()

@@ -48,6 +48,8 @@ def empty_root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (*LIBC, "libz.so.1"):
         found = re.findall(rf"\s{re.escape(name)} .*=> (\S+)$", cache, re.MULTILINE)
         shutil.copy(found[0], libraries)
+    for path in root.rglob("*"):  # the tests make files that only their own user may read
+        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
     return root
 
 

@@ -35,6 +35,7 @@ FACTS = {
     "reconnect": {"outages not counted, or too many"},
     "fleet": {"frames lost, or too many", "frames out of order"},
     "storm": {"notifications lost"},
+    "inbox-postgres": {"not arrived"},
     "attacked": {"notifications lost"},
     "frozen": {
         "lost by those that read",
