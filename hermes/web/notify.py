@@ -217,7 +217,7 @@ class NotifyHandler(ApiHandler):
             return None
         wait = self.query_text("wait")
         if wait != "acked":
-            raise invalid_fields({"wait": "acked is the only one"})
+            raise invalid_fields({"wait": "the only value is acked"})
         text = self.query_text("timeout_s", str(WAIT_DEFAULT_S))
         if not re.fullmatch(r"[0-9]{1,2}", text, re.ASCII) or not 1 <= int(text) <= WAIT_MAX_S:
             raise invalid_fields({"timeout_s": f"a number from 1 to {WAIT_MAX_S}"})
