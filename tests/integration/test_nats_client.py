@@ -14,17 +14,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from hermes.cluster.nats import client as client_module
 from hermes.cluster.nats import connection as connection_module
 from hermes.cluster.nats.client import NatsClient
-from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
+from hermes.cluster.nats.protocol import MESSAGE_MAX_BYTES, NO_RESPONDERS, NatsMessage
 from hermes.errors import ConfigError
 from hermes.metrics import Metrics
+from hermes.net import resolver
 from hermes.settings.cluster.creds_file import read_user_key
 from hermes.settings.tls import TlsOptions
 from hermes.settings.urls.nats import parse_nats_url
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.gateways import eventually
 from tests.support.nats import nats_server, nats_servers
+from tests.support.outages import end_handshake, hanging_resolver
 from tests.support.programs import free_port
 
 pytestmark = pytest.mark.broker
@@ -165,6 +168,82 @@ async def test_tls_is_required_where_the_url_says_so(tmp_path: Path) -> None:
     with nats_server(tmp_path) as server, pytest.raises(ConfigError, match="offers no TLS"):
         async with client(server.url.replace("nats://", "tls://"), tls=trust):
             pass
+
+
+@pytest.mark.parametrize("ending", ["reset", "closed", "cut", "alert", "silent"])
+@pytest.mark.gen_test
+async def test_a_handshake_that_is_cut_off_is_tried_again(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a person must change ends the start: a server that is restarted, or a line, is none of that."""
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 0.5 if ending == "silent" else 30.0)
+    monkeypatch.setattr(client_module, "START_TIMEOUT_S", 30.0)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"version":"2.9.1","headers":true,"tls_required":true,"max_payload":1000}\r\n')
+        await reader.read(1)  # of the client's hello
+        end_handshake(writer, ending)
+        if ending == "silent":
+            await reader.read()
+        writer.close()
+
+    port = free_port()
+    server = await _serve(handle, port)
+    try:
+        async with client(f"tls://127.0.0.1:{port}") as running:
+            assert not running.is_connected
+            assert f"tls://127.0.0.1:{port}" in running.problem
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.gen_test
+async def test_a_client_certificate_that_is_missing_needs_a_person(tmp_path: Path) -> None:
+    """With TLS 1.3 the server says so after the handshake."""
+    authority = Authority(tmp_path)
+    signed = authority.sign("nats", LOOPBACK)
+    lines = (
+        f'tls {{ cert_file: "{signed.certificate}", key_file: "{signed.key}", '
+        f'ca_file: "{authority.certificate}", verify: true }}'
+    )
+    trust = TlsOptions(ca_file=authority.certificate).context
+    with nats_server(tmp_path, lines) as server, pytest.raises(ConfigError, match="CERTIFICATE"):
+        async with client(server.url.replace("nats://", "tls://"), tls=trust):
+            pass
+
+
+@pytest.mark.gen_test
+async def test_a_resolver_that_does_not_answer_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread asks, however often the client tries; the threads of other work are free."""
+    may_answer, asked = hanging_resolver(monkeypatch)
+    monkeypatch.setattr(resolver, "RESOLVE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(client_module, "MAX_DELAY_S", 0.05)
+    try:
+        async with client("nats://nats.test:4222") as running:
+            assert "nats.test is not resolved" in running.problem
+            await asyncio.sleep(0.5)
+            assert asked == ["nats.test"]
+            assert await asyncio.to_thread(int) == 0
+    finally:
+        may_answer.set()
+
+
+@pytest.mark.gen_test
+async def test_a_message_that_is_too_large_ends_no_connection(tmp_path: Path) -> None:
+    """A server may accept 64 MiB of a stranger, and say so; the nodes send no more than 8."""
+    with nats_server(tmp_path, "max_payload: 67108864", "max_pending: 268435456") as server:
+        async with client(server.url) as running:
+            got = collect(running, "a")
+            assert await running.flush()
+            assert running._connection is not None
+            assert running._connection.max_payload == MESSAGE_MAX_BYTES
+            assert not running.publish("a", bytes(MESSAGE_MAX_BYTES + 1))
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            for size in (MESSAGE_MAX_BYTES + 1, 3 * MESSAGE_MAX_BYTES, 3):
+                writer.write(b"PUB a %d\r\n%b\r\n" % (size, b"x" * size))
+            await eventually(lambda: len(got) == 3)
+            assert [message.data for message in got] == [b"", b"", b"xxx"]
+            assert running.connects == 1
+            writer.close()
 
 
 # -- creds files -------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the lowest to the highest; the folders and modules of one line never import each other.
 LAYERS = (
     ("errors", "ids", "metrics", "log", "backoff", "json_nesting"),
-    ("topics", "auth", "quotas"),
+    ("topics", "auth", "quotas", "net"),
     ("settings",),
     ("delivery",),
     ("cluster",),

@@ -18,6 +18,7 @@ from hermes.cluster.nats.protocol import NatsMessage
 from hermes.errors import ConfigError
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
+from hermes.net.resolver import Resolver
 from hermes.settings.cluster.creds_file import UserKey, read_user_key
 from hermes.settings.model import ClusterSettings
 from hermes.settings.tls import TlsOptions
@@ -79,6 +80,7 @@ class NatsClient:
         self._last_sid = 0
         self._connection: NatsConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._resolver = Resolver()
         self._lame_duck = asyncio.Event()
         self.problem = f"not connected to {self._servers[0]} yet"  # empty while connected
         self._logged: set[str] = set()  # problems since the last connection
@@ -120,6 +122,11 @@ class NatsClient:
     def is_connected(self) -> bool:
         """Whether there is a connection with all subscriptions."""
         return self._connection is not None
+
+    @property
+    def has_other_servers(self) -> bool:
+        """Whether other clients may use another server than this one."""
+        return len(self._servers) > 1
 
     def subscribe(self, subject: str, handler: Handler, *, last: bool = False) -> int:
         """Subscribe, also after each reconnection; return the subscription's number.
@@ -258,6 +265,7 @@ class NatsClient:
             connection = await NatsConnection.open(
                 server,
                 name=self._name,
+                resolver=self._resolver,
                 user_key=user_key,
                 tls=self._tls,
                 on_message=self._dispatch,

@@ -7,23 +7,33 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
 from hermes import __version__
-from hermes.cluster.nats.protocol import NatsMessage, NatsProtocolError, Parser
+from hermes.cluster.nats.protocol import MESSAGE_MAX_BYTES, NatsMessage, NatsProtocolError, Parser
+from hermes.log import printable
+from hermes.net.resolver import Resolver
 from hermes.settings.cluster.creds_file import UserKey
 from hermes.settings.urls.nats import NatsUrl
 
 CONNECT_TIMEOUT_S = 4.0  # for name, TCP, INFO, TLS and the answer to CONNECT together
 PENDING_MAX_BYTES = 8_388_608  # that wait for the server; a node sends about 1 MB/s at 2,000 notifications a second
+SHOWN_MAX_CHARS = 500  # of a text of the server
 OLDEST_VERSION = (2, 2)  # the first with headers and "no responders"
 # Errors after which the server keeps the connection open
 _SURVIVED = ("permissions violation", "invalid subject", "maximum subscriptions exceeded")
 # Words of errors that only a person can correct
 _PERMANENT = ("authorization", "expired", "revoked", "tls", "protocol")
+
+# Parts of the reasons of OpenSSL for the same: alerts of the peer, and what is found here
+_PERMANENT_TLS = (
+    *("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "NO_PROTOCOLS"),
+    *("WRONG_VERSION_NUMBER", "NO_SHARED_CIPHER", "ACCESS_DENIED", "UNRECOGNIZED_NAME", "INSUFFICIENT_SECURITY"),
+    "KEY_TOO_SMALL",
+)
 
 
 class NatsRefused(Exception):
@@ -74,42 +84,57 @@ class NatsConnection(asyncio.Protocol):
         server: NatsUrl,
         *,
         name: str,
+        resolver: Resolver,
         user_key: UserKey | None,
         tls: Callable[[], ssl.SSLContext],
         on_message: Callable[[NatsMessage], None],
         on_refusal: Callable[[str], None],
         on_lame_duck: Callable[[], None],
     ) -> "NatsConnection":
-        """Return an authenticated connection. Raises `NatsRefused` or `NatsUnreachable`."""
+        """Return an authenticated connection.
+
+        Raises `NatsRefused` or `NatsUnreachable`, and what ``tls`` raises.
+        """
+        context = tls() if server.tls else None
         connection = cls(on_message=on_message, on_refusal=on_refusal, on_lame_duck=on_lame_duck)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await connection._open(server, name=name, user_key=user_key, tls=tls)
+                await connection._connect(await resolver.addresses(server.host, server.port), server.port)
+                await connection._open(server, name=name, user_key=user_key, tls=context)
         except TimeoutError:
             await connection.close()
             raise NatsUnreachable(f"{server} does not answer within {CONNECT_TIMEOUT_S:g} s") from None
         except ssl.SSLError as error:
             await connection.close()
-            raise NatsRefused(_tls_problem(server, error)) from None
-        except OSError as error:
+            if needs_person(error):
+                raise NatsRefused(_tls_problem(server, error)) from None
+            raise NatsUnreachable(f"{server}: the TLS handshake failed ({error.reason or error})") from None
+        except (OSError, UnicodeError) as error:
             await connection.close()
-            raise NatsUnreachable(f"{server}: {error.strerror or error}") from None
+            raise NatsUnreachable(f"{server}: {getattr(error, 'strerror', None) or error}") from None
         except BaseException:
             await connection.close()
             raise
         return connection
 
-    async def _open(
-        self, server: NatsUrl, *, name: str, user_key: UserKey | None, tls: Callable[[], ssl.SSLContext]
-    ) -> None:
-        await self._loop.create_connection(lambda: self, server.host, server.port)
+    async def _connect(self, addresses: Sequence[str], port: int) -> None:
+        """Connect to the first address that accepts. Raises OSError."""
+        for address in addresses[:-1]:
+            try:
+                await self._loop.create_connection(lambda: self, address, port)
+            except OSError:
+                continue
+            return
+        await self._loop.create_connection(lambda: self, addresses[-1], port)
+
+    async def _open(self, server: NatsUrl, *, name: str, user_key: UserKey | None, tls: ssl.SSLContext | None) -> None:
         info = await self._unless_closed(server, self._info)
         _check(server, info)
-        if server.tls:
+        if tls is not None:
             assert self._transport is not None
             if self._parser.pending_bytes:  # whoever can change the traffic could put a message before those of TLS
                 raise NatsRefused(f"{server} sends something between INFO and TLS: is there a proxy?")
-            transport = await self._loop.start_tls(self._transport, self, tls(), server_hostname=server.host)
+            transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=server.host)
             if transport is None:  # it was closed meanwhile
                 raise NatsUnreachable(f"{server} closed the connection during the TLS handshake")
             assert isinstance(transport, asyncio.Transport)
@@ -229,6 +254,8 @@ class NatsConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Note why the connection ended."""
+        if isinstance(error, ssl.SSLError) and needs_person(error):  # of TLS 1.3, which comes after the handshake
+            self._error = self._error or f"TLS: {error.reason}"
         why = self._error or (str(error) if error else "the server closed the connection")
         self._end(why if self._ended_here is None else self._ended_here)
 
@@ -246,8 +273,8 @@ class NatsConnection(asyncio.Protocol):
         max_payload = info.get("max_payload", 0)
         if not isinstance(max_payload, int):
             raise NatsProtocolError("an INFO in which max_payload is no number")
-        self.max_payload = max_payload
-        self.server_name = str(info.get("server_name", ""))
+        self.max_payload = min(max_payload, MESSAGE_MAX_BYTES)  # what other nodes accept
+        self.server_name = printable(str(info.get("server_name", ""))[:SHOWN_MAX_CHARS])
         if not self._info.done():
             self._info.set_result(info)
         elif info.get("ldm"):
@@ -275,6 +302,7 @@ class NatsConnection(asyncio.Protocol):
 
     def on_error(self, text: str) -> None:
         """Report an error; most of them end the connection."""
+        text = printable(text[:SHOWN_MAX_CHARS])
         if text.lower().startswith(_SURVIVED):
             self._on_refusal(text)
         else:
@@ -308,6 +336,16 @@ def _credentials(server: NatsUrl, key: UserKey | None, nonce: str) -> dict[str, 
 def _version(text: str) -> tuple[int, ...]:
     numbers = text.split("-")[0].split(".")[:2]
     return tuple(int(number) for number in numbers if number.isdecimal())
+
+
+def needs_person(error: ssl.SSLError) -> bool:
+    """Return whether a person must change a certificate or a setting.
+
+    Most other failures of a handshake are ends of its connection.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return True
+    return any(word in (error.reason or "") for word in _PERMANENT_TLS)
 
 
 def _tls_problem(server: NatsUrl, error: ssl.SSLError) -> str:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import orjson
 
 CONTROL_LINE_MAX_BYTES = 65_536  # an INFO with the addresses of a large NATS cluster
-MESSAGE_MAX_BYTES = 8_388_608  # eight times the servers' default for max_payload
+MESSAGE_MAX_BYTES = 8_388_608  # eight times the servers' default for max_payload; larger ones are skipped
+SKIPPED_MAX_BYTES = 67_108_864  # the most that a server can be configured for
 END = b"\r\n"
 NO_RESPONDERS = 503  # status of the reply to a request on a subject without subscribers
 
@@ -23,7 +24,8 @@ class NatsProtocolError(Exception):
 class NatsMessage:
     """One message: ``sid`` is the subscription that it is for.
 
-    ``reply`` is the subject for an answer, empty without. ``status`` is that of its headers, 0 without.
+    ``reply`` is the subject for an answer, empty without. ``status`` is that of its headers, 0 without. ``data`` is
+    empty if there was more than `MESSAGE_MAX_BYTES`.
     """
 
     subject: str
@@ -58,6 +60,7 @@ class Parser:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._buffer = bytearray()
+        self._skipped = 0  # bytes that follow, of a message that is too large
 
     @property
     def pending_bytes(self) -> int:
@@ -66,6 +69,10 @@ class Parser:
 
     def feed(self, data: bytes) -> None:
         """Handle every operation that is complete. Raises `NatsProtocolError`."""
+        if self._skipped:
+            skipped = min(self._skipped, len(data))
+            self._skipped -= skipped
+            data = data[skipped:]
         buffer = self._buffer
         buffer += data
         start = 0
@@ -77,6 +84,7 @@ class Parser:
         else:
             if len(buffer) - start > CONTROL_LINE_MAX_BYTES:
                 raise NatsProtocolError("a line without an end")
+        self._skipped += max(0, start - len(buffer))
         del buffer[:start]
 
     def _operation(self, line: bytes, after: int) -> int | None:
@@ -113,13 +121,15 @@ class Parser:
             (reply,) = replies or [b""]
         except (ValueError, IndexError):
             raise NatsProtocolError("a message without subject or size") from None
-        if not 0 <= header_size <= size <= MESSAGE_MAX_BYTES:
+        if not 0 <= header_size <= size <= SKIPPED_MAX_BYTES:
             raise NatsProtocolError(f"a message of {size} bytes")
         buffer, end = self._buffer, after + size
-        if len(buffer) < end + len(END):
+        if size > MESSAGE_MAX_BYTES:
+            header_size, size = 0, 0
+        elif len(buffer) < end + len(END):
             return None
         status = _status(bytes(buffer[after : after + header_size])) if has_headers else 0
-        data = bytes(buffer[after + header_size : end])
+        data = bytes(buffer[after + header_size : after + size])
         try:
             message = NatsMessage(subject.decode(), int(sid), reply.decode(), status, data)
         except ValueError:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes.cluster.nats.protocol import MESSAGE_MAX_BYTES, NatsMessage, NatsProtocolError, Parser
+from hermes.cluster.nats.protocol import SKIPPED_MAX_BYTES, NatsMessage, NatsProtocolError, Parser
 
 
 class Recorder:
@@ -77,7 +77,7 @@ def test_operations_do_not_depend_on_how_the_bytes_arrive(cuts: list[int]) -> No
         b"MSG a 1 b c 3\r\n",
         b"MSG \xff 1 0\r\n\r\n",
         b"HMSG a 1 9 3\r\nabc\r\n",
-        b"MSG a 1 %d\r\n" % (MESSAGE_MAX_BYTES + 1),
+        b"MSG a 1 %d\r\n" % (SKIPPED_MAX_BYTES + 1),
         b"INFO []\r\n",
         b"INFO {\r\n",
         b"x" * 70_000,

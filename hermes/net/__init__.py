@@ -1,0 +1,1 @@
+"""What every connection to another server needs."""
