@@ -40,6 +40,7 @@ from hermes.auth.tokens import JwtVerifier
 from hermes.broker.device_listener import DeviceListener
 from hermes.broker.supervisor import MosquittoProcess
 from hermes.cluster.bus import Bus, LocalBus
+from hermes.cluster.envelope import Head, text_of
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats_bus import NatsBus
 from hermes.cluster.participation import State
@@ -142,6 +143,7 @@ class Gateway:
         self.metrics = Metrics()
         self.hub = Hub(metrics=self.metrics)
         self.presence = Presence()
+        self.return_rate = ReturnRate()
         self.last_values = LastValues(limits=last_values_limits(settings), metrics=self.metrics)
         self.link = MqttLinkState(off=settings.broker_url == "off")
         if not settings.has_keys:
@@ -165,7 +167,12 @@ class Gateway:
         place = settings.inbox_url or settings.inbox_path
         self.inbox = None if place is None else self._new_inbox(place)
         if self.cluster is not None and self.inbox is not None:
-            self.cluster.read_with(partial(self._read_stored, self.inbox))
+            self.cluster.read_with(
+                partial(self._read_stored, self.inbox),
+                note=self.inbox.remote.note,
+                epoch=lambda: "" if self.inbox is None else self.inbox.store.epoch,
+            )
+            self.cluster.operations.by_name["sockets"] = partial(self._answer_sockets, self.inbox)
         self._temporary_folder: TemporaryDirectory[str] | None = None  # of an inbox that ends with this gateway
         self.recent_answers = RecentAnswers()
         self.outbox_limits = OutboxLimits(settings.outbox_max_bytes, settings.outbox_max_messages)
@@ -174,7 +181,6 @@ class Gateway:
         self.failed_auth = FailedAuth(settings.max_failed_auth_per_address, metrics=self.metrics)
         self.trusted_proxies = TrustedProxies(networks(settings.trusted_proxies))
         self.origin_rule = OriginRule(settings.origins, proxies=self.trusted_proxies, metrics=self.metrics)
-        self.return_rate = ReturnRate()
         self.disconnector = Disconnector(
             hub=self.hub,
             revocations=self.revocations,
@@ -327,7 +333,12 @@ class Gateway:
         else:
             store = SqliteInbox(place, limits=limits, now_ms=now_ms, metrics=self.metrics)
         return InboxParts(
-            store=store, hub=self.hub, bus=self.bus, metrics=self.metrics, ttl_s=self.settings.inbox_ttl_s
+            store=store,
+            hub=self.hub,
+            bus=self.bus,
+            return_rate=self.return_rate,
+            metrics=self.metrics,
+            ttl_s=self.settings.inbox_ttl_s,
         )
 
     # -- several nodes ------------------------------------------------------------------------------------------------
@@ -368,13 +379,19 @@ class Gateway:
         self._hold_sockets()
 
     @staticmethod
-    async def _read_stored(inbox: InboxParts, seq: int) -> int | None:
+    async def _read_stored(inbox: InboxParts, seq: int, epoch: str) -> int | None:
         """Publish what was stored up to this entry of another node."""
         try:
-            return await inbox.remote.deliver(seq)
+            return await inbox.remote.deliver(seq, epoch)
         except InboxUnavailable as failure:
             logger.warning("what another node has stored cannot be read now: %s", failure.reason)
             return None
+
+    @staticmethod
+    async def _answer_sockets(inbox: InboxParts, question: Head) -> dict[str, Any]:
+        """Return how many sockets took a request of this node that has no row."""
+        kind, owner, bound, id = (text_of(question, key) for key in ("kind", "to", "bound", "id"))
+        return {"sockets": await inbox.store.sockets_without_row(kind or "", owner or "", bound, id or "")}
 
     async def _answer_presence(self, question: Mapping[str, Any]) -> dict[str, Any]:
         return presence_of(self, question)

@@ -179,6 +179,9 @@ class Metrics:
         self.inbox_rows = self._gauge("hermes_inbox_rows", "Rows, acknowledgements and withdrawals in the inbox")
         self.inbox_bytes = self._gauge("hermes_inbox_bytes", "Size of the inbox's file")
         self.inbox_oldest_s = self._gauge("hermes_inbox_oldest_seconds", "Age of the oldest row in the inbox")
+        self.inbox_clock_ahead_s = self._gauge(
+            "hermes_inbox_clock_ahead_seconds", "How far the clock of the inbox's database is ahead of this machine's"
+        )
         self.inbox_queued = self._gauge("hermes_inbox_queued", "Operations that wait for the inbox")
         self.inbox_waits = self._gauge("hermes_inbox_waits", "Requests that wait for an acknowledgement or a row")
         self.inbox_commit_s = Histogram(

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hermes.delivery.channels import Channel
 from hermes.delivery.hub import Hub, Receipt
-from hermes.delivery.messages import Message
+from hermes.delivery.messages import Broadcast, Message, Notification
 from hermes.ids import TenantId
 
 
@@ -37,6 +37,15 @@ class Bus(Protocol):
     def flushed(self) -> Callable[[Collection[Receipt]], Awaitable[None]]:
         """Wait until these receipts are complete."""
 
+    async def ask_again(
+        self, message: Notification | Broadcast, seq: int | None, local: Receipt, *, only_tenant: TenantId | None
+    ) -> Receipt:
+        """Return the complete receipt of what another node has sent, or sends now.
+
+        Nothing is sent to sockets. ``seq`` is the number of its row, None without one. ``local`` counts the sockets of
+        this node.
+        """
+
 
 class LocalBus:
     """The bus of one node.
@@ -51,3 +60,10 @@ class LocalBus:
     def flushed(self, receipts: Collection[Receipt]) -> Awaitable[None]:
         """Wait until everything published so far is written to a socket or queued."""
         return self._flushed()
+
+    async def ask_again(
+        self, message: Notification | Broadcast, seq: int | None, local: Receipt, *, only_tenant: TenantId | None
+    ) -> Receipt:
+        """Return the receipt of this node: there is no other."""
+        await self._flushed()
+        return local

@@ -62,6 +62,19 @@ class RemoteReceipt(Receipt):
             self._waiter.set_result(None)
 
 
+class AnsweredReceipt(Receipt):
+    """The receipt of a message for which the other nodes were asked by name.
+
+    ``silent`` are those that did not answer.
+    """
+
+    __slots__ = ("uncertain",)
+
+    def __init__(self, sockets: int, silent: tuple[str, ...]) -> None:
+        self.sockets = sockets
+        self.uncertain: tuple[str, ...] | None = silent or None if not sockets else None
+
+
 class Deliveries:
     """The requests that wait for answers, the oldest first.
 

@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 ANNOUNCE_INTERVAL_S = 5.0
 FORGOTTEN_S = 15.0  # three announcements are missing
+CLOCK_DIFFERENCE_MAX_S = 5.0  # more is reported
+CLOCK_CONFIRMED_S = 4.0  # after which the next announcement must show the same
 TEXT_MAX_CHARS = 64  # of each text of an announcement; those of Hermes are shorter
 MEMBERS_MAX = 1_000  # more than any site has: a peer that invents names must not fill the memory
 FORMER_MAX = 100  # nodes that are gone; the oldest make room
@@ -33,6 +35,7 @@ class Member:
     users: int
     sockets: int
     has_joined: bool
+    revocations: str
     heard_s: float
 
 
@@ -53,7 +56,7 @@ class Members:
     """The other living nodes by name.
 
     ``name`` and ``instance`` are those of this node, ``keys`` the hash of its token keys. ``clock`` gives monotonic
-    seconds.
+    seconds, ``wall_clock`` Unix seconds.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Members:
         keys: Callable[[], str],
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
         self._instance = instance
@@ -72,6 +76,8 @@ class Members:
         self._clock = clock
         self._members: dict[str, Member] = {}
         self._former: OrderedDict[str, FormerMember] = OrderedDict()  # the last that has gone is the last
+        self._wall_clock = wall_clock
+        self._clock_since: dict[str, float] = {}  # by node: since when its clock differs
         self._logged: set[tuple[str, str]] = set()  # of a node and what is unusual about it
         self.namesake = ""  # the instance of another node with this node's name
         self._namesake_s = 0.0  # when it was heard
@@ -95,6 +101,10 @@ class Members:
         """The nodes that have gone in the last `FORMER_S` and not returned, by name."""
         after_s = self._clock() - FORMER_S
         return [self._former[name] for name in sorted(self._former) if self._former[name].heard_s > after_s]
+
+    def get(self, name: str) -> Member | None:
+        """Return another living node by name."""
+        return self._members.get(name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -127,6 +137,7 @@ class Members:
             users=number_of(head, "users"),
             sockets=number_of(head, "sockets"),
             has_joined=head.get("joined") is True,
+            revocations=_short(head, "revocations"),
             heard_s=self._clock(),
         )
         self._former.pop(name, None)
@@ -134,6 +145,7 @@ class Members:
         if is_new:
             logger.info("the node %s is there: version %s, %d users", name, member.version, member.users)
         self._note_differences(member)
+        self._compare_clocks(name, head)
         self._metrics.cluster_nodes.set(len(self._members))
         return is_new
 
@@ -160,6 +172,24 @@ class Members:
                 logging.WARNING,
                 f"the node %s has another version of the protocol between nodes ({member.protocol}, here {PROTOCOL}): "
                 "upgrade all nodes",
+            )
+
+    def _compare_clocks(self, name: str, head: Head) -> None:
+        """Report a clock that differs in two announcements.
+
+        One alone may have waited on its way.
+        """
+        difference_s = number_of(head, "clock_ms") / 1_000 - self._wall_clock()
+        if "clock_ms" not in head or abs(difference_s) <= CLOCK_DIFFERENCE_MAX_S:
+            self._clock_since.pop(name, None)
+            self._logged.discard((name, "clock"))
+        elif self._clock() - self._clock_since.setdefault(name, self._clock()) >= CLOCK_CONFIRMED_S:
+            self._log_once(
+                name,
+                "clock",
+                logging.ERROR,
+                f"the clock of the node %s is {abs(difference_s):.0f} s {'ahead' if difference_s > 0 else 'behind'}: "
+                "revocations need clocks that are right; use NTP",
             )
 
     def _log_once(self, name: str, what: str, level: int, text: str) -> None:
@@ -193,6 +223,7 @@ class Members:
         self._former.move_to_end(member.name)
         if len(self._former) > FORMER_MAX:
             self._former.popitem(last=False)
+        self._clock_since.pop(member.name, None)
         logger.warning("the node %s %s", member.name, why)
         self._metrics.cluster_nodes.set(len(self._members))
 

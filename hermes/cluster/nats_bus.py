@@ -5,21 +5,23 @@ to go. A message that must be delivered is a request: see `hermes.cluster.delive
 one subject of all nodes.
 """
 
+import asyncio
 import itertools
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from hermes import __version__
 from hermes.cluster import subjects
 from hermes.cluster.attachment import Attachment
-from hermes.cluster.deliveries import Deliveries, RemoteReceipt
+from hermes.cluster.comparison import Comparison
+from hermes.cluster.deliveries import AnsweredReceipt, Deliveries, RemoteReceipt
 from hermes.cluster.envelope import PROTOCOL, BadEnvelope, Head, number_of, pack, text_of, unpack
 from hermes.cluster.incoming.messages import Incoming
 from hermes.cluster.incoming.operations import Operations
-from hermes.cluster.incoming.readings import Readings
+from hermes.cluster.incoming.readings import Read, Readings
 from hermes.cluster.members import TEXT_MAX_CHARS, Member, Members
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats.protocol import NO_RESPONDERS, NatsMessage
@@ -30,9 +32,12 @@ from hermes.delivery.frames import encode
 from hermes.delivery.hub import Hub, Receipt
 from hermes.delivery.messages import (
     Acknowledgement,
+    Broadcast,
     EncodedMessage,
     Message,
+    Notification,
     Withdrawal,
+    now_ms,
 )
 from hermes.errors import ConfigError
 from hermes.ids import TenantId
@@ -42,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S = 0.25
 NAME_TIMEOUT_S = 1.0  # for a node of the same name
+NAME_CLAIM_MAX_S, NAME_PAUSE_S = 5.0, 0.05  # until nodes of the same name that start now have ended
+PROPAGATION_S = 0.1  # until the servers of NATS have told each other of a subscription
 # that this module handles
 OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe", "greet", "link", "stored"})
 
@@ -74,6 +81,7 @@ class NatsBus:
         self._keys = keys
         self._metrics = metrics
         self.members = Members(name=name, instance=self.instance, keys=keys, metrics=metrics)
+        self.comparison = Comparison(self.members)
         self.participation = Participation(
             members=self.members, greet=self._greet, announce=self._announce, on_state=on_state
         )
@@ -97,7 +105,9 @@ class NatsBus:
         self._surveys = Surveys()
         self._readings = Readings(self._answer_read)
         self._sids: dict[str, tuple[int, int]] = {}  # by subject: the subscription, and how many channels use it
+        self._epoch: Callable[[], str] = str  # of the shared inbox
         self._users = 0
+        self._has_name = False  # no other node that starts now can take it
 
     # -- the bus ------------------------------------------------------------------------------------------------------
 
@@ -129,12 +139,19 @@ class NatsBus:
 
         They answer for a notification and a broadcast. What none of them hears is found by its next look.
         """
-        subject = subjects.of_owner(message.channels[0])
-        assert subject is not None  # every stored message has a user or a tenant
-        data = pack({"op": "stored", "node": self.name, "seq": seq})
         if isinstance(message, Acknowledgement | Withdrawal):
-            self._client.publish(subject, data)
+            self._client.publish(*self._wake_up(message.channels[0], seq))
             return local
+        self._readings.note(seq, local)
+        return self._ask_stored(message.channel, seq, local)
+
+    def _wake_up(self, channel: Channel, seq: int) -> tuple[str, bytes]:
+        subject = subjects.of_owner(channel)
+        assert subject is not None  # every stored message has a user or a tenant
+        return subject, pack({"op": "stored", "node": self.name, "seq": seq, "epoch": self._epoch()})
+
+    def _ask_stored(self, channel: Channel, seq: int, local: Receipt) -> Receipt:
+        subject, data = self._wake_up(channel, seq)
         return self._deliveries.request(
             local, lambda number: self._client.publish(subject, data, reply=self._reply(number))
         )
@@ -146,13 +163,33 @@ class NatsBus:
             if isinstance(receipt, RemoteReceipt):
                 await receipt.completed()
 
-    def read_with(self, read: Callable[[int], Awaitable[int | None]]) -> None:
+    async def ask_again(
+        self, message: Notification | Broadcast, seq: int | None, local: Receipt, *, only_tenant: TenantId | None
+    ) -> Receipt:
+        """Return the complete receipt of what another node has sent, or sends now.
+
+        The nodes with a subscription read its row, if it has one, and answer as they did to its sender. Otherwise that
+        sender may still wait for them: it answers when it is done, or is uncertain.
+        """
+        if seq is not None:
+            receipt = self._ask_stored(message.channels[0], seq, local)
+        else:
+            key = {"kind": message.kind, "to": message.channels[0][1], "bound": only_tenant, "id": message.id}
+            answers = await self.ask("sockets", key)
+            sockets = local.sockets + sum(number_of(head, "sockets") for head in answers.by_node.values())
+            receipt = AnsweredReceipt(sockets, answers.silent)
+        await self.flushed((receipt,))
+        return receipt
+
+    def read_with(self, read: Read, *, note: Callable[[int, Receipt], None], epoch: Callable[[], str]) -> None:
         """Read entries of the shared inbox by this function.
 
-        It publishes everything up to a number, and returns how many sockets of this node took that entry; None if the
-        inbox cannot be read now.
+        It publishes everything up to a number of an epoch, and returns how many sockets of this node took that entry;
+        None if the inbox cannot be read now. ``note`` gets the receipt of each row that this node stores, so that
+        ``read`` knows it too. ``epoch`` returns the present one.
         """
-        self._readings.read = read
+        self._readings.read, self._readings.note = read, note
+        self._epoch = epoch
 
     async def synchronised(self) -> bool:
         """Wait until NATS has processed the subscriptions; False if the connection ended."""
@@ -225,20 +262,33 @@ class NatsBus:
         self._client.subscribe(subjects.NODES, self._on_nodes)
         self._client.subscribe(f"{subjects.replies(self.instance)}*", self._on_reply)
         await self._client.start()
-        if self._client.is_connected:
-            if self._client.refusal:
-                raise ConfigError([f"--nats-url: the account may not use a subject: {self._client.refusal}"])
-            await self._check_name()
+        if self._client.is_connected and self._client.refusal:
+            raise ConfigError([f"--nats-url: the account may not use a subject: {self._client.refusal}"])
         self._client.subscribe(subjects.node(self.name), self._on_nodes, last=True)
+        if self._client.is_connected:
+            await self._claim_name()
+        self._has_name = True
         self.participation.start(self._client)
 
-    async def _check_name(self) -> None:
-        """Raise `ConfigError` if a living node has this node's name."""
-        found = await self.ask_one(self.name, "name", {"instance": self.instance}, timeout_s=NAME_TIMEOUT_S)
-        if found is not None:
-            raise ConfigError(
-                [f"another node has the name {self.name} (version {text_of(found, 'version')}): give --node-name"]
-            )
+    async def _claim_name(self) -> None:
+        """Raise `ConfigError` if another living node has this node's name.
+
+        Of several that start at the same time, the one with the lowest instance has it, and waits for the end of the
+        others. Each has subscribed before it asks, so that one of two always finds the other one; at different servers
+        of NATS only after these have told each other.
+        """
+        if self._client.has_other_servers:
+            await asyncio.sleep(PROPAGATION_S)
+        until_s = time.monotonic() + NAME_CLAIM_MAX_S
+        while time.monotonic() < until_s:
+            found = await self.ask_one(self.name, "name", {"instance": self.instance}, timeout_s=NAME_TIMEOUT_S)
+            if found is None:
+                return
+            if found.get("starting") is not True or (text_of(found, "instance") or "") < self.instance:
+                raise ConfigError(
+                    [f"another node has the name {self.name} (version {text_of(found, 'version')}): give --node-name"]
+                )
+            await asyncio.sleep(NAME_PAUSE_S)
 
     def leave(self) -> None:
         """Tell the others that this node is stopping: none waits for it any more."""
@@ -268,6 +318,8 @@ class NatsBus:
             "sockets": len(self._hub.sessions),
             "link": self._link,
             "joined": self.state is State.JOINED,
+            "revocations": self.comparison.digest(),
+            "clock_ms": now_ms(),
         }
 
     async def _greet(self) -> Answers:
@@ -323,7 +375,7 @@ class NatsBus:
         match head["op"]:
             case "stored":
                 self._metrics.cluster_received.labels("stored").inc()
-                self._readings.begin(number_of(head, "seq"), message.reply)
+                self._readings.begin(number_of(head, "seq"), text_of(head, "epoch") or "", message.reply)
             case "deliver":
                 is_known = self._incoming.deliver(head, text, message.reply)
                 self._metrics.cluster_received.labels("deliver" if is_known else "unknown").inc()
@@ -348,6 +400,8 @@ class NatsBus:
             return
         head, reply = found[0], message.reply
         op = str(head["op"])
+        if not self._has_name and op != "name":
+            return  # no other node may know of this one, which may have to end
         self._metrics.cluster_received.labels(op if op in OPERATIONS or op in self.operations else "unknown").inc()
         match op:
             case "fence":
@@ -357,7 +411,8 @@ class NatsBus:
             case "link":
                 self._linked(head)
             case "here":
-                if self._heard(head):
+                is_new, member = self._heard(head), self.members.get(str(head["node"]))
+                if is_new or (member is not None and self.comparison.must_exchange(member)):
                     self.participation.appeared(str(head["node"]))
             case "hello":
                 self._heard(head)
@@ -369,7 +424,7 @@ class NatsBus:
                 self.members.left(str(head["node"]), text_of(head, "instance") or "")
             case "name":
                 if text_of(head, "instance") != self.instance:
-                    self._reply_to(reply, "answer", self._description())
+                    self._reply_to(reply, "answer", self._description() | {"starting": not self._has_name})
             case _ if op in self.operations:
                 self.operations.start(head, reply)
 

@@ -1,14 +1,15 @@
 """Keep the revocations of all nodes equal.
 
 A revocation is sent to every node when it is made. A node that joins or returns gets those of another node that has
-joined, or of all others if none has, and sends what these did not have to all.
+joined, or of all others if none has, and sends what these did not have to all. So does one whose revocations differ
+from those that others announce.
 """
 
 import asyncio
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,7 @@ class SharedRevocations:
         self._removed: OrderedDict[Target, int] = OrderedDict()  # until when the removed revocation refused tokens
         self._snapshots: OrderedDict[str, tuple[tuple[Target, int], ...]] = OrderedDict()  # by the node that reads it
         bus.participation.on_join = self.exchange
+        bus.comparison.digest = lambda: revocations.digest
         bus.operations.by_name |= {
             "disconnect": self._on_disconnect,
             "restore": self._on_restore,
@@ -114,24 +116,42 @@ class SharedRevocations:
     async def _merge(self, entries: dict[Target, int], removed: dict[Target, int]) -> bool:
         """Apply what another node has, and send what it lacks; False if that fails."""
         mine = dict(self._revocations)
-        gone = [target for target, until_s in removed.items() if mine.get(target, until_s + 1) <= until_s]
-        new = [
-            (target, until_s)
-            for target, until_s in entries.items()
-            if until_s > max(mine.get(target, -1), self._removed.get(target, -1))
-        ]
+        removed_here = dict(self._removed)
+        changes = self._changes(mine, entries, removed)
         self._remember(removed.items())
-        if not await self._apply_parts([*new, *((target, None) for target in gone)]):
+        if not await self._apply_parts(changes):
             return False
+        gone = {target for target, until_s in changes if until_s is None}
         missing = [
             (target, until_s)
             for target, until_s in mine.items()
             if target not in gone and until_s > max(entries.get(target, -1), removed.get(target, -1))
         ]
+        outlived = [
+            (target, until_s)
+            for target, until_s in removed_here.items()
+            if target not in mine and entries.get(target, until_s + 1) <= until_s
+        ]
+        return await self._send("entries", missing) and await self._send("removed", outlived)
+
+    def _changes(
+        self, mine: Mapping[Target, int], entries: Mapping[Target, int], removed: Mapping[Target, int]
+    ) -> list[Change]:
+        """Return what to change because of what another node has and has removed."""
+        new: list[Change] = [
+            (target, until_s)
+            for target, until_s in entries.items()
+            if until_s > max(mine.get(target, -1), self._removed.get(target, -1))
+            and not self._revocations.is_outdated(until_s)
+        ]
+        return new + [(target, None) for target, until_s in removed.items() if mine.get(target, until_s + 1) <= until_s]
+
+    async def _send(self, key: str, entries: Sequence[tuple[Target, int]]) -> bool:
+        """Send what others lack, page by page; return whether NATS has all of it."""
         start = 0
-        while start < len(missing):
-            end = _page_end(missing, start)
-            self._bus.tell("revoke", {"entries": _all_as_json(missing[start:end])})
+        while start < len(entries):
+            end = _page_end(entries, start)
+            self._bus.tell("revoke", {key: _all_as_json(entries[start:end])})
             if not await self._bus.synchronised():
                 return False
             start = end
@@ -198,11 +218,11 @@ class SharedRevocations:
         return page | {"removed": _all_as_json(newest[: _page_end(newest, 0)])}
 
     async def _on_revoke(self, head: Head) -> Head:
-        entries = _from_json(head.get("entries"))
-        mine = dict(self._revocations)
-        new = [(target, until_s) for target, until_s in entries if until_s > mine.get(target, -1)]
-        if new:
-            await self._apply(new)
+        entries, removed = (dict(_from_json(head.get(key))) for key in ("entries", "removed"))
+        changes = self._changes(dict(self._revocations), entries, removed)
+        self._remember(removed.items())
+        if changes:
+            await self._apply(changes)
         return {}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from hermes.cluster.envelope import Head
+from hermes.cluster.members import MEMBERS_MAX
 
 SURVEYS_MAX = 1_000  # at once; each waits for at most a few seconds
 
@@ -74,7 +75,8 @@ class _Survey:
 
     def add(self, head: Head) -> None:
         name = str(head["node"])
-        self.answers[name] = head
+        if len(self.answers) < MEMBERS_MAX:
+            self.answers[name] = head
         self.missing.discard(name)
         if not self.missing and not self.open_ended:
             self.end()

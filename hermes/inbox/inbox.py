@@ -216,6 +216,13 @@ class Inbox(Protocol):
         To be called after `Stored` and after `InboxUnavailable`. The number may be lost in a crash.
         """
 
+    async def sockets_without_row(self, kind: str, owner: str, bound_tenant: str | None, id: str) -> int:
+        """Return how many sockets took a request of this process without a row.
+
+        After its answer. ``kind`` is that of the message, ``owner`` its user or tenant. 0 if the request is not known
+        here.
+        """
+
     async def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
         """Return what a reader at this position has missed.
 
@@ -322,6 +329,12 @@ class InboxStore(Inbox, Protocol):
     @property
     def backup_folder(self) -> Path | None:
         """The folder for a copy by `back_up`; None if the inbox is not a file."""
+
+    def on_new_epoch(self, call: Callable[[], None]) -> None:
+        """Call this when another series begins while the inbox is open.
+
+        On the loop, before anything of the new series is published. To be called once, before `start`.
+        """
 
     async def start(self) -> None:
         """Open the inbox.

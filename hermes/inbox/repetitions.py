@@ -25,6 +25,7 @@ class Repetitions:
         self._now_ms = now_ms
         self._under_way: dict[_Key, asyncio.Future[None]] = {}
         self._unstored: OrderedDict[_Key, _Unstored] = OrderedDict()
+        self._without_row: OrderedDict[_Key, int] = OrderedDict()  # the sockets of the latest requests without a row
 
     async def begin(self, submission: Submission) -> Duplicate | Conflict | None:
         """Wait for the answer of an earlier request with this id.
@@ -63,7 +64,21 @@ class Repetitions:
             digest, _, at_ms, reason = self._unstored[key]
             self._unstored[key] = (digest, sockets, at_ms, reason)
             return False
+        if submission.expires_ms is None and sockets:
+            self._without_row[key] = sockets
+            if len(self._without_row) > UNSTORED_IDS_MAX:
+                self._without_row.popitem(last=False)
         return True
+
+    async def sockets_without_row(self, kind: str, owner: str, bound_tenant: str | None, id: str) -> int:
+        """Return how many sockets took a request without a row, after its answer.
+
+        0 if it is not known here.
+        """
+        key = (kind, owner, bound_tenant or "", id)
+        if (first := self._under_way.get(key)) is not None:
+            await asyncio.shield(first)
+        return self._without_row.get(key, 0)
 
     def end(self, submission: Submission) -> None:
         """Let requests with the same id continue."""
@@ -73,8 +88,9 @@ class Repetitions:
 
     def purge(self, user_id: UserId) -> None:
         """Forget the ids of a user."""
-        for key in [key for key in self._unstored if key[:2] == (Notification.kind, user_id)]:
-            del self._unstored[key]
+        for known in (self._unstored, self._without_row):
+            for key in [key for key in known if key[:2] == (Notification.kind, user_id)]:
+                del known[key]
 
 
 def _key(submission: Submission) -> _Key:

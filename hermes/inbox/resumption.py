@@ -7,13 +7,14 @@ same step in which it gets the last page: a row is either in a page or published
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.frames import TextBatch
 from hermes.delivery.hub import Hub
+from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.delivery.session import Session
 from hermes.errors import INTERNAL_ERROR
 from hermes.inbox.frames import entry_text, replay_end_frame, resumed_frame
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 BLOCKED_POLL_S = 0.05  # a slow socket gets its next page when it has read the last one
 BLOCKED_POLL_MAX_S = 1.0
+BEGIN_AGAIN_INTERVAL_S = 0.05  # between the sockets that resume again at once
 
 
 def row_channels(reader: Reader) -> list[Channel]:
@@ -49,6 +51,49 @@ def change_channels(reader: Reader) -> list[Channel]:
     if reader.broadcasts and reader.tenant_id is not None:
         found.append(channels.broadcast_changes(reader.tenant_id))
     return found
+
+
+class ResumedSockets:
+    """The sockets that resume or have resumed.
+
+    When the inbox begins another series, each resumes again, without being asked: it gets another ``resumed``, with the
+    new epoch and a gap. They do it at the rate at which sockets would return. A socket is here by its function that
+    does it.
+    """
+
+    def __init__(self, return_rate: ReturnRate) -> None:
+        self._return_rate = return_rate
+        self._sockets: set[Callable[[], None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # one for each new series, until all have begun
+
+    def add(self, begin_again: Callable[[], None]) -> None:
+        """Add a socket; it may be there already."""
+        self._sockets.add(begin_again)
+
+    def discard(self, begin_again: Callable[[], None]) -> None:
+        """Remove a socket, if it is there."""
+        self._sockets.discard(begin_again)
+
+    def begin_again(self) -> None:
+        """Let all that are here now resume again."""
+        task = asyncio.get_running_loop().create_task(self._begin_again(tuple(self._sockets)), name="hermes-new-epoch")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Let no more begin; may be repeated."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin_again(self, sockets: Sequence[Callable[[], None]]) -> None:
+        at_once = max(1, round(self._return_rate.per_s * BEGIN_AGAIN_INTERVAL_S))
+        for start in range(0, len(sockets), at_once):
+            for begin_again in sockets[start : start + at_once]:
+                if begin_again in self._sockets:
+                    begin_again()
+            await asyncio.sleep(BEGIN_AGAIN_INTERVAL_S)
 
 
 class Resumption:
@@ -82,6 +127,7 @@ class Resumption:
         self._on_resumed = on_resumed
         self._after_seq = 0
         self._to_seq = 0  # of the answer
+        self.epoch = ""  # of the answer; empty without one
         self.is_answered = False  # `resumed` was sent
         self.is_live = False
 
@@ -114,6 +160,7 @@ class Resumption:
             if self._session.closed:
                 return
             self._metrics.inbox_resumes.labels(str(resumed.gap).lower()).inc()
+            self.epoch = resumed.epoch
             self._session.send(resumed_frame(resumed))
             self._answered()
             self._after_seq, self._to_seq = resumed.from_seq, resumed.to_seq

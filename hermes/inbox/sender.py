@@ -4,6 +4,7 @@ This is the only path from a request to the hub when there is an inbox.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
@@ -50,10 +51,21 @@ class Sent:
 class Sender:
     """Store and deliver notifications.
 
-    ``ttl_s`` is how long a row is kept by default, in seconds.
+    ``ttl_s`` is how long a row is kept by default, in seconds. ``receipt_of`` tells which sockets of this process took
+    a row.
     """
 
-    def __init__(self, *, inbox: Inbox, bus: Bus, wakeups: Wakeups, metrics: Metrics, ttl_s: int) -> None:
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        bus: Bus,
+        wakeups: Wakeups,
+        metrics: Metrics,
+        ttl_s: int,
+        receipt_of: Callable[[int | None], Receipt],
+    ) -> None:
+        self._receipt_of = receipt_of
         self._requests = metrics.inbox_requests
         self._stored, self._id_only = metrics.inbox_requests.labels("stored"), metrics.inbox_requests.labels("id_only")
         self._inbox = inbox
@@ -103,20 +115,35 @@ class Sender:
         if isinstance(outcome, Duplicate):
             self._requests.labels("duplicate").inc()
             replaced = outcome.replaced if message.replaces is not None else None
+            receipt = await self._receipt_again(submission, outcome)
             return Sent(
                 message.id,
-                outcome.sockets,
+                receipt.sockets,
                 outcome.seq,
                 outcome.reason,
                 replaced,
                 duplicate=True,
                 acked_ms=outcome.acked_ms,
+                uncertain=receipt.uncertain,
             )
         (self._id_only if outcome.seq is None else self._stored).inc()
         await self._bus.flushed((receipt,))
         self._inbox.delivered(submission, receipt.sockets)
         replaced = outcome.replaced is not None if message.replaces is not None else None
         return Sent(message.id, receipt.sockets, outcome.seq, replaced=replaced, uncertain=receipt.uncertain)
+
+    async def _receipt_again(self, submission: Submission, known: Duplicate) -> Receipt:
+        """Return the receipt of a request that was accepted before.
+
+        If the store knows no socket, another process may be delivering it now.
+        """
+        if known.sockets or known.reason is not None:
+            receipt = Receipt()
+            receipt.sockets = known.sockets
+            return receipt
+        return await self._bus.ask_again(
+            submission.message, known.seq, self._receipt_of(known.seq), only_tenant=submission.bound_tenant
+        )
 
     async def _send_unstored(self, submission: Submission, options: StoreOptions, reason: FailureReason) -> Sent:
         message = submission.message

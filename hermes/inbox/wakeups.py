@@ -25,6 +25,10 @@ class Wakeups:
             for event in self._waiting.get(channel, ()):
                 event.set()
 
+    def wake_all(self) -> None:
+        """Wake every request: it must read the inbox again."""
+        self.wake(tuple(self._waiting))
+
     def waits_for(self, channel: Channel) -> bool:
         """Return whether a request waits for this channel."""
         return channel in self._waiting

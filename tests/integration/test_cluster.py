@@ -1,6 +1,7 @@
 """Several nodes on a real NATS server: who gets a message, and what the sender is told."""
 
 import asyncio
+import contextlib
 import json
 import signal
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,12 +14,14 @@ from tornado.websocket import websocket_connect
 from hermes.auth.revocation.revocation_list import Target
 from hermes.cli.check import check
 from hermes.cli.status import table
-from hermes.cluster import participation, subjects
-from hermes.cluster.envelope import PROTOCOL, pack
+from hermes.cluster import comparison, participation, revocations, subjects
+from hermes.cluster.envelope import PROTOCOL, TEXT_MAX_CHARS, pack
+from hermes.cluster.incoming.operations import TASKS_MAX
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.participation import State
 from hermes.errors import ConfigError
-from hermes.metrics import Metrics
+from hermes.gateway import Gateway
+from hermes.metrics import Metrics, by_label
 from hermes.settings.urls.nats import parse_nats_url
 from hermes.testing import ClientSocket, gateway_settings, run_gateway
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, token
@@ -293,6 +296,29 @@ async def test_a_node_with_wrong_credentials_does_not_start(tmp_path: Path, comp
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("number", [2, 3])
+async def test_of_nodes_of_one_name_that_start_at_once_one_stays(nats: NatsServer, tmp_path: Path, number: int) -> None:
+    """Whichever asks first: the others end, as if it had been there."""
+    gateways = [
+        Gateway(gateway_settings(nats_url=nats.url, node_name=f"twin{number}", state_dir=tmp_path / str(index)))
+        for index in range(number)
+    ]
+    try:
+        ends = await asyncio.gather(*(gateway.start() for gateway in gateways), return_exceptions=True)
+        assert sorted(str(end).partition(" (")[0] for end in ends) == sorted(
+            ["None", *[f"another node has the name twin{number}"] * (number - 1)]
+        )
+        [index] = [index for index, end in enumerate(ends) if end is None]
+        cluster = gateways[index].cluster
+        assert cluster is not None
+        await eventually(lambda: cluster.state is State.JOINED)
+        assert cluster.problems == []
+    finally:
+        for gateway in gateways:
+            await gateway.stop()
+
+
+@pytest.mark.gen_test
 async def test_a_token_and_another_server(tmp_path: Path) -> None:
     """Of several servers one that does not answer is passed over."""
     with nats_server(tmp_path, 'authorization { token: "s3cret" }') as server:
@@ -345,6 +371,33 @@ async def test_a_newer_node_is_a_member(
         "the node newer verifies tokens with other keys: give all nodes the same secrets and public keys"
     ]
     complaints.clear()
+
+
+@pytest.mark.gen_test
+async def test_what_no_node_sends_is_counted_and_harms_nothing(start: Start, nats: NatsServer) -> None:
+    """Long ids, deep and large heads, from a peer with the rights of a node."""
+    a = await start("a")
+    socket = await open_on(a, "/ws/notifications", token())
+    client = NatsClient([parse_nats_url(nats.url)], name="peer", metrics=Metrics())
+    await client.start()
+    try:
+        before = by_label(a.gateway.metrics.cluster_received).get("bad", 0)
+        deliver = {"op": "deliver", "node": "peer", "to": "123", "kind": "notification"}
+        bad = [
+            pack(deliver | {"only_tenant": "t" * (TEXT_MAX_CHARS + 1)}, b"{}"),
+            pack(deliver | {"node": "n" * 65}, b"{}"),
+            b'{"op":"deliver","node":"peer","to":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
+            pack({"op": "revoke", "node": "peer", "entries": [["user_id", "u" * (TEXT_MAX_CHARS + 1), None, 5]]}),
+        ]
+        for data in bad:
+            assert client.publish("hermes.user.123", data)
+            assert client.publish(subjects.NODES, data)
+        client.publish("hermes.user.123", pack(deliver, b'{"channel":"notifications","id":"n1"}'))
+        assert (await socket.receive())["id"] == "n1"
+        assert by_label(a.gateway.metrics.cluster_received)["bad"] - before == 2 * len(bad)
+        assert len(a.gateway.revocations) == 0
+    finally:
+        await client.stop()
 
 
 @pytest.mark.gen_test
@@ -428,6 +481,34 @@ async def test_many_questions_displace_no_revocation(start: Start) -> None:
         bus(a).tell("presence", {})
     answer = await disconnect(a, {"user_id": "123"})
     assert ("uncertain" in answer, len(b.gateway.revocations)) == (False, 1)
+
+
+@pytest.mark.gen_test
+async def test_a_revocation_that_a_busy_node_refused_reaches_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does a removal: the announcements show that the nodes differ."""
+    monkeypatch.setattr(participation, "ANNOUNCE_INTERVAL_S", 0.1)
+    monkeypatch.setattr(comparison, "CONFIRMED_S", 0.2)
+    monkeypatch.setattr(comparison, "PAUSE_S", 0.2)
+    monkeypatch.setattr(revocations, "DISCONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(revocations, "PAGE_TIMEOUT_S", 0.2)
+    a = await start("a")
+    b = await start("b", a)
+    with busy(b, "disconnect"):
+        assert (await disconnect(a, {"user_id": "123"}))["uncertain"] == ["b"]
+    await eventually(lambda: len(b.gateway.revocations) == 1)
+    with busy(b, "restore"):
+        await a.request("/disconnect?user_id=123", method="DELETE", headers={"X-API-Key": KEY})
+    await eventually(lambda: not len(b.gateway.revocations))
+    assert len(a.gateway.revocations) == 0
+
+
+@contextlib.contextmanager
+def busy(hermes: Hermes, op: str) -> Iterator[None]:
+    """Let a node have as many operations of a kind under way as it accepts."""
+    running = bus(hermes).operations._running
+    running[op] += TASKS_MAX
+    yield
+    running[op] -= TASKS_MAX
 
 
 @pytest.mark.gen_test

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from hermes.cluster.participation import State
+from hermes.delivery import channels
+from hermes.ids import UserId
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
 from tests.support.nats import NatsServer, nats_server
 from tests.support.nodes import bus, note
@@ -117,6 +119,69 @@ async def test_a_row_without_a_wake_up_is_found(start: Start, monkeypatch: pytes
     again = await b.notify(note(id="n1"))
     assert again["duplicate"] is True
     await on_b.expect_silence()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("more", [{}, {"ttl_s": 0}], ids=["with-row", "without-row"])
+@pytest.mark.parametrize("holder", ["a", "c"])
+async def test_a_repetition_at_another_node_while_the_first_is_under_way(
+    start: Start, monkeypatch: pytest.MonkeyPatch, more: dict[str, object], holder: str
+) -> None:
+    """Its answer is that of the first, or names the node that has not finished."""
+    a, b, c = await start("a", "b", "c")
+    socket = await resumed({"a": a, "c": c}[holder])
+    may_end = asyncio.Event()
+    flushed = bus(a).flushed
+
+    async def wait(receipts: Any) -> None:
+        await may_end.wait()
+        await flushed(receipts)
+
+    monkeypatch.setattr(bus(a), "flushed", wait)
+    first = asyncio.ensure_future(a.notify(note(id="n1", **more)))
+    assert (await socket.receive())["id"] == "n1"
+    again = await b.notify(note(id="n1", **more))
+    assert (again["duplicate"], again["sent"] or again["uncertain"] == ["a"]) == (True, True)
+    if not more:
+        assert again["sent"] is True
+    may_end.set()
+    assert (await first)["sent"] is True
+    answers = [await node.notify(note(id="n1", **more)) for node in (a, b, c)]
+    assert [(each["duplicate"], each["sent"], "uncertain" in each) for each in answers] == [(True, True, False)] * 3
+    await a.notify(note("nobody", id="n2", **more))
+    assert (await b.notify(note("nobody", id="n2", **more))).items() >= {"duplicate": True, "sent": False}.items()
+    await socket.expect_silence()
+
+
+@pytest.mark.gen_test
+async def test_a_socket_that_has_resumed_learns_of_another_series(
+    start: Start, postgres: Databases, complaints: list[Any]
+) -> None:
+    """It gets another answer, with a gap, on the nodes that have to connect again and on those that have not."""
+    a, b = await start("a", "b")
+    sockets = [await resumed(a), await resumed(b)]
+    await a.notify(note(id="n1"))
+    for socket in sockets:
+        assert (await socket.receive())["id"] == "n1"
+    assert a.gateway.inbox is not None
+    old = a.gateway.inbox.store.epoch
+    name = str(a.gateway.settings.inbox_url).partition("@/")[2].partition("?")[0]
+    postgres.server.execute("UPDATE hermes.meta SET value = 'x' WHERE name = 'incarnation'", name=name)
+    postgres.server.execute(
+        "SELECT pg_terminate_backend(min(pid)) FROM pg_stat_activity"
+        f" WHERE application_name LIKE 'hermes inbox %' AND datname = '{name}'"
+    )
+    for socket in sockets:
+        frame = await socket.receive()
+        assert (frame["action"], frame["from"], frame["gap"], frame["epoch"] == old) == ("resumed", 0, True, False)
+        frame = await socket.receive()
+        assert (frame["id"], frame["replayed"]) == ("n1", True)
+    await eventually(lambda: all(channels.user_changes(UserId("123")) in each.gateway.hub.watched for each in (a, b)))
+    await sockets[0].send({"action": "ack", "upto": 1})  # of the new series
+    for socket in sockets:
+        frame = await socket.receive()
+        assert (frame["action"], frame["upto"]) == ("acked", 1)
+    complaints.clear()
 
 
 @pytest.mark.gen_test

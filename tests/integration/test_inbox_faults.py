@@ -42,12 +42,19 @@ class Site:
         self.hermes = hermes
         self.socket = socket
         self.stored: list[str] = []  # the ids that were answered as stored
+        self.resumed: list[dict[str, Any]] = []  # further answers to its position
 
     async def send(self, id: str, **fields: object) -> dict[str, Any]:
-        """Send a notification; assert that the socket gets it, with a number if it is stored."""
+        """Send a notification; assert that the socket gets it, with a number if it is stored.
+
+        When a new file has begun, the socket resumes again.
+        """
         answer = await self.hermes.notify({"user_id": "123", "title": "t", "message": "", "id": id, **fields})
-        assert answer["sent"], answer
         frame = await self.socket.receive()
+        while frame.get("action") == "resumed":
+            self.resumed.append(frame)
+            frame = await self.socket.receive()
+        assert answer["sent"] or frame.get("replayed"), answer
         assert (frame["id"], frame.get("seq")) == (id, answer.get("seq"))
         if answer["stored"]:
             self.stored.append(id)
@@ -231,6 +238,9 @@ async def test_a_file_that_is_deleted(
     await site.until(stored=True)
     await site.until_ready()
     assert "was deleted or replaced" in caplog.text
+    assert [frame["gap"] for frame in site.resumed] == [True]
+    assert site.hermes.gateway.inbox is not None
+    assert site.resumed[0]["epoch"] == site.hermes.gateway.inbox.store.epoch
     await site.hermes.gateway.stop()
     again = await make_site(path)
     await again.socket.close()

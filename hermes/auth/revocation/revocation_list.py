@@ -1,5 +1,6 @@
 """Revoked users, tenants and tokens, in memory."""
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ Kind = Literal["user_id", "token_id", "tenant_id"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 REVOCATIONS_MAX = 100_000  # about 40 MB of memory
 REMOVED_AT_ONCE = 10_000  # about 5 ms
+DIGEST_LOOK_S = 5.0  # between looks at all revocations, each about 20 ms with the most
 
 
 class Target(NamedTuple):
@@ -56,10 +58,11 @@ class _Index:
     It may be built in a thread, before anything else has it.
     """
 
-    __slots__ = ("bound", "bound_by", "tenants", "tokens", "until", "users")
+    __slots__ = ("bound", "bound_by", "digest", "tenants", "tokens", "until", "users")
 
     def __init__(self, entries: Mapping[Target, int]) -> None:
         self.until: dict[Target, int] = {}  # the oldest first
+        self.digest = 0  # of all entries, in whatever order they came
         self.users: dict[str, int] = {}
         self.tokens: dict[str, int] = {}
         self.tenants: dict[str, int] = {}
@@ -72,6 +75,7 @@ class _Index:
         """Add a revocation, or renew it."""
         known = self.until.pop(target, None)  # so that it becomes the newest
         self.until[target] = until_s
+        self.digest ^= _hash(target, until_s) ^ (0 if known is None else _hash(target, known))
         if target.bound_to is None:
             self._of_kind(target.kind)[target.id] = until_s
         else:
@@ -81,7 +85,7 @@ class _Index:
 
     def drop(self, target: Target) -> None:
         """Remove a revocation that is there."""
-        del self.until[target]
+        self.digest ^= _hash(target, self.until.pop(target))
         if target.bound_to is None:
             del self._of_kind(target.kind)[target.id]
             return
@@ -103,10 +107,16 @@ class _Index:
                 return self.tenants
 
 
+def _hash(target: Target, until_s: int) -> int:
+    """Return 64 bits that are the same in every process."""
+    text = repr((*target, until_s)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
+
+
 class Replacement:
     """Revocations that are to take the place of all others.
 
-    `prepare` may run in a thread, as may the end of what it replaces: each takes 50 ms for 100,000.
+    `prepare` may run in a thread, as may the end of what it replaces: each takes 0.2 s for 100,000.
     """
 
     __slots__ = ("index",)
@@ -158,9 +168,20 @@ class RevocationList:
         self._max_age_s = max_age_s
         self._clock = clock
         self._index = _Index({})
+        self._all_looked_at_s = 0.0  # for outdated ones
 
     def __len__(self) -> int:
         return len(self._index.until)
+
+    @property
+    def digest(self) -> str:
+        """A short text that is the same for the same revocations, without outdated ones."""
+        if self._max_age_s is not None and self._clock() >= self._all_looked_at_s + DIGEST_LOOK_S:
+            self._all_looked_at_s = self._clock()
+            for target in [target for target, until_s in self if self.is_outdated(until_s)]:
+                self._index.drop(target)
+            self._count()
+        return f"{len(self)}:{self._index.digest:016x}"
 
     def __iter__(self) -> Iterator[tuple[Target, int]]:
         return iter(self._index.until.items())
@@ -256,6 +277,10 @@ class RevocationList:
         self._count()
         return Replacement(before)
 
+    def is_outdated(self, until_s: int) -> bool:
+        """Return whether all tokens that such a revocation refuses are too old anyway."""
+        return self._max_age_s is not None and until_s < self._clock() - self._max_age_s - self._leeway_s
+
     def _remove_outdated(self) -> None:
         """Remove the oldest revocations of which all tokens are too old anyway.
 
@@ -263,10 +288,9 @@ class RevocationList:
         """
         if self._max_age_s is None:
             return
-        before_s = self._clock() - self._max_age_s - self._leeway_s
         # one pass: to find the first entry of a dict takes time for each one that was removed before it
         oldest = islice(self._index.until.items(), REMOVED_AT_ONCE)
-        for target in [target for target, _ in takewhile(lambda entry: entry[1] < before_s, oldest)]:
+        for target in [target for target, _ in takewhile(lambda entry: self.is_outdated(entry[1]), oldest)]:
             self._index.drop(target)
 
     def _count(self) -> None:

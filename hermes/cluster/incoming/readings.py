@@ -4,7 +4,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from hermes.delivery.hub import Receipt
+
 logger = logging.getLogger(__name__)
+
+Read = Callable[[int, str], Awaitable[int | None]]
 
 READINGS_MAX = 1_000  # at once; further ones are found by the store's next look
 
@@ -12,19 +16,21 @@ READINGS_MAX = 1_000  # at once; further ones are found by the store's next look
 class Readings:
     """The entries that are being read.
 
-    ``answer`` sends the number of sockets to a subject. ``read`` publishes everything up to an entry, and returns how
-    many sockets took that one; None if the inbox cannot be read now. It is None without an inbox.
+    ``answer`` sends the number of sockets to a subject. ``read`` gets the number of an entry and the epoch, publishes
+    everything up to it, and returns how many sockets took that one; None if the inbox cannot be read now. It is None
+    without an inbox. ``note`` gets the receipt of an entry that this node has stored.
     """
 
     def __init__(self, answer: Callable[[str, int | None], None]) -> None:
-        self.read: Callable[[int], Awaitable[int | None]] | None = None
+        self.read: Read | None = None
+        self.note: Callable[[int, Receipt], None] = lambda _seq, _receipt: None
         self._answer = answer
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, seq: int, reply: str) -> None:
+    def begin(self, seq: int, epoch: str, reply: str) -> None:
         """Read an entry; answer if there is a subject for the reply."""
         if len(self._tasks) < READINGS_MAX:
-            self._start(self._read(seq, reply))
+            self._start(self._read(seq, epoch, reply))
         elif reply:
             self._answer(reply, None)
 
@@ -48,9 +54,9 @@ class Readings:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _read(self, seq: int, reply: str) -> None:
+    async def _read(self, seq: int, epoch: str, reply: str) -> None:
         try:
-            sockets = None if self.read is None else await self.read(seq)
+            sockets = None if self.read is None else await self.read(seq, epoch)
         except Exception:  # the top of a task
             logger.exception("an entry of the inbox that another node has stored cannot be read")
             sockets = None

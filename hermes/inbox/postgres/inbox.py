@@ -52,7 +52,6 @@ class PostgresInbox:
         metrics: Metrics,
     ) -> None:
         self.place = place
-        self._now_ms = now_ms
         self._writer = Writer(parameters, limits=limits, now_ms=now_ms, metrics=metrics)
         self._repetitions = Repetitions(now_ms)
         self._deadlines = Deadlines()
@@ -79,6 +78,10 @@ class PostgresInbox:
     def epoch(self) -> str:
         """The name of the present series of numbers; empty until the database was reached."""
         return self._writer.epoch
+
+    def on_new_epoch(self, call: Callable[[], None]) -> None:
+        """Call this when the database is another one than before."""
+        self._writer.new_epoch = call
 
     @property
     def waiting(self) -> int:
@@ -143,6 +146,10 @@ class PostgresInbox:
             self._writer.note_sockets(submission, sockets)
         self._repetitions.end(submission)
 
+    async def sockets_without_row(self, kind: str, owner: str, bound_tenant: str | None, id: str) -> int:
+        """Return how many sockets took a request of this process without a row."""
+        return await self._repetitions.sockets_without_row(kind, owner, bound_tenant, id)
+
     async def withdraw(
         self,
         *,
@@ -163,7 +170,7 @@ class PostgresInbox:
             notification_id=notification_id,
             sender=sender,
             bound_tenant=bound_tenant,
-            now_ms=self._now_ms(),
+            now_ms=self._writer.now_ms(),
         )
         return await self._writer.change(statement, publish).future
 
@@ -192,7 +199,7 @@ class PostgresInbox:
 
         None is a position that cannot be parsed.
         """
-        statement = statements.resume(reader, position, now_ms=self._now_ms(), capped=capped)
+        statement = statements.resume(reader, position, now_ms=self._writer.now_ms(), capped=capped)
         return await self._writer.read(statement).future
 
     async def replay(
@@ -212,7 +219,7 @@ class PostgresInbox:
             then(page)
 
         statement = statements.replay(
-            reader, resumed, after_seq=after_seq, now_ms=self._now_ms(), limit=min(limit, PAGE_ENTRIES)
+            reader, resumed, after_seq=after_seq, now_ms=self._writer.now_ms(), limit=min(limit, PAGE_ENTRIES)
         )
         await self._writer.read(statement, check_epoch).future
 
@@ -223,14 +230,15 @@ class PostgresInbox:
 
         Empty if nothing changed.
         """
-        statement = statements.ack(reader, notification_id, now_ms=self._now_ms())
+        statement = statements.ack(reader, notification_id, now_ms=self._writer.now_ms())
         return await self._writer.change(statement, publish).future
 
     async def ack_upto(
         self, reader: Reader, upto: int, publish: Callable[[tuple[int, Acknowledgement | None]], None]
     ) -> tuple[int, Acknowledgement | None]:
         """Acknowledge all rows up to this number; return how many there were."""
-        return await self._writer.change(statements.ack_upto(reader, upto, now_ms=self._now_ms()), publish).future
+        statement = statements.ack_upto(reader, upto, now_ms=self._writer.now_ms())
+        return await self._writer.change(statement, publish).future
 
     # -- other processes ----------------------------------------------------------------------------------------
 

@@ -34,11 +34,11 @@ class Append(Operation[Any]):
 
     __slots__ = ("attempt", "row", "submission")
 
-    def __init__(self, submission: Submission, then: Callable[[Any], None]) -> None:
+    def __init__(self, submission: Submission, then: Callable[[Any], None], *, ahead_ms: int) -> None:
         super().__init__(None, then)
         self.submission = submission
         self.attempt = os.urandom(ATTEMPT_BYTES)
-        self.row: AppendRow = append_row(submission, self.attempt)
+        self.row: AppendRow = append_row(submission, self.attempt, ahead_ms=ahead_ms)
 
 
 Outcome = tuple[Operation[Any], Any, Exception | None]

@@ -14,9 +14,13 @@ from psycopg import AsyncConnection, conninfo
 
 from hermes.errors import HermesError
 from hermes.inbox.inbox import COMMIT_MAX_S, FailureReason
+from hermes.inbox.postgres import statements
 from hermes.inbox.postgres.schema import SCHEMA, TABLES, VERSION
 from hermes.log import printable
+from hermes.net.resolver import Resolver
 
+DEFAULT_PORT: Final = 5432
+CLOCK_ANSWER_MAX_MS: Final = 500
 CONNECT_TIMEOUT_S: Final = 2  # for each address; libpq has no shorter one
 STATEMENT_MAX_S: Final = COMMIT_MAX_S  # also for a server that has lost its client
 IDLE_IN_TRANSACTION_MS: Final = 10_000  # the server ends a transaction of a Hermes that has vanished
@@ -54,7 +58,11 @@ _PERMANENT: Final = re.compile(
     r"|role .* does not exist|database .* does not exist|is not permitted to log in|permission denied"
     r"|certificate verify failed|root certificate file|certificate file .* does not exist|private key file"
     r"|definition of service|service file|server does not support SSL|invalid .* value|does not match host name"
+    r"|alert (unknown ca|bad certificate|certificate required|unsupported certificate|certificate revoked"
+    r"|certificate expired|certificate unknown|handshake failure|protocol version)|unsupported protocol"
 )
+# A TLS handshake that was cut off. With sslmode=prefer, libpq then tries without TLS, which may not be permitted.
+_CUT_OFF: Final = re.compile(r"SSL SYSCALL error|SSL error: unexpected eof|alert internal error")
 
 
 class NotUsable(HermesError):
@@ -69,6 +77,25 @@ class Unreachable(HermesError):
     def __init__(self, text: str, reason: FailureReason = "timeout") -> None:
         super().__init__(text)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """The database's clock, and this process's before and after that was asked.
+
+    In Unix milliseconds.
+    """
+
+    database_ms: int
+    asked_ms: int
+    answered_ms: int
+
+    @property
+    def ahead_ms(self) -> int | None:
+        """How far the database's clock is ahead; None if the answer took too long to tell."""
+        if not 0 <= self.answered_ms - self.asked_ms <= CLOCK_ANSWER_MAX_MS:
+            return None
+        return self.database_ms - (self.asked_ms + self.answered_ms) // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +120,7 @@ class Session:
         self.connection = connection
         self.name = name
         self.origin = origin
+        self.clock = ClockReading(0, 0, 0)
 
     def cut(self) -> None:
         """Shut the socket down, so that whoever waits for it gets an error."""
@@ -109,19 +137,28 @@ class Session:
 
 
 async def open_session(
-    parameters: Mapping[str, Any], *, name: str, last_name: str | None, new_epoch: Callable[[], str]
+    parameters: Mapping[str, Any],
+    *,
+    resolver: Resolver,
+    name: str,
+    last_name: str | None,
+    new_epoch: Callable[[], str],
+    now_ms: Callable[[], int],
 ) -> Session:
     """Connect, and check and set what a session needs.
 
     ``parameters`` are those of libpq. ``name`` is the unique application name of this session, ``last_name`` that of
-    the one before: it has ended when this returns, so that nothing of it is committed later. Raises `NotUsable` if a
-    person must act, and `Unreachable`.
+    the one before: it has ended when this returns, so that nothing of it is committed later. ``now_ms`` is the clock of
+    this process. Raises `NotUsable` if a person must act, and `Unreachable`.
     """
-    connection = await _connect(parameters, name)
+    connection = await _connect(await _resolved(parameters, resolver), name)
     session = Session(connection, name, Origin("", 0, 0))
     watch = asyncio.get_running_loop().call_later(3 * COMMIT_MAX_S, session.cut)
     try:
         await connection.execute(_SETTINGS, (str(int(STATEMENT_MAX_S * 1_000)),))
+        asked_ms = now_ms()
+        (clock_ms,) = await _row(connection, f"SELECT {statements.DATABASE_CLOCK}")
+        session.clock = ClockReading(clock_ms, asked_ms, now_ms())
         await _check_writable(connection)
         if last_name is not None:
             await _end_session(connection, last_name)
@@ -143,7 +180,7 @@ async def check_database(parameters: Mapping[str, Any]) -> None:
 
     Raises `NotUsable` and `Unreachable`.
     """
-    connection = await _connect(parameters, f"{APPLICATION_PREFIX}check")
+    connection = await _connect(await _resolved(parameters, Resolver()), f"{APPLICATION_PREFIX}check")
     try:
         await _check_writable(connection)
         await _check_schema(connection)
@@ -152,6 +189,38 @@ async def check_database(parameters: Mapping[str, Any]) -> None:
     finally:
         with contextlib.suppress(psycopg.Error, OSError):
             await connection.close()
+
+
+async def _resolved(parameters: Mapping[str, Any], resolver: Resolver) -> Mapping[str, Any]:
+    """Return the parameters with the addresses of the hosts. Raises `Unreachable`.
+
+    psycopg would resolve them without a time limit. An address of libpq's service file or environment is not seen here.
+    """
+    hosts, ports = (str(parameters.get(key) or "").split(",") for key in ("host", "port"))
+    if parameters.get("hostaddr") or not any(map(_is_name, hosts)):
+        return parameters
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts):
+        return parameters  # libpq says so
+    problem = ""
+    found: list[tuple[str, str, str]] = []
+    for host, port in zip(hosts, ports, strict=True):
+        try:
+            addresses = [""] if not _is_name(host) else await resolver.addresses(host, int(port or DEFAULT_PORT))
+        except (OSError, ValueError) as error:
+            problem = str(error)
+        else:
+            found += [(host, address, port) for address in addresses]
+    if not found:
+        raise Unreachable(f"cannot reach the database: {printable(problem)}")
+    host, hostaddr, port = (",".join(each) for each in zip(*found, strict=True))
+    return {**parameters, "host": host, "hostaddr": hostaddr, "port": port}
+
+
+def _is_name(host: str) -> bool:
+    """Return whether this is a host, and not the folder of a Unix socket."""
+    return bool(host) and not host.startswith(("/", "@"))
 
 
 async def _connect(parameters: Mapping[str, Any], name: str) -> "AsyncConnection[tuple[Any, ...]]":
@@ -172,7 +241,8 @@ def failure_of(error: psycopg.Error) -> NotUsable | Unreachable:
     """Return the error for a failed connection or a failed check."""
     text = _one_line(error)
     state = error.sqlstate or ""
-    if isinstance(error, psycopg.ProgrammingError) or state.startswith(("28", "3D")) or _PERMANENT.search(text):
+    is_permanent = isinstance(error, psycopg.ProgrammingError) or state.startswith(("28", "3D"))
+    if is_permanent or (_PERMANENT.search(text) and not _CUT_OFF.search(text)):
         return NotUsable(f"the inbox cannot use the database: {text}")
     return Unreachable(f"cannot use the database: {text}", reason_of(error))
 

@@ -48,6 +48,8 @@ from hermes.inbox.postgres.schema import (
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
+# What expires does so by this clock, in Unix milliseconds, whatever those of the processes show.
+DATABASE_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 EXPIRED_AT_ONCE: Final = 500  # rows of one sweep
 PURGED_AT_ONCE: Final = 500
 HEADS_AT_ONCE: Final = 1_000  # entries of other processes, without their texts
@@ -120,12 +122,13 @@ AppendRow = tuple[object, ...]
 Forget = tuple[Submission, bytes]  # and the name of the attempt
 
 
-def append_row(submission: Submission, attempt: bytes) -> AppendRow:
+def append_row(submission: Submission, attempt: bytes, *, ahead_ms: int = 0) -> AppendRow:
     """Return the values of one append.
 
-    ``attempt`` is a name by which `forget` can take it back. Raises UnicodeEncodeError if an id is not text.
+    ``attempt`` is a name by which `forget` can take it back. ``ahead_ms`` is how far the database's clock is ahead of
+    that of this process. Raises UnicodeEncodeError if an id is not text.
     """
-    message = submission.message
+    message, expires_ms = submission.message, submission.expires_ms
     return (
         *address(message),
         _bytes(submission.bound_tenant),
@@ -135,7 +138,7 @@ def append_row(submission: Submission, attempt: bytes) -> AppendRow:
         submission.text,
         submission.sender.encode(),
         message.timestamp_ms,
-        submission.expires_ms,
+        None if expires_ms is None else expires_ms + ahead_ms,
         _bytes(submission.replaces),
     )
 
@@ -465,21 +468,21 @@ def sweep(*, limits: StoreLimits, now_ms: int) -> Statement[tuple[int, bool]]:
     )
 
 
-def health(*, limits: StoreLimits, now_ms: int) -> Statement[tuple[InboxStats, bool]]:
-    """Return the size of the inbox, and whether a sweep has something to do."""
+def health(*, limits: StoreLimits, now_ms: int) -> Statement[tuple[InboxStats, bool, int]]:
+    """Return the size of the inbox, whether to sweep, and the database's clock."""
     figures = stats()
     return Statement(
         f"SELECT f.*, EXISTS (SELECT FROM hermes.log WHERE expires_ms <= %(now)s)"
         f" OR EXISTS (SELECT FROM hermes.ids WHERE created_ms <= %(ids_before)s)"
         f" OR EXISTS (SELECT FROM hermes.replaced WHERE created_ms <= %(replaced_before)s)"
-        f" OR (SELECT count(*) FROM hermes.losses) > %(losses_max)s FROM ({figures.sql}) f",
+        f" OR (SELECT count(*) FROM hermes.losses) > %(losses_max)s, {DATABASE_CLOCK} FROM ({figures.sql}) f",
         {
             "now": now_ms,
             "ids_before": now_ms - IDS_KEPT_MS,
             "replaced_before": now_ms - REPLACED_KEPT_MS,
             "losses_max": limits.losses_max,
         },
-        lambda rows: (figures.decode([rows[0][:-1]]), rows[0][-1]),
+        lambda rows: (figures.decode([rows[0][:-2]]), rows[0][-2], rows[0][-1]),
     )
 
 

@@ -33,7 +33,9 @@ from hermes.inbox.postgres import statements
 from hermes.inbox.postgres.operations import Append, Operation, Outcome, decoded
 from hermes.inbox.postgres.session import (
     APPLICATION_PREFIX,
+    ClockReading,
     NotUsable,
+    Origin,
     Session,
     Unreachable,
     describe,
@@ -45,6 +47,7 @@ from hermes.inbox.postgres.transactions import fetch, fetch_all, rehearse, trans
 from hermes.inbox.results import set_result
 from hermes.log import LogThrottle
 from hermes.metrics import Metrics
+from hermes.net.resolver import Resolver
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ SOCKETS_NOTED_AFTER_S: Final = 0.02  # the numbers of sockets wait so long for a
 LOG_INTERVAL_S: Final = 10.0  # of commits that take too long
 STALL_MAX_S: Final = 1.5 * COMMIT_MAX_S  # of a transaction, then its connection is cut
 STOP_MAX_S: Final = 10.0  # with the 10 s for sockets, less than the 30 s after which systemd kills the service
+CLOCK_DIFFERENCE_MAX_MS: Final = 5_000  # more is reported
 GRACE_S: Final = COMMIT_MAX_S  # without a connection; then what comes fails at once
 RETRY_S, GRACE_RETRY_S = 1.0, 0.1
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
@@ -90,6 +94,7 @@ class Writer:
         self._metrics = metrics
         self.publish: Callable[[RemoteEntry], None] = lambda _entry: None
         self.wants: Callable[[Channel], bool] = lambda _channel: False
+        self.new_epoch: Callable[[], None] = lambda: None  # called when it has changed
         self._appends: deque[Append] = deque()
         self._changes: deque[Operation[Any]] = deque()
         self._reads: deque[Operation[Any]] = deque()
@@ -102,6 +107,10 @@ class Writer:
         self._session: Session | None = None
         self._last_name: str | None = None
         self._cursor = 0  # everything up to it was published here
+        self._ahead_ms = 0  # of the database's clock, compared with this process's
+        self._clock_differs = False
+        self._resolver = Resolver()
+        self._grace_timer: asyncio.TimerHandle | None = None
         self._down_since = 0.0  # monotonic seconds, while there is no connection
         self._is_down = False
         self._next_check = 0.0
@@ -152,10 +161,14 @@ class Writer:
         Raises `InboxUnavailable`, and UnicodeEncodeError for an id that is not text.
         """
         self._check_room(self._appends, QUEUE_MAX)
-        operation = Append(submission, then)
+        operation = Append(submission, then, ahead_ms=self._ahead_ms)
         self._appends.append(operation)
         self._wake.set()
         return operation
+
+    def now_ms(self) -> int:
+        """Return the time of the database: Unix milliseconds."""
+        return self._now_ms() + self._ahead_ms
 
     def change(self, statement: "Statement[T]", then: Callable[[T], None] | None = None) -> Operation[T]:
         """Queue a change. Raises `InboxUnavailable`."""
@@ -220,6 +233,8 @@ class Writer:
             self.problem = "its task ended: restart Hermes"
             self._is_down = True
         finally:
+            if self._grace_timer is not None:
+                self._grace_timer.cancel()
             self._fail_all("timeout")
             if self._session is not None:
                 await self._session.close()
@@ -321,7 +336,7 @@ class Writer:
             forgets=forgets,
             sockets=sockets,
             limits=self._limits,
-            now_ms=self._now_ms(),
+            now_ms=self.now_ms(),
         )
         begun = time.monotonic()
         with self._limited() as session:
@@ -378,11 +393,16 @@ class Writer:
         After a transaction that failed, also see whether something can be stored again: reading works on a full disk.
         """
         self._next_check = time.monotonic() + CATCH_UP_INTERVAL_S
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         health = statements.with_position(statements.health(limits=self._limits, now_ms=now_ms), self._cursor)
         try:
             with self._limited() as session:
-                last_seq, is_behind, (stats, needs_sweep) = await fetch(session, health)
+                asked_ms = self._now_ms()
+                last_seq, is_behind, (stats, needs_sweep, clock_ms) = await fetch(session, health)
+                self._note_clock(ClockReading(clock_ms, asked_ms, self._now_ms()))
+                if stats.epoch != self.epoch:  # another process has found another database behind this connection
+                    await session.close()
+                    raise OSError("another epoch has begun")
                 await self._catch_up(session, last_seq, is_behind=is_behind)
             metrics = self._metrics
             metrics.inbox_rows.set(stats.rows)
@@ -402,6 +422,22 @@ class Writer:
             self._works_again()
         except (psycopg.Error, OSError) as error:
             await self._failed(error)
+
+    def _note_clock(self, reading: ClockReading) -> None:
+        """Follow the database's clock; report one that differs."""
+        if (ahead_ms := reading.ahead_ms) is None:
+            return
+        self._ahead_ms = ahead_ms
+        self._metrics.inbox_clock_ahead_s.set(ahead_ms / 1_000)
+        differs = abs(ahead_ms) > CLOCK_DIFFERENCE_MAX_MS
+        if differs and not self._clock_differs:
+            logger.error(
+                "inbox: the clock of this machine is %.1f s %s the database's: tokens and revocations need clocks that"
+                " are right; use NTP",
+                abs(ahead_ms) / 1_000,
+                "behind" if ahead_ms > 0 else "ahead of",
+            )
+        self._clock_differs = differs
 
     async def _catch_up(self, session: Session, upto: int, *, is_behind: bool) -> None:
         """Publish the entries of other processes up to a number."""
@@ -466,28 +502,40 @@ class Writer:
 
     async def _open(self) -> None:
         name = f"{APPLICATION_PREFIX}{secrets.token_hex(8)}"
-        session = await open_session(self._parameters(), name=name, last_name=self._last_name, new_epoch=_new_epoch)
-        origin = session.origin
-        if not self.epoch:
-            self._cursor = origin.last_seq
-        elif origin.epoch != self.epoch:
-            logger.error(
-                "inbox: the database is another one than before (a failover, or a restored copy): a new epoch begins,"
-                " and clients that come back see a gap"
-            )
-            self._cursor = min(self._cursor, origin.began_at)
-        self.epoch = origin.epoch
+        session = await open_session(
+            self._parameters(),
+            resolver=self._resolver,
+            name=name,
+            last_name=self._last_name,
+            new_epoch=_new_epoch,
+            now_ms=self._now_ms,
+        )
+        self._note_clock(session.clock)
+        self._begin(session.origin)
         self._session, self._last_name = session, name
         with self._limited():
             await rehearse(session, self._rehearsal())
         self._is_down = False
         self._next_check = 0.0
 
+    def _begin(self, origin: Origin) -> None:
+        """Go on with this series, or begin it."""
+        before, self.epoch = self.epoch, origin.epoch
+        if not before:
+            self._cursor = origin.last_seq
+        elif origin.epoch != before:
+            logger.error(
+                "inbox: the database is another one than before (a failover, or a restored copy): a new epoch begins,"
+                " and clients come back and see a gap"
+            )
+            self._cursor = min(self._cursor, origin.began_at)
+            self.new_epoch()
+
     def _rehearsal(self, text: bytes = b"{}") -> "Statement[statements.StoredBatch]":
         message = Notification(UserId(""), "", "", "", "info", 0)  # an empty text is no id
         submission = Submission(message=message, text=text, digest=b"", expires_ms=0)
         row = statements.append_row(submission, b"")
-        return statements.store([submission], [row], cursor=self._cursor, limits=self._limits, now_ms=self._now_ms())
+        return statements.store([submission], [row], cursor=self._cursor, limits=self._limits, now_ms=self.now_ms())
 
     async def _reconnect(self) -> None:
         """Connect again; wait before the next attempt if that fails."""
@@ -529,7 +577,19 @@ class Writer:
         await session.close()
         self._session = None
         self._down_since = time.monotonic()
+        if self._grace_timer is not None:
+            self._grace_timer.cancel()
+        self._grace_timer = asyncio.get_running_loop().call_later(GRACE_S, self._end_grace)
         return True
+
+    def _end_grace(self) -> None:
+        """Fail what waits, although a connection may be on its way.
+
+        A name or a server may take long to answer.
+        """
+        if self._session is None:
+            self._is_down = True
+            self._fail_all(self.reason)
 
     def _report(self, reason: FailureReason, text: str) -> None:
         if text != self.problem:

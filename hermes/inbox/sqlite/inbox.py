@@ -102,6 +102,10 @@ class SqliteInbox:
         """The name of the present series of numbers."""
         return self._thread.epoch
 
+    def on_new_epoch(self, call: Callable[[], None]) -> None:
+        """Call this when a new file begins while the inbox is open."""
+        self._thread.new_epoch = call
+
     @property
     def waiting(self) -> int:
         """The number of operations that wait."""
@@ -168,6 +172,10 @@ class SqliteInbox:
         if self._repetitions.delivered(submission, sockets) and sockets:
             self._thread.note(submission, sockets)
         self._repetitions.end(submission)
+
+    async def sockets_without_row(self, kind: str, owner: str, bound_tenant: str | None, id: str) -> int:
+        """Return how many sockets took a request of this process without a row."""
+        return await self._repetitions.sockets_without_row(kind, owner, bound_tenant, id)
 
     async def withdraw(
         self,

@@ -119,6 +119,7 @@ class StoreThread:
         self._reopen_at = 0.0
         self._nearly_full = False
         self.epoch = ""
+        self.new_epoch: Callable[[], None] = lambda: None  # called on the loop when it has changed
         self.commits = 0
         self._uncopied = 0  # commits since the write-ahead log was copied into the file
         self.busy_since: float | None = None  # monotonic seconds, while it works
@@ -524,7 +525,11 @@ class StoreThread:
             connection.close()
             raise
         self._connection = connection
-        self.epoch = self._store.epoch
+        before, self.epoch = self.epoch, self._store.epoch
+        if before not in ("", self.epoch):
+            assert self._loop is not None
+            with contextlib.suppress(RuntimeError):  # the loop is closed: there are no sockets
+                self._loop.call_soon_threadsafe(self.new_epoch)
         self._identity, self._log_identity = identity_of(self._path), identity_of(log_of(self._path))
 
     def _is_open(self) -> bool:

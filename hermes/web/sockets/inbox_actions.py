@@ -51,14 +51,26 @@ class InboxActions:
         """Resume an open socket; raises `ClientError` where it is not possible."""
         if self.reader is None:
             raise ClientError("not_here", "resume is for /ws/notifications and /ws only")
-        rows = [*row_channels(self.reader), *change_channels(self.reader)]
-        self._gateway.hub.change(self._session, add=unstored_channels(self.reader), remove=rows)
-        self._resume(parse_position(since), holds_all=False)
+        self._resume_open(self.reader, parse_position(since))
+
+    def begin_again(self) -> None:
+        """Resume once more: in a new series the last answer has no meaning."""
+        assert self._gateway.inbox is not None
+        if self.reader is None or self._session.closed or self._resumption is None:
+            return
+        if self._resumption.epoch not in ("", self._gateway.inbox.store.epoch):
+            self._resume_open(self.reader, None)
+
+    def _resume_open(self, reader: Reader, position: Position | None) -> None:
+        rows = [*row_channels(reader), *change_channels(reader)]
+        self._gateway.hub.change(self._session, add=unstored_channels(reader), remove=rows)
+        self._resume(position, holds_all=False)
 
     def _resume(self, position: Position | None, *, holds_all: bool) -> None:
         assert self._gateway.inbox is not None
         assert self.reader is not None
-        self.stop()
+        self._end_task()
+        self._gateway.inbox.resumed.add(self.begin_again)
         self._resumption = Resumption(
             inbox=self._gateway.inbox.store,
             hub=self._gateway.hub,
@@ -104,15 +116,22 @@ class InboxActions:
             reader = Reader(principal.user_id, principal.tenant_id, broadcasts=True)
             gateway.inbox.read_state.ack_soon(reader, notification_id=ack.notification_id)
         elif ack.upto is not None:
-            has_resumed = self._resumption is not None and self._resumption.is_answered
-            if ack.epoch is None and not has_resumed:
-                raise ClientError("invalid", "upto needs the epoch of its position")
-            if ack.epoch in (None, gateway.inbox.store.epoch):
+            epoch = ack.epoch
+            if epoch is None:
+                epoch = "" if self._resumption is None else self._resumption.epoch
+                if not epoch:
+                    raise ClientError("invalid", "upto needs the epoch of its position")
+            if epoch == gateway.inbox.store.epoch:
                 reader = self.reader or Reader(principal.user_id, principal.tenant_id)
                 gateway.inbox.read_state.ack_soon(reader, upto=ack.upto)
 
     def stop(self) -> None:
-        """End a resumption that runs; may be repeated."""
+        """End a resumption that runs, and resume no more; may be repeated."""
+        if self._gateway.inbox is not None:
+            self._gateway.inbox.resumed.discard(self.begin_again)
+        self._end_task()
+
+    def _end_task(self) -> None:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from hermes.cluster.members import FORGOTTEN_S, FORMER_MAX, FORMER_S, MEMBERS_MAX, Members
+from hermes.cluster.members import CLOCK_CONFIRMED_S, FORGOTTEN_S, FORMER_MAX, FORMER_S, MEMBERS_MAX, Members
 from hermes.metrics import Metrics
 from hermes.testing import FakeClock
 
@@ -111,6 +111,22 @@ def test_a_namesake_is_reported_while_it_is_heard(caplog: pytest.LogCaptureFixtu
     clock.now_s += FORGOTTEN_S + 1
     members.expire()
     assert not members.namesake
+
+
+def test_a_clock_that_differs_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """If two announcements say so; and again after it was right."""
+    clock = FakeClock()
+    members = Members(
+        name="a", instance="1", keys=lambda: "keys", metrics=Metrics(), clock=clock, wall_clock=lambda: 1_000.0
+    )
+    found = []
+    for clock_ms in (0, 1_000_000, 0, 0, 0, 1_000_000, 1_060_000, 1_060_000):
+        members.heard(here("b", clock_ms=clock_ms))
+        clock.now_s += CLOCK_CONFIRMED_S
+        found.append(len([record for record in caplog.records if "the clock of" in record.getMessage()]))
+    assert found == [0, 0, 0, 1, 1, 1, 1, 2]
+    assert "b is 1000 s behind" in caplog.text
+    assert "b is 60 s ahead" in caplog.text
 
 
 def test_invented_names_do_not_fill_the_memory() -> None:

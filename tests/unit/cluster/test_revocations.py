@@ -15,7 +15,9 @@ def test_two_nodes_read_at_once() -> None:
     targets = [Target("user_id", f"user-{number}") for number in range(2 * PAGE_ENTRIES)]
     for target in targets:
         revocations.add(target, 5)
-    bus: Any = SimpleNamespace(operations=SimpleNamespace(by_name={}), participation=SimpleNamespace())
+    bus: Any = SimpleNamespace(
+        operations=SimpleNamespace(by_name={}), participation=SimpleNamespace(), comparison=SimpleNamespace()
+    )
     unused: Any = None
     SharedRevocations(bus=bus, revocations=revocations, apply=unused, end=unused)
 

@@ -21,11 +21,11 @@ async def test_what_cannot_be_read_is_answered_so(
     monkeypatch.setattr(module, "READINGS_MAX", 3)
     answers: list[tuple[str, int | None]] = []
     readings = Readings(lambda reply, sockets: answers.append((reply, sockets)))
-    readings.begin(1, "no inbox")
+    readings.begin(1, "", "no inbox")
     await _settle()
     may_end = asyncio.Event()
 
-    async def read(seq: int) -> int | None:
+    async def read(seq: int, epoch: str) -> int | None:
         await may_end.wait()
         if seq == 4:
             raise ValueError("a bug")
@@ -33,7 +33,7 @@ async def test_what_cannot_be_read_is_answered_so(
 
     readings.read = read
     for seq in (2, 3, 4, 5):
-        readings.begin(seq, str(seq))
+        readings.begin(seq, "", str(seq))
     assert answers == [("no inbox", None), ("5", None)]
     readings.then(lambda: answers.append(("too many", 0)))
     may_end.set()
@@ -47,7 +47,7 @@ async def test_a_fence_is_answered_after_a_reading_that_fails() -> None:
     """So the sender knows that nothing more comes."""
     answers: list[tuple[str, int | None]] = []
     readings = Readings(lambda reply, sockets: answers.append((reply, sockets)))
-    readings.begin(1, "1")
+    readings.begin(1, "", "1")
     readings.then(lambda: answers.append(("fence", 0)))
     await _settle()
     assert answers == [("1", None), ("fence", 0)]

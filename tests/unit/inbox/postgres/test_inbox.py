@@ -29,13 +29,15 @@ from hermes.inbox.inbox import (
 )
 from hermes.inbox.position import BEGINNING, Position
 from hermes.metrics import Metrics
-from tests.support.inboxes import FakeClock, submission
+from hermes.net import resolver
+from tests.support.inboxes import HOUR_MS, FakeClock, submission
+from tests.support.outages import end_handshake, hanging_resolver
 from tests.support.postgres import FAST, Databases, needs_postgres, psycopg
 from tests.support.programs import free_port
 
 pytest.importorskip("psycopg")
 
-from hermes.inbox.postgres import database, session, writer
+from hermes.inbox.postgres import database, session, statements, writer
 from hermes.inbox.postgres import inbox as postgres_inbox
 
 pytestmark = pytest.mark.postgres
@@ -67,9 +69,16 @@ def as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """A clock that stands still, also that of the database."""
+    found = FakeClock()
+    set_database_clock(monkeypatch, found())
+    return found
+
+
+def set_database_clock(monkeypatch: pytest.MonkeyPatch, now_ms: int) -> None:
+    """Let the database's clock show this."""
+    monkeypatch.setattr(statements, "DATABASE_CLOCK", f"{now_ms}::bigint")
 
 
 class Node:
@@ -88,6 +97,8 @@ class Node:
         self.numbers: list[int] = []
         self.remote: list[RemoteEntry] = []
         self.inbox.follow(self._publish_remote, wants)
+        self.new_epochs: list[str] = []
+        self.inbox.on_new_epoch(lambda: self.new_epochs.append(self.inbox.epoch))
 
     def _publish_remote(self, entry: RemoteEntry) -> None:
         self.numbers.append(entry.seq)
@@ -517,6 +528,71 @@ def test_a_restart_of_the_server_is_survived_by_what_waits(
     caplog.clear()
 
 
+@pytest.mark.usefixtures("as_configured")
+def test_a_resolver_that_hangs_holds_nobody_up(
+    own: Databases, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Senders and readers get an answer, whichever waited before; with an answer, the inbox works again."""
+    own.empty()
+    monkeypatch.setattr(resolver, "RESOLVE_TIMEOUT_S", ENOUGH_S)  # the deadlines of the inbox must do
+    monkeypatch.setattr(writer, "GRACE_S", 0.3)
+    url = own.server.tcp_url(own.main)
+    assert "127.0.0.1" in url
+
+    async def test() -> None:
+        async with running(url.replace("127.0.0.1", "localhost"), clock) as node:
+            assert isinstance(await node.append("a"), Stored)
+            may_answer, _ = hanging_resolver(monkeypatch, "localhost")
+            try:
+                own.server.kill()
+                begun = time.monotonic()
+                waiting = asyncio.gather(
+                    *(node.append("b"), node.ids(), node.inbox.stats(), node.inbox.ack(ANA, "a", lambda _made: None)),
+                    return_exceptions=True,
+                )
+                for result in await waiting:
+                    assert isinstance(result, InboxUnavailable)
+                    assert result.reason == "timeout"
+                assert time.monotonic() - begun < ENOUGH_S / 2  # not the resolver's time
+                own.server.start()
+            finally:
+                may_answer.set()
+            await node.works()
+            assert await node.ids() == ["a"]
+
+    asyncio.run(test())
+    caplog.clear()
+
+
+@pytest.mark.parametrize("ending", ["reset", "closed", "cut", "alert"])
+@pytest.mark.parametrize("mode", ["require", "prefer"])
+def test_a_handshake_that_is_cut_off_is_tried_again(
+    clock: FakeClock, ending: str, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Although libpq may try without TLS then, which this server does not permit."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = int.from_bytes(await reader.readexactly(4))
+        if size == 8:  # SSLRequest
+            await reader.readexactly(4)
+            writer.write(b"S")
+            await reader.read(1)  # of the client's hello
+            end_handshake(writer, ending)
+        else:
+            text = b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry for host, no encryption\0\0"
+            writer.write(b"E" + (len(text) + 4).to_bytes(4) + text)
+        writer.close()
+
+    async def test() -> None:
+        async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with running(f"postgresql://u@127.0.0.1:{port}/db?sslmode={mode}&gssencmode=disable", clock) as node:
+                assert node.inbox.problem is not None
+
+    asyncio.run(test())
+    caplog.clear()
+
+
 # -- what is refused at the start -------------------------------------------------------------------------------------
 
 
@@ -634,6 +710,74 @@ def test_another_database_begins_a_new_epoch(
     caplog.clear()
 
 
+def test_another_database_while_processes_run(
+    postgres: Databases, url: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each says that a new epoch begins: one that has to connect again, and one that keeps its connection."""
+    name = url.partition("@/")[2].partition("?")[0]
+
+    async def test() -> None:
+        async with running(url, clock) as one, running(url, clock) as two:
+            await one.append("a")
+            old = one.inbox.epoch
+            postgres.server.execute("UPDATE hermes.meta SET value = 'x' WHERE name = 'incarnation'", name=name)
+            assert one.inbox._writer._session is not None
+            one.inbox._writer._session.cut()
+            until = time.monotonic() + ENOUGH_S
+            while not (one.new_epochs and two.new_epochs) and time.monotonic() < until:
+                await asyncio.sleep(0.02)
+            await one.works()
+            await two.works()
+            assert one.new_epochs == two.new_epochs == [one.inbox.epoch]
+            assert two.inbox.epoch == one.inbox.epoch != old
+            assert await two.append("b") == Stored(2)
+            assert await one.inbox.catch_up() == 2
+            assert one.numbers == two.numbers == [1, 2]
+
+    asyncio.run(test())
+    caplog.clear()
+
+
+def test_the_clock_of_a_process_ends_nothing(
+    url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is stored ends by the database's: whether a process is a day ahead or behind."""
+
+    async def test() -> None:
+        monkeypatch.setattr(writer, "CATCH_UP_INTERVAL_S", 0.05)
+        ahead, behind = FakeClock(clock() + 24 * HOUR_MS), FakeClock(clock() - 24 * HOUR_MS)
+        async with running(url, clock) as right, running(url, ahead) as one, running(url, behind) as two:
+            nodes = (right, one, two)
+            for node, id in zip(nodes, "abc", strict=True):
+                await node.append(id)
+            for node in nodes:
+                await next_check(node)
+                assert await node.ids() == ["a", "b", "c"]
+                assert isinstance(await node.append("a"), Duplicate)
+            [ahead_s] = [sample.value for each in one.metrics.inbox_clock_ahead_s.collect() for sample in each.samples]
+            assert ahead_s == -86_400
+            for each in (clock, ahead, behind):
+                each.now_ms += HOUR_MS + 1
+            set_database_clock(monkeypatch, clock())
+            for node in nodes:
+                await next_check(node)
+                assert await node.ids() == []
+
+    asyncio.run(test())
+    reported = [record.getMessage() for record in caplog.records if "clock of this machine" in record.getMessage()]
+    assert ["86400.0 s ahead of" in reported[0], "86400.0 s behind" in reported[1]] == [True, True]
+    caplog.clear()
+
+
+async def next_check(node: Node) -> None:
+    """Wait until the task has looked for what has expired, twice: one look may be under way."""
+    for _ in range(2):
+        before = node.inbox._writer._next_check
+        until = time.monotonic() + ENOUGH_S
+        while node.inbox._writer._next_check == before and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+
+
 def test_a_read_only_database_is_a_problem_that_names_itself(
     postgres: Databases, url: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -714,7 +858,7 @@ def test_a_purge_of_many_rows_is_done_in_parts(url: str, clock: FakeClock) -> No
     asyncio.run(test())
 
 
-def test_what_has_expired_is_removed(url: str, clock: FakeClock) -> None:
+def test_what_has_expired_is_removed(url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the task, without a call."""
 
     async def test() -> None:
@@ -723,6 +867,7 @@ def test_what_has_expired_is_removed(url: str, clock: FakeClock) -> None:
                 rows = range(start, start + 100)
                 await asyncio.gather(*(node.append(str(number), ttl_ms=1_000) for number in rows))
             clock.now_ms += 2_000
+            set_database_clock(monkeypatch, clock())
             until = time.monotonic() + ENOUGH_S
             while (await node.inbox.stats()).rows and time.monotonic() < until:
                 await asyncio.sleep(0.05)
