@@ -130,9 +130,10 @@ class PostgresInbox:
 
         operation = self._writer.append(submission, publish_stored)
 
-        def late() -> None:
+        def late() -> bool:
             operation.is_late = True
             self._writer.report_late()
+            return True
 
         self._deadlines.add(operation.future, COMMIT_MAX_S, late)
         return await operation.future

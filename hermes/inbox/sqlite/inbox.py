@@ -154,12 +154,13 @@ class SqliteInbox:
             for each in operation.undos:
                 store.forget(submission, each)
 
-        def late() -> None:
+        def late() -> bool:
             """Take it back before anybody reads it; of several, the last one first."""
             operation.abandoned = True
             self._thread.undo(forget)
             if self._log_throttle.allow("timeout"):
                 logger.error("inbox: %s", self.problem or f"no commit within {COMMIT_MAX_S:g} s")
+            return True
 
         self._deadlines.add(operation.future, COMMIT_MAX_S, late)
         return await operation.future
@@ -310,15 +311,19 @@ class SqliteInbox:
         """
         operation = self._thread.submit(run, lane=lane, then=then)
         future = operation.future
+        if lane is Lane.READERS:
+
+            def late() -> bool:
+                operation.abandoned = self.stuck_for_s(time.monotonic()) > COMMIT_MAX_S
+                return operation.abandoned
+
+            self._deadlines.add(future, COMMIT_MAX_S, late)
+            return await future
         try:
             while not future.done():
                 await asyncio.wait((future,), timeout=COMMIT_MAX_S)
                 if not future.done() and self.stuck_for_s(time.monotonic()) > COMMIT_MAX_S:
-                    if lane is Lane.READERS:
-                        operation.abandoned = True
-                        future.cancel()
-                    else:
-                        future.add_done_callback(_ignore)
+                    future.add_done_callback(_ignore)
                     raise InboxUnavailable("timeout")
         except asyncio.CancelledError:
             future.cancel()

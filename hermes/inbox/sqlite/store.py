@@ -9,7 +9,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -249,13 +249,14 @@ class Store:
 
         Without ``capped``, all rows that are kept will be read.
         """
-        last = self.last_seq()
-        known = position is not None and position.epoch in ("", self.epoch) and position.seq <= last
-        from_seq = position.seq if position is not None and known else 0
-        values = self._range(reader, from_seq, last)
+        seq = position.seq if position is not None and position.epoch in ("", self.epoch) else SQLITE_MAX
+        values = self._range(reader, seq)
         values |= {"oldest": 0, "most": REPLAY_MAX_ROWS, "purged": self._purged_name(reader.user_id)}
-        many, lost_by_all, is_lost, unread = self._sql.execute(_MISSED, values).fetchone()
-        after = from_seq
+        last, many, lost_by_all, is_lost, unread = self._sql.execute(_MISSED, values).fetchone()
+        if not isinstance(last, int):
+            raise RowDamaged("the counts are gone")
+        known = seq <= last
+        from_seq = after = values["after"] = seq if known else 0
         if many and capped and (found := self._sql.execute(_NEWEST_SKIPPED, values).fetchone()):
             after = found[0]
         return Resumed(
@@ -275,7 +276,7 @@ class Store:
         """
         if resumed.epoch != self.epoch:
             raise InboxUnavailable("corrupt")
-        values = self._range(reader, after_seq, self.last_seq())
+        values = self._range(reader, after_seq)
         values |= {
             "had": resumed.from_seq,
             "answered": resumed.to_seq,
@@ -290,13 +291,12 @@ class Store:
             return Page(_entries(reader, *listed), is_last=False)
         return Page(_entries(reader, *listed), is_last=number < limit)
 
-    def _range(self, reader: Reader, after_seq: int, to_seq: int) -> dict[str, object]:
+    def _range(self, reader: Reader, after_seq: int) -> dict[str, object]:
         return {
             "user": reader.user_id,
             "tenant": reader.tenant_id,
             "broadcasts": reader.broadcasts and reader.tenant_id is not None,
             "after": after_seq,
-            "to": to_seq,
             "now": self._now_ms(),
         }
 
@@ -305,7 +305,7 @@ class Store:
     def ack(self, reader: Reader, notification_id: str) -> list[Acknowledgement]:
         """Acknowledge the user's row and the tenant's broadcast with this id."""
         now_ms = self._now_ms()
-        values = self._range(reader, 0, 0) | {"id": notification_id}
+        values = self._range(reader, 0) | {"id": notification_id}
         made = []
         for seq, expires_ms, bound in self._sql.execute(
             "SELECT seq, expires_ms, bound FROM log INDEXED BY log_id"
@@ -348,7 +348,7 @@ class Store:
     def ack_upto(self, reader: Reader, upto: int) -> tuple[int, Acknowledgement | None]:
         """Acknowledge all rows of the reader up to this number."""
         upto = min(upto, self.last_seq())
-        values = self._range(reader, 0, upto)
+        values = self._range(reader, 0) | {"to": upto}
         where = (
             "kind = 0 AND owner = :user AND seq <= :to AND text IS NOT NULL AND acked_ms IS NULL"
             " AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)"
@@ -791,42 +791,45 @@ SELECT kind, owner, coalesce(bound, ''), id, digest, seq, sockets, replaced, cre
 # what it is, when it was acknowledged, the size of its text
 _ROWS = f"""
 SELECT kind, seq, acked_ms, size - {ROW_OVERHEAD_BYTES} AS size FROM log
-  WHERE kind = 0 AND owner = :user AND seq > max(:after, :oldest) AND seq <= :to AND size > {ROW_OVERHEAD_BYTES}
+  WHERE kind = 0 AND owner = :user AND seq > max(:after, :oldest) AND size > {ROW_OVERHEAD_BYTES}
   AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)
 UNION ALL
 SELECT kind, seq, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log.seq AND user = :user),
   size - {ROW_OVERHEAD_BYTES} FROM log
-  WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > max(:after, :oldest) AND seq <= :to
+  WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > max(:after, :oldest)
   AND size > {ROW_OVERHEAD_BYTES} AND expires_ms > :now
 """
 
 # of rows that the reader had before, or got in an earlier page of this replay
 _CHANGES = """
 SELECT kind, seq, acked_ms, 0 FROM log
-  WHERE kind = 2 AND owner = :user AND seq > :after AND seq <= :to
+  WHERE kind = 2 AND owner = :user AND seq > :after
   AND (target <= :had OR id = '' OR seq > :answered AND target <= :after)
   AND (bound IS NULL OR bound = :tenant) AND (id <> '' OR sender = coalesce(:tenant, ''))
 UNION ALL
 SELECT kind, seq, acked_ms, 0 FROM log
-  WHERE kind = 3 AND owner = :user AND seq > :after AND seq <= :to
+  WHERE kind = 3 AND owner = :user AND seq > :after
   AND (target <= :had OR seq > :answered AND target <= :after)
   AND (bound IS NULL OR bound = :tenant)
 UNION ALL
 SELECT kind, seq, acked_ms, 0 FROM log
-  WHERE kind = 4 AND owner = :tenant AND :broadcasts AND seq > :after AND seq <= :to
+  WHERE kind = 4 AND owner = :tenant AND :broadcasts AND seq > :after
   AND (target <= :had OR seq > :answered AND target <= :after)
 """
 
 # What a reader has missed, and a page of it, are one row each: SQLite lets other threads run once for each row, and
 # on a busy machine it takes milliseconds until this one goes on.
 _MISSED = f"""
+WITH place (last, position) AS MATERIALIZED (SELECT last_seq, iif(:after <= last_seq, :after, 0) FROM totals)
 SELECT
+  (SELECT last FROM place),
   (SELECT count(*) > :most FROM (
-    SELECT 1 FROM log WHERE kind = 0 AND owner = :user AND seq > :after
-    UNION ALL SELECT 1 FROM log WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > :after
+    SELECT 1 FROM log WHERE kind = 0 AND owner = :user AND seq > (SELECT position FROM place)
+    UNION ALL
+    SELECT 1 FROM log WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > (SELECT position FROM place)
     LIMIT :most + 1)),
   (SELECT value FROM meta WHERE name = 'lost_by_all'),
-  EXISTS (SELECT 1 FROM losses WHERE seq > :after AND (bound = '' OR bound = :tenant)
+  EXISTS (SELECT 1 FROM losses WHERE seq > (SELECT position FROM place) AND (bound = '' OR bound = :tenant)
     AND (kind = 0 AND owner IN (:user, :purged) OR kind = 1 AND owner = :tenant AND :broadcasts)),
   (SELECT count(*) FROM log WHERE kind = 0 AND owner = :user AND acked_ms IS NULL
     AND size > {ROW_OVERHEAD_BYTES} AND (bound IS NULL OR bound = :tenant) AND expires_ms > :now)
@@ -862,6 +865,9 @@ def _fitting(sizes: Iterable[int]) -> int:
     return number
 
 
+_make_row: Callable[[tuple[int, bytes, int | None]], Row] = partial(tuple.__new__, Row)  # without a Python call
+
+
 def _entries(
     reader: Reader, seqs: str | None, kinds: str, acked: str, texts: bytes | None, changes: str
 ) -> list[Entry]:
@@ -876,7 +882,7 @@ def _entries(
         numbers = [*map(int, seqs.split(","))]
         times = [int(at_ms) if at_ms else None for at_ms in acked.split(",")]
         if changes == "[]" and len(numbers) == len(rows) == len(times):
-            return [*map(Row, numbers, rows, times)]
+            return [*map(_make_row, zip(numbers, rows, times, strict=True))]
         text = iter(rows)
         change = iter(orjson.loads(changes))
         entries = [
