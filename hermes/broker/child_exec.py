@@ -18,13 +18,19 @@ PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 def main(arguments: list[str]) -> None:
     """Replace this process by the program; never returns.
 
-    Raises OSError if that is impossible, SystemExit if the parent has ended.
+    Raises OSError if the user cannot be changed, SystemExit if the program cannot be run or the parent has ended.
     """
     parent_pid, user, program, *rest = arguments
     if user:
         drop_privileges(user)
     set_parent_death_signal(int(parent_pid))
-    os.execv(program, [program, *rest])  # noqa: S606 - this is the purpose
+    try:
+        os.execv(program, [program, *rest])  # noqa: S606 - this is the purpose
+    except OSError as error:
+        who = f"the user {user}" if user else "this user"
+        raise SystemExit(
+            f"{who} cannot run {program}: {error.strerror}; check the rights of the file and its folders"
+        ) from None
 
 
 def drop_privileges(user: str) -> None:

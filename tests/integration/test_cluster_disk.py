@@ -13,6 +13,7 @@ import pytest
 
 from bench.contenders.postgres import postgres_server
 from hermes.cli.main import main
+from hermes.cluster.participation import State
 from tests.support.disks import Disk, database_disk
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
 from tests.support.nats import NatsServer, nats_server
@@ -109,7 +110,7 @@ async def started(make_hermes: MakeHermes, nats: NatsServer, inbox: str, folder:
         await make_hermes(nats_url=nats.url, node_name=name, state_dir=folder / name, api_key_file=keys, inbox=inbox)
         for name in "abc"
     ]
-    await eventually(lambda: all(len(bus(node).members) == 2 for node in nodes))
+    await eventually(lambda: all(bus(node).state is State.JOINED and len(bus(node).members) == 2 for node in nodes))
     return nodes
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes.cluster.participation import State
 from tests.support.gateways import KEY, MakeHermes, eventually
 from tests.support.histories import Client, Request, check, explore
 from tests.support.nats import NatsServer, nats_servers
@@ -58,7 +59,7 @@ async def test_histories_under_faults_of_nats(
             await make_hermes(nats_url=urls, node_name=name, state_dir=tmp_path / name, api_key_file=keys, inbox=inbox)
             for name in "abc"
         ]
-        await eventually(lambda: all(len(bus(node).members) == 2 for node in nodes))
+        await eventually(lambda: all(bus(node).state is State.JOINED and len(bus(node).members) == 2 for node in nodes))
         history, clients = await explore(
             nodes, partial(fail, servers), seconds=seconds, seed=seed, counts_from=lambda since_s: since_s + OPEN_FOR_S
         )

@@ -31,6 +31,19 @@ def test_it_runs_the_program_with_its_arguments() -> None:
     assert result.stdout == "a b c\n"
 
 
+@pytest.mark.skipif(not ROOT, reason="only root can change its user")
+def test_a_program_that_the_user_may_not_run_is_named(tmp_path: Path) -> None:
+    """In one line, with what to check."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    command = [sys.executable, "-I", "-S", str(CHILD_EXEC), str(os.getpid()), "nobody", str(program)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"the user nobody cannot run {program}: Permission denied; check the rights of")
+    assert result.stderr.count("\n") == 1
+
+
 def test_it_runs_nothing_if_the_kernel_refuses_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The child would outlive Hermes."""
     asked: list[tuple[int, ...]] = []
