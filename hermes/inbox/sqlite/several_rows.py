@@ -5,7 +5,7 @@ its thread goes on. So a transaction has a few statements for all of its rows. T
 compiled.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -24,18 +24,9 @@ def flat(rows: Sequence[_Values]) -> _Values:
     return tuple(chain.from_iterable(rows))
 
 
-def parts(rows: Sequence[_Values]) -> Iterator[Sequence[_Values]]:
-    """Divide rows into parts of 1, 2, 4, … `ROWS_MAX`, in order."""
-    begin = 0
-    while begin < len(rows):
-        number = min(ROWS_MAX, 1 << ((len(rows) - begin).bit_length() - 1))
-        yield rows[begin : begin + number]
-        begin += number
+def padded(rows: Sequence[_Values], more: _Values) -> Sequence[_Values]:
+    """Add ``more`` to at most `ROWS_MAX` rows until their number is a power of two.
 
-
-def padded(rows: Sequence[_Values]) -> Sequence[_Values]:
-    """Repeat the last of at most `ROWS_MAX` rows: their number becomes a power of two.
-
-    For a statement that may get a row twice.
+    It must change nothing that the statement does with the others.
     """
-    return [*rows, *[rows[-1]] * ((1 << (len(rows) - 1).bit_length()) - len(rows))]
+    return [*rows, *[more] * ((1 << (len(rows) - 1).bit_length()) - len(rows))]

@@ -46,7 +46,7 @@ from hermes.inbox.sqlite.schema import (
     ROW_OVERHEAD_BYTES,
     WITHDRAWAL,
 )
-from hermes.inbox.sqlite.several_rows import ROWS_MAX, flat, padded, parts, places
+from hermes.inbox.sqlite.several_rows import ROWS_MAX, flat, padded, places
 
 RECOUNTED_AFTER = 1_000  # evicted rows
 OWNERS_COUNTED = 10_000  # users and tenants of which the number of rows is known without counting; about 2 MB
@@ -122,7 +122,7 @@ class Store:
 
         With a few statements for all.
         """
-        keys_of_all = padded(keys)
+        keys_of_all = padded(keys, keys[-1])
         found, last_seq, used_bytes = _totals(
             self._sql.execute(
                 _known_of(len(keys_of_all)), (self._now_ms() - IDS_KEPT_MS, *flat(keys_of_all))
@@ -180,8 +180,8 @@ class Store:
     def _add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows with the next numbers, and count them."""
         try:
-            for part in parts(rows):
-                self._sql.execute(_insert_of(len(part)), flat(part))
+            values = padded(rows, _NO_ROW)
+            self._sql.execute(_insert_of(len(values)), flat(values))
         except sqlite3.IntegrityError as error:
             raise RowDamaged(f"the numbers or the counts are wrong: {error}") from None
         shares: dict[tuple[str, str], tuple[int, int]] = {}
@@ -191,8 +191,8 @@ class Store:
             entries, used = shares.get(share, (0, 0))
             shares[share] = (entries + 1, used + row[_SIZE])
             size += row[_SIZE]
-        for part in parts([(*share, *counted) for share, counted in shares.items()]):
-            self._sql.execute(_share_of(len(part)), flat(part))
+        values = padded([(*share, *counted) for share, counted in shares.items()], (*_share(rows[-1]), 0, 0))
+        self._sql.execute(_share_of(len(values)), flat(values))
         self._sql.execute(
             "UPDATE totals SET last_seq = ?, entries = entries + ?, bytes = bytes + ?",
             (rows[-1][_SEQ], len(rows), size),
@@ -238,7 +238,7 @@ class Store:
         rows = [(*_key(submission), submission.message.timestamp_ms, sockets) for submission, sockets in notes]
         for begin in range(0, len(rows), ROWS_MAX):
             part = rows[begin : begin + ROWS_MAX]
-            values = padded(part)
+            values = padded(part, part[-1])
             if self._sql.execute(_sockets_of(len(values)), flat(values)).rowcount < len(part):
                 self._sql.execute(_sockets_of_ids(len(values)), flat(values))
 
@@ -711,6 +711,7 @@ _COLUMNS = (
     *("digest", "replaced", "text"),
 )
 _SEQ, _SIZE = _COLUMNS.index("seq"), _COLUMNS.index("size")
+_NO_ROW = (None,) * len(_COLUMNS)
 
 _KNOWN = """
 SELECT digest, seq, sockets, replaced, acked_ms FROM log INDEXED BY log_id
@@ -747,7 +748,11 @@ FROM totals
 
 @cache
 def _insert_of(rows: int) -> str:
-    return f"INSERT OR ROLLBACK INTO log ({', '.join(_COLUMNS)}) VALUES {places(len(_COLUMNS), rows)}"
+    values = places(len(_COLUMNS), rows)
+    return (
+        f"INSERT OR ROLLBACK INTO log ({', '.join(_COLUMNS)})"
+        f" SELECT * FROM (VALUES {values}) WHERE column{_SEQ + 1} IS NOT NULL"
+    )
 
 
 @cache
