@@ -16,7 +16,7 @@ Kind = Literal["user_id", "token_id", "tenant_id"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 REVOCATIONS_MAX = 100_000  # about 40 MB of memory
 REMOVED_AT_ONCE = 10_000  # about 5 ms
-DIGEST_LOOK_S = 5.0  # between looks at all revocations, each about 20 ms with the most
+DIGEST_LOOK_S = 5.0  # between looks at all revocations, each about 10 ms with the most
 
 
 class Target(NamedTuple):
@@ -116,7 +116,7 @@ def _hash(target: Target, until_s: int) -> int:
 class Replacement:
     """Revocations that are to take the place of all others.
 
-    `prepare` may run in a thread, as may the end of what it replaces: each takes 0.2 s for 100,000.
+    `prepare` may run in a thread, as may the end of what it replaces: each takes 0.3 s for 100,000.
     """
 
     __slots__ = ("index",)
@@ -178,7 +178,8 @@ class RevocationList:
         """A short text that is the same for the same revocations, without outdated ones."""
         if self._max_age_s is not None and self._clock() >= self._all_looked_at_s + DIGEST_LOOK_S:
             self._all_looked_at_s = self._clock()
-            for target in [target for target, until_s in self if self.is_outdated(until_s)]:
+            before_s = self._outdated_before_s
+            for target in [target for target, until_s in self._index.until.items() if until_s < before_s]:
                 self._index.drop(target)
             self._count()
         return f"{len(self)}:{self._index.digest:016x}"
@@ -279,7 +280,11 @@ class RevocationList:
 
     def is_outdated(self, until_s: int) -> bool:
         """Return whether all tokens that such a revocation refuses are too old anyway."""
-        return self._max_age_s is not None and until_s < self._clock() - self._max_age_s - self._leeway_s
+        return until_s < self._outdated_before_s
+
+    @property
+    def _outdated_before_s(self) -> float:
+        return -math.inf if self._max_age_s is None else self._clock() - self._max_age_s - self._leeway_s
 
     def _remove_outdated(self) -> None:
         """Remove the oldest revocations of which all tokens are too old anyway.
@@ -288,9 +293,10 @@ class RevocationList:
         """
         if self._max_age_s is None:
             return
+        before_s = self._outdated_before_s
         # one pass: to find the first entry of a dict takes time for each one that was removed before it
         oldest = islice(self._index.until.items(), REMOVED_AT_ONCE)
-        for target in [target for target, _ in takewhile(lambda entry: self.is_outdated(entry[1]), oldest)]:
+        for target in [target for target, _ in takewhile(lambda entry: entry[1] < before_s, oldest)]:
             self._index.drop(target)
 
     def _count(self) -> None:

@@ -338,3 +338,28 @@ def test_any_bytes_are_read_or_refused(lines: list[bytes]) -> None:
         file_at(Path("unused"))._parsed([HEADER.encode(), *lines])
     except ConfigError as error:
         assert "cannot be read" in str(error)  # noqa: PT017 - either is right
+
+
+def test_the_digest_is_that_of_the_revocations() -> None:
+    """In whatever order they came, and what had been there; without outdated ones."""
+    clock = FakeClock(NOW_S)
+    one = RevocationList(metrics=Metrics(), clock=clock, max_age_s=600)
+    two = RevocationList(metrics=Metrics(), clock=clock, max_age_s=600)
+    empty = one.digest
+    targets = [Target("user_id", "1"), Target("user_id", "1", ACME), Target("token_id", "1"), Target("tenant_id", "ü")]
+    for target in targets:
+        one.add(target, NOW_S)
+    for target in reversed(targets):
+        two.add(target, NOW_S - 1)
+    assert one.digest != two.digest
+    two.replace(dict.fromkeys(targets[::2] + targets[1::2], NOW_S))
+    assert one.digest == two.digest
+    two.remove_one(targets[1])
+    assert one.digest != two.digest
+    two.add(targets[1], NOW_S)
+    assert one.digest == two.digest
+    one.add(Target("user_id", "old"), NOW_S - 590)  # after newer ones
+    clock.now_s += 20
+    assert one.digest == two.digest
+    clock.now_s += 600
+    assert one.digest == empty
