@@ -3,7 +3,8 @@
 A calm begins when every socket is open again and Hermes is connected to the broker; it ends when the next fault begins.
 A notification *counts* if its request and its response lie within one calm. It must then have the response
 ``sent: true`` and arrive at every socket of its user that carries notifications. A notification with a request or a
-response during a fault may be lost. No notification may arrive twice on one route, whether it counts or not.
+response during a fault may be lost. No notification may arrive twice on one route, whether it counts or not;
+the frames of the console's sockets may, see `tests.soak.pages.SoakedConsole`.
 """
 
 import json

@@ -78,7 +78,11 @@ class Line:
 
 @dataclass
 class SoakedConsole:
-    """The console; notifications are counted in its WebSocket frames and in its history."""
+    """The console; notifications are counted in its WebSocket frames and in its history.
+
+    A frame that comes again at another socket of the route counts once: a page does not handle what arrives after it
+    has closed a socket, so the inbox repeats it. The history shows whether the page has handled both.
+    """
 
     console: Console
     received: dict[str, Counter[str]] = field(default_factory=dict)  # by route: number of frames of each id
@@ -96,12 +100,16 @@ class SoakedConsole:
     def _listen(self, socket: WebSocket) -> None:
         route = "/" + socket.url.partition("://")[2].partition("/")[2].partition("?")[0]
         if route in NOTIFIED_ROUTES:
-            socket.on("framereceived", lambda frame: self._count(route, frame))
+            ids: set[str] = set()
+            socket.on("framereceived", lambda frame: self._count(route, ids, frame))
 
-    def _count(self, route: str, frame: str | bytes) -> None:
+    def _count(self, route: str, ids: set[str], frame: str | bytes) -> None:
+        """Count a frame; ``ids`` are those that this socket has received."""
         value: dict[str, Any] = json.loads(frame)
         if value.get("channel") == "notifications":
-            self.received.setdefault(route, Counter())[value["id"]] += 1
+            received, id = self.received.setdefault(route, Counter()), value["id"]
+            received[id] += id in ids or not received[id]
+            ids.add(id)
 
     def lines(self) -> list[Line]:
         """Return the four sockets of the console."""
