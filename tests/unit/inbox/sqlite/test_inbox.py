@@ -483,6 +483,30 @@ def test_a_file_that_is_deleted_while_it_runs_is_noticed(
     caplog.clear()
 
 
+def test_the_log_is_copied_into_the_file_when_nothing_is_to_be_done(
+    path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the commit of a notification."""
+    monkeypatch.setattr(store_thread, "CHECKPOINT_COMMITS", 3)
+    monkeypatch.setattr(store_thread, "CHECKPOINT_IDLE_S", 0.01)
+
+    def rows_in_the_file() -> int:
+        file = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)  # without the log
+        with contextlib.closing(file), contextlib.suppress(sqlite3.DatabaseError):  # empty, or half of it is copied
+            return int(file.execute("SELECT count(*) FROM log").fetchone()[0])
+        return 0
+
+    async def test(inbox: SqliteInbox) -> None:
+        for number in range(3):
+            assert rows_in_the_file() == 0
+            await append(inbox, run.sent(str(number)))
+        while rows_in_the_file() < 3:
+            await asyncio.sleep(0.01)
+        assert await rows(inbox) == [1, 2, 3]
+
+    run(test)
+
+
 def test_nothing_is_stored_while_the_disk_is_nearly_full(
     run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
