@@ -49,8 +49,13 @@ class NatsServer:
         """Start it and wait until it accepts."""
         self._write_config()
         command = [needs("nats-server"), "-c", str(self._config)]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        wait_until(lambda: accepts(self.port), why="nats-server does not listen")
+        errors = self._config.with_suffix(".err")
+        with errors.open("wb") as file:
+            self.process = process = subprocess.Popen(command, stderr=file)
+        wait_until(lambda: accepts(self.port) or process.poll() is not None, why="nats-server does not listen")
+        if process.poll() is not None:
+            self.process = None
+            raise AssertionError(f"nats-server has ended: {errors.read_text()}")
 
     def stop(self, number: int = signal.SIGKILL) -> None:
         """End it; harmless if it has ended."""

@@ -161,15 +161,18 @@ class SlowLink:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        far: asyncio.StreamWriter | None = None
         try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-                try:
-                    await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
-                finally:
-                    far_writer.close()
+            far_reader, far = await asyncio.open_connection("127.0.0.1", self._target)
+            async with asyncio.TaskGroup() as forwarding:
+                forwarding.create_task(self._forward(reader, far))
+                forwarding.create_task(self._forward(far_reader, writer))
+        except* OSError:
+            pass  # one end has gone
         finally:
             writer.close()
+            if far is not None:
+                far.close()
             self._connections.discard(task)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -193,7 +196,9 @@ class SlowLink:
                 if not data:
                     return
 
-        await asyncio.gather(read(), write())
+        async with asyncio.TaskGroup() as both:
+            both.create_task(read())
+            both.create_task(write())
 
 
 @contextlib.contextmanager

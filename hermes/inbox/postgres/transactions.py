@@ -46,9 +46,10 @@ async def rehearse(session: Session, storing: "Statement[StoredBatch]") -> None:
 async def try_to_store(session: Session, storing: "Statement[StoredBatch]") -> None:
     """Run a transaction that stores, and undo it. Raises psycopg.Error if it fails."""
     connection = session.connection
-    await connection.execute("BEGIN")
-    await connection.execute(storing.sql, storing.values, binary=True)
-    await connection.rollback()
+    async with connection.pipeline():
+        await connection.execute("BEGIN")
+        await connection.execute(storing.sql, storing.values, binary=True)
+        await connection.execute("ROLLBACK")
 
 
 async def fetch_all(session: Session, asked: Sequence["Statement[Any]"]) -> list[Rows]:

@@ -392,7 +392,7 @@ class Writer:
 
         After a transaction that failed, also see whether something can be stored again: reading works on a full disk.
         """
-        self._next_check = time.monotonic() + CATCH_UP_INTERVAL_S
+        has_more = False
         now_ms = self.now_ms()
         health = statements.with_position(statements.health(limits=self._limits, now_ms=now_ms), self._cursor)
         try:
@@ -413,8 +413,6 @@ class Writer:
                 with self._limited() as session:
                     removed, has_more = await fetch(session, statements.sweep(limits=self._limits, now_ms=now_ms))
                 metrics.inbox_removed.labels("expired").inc(removed)
-                if has_more:
-                    self._next_check = time.monotonic()
             if self._cannot_store:
                 with self._limited() as session:
                     await try_to_store(session, self._rehearsal(secrets.token_bytes(TRIED_BYTES)))
@@ -422,6 +420,8 @@ class Writer:
             self._works_again()
         except (psycopg.Error, OSError) as error:
             await self._failed(error)
+        # from its end on: on a slow link it must not be under way all the time
+        self._next_check = time.monotonic() + (0.0 if has_more else CATCH_UP_INTERVAL_S)
 
     def _note_clock(self, reading: ClockReading) -> None:
         """Follow the database's clock; report one that differs."""
