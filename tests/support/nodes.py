@@ -26,11 +26,11 @@ async def open_on(hermes: Hermes, path: str, given: str) -> Any:
     return socket
 
 
-async def resumed_on(hermes: Hermes, given: str, since: str = "0") -> Any:
-    """Open a socket that has resumed, and wait until NATS knows its user."""
-    socket = await hermes.open(f"/ws/notifications?since={since}", given)
-    assert (await socket.receive())["action"] == "resumed"
-    await socket.expect_silence()
+async def resumed_on(hermes: Hermes, given: str) -> Any:
+    """Open a socket that has got what was stored, and wait until NATS knows its user."""
+    socket = await hermes.open("/ws/notifications?since=0&replay_end=1", given)
+    while (await socket.receive()).get("action") != "replay_end":
+        pass
     assert await bus(hermes).synchronised()
     return socket
 

@@ -161,6 +161,14 @@ class SlowLink:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._serve(reader, writer)
+        finally:
+            writer.close()
+            self._connections.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far: asyncio.StreamWriter | None = None
         try:
             far_reader, far = await asyncio.open_connection("127.0.0.1", self._target)
@@ -170,10 +178,8 @@ class SlowLink:
         except* OSError:
             pass  # one end has gone
         finally:
-            writer.close()
             if far is not None:
                 far.close()
-            self._connections.discard(task)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward what one end sends, until it closes or the other one has gone."""

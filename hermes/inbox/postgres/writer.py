@@ -67,6 +67,7 @@ STALL_MAX_S: Final = 1.5 * COMMIT_MAX_S  # of a transaction, then its connection
 STOP_MAX_S: Final = 10.0  # with the 10 s for sockets, less than the 30 s after which systemd kills the service
 CLOCK_DIFFERENCE_MAX_MS: Final = 5_000  # more is reported
 GRACE_S: Final = COMMIT_MAX_S  # without a connection; then what comes fails at once
+POSTPONED_MAX_S: Final = 5.0  # a look at the database, while notifications wait
 RETRY_S, GRACE_RETRY_S = 1.0, 0.1
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
 EPOCH_BYTES: Final = 12
@@ -260,7 +261,9 @@ class Writer:
             await self._write()
         if self._session is not None and self._reads:
             await self._read()
-        if self._session is not None and time.monotonic() >= self._next_check:
+        # what waits to be stored comes first; that transaction finds the entries of others too
+        due = self._next_check + (POSTPONED_MAX_S if self._appends else 0.0)
+        if self._session is not None and time.monotonic() >= due:
             await self._check_health()
 
     @property
