@@ -16,6 +16,8 @@ from bench.processes import CHECKOUT
 PAGE = CHECKOUT / "docs" / "scaling.md"
 KIB, MIB, GIB = 1_024, 1_048_576, 1_073_741_824
 CORE_US = 1e6  # of CPU in a second
+PROBES_MAX_PER_S = 1_000  # of one node; hermes/cluster/attachment.py
+FENCES_MAX_PER_S = 40  # of one node; hermes/cluster/deliveries.py
 
 
 def _given(default: float, text: str) -> Any:
@@ -57,8 +59,11 @@ class Costs:
     sender_times: float = _given(1.2, "times that, at the node that is asked (cluster)")
     receiver_times: float = _given(0.4, "times that, at the node of the user (cluster)")
     device_message_us: float = _given(110, "CPU of an MQTT message that every node reads, µs (fleet)")
-    announcement_us: float = _given(26, "CPU of an announcement at each node, µs (docs/guide/cluster.md)")
-    probe_us: float = _given(4, "CPU of a probe at the node that is probed, µs (docs/guide/cluster.md)")
+    announcement_us: float = _given(26, "CPU of an announcement at each node, µs (cluster, calculated)")
+    probe_us: float = _given(4, "CPU of a probe at the node that is probed, µs (cluster, calculated)")
+    fence_us: float = _given(12, "CPU of a fence at each node that is asked, µs (cluster, calculated)")
+    fence_answer_us: float = _given(5, "CPU of each answer to it, µs (cluster, calculated)")
+    status_bytes: float = _given(2_500, "an answer to the question of /status to all nodes")
     subscription_own_kib: float = _given(0, "memory of a subscription at its NATS server, KiB (cluster-units)")
     subscription_other_kib: float = _given(0, "memory of it at each other one, KiB (cluster-units)")
     subscriptions_per_s: float = _given(1, "subscriptions that NATS learns in a second (cluster-units)")
@@ -101,7 +106,8 @@ def _of_a_node(site: Site, costs: Costs, sent: float, stored: float) -> list[Lim
     sockets = site.sockets / site.nodes
     opened = sockets / site.session_h / 3_600
     others = site.nodes - 1
-    probes = min(1_000.0, stored - sent) * others / site.nodes
+    probes = min(PROBES_MAX_PER_S * site.nodes, stored - sent) * others / site.nodes
+    fences = FENCES_MAX_PER_S * others * (costs.fence_us + costs.fence_answer_us)
     read = site.watched_percent / 100 if site.on_demand else 1.0
     memory = costs.base_mib / KIB + 2 * sockets * (costs.socket_kib + costs.user_kib) * KIB / GIB
     notifications = stored / site.nodes * costs.notify_us * costs.sender_times
@@ -115,6 +121,7 @@ def _of_a_node(site: Site, costs: Costs, sent: float, stored: float) -> list[Lim
         _cpu("a node", "MQTT feed", site.device_messages_per_s * read * costs.device_message_us, 1, "measured, × rate"),
         _cpu("a node", "rows of other nodes", stored * costs.foreign_row_us, 1, "measured with 2 nodes, × rate"),
         _cpu("a node", "announcements, probes, looks", cluster, 1, "measured with 2 nodes, × nodes"),
+        _cpu("a node", "fences, if all nodes send some because one hangs", fences, 1, "measured with 2 nodes, × nodes"),
     ]
 
 
@@ -150,10 +157,12 @@ def events(site: Site, costs: Costs) -> list[tuple[str, str]]:
     """Return what happens to a site, and what it takes."""
     sockets = site.sockets / site.nodes
     back_s = sockets * costs.handshake_us / CORE_US / (site.nodes - 1)
+    answers_kb = site.nodes * costs.status_bytes / 1_000
     subscribed_s = site.sockets / site.nats_servers / costs.subscriptions_per_s
     return [
         ("a node ends, and its sockets return to the others", f"{back_s:.2f} s of CPU at each of them"),
         ("a NATS server ends, and its nodes move to another one", f"{subscribed_s:.1f} s until all users are known"),
+        ("a console is open: a question to all nodes each second", f"{answers_kb:,.0f} KB/s to the node that it asks"),
     ]
 
 
