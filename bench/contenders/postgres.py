@@ -120,7 +120,7 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill all its processes with SIGKILL."""
         assert self._process is not None
-        for pid in self._pids():
+        for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(TIMEOUT_S)
@@ -128,12 +128,12 @@ class PostgresServer:
 
     def freeze(self) -> None:
         """Stop all its processes with SIGSTOP; its sockets stay open."""
-        for pid in self._pids():
+        for pid in self.pids():
             os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Continue them with SIGCONT."""
-        for pid in self._pids():
+        for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
@@ -154,7 +154,8 @@ class PostgresServer:
             found = connection.execute(sql)
             return list(found.fetchall()) if found.description is not None else []
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
+        """Return its process, and one for each connection and task."""
         assert self._process is not None
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

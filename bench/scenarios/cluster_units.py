@@ -6,6 +6,7 @@ import secrets
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from bench.contenders.hermes import Hermes, hermes
@@ -13,7 +14,7 @@ from bench.contenders.nats import Nats, nats, two_nats
 from bench.contenders.postgres import PostgresServer, postgres_server
 from bench.figures import Figure
 from bench.load.requests import post
-from bench.processes import BenchError, free_port
+from bench.processes import BenchError, cpu_ns_of, free_port
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats.protocol import NatsMessage
 from hermes.metrics import Metrics
@@ -22,6 +23,7 @@ from hermes.settings.urls.nats import parse_nats_url
 MESSAGE = b"x" * 250  # about a frame with its envelope
 ARRAY = 100  # notifications of a request
 TIMEOUT_S = 60.0
+LOOKED_S = 2.0  # a node looks at the inbox each second
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +126,13 @@ class ClusterUnits:
             alone = self._store(storing, database, array=1, callers=1)
             single = self._store(storing, database, array=1, callers=64)
             many = self._store(storing, database, array=ARRAY)
+            known = set(database.pids())
             other = stack.enter_context(hermes(*options, "--node-name", "other", secret=secret))
             time.sleep(1.0)
-            looking, found = self._rest(other, database), self._store(storing, database, other, array=ARRAY)
-        looks_us = [each * found.took_s for each in (looking.node_us, looking.database_us)]
+            (connection,) = [pid for pid in database.pids() if pid not in known and _is_of_an_inbox(pid)]
+            looking = self._rest(other, connection)
+            found = self._store(storing, database, other, connection, array=ARRAY)
+        looks_us = [each * found.took_s for each in (looking.node_us, looking.other_us)]
         return [
             Figure("PostgreSQL", "transactions one after the other", alone.rows / alone.took_s, "1/s"),
             Figure("PostgreSQL", "CPU of a transaction with one row", alone.database_us / alone.rows, "µs"),
@@ -138,25 +143,37 @@ class ClusterUnits:
             Figure(
                 "a node that does not need it",
                 "CPU of a row at PostgreSQL",
-                (found.database_us - looks_us[1]) / found.rows - many.database_us / many.rows,
+                (found.other_us - looks_us[1]) / found.rows,
                 "µs",
             ),
             Figure("an idle node", "CPU in a second", looking.node_us, "µs"),
-            Figure("an idle node", "CPU in a second at PostgreSQL", looking.database_us, "µs"),
+            Figure("an idle node", "CPU in a second at PostgreSQL", looking.other_us, "µs"),
         ]
 
     def _store(
-        self, storing: Hermes, database: PostgresServer, other: Hermes | None = None, *, array: int, callers: int = 4
+        self,
+        storing: Hermes,
+        database: PostgresServer,
+        other: Hermes | None = None,
+        connection: int = 0,
+        *,
+        array: int,
+        callers: int = 4,
     ) -> "_Spent":
-        """Store rows by one node, for users that have no socket on any."""
+        """Store rows by one node, for users that have no socket on any; ``connection`` is that of the other node."""
         rows = self.rows if array > 1 else self.single_rows
         notifications = [
             {"user_id": f"nobody-{number}", "title": "A door is open", "message": "Cold room 4"}
             for number in range(array)
         ]
         body = json.dumps(notifications if array > 1 else notifications[0]).encode()
-        before = database.cpu_ns, 0 if other is None else other.child.cpu_ns
-        asked = post(
+
+        def spent_us() -> tuple[float, float, float]:
+            node_ns, other_ns = (0, 0) if other is None else (other.child.cpu_ns, cpu_ns_of(connection))
+            return database.cpu_ns / 1_000, node_ns / 1_000, other_ns / 1_000
+
+        before, began_s = spent_us(), time.monotonic()
+        post(
             storing.port,
             "/notify",
             [body],
@@ -166,23 +183,33 @@ class ClusterUnits:
             word='"stored":true',
             server_pid=storing.child.pid,
         ).only(200, rows // array)
+        took_s = time.monotonic() - began_s
         if other is not None:
-            time.sleep(2.0)  # until it has looked again
-        spent = database.cpu_ns - before[0], 0 if other is None else other.child.cpu_ns - before[1]
-        waited_s = 0.0 if other is None else 2.0
-        return _Spent(rows, asked.answering_s + waited_s, spent[0] / 1_000, spent[1] / 1_000)
+            time.sleep(LOOKED_S)
+            took_s += LOOKED_S
+        spent = [after - at_first for after, at_first in zip(spent_us(), before, strict=True)]
+        return _Spent(rows, took_s, *spent)
 
-    def _rest(self, node: Hermes, database: PostgresServer) -> "_Spent":
-        """Return what an idle node spends in a second; the node beside it is idle too, and counts as much."""
-        before = database.cpu_ns, node.child.cpu_ns
+    def _rest(self, node: Hermes, connection: int) -> "_Spent":
+        """Return what an idle node spends in a second."""
+        before = node.child.cpu_ns, cpu_ns_of(connection)
         time.sleep(self.quiet_s)
-        spent = database.cpu_ns - before[0], node.child.cpu_ns - before[1]
-        return _Spent(0, self.quiet_s, spent[0] / 2 / 1_000 / self.quiet_s, spent[1] / 1_000 / self.quiet_s)
+        spent = [
+            after - at_first for after, at_first in zip((node.child.cpu_ns, cpu_ns_of(connection)), before, strict=True)
+        ]
+        return _Spent(0, self.quiet_s, 0.0, *[each / 1_000 / self.quiet_s for each in spent])
 
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
+    """CPU of PostgreSQL, of the other node, and of its connection."""
+
     rows: int
     took_s: float
     database_us: float
     node_us: float
+    other_us: float
+
+
+def _is_of_an_inbox(pid: int) -> bool:
+    return "hermes" in Path(f"/proc/{pid}/cmdline").read_text()
