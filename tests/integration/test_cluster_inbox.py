@@ -16,6 +16,10 @@ from tests.support.nats import NatsServer, nats_server
 from tests.support.nodes import bus, note
 from tests.support.postgres import Databases, needs_postgres
 
+pytest.importorskip("psycopg")
+
+from hermes.inbox.postgres import writer
+
 pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("complaints")]
 
 Start = Callable[..., Awaitable[list[Hermes]]]
@@ -122,8 +126,15 @@ async def test_a_row_without_a_wake_up_is_found(start: Start, monkeypatch: pytes
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("more", [{}, {"ttl_s": 0}], ids=["with-row", "without-row"])
-@pytest.mark.parametrize("holder", ["a", "c"])
+@pytest.mark.parametrize(
+    ("holder", "more"),
+    [
+        pytest.param("a", {}, id="at-the-first-with-row"),
+        pytest.param("c", {}, id="elsewhere-with-row", marks=pytest.mark.slow),
+        pytest.param("a", {"ttl_s": 0}, id="at-the-first-without-row", marks=pytest.mark.slow),
+        pytest.param("c", {"ttl_s": 0}, id="elsewhere-without-row"),
+    ],
+)
 async def test_a_repetition_at_another_node_while_the_first_is_under_way(
     start: Start, monkeypatch: pytest.MonkeyPatch, more: dict[str, object], holder: str
 ) -> None:
@@ -155,9 +166,10 @@ async def test_a_repetition_at_another_node_while_the_first_is_under_way(
 
 @pytest.mark.gen_test
 async def test_a_socket_that_has_resumed_learns_of_another_series(
-    start: Start, postgres: Databases, complaints: list[Any]
+    start: Start, postgres: Databases, complaints: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It gets another answer, with a gap, on the nodes that have to connect again and on those that have not."""
+    monkeypatch.setattr(writer, "CATCH_UP_INTERVAL_S", 0.05)
     a, b = await start("a", "b")
     sockets = [await resumed(a), await resumed(b)]
     await a.notify(note(id="n1"))

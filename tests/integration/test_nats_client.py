@@ -170,7 +170,7 @@ async def test_tls_is_required_where_the_url_says_so(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.parametrize("ending", ["reset", "closed", "cut", "alert", "silent"])
+@pytest.mark.parametrize("ending", ["reset", "closed", "cut", "alert", pytest.param("silent", marks=pytest.mark.slow)])
 @pytest.mark.gen_test
 async def test_a_handshake_that_is_cut_off_is_tried_again(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what a person must change ends the start: a server that is restarted, or a line, is none of that."""

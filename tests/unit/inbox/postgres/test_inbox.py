@@ -711,9 +711,14 @@ def test_another_database_begins_a_new_epoch(
 
 
 def test_another_database_while_processes_run(
-    postgres: Databases, url: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    postgres: Databases,
+    url: str,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each says that a new epoch begins: one that has to connect again, and one that keeps its connection."""
+    monkeypatch.setattr(writer, "CATCH_UP_INTERVAL_S", 0.05)
     name = url.partition("@/")[2].partition("?")[0]
 
     async def test() -> None:
