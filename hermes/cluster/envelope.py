@@ -25,8 +25,14 @@ class BadEnvelope(Exception):
 
 
 def pack(head: Head, body: bytes = b"") -> bytes:
-    """Return the bytes of a message; JSON text has no line break."""
-    return b"%b\n%b" % (orjson.dumps(head), body)
+    """Return the bytes of a message; JSON text has no line break.
+
+    A text that is longer than others accept, for example an error, is cut.
+    """
+    line = orjson.dumps(head)
+    if len(line) > TEXT_MAX_CHARS and _has_long_text(head):
+        line = orjson.dumps(_cut(head))
+    return b"%b\n%b" % (line, body)
 
 
 def unpack(data: bytes) -> tuple[Head, bytes]:
@@ -53,6 +59,17 @@ def unpack(data: bytes) -> tuple[Head, bytes]:
     return head, body
 
 
+def _cut(value: object) -> object:
+    """Return a copy with texts of at most `TEXT_MAX_CHARS`."""
+    if isinstance(value, str) and len(value) > TEXT_MAX_CHARS:
+        return f"{value[: TEXT_MAX_CHARS - 1]}…"
+    if isinstance(value, list | tuple):
+        return [_cut(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _cut(each) for key, each in value.items()}
+    return value
+
+
 def _has_long_text(value: object) -> bool:
     waiting: list[object] = [value]
     while waiting:
@@ -60,7 +77,7 @@ def _has_long_text(value: object) -> bool:
         if isinstance(each, str):
             if len(each) > TEXT_MAX_CHARS:
                 return True
-        elif isinstance(each, list):
+        elif isinstance(each, list | tuple):
             waiting += each
         elif isinstance(each, dict):
             waiting += each

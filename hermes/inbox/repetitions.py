@@ -25,7 +25,8 @@ class Repetitions:
         self._now_ms = now_ms
         self._under_way: dict[_Key, asyncio.Future[None]] = {}
         self._unstored: OrderedDict[_Key, _Unstored] = OrderedDict()
-        self._without_row: OrderedDict[_Key, int] = OrderedDict()  # the sockets of the latest requests without a row
+        # the sockets of the latest requests without a row, and when they were counted
+        self._without_row: OrderedDict[_Key, tuple[int, int]] = OrderedDict()
 
     async def begin(self, submission: Submission) -> Duplicate | Conflict | None:
         """Wait for the answer of an earlier request with this id.
@@ -64,8 +65,9 @@ class Repetitions:
             digest, _, at_ms, reason = self._unstored[key]
             self._unstored[key] = (digest, sockets, at_ms, reason)
             return False
+        self._without_row.pop(key, None)
         if submission.expires_ms is None and sockets:
-            self._without_row[key] = sockets
+            self._without_row[key] = (sockets, self._now_ms())
             if len(self._without_row) > UNSTORED_IDS_MAX:
                 self._without_row.popitem(last=False)
         return True
@@ -78,7 +80,8 @@ class Repetitions:
         key = (kind, owner, bound_tenant or "", id)
         if (first := self._under_way.get(key)) is not None:
             await asyncio.shield(first)
-        return self._without_row.get(key, 0)
+        sockets, at_ms = self._without_row.get(key, (0, 0))
+        return sockets if at_ms > self._now_ms() - IDS_KEPT_MS else 0
 
     def end(self, submission: Submission) -> None:
         """Let requests with the same id continue."""

@@ -93,6 +93,8 @@ class Sender:
 
         def publish(stored: Stored) -> None:
             nonlocal receipt
+            if stored.replaced is not None:  # its number is the lower one
+                self._bus.publish(stored.replaced, only_tenant=stored.replaced.bound_tenant)
             if stored.seq is None:
                 receipt = self._publish_unstored(message, only_tenant)
             else:
@@ -100,8 +102,6 @@ class Sender:
                     message.kind, message.channels[0], with_seq(submission.text, stored.seq), stored.seq
                 )
                 receipt = self._bus.publish(encoded, only_tenant=only_tenant)
-            if stored.replaced is not None:
-                self._bus.publish(stored.replaced, only_tenant=stored.replaced.bound_tenant)
             self._wakeups.wake(message.channels)
 
         try:

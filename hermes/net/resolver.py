@@ -53,7 +53,7 @@ class Resolver:
             found = list(dict.fromkeys(str(address[0]) for *_, address in answers))
         except OSError as error:
             found = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no request waits
             pending.get_loop().call_soon_threadsafe(self._end, key, pending, found)
 
     def _end(self, key: tuple[str, int], pending: "asyncio.Future[_Found]", found: _Found) -> None:

@@ -264,7 +264,8 @@ async def test_replacing_is_one_step(make_inbox: MakeInbox) -> None:
     await ids(socket, 1)
     assert (await send(hermes, 1, replaces="n0"))["replaced"] is True
     frames = [await socket.receive(), await socket.receive()]
-    assert {frame.get("action", "new") for frame in frames} == {"new", "withdrawn"}
+    assert [frame.get("action", "new") for frame in frames] == ["withdrawn", "new"]
+    assert frames[0]["seq"] < frames[1]["seq"]
     assert [frame["replaces"] for frame in frames if "replaces" in frame] == ["n0"]
     assert (await send(hermes, 2, replaces="unknown"))["replaced"] is False
 

@@ -119,6 +119,7 @@ def _open(path: Path) -> sqlite3.Connection:
             if version:
                 _back_up(connection, path.with_name(f"{path.name}.before-{VERSION}"))
             migrate(connection, version)
+        _check_counts(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
         if is_damage(error):
@@ -183,6 +184,14 @@ def copy_inbox(connection: sqlite3.Connection, path: Path, *, between: Callable[
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE))
     with contextlib.closing(sqlite3.connect(path)) as copy:
         connection.backup(copy, pages=BACKUP_PAGES, progress=lambda _status, _left, _all: between(), sleep=0)
+
+
+def _check_counts(connection: sqlite3.Connection) -> None:
+    """Raise `RowDamaged` if the counts are no numbers, or behind a row."""
+    counts = connection.execute("SELECT last_seq, entries, bytes FROM totals").fetchall()
+    [(highest,)] = connection.execute("SELECT max(seq) FROM log").fetchall()
+    if len(counts) != 1 or not all(isinstance(count, int) for count in counts[0]) or counts[0][0] < (highest or 0):
+        raise RowDamaged("the counts are gone, or behind a row")
 
 
 def move_aside(path: Path) -> Path:

@@ -155,7 +155,7 @@ class SqliteInbox:
                 store.forget(submission, each)
 
         def late() -> bool:
-            """Take it back before anybody reads it; of several, the last one first."""
+            """Take it back before a reader gets it; of several, the last one first."""
             operation.abandoned = True
             self._thread.undo(forget)
             if self._log_throttle.allow("timeout"):

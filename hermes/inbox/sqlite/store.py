@@ -91,9 +91,6 @@ class Store:
         self.needs_checkpoint = False  # what was removed is still in the write-ahead log
         self._sql.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (new_epoch(),))
         self.epoch: str = self._meta("epoch") or ""
-        (highest,) = self._sql.execute("SELECT max(seq) FROM log").fetchone()
-        if self.last_seq() < (highest or 0):
-            raise RowDamaged("a number that was given is above the last one")
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
@@ -111,48 +108,44 @@ class Store:
 
         Also return how to undo each.
         """
+        now_ms = self._now_ms()
         if all(map(_is_plain, submissions)):
             keys = [*map(_key, submissions)]
             if len(set(keys)) == len(keys):
-                return self._append_plain(submissions, keys)
-        return [self._append_one(submission) for submission in submissions]
+                return self._append_plain(submissions, keys, now_ms)
+        return [self._append_one(submission, now_ms) for submission in submissions]
 
-    def _append_plain(self, submissions: Sequence[Submission], keys: Sequence["_Key"]) -> "list[Appended]":
+    def _append_plain(self, submissions: Sequence[Submission], keys: Sequence["_Key"], now_ms: int) -> "list[Appended]":
         """Store rows that replace nothing and have different ids.
 
         With a few statements for all.
         """
         keys_of_all = padded(keys, keys[-1])
         found, last_seq, used_bytes = _totals(
-            self._sql.execute(
-                _known_of(len(keys_of_all)), (self._now_ms() - IDS_KEPT_MS, *flat(keys_of_all))
-            ).fetchone()
+            self._sql.execute(_known_of(len(keys_of_all)), (now_ms - IDS_KEPT_MS, *flat(keys_of_all))).fetchone()
         )
-        known = frozenset(map(int, found.split(","))) if found is not None else ()
+        known = map(int, found.split(",")) if found is not None else ()
+        answers = {number: self._append_one(submissions[number], now_ms) for number in known}  # they store nothing
         owners: dict[tuple[int, str], int] = {}
         rows: list[tuple[Any, ...]] = []
         size = 0
         for number, submission in enumerate(submissions):
-            if number not in known:
+            if number not in answers:
                 kind, owner, _, _ = keys[number]
                 owners[kind, owner] = owners.get((kind, owner), 0) + 1
                 row = _row(submission, kind, owner, last_seq + 1 + len(rows))
                 size += row[_SIZE]
                 rows.append(row)
         if len(rows) > 1 and (size > self._limits.max_bytes // 2 or max(owners.values()) > self._limits.rows_per_owner):
-            return [self._append_one(submission) for submission in submissions]
+            return [self._append_one(submission, now_ms) for submission in submissions]
         if rows:
             self._make_room(owners, size, used_bytes)
             self._add(rows)
         seqs = iter(range(last_seq + 1, last_seq + 1 + len(rows)))
-        return [
-            self._append_one(submission) if number in known else _appended(next(seqs))
-            for number, submission in enumerate(submissions)
-        ]
+        return [answers.get(number) or _appended(next(seqs)) for number in range(len(submissions))]
 
-    def _append_one(self, submission: Submission) -> "Appended":
+    def _append_one(self, submission: Submission, now_ms: int) -> "Appended":
         kind, owner, bound, id = _key(submission)
-        now_ms = self._now_ms()
         found = self._sql.execute(
             _KNOWN, {"kind": kind, "owner": owner, "bound": bound, "id": id, "since": now_ms - IDS_KEPT_MS}
         ).fetchone()
@@ -519,6 +512,7 @@ class Store:
 
     def rolled_back(self) -> None:
         """Trust no number of rows: what was added or removed is undone."""
+        self._rows_at_most.clear()
         self._exact.clear()
 
     def _evict_bytes(self, size: int) -> None:

@@ -1,5 +1,6 @@
 """What peers send is bounded at one place."""
 
+import orjson
 import pytest
 
 from hermes.cluster.envelope import (
@@ -17,6 +18,11 @@ HEAD = {"op": "deliver", "node": "b"}
 LONG = "x" * (TEXT_MAX_CHARS + 1)
 
 
+def packed(head: object, body: bytes = b"") -> bytes:
+    """Return the bytes of a message as a stranger would write it."""
+    return orjson.dumps(head) + b"\n" + body
+
+
 def nested(levels: int) -> object:
     """Return an array in arrays."""
     value: object = []
@@ -28,16 +34,16 @@ def nested(levels: int) -> object:
 @pytest.mark.parametrize(
     "data",
     [
-        pack(HEAD | {"to": LONG}),
-        pack(HEAD | {"entries": [["user_id", LONG, None, 5]]}),
-        pack(HEAD | {"figures": {LONG: 1}}),
-        pack(HEAD | {"op": LONG}),
-        pack(HEAD | {"node": "b" * (NODE_MAX_CHARS + 1)}),
-        pack(HEAD | {"node": ""}),
-        pack(HEAD | {"figures": nested(MAX_DEPTH)}),
+        packed(HEAD | {"to": LONG}),
+        packed(HEAD | {"entries": [["user_id", LONG, None, 5]]}),
+        packed(HEAD | {"figures": {LONG: 1}}),
+        packed(HEAD | {"op": LONG}),
+        packed(HEAD | {"node": "b" * (NODE_MAX_CHARS + 1)}),
+        packed(HEAD | {"node": ""}),
+        packed(HEAD | {"figures": nested(MAX_DEPTH)}),
         b'{"op":"x","node":"b","y":' + b"[" * 500_000 + b"]" * 500_000 + b"}\n",
-        pack(HEAD | {"entries": ["x" * 1_000] * 1_100}),
-        pack(HEAD, bytes(BODY_MAX_BYTES + 1)),
+        packed(HEAD | {"entries": ["x" * 1_000] * 1_100}),
+        packed(HEAD, bytes(BODY_MAX_BYTES + 1)),
         b"[]\n",
         b"",
     ],
@@ -56,3 +62,11 @@ def test_what_a_node_sends_is_accepted() -> None:
     body = bytes(BODY_MAX_BYTES)
     assert len(pack(head)) < HEAD_MAX_BYTES
     assert unpack(pack(head, body)) == (head, body)
+
+
+def test_a_text_that_is_too_long_is_cut_by_its_sender() -> None:
+    """So that the error of a node does not hide its answer."""
+    head, body = unpack(pack(HEAD | {"figures": {"inbox": {"problem": LONG}, "list": [LONG, 1]}}, b"frame"))
+    cut = "x" * (TEXT_MAX_CHARS - 1) + "…"
+    assert head == HEAD | {"figures": {"inbox": {"problem": cut}, "list": [cut, 1]}}
+    assert body == b"frame"

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from hermes.errors import HermesError, InboxUnusable
+from hermes.ids import UserId
+from hermes.inbox.inbox import IDS_KEPT_MS, Duplicate, Stored, StoreLimits
 from hermes.inbox.sqlite import file as sqlite_file
 from hermes.inbox.sqlite import schema
 from hermes.inbox.sqlite.file import file_system_of, open_inbox, prepare_folder
 from hermes.inbox.sqlite.schema import FIRST_VERSION, STEPS, VERSION
+from hermes.inbox.sqlite.store import Store
 from tests.support.inboxes import FakeClock, open_store, submission
 
 
@@ -64,3 +67,59 @@ def test_a_file_of_a_development_version_is_refused(tmp_path: Path, version: int
         assert left.execute("SELECT count(*) FROM log").fetchone() == (0,)
         assert left.execute("PRAGMA user_version").fetchone() == (version,)
     assert len(path.read_bytes()) == len(before)
+
+
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM totals", "UPDATE totals SET last_seq = 'x'", "UPDATE totals SET last_seq = 0"]
+)
+def test_an_inbox_with_wrong_counts_is_moved_aside(tmp_path: Path, change: str) -> None:
+    """As one with damaged pages: a number must never be given twice."""
+    path = tmp_path / "inbox.db"
+    clock = FakeClock()
+    with open_store(path, clock) as store:
+        store.append(submission("a", user="ana", at_ms=clock()))
+    with contextlib.closing(sqlite3.connect(path)) as damaged:
+        damaged.execute(change)
+        damaged.commit()
+    with open_store(path, clock) as store:
+        assert isinstance(store.append(submission("b", user="ana", at_ms=clock())), Stored)
+    assert path.with_name("inbox.db.damaged-1").exists()
+
+
+class TickingClock(FakeClock):
+    """A clock that each look moves by a millisecond."""
+
+    def __call__(self) -> int:
+        self.now_ms += 1
+        return self.now_ms
+
+
+def test_the_numbers_of_a_batch_rise_while_an_id_becomes_free(tmp_path: Path) -> None:
+    """The same time holds for all rows of a batch."""
+    clock = TickingClock()
+    first = submission("a", user="ana", at_ms=clock())
+    with open_store(tmp_path / "inbox.db", clock) as store:
+        store.append(first)
+        clock.now_ms = first.message.timestamp_ms + IDS_KEPT_MS - 2
+        [(again, _), (new, _)] = store.append_all([first, submission("b", user="ana", at_ms=clock.now_ms)])
+    assert isinstance(again, Duplicate)
+    assert isinstance(new, Stored)
+
+
+def test_a_limit_holds_after_a_lost_transaction(tmp_path: Path) -> None:
+    """What the transaction had removed is there again, and counts."""
+    clock = FakeClock()
+    path, limits = tmp_path / "inbox.db", StoreLimits(rows_per_owner=10)
+    with open_store(path, clock, limits) as store:
+        for number in range(10):
+            store.append(submission(f"before-{number}", user="ana", at_ms=clock()))
+    with contextlib.closing(open_inbox(path)) as connection:
+        store = Store(connection, limits=limits, now_ms=clock)
+        connection.execute("BEGIN IMMEDIATE")
+        store.purge(UserId("ana"))
+        store.append(submission("lost", user="ana", at_ms=clock()))
+        connection.execute("ROLLBACK")
+        store.rolled_back()
+        for number in range(9):
+            store.append(submission(f"after-{number}", user="ana", at_ms=clock()))
+        assert store.stats().rows == 10
