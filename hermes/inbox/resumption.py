@@ -101,7 +101,8 @@ class Resumption:
 
     ``on_resumed`` is called when the answer to the position was sent. With ``holds_all`` the socket has no channel
     before it; otherwise only those of its rows are missing. With ``reports_end`` it gets a frame after the last entry
-    that it missed. ``reader`` may change with the token.
+    that it missed. ``has_position`` says that the socket was answered before: its client has a position. ``reader`` may
+    change with the token.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Resumption:
         metrics: Metrics,
         holds_all: bool,
         reports_end: bool,
+        has_position: bool,
         on_resumed: Callable[[], None],
     ) -> None:
         self._metrics = metrics
@@ -128,6 +130,7 @@ class Resumption:
         self._after_seq = 0
         self._to_seq = 0  # of the answer
         self.epoch = ""  # of the answer; empty without one
+        self.has_position = has_position  # of this or an earlier answer
         self.is_answered = False  # `resumed` was sent
         self.is_live = False
 
@@ -152,15 +155,15 @@ class Resumption:
         """Replay what the socket has missed after a position, then let it live.
 
         None is a position that cannot be parsed. If the inbox cannot be read, the socket lives at once and gets no
-        ``resumed``; if that happens after ``resumed``, the socket is closed, and its client comes back with its
-        position.
+        ``resumed``; if that happens after ``resumed``, also an earlier one, the socket is closed, and its client comes
+        back with its position.
         """
         try:
             resumed = await self._inbox.resume(self.reader, position)
             if self._session.closed:
                 return
             self._metrics.inbox_resumes.labels(str(resumed.gap).lower()).inc()
-            self.epoch = resumed.epoch
+            self.epoch, self.has_position = resumed.epoch, True
             self._session.send(resumed_frame(resumed))
             self._answered()
             self._after_seq, self._to_seq = resumed.from_seq, resumed.to_seq
@@ -171,7 +174,7 @@ class Resumption:
                 await self._read()
         except InboxUnavailable as failure:
             logger.warning("user %s cannot resume: %s", self.reader.user_id, failure.reason)
-            if self.is_answered:
+            if self.has_position:
                 self._session.close(INTERNAL_ERROR)  # live rows would move its position over those that are missing
             elif not self._session.closed:
                 self._answered()

@@ -21,6 +21,10 @@ from tests.support.postgres import Databases, needs_postgres
 from tests.support.programs import free_port
 from tests.support.programs import hermes as hermes_program
 
+pytest.importorskip("psycopg")
+
+from hermes.inbox.postgres import writer
+
 pytestmark = pytest.mark.postgres
 ANA = token(tenant_id="acme")
 
@@ -128,6 +132,45 @@ async def test_two_gateways_share_one_inbox(make_hermes: MakeHermes, postgres: D
     assert "acked_at" in json.loads((await waiting).body)["frames"][0]
     repeated = await two.notify({"user_id": "123", "title": "t", "message": "", "id": "n0"})
     assert repeated == {"status": "success", "sent": True, "id": "n0", "stored": True, "seq": 1, "duplicate": True}
+
+
+@pytest.mark.gen_test
+async def test_open_sockets_learn_of_another_database_after_an_outage(
+    make_hermes: MakeHermes,
+    postgres: Databases,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They get another answer, however long it lasted; one that asks meanwhile is closed, unless it had no answer."""
+    monkeypatch.setattr(writer, "GRACE_S", 0.0)
+    hermes = await make_hermes(inbox=postgres.empty())
+    assert hermes.gateway.inbox is not None
+    store = hermes.gateway.inbox.store
+    sockets = [await hermes.open("/ws/notifications?since=0", ANA) for _ in range(4)]
+    for socket in sockets:
+        assert (await socket.receive())["action"] == "resumed"
+    *waiting, asking = sockets
+    other = await hermes.open("/ws/notifications", ANA)
+    await hermes.notify({"user_id": "123", "title": "t", "message": "", "id": "n0"})
+    for socket in (*sockets, other):
+        assert (await socket.receive())["id"] == "n0"
+    old = store.epoch
+    postgres.replace()
+    with postgres.outage():
+        await eventually(lambda: store._writer._is_down)  # type: ignore[attr-defined]
+        for socket in (asking, other):
+            await socket.send({"action": "resume", "since": f"{old}:1"})
+        assert await asking.wait_closed() == (1011, "internal_error")
+        answer = await hermes.notify({"user_id": "123", "title": "t", "message": "", "id": "n1"})
+        assert (answer["sent"], answer["stored"]) == (True, False)
+        for socket in (*waiting, other):
+            assert (await socket.receive())["id"] == "n1"
+    for socket in waiting:
+        frame = await socket.receive()
+        assert (frame["action"], frame["gap"], frame["epoch"] == old) == ("resumed", True, False)
+        assert (await socket.receive())["id"] == "n0"
+    assert "open sockets" in caplog.text
+    caplog.clear()
 
 
 @pytest.fixture

@@ -80,6 +80,22 @@ class Databases:
         """Return the parameters of libpq."""
         return session.parameters_of(self.server.url(name), lambda: None)
 
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[None]:
+        """Let the database of `empty` end its connections and accept none; the others of the server go on."""
+        self.server.execute(f"ALTER DATABASE {self._main} ALLOW_CONNECTIONS false")
+        try:
+            self.server.execute(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._main}'"
+            )
+            yield
+        finally:
+            self.server.execute(f"ALTER DATABASE {self._main} ALLOW_CONNECTIONS true")
+
+    def replace(self) -> None:
+        """Let the database of `empty` look like another one at the next connection: a failover, a restored copy."""
+        self.server.execute("UPDATE hermes.meta SET value = 'x' WHERE name = 'incarnation'", name=self._main)
+
     def empty(self) -> str:
         """Return the URL of a database with empty tables, as a new inbox has them."""
         tables = ", ".join(f"hermes.{table}" for table in TABLES if table not in ("meta", "state"))

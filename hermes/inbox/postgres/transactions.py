@@ -36,20 +36,22 @@ async def rehearse(session: Session, storing: "Statement[StoredBatch]") -> None:
     The first notification would wait for that. What fails here is reported when it is needed.
     """
     connection = session.connection
-    with contextlib.suppress(psycopg.Error):
+    with contextlib.suppress(psycopg.Error, OSError):
         await connection.execute("BEGIN")
         await connection.execute(storing.sql, storing.values, binary=True)
-    with contextlib.suppress(psycopg.Error):
+    with contextlib.suppress(psycopg.Error, OSError):
         await connection.rollback()
 
 
 async def try_to_store(session: Session, storing: "Statement[StoredBatch]") -> None:
-    """Run a transaction that stores, and undo it. Raises psycopg.Error if it fails."""
+    """Run a transaction that stores, and undo it. Raises psycopg.Error if it fails.
+
+    Not in one piece: after a ROLLBACK in a pipeline, psycopg deallocates what the next statement has just prepared.
+    """
     connection = session.connection
-    async with connection.pipeline():
-        await connection.execute("BEGIN")
-        await connection.execute(storing.sql, storing.values, binary=True)
-        await connection.execute("ROLLBACK")
+    await connection.execute("BEGIN")
+    await connection.execute(storing.sql, storing.values, binary=True)
+    await connection.rollback()
 
 
 async def fetch_all(session: Session, asked: Sequence["Statement[Any]"]) -> list[Rows]:

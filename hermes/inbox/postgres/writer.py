@@ -504,6 +504,10 @@ class Writer:
     # -- the connection -----------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
+        """Connect, and begin or go on with the series.
+
+        Raises `NotUsable` and `Unreachable`; then there is no session.
+        """
         name = f"{APPLICATION_PREFIX}{secrets.token_hex(8)}"
         session = await open_session(
             self._parameters(),
@@ -514,11 +518,15 @@ class Writer:
             now_ms=self._now_ms,
         )
         self._note_clock(session.clock)
-        self._begin(session.origin)
         self._session, self._last_name = session, name
+        self._is_down = False  # who is called by a new series reads at once
+        self._begin(session.origin)
         with self._limited():
             await rehearse(session, self._rehearsal())
-        self._is_down = False
+        if session.connection.closed:
+            self._session = None
+            await session.close()
+            raise Unreachable("cannot use the database: the new connection ended at its first transaction")
         self._next_check = 0.0
 
     def _begin(self, origin: Origin) -> None:
@@ -529,7 +537,7 @@ class Writer:
         elif origin.epoch != before:
             logger.error(
                 "inbox: the database is another one than before (a failover, or a restored copy): a new epoch begins,"
-                " and clients come back and see a gap"
+                " and open sockets and clients that come back see a gap"
             )
             self._cursor = min(self._cursor, origin.began_at)
             self.new_epoch()

@@ -79,6 +79,7 @@ class InboxActions:
             metrics=self._gateway.metrics,
             holds_all=holds_all,
             reports_end=self._reports_end,
+            has_position=self._resumption is not None and self._resumption.has_position,
             on_resumed=self._on_resumed,
         )
         name = f"resume of {self._session.principal.user_id}"

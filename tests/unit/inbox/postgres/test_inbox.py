@@ -743,6 +743,72 @@ def test_another_database_while_processes_run(
     caplog.clear()
 
 
+def test_what_is_prepared_after_a_failed_store_can_be_used_again(
+    postgres: Databases, url: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that is tried after an outage leaves the session as it was: each statement works more than once."""
+
+    async def test() -> None:
+        async with running(url, clock) as node:
+            with postgres.outage(), pytest.raises(InboxUnavailable):
+                await node.append("lost")
+            until = time.monotonic() + ENOUGH_S
+            while (node.inbox.problem or node.inbox._writer._cannot_store) and time.monotonic() < until:
+                await asyncio.sleep(0.02)
+            for id in "abc":
+                assert isinstance(await node.append(id), Stored)
+            for _ in range(3):
+                assert await asyncio.gather(*(node.ids() for _ in range(3))) == [["a", "b", "c"]] * 3
+
+    asyncio.run(test())
+    caplog.clear()
+
+
+@pytest.mark.parametrize("ends_at_once", [False, True])
+def test_another_database_after_an_outage(
+    postgres: Databases,
+    url: str,
+    clock: FakeClock,
+    ends_at_once: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who hears of the new epoch can read, unless the connection ends at once: then nobody waits for the next one."""
+    monkeypatch.setattr(writer, "GRACE_S", 0.0)
+    monkeypatch.setattr(writer, "RETRY_S", 0.2)
+
+    async def test() -> None:
+        async with running(url, clock) as node:
+            await node.append("a")
+            reads: list[asyncio.Task[list[str]]] = []
+
+            def read() -> None:
+                reads.append(asyncio.ensure_future(node.ids()))
+                if ends_at_once:
+                    assert node.inbox._writer._session is not None
+                    node.inbox._writer._session.cut()
+
+            node.inbox.on_new_epoch(read)
+            postgres.replace()
+            until = time.monotonic() + ENOUGH_S
+            with postgres.outage():
+                while not node.inbox._writer._is_down and time.monotonic() < until:
+                    await asyncio.sleep(0.02)
+            while not reads and time.monotonic() < until:
+                await asyncio.sleep(0.02)
+            [read_ids] = await asyncio.gather(*reads, return_exceptions=True)
+            if ends_at_once:
+                assert isinstance(read_ids, InboxUnavailable)
+                assert node.inbox._writer._is_down
+                await node.works()
+                read_ids = await node.ids()
+            assert read_ids == ["a"]
+            assert len(reads) == 1
+
+    asyncio.run(test())
+    caplog.clear()
+
+
 def test_the_clock_of_a_process_ends_nothing(
     url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
