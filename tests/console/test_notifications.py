@@ -25,7 +25,7 @@ window.shown = []; window.requests = 0;
 window.Notification = class {
   static permission = 'default';
   static async requestPermission() { window.requests += 1; return this.permission = 'granted'; }
-  constructor(title, options) { window.shown.push({title, ...options}); }
+  constructor(title, options) { this.tag = options.tag; window.shown.push({title, ...options}); }
   close() {}
 };
 """
