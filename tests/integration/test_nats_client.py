@@ -546,3 +546,38 @@ async def test_a_limit_of_subscriptions_is_reported(tmp_path: Path, caplog: pyte
             assert running.refusal.endswith("19")
     assert caplog.text.count("NATS refuses a subject") == 1
     caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_a_refused_subject_is_tried_again_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new connection does not forget the refusal: only the subject itself does, when the server takes it."""
+    monkeypatch.setattr(client_module, "RENEWED_AFTER_S", 0.2)
+    monkeypatch.setattr(client_module, "PUBLISHES_AGAIN_S", 0.1)
+    monkeypatch.setattr(client_module, "PING_INTERVAL_S", 5.0)
+
+    def lines(subjects: str) -> str:
+        user = f'{{user: h, password: "p", permissions: {{publish: [{subjects}]}}}}'
+        return f"authorization {{ users: [ {user} ] }}"
+
+    with nats_server(tmp_path, lines('"nodes"')) as server:
+        async with client(server.url.replace("//", "//h:p@")) as running:
+            monkeypatch.setattr(client_module, "PING_INTERVAL_S", 0.5)
+            for connects, wait_s in ((1, 0.2), (2, 0.4), (3, 0.8)):
+                while not (running.is_connected and running.connects == connects):
+                    await asyncio.sleep(0.02)
+                assert (connects == 1) is (running.refusal == "")
+                running.publish("user.1", b"")
+                assert await running.flush()
+                assert "user.1" in running.refusal
+                assert running._renewed_after_s == wait_s
+            server.reload(lines('"nodes", "user.*"'))
+            await eventually(lambda: running.is_connected and running.connects > 3)
+            assert "user.1" in running.refusal
+            running.publish("user.1", b"")
+            assert await running.flush()
+            await eventually(lambda: not running.refusal)
+            assert running._renewed_after_s == 0.2
+            assert running.is_connected
+    caplog.clear()

@@ -36,11 +36,14 @@ RESUBSCRIBE_POLL_S = 0.01  # until the server has read the subscriptions that wa
 RESUBSCRIBED_AT_ONCE = 2_000  # subscriptions: about 2 ms of the event loop
 REFUSAL_LOG_INTERVAL_S = 60.0
 RENEWED_AFTER_S = 30.0  # a connection with refused subjects, at the earliest
+RENEWED_MAX_S = 600.0  # each renewal after which a refusal returns doubles the time until the next one
+FORGOTTEN_AFTER_S = 120.0  # a refusal, on a new connection on which nothing is published there
 PUBLISHES_AGAIN_S = 15.0  # without a refusal; a node publishes every 5 s
 LOGGED_MAX = 100  # problems of one outage; each server has its own text
 LAME_DUCK_SPREAD_S = 1.0  # in which the clients of a server that stops move to another one
 
 _REFUSED_SUBSCRIPTION = re.compile(r'Permissions Violation for Subscription to "([^"]+)"')
+_REFUSED_PUBLISH = re.compile(r'Permissions Violation for Publish to "([^"]+)"')
 
 Handler = Callable[[NatsMessage], None]
 
@@ -86,6 +89,12 @@ class NatsClient:
         self._logged: set[str] = set()  # problems since the last connection
         self.refusal = ""  # of a subject, while connected
         self._refused_subject = ""  # of a subscription that the server does not have
+        self._refused_publish = ""  # a subject; a new connection does not forget it
+        self._publish_refusal = ""  # the text of its refusal
+        self._is_refused_here = False  # something, on this connection
+        self._is_renewed = False  # a connection was ended to try the refused subject again
+        self._renewed_after_s = RENEWED_AFTER_S
+        self._proof: asyncio.Future[None] | None = None  # a ping after the refused subject was published again
         self._refused_s = 0.0  # when the last refusal came, in monotonic seconds
         self._refusals = LogThrottle(REFUSAL_LOG_INTERVAL_S)
         self.connects = 0  # the number of this connection
@@ -163,6 +172,9 @@ class NatsClient:
         if not connection.write(b"%b%b\r\n" % (line, data)):
             self._metrics.cluster_dropped.labels("pending").inc()
             return False
+        if subject == self._refused_publish and not self._is_refused_here and self._proof is None:
+            self._proof = connection.ping()
+            self._proof.add_done_callback(self._note_accepted)
         return True
 
     async def flush(self) -> bool:
@@ -274,7 +286,8 @@ class NatsClient:
             )
         except (OSError, ValueError) as error:  # of the creds file or the CA certificates
             raise NatsRefused(str(error)) from None
-        self.refusal = self._refused_subject = ""
+        self.refusal, self._refused_subject, self._is_refused_here = self._publish_refusal, "", False
+        self._proof = None
         self.connects += 1
         self._connection = connection
         self._on_opened()
@@ -315,7 +328,7 @@ class NatsClient:
         """Ping the server until the connection ends, or the server is about to stop."""
         lame_duck = asyncio.ensure_future(self._lame_duck.wait())
         loop = asyncio.get_running_loop()
-        renew_s = loop.time() + RENEWED_AFTER_S
+        since_s = loop.time()
         try:
             while not connection.closed.done():
                 if lame_duck.done() and len(self._servers) > 1:
@@ -324,8 +337,14 @@ class NatsClient:
                 if connection.unanswered_s >= SILENT_PINGS * PING_INTERVAL_S:
                     connection.abort(f"no answer for {SILENT_PINGS * PING_INTERVAL_S:g} s")
                     break
-                if self.refusal and loop.time() >= renew_s and await self._is_allowed_again(connection):
-                    connection.abort("the account may use the refused subjects again")
+                lasted_s = loop.time() - since_s
+                is_due = bool(self.refusal) and lasted_s >= self._renewed_after_s
+                if is_due and not self._is_refused_here:
+                    if lasted_s >= FORGOTTEN_AFTER_S:
+                        self._forget_refusal()
+                elif is_due and await self._is_allowed_again(connection):
+                    self._is_renewed = bool(self._refused_publish)
+                    connection.abort("the account may be able to use the refused subjects again")
                     break
                 connection.ping()
                 waited: list[asyncio.Future[Any]] = [connection.closed]
@@ -375,11 +394,29 @@ class NatsClient:
         except Exception:  # one bad message must not end the connection
             logger.exception("a message on %s failed", message.subject)
 
+    def _note_accepted(self, pong: "asyncio.Future[None]") -> None:
+        """Forget the refusal: the server took what was published on its subject."""
+        if pong is not self._proof:
+            return  # of a former connection
+        self._proof = None
+        if not pong.cancelled() and not self._is_refused_here:
+            self._forget_refusal()
+            self._renewed_after_s, self._is_renewed = RENEWED_AFTER_S, False
+
+    def _forget_refusal(self) -> None:
+        self.refusal = self._refused_publish = self._publish_refusal = ""
+
     def _note_refusal(self, text: str) -> None:
         """Note that the account may not use a subject; the connection stays open."""
         if self._refusals.allow("refusal"):  # there may be one for each user
             logger.error("NATS refuses a subject: %s; docs/guide/cluster.md has the permissions of the account", text)
+        if self._is_renewed and not self._is_refused_here:
+            self._renewed_after_s = min(2 * self._renewed_after_s, RENEWED_MAX_S)
+            self._is_renewed = False
+        self._is_refused_here = True
         self.refusal = text
+        if (refused := _REFUSED_PUBLISH.match(text)) is not None:
+            self._refused_publish, self._publish_refusal = refused[1], text
         self._refused_s = asyncio.get_running_loop().time()
         found = _REFUSED_SUBSCRIPTION.match(text)
         if found is not None:
