@@ -25,7 +25,7 @@ from hermes.metrics import Metrics, by_label
 from hermes.settings.urls.nats import parse_nats_url
 from hermes.testing import ClientSocket, gateway_settings, run_gateway
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, token
-from tests.support.nats import NatsServer, nats_server
+from tests.support.nats import NatsServer, nats_server, unchecked
 from tests.support.nodes import bus as bus
 from tests.support.nodes import note as note
 from tests.support.nodes import open_on as open_on
@@ -384,10 +384,10 @@ async def test_what_no_node_sends_is_counted_and_harms_nothing(start: Start, nat
         before = by_label(a.gateway.metrics.cluster_received).get("bad", 0)
         deliver = {"op": "deliver", "node": "peer", "to": "123", "kind": "notification"}
         bad = [
-            pack(deliver | {"only_tenant": "t" * (TEXT_MAX_CHARS + 1)}, b"{}"),
-            pack(deliver | {"node": "n" * 65}, b"{}"),
+            unchecked(deliver | {"only_tenant": "t" * (TEXT_MAX_CHARS + 1)}, b"{}"),
+            unchecked(deliver | {"node": "n" * 65}, b"{}"),
             b'{"op":"deliver","node":"peer","to":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
-            pack({"op": "revoke", "node": "peer", "entries": [["user_id", "u" * (TEXT_MAX_CHARS + 1), None, 5]]}),
+            unchecked({"op": "revoke", "node": "peer", "entries": [["user_id", "u" * (TEXT_MAX_CHARS + 1), None, 5]]}),
         ]
         for data in bad:
             assert client.publish("hermes.user.123", data)

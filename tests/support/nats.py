@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
+
 from tests.support.programs import accepts, free_port, needs, wait_until
 
 
@@ -68,6 +70,11 @@ class NatsServer:
         """Send it a signal: SIGSTOP, SIGCONT, or SIGUSR2 for its lame duck mode."""
         assert self.process is not None
         self.process.send_signal(number)
+
+
+def unchecked(head: object, body: bytes = b"") -> bytes:
+    """Return the bytes of a message between nodes, also of one that no node sends."""
+    return orjson.dumps(head) + b"\n" + body
 
 
 @contextlib.contextmanager

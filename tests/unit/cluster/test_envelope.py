@@ -1,6 +1,5 @@
 """What peers send is bounded at one place."""
 
-import orjson
 import pytest
 
 from hermes.cluster.envelope import (
@@ -13,14 +12,10 @@ from hermes.cluster.envelope import (
     pack,
     unpack,
 )
+from tests.support.nats import unchecked
 
 HEAD = {"op": "deliver", "node": "b"}
 LONG = "x" * (TEXT_MAX_CHARS + 1)
-
-
-def packed(head: object, body: bytes = b"") -> bytes:
-    """Return the bytes of a message as a stranger would write it."""
-    return orjson.dumps(head) + b"\n" + body
 
 
 def nested(levels: int) -> object:
@@ -34,16 +29,16 @@ def nested(levels: int) -> object:
 @pytest.mark.parametrize(
     "data",
     [
-        packed(HEAD | {"to": LONG}),
-        packed(HEAD | {"entries": [["user_id", LONG, None, 5]]}),
-        packed(HEAD | {"figures": {LONG: 1}}),
-        packed(HEAD | {"op": LONG}),
-        packed(HEAD | {"node": "b" * (NODE_MAX_CHARS + 1)}),
-        packed(HEAD | {"node": ""}),
-        packed(HEAD | {"figures": nested(MAX_DEPTH)}),
+        unchecked(HEAD | {"to": LONG}),
+        unchecked(HEAD | {"entries": [["user_id", LONG, None, 5]]}),
+        unchecked(HEAD | {"figures": {LONG: 1}}),
+        unchecked(HEAD | {"op": LONG}),
+        unchecked(HEAD | {"node": "b" * (NODE_MAX_CHARS + 1)}),
+        unchecked(HEAD | {"node": ""}),
+        unchecked(HEAD | {"figures": nested(MAX_DEPTH)}),
         b'{"op":"x","node":"b","y":' + b"[" * 500_000 + b"]" * 500_000 + b"}\n",
-        packed(HEAD | {"entries": ["x" * 1_000] * 1_100}),
-        packed(HEAD, bytes(BODY_MAX_BYTES + 1)),
+        unchecked(HEAD | {"entries": ["x" * 1_000] * 1_100}),
+        unchecked(HEAD, bytes(BODY_MAX_BYTES + 1)),
         b"[]\n",
         b"",
     ],
