@@ -124,8 +124,10 @@ class Store:
         found, last_seq, used_bytes = _totals(
             self._sql.execute(_known_of(len(keys_of_all)), (now_ms - IDS_KEPT_MS, *flat(keys_of_all))).fetchone()
         )
-        known = map(int, found.split(",")) if found is not None else ()
-        answers = {number: self._append_one(submissions[number], now_ms) for number in known}  # they store nothing
+        known = map(int, found.split(",")) if found is not None else ()  # also numbers of the padding
+        answers = {  # they store nothing
+            number: self._append_one(submissions[number], now_ms) for number in known if number < len(submissions)
+        }
         owners: dict[tuple[int, str], int] = {}
         rows: list[tuple[Any, ...]] = []
         size = 0
