@@ -39,6 +39,7 @@ RENEWED_AFTER_S = 30.0  # a connection with refused subjects, at the earliest
 RENEWED_MAX_S = 600.0  # each renewal after which a refusal returns doubles the time until the next one
 FORGOTTEN_AFTER_S = 120.0  # a refusal, on a new connection on which nothing is published there
 PUBLISHES_AGAIN_S = 15.0  # without a refusal; a node publishes every 5 s
+REFUSED_MAX = 100  # subjects that are kept; one that is accepted again is enough
 LOGGED_MAX = 100  # problems of one outage; each server has its own text
 LAME_DUCK_SPREAD_S = 1.0  # in which the clients of a server that stops move to another one
 
@@ -89,7 +90,7 @@ class NatsClient:
         self._logged: set[str] = set()  # problems since the last connection
         self.refusal = ""  # of a subject, while connected
         self._refused_subject = ""  # of a subscription that the server does not have
-        self._refused_publish = ""  # a subject; a new connection does not forget it
+        self._refused_publish: set[str] = set()  # subjects, some used once only; a new connection does not forget them
         self._publish_refusal = ""  # the text of its refusal
         self._is_refused_here = False  # something, on this connection
         self._is_renewed = False  # a connection was ended to try the refused subject again
@@ -172,7 +173,7 @@ class NatsClient:
         if not connection.write(b"%b%b\r\n" % (line, data)):
             self._metrics.cluster_dropped.labels("pending").inc()
             return False
-        if subject == self._refused_publish and not self._is_refused_here and self._proof is None:
+        if subject in self._refused_publish and not self._is_refused_here and self._proof is None:
             self._proof = connection.ping()
             self._proof.add_done_callback(self._note_accepted)
         return True
@@ -404,7 +405,8 @@ class NatsClient:
             self._renewed_after_s, self._is_renewed = RENEWED_AFTER_S, False
 
     def _forget_refusal(self) -> None:
-        self.refusal = self._refused_publish = self._publish_refusal = ""
+        self.refusal = self._publish_refusal = ""
+        self._refused_publish.clear()
 
     def _note_refusal(self, text: str) -> None:
         """Note that the account may not use a subject; the connection stays open."""
@@ -416,7 +418,9 @@ class NatsClient:
         self._is_refused_here = True
         self.refusal = text
         if (refused := _REFUSED_PUBLISH.match(text)) is not None:
-            self._refused_publish, self._publish_refusal = refused[1], text
+            self._publish_refusal = text
+            if len(self._refused_publish) < REFUSED_MAX:
+                self._refused_publish.add(refused[1])
         self._refused_s = asyncio.get_running_loop().time()
         found = _REFUSED_SUBSCRIPTION.match(text)
         if found is not None:
