@@ -119,6 +119,9 @@ def make_hermes(io_loop: IOLoop, hermes_settings: Settings) -> Iterator[MakeHerm
 
     async def stop() -> None:
         await asyncio.gather(*[hermes.stop() for hermes in running])
+        # Tornado's client cannot end a request for keys; it ends with the answer, or with its own time-out
+        if requests := [task for task in asyncio.all_tasks() if "_HTTPConnection" in repr(task.get_coro())]:
+            await asyncio.wait(requests)
 
     io_loop.run_sync(stop)
 
