@@ -447,8 +447,12 @@ class PostgresMachine(StoreMachine):
         self.store.connection.commit()
 
 
-TestSqliteModel = SqliteMachine.TestCase
-TestSqliteModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+@pytest.mark.parametrize("examples", [40, pytest.param(400, marks=pytest.mark.slow)])
+def test_the_sqlite_store_is_as_the_model(examples: int) -> None:
+    """Each answer, and all that is kept."""
+    run_state_machine_as_test(
+        SqliteMachine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None)
+    )
 
 
 @pytest.mark.postgres
