@@ -6,8 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PACKAGING := build/packaging
 ARGS ?=
-# one more than the cores, because many tests wait
-WORKERS ?= $(shell expr $$(nproc) + 1)
+WORKERS ?= auto
 FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
