@@ -14,7 +14,7 @@ PAUSE_S, PAUSE_MAX_S = 10.0, 300.0  # between two exchanges, longer if they chan
 
 
 class Comparison:
-    """The nodes whose announcements differ from what this node has.
+    """Compare the revocations of this node with the digests that others announce.
 
     ``digest`` returns the digest of this node; ``clock`` gives monotonic seconds.
     """

@@ -1,8 +1,8 @@
 """Keep the revocations of all nodes equal.
 
 A revocation is sent to every node when it is made. A node that joins or returns gets those of another node that has
-joined, or of all others if none has, and sends what these did not have to all. So does one whose revocations differ
-from those that others announce.
+joined, or of all others if none has, and sends to all nodes what these did not have. A node does the same when its
+revocations differ from those that others announce.
 """
 
 import asyncio

@@ -26,7 +26,7 @@ REPLAY_MAX_ROWS = 1_000  # of one resume; a reader gets older ones from GET /inb
 
 IDS_KEPT_MS = 24 * 3_600_000  # how long an id is recognised
 ROWS_PER_OWNER = 10_000
-LOSSES_MAX = 100_000  # readers whose losses are listed; the oldest become those of all readers
+LOSSES_MAX = 100_000  # readers with a loss of their own; one for all readers replaces the oldest
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,17 @@ def start(site: LinkedSite, make_hermes: MakeHermes, tmp_path: Path) -> Start:
 
 
 async def until_sent(sender: Hermes, user: str) -> None:
-    """Notify until the answer is true; until then it must name who is uncertain, or be certain for a moment only."""
+    """Notify until the answer is true."""
     while not (await sender.notify(note(user)))["sent"]:
         await asyncio.sleep(0.02)
+
+
+async def open_pages(a: Hermes, b: Hermes, **claims: Any) -> tuple[Any, Any]:
+    """Open a page of ua on one node and of ub on another; return them when each node reaches the page of the other."""
+    on_a, on_b = await resumed_on(a, token("ua", **claims)), await resumed_on(b, token("ub", **claims))
+    await until_sent(a, "ub")
+    await until_sent(b, "ua")
+    return on_a, on_b
 
 
 async def until_got(socket: Any, id: str) -> list[str]:
@@ -94,9 +102,7 @@ async def test_a_node_cut_from_nats(start: Start, to: bool, back: bool) -> None:
     """It is uncertain to the others and they to it; it names that, goes on alone, and what it missed is found."""
     site = await start(own_server=False)
     a, b, _c = site.nodes
-    on_a, on_b = await resumed_on(a, token("ua")), await resumed_on(b, token("ub"))
-    await until_sent(a, "ub")
-    await until_sent(b, "ua")
+    on_a, on_b = await open_pages(a, b)
     site.cut([nats_link(1, each) for each in NUMBERS], to=to, back=back)
     answer = await a.notify(note("ub", id="to-b"))
     assert_uncertain(answer, "b")
@@ -125,10 +131,8 @@ async def test_a_nats_server_cut_from_the_others(
     monkeypatch.setattr(members, "FORGOTTEN_S", 3_600.0)
     site = await start(own_server=True)
     a, b, c = site.nodes
-    on_a, on_b = await resumed_on(a, token("ua", iat=1)), await resumed_on(b, token("ub", iat=1))
+    on_a, on_b = await open_pages(a, b, iat=1)
     on_c = await resumed_on(c, token("uc", iat=1))
-    await until_sent(a, "ub")
-    await until_sent(b, "ua")
     await until_sent(b, "uc")
     site.cut([link for other in (1, 2) for link in route_links(0, other)], to=to, back=back)
     for number in range(15):  # before and after the servers have noticed
@@ -165,9 +169,7 @@ async def test_a_node_cut_from_postgresql(start: Start, to: bool, back: bool) ->
     """It stores nothing and says so, delivers what is live, and catches up afterwards; the others are not affected."""
     site = await start(own_server=False)
     a, b, c = site.nodes
-    on_a, on_b = await resumed_on(a, token("ua")), await resumed_on(b, token("ub"))
-    await until_sent(a, "ub")
-    await until_sent(b, "ua")
+    on_a, on_b = await open_pages(a, b)
     site.cut([database_link(1)], to=to, back=back)
     began_s = time.monotonic()
     answer = await b.notify(note("ua", id="unstored-a"))

@@ -485,7 +485,7 @@ BEGIN
   END IF;
 END $$;
 
--- remove a part of what has expired, and make the oldest losses those of all readers if too many readers are listed
+-- remove a part of what has expired, and replace the oldest losses by one for all readers if too many are listed
 CREATE FUNCTION hermes.sweep(
   p_now bigint, p_ids_before bigint, p_limit integer, p_losses_max bigint, OUT o_rows bigint, OUT o_ids bigint
 ) LANGUAGE plpgsql AS $$

@@ -53,7 +53,7 @@ CREATE TABLE log (
   text BLOB                   -- the frame; NULL after a withdrawal
 );
 -- Each entry that is not added at the end of its index is a page of the write-ahead log: so there is one index by
--- owner. It has all that is needed to list and to count rows, whose own pages are far from each other.
+-- owner. It has all columns that listing and counting need, because the pages of the rows are far from each other.
 CREATE INDEX log_owner ON log (owner, kind, seq, size, acked_ms, bound, expires_ms);
 CREATE INDEX log_id ON log (id, kind, owner) WHERE digest IS NOT NULL;
 CREATE INDEX log_expiry ON log (expires_ms);

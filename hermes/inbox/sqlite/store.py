@@ -166,9 +166,10 @@ class Store:
                 (kind, owner, bound, id, submission.digest, withdrawal is not None, now_ms),
             )
             return _appended(None, withdrawal, before)
-        seq = self.last_seq() + 1
+        last_seq, used_bytes = self._counts()
+        seq = last_seq + 1
         row = _row(submission, kind, owner, seq, replaced=withdrawal is not None)
-        self._make_room({(kind, owner): 1}, row[_SIZE], self._bytes())
+        self._make_room({(kind, owner): 1}, row[_SIZE], used_bytes)
         self._add([row])
         return _appended(seq, withdrawal, before)
 
@@ -466,7 +467,7 @@ class Store:
 
     def last_seq(self) -> int:
         """Return the highest number that was given."""
-        return _totals(self._sql.execute("SELECT NULL, last_seq, bytes FROM totals").fetchone())[1]
+        return self._counts()[0]
 
     def stats(self) -> InboxStats:
         """Return the size of the inbox."""
@@ -524,7 +525,7 @@ class Store:
         """
         maximum = self._limits.max_bytes
         self._exact.clear()
-        while self._bytes() + size > maximum:
+        while self._counts()[1] + size > maximum:
             in_index = f"AND bytes > {LARGE_BYTES}" if maximum // 2 >= LARGE_BYTES else ""
             large = self._sql.execute(
                 f"SELECT kind, name FROM shares WHERE bytes > ? {in_index} ORDER BY bytes DESC LIMIT 1",
@@ -535,8 +536,9 @@ class Store:
                 return
             self._evict(rows)
 
-    def _bytes(self) -> int:
-        return _totals(self._sql.execute("SELECT NULL, last_seq, bytes FROM totals").fetchone())[2]
+    def _counts(self) -> tuple[int, int]:
+        """Return the last number and the bytes that are used."""
+        return _totals(self._sql.execute("SELECT NULL, last_seq, bytes FROM totals").fetchone())[1:]
 
     def _oldest(self, kind: str | None = None, name: str | None = None) -> "_Listed":
         rows = "SELECT seq FROM log WHERE +kind < 2"
@@ -571,7 +573,7 @@ class Store:
         self._sql.execute("DELETE FROM log WHERE seq IN (SELECT value FROM json_each(?))", (seqs,))
 
     def _bound_losses(self) -> None:
-        """Make the oldest losses those of all readers if too many are listed."""
+        """Replace the oldest losses by one for all readers if too many are listed."""
         (listed,) = self._sql.execute("SELECT count(*) FROM losses").fetchone()
         if listed > self._limits.losses_max:
             (seq,) = self._sql.execute(
@@ -680,7 +682,7 @@ def _row(submission: Submission, kind: int, owner: str, seq: int, *, replaced: b
 
 
 def _share(row: Sequence[Any]) -> tuple[str, str]:
-    """Return whose share of the bytes a row of `_COLUMNS` has a part in."""
+    """Return the user or tenant that the bytes of a row of `_COLUMNS` count for."""
     owner, kind, _, bound, *_ = row
     if kind in (BROADCAST, BROADCAST_WITHDRAWAL):
         return "tenant", owner

@@ -103,7 +103,7 @@ export function hasProblem({ state, missing, differences }) {
 }
 
 /**
- * The names of the nodes whose value is not that of most nodes.
+ * The names of the nodes with another value than most nodes.
  * @param {NodeRow[]} rows  by name
  * @param {(row: NodeRow) => unknown} value
  * @returns {Set<string>}

@@ -529,7 +529,7 @@ def test_a_restart_of_the_server_is_survived_by_what_waits(
 
 
 @pytest.mark.usefixtures("as_configured")
-def test_a_resolver_that_hangs_holds_nobody_up(
+def test_a_resolver_that_hangs_delays_no_request(
     own: Databases, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Senders and readers get an answer, whichever waited before; with an answer, the inbox works again."""
@@ -773,7 +773,7 @@ def test_another_database_after_an_outage(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who hears of the new epoch can read, unless the connection ends at once: then nobody waits for the next one."""
+    """A listener to the new epoch can read, unless the connection ends at once: then it does not wait."""
     monkeypatch.setattr(writer, "GRACE_S", 0.0)
     monkeypatch.setattr(writer, "RETRY_S", 0.2)
 
