@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClosedError, websocket_connect
 
 from hermes.auth.revocation.revocation_list import Target
 from hermes.cli.check import check
@@ -164,7 +164,8 @@ async def open_at(program: Program, hermes: Hermes, given: str = "") -> ClientSo
     while True:
         socket = ClientSocket(await websocket_connect(f"{address}/ws/notifications?token={given or token()}"))
         hermes.sockets.append(socket)
-        await socket.send({"action": "ping"})
+        with contextlib.suppress(WebSocketClosedError):  # it is refused already
+            await socket.send({"action": "ping"})
         if await socket.receive_text() is not None:
             return socket
         assert (socket.connection.close_reason or "").startswith("joining;retry_ms=")
@@ -511,6 +512,14 @@ def busy(hermes: Hermes, op: str) -> Iterator[None]:
     running[op] -= TASKS_MAX
 
 
+async def answered(hermes: Hermes, path: str, key: str = KEY, *, but: Sequence[str] = ()) -> Any:
+    """Get a page that all nodes have answered for but these; on a busy machine another one may take over 250 ms."""
+    while True:
+        found = await get(hermes, path, key)
+        if found.get("cluster", found).get("uncertain", []) == [*but]:
+            return found
+
+
 @pytest.mark.gen_test
 async def test_presence_and_status_are_those_of_all_nodes(start: Start, other_node: Program) -> None:
     """A node that does not answer is named."""
@@ -520,11 +529,11 @@ async def test_presence_and_status_are_those_of_all_nodes(start: Start, other_no
     await open_on(a, "/ws/notifications", token(tenant_id="acme"))
     await open_on(b, "/ws", token(tenant_id="globex"))
     await open_at(other_node, a, token("456"))  # it has joined
-    found = await get(a, "/presence?user_id=123")
+    found = await answered(a, "/presence?user_id=123")
     assert (found["user_id"], found["sockets"], found["routes"]) == ("123", 2, {"/ws/notifications": 1, "/ws": 1})
     assert found["since"] <= found["last_seen"]
-    assert (await get(b, "/presence?user_id=123", TENANT_KEY))["routes"] == {"/ws/notifications": 1}
-    status = (await get(a, "/status"))["cluster"]
+    assert (await answered(b, "/presence?user_id=123", TENANT_KEY))["routes"] == {"/ws/notifications": 1}
+    status = (await answered(a, "/status"))["cluster"]
     assert (status["node"], status["state"], status["uncertain"]) == ("a", "joined", [])
     assert [(each["node"], each["figures"]["sockets"]["open"].get("/ws")) for each in status["nodes"]] == [
         ("b", 1),
@@ -534,8 +543,8 @@ async def test_presence_and_status_are_those_of_all_nodes(start: Start, other_no
     assert [(each["state"], each["same_keys"]) for each in status["nodes"]] == [("joined", True)] * 2
     assert (await a.request("/status", headers={"X-API-Key": TENANT_KEY})).code == 403
     other_node.process.send_signal(signal.SIGSTOP)
-    assert (await get(b, "/presence?user_id=nobody"))["uncertain"] == ["z"]
-    found = await get(a, "/status")
+    assert (await answered(b, "/presence?user_id=nobody", but=("z",)))["uncertain"] == ["z"]
+    found = await answered(a, "/status", but=("z",))
     assert found["cluster"]["uncertain"] == ["z"]
     silent = found["cluster"]["nodes"][1]
     assert (silent["state"], silent["figures"], silent["heard"] <= found["now"]) == (None, None, True)
