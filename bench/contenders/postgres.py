@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.processes import BenchError, cpu_ns_of
+from bench.processes import BenchError, cpu_ns_of, free_port
 
 # Debian keeps the programs of each version in a folder of its own
 BINARIES = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
@@ -200,3 +200,18 @@ def postgres_server(port: int, settings: Sequence[str] = (), *, folder: Path | N
         shutil.rmtree(made / "data", ignore_errors=True)
         if folder is None:
             shutil.rmtree(made, ignore_errors=True)
+
+
+INBOX = "hermes"  # the name of the database
+
+
+@contextlib.contextmanager
+def inbox_server() -> Iterator[PostgresServer]:
+    """Run a server with its default settings, and a database `INBOX` with the tables of an inbox."""
+    from hermes.inbox.postgres.database import migrate  # they import an extra
+    from hermes.inbox.postgres.session import parameters_of
+
+    with postgres_server(free_port()) as server:
+        server.execute(f"CREATE DATABASE {INBOX}")
+        migrate(parameters_of(server.url(INBOX), lambda: None))
+        yield server

@@ -12,6 +12,8 @@ from bench.scenarios.binary import Binary
 from bench.scenarios.broadcast import Broadcast
 from bench.scenarios.centrifugo import BesideCentrifugo
 from bench.scenarios.cluster import Cluster
+from bench.scenarios.cluster_kill import ClusterKill
+from bench.scenarios.cluster_traffic import ClusterTraffic
 from bench.scenarios.cluster_units import ClusterUnits
 from bench.scenarios.compression import Compression
 from bench.scenarios.console import ConsolePage
@@ -74,6 +76,9 @@ FULL: Mapping[str, Scenario] = {
     "inbox-storm": InboxStorm(),
     "cluster": Cluster(),
     "cluster-units": ClusterUnits(),
+    "cluster-traffic": ClusterTraffic(),
+    "cluster-kill": ClusterKill(),
+    "cluster-kill-1k": ClusterKill(rate_per_s=1_000),
     "compression": Compression(),
     "uvloop": EventLoop(),
     "frozen": Frozen(),
@@ -87,8 +92,11 @@ FULL: Mapping[str, Scenario] = {
 }
 
 ONLY_BY_NAME = frozenset(
-    {"sweep", "frozen", "reconnect", "console", "binary", "centrifugo", "inbox-storm"}
-)  # two minutes and more each: too long for every run
+    {
+        *("sweep", "frozen", "reconnect", "console", "binary", "centrifugo", "inbox-storm", "cluster-traffic"),
+        *("cluster-kill", "cluster-kill-1k"),
+    }
+)  # up to some minutes each: too long for every run
 
 QUICK: Mapping[str, Scenario] = {
     "notify": Notify(rate_per_s=50, requests=20),
@@ -114,7 +122,10 @@ QUICK: Mapping[str, Scenario] = {
     "return": Return(sockets=20),
     "inbox-notify": InboxNotify(requests=40, rounds=1, connections=4, syncs=5),
     "inbox-storm": InboxStorm(users=20, rows=12, quiet_s=0.2),
-    "cluster": Cluster(requests=40, rounds=1, users=4, idle=10, few=2, many=4, quiet_s=0.1),
+    "cluster": Cluster(requests=40, rounds=1, users=4, idle=10),
+    "cluster-traffic": ClusterTraffic(few=2, many=4, settle_s=0.1, quiet_s=0.1),
+    "cluster-kill": ClusterKill(clients=30, rate_per_s=20, connections=2, before_s=0.5, after_s=1.0),
+    "cluster-kill-1k": ClusterKill(clients=30, rate_per_s=20, connections=2, before_s=0.5, after_s=1.0),
     "cluster-units": ClusterUnits(subscriptions=100, messages=100, rows=200, single_rows=20, quiet_s=0.5),
     "compression": Compression(sockets=5, for_s=0.1),
     "uvloop": EventLoop(requests=16, handshakes=10, sockets=5, rate_per_s=200, for_s=0.2),

@@ -3,6 +3,7 @@
 import json
 import secrets
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,12 +20,18 @@ SENT, NOT_SENT = '"sent":true', '"sent":false'
 KNOWN_S = 0.5  # until each node knows the other, and NATS the subscriptions: a socket counts after 0.1 s
 
 
+def nodes(stack: ExitStack, names: Sequence[str], *options: str) -> tuple[list[Hermes], Nats]:
+    """Start nodes with these names and further options, until the end of ``stack``, and a NATS server for them."""
+    server, secret = stack.enter_context(nats()), secrets.token_urlsafe(48)
+    options = ("--nats-url", server.url, *options)
+    return [stack.enter_context(hermes(*options, "--node-name", name, secret=secret)) for name in names], server
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """``rounds`` of ``requests`` each, by turns: one node, a user on another node, a user without a socket.
 
-    Then the memory of ``idle`` users, and the traffic of a node in ``quiet_s`` seconds while ``few`` and ``many`` users
-    are on another node.
+    Then the memory of ``idle`` users.
     """
 
     summary: ClassVar[str] = "POST /notify to a user on another node, on NATS, against one node; idle users"
@@ -33,19 +40,16 @@ class Cluster:
     connections: int = 4
     users: int = 16
     idle: int = 1_000
-    few: int = 100
-    many: int = 2_000
-    quiet_s: float = 11.0  # two announcements
 
     def run(self) -> list[Figure]:
         """CPU and latency against one node. Every answer must be the right one, else the run is void."""
-        return [*self._notifications(), *self._memory(), *self._traffic()]
+        return [*self._notifications(), *self._memory()]
 
     def _notifications(self) -> list[Figure]:
         local, remote, offline, receiver_cpu_s = Total(), Total(), Total(), 0.0
         with ExitStack() as stack:
             alone = stack.enter_context(hermes())
-            sender, receiver, _ = self._nodes(stack)
+            (sender, receiver), _ = nodes(stack, ("sender", "receiver"))
             for node in (alone, receiver):
                 for number in range(self.users):
                     stack.enter_context(open_socket(node.port, node.user_socket(str(number))))
@@ -71,14 +75,6 @@ class Cluster:
             Figure("two nodes : one", "CPU a request, receiver", received_us / local.cpu_us, "", Mark(at_most=0.6)),
             Figure("two nodes", "requests, user on the other", remote.per_s, "1/s"),
         ]
-
-    def _nodes(self, stack: ExitStack) -> tuple[Hermes, Hermes, Nats]:
-        server, secret = stack.enter_context(nats()), secrets.token_urlsafe(48)
-        sender, receiver = [
-            stack.enter_context(hermes("--nats-url", server.url, "--node-name", name, secret=secret))
-            for name in ("sender", "receiver")
-        ]
-        return sender, receiver, server
 
     def _post(self, node: Hermes, prefix: str, word: str) -> Asked:
         bodies = [
@@ -106,25 +102,3 @@ class Cluster:
             connected = hermes("--nats-url", server.url, "--node-name", "a")
             added = idle.kib_a_socket(connected, deflate=False) - without
         return [Figure("NATS", "memory of an idle user", added, "KiB", Mark(at_most=1.5))]
-
-    def _traffic(self) -> list[Figure]:
-        """Return the traffic of a node without users, for two numbers of users on another one."""
-        allow_open_files(self.many + FILES_RESERVED)
-        rates = []
-        with ExitStack() as stack:
-            _, receiver, server = self._nodes(stack)
-            opened = 0
-            for users in (self.few, self.many):
-                for number in range(opened, users):
-                    stack.enter_context(open_socket(receiver.port, receiver.user_socket(str(number))))
-                opened = users
-                time.sleep(2 * KNOWN_S)
-                before, began_s = server.bytes_of("hermes sender"), time.monotonic()
-                time.sleep(self.quiet_s)
-                rates.append((server.bytes_of("hermes sender") - before) / (time.monotonic() - began_s))
-        few, many = rates
-        return [
-            Figure("an idle node", f"traffic, {self.few} remote users", few, "B/s"),
-            Figure("an idle node", f"traffic, {self.many} remote users", many, "B/s"),
-            Figure("many : few", "traffic", many / few if few else 1.0, "", Mark(at_most=1.1)),
-        ]

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from bench.contenders.hermes import Hermes, hermes
 from bench.contenders.nats import Nats, nats, two_nats
-from bench.contenders.postgres import PostgresServer, postgres_server
+from bench.contenders.postgres import INBOX, PostgresServer, inbox_server
 from bench.figures import Figure
 from bench.load.requests import post
-from bench.processes import BenchError, cpu_ns_of, free_port
+from bench.processes import BenchError, cpu_ns_of
 from hermes.cluster.nats.client import NatsClient
 from hermes.cluster.nats.protocol import NatsMessage
 from hermes.metrics import Metrics
@@ -112,15 +112,9 @@ class ClusterUnits:
 
     def _inbox(self) -> list[Figure]:
         """Return what a row costs PostgreSQL, and a node that does not need it."""
-        from hermes.inbox.postgres.database import migrate  # they import an extra
-        from hermes.inbox.postgres.session import parameters_of
-
         with ExitStack() as stack:
-            database = stack.enter_context(postgres_server(free_port()))
-            database.execute("CREATE DATABASE hermes")
-            inbox = database.url("hermes")
-            migrate(parameters_of(inbox, lambda: None))
-            options = ("--nats-url", stack.enter_context(nats()).url, "--inbox", inbox)
+            database = stack.enter_context(inbox_server())
+            options = ("--nats-url", stack.enter_context(nats()).url, "--inbox", database.url(INBOX))
             secret = secrets.token_urlsafe(48)
             storing = stack.enter_context(hermes(*options, "--node-name", "storing", secret=secret))
             alone = self._store(storing, database, array=1, callers=1)

@@ -1,17 +1,14 @@
 """What an inbox costs a notification: none, a file, and PostgreSQL on this machine, each with its syncs to the disk."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from bench.contenders.hermes import hermes
-from bench.contenders.postgres import postgres_server
+from bench.contenders.postgres import INBOX, inbox_server
 from bench.figures import Figure, Mark, percentile
 from bench.load.notifier import Notifier
-from bench.processes import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +24,8 @@ class InboxPostgres:
         none, none_missing = self._latencies()
         with TemporaryDirectory(prefix="hermes-bench-") as folder:
             file, file_missing = self._latencies("--inbox", str(Path(folder, "inbox.db")))
-        with database() as url:
-            postgres, postgres_missing = self._latencies("--inbox", url)
+        with inbox_server() as database:
+            postgres, postgres_missing = self._latencies("--inbox", database.url(INBOX))
         middle, file_middle, base = (percentile(values, 50) for values in (postgres, file, none))
         return [
             Figure("no inbox", "latency p50", base, "ms"),
@@ -44,16 +41,3 @@ class InboxPostgres:
             notifier.drive(self.rate_per_s, lambda: notifier.sent < self.requests)
             notifier.finish()
             return notifier.latencies_ms, notifier.missing
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """Run PostgreSQL with its default settings; give the URL of a database with the tables."""
-    from hermes.inbox.postgres.database import migrate  # they import an extra
-    from hermes.inbox.postgres.session import parameters_of
-
-    with postgres_server(free_port()) as server:
-        server.execute("CREATE DATABASE hermes")
-        url = server.url("hermes")
-        migrate(parameters_of(url, lambda: None))
-        yield url

@@ -25,8 +25,17 @@ from tests.support.paths import CHECKOUT
 from tests.support.programs import needs
 
 SHORT = ("notify", "mqtt-latency")  # one that asks over HTTP, one with a broker
+KILLED = {
+    "stored, but lost",
+    "came twice",
+    "came to another user",
+    "gaps, and numbers that fell",
+    "stored, but without exactly one row",
+}
 # The measures that must be 0 in every run
 FACTS = {
+    "cluster-kill": KILLED,
+    "cluster-kill-1k": KILLED,
     "notify": {"not arrived, or not in order", "answered without sent: true"},
     "mqtt-fan-out": {
         f"{fault} at {rate}/s" for fault in ("frames lost, or too many", "frames out of order") for rate in (200, 400)
