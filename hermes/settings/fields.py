@@ -15,7 +15,6 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import NoDecode
 
 from hermes.auth.api_keys import ApiKey, parse_keys
 from hermes.auth.claims import SuperuserClaim
@@ -393,10 +392,10 @@ ClientId = Annotated[str, AfterValidator(_client_id)]
 QosNumber = Annotated[Qos, BeforeValidator(_number)]
 Uvloop = Annotated[bool, AfterValidator(_uvloop)]
 
-PathList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
+PathList = Annotated[tuple[Path, ...], BeforeValidator(_split_paths)]
 JwtSecretFiles = Annotated[PathList, AfterValidator(_jwt_secret_files)]
 PublicKeyFiles = Annotated[PathList, AfterValidator(_public_key_files)]
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 Topics = Annotated[CommaList, AfterValidator(_topics)]
 Alpn = Annotated[CommaList, AfterValidator(_alpn)]
 Proxies = Annotated[CommaList, AfterValidator(_proxies)]

@@ -4,7 +4,7 @@ A field of a settings model has a `Flag` among its annotations, and a ``descript
 line, the text of configuration errors and the reference page are made from these.
 """
 
-from collections.abc import Iterator
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -86,11 +86,11 @@ class Setting:
 CONFIG = Setting("config", Flag(Group.GENERAL, "FILE"), "TOML file with further settings", "none")
 
 
-def settings_of(model: type[BaseModel]) -> Iterator[Setting]:
-    """Yield every setting of a model, in the order of the groups."""
+@functools.cache
+def settings_of(model: type[BaseModel]) -> tuple[Setting, ...]:
+    """Return every setting of a model, in the order of the groups."""
     found = [_setting(name, field) for name, field in model.model_fields.items()]
-    for group in Group:
-        yield from (setting for setting in found if setting.flag.group is group)
+    return tuple(setting for group in Group for setting in found if setting.flag.group is group)
 
 
 def setting_of(model: type[BaseModel], name: str) -> Setting:

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import EnvSettingsSource
 
 from hermes.errors import ConfigError
 from hermes.settings import private_file
@@ -161,8 +160,12 @@ def environment_warnings(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def _environment(model: type[SourcedSettings]) -> tuple[dict[str, Any], list[str]]:
-    """Return the values of the environment, and a problem for each under two names."""
-    values = EnvSettingsSource(model)()
+    """Return the values of the environment, and a problem for each under two names.
+
+    A variable without a text is not given; the case of its name has no meaning.
+    """
+    texts = {name.upper(): text for name, text in os.environ.items() if text}
+    values = {each.name: texts[each.variable] for each in settings_of(model) if each.variable in texts}
     if SERVICE_ADDRESS.match(str(values.get("port", ""))):
         del values["port"]
     problems = []

@@ -23,7 +23,7 @@ from hermes.settings import fields, private_file
 from hermes.settings.broker import BrokerListen, parse_listen
 from hermes.settings.cluster.fields import NatsUrls, NodeName, host_node_name
 from hermes.settings.fields import api_keys_of, secret_text, token_text
-from hermes.settings.flags import ENVIRONMENT_PREFIX, FILE, Flag, Group, setting_of
+from hermes.settings.flags import FILE, Flag, Group, setting_of
 from hermes.settings.folders import INBOX_NAME, broker_folder, serving_folder
 from hermes.settings.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, MqttOptions
 from hermes.settings.tls import ServerCertificate, TlsOptions, own_context
@@ -49,8 +49,6 @@ class SourcedSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        env_ignore_empty=True,
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,

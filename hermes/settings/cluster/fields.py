@@ -5,7 +5,6 @@ import socket
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
-from pydantic_settings import NoDecode
 
 from hermes.settings.urls.nats import parse_nats_url
 
@@ -39,5 +38,5 @@ def _node_name(value: str) -> str:
     return value
 
 
-NatsUrls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_nats_urls)]
+NatsUrls = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_nats_urls)]
 NodeName = Annotated[str, AfterValidator(_node_name)]

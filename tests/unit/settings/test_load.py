@@ -55,6 +55,12 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.M
     assert load(Settings, {"jwt_secret": SECRET, "config": toml(tmp_path, "port = 1001")}).port == 1001
 
 
+def test_the_name_of_a_variable_may_be_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some programs that write environments change it."""
+    monkeypatch.setenv("hermes_port", "1002")
+    assert load(Settings, {"jwt_secret": SECRET}).port == 1002
+
+
 def test_lists_in_the_environment_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Braces and at-signs are not read as JSON."""
     monkeypatch.setenv("HERMES_TOPICS", "{app}@{tenant_id}/{device_id}/up, chirpstack")
