@@ -114,7 +114,7 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 # only what the program needs: PyInstaller collects what it finds
 $(PACKAGING)/.ready: setup.cfg packaging/requirements.txt
 	$(PYTHON) -m venv $(PACKAGING)
-	$(PACKAGING)/bin/python -m pip install --quiet -r packaging/requirements.txt --editable '.[cbor,sparkplug,websockets]'
+	$(PACKAGING)/bin/python -m pip install --quiet -r packaging/requirements.txt --editable '.[cbor,postgres,sparkplug,websockets]'
 	@touch $@
 
 # program:package or file:package, installed if it is missing
@@ -125,7 +125,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) chromium-headless-shell:chromium-headless-shell
 	psql:postgresql
 BENCH_PACKAGES := $(RUN_PACKAGES) chromium:chromium gcc:gcc /usr/include/stdlib.h:libc6-dev node:nodejs npm:npm nginx:nginx-light \
 	/usr/lib/nginx/modules/ngx_nchan_module.so:libnginx-mod-nchan psql:postgresql nats-server:nats-server
-BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils
+BINARY_PACKAGES := $(RUN_PACKAGES) patchelf:patchelf objdump:binutils /usr/share/doc/libpq5/copyright:libpq5
 APPLIANCE_PACKAGES := $(BINARY_PACKAGES) mmdebstrap:mmdebstrap systemd-nspawn:systemd-container lintian:lintian podman:podman runc:runc
 # the examples in PHP and C#, and a Chromium that shows notifications
 ALL_PACKAGES := php:php-cli mcs:mono-mcs \

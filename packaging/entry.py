@@ -13,9 +13,12 @@ else:
     os.environ["LD_LIBRARY_PATH"] = original
 
 # The bundled OpenSSL looks for CA certificates where Debian's package openssl links to them.
-CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
-if not os.path.exists("/usr/lib/ssl/certs") and os.path.exists(CA_FILE):
-    os.environ.setdefault("SSL_CERT_FILE", CA_FILE)
+# Other systems have one of these files.
+CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+if not os.path.exists("/usr/lib/ssl/certs") and (found := next(filter(os.path.exists, CA_FILES), None)):
+    os.environ.setdefault("SSL_CERT_FILE", found)
+
+os.environ["PSYCOPG_IMPL"] = "binary"  # never a libpq of the system, whatever is installed there
 
 if sys.argv[1:2] == ["--child-exec"]:
     from hermes.broker import child_exec

@@ -126,6 +126,28 @@ class PostgresServer:
         self._process.wait(TIMEOUT_S)
         self._process = None
 
+    def serve_tls(self, certificate: Path, key: Path) -> None:
+        """Let it accept TLS with copies of these files; returns when new connections can use it."""
+        for path, name in ((certificate, "server.crt"), (key, "server.key")):
+            copy = self.folder / "data" / name
+            shutil.copy(path, copy)
+            copy.chmod(0o600)
+            self.give(copy)
+        self._switch_tls("on")
+
+    def end_tls(self) -> None:
+        """Let it accept no TLS."""
+        self._switch_tls("off")
+
+    def _switch_tls(self, state: str) -> None:
+        self.execute(f"ALTER SYSTEM SET ssl = {state}")
+        self.execute("SELECT pg_reload_conf()")
+        until = time.monotonic() + TIMEOUT_S
+        while self.execute("SELECT current_setting('ssl')") != [(state,)]:
+            if time.monotonic() > until:
+                raise BenchError(f"PostgreSQL does not switch TLS {state}")
+            time.sleep(0.02)
+
     def freeze(self) -> None:
         """Stop all its processes with SIGSTOP; its sockets stay open."""
         for pid in self.pids():

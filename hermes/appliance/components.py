@@ -16,7 +16,7 @@ from hermes.appliance.bundle import COMPONENTS_FILE, bundled_json
 from hermes.errors import HermesError
 
 HERMES = "hermes-gateway"
-EXTRAS = ("cbor", "sparkplug", "websockets", "uvloop")  # those of a site; test and bench are not part of Hermes
+EXTRAS = ("cbor", "postgres", "sparkplug", "websockets", "uvloop")  # of a site; test and bench are no part of Hermes
 LICENSE_FILE = re.compile(r"(?:^|/)(?:licen[cs]e|copying|notice|authors)[^/]*$|/licenses/[^/]+$", re.IGNORECASE)
 LICENSE_NAME_MAX_CHARS = 100  # some packages have the whole text in this field
 

@@ -142,7 +142,7 @@ def _print_stats(figures: Mapping[str, Any]) -> None:
     print(f"bytes       {figures['bytes']:,}")
     print(f"oldest      {since}")
     print(f"last number {figures['last_seq']:,}")
-    print(f"epoch       {figures['epoch']}")
+    print(f"epoch       {figures['epoch'] or '-'}")
 
 
 def vars_of(stats: InboxStats) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """TLS files of the connection to the broker, and the certificate of Hermes itself."""
 
 import contextlib
+import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,6 +101,18 @@ def file_stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def show_libpq_ca_certificates(root: str | None) -> None:
+    """Let libpq find the CA certificates for ``sslrootcert=system``.
+
+    The libpq of ``psycopg[binary]`` has an OpenSSL of its own, which looks in a folder that no system has. The
+    variables get what Python uses anyway; those that are set stay.
+    """
+    if root == "system" or (root is None and os.environ.get("PGSSLROOTCERT") == "system"):
+        paths = ssl.get_default_verify_paths()
+        os.environ.setdefault(paths.openssl_cafile_env, paths.cafile or paths.openssl_cafile)
+        os.environ.setdefault(paths.openssl_capath_env, paths.capath or paths.openssl_capath)
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from tests.support.programs import needs
 BUILD_TIMEOUT_S = 1_200.0
 DIST = CHECKOUT / "dist"
 LOCK = CHECKOUT / "build" / "package.lock"
+# glibc is several libraries; the program and its broker use these.
+LIBC = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libresolv.so.2")
 
 
 def make(target: str) -> None:
@@ -50,3 +54,37 @@ def built_package() -> Path:
         make("deb")
     (path,) = DIST.glob("hermes-gateway_*.deb")
     return path
+
+
+@pytest.fixture(scope="module")
+def empty_root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create a root folder with the program, the libraries and a user called nobody."""
+    root = tmp_path_factory.mktemp("root")
+    for name in ("dev", "etc", "proc", "tmp"):
+        (root / name).mkdir()
+    (root / "tmp").chmod(0o1777)
+    root.chmod(0o755)
+    (root / "dev" / "null").touch()
+    (root / "etc" / "passwd").write_text("nobody:x:65534:65534::/nonexistent:/none\n")
+    (root / "etc" / "group").write_text("nogroup:x:65534:\n")
+    shutil.copy(DIST / "hermes", root / "hermes")
+    cache = subprocess.run([needs("ldconfig"), "-p"], capture_output=True, text=True, check=True).stdout
+    show = [needs("patchelf"), "--print-interpreter", str(root / "hermes")]
+    loader = subprocess.run(show, capture_output=True, text=True, check=True).stdout.strip()
+    (root / loader.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(loader, root / loader.lstrip("/"))
+    libraries = root / "lib"
+    libraries.mkdir(exist_ok=True)
+    for name in (*LIBC, "libz.so.1"):
+        found = re.findall(rf"\s{re.escape(name)} .*=> (\S+)$", cache, re.MULTILINE)
+        shutil.copy(found[0], libraries)
+    for path in root.rglob("*"):  # the tests make files that only their own user may read
+        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+    return root
+
+
+def inside(root: Path, user: str) -> tuple[str, ...]:
+    """Return the words that run a program in the root folder as this user, with /proc and /dev/null alone."""
+    script = 'mount -t proc proc "$0/proc" && mount --bind /dev/null "$0/dev/null" && user=$1 && shift && '
+    script += 'exec chroot --userspec="$user" "$0" /hermes "$@"'
+    return (needs("unshare"), "--mount", needs("sh"), "-c", script, str(root), user)

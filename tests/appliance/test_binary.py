@@ -16,48 +16,12 @@ from paho.mqtt import publish
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from hermes import __version__
-from tests.appliance.conftest import DIST
-from tests.support.programs import Program, accepts, needs, wait_until
+from tests.appliance.conftest import inside
+from tests.support.programs import Program, accepts, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 
 TIMEOUT_S = 60.0  # reached only in a test that fails
-# glibc is several libraries; the program and its broker use these.
-LIBC = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libresolv.so.2")
-
-
-@pytest.fixture(scope="module")
-def empty_root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create a root folder with the program, the libraries and a user called nobody."""
-    root = tmp_path_factory.mktemp("root")
-    for name in ("dev", "etc", "proc", "tmp"):
-        (root / name).mkdir()
-    (root / "tmp").chmod(0o1777)
-    root.chmod(0o755)
-    (root / "dev" / "null").touch()
-    (root / "etc" / "passwd").write_text("nobody:x:65534:65534::/nonexistent:/none\n")
-    (root / "etc" / "group").write_text("nogroup:x:65534:\n")
-    shutil.copy(DIST / "hermes", root / "hermes")
-    cache = subprocess.run([needs("ldconfig"), "-p"], capture_output=True, text=True, check=True).stdout
-    show = [needs("patchelf"), "--print-interpreter", str(root / "hermes")]
-    loader = subprocess.run(show, capture_output=True, text=True, check=True).stdout.strip()
-    (root / loader.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(loader, root / loader.lstrip("/"))
-    libraries = root / "lib"
-    libraries.mkdir(exist_ok=True)
-    for name in (*LIBC, "libz.so.1"):
-        found = re.findall(rf"\s{re.escape(name)} .*=> (\S+)$", cache, re.MULTILINE)
-        shutil.copy(found[0], libraries)
-    for path in root.rglob("*"):  # the tests make files that only their own user may read
-        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
-    return root
-
-
-def inside(root: Path, user: str) -> tuple[str, ...]:
-    """Return the words that run a program in the root folder as this user, with /proc and /dev/null alone."""
-    script = 'mount -t proc proc "$0/proc" && mount --bind /dev/null "$0/dev/null" && user=$1 && shift && '
-    script += 'exec chroot --userspec="$user" "$0" /hermes "$@"'
-    return (needs("unshare"), "--mount", needs("sh"), "-c", script, str(root), user)
 
 
 @pytest.fixture(scope="module", params=["65534:65534", "0:0"], ids=["nobody", "root"])
@@ -183,10 +147,16 @@ def test_version_licenses_and_sbom_name_what_is_bundled(empty_root: Path) -> Non
     first, *others = run(empty_root, "--version").splitlines()
     assert first == f"hermes {__version__}"
     assert any(re.fullmatch(r"mosquitto \S+-\S+ \(bundled\)", line) for line in others)
-    assert {"commit", "Python", "SQLite", "OpenSSL"} <= {line.split()[0] for line in others}
+    assert {"commit", "Python", "SQLite", "OpenSSL", "libpq"} <= {line.split()[0] for line in others}
     licences = run(empty_root, "licenses")
-    for text in ("Eclipse Distribution License", "PYTHON SOFTWARE FOUNDATION LICENSE", "Bootloader Exception"):
+    for text in (
+        "GNU LESSER GENERAL PUBLIC",
+        "Eclipse Distribution License",
+        "PYTHON SOFTWARE FOUNDATION LICENSE",
+        "Bootloader Exception",
+    ):
         assert text in licences, text
     document = json.loads(run(empty_root, "sbom"))
     names = {component["name"] for component in document["components"]}
     assert {"mosquitto", "libssl3", "libsqlite3-0", "python", "tornado", "cbor2", "protobuf", "websockets"} <= names
+    assert {"psycopg", "postgresql", "openssl", "krb5", "openldap"} <= names, "the libraries of psycopg"

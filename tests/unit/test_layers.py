@@ -125,7 +125,8 @@ def test_delivery_imports_neither_the_web_nor_mqtt() -> None:
 def test_only_the_settings_read_the_environment() -> None:
     """``os.environ`` and ``os.getenv`` stand in `hermes.settings` alone.
 
-    The exception are the variables of the service manager and of PyInstaller, which are not settings.
+    The exception are the variables of the service manager and of PyInstaller, which are not settings. Those of
+    OpenSSL are set for libpq.
     """
     readers = {
         module_name(path) for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()
@@ -134,6 +135,7 @@ def test_only_the_settings_read_the_environment() -> None:
         "hermes.settings.load",
         "hermes.settings.folders",
         "hermes.settings.private_file",
+        "hermes.settings.tls",
         "hermes.appliance.bundle",
         "hermes.appliance.notify_socket",
         "hermes.appliance.unit_check",

@@ -18,6 +18,7 @@ from hermes.inbox.postgres import statements
 from hermes.inbox.postgres.schema import SCHEMA, TABLES, VERSION
 from hermes.log import printable
 from hermes.net.resolver import Resolver
+from hermes.settings.tls import show_libpq_ca_certificates
 
 DEFAULT_PORT: Final = 5432
 CLOCK_ANSWER_MAX_MS: Final = 500
@@ -370,4 +371,5 @@ def parameters_of(url: str, password: Callable[[], str | None]) -> dict[str, Any
         text = password()
     except (OSError, ValueError) as error:
         raise NotUsable(f"--inbox-password-file: {error}") from None
+    show_libpq_ca_certificates(found.get("sslrootcert"))
     return found if text is None else found | {"password": text}
