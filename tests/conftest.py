@@ -31,6 +31,7 @@ from tests.support.postgres import postgres as postgres
 from tests.support.postgres import postgres_cache as postgres_cache
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
+from tests.support.unmeasured import CoverageSwitch
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # of make fuzz: other input in each run
     hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)
     hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "hermes")
+    config.pluginmanager.register(CoverageSwitch())
     Resolver.configure(BlockingResolver)  # the clients connect to addresses: no thread for each event loop
     if not hasattr(config, "workerinput"):
         with contextlib.suppress(OSError):  # another program uses it

@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, BrowserContext
 from tests.support.consoles import TIMEOUT_MS, Console, chromium, console_in
 from tests.support.gateways import KEY, SECRET
 from tests.support.programs import Program, hermes
-from tests.support.unmeasured import unmeasured
 
 
 @pytest.fixture(scope="package")
@@ -37,13 +36,6 @@ def browser(shared_browser: Browser) -> Iterator[Browser]:
 
 def _pages(browser: Browser) -> dict[BrowserContext, list[Any]]:
     return {context: context.pages for context in browser.contexts}
-
-
-@pytest.fixture(scope="package", autouse=True)
-def no_coverage() -> Iterator[None]:
-    """Measure no coverage: Hermes runs in programs of its own, and the tests of other folders reach the same code."""
-    with unmeasured():
-        yield
 
 
 @pytest.fixture(scope="package")

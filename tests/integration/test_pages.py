@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,6 @@ from tests.support.paths import CHECKOUT
 from tests.support.private_root import ADDRESS, run_in_private_root
 from tests.support.programs import needs
 from tests.support.stand_in_package import stand_in_package
-from tests.support.unmeasured import unmeasured
 
 GUIDE = CHECKOUT / "docs" / "guide"
 PERFORMANCE = CHECKOUT / "docs" / "reference" / "performance.md"
@@ -38,13 +37,6 @@ RunPage = Callable[..., str]
 def page(name: str) -> str:
     """Return the commands of a page that connects a broker: after a restart the link needs a moment."""
     return commands(GUIDE / name).replace("\nhermes status\n", f"\n{READY}hermes status\n")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_coverage() -> Iterator[None]:
-    """Measure no coverage: Hermes runs in programs of its own, and other tests reach the same code."""
-    with unmeasured():
-        yield
 
 
 @pytest.fixture
