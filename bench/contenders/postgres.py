@@ -27,6 +27,7 @@ logging_collector = off
 """
 ACCESS = """
 local all all trust
+host replication all 127.0.0.1/32 trust
 host all locked 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 """
@@ -59,10 +60,24 @@ class PostgresServer:
         self._run(
             "initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", str(data)
         )
-        lines = CONFIGURATION.format(port=self.port, folder=self.folder) + "\n".join(self._settings)
-        with (data / "postgresql.conf").open("a") as file:
-            file.write(lines)
+        self._configure()
         (data / "pg_hba.conf").write_text(ACCESS)
+
+    def create_standby(self, primary: "PostgresServer") -> None:
+        """Make its files: a copy of a running server, which it follows until `promote`."""
+        self.give(self.folder)
+        options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync", f"--dbname={primary.tcp_url('')}")
+        self._run("pg_basebackup", f"--pgdata={self.folder / 'data'}", *options)
+        self._configure()  # the later one of two lines counts
+
+    def promote(self) -> None:
+        """Let a standby become a primary; returns when it is one."""
+        self._run("pg_ctl", "promote", "--wait", f"--pgdata={self.folder / 'data'}")
+
+    def _configure(self) -> None:
+        lines = CONFIGURATION.format(port=self.port, folder=self.folder) + "\n".join(self._settings)
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.write(lines)
 
     def start(self) -> None:
         """Start it and wait until it accepts connections."""
@@ -222,6 +237,19 @@ def postgres_server(port: int, settings: Sequence[str] = (), *, folder: Path | N
         shutil.rmtree(made / "data", ignore_errors=True)
         if folder is None:
             shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def postgres_standby(primary: PostgresServer, port: int, settings: Sequence[str] = ()) -> Iterator[PostgresServer]:
+    """Run a standby of a server in a new folder."""
+    server = PostgresServer(Path(tempfile.mkdtemp(prefix="hermes-postgres-")), port, settings)
+    try:
+        server.create_standby(primary)
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)
 
 
 INBOX = "hermes"  # the name of the database

@@ -1,7 +1,8 @@
 """What the senders and the clients of several nodes saw under faults, and a check of it.
 
 - Nothing is lost that was answered ``stored``, and nothing comes twice to a client that resumes.
-- On each socket ``seq`` rises.
+- On each socket ``seq`` rises. There is a gap only when another epoch of the inbox begins; then what is kept comes
+  again.
 - ``sent`` is never true for what no client got. It is false for a user with an open socket only together with
   ``uncertain``.
 """
@@ -35,9 +36,11 @@ class Client:
     user: str
     counts_from: CountsFrom = lambda subscribed_s: subscribed_s
     position: str = "0"
+    epoch: str = ""
     got: list[str] = field(default_factory=list)
     # on sockets that could not resume, because the inbox could not be read: it comes again on the next one
     got_before_resuming: list[str] = field(default_factory=list)
+    got_in_other_epochs: set[str] = field(default_factory=set)
     # after it had closed a socket: what is stored comes again
     got_while_closing: set[str] = field(default_factory=set)
     open: list[tuple[float, float]] = field(default_factory=list)  # from when until when, in monotonic seconds
@@ -47,7 +50,19 @@ class Client:
     @property
     def has_got(self) -> set[str]:
         """The ids that it got, in whatever way."""
-        return {*self.got, *self.got_before_resuming}
+        return {*self.got, *self.got_before_resuming, *self.got_in_other_epochs}
+
+    def begin(self, epoch: str, *, gap: bool) -> None:
+        """Note the answer to a position: the epoch goes on, or another one begins."""
+        is_other = self.epoch not in ("", epoch)
+        if gap and not is_other:
+            self.faults.append("a gap")
+        if is_other and not gap and self.position != "0":
+            self.faults.append("another epoch without a gap")
+        if is_other:
+            self.got_in_other_epochs.update(self.got)
+            self.got.clear()
+        self.epoch = epoch
 
     async def run(self, nodes: list[Hermes], chance: random.Random, *, stay_max_s: float = 4.0) -> None:
         """Stay on a node for a while, then move, until ``ends`` is set."""
@@ -107,7 +122,8 @@ class Visit:
         frame, client = json.loads(text), self._client
         match frame.get("action"):
             case "resumed":
-                client.faults += ["a gap"] if frame["gap"] else []
+                client.begin(frame["epoch"], gap=frame["gap"])
+                self._last = self._last if self._epoch == frame["epoch"] else 0
                 self._epoch = frame["epoch"]
             case "replay_end":
                 self.is_live = True

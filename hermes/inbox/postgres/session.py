@@ -144,13 +144,15 @@ async def open_session(
     name: str,
     last_name: str | None,
     new_epoch: Callable[[], str],
+    seen: Mapping[str, int],
     now_ms: Callable[[], int],
 ) -> Session:
     """Connect, and check and set what a session needs.
 
     ``parameters`` are those of libpq. ``name`` is the unique application name of this session, ``last_name`` that of
-    the one before: it has ended when this returns, so that nothing of it is committed later. ``now_ms`` is the clock of
-    this process. Raises `NotUsable` if a person must act, and `Unreachable`.
+    the one before: it has ended when this returns, so that nothing of it is committed later. ``seen`` has the highest
+    number that this process knows of each epoch; ``now_ms`` is its clock. Raises `NotUsable` if a person must act, and
+    `Unreachable`.
     """
     connection = await _connect(await _resolved(parameters, resolver), name)
     session = Session(connection, name, Origin("", 0, 0))
@@ -164,7 +166,7 @@ async def open_session(
         if last_name is not None:
             await _end_session(connection, last_name)
         await _check_schema(connection)
-        session.origin = await _read_origin(connection, new_epoch)
+        session.origin = await _read_origin(connection, new_epoch, seen)
     except psycopg.Error as error:
         await session.close()
         raise failure_of(error) from None
@@ -328,14 +330,22 @@ def check_version(version: int) -> None:
         )
 
 
-async def _read_origin(connection: "AsyncConnection[tuple[Any, ...]]", new_epoch: Callable[[], str]) -> Origin:
-    """Return the present series; begin one if the database is another one than before."""
+async def _read_origin(
+    connection: "AsyncConnection[tuple[Any, ...]]", new_epoch: Callable[[], str], seen: Mapping[str, int]
+) -> Origin:
+    """Return the present series; begin one if the database is another one.
+
+    Also if it has lost rows: a copy of the files of a server, for example a snapshot of its disk, has the same
+    incarnation. The lock ends with a commit, which waits for a synchronous standby: without it, there is no session
+    that could store anything.
+    """
     (incarnation,) = await _row(connection, _INCARNATION)
     await connection.execute("BEGIN")
     (last_seq,) = await _row(connection, "SELECT last_seq FROM hermes.state FOR UPDATE")
     found = await connection.execute("SELECT name, value FROM hermes.meta")
     meta: dict[str, str] = dict(await found.fetchall())
-    if meta.get("incarnation") != incarnation or "epoch" not in meta:
+    is_another = meta.get("incarnation") != incarnation or "epoch" not in meta
+    if is_another or last_seq < seen.get(meta["epoch"], 0):
         meta |= {"incarnation": incarnation, "epoch": new_epoch(), "epoch_began_at": str(last_seq)}
         for key in ("incarnation", "epoch", "epoch_began_at"):
             await connection.execute(

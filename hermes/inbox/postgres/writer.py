@@ -71,6 +71,7 @@ POSTPONED_MAX_S: Final = 5.0  # a look at the database, while notifications wait
 RETRY_S, GRACE_RETRY_S = 1.0, 0.1
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
 EPOCH_BYTES: Final = 12
+LEFT_MAX: Final = 16  # epochs to which a process may return: those of an old primary beside the promoted one
 TRIED_BYTES: Final = 16_384  # to see whether the disk has room again: more than fits into a page
 
 
@@ -108,6 +109,7 @@ class Writer:
         self._session: Session | None = None
         self._last_name: str | None = None
         self._cursor = 0  # everything up to it was published here
+        self._left: dict[str, int] = {}  # the same of earlier epochs
         self._ahead_ms = 0  # of the database's clock, compared with this process's
         self._clock_differs = False
         self._resolver = Resolver()
@@ -515,6 +517,7 @@ class Writer:
             name=name,
             last_name=self._last_name,
             new_epoch=_new_epoch,
+            seen=self._left | {self.epoch: self._cursor},
             now_ms=self._now_ms,
         )
         self._note_clock(session.clock)
@@ -536,10 +539,13 @@ class Writer:
             self._cursor = origin.last_seq
         elif origin.epoch != before:
             logger.error(
-                "inbox: the database is another one than before (a failover, or a restored copy): a new epoch begins,"
-                " and open sockets and clients that come back see a gap"
+                "inbox: the database is another one than before, or has lost rows (a failover, a restored"
+                " copy): another epoch begins, and open sockets and clients that come back see a gap"
             )
-            self._cursor = min(self._cursor, origin.began_at)
+            self._left[before] = self._cursor
+            self._cursor = self._left.pop(origin.epoch, min(self._cursor, origin.began_at))
+            while len(self._left) > LEFT_MAX:
+                del self._left[next(iter(self._left))]
             self.new_epoch()
 
     def _rehearsal(self, text: bytes = b"{}") -> "Statement[statements.StoredBatch]":
