@@ -65,6 +65,7 @@ struct peer {
     const struct span *request; /* NULL: nothing is under way */
     size_t sent;
     uint64_t began_ns;
+    uint64_t due_ns; /* when it may begin the next one */
     char *answer;
     size_t received;
     /* of those that listen: where in the stream of frames it is */
@@ -81,7 +82,7 @@ static struct {
     const char *path, *file, *listeners, *word;
     char headers[4096];
     size_t connections, count, kept, addresses;
-    double seconds;
+    double seconds, period_s;
     uint64_t frames_each;
     pid_t watched;
 } options = {.path = "/", .word = "", .connections = 1, .count = 1, .addresses = 1, .seconds = 10};
@@ -234,12 +235,15 @@ static void send_rest(struct peer *peer) {
         await(peer, EPOLL_CTL_MOD, EPOLLIN);
 }
 
+static bool more(void) { return tally.begun < options.count && now_ns() < deadline_ns; }
+
 static void begin(struct peer *peer) {
-    if (tally.begun == options.count || now_ns() >= deadline_ns)
+    if (!more() || peer->due_ns > now_ns())
         return;
     peer->request = &requests.items[tally.begun++ % requests.count];
     peer->sent = peer->received = 0;
-    peer->began_ns = now_ns();
+    peer->began_ns = options.period_s ? peer->due_ns : now_ns(); /* one that begins late has waited */
+    peer->due_ns += (uint64_t)(options.period_s * 1e9);
     tally.under_way++;
     if (peer->fd < 0) {
         peer->fd = connected();
@@ -530,10 +534,17 @@ static void run(void) {
     uint64_t cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID), server_cpu_ns = watched_cpu_ns();
     uint64_t began_ns = now_ns();
     deadline_ns = began_ns + (uint64_t)(options.seconds * 1e9);
-    for (size_t at = 0; at < options.connections; at++)
+    for (size_t at = 0; at < options.connections; at++) {
+        if (options.period_s) /* they take turns */
+            peers[at].due_ns = began_ns + (uint64_t)(options.period_s * 1e9 * (double)at / (double)options.connections);
         begin(&peers[at]);
-    while (tally.under_way && now_ns() < deadline_ns + GRACE_MS * 1000000ull)
-        turn(GRACE_MS);
+    }
+    while ((tally.under_way || (options.period_s && more())) && now_ns() < deadline_ns + GRACE_MS * 1000000ull) {
+        turn(options.period_s ? 1 : GRACE_MS);
+        for (size_t at = 0; options.period_s && at < options.connections; at++)
+            if (!peers[at].request && peers[at].fd >= 0)
+                begin(&peers[at]);
+    }
     uint64_t answered_ns = now_ns();
     uint64_t awaited_ns = (options.upgrade ? deadline_ns : answered_ns) + GRACE_MS * 1000000ull;
     while (frames_awaited() && now_ns() < awaited_ns)
@@ -572,13 +583,14 @@ static void take_options(int count, char **words) {
     if (count < 2 || (strcmp(words[1], "post") != 0 && strcmp(words[1], "upgrade") != 0))
         fail("post or upgrade?");
     options.upgrade = strcmp(words[1], "upgrade") == 0;
-    while ((option = getopt(count - 1, words + 1, "p:f:c:n:s:u:H:m:k:r:e:w:a:")) != -1)
+    while ((option = getopt(count - 1, words + 1, "p:f:c:n:s:i:u:H:m:k:r:e:w:a:")) != -1)
         switch (option) {
         case 'p': options.port = atoi(optarg); break;
         case 'f': options.file = optarg; break;
         case 'c': options.connections = strtoul(optarg, NULL, 10); break;
         case 'n': options.count = strtoul(optarg, NULL, 10); break;
         case 's': options.seconds = strtod(optarg, NULL); break;
+        case 'i': options.period_s = strtod(optarg, NULL); break;
         case 'u': options.path = optarg; break;
         case 'H': take_header(optarg); break;
         case 'm': options.word = optarg; break;

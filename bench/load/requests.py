@@ -128,14 +128,19 @@ def post(
     listeners: Sequence[str] = (),
     frames_each: int = 0,
     server_pid: int = 0,
+    rate_per_s: float | None = None,
 ) -> Asked:
     """``count`` requests with these bodies (one line each, in turn) over connections that stay open.
 
-    ``listeners`` are WebSockets' paths, opened beforehand; ``frames_each`` frames are awaited for every 200.
+    ``listeners`` are WebSockets' paths, opened beforehand; ``frames_each`` frames are awaited for every 200. With a
+    rate, the connections begin requests in turn; the time of one that begins late, because the answer before it was
+    late, is counted from when it should have begun.
     """
     options = ["-c", str(connections), "-n", str(count), "-u", path, "-m", word, "-e", str(frames_each)]
     for header in ("Content-Type: application/json", *headers):
         options += ["-H", header]
+    if rate_per_s is not None:
+        options += ["-i", str(connections / rate_per_s)]
     return _run("post", port, bodies, [*options, "-w", str(server_pid)], listeners)
 
 
@@ -149,28 +154,38 @@ def upgrade(
     server_pid: int = 0,
     addresses: int = 1,
     frames_each: int = 0,
+    time_limit_s: float = TIME_LIMIT_S,
 ) -> Asked:
     """``count`` WebSocket handshakes with these paths, in turn. ``kept`` stay open; the oldest is then reset.
 
     They come from ``addresses`` in turn: 127.0.0.1, 127.0.0.2, … With ``frames_each`` so many text frames are awaited
-    on each, and all are counted; then there must be as many connections as handshakes.
+    on each, and all are counted; then there must be as many connections as handshakes. It ends after ``time_limit_s``
+    and a few seconds, complete or not.
     """
     options = ["-c", str(connections), "-n", str(count), "-k", str(kept), "-w", str(server_pid), "-a", str(addresses)]
     options += ["-e", str(frames_each)]
-    return _run("upgrade", port, (path.encode() for path in paths), options)
+    return _run("upgrade", port, (path.encode() for path in paths), options, time_limit_s=time_limit_s)
 
 
-def _run(mode: str, port: int, lines: Iterable[bytes], options: list[str], listeners: Sequence[str] = ()) -> Asked:
+def _run(
+    mode: str,
+    port: int,
+    lines: Iterable[bytes],
+    options: list[str],
+    listeners: Sequence[str] = (),
+    *,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> Asked:
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder:
         asked = Path(folder, "lines")
         asked.write_bytes(b"".join(line + b"\n" for line in lines))
-        command = [str(compiled(SOURCE)), mode, "-p", str(port), "-f", str(asked), "-s", str(TIME_LIMIT_S), *options]
+        command = [str(compiled(SOURCE)), mode, "-p", str(port), "-f", str(asked), "-s", str(time_limit_s), *options]
         if listeners:
             opened = Path(folder, "listeners")
             opened.write_text("".join(f"{path}\n" for path in listeners))
             command += ["-r", str(opened)]
         with running(command, output=Path(folder, "output")) as client:
-            client.wait_for_end(TIME_LIMIT_S + END_S)
+            client.wait_for_end(time_limit_s + END_S)
             return _asked(client.output)
 
 

@@ -5,7 +5,7 @@ numbers, ``seq``; each is given at a commit and never again. An *epoch* is the n
 repaired inbox has a new one, so that an old position is recognised.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -130,13 +130,12 @@ class Resumed:
 class Row(NamedTuple):
     """A row as a reader gets it.
 
-    ``text`` is the JSON text of its frame, with ``"replayed":true``. ``acked_ms`` is None if that reader has not
+    ``text`` is the JSON text of its frame, with ``"replayed":true``, and with ``acked_at`` if that reader has
     acknowledged it.
     """
 
     seq: int
     text: bytes
-    acked_ms: int | None
 
 
 Entry = Row | Acknowledgement | Withdrawal
@@ -144,10 +143,16 @@ Entry = Row | Acknowledgement | Withdrawal
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries in rising order; with ``is_last``, no more are committed."""
+    """Entries in rising order; with ``is_last``, no more are committed.
 
-    entries: list[Entry]
+    ``texts`` are the JSON texts of their frames; ``last_seq`` is the number of the last one, and 0 without entries.
+    ``read_entries`` returns them one by one: a page of rows does not need that.
+    """
+
+    texts: Sequence[bytes]
+    last_seq: int
     is_last: bool
+    read_entries: Callable[[], Sequence[Entry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +228,18 @@ class Inbox(Protocol):
         here.
         """
 
-    async def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
+    async def resume(
+        self,
+        reader: Reader,
+        position: Position | None,
+        *,
+        capped: bool = True,
+        then: Callable[[Resumed, Page], None] | None = None,
+    ) -> Resumed:
         """Return what a reader at this position has missed.
 
-        None is a position that cannot be parsed. Without ``capped``, all rows that are kept will be read.
+        None is a position that cannot be parsed. Without ``capped``, all rows that are kept will be read. ``then`` gets
+        the same and the first page of it, as that of `replay`; without it no page is read.
         """
 
     async def replay(

@@ -17,8 +17,8 @@ from hermes.delivery.hub import Hub
 from hermes.delivery.reconnect_delay import ReturnRate
 from hermes.delivery.session import Session
 from hermes.errors import INTERNAL_ERROR
-from hermes.inbox.frames import entry_text, replay_end_frame, resumed_frame
-from hermes.inbox.inbox import Inbox, InboxUnavailable, Page, Reader
+from hermes.inbox.frames import replay_end_frame, resumed_frame
+from hermes.inbox.inbox import Inbox, InboxUnavailable, Page, Reader, Resumed
 from hermes.inbox.position import Position
 from hermes.metrics import Metrics
 
@@ -159,14 +159,8 @@ class Resumption:
         back with its position.
         """
         try:
-            resumed = await self._inbox.resume(self.reader, position)
-            if self._session.closed:
-                return
-            self._metrics.inbox_resumes.labels(str(resumed.gap).lower()).inc()
-            self.epoch, self.has_position = resumed.epoch, True
-            self._session.send(resumed_frame(resumed))
-            self._answered()
-            self._after_seq, self._to_seq = resumed.from_seq, resumed.to_seq
+            resumed = await self._inbox.resume(self.reader, position, then=partial(self._begin, self.reader))
+            await self._read()
             while not self.is_live and not self._session.closed:
                 await self._inbox.replay(
                     self.reader, resumed, after_seq=self._after_seq, then=partial(self._send_page, self.reader)
@@ -180,6 +174,17 @@ class Resumption:
                 self._answered()
                 self._live()
 
+    def _begin(self, reader: Reader, resumed: Resumed, page: Page) -> None:
+        """Answer the position; the first page follows at once."""
+        if self._session.closed:
+            return
+        self._metrics.inbox_resumes.labels(str(resumed.gap).lower()).inc()
+        self.epoch, self.has_position = resumed.epoch, True
+        self._session.send(resumed_frame(resumed))
+        self._answered()
+        self._after_seq, self._to_seq = resumed.from_seq, resumed.to_seq
+        self._send_page(reader, page)
+
     def _answered(self) -> None:
         if not self.is_answered:
             self.is_answered = True
@@ -188,11 +193,11 @@ class Resumption:
     def _send_page(self, reader: Reader, page: Page) -> None:
         if reader != self.reader:
             return  # a new token may not read all of it: the page is read again
-        self._metrics.inbox_replayed.inc(len(page.entries))
-        if page.entries and not self._session.closed:
+        self._metrics.inbox_replayed.inc(len(page.texts))
+        if page.texts and not self._session.closed:
             with self._work:
-                self._session.send(TextBatch([*map(entry_text, page.entries)]))
-            self._after_seq = page.entries[-1].seq
+                self._session.send(TextBatch(page.texts))
+            self._after_seq = page.last_seq
         if page.is_last and not self._session.closed:
             self._live()
             if self._reports_end:

@@ -16,7 +16,7 @@ from hermes.delivery import channels
 from hermes.errors import KEYS_UNAVAILABLE, SocketRejected
 from hermes.ids import DeviceId, TenantId
 from hermes.inbox import wakeups
-from hermes.inbox.inbox import PAGE_ENTRIES, InboxUnavailable, Page
+from hermes.inbox.inbox import PAGE_ENTRIES, InboxUnavailable
 from hermes.testing import ClientSocket, FakeClock
 from hermes.web.inbox.reader_api import ANSWER_MAX_BYTES
 from tests.support.gateways import KEY, Hermes, MakeHermes, eventually, token
@@ -311,8 +311,9 @@ async def test_the_fields_of_the_inbox_travel(make_inbox: MakeInbox) -> None:
 async def test_a_sender_can_wait_for_the_first_ack(make_inbox: MakeInbox) -> None:
     """The answer comes with the acknowledgement, by id or by number."""
     hermes = await make_inbox()
-    reader = await hermes.open("/ws/notifications?since=0", ANA)
+    reader = await hermes.open("/ws/notifications?since=0&replay_end=1", ANA)
     await resumed(reader)
+    assert (await reader.receive())["action"] == "replay_end"  # from here on it is sent what is stored
     for number, action in ((0, {"notification_id": "n0"}), (1, {"upto": 9})):
         waiting = asyncio.ensure_future(
             hermes.request(
@@ -682,14 +683,13 @@ class Gate:
         self.is_open = asyncio.Event()
         self.waiting = 0
 
-        async def wait(*given: Any, then: Callable[[Page], None] | None = None, **named: Any) -> Any:
-            pages: list[Page] = []
-            result = await call(*given, **named, **({} if then is None else {"then": pages.append}))
+        async def wait(*given: Any, then: Callable[..., None], **named: Any) -> Any:
+            pages: list[tuple[object, ...]] = []
+            result = await call(*given, **named, then=lambda *page: pages.append(page))
             self.waiting += 1
             await self.is_open.wait()
             for page in pages:
-                assert then is not None
-                then(page)
+                then(*page)
             return result
 
         monkeypatch.setattr(store, name, wait)
@@ -723,13 +723,13 @@ async def test_a_new_token_does_not_get_the_rows_of_the_old_one(
     """A page that was read for another tenant is not sent after ``refreshed``."""
     hermes = await make_inbox()
     await hermes.notify([{"tenant_id": "acme", "id": "b", "title": "t", "message": ""}, note(1)])
-    gate = Gate(hermes, "replay", monkeypatch)
+    gate = Gate(hermes, "resume", monkeypatch)
     socket = await hermes.open("/ws?since=0", ANA)
-    await resumed(socket)
     await eventually(lambda: gate.waiting == 1)
     await socket.send({"action": "refresh", "token": token(tenant_id="other")})
     assert (await socket.receive())["action"] == "refreshed"
     gate.is_open.set()
+    await resumed(socket)
     assert await ids(socket, 1) == [("n1", True)]
 
 
@@ -813,21 +813,22 @@ async def test_what_has_no_row_reaches_a_socket_that_is_replaying(
 ) -> None:
     """It is in no page; it comes once, and so does the next one when the socket is live."""
     hermes = await make_inbox()
-    await send(hermes, 0)
+    await hermes.notify([note(number) for number in range(PAGE_ENTRIES + 1)])
     gate = Gate(hermes, "replay", monkeypatch)
     socket = await hermes.open("/ws?snapshot=0" if in_band else "/ws?since=0&snapshot=0", ANA)
     if in_band:
         await socket.send({"action": "resume", "since": "0"})
     await resumed(socket)
+    assert await ids(socket, PAGE_ENTRIES) == [(f"n{number}", True) for number in range(PAGE_ENTRIES)]
     await eventually(lambda: gate.waiting == 1)
-    assert (await send(hermes, 1, ttl_s=0))["sent"]
+    assert (await send(hermes, 1_001, ttl_s=0))["sent"]
     answer = await hermes.notify({"tenant_id": "acme", "title": "t", "message": "", "id": "b", "ttl_s": 0})
     assert answer["sent"]
-    assert await ids(socket, 2) == [("n1", False), ("b", False)]
+    assert await ids(socket, 2) == [("n1001", False), ("b", False)]
     gate.is_open.set()
-    assert await ids(socket, 1) == [("n0", True)]
-    assert (await send(hermes, 3, ttl_s=0))["sent"]
-    assert await ids(socket, 1) == [("n3", False)]
+    assert await ids(socket, 1) == [(f"n{PAGE_ENTRIES}", True)]
+    assert (await send(hermes, 1_003, ttl_s=0))["sent"]
+    assert await ids(socket, 1) == [("n1003", False)]
 
 
 @pytest.mark.gen_test

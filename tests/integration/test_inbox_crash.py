@@ -104,10 +104,10 @@ async def read(place: str, position: Position) -> tuple[dict[int, str], Position
         rows: dict[int, str] = {}
         pages: list[Page] = []
         while not pages or not pages[-1].is_last:
-            after_seq = pages[-1].entries[-1].seq if pages else resumed.from_seq
+            after_seq = pages[-1].last_seq if pages else resumed.from_seq
             await inbox.replay(reader, resumed, after_seq=after_seq, then=pages.append)
-            numbers += [entry.seq for entry in pages[-1].entries]
-            for entry in pages[-1].entries:
+            numbers += [entry.seq for entry in pages[-1].read_entries()]
+            for entry in pages[-1].read_entries():
                 if isinstance(entry, Row):
                     rows[entry.seq] = entry.text.decode().split('"')[3]
         assert numbers == sorted(set(numbers))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -195,13 +196,23 @@ class PostgresInbox:
 
     # -- readers ------------------------------------------------------------------------------------------------
 
-    async def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
-        """Return what a reader at this position has missed.
+    async def resume(
+        self,
+        reader: Reader,
+        position: Position | None,
+        *,
+        capped: bool = True,
+        then: Callable[[Resumed, Page], None] | None = None,
+    ) -> Resumed:
+        """Return what a reader at this position has missed; give ``then`` also the first page.
 
         None is a position that cannot be parsed.
         """
         statement = statements.resume(reader, position, now_ms=self._writer.now_ms(), capped=capped)
-        return await self._writer.read(statement).future
+        resumed = await self._writer.read(statement).future
+        if then is not None:
+            await self._read_page(reader, resumed, resumed.from_seq, partial(then, resumed), PAGE_ENTRIES)
+        return resumed
 
     async def replay(
         self,
@@ -213,15 +224,18 @@ class PostgresInbox:
         limit: int = PAGE_ENTRIES,
     ) -> None:
         """Give ``then`` the next entries of a resume, in rising order."""
+        await self._read_page(reader, resumed, after_seq, then, min(limit, PAGE_ENTRIES))
 
+    async def _read_page(
+        self, reader: Reader, resumed: Resumed, after_seq: int, then: Callable[[Page], None], limit: int
+    ) -> None:
         def check_epoch(page: Page) -> None:
             if resumed.epoch != self.epoch:
                 raise InboxUnavailable("corrupt")
             then(page)
 
-        statement = statements.replay(
-            reader, resumed, after_seq=after_seq, now_ms=self._writer.now_ms(), limit=min(limit, PAGE_ENTRIES)
-        )
+        now_ms = self._writer.now_ms()
+        statement = statements.replay(reader, resumed, after_seq=after_seq, now_ms=now_ms, limit=limit)
         await self._writer.read(statement, check_epoch).future
 
     async def ack(

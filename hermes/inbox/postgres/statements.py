@@ -13,6 +13,7 @@ from hermes.delivery.channels import Channel
 from hermes.delivery.frames import with_seq
 from hermes.delivery.messages import Acknowledgement, Broadcast, EncodedMessage, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
+from hermes.inbox.frames import page_of
 from hermes.inbox.inbox import (
     IDS_KEPT_MS,
     PAGE_BYTES,
@@ -327,16 +328,16 @@ def _page(reader: Reader, rows: Rows, limit: int) -> Page:
         entry = _entry(reader, fields)
         size += len(fields[3]) if isinstance(entry, Row) else 0
         if entries and size > PAGE_BYTES:
-            return Page(entries, is_last=False)
+            return page_of(entries, is_last=False)
         entries.append(entry)
-    return Page(entries, is_last=len(entries) < limit)
+    return page_of(entries, is_last=len(entries) < limit)
 
 
 def _entry(reader: Reader, fields: tuple[Any, ...]) -> Entry:
     seq, kind, notification_id, text, acked_ms, owner, bound, target = fields
     if kind in (NOTIFICATION, BROADCAST):
         acked = b"" if acked_ms is None else b',"acked_at":%d' % acked_ms
-        return Row(seq, b'%b,"seq":%d,"replayed":true%b}' % (text[:-1], seq, acked), acked_ms)
+        return Row(seq, b'%b,"seq":%d,"replayed":true%b}' % (text[:-1], seq, acked))
     if kind == ACK:
         if notification_id:
             return Acknowledgement(seq, reader.user_id, acked_ms, notification_id=notification_id.decode())

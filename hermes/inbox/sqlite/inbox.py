@@ -227,15 +227,30 @@ class SqliteInbox:
 
     # -- readers ------------------------------------------------------------------------------------------------
 
-    async def resume(self, reader: Reader, position: Position | None, *, capped: bool = True) -> Resumed:
-        """Return what a reader at this position has missed.
+    async def resume(
+        self,
+        reader: Reader,
+        position: Position | None,
+        *,
+        capped: bool = True,
+        then: Callable[[Resumed, Page], None] | None = None,
+    ) -> Resumed:
+        """Return what a reader at this position has missed; give ``then`` also the first page.
 
         None is a position that cannot be parsed.
         """
-        found: Resumed = await self._call(
-            lambda store: store.resume(reader, position, capped=capped), lane=Lane.READERS
-        )
-        return found
+        if then is None:
+            resumed: Resumed = await self._call(
+                lambda store: store.resume(reader, position, capped=capped), lane=Lane.READERS
+            )
+            return resumed
+
+        def read(store: Store) -> tuple[Resumed, Page]:
+            resumed = store.resume(reader, position, capped=capped)
+            return resumed, store.replay(reader, resumed, after_seq=resumed.from_seq)
+
+        both: tuple[Resumed, Page] = await self._call(read, lambda found: then(*found), lane=Lane.READERS)
+        return both[0]
 
     async def replay(
         self,

@@ -9,13 +9,14 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
 
 from hermes.delivery.messages import Acknowledgement, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
+from hermes.inbox.frames import page_of
 from hermes.inbox.inbox import (
     IDS_KEPT_MS,
     PAGE_BYTES,
@@ -54,7 +55,6 @@ EVICTED_AT_ONCE = 100  # rows of one statement
 EXPIRED_AT_ONCE = 500
 EPOCH_BYTES = 12
 SQLITE_MAX = 2**62
-_ROW_KINDS = frozenset(map(str, (NOTIFICATION, BROADCAST)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +280,12 @@ class Store:
             "limit": limit,
         }
         *listed, number = self._sql.execute(_PAGE, values | {"bytes": PAGE_BYTES}).fetchone()
-        if listed[0] is None and number:  # too large for one page
+        if number and listed == [None, None, _NONE]:  # too large for one page
             number = _fitting(size for *_, size in self._sql.execute(_LISTED, values))
             values |= {"limit": number, "bytes": SQLITE_MAX}
             *listed, number = self._sql.execute(_PAGE, values).fetchone()
-            return Page(_entries(reader, *listed), is_last=False)
-        return Page(_entries(reader, *listed), is_last=number < limit)
+            return _page(reader, *listed, is_last=False)
+        return _page(reader, *listed, is_last=number < limit)
 
     def _range(self, reader: Reader, after_seq: int) -> dict[str, object]:
         return {
@@ -843,14 +843,16 @@ SELECT
 _NEWEST_SKIPPED = f"SELECT seq FROM ({_ROWS}) ORDER BY seq DESC LIMIT 1 OFFSET :most"
 
 _SEPARATOR = b"\x1e"  # no JSON text has it (RFC 7464)
+_NONE = "[]"
 _LISTED = f"SELECT kind, seq, acked_ms, size FROM ({_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit)"
 _PAGE = f"""
 WITH page AS MATERIALIZED ({_LISTED})
 SELECT
-  group_concat(page.seq), group_concat(page.kind), group_concat(coalesce(page.acked_ms, '')),
+  group_concat(page.seq) FILTER (WHERE page.kind < 2),
   CAST(group_concat(substr(text, 1, length(text) - 1) || ',"seq":' || page.seq || ',"replayed":true'
-    || CASE WHEN page.acked_ms IS NULL THEN '}}' ELSE ',"acked_at":' || page.acked_ms || '}}' END, char(30)) AS BLOB),
-  json_group_array(json_array(id, target, bound)) FILTER (WHERE page.kind > 1),
+    || CASE WHEN page.acked_ms IS NULL THEN '}}' ELSE ',"acked_at":' || page.acked_ms || '}}' END, char(30))
+    FILTER (WHERE page.kind < 2) AS BLOB),
+  json_group_array(json_array(page.seq, page.kind, page.acked_ms, id, target, bound)) FILTER (WHERE page.kind > 1),
   (SELECT count(*) FROM page)
 FROM page CROSS JOIN log ON log.seq = page.seq
 WHERE (SELECT sum(size) FROM page) <= :bytes
@@ -868,35 +870,30 @@ def _fitting(sizes: Iterable[int]) -> int:
     return number
 
 
-_make_row: Callable[[tuple[int, bytes, int | None]], Row] = partial(tuple.__new__, Row)  # without a Python call
+def _page(reader: Reader, seqs: str | None, texts: bytes | None, changes: str, *, is_last: bool) -> Page:
+    """Return a page of which the numbers and the texts of the rows are joined.
 
-
-def _entries(
-    reader: Reader, seqs: str | None, kinds: str, acked: str, texts: bytes | None, changes: str
-) -> list[Entry]:
-    """Return the entries of a page, of which each column is joined.
-
-    ``changes`` has the id, the target and the tenant of each acknowledgement and withdrawal.
+    ``changes`` is a JSON array of the acknowledgements and withdrawals. Without them nothing is made for each row.
     """
-    if seqs is None:
-        return []
     rows = _texts(texts)
+    if len(rows) != (0 if seqs is None else seqs.count(",") + 1):
+        raise RowDamaged("a row is not one text")
+    if changes == _NONE:
+        last_seq = 0 if seqs is None else int(seqs.rpartition(",")[2])
+        return Page(rows, last_seq, is_last, lambda: _rows(seqs, rows))
     try:
-        numbers = [*map(int, seqs.split(","))]
-        times = [int(at_ms) if at_ms else None for at_ms in acked.split(",")]
-        if changes == "[]" and len(numbers) == len(rows) == len(times):
-            return [*map(_make_row, zip(numbers, rows, times, strict=True))]
-        text = iter(rows)
-        change = iter(orjson.loads(changes))
-        entries = [
-            Row(seq, next(text), at_ms) if kind in _ROW_KINDS else _change(reader, seq, int(kind), at_ms, next(change))
-            for seq, kind, at_ms in zip(numbers, kinds.split(","), times, strict=True)
-        ]
-    except (StopIteration, ValueError):
-        raise RowDamaged("the rows of a page do not fit together") from None
-    if next(text, None) is not None:
-        raise RowDamaged("a row is not text")
-    return entries
+        found = [*_rows(seqs, rows), *(_change(reader, *change) for change in orjson.loads(changes))]
+    except ValueError:
+        raise RowDamaged("a change is not JSON") from None
+    return page_of(sorted(found, key=_number), is_last=is_last)
+
+
+def _rows(seqs: str | None, texts: Sequence[bytes]) -> list[Entry]:
+    return [] if seqs is None else [*map(Row, map(int, seqs.split(",")), texts)]
+
+
+def _number(entry: Entry) -> int:
+    return entry.seq
 
 
 def _texts(joined: bytes | None) -> list[bytes]:
@@ -910,9 +907,14 @@ def _texts(joined: bytes | None) -> list[bytes]:
 
 
 def _change(
-    reader: Reader, seq: int, kind: int, at_ms: int | None, fields: tuple[str, int | None, TenantId | None]
+    reader: Reader,
+    seq: int,
+    kind: int,
+    at_ms: int | None,
+    notification_id: str,
+    target: int | None,
+    bound: TenantId | None,
 ) -> Acknowledgement | Withdrawal:
-    notification_id, target, bound = fields
     if kind == ACK:
         if at_ms is None:
             raise RowDamaged("an acknowledgement without a time")

@@ -12,7 +12,6 @@ from hermes.auth.principal import Principal
 from hermes.delivery.messages import NOTIFICATION_ID_MAX_CHARS
 from hermes.delivery.request_model import RequestModel, invalid_fields
 from hermes.errors import FORBIDDEN, KEYS_UNAVAILABLE, SLOW_DOWN, RequestError, SocketRejected
-from hermes.inbox.frames import entry_text
 from hermes.inbox.inbox import InboxUnavailable, Page, Reader
 from hermes.inbox.parts import InboxParts
 from hermes.inbox.position import SEQ_MAX, Position, parse_position
@@ -167,11 +166,10 @@ class InboxHandler(ReaderHandler):
         while len(texts) < limit and size < ANSWER_MAX_BYTES:
             await store.replay(reader, resumed, after_seq=after_seq, then=pages.append, limit=limit - len(texts))
             page = pages[-1]
-            found = [*map(entry_text, page.entries)]
-            texts += found
-            size += sum(map(len, found))
-            if page.entries:
-                after_seq = page.entries[-1].seq
+            texts += page.texts
+            size += sum(map(len, page.texts))
+            if page.texts:
+                after_seq = page.last_seq
             if page.is_last:
                 break
         more = not pages[-1].is_last

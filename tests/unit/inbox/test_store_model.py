@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 
 from hermes.delivery.messages import Acknowledgement, Broadcast, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
-from hermes.inbox.inbox import Duplicate, Page, Reader, Row, Stored, StoreLimits, Submission
+from hermes.inbox.frames import page_of
+from hermes.inbox.inbox import Duplicate, Reader, Row, Stored, StoreLimits, Submission
 from hermes.inbox.position import BEGINNING, Position
 from hermes.inbox.sqlite.file import open_inbox
 from hermes.inbox.sqlite.store import Store
@@ -296,15 +297,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert resumed.unread == len(unread)
         got: list[int] = []
         after, numbers = resumed.from_seq, []
-        page = Page([], is_last=False)
+        page = page_of([], is_last=False)
         while not page.is_last:
             page = self.store.replay(client.reader, resumed, after_seq=after, limit=part)
-            for entry in page.entries:
+            for entry in page.read_entries():
                 after = entry.seq
                 numbers.append(entry.seq)
                 if isinstance(entry, Row):
                     got.append(entry.seq)
-                    client.seen[entry.seq] = "unread" if entry.acked_ms is None else "acked"
+                    client.seen[entry.seq] = "acked" if "acked_at" in json.loads(entry.text) else "unread"
                     [row] = [each for each in missed if each.seq == entry.seq]
                     assert json.loads(entry.text)["id"] == row.id
                 self.apply(client, entry)
@@ -344,7 +345,7 @@ class StoreMachine(RuleBasedStateMachine):
         """From the beginning on, and without what another may read."""
         for reader in EVERYBODY:
             resumed = self.store.resume(reader, BEGINNING)
-            entries = self.store.replay(reader, resumed, after_seq=0).entries
+            entries = self.store.replay(reader, resumed, after_seq=0).read_entries()
             assert [entry.seq for entry in entries if isinstance(entry, Row)] == [row.seq for row in self.kept(reader)]
             assert resumed.gap == any(row.is_for(reader) for row in self.lost)
 

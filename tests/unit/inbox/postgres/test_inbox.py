@@ -131,9 +131,9 @@ class Node:
         resumed = await self.inbox.resume(ANA, position)
         pages: list[Page] = []
         while not pages or not pages[-1].is_last:
-            after_seq = pages[-1].entries[-1].seq if pages else resumed.from_seq
+            after_seq = pages[-1].last_seq if pages else resumed.from_seq
             await self.inbox.replay(ANA, resumed, after_seq=after_seq, then=pages.append)
-        rows = [entry for page in pages for entry in page.entries if isinstance(entry, Row)]
+        rows = [entry for page in pages for entry in page.read_entries() if isinstance(entry, Row)]
         return [row.text.decode().split('"')[3] for row in rows]
 
     async def works(self) -> None:
@@ -265,7 +265,7 @@ def test_a_socket_that_resumes_meets_rows_of_others_in_a_page_or_after_it(url: s
                 seen: list[int] = []
 
                 def check(page: Page, seen: list[int] = seen) -> None:
-                    seen += [entry.seq for entry in page.entries]
+                    seen += [entry.seq for entry in page.read_entries()]
                     assert two.numbers == list(range(1, (seen[-1] if seen else 0) + 1))
 
                 await two.inbox.replay(ANA, resumed, after_seq=0, then=check, limit=100)

@@ -98,9 +98,9 @@ async def rows(inbox: SqliteInbox, position: Position = BEGINNING) -> list[int]:
     resumed = await inbox.resume(ANA, position)
     pages: list[Page] = []
     while not pages or not pages[-1].is_last:
-        after_seq = pages[-1].entries[-1].seq if pages else resumed.from_seq
+        after_seq = pages[-1].last_seq if pages else resumed.from_seq
         await inbox.replay(ANA, resumed, after_seq=after_seq, then=pages.append)
-    return [entry.seq for page in pages for entry in page.entries if isinstance(entry, Row)]
+    return [entry.seq for page in pages for entry in page.read_entries() if isinstance(entry, Row)]
 
 
 class Blocked:
