@@ -204,9 +204,9 @@ class PostgresInbox:
         capped: bool = True,
         then: Callable[[Resumed, Page], None] | None = None,
     ) -> Resumed:
-        """Return what a reader at this position has missed; give ``then`` also the first page.
+        """Return what a reader at this position has missed.
 
-        None is a position that cannot be parsed.
+        None is a position that cannot be parsed. ``then`` also gets the first page.
         """
         statement = statements.resume(reader, position, now_ms=self._writer.now_ms(), capped=capped)
         resumed = await self._writer.read(statement).future

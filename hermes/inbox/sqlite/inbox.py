@@ -235,9 +235,9 @@ class SqliteInbox:
         capped: bool = True,
         then: Callable[[Resumed, Page], None] | None = None,
     ) -> Resumed:
-        """Return what a reader at this position has missed; give ``then`` also the first page.
+        """Return what a reader at this position has missed.
 
-        None is a position that cannot be parsed.
+        None is a position that cannot be parsed. ``then`` also gets the first page.
         """
         if then is None:
             resumed: Resumed = await self._call(
