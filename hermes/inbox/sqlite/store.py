@@ -761,21 +761,26 @@ def _share_of(rows: int) -> str:
     )
 
 
+_SENT_SOCKETS = (
+    "SELECT column1 AS kind, column2 AS owner, column3 AS bound, column4 AS id, column5 AS created_ms,"
+    " column6 AS sockets"
+)
+
+
+# UPDATE is the first word: the module sqlite3 counts the rows of no other statement
 @cache
 def _sockets_of(rows: int) -> str:
+    sent = f"({_SENT_SOCKETS} FROM (VALUES {places(6, rows)})) AS sent"
     return (
-        f"WITH sent (kind, owner, bound, id, created_ms, sockets) AS (VALUES {places(6, rows)})"
-        " UPDATE log INDEXED BY log_id SET sockets = sent.sockets FROM sent"
+        f"UPDATE log INDEXED BY log_id SET sockets = sent.sockets FROM {sent}"
         f" WHERE {_THE_ROW} AND log.created_ms = sent.created_ms"
     )
 
 
 @cache
 def _sockets_of_ids(rows: int) -> str:
-    return (
-        f"WITH sent (kind, owner, bound, id, created_ms, sockets) AS (VALUES {places(6, rows)})"
-        f" UPDATE ids SET sockets = sent.sockets FROM sent WHERE {_THE_ID}"
-    )
+    sent = f"({_SENT_SOCKETS} FROM (VALUES {places(6, rows)})) AS sent"
+    return f"UPDATE ids SET sockets = sent.sockets FROM {sent} WHERE {_THE_ID}"
 
 
 _LOSE = """

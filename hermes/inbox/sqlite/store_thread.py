@@ -100,6 +100,7 @@ class StoreThread:
     def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int], metrics: Metrics) -> None:
         self._metrics = metrics
         self._path = path
+        self._log_path = log_of(path)
         self._limits = limits
         self._now_ms = now_ms
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -530,7 +531,7 @@ class StoreThread:
             assert self._loop is not None
             with contextlib.suppress(RuntimeError):  # the loop is closed: there are no sockets
                 self._loop.call_soon_threadsafe(self.new_epoch)
-        self._identity, self._log_identity = identity_of(self._path), identity_of(log_of(self._path))
+        self._identity, self._log_identity = identity_of(self._path), identity_of(self._log_path)
 
     def _is_open(self) -> bool:
         """Open the file again if it was closed after an error.
@@ -562,10 +563,10 @@ class StoreThread:
         """
         if identity_of(self._path) != self._identity:
             raise FileReplaced(f"{self._path} was deleted or replaced: a new inbox begins")
-        if self._log_identity is not None and identity_of(log_of(self._path)) != self._log_identity:
+        if self._log_identity is not None and identity_of(self._log_path) != self._log_identity:
             assert self._connection is not None
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            logger.error("inbox: %s was deleted: its content is saved", log_of(self._path))
+            logger.error("inbox: %s was deleted: its content is saved", self._log_path)
             self._close()
 
     def _recover(self, error: Exception) -> FailureReason:
