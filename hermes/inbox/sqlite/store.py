@@ -1,4 +1,4 @@
-"""The SQL of an inbox: one SQLite connection, used by one thread.
+"""The tables of an inbox: one SQLite connection, used by one thread.
 
 Every method runs inside a transaction that its caller began and will commit. Times are Unix milliseconds.
 """
@@ -7,16 +7,12 @@ import hashlib
 import secrets
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
-
-import orjson
 
 from hermes.delivery.messages import Acknowledgement, Notification, Withdrawal
 from hermes.ids import TenantId, UserId
-from hermes.inbox.frames import page_of
 from hermes.inbox.inbox import (
     IDS_KEPT_MS,
     PAGE_BYTES,
@@ -24,20 +20,19 @@ from hermes.inbox.inbox import (
     REPLAY_MAX_ROWS,
     Conflict,
     Duplicate,
-    Entry,
     InboxStats,
     InboxUnavailable,
     Page,
     Reader,
     ReceiptRecord,
     Resumed,
-    Row,
     Stored,
     StoreLimits,
     Submission,
 )
 from hermes.inbox.position import Position
 from hermes.inbox.sqlite.file import RowDamaged
+from hermes.inbox.sqlite.pages import fitting, joined_page
 from hermes.inbox.sqlite.schema import (
     ACK,
     BROADCAST,
@@ -47,7 +42,26 @@ from hermes.inbox.sqlite.schema import (
     ROW_OVERHEAD_BYTES,
     WITHDRAWAL,
 )
-from hermes.inbox.sqlite.several_rows import ROWS_MAX, flat, padded, places
+from hermes.inbox.sqlite.several_rows import ROWS_MAX, flat, padded
+from hermes.inbox.sqlite.statements import (
+    COLUMNS,
+    KEEP_IDS,
+    KNOWN_ID,
+    LISTED,
+    LOSE,
+    MISSED,
+    NEWEST_SKIPPED,
+    NO_CHANGES,
+    NO_ROW,
+    PAGE,
+    SEQ,
+    SIZE,
+    insert_of,
+    known_of,
+    share_of,
+    sockets_of,
+    sockets_of_ids,
+)
 
 RECOUNTED_AFTER = 1_000  # evicted rows
 OWNERS_COUNTED = 10_000  # users and tenants of which the number of rows is known without counting; about 2 MB
@@ -122,7 +136,7 @@ class Store:
         """
         keys_of_all = padded(keys, keys[-1])
         found, last_seq, used_bytes = _totals(
-            self._sql.execute(_known_of(len(keys_of_all)), (now_ms - IDS_KEPT_MS, *flat(keys_of_all))).fetchone()
+            self._sql.execute(known_of(len(keys_of_all)), (now_ms - IDS_KEPT_MS, *flat(keys_of_all))).fetchone()
         )
         known = map(int, found.split(",")) if found is not None else ()  # also numbers of the padding
         answers = {  # they store nothing
@@ -136,7 +150,7 @@ class Store:
                 kind, owner, _, _ = keys[number]
                 owners[kind, owner] = owners.get((kind, owner), 0) + 1
                 row = _row(submission, kind, owner, last_seq + 1 + len(rows))
-                size += row[_SIZE]
+                size += row[SIZE]
                 rows.append(row)
         if len(rows) > 1 and (size > self._limits.max_bytes // 2 or max(owners.values()) > self._limits.rows_per_owner):
             return [self._append_one(submission, now_ms) for submission in submissions]
@@ -149,7 +163,7 @@ class Store:
     def _append_one(self, submission: Submission, now_ms: int) -> "Appended":
         kind, owner, bound, id = _key(submission)
         found = self._sql.execute(
-            _KNOWN, {"kind": kind, "owner": owner, "bound": bound, "id": id, "since": now_ms - IDS_KEPT_MS}
+            KNOWN_ID, {"kind": kind, "owner": owner, "bound": bound, "id": id, "since": now_ms - IDS_KEPT_MS}
         ).fetchone()
         if found is not None:
             digest, seq, sockets, replaced, acked_ms = found
@@ -169,15 +183,15 @@ class Store:
         last_seq, used_bytes = self._counts()
         seq = last_seq + 1
         row = _row(submission, kind, owner, seq, replaced=withdrawal is not None)
-        self._make_room({(kind, owner): 1}, row[_SIZE], used_bytes)
+        self._make_room({(kind, owner): 1}, row[SIZE], used_bytes)
         self._add([row])
         return _appended(seq, withdrawal, before)
 
     def _add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows with the next numbers, and count them."""
         try:
-            values = padded(rows, _NO_ROW)
-            self._sql.execute(_insert_of(len(values)), flat(values))
+            values = padded(rows, NO_ROW)
+            self._sql.execute(insert_of(len(values)), flat(values))
         except sqlite3.IntegrityError as error:
             raise RowDamaged(f"the numbers or the counts are wrong: {error}") from None
         shares: dict[tuple[str, str], tuple[int, int]] = {}
@@ -185,19 +199,19 @@ class Store:
         for row in rows:
             share = _share(row)
             entries, used = shares.get(share, (0, 0))
-            shares[share] = (entries + 1, used + row[_SIZE])
-            size += row[_SIZE]
+            shares[share] = (entries + 1, used + row[SIZE])
+            size += row[SIZE]
         values = padded([(*share, *counted) for share, counted in shares.items()], (*_share(rows[-1]), 0, 0))
-        self._sql.execute(_share_of(len(values)), flat(values))
+        self._sql.execute(share_of(len(values)), flat(values))
         self._sql.execute(
             "UPDATE totals SET last_seq = ?, entries = entries + ?, bytes = bytes + ?",
-            (rows[-1][_SEQ], len(rows), size),
+            (rows[-1][SEQ], len(rows), size),
         )
 
     def _add_change(self, **values: Any) -> int:
         """Insert an acknowledgement or a withdrawal; return its number."""
         values |= {"seq": self.last_seq() + 1, "size": ROW_OVERHEAD_BYTES}
-        self._add([tuple([values.get(name) for name in _COLUMNS])])
+        self._add([tuple([values.get(name) for name in COLUMNS])])
         return int(values["seq"])
 
     def forget(self, submission: Submission, undo: Undo) -> None:
@@ -235,8 +249,8 @@ class Store:
         for begin in range(0, len(rows), ROWS_MAX):
             part = rows[begin : begin + ROWS_MAX]
             values = padded(part, part[-1])
-            if self._sql.execute(_sockets_of(len(values)), flat(values)).rowcount < len(part):
-                self._sql.execute(_sockets_of_ids(len(values)), flat(values))
+            if self._sql.execute(sockets_of(len(values)), flat(values)).rowcount < len(part):
+                self._sql.execute(sockets_of_ids(len(values)), flat(values))
 
     # -- readers ------------------------------------------------------------------------------------------------
 
@@ -248,12 +262,12 @@ class Store:
         seq = position.seq if position is not None and position.epoch in ("", self.epoch) else SQLITE_MAX
         values = self._range(reader, seq)
         values |= {"oldest": 0, "most": REPLAY_MAX_ROWS, "purged": self._purged_name(reader.user_id)}
-        last, many, lost_by_all, is_lost, unread = self._sql.execute(_MISSED, values).fetchone()
+        last, many, lost_by_all, is_lost, unread = self._sql.execute(MISSED, values).fetchone()
         if not isinstance(last, int):
             raise RowDamaged("the counts are gone")
         known = seq <= last
         from_seq = after = values["after"] = seq if known else 0
-        if many and capped and (found := self._sql.execute(_NEWEST_SKIPPED, values).fetchone()):
+        if many and capped and (found := self._sql.execute(NEWEST_SKIPPED, values).fetchone()):
             after = found[0]
         return Resumed(
             epoch=self.epoch,
@@ -279,13 +293,13 @@ class Store:
             "oldest": resumed.after_seq,
             "limit": limit,
         }
-        *listed, number = self._sql.execute(_PAGE, values | {"bytes": PAGE_BYTES}).fetchone()
-        if number and listed == [None, None, _NONE]:  # too large for one page
-            number = _fitting(size for *_, size in self._sql.execute(_LISTED, values))
+        *listed, number = self._sql.execute(PAGE, values | {"bytes": PAGE_BYTES}).fetchone()
+        if number and listed == [None, None, NO_CHANGES]:  # too large for one page
+            number = fitting(size for *_, size in self._sql.execute(LISTED, values))
             values |= {"limit": number, "bytes": SQLITE_MAX}
-            *listed, number = self._sql.execute(_PAGE, values).fetchone()
-            return _page(reader, *listed, is_last=False)
-        return _page(reader, *listed, is_last=number < limit)
+            *listed, number = self._sql.execute(PAGE, values).fetchone()
+            return joined_page(reader, *listed, is_last=False)
+        return joined_page(reader, *listed, is_last=number < limit)
 
     def _range(self, reader: Reader, after_seq: int) -> dict[str, object]:
         return {
@@ -559,7 +573,7 @@ class Store:
     def _evict(self, listed: "_Listed") -> None:
         """Remove rows; each reader that has not seen one has a gap."""
         seqs, number = listed
-        self._sql.execute(_LOSE, (seqs, self._now_ms()))
+        self._sql.execute(LOSE, (seqs, self._now_ms()))
         self._remove(seqs)
         self.evicted += number
         self._uncounted_losses += number
@@ -569,7 +583,7 @@ class Store:
 
     def _remove(self, seqs: str) -> None:
         """Remove entries; ids of the last 24 hours are kept."""
-        self._sql.execute(_KEEP_IDS, (seqs, self._now_ms() - IDS_KEPT_MS))
+        self._sql.execute(KEEP_IDS, (seqs, self._now_ms() - IDS_KEPT_MS))
         self._sql.execute("DELETE FROM log WHERE seq IN (SELECT value FROM json_each(?))", (seqs,))
 
     def _bound_losses(self) -> None:
@@ -661,7 +675,7 @@ def _is_plain(submission: Submission) -> bool:
 
 
 def _row(submission: Submission, kind: int, owner: str, seq: int, *, replaced: bool = False) -> tuple[Any, ...]:
-    """Return the values of `_COLUMNS`."""
+    """Return the values of `COLUMNS`."""
     message = submission.message
     return (
         owner,
@@ -682,7 +696,7 @@ def _row(submission: Submission, kind: int, owner: str, seq: int, *, replaced: b
 
 
 def _share(row: Sequence[Any]) -> tuple[str, str]:
-    """Return the user or tenant that the bytes of a row of `_COLUMNS` count for."""
+    """Return the user or tenant that the bytes of a row of `COLUMNS` count for."""
     owner, kind, _, bound, *_ = row
     if kind in (BROADCAST, BROADCAST_WITHDRAWAL):
         return "tenant", owner
@@ -702,235 +716,3 @@ def _totals(found: tuple[Any, ...] | None) -> tuple[str | None, int, int]:
 def _appended(seq: int | None, withdrawal: Withdrawal | None = None, before: tuple[WithdrawnRow, ...] = ()) -> Appended:
     stored = Stored(seq, withdrawal)
     return stored, (Undo(stored, before),)
-
-
-_COLUMNS = (
-    *("owner", "kind", "seq", "bound", "id", "target", "sender", "created_ms", "expires_ms", "acked_ms", "size"),
-    *("digest", "replaced", "text"),
-)
-_SEQ, _SIZE = _COLUMNS.index("seq"), _COLUMNS.index("size")
-_NO_ROW = (None,) * len(_COLUMNS)
-
-_KNOWN = """
-SELECT digest, seq, sockets, replaced, acked_ms FROM log INDEXED BY log_id
-  WHERE id = :id AND kind = :kind AND digest IS NOT NULL AND owner = :owner AND coalesce(bound, '') = :bound
-  AND created_ms > :since
-UNION ALL
-SELECT digest, seq, sockets, replaced, NULL FROM ids
-  WHERE (kind, owner, bound, id) = (:kind, :owner, :bound, :id) AND created_ms > :since
-LIMIT 1
-"""
-
-_THE_ROW = (
-    "log.id = sent.id AND log.kind = sent.kind AND log.digest IS NOT NULL AND log.owner = sent.owner"
-    " AND coalesce(log.bound, '') = sent.bound"
-)
-_THE_ID = "(ids.kind, ids.owner, ids.bound, ids.id) = (sent.kind, sent.owner, sent.bound, sent.id)"
-
-
-@cache
-def _known_of(rows: int) -> str:
-    """Which of these keys are known, the last number, and the bytes that are used."""
-    values = ", ".join(f"({number}, ?, ?, ?, ?)" for number in range(rows))
-    return f"""
-WITH since (ms) AS (SELECT ?), sent (number, kind, owner, bound, id) AS (VALUES {values})
-SELECT
-  (SELECT group_concat(number) FROM (
-    SELECT number FROM sent CROSS JOIN log INDEXED BY log_id WHERE {_THE_ROW} AND created_ms > (SELECT ms FROM since)
-    UNION ALL
-    SELECT number FROM sent CROSS JOIN ids WHERE {_THE_ID} AND created_ms > (SELECT ms FROM since))),
-  last_seq, bytes
-FROM totals
-"""
-
-
-@cache
-def _insert_of(rows: int) -> str:
-    values = places(len(_COLUMNS), rows)
-    return (
-        f"INSERT OR ROLLBACK INTO log ({', '.join(_COLUMNS)})"
-        f" SELECT * FROM (VALUES {values}) WHERE column{_SEQ + 1} IS NOT NULL"
-    )
-
-
-@cache
-def _share_of(rows: int) -> str:
-    return (
-        f"INSERT INTO shares (kind, name, entries, bytes) VALUES {places(4, rows)}"
-        " ON CONFLICT DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes"
-    )
-
-
-_SENT_SOCKETS = (
-    "SELECT column1 AS kind, column2 AS owner, column3 AS bound, column4 AS id, column5 AS created_ms,"
-    " column6 AS sockets"
-)
-
-
-# UPDATE is the first word: the module sqlite3 counts the rows of no other statement
-@cache
-def _sockets_of(rows: int) -> str:
-    sent = f"({_SENT_SOCKETS} FROM (VALUES {places(6, rows)})) AS sent"
-    return (
-        f"UPDATE log INDEXED BY log_id SET sockets = sent.sockets FROM {sent}"
-        f" WHERE {_THE_ROW} AND log.created_ms = sent.created_ms"
-    )
-
-
-@cache
-def _sockets_of_ids(rows: int) -> str:
-    sent = f"({_SENT_SOCKETS} FROM (VALUES {places(6, rows)})) AS sent"
-    return f"UPDATE ids SET sockets = sent.sockets FROM {sent} WHERE {_THE_ID}"
-
-
-_LOSE = """
-INSERT INTO losses SELECT kind, owner, coalesce(bound, ''), max(seq) FROM log
-  WHERE seq IN (SELECT value FROM json_each(?)) AND +kind < 2 AND text IS NOT NULL AND expires_ms > ?
-  GROUP BY kind, owner, coalesce(bound, '')
-  ON CONFLICT DO UPDATE SET seq = max(losses.seq, excluded.seq)
-"""
-
-_KEEP_IDS = """
-INSERT OR REPLACE INTO ids (kind, owner, bound, id, digest, seq, sockets, replaced, created_ms)
-SELECT kind, owner, coalesce(bound, ''), id, digest, seq, sockets, replaced, created_ms FROM log
-  WHERE seq IN (SELECT value FROM json_each(?)) AND digest IS NOT NULL AND created_ms > ?
-"""
-
-# what it is, when it was acknowledged, the size of its text
-_ROWS = f"""
-SELECT kind, seq, acked_ms, size - {ROW_OVERHEAD_BYTES} AS size FROM log
-  WHERE kind = 0 AND owner = :user AND seq > max(:after, :oldest) AND size > {ROW_OVERHEAD_BYTES}
-  AND expires_ms > :now AND (bound IS NULL OR bound = :tenant)
-UNION ALL
-SELECT kind, seq, (SELECT acks.acked_ms FROM acks WHERE acks.seq = log.seq AND user = :user),
-  size - {ROW_OVERHEAD_BYTES} FROM log
-  WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > max(:after, :oldest)
-  AND size > {ROW_OVERHEAD_BYTES} AND expires_ms > :now
-"""
-
-# of rows that the reader had before, or got in an earlier page of this replay
-_CHANGES = """
-SELECT kind, seq, acked_ms, 0 FROM log
-  WHERE kind = 2 AND owner = :user AND seq > :after
-  AND (target <= :had OR id = '' OR seq > :answered AND target <= :after)
-  AND (bound IS NULL OR bound = :tenant) AND (id <> '' OR sender = coalesce(:tenant, ''))
-UNION ALL
-SELECT kind, seq, acked_ms, 0 FROM log
-  WHERE kind = 3 AND owner = :user AND seq > :after
-  AND (target <= :had OR seq > :answered AND target <= :after)
-  AND (bound IS NULL OR bound = :tenant)
-UNION ALL
-SELECT kind, seq, acked_ms, 0 FROM log
-  WHERE kind = 4 AND owner = :tenant AND :broadcasts AND seq > :after
-  AND (target <= :had OR seq > :answered AND target <= :after)
-"""
-
-# What a reader has missed, and a page of it, are one row each: SQLite lets other threads run once for each row, and
-# on a busy machine it takes milliseconds until this one goes on.
-_MISSED = f"""
-WITH place (last, position) AS MATERIALIZED (SELECT last_seq, iif(:after <= last_seq, :after, 0) FROM totals)
-SELECT
-  (SELECT last FROM place),
-  (SELECT count(*) > :most FROM (
-    SELECT 1 FROM log WHERE kind = 0 AND owner = :user AND seq > (SELECT position FROM place)
-    UNION ALL
-    SELECT 1 FROM log WHERE kind = 1 AND owner = :tenant AND :broadcasts AND seq > (SELECT position FROM place)
-    LIMIT :most + 1)),
-  (SELECT value FROM meta WHERE name = 'lost_by_all'),
-  EXISTS (SELECT 1 FROM losses WHERE seq > (SELECT position FROM place) AND (bound = '' OR bound = :tenant)
-    AND (kind = 0 AND owner IN (:user, :purged) OR kind = 1 AND owner = :tenant AND :broadcasts)),
-  (SELECT count(*) FROM log WHERE kind = 0 AND owner = :user AND acked_ms IS NULL
-    AND size > {ROW_OVERHEAD_BYTES} AND (bound IS NULL OR bound = :tenant) AND expires_ms > :now)
-  + (SELECT count(*) FROM log WHERE kind = 1 AND owner = :tenant AND :broadcasts
-    AND size > {ROW_OVERHEAD_BYTES} AND expires_ms > :now
-    AND NOT EXISTS (SELECT 1 FROM acks WHERE acks.seq = log.seq AND acks.user = :user))
-"""
-_NEWEST_SKIPPED = f"SELECT seq FROM ({_ROWS}) ORDER BY seq DESC LIMIT 1 OFFSET :most"
-
-_SEPARATOR = b"\x1e"  # no JSON text has it (RFC 7464)
-_NONE = "[]"
-_LISTED = f"SELECT kind, seq, acked_ms, size FROM ({_ROWS} UNION ALL {_CHANGES} ORDER BY seq LIMIT :limit)"
-_PAGE = f"""
-WITH page AS MATERIALIZED ({_LISTED})
-SELECT
-  group_concat(page.seq) FILTER (WHERE page.kind < 2),
-  CAST(group_concat(substr(text, 1, length(text) - 1) || ',"seq":' || page.seq || ',"replayed":true'
-    || CASE WHEN page.acked_ms IS NULL THEN '}}' ELSE ',"acked_at":' || page.acked_ms || '}}' END, char(30))
-    FILTER (WHERE page.kind < 2) AS BLOB),
-  json_group_array(json_array(page.seq, page.kind, page.acked_ms, id, target, bound)) FILTER (WHERE page.kind > 1),
-  (SELECT count(*) FROM page)
-FROM page CROSS JOIN log ON log.seq = page.seq
-WHERE (SELECT sum(size) FROM page) <= :bytes
-"""
-
-
-def _fitting(sizes: Iterable[int]) -> int:
-    """Return how many of these are in one page: at least one."""
-    total = number = 0
-    for size in sizes:
-        total += size
-        if number and total > PAGE_BYTES:
-            break
-        number += 1
-    return number
-
-
-def _page(reader: Reader, seqs: str | None, texts: bytes | None, changes: str, *, is_last: bool) -> Page:
-    """Return a page of which the numbers and the texts of the rows are joined.
-
-    ``changes`` is a JSON array of the acknowledgements and withdrawals. Without them nothing is made for each row.
-    """
-    rows = _texts(texts)
-    if len(rows) != (0 if seqs is None else seqs.count(",") + 1):
-        raise RowDamaged("a row is not one text")
-    if changes == _NONE:
-        last_seq = 0 if seqs is None else int(seqs.rpartition(",")[2])
-        return Page(rows, last_seq, is_last, lambda: _rows(seqs, rows))
-    try:
-        found = [*_rows(seqs, rows), *(_change(reader, *change) for change in orjson.loads(changes))]
-    except ValueError:
-        raise RowDamaged("a change is not JSON") from None
-    return page_of(sorted(found, key=_number), is_last=is_last)
-
-
-def _rows(seqs: str | None, texts: Sequence[bytes]) -> list[Entry]:
-    return [] if seqs is None else [*map(Row, map(int, seqs.split(",")), texts)]
-
-
-def _number(entry: Entry) -> int:
-    return entry.seq
-
-
-def _texts(joined: bytes | None) -> list[bytes]:
-    if joined is None:
-        return []
-    try:
-        str(joined, "utf-8")
-    except UnicodeDecodeError as error:  # it would end the socket of its reader, again and again
-        raise RowDamaged(f"a row is not text: {error.reason}") from None
-    return joined.split(_SEPARATOR)
-
-
-def _change(
-    reader: Reader,
-    seq: int,
-    kind: int,
-    at_ms: int | None,
-    notification_id: str,
-    target: int | None,
-    bound: TenantId | None,
-) -> Acknowledgement | Withdrawal:
-    if kind == ACK:
-        if at_ms is None:
-            raise RowDamaged("an acknowledgement without a time")
-        if notification_id:
-            return Acknowledgement(seq, reader.user_id, at_ms, notification_id=notification_id)
-        return Acknowledgement(seq, reader.user_id, at_ms, upto=target)
-    personal = kind == WITHDRAWAL
-    return Withdrawal(
-        notification_id,
-        seq,
-        reader.user_id if personal else None,
-        None if personal else reader.tenant_id,
-        bound,
-    )
