@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.support.consoles import TIMEOUT_MS, Console, chromium, console_in
+from tests.support.consoles import PROFILE, TIMEOUT_MS, Console, chromium, console_in
 from tests.support.gateways import KEY, SECRET
 from tests.support.programs import Program, hermes
 
@@ -79,7 +79,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A new browser profile for the test."""
-    made = browser.new_context(locale="en-GB")
+    made = browser.new_context(**PROFILE)
     made.set_default_timeout(TIMEOUT_MS)
     yield made
     made.close()

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.support.axe import axe_script, violations
-from tests.support.consoles import TIMEOUT_MS, Console
+from tests.support.consoles import PROFILE, TIMEOUT_MS, Console
 from tests.support.inbox_senders import request, send, token_of
 from tests.support.programs import Program
 
@@ -28,7 +28,7 @@ ICON = "document.querySelector('link[rel=icon]').getAttribute('href')"
 @pytest.fixture
 def contexts(browser: Browser) -> Iterator[tuple[BrowserContext, BrowserContext]]:
     """Two devices."""
-    made = browser.new_context(locale="en-GB"), browser.new_context(locale="en-GB")
+    made = browser.new_context(**PROFILE), browser.new_context(**PROFILE)
     for each in made:
         each.set_default_timeout(TIMEOUT_MS)
         each.add_init_script(SPY)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.support.certificates import LOOPBACK, Authority
-from tests.support.consoles import TIMEOUT_MS
+from tests.support.consoles import PROFILE, TIMEOUT_MS
 from tests.support.programs import Program, hermes
 
 pytestmark = pytest.mark.browser
@@ -26,7 +26,7 @@ def encrypted(tmp_path: Path) -> Iterator[Program]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser profile that accepts the certificate of the test."""
-    made = browser.new_context(locale="en-GB", ignore_https_errors=True)
+    made = browser.new_context(**PROFILE, ignore_https_errors=True)
     made.set_default_timeout(TIMEOUT_MS)
     yield made
     made.close()

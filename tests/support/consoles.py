@@ -29,6 +29,8 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# without animations: a row that flashes is drawn 60 times a second
+PROFILE: dict[str, Any] = {"locale": "en-GB", "reduced_motion": "reduce"}
 # The texts of Chromium's own reports differ between versions; the event is standardized
 CSP_SPY = """
 document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sourceFile, lineNumber }) => {
@@ -160,7 +162,7 @@ def chromium() -> Iterator[Browser]:
 @contextlib.contextmanager
 def console_in(browser: Browser, program: Program, **options: Any) -> Iterator[Console]:
     """Open a console in a new browser profile with these options; fail if the page reports a fault."""
-    context = browser.new_context(**({"locale": "en-GB"} | options))
+    context = browser.new_context(**(PROFILE | options))
     context.set_default_timeout(TIMEOUT_MS)
     try:
         console = Console(context.new_page(), f"{program.url}/")
