@@ -49,8 +49,8 @@ CREATE TABLE hermes.log (
   acked_ms bigint,
   sockets integer NOT NULL DEFAULT 0,
   size integer NOT NULL,      -- as --inbox-max-bytes counts it
-  is_tenants boolean NOT NULL GENERATED ALWAYS AS (kind IN (1, 4) OR bound IS NOT NULL) STORED,
-  share bytea NOT NULL GENERATED ALWAYS AS (CASE WHEN kind IN (1, 4) THEN owner ELSE coalesce(bound, owner) END) STORED
+  is_tenants boolean NOT NULL, -- of hermes.shares; not GENERATED, which costs each INSERT a tenth more
+  share bytea NOT NULL
 ) WITH (fillfactor = 85);     -- room to note the sockets of a row without a new place in every index
 CREATE INDEX log_owner ON hermes.log (kind, owner, seq);
 CREATE INDEX log_id ON hermes.log (id, kind, owner) WHERE kind < 2;
@@ -148,26 +148,32 @@ CREATE TRIGGER log_deleted AFTER DELETE ON hermes.log REFERENCING OLD TABLE AS g
 """
 
 _FUNCTIONS: Final = f"""
+-- who counts the bytes of an entry: the tenant that is its only reader or gets it as a broadcast, or else the user
+CREATE FUNCTION hermes.is_tenants(p_kind integer, p_bound bytea) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT p_kind IN ({BROADCAST}, {BROADCAST_WITHDRAWAL}) OR p_bound IS NOT NULL;
+$$;
+CREATE FUNCTION hermes.share(p_kind integer, p_owner bytea, p_bound bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE WHEN p_kind IN ({BROADCAST}, {BROADCAST_WITHDRAWAL}) THEN p_owner ELSE coalesce(p_bound, p_owner) END;
+$$;
+
+-- add an acknowledgement or a withdrawal
 CREATE FUNCTION hermes.put(
-  p_kind integer, p_owner bytea, p_bound bytea, p_id bytea, p_target bigint, p_text bytea, p_sender bytea,
-  p_created bigint, p_expires bigint, p_acked bigint, p_size integer
+  p_kind integer, p_owner bytea, p_bound bytea, p_id bytea, p_target bigint, p_sender bytea,
+  p_created bigint, p_expires bigint, p_acked bigint
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   v_seq bigint;
-  v_is_tenants boolean;
-  v_share bytea;
+  v_is_tenants boolean := hermes.is_tenants(p_kind, p_bound);
+  v_share bytea := hermes.share(p_kind, p_owner, p_bound);
 BEGIN
-  UPDATE hermes.state SET last_seq = last_seq + 1, entries = entries + 1, bytes = bytes + p_size
+  UPDATE hermes.state SET last_seq = last_seq + 1, entries = entries + 1, bytes = bytes + {ROW_OVERHEAD_BYTES}
     RETURNING last_seq INTO v_seq;
-  INSERT INTO hermes.log (seq, kind, owner, bound, id, target, text, sender, created_ms, expires_ms, acked_ms, size)
-    VALUES (v_seq, p_kind, p_owner, p_bound, p_id, p_target, p_text, p_sender, p_created, p_expires, p_acked, p_size)
-    RETURNING is_tenants, share INTO v_is_tenants, v_share;
-  INSERT INTO hermes.shares AS s VALUES (v_is_tenants, v_share, 1, p_size)
+  INSERT INTO hermes.log (seq, kind, owner, bound, id, target, sender, created_ms, expires_ms, acked_ms, size,
+      is_tenants, share)
+    VALUES (v_seq, p_kind, p_owner, p_bound, p_id, p_target, p_sender, p_created, p_expires, p_acked,
+      {ROW_OVERHEAD_BYTES}, v_is_tenants, v_share);
+  INSERT INTO hermes.shares AS s VALUES (v_is_tenants, v_share, 1, {ROW_OVERHEAD_BYTES})
     ON CONFLICT (is_tenants, share) DO UPDATE SET entries = s.entries + 1, bytes = s.bytes + excluded.bytes;
-  IF p_kind < 2 THEN
-    INSERT INTO hermes.owners AS o VALUES (p_kind, p_owner, 1)
-      ON CONFLICT (kind, owner) DO UPDATE SET rows = o.rows + 1;
-  END IF;
   RETURN v_seq;
 END $$;
 
@@ -210,30 +216,59 @@ BEGIN
   IF v_target IS NOT NULL THEN
     o_seq := hermes.put(
       CASE p_kind WHEN {NOTIFICATION} THEN {WITHDRAWAL} ELSE {BROADCAST_WITHDRAWAL} END,
-      p_owner, p_bound, p_id, v_target, NULL, '', p_now, v_expires, NULL, {ROW_OVERHEAD_BYTES});
+      p_owner, p_bound, p_id, v_target, '', p_now, v_expires, NULL);
   END IF;
 END $$;
 
+-- store a row, unless its id is known; o_before is the highest number before that. Its number comes first: this also
+-- locks the state, and tells what is stored, with one statement.
 CREATE FUNCTION hermes.append(
   p_kind integer, p_owner bytea, p_bound bytea, p_id bytea, p_digest bytea, p_attempt bytea, p_text bytea,
   p_sender bytea, p_created bigint, p_expires bigint, p_replaces bytea,
   p_now bigint, p_ids_after bigint, p_rows_max bigint, p_bytes_max bigint,
   OUT o_outcome integer, OUT o_seq bigint, OUT o_sockets integer, OUT o_acked bigint, OUT o_replaced boolean,
-  OUT o_withdrawal bigint, OUT o_evicted integer
+  OUT o_withdrawal bigint, OUT o_evicted integer, OUT o_before bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
   v_known record;
-  v_rows bigint[];
+  v_seqs bigint[];
   v_size integer;
-  v_excess bigint;
+  v_rows bigint;
+  v_bytes bigint;
   v_share record;
+  v_is_tenants boolean := hermes.is_tenants(p_kind, p_bound);
+  v_own_share bytea := hermes.share(p_kind, p_owner, p_bound);
 BEGIN
+  o_outcome := {STORED};
   o_evicted := 0;
-  SELECT i.digest, i.seq, i.sockets, i.replaced, l.acked_ms INTO v_known
-    FROM hermes.ids i LEFT JOIN hermes.log l ON l.seq = i.seq
-    WHERE i.kind = p_kind AND i.owner = p_owner AND i.bound = coalesce(p_bound, '') AND i.id = p_id
-      AND i.created_ms > p_ids_after;
-  IF FOUND THEN
+  IF p_replaces IS NOT NULL OR p_expires IS NULL THEN
+    SELECT last_seq INTO o_before FROM hermes.state FOR UPDATE;
+  END IF;
+  IF p_replaces IS NOT NULL AND NOT EXISTS (
+    SELECT FROM hermes.ids WHERE kind = p_kind AND owner = p_owner AND bound = coalesce(p_bound, '') AND id = p_id
+      AND created_ms > p_ids_after)
+  THEN
+    o_withdrawal := hermes.withdraw(p_kind, p_owner, p_replaces, p_bound, NULL, p_attempt, p_now);
+  END IF;
+  o_replaced := o_withdrawal IS NOT NULL;
+  IF p_expires IS NOT NULL THEN
+    v_size := octet_length(p_text) + {ROW_OVERHEAD_BYTES};
+    UPDATE hermes.state SET last_seq = last_seq + 1, entries = entries + 1, bytes = bytes + v_size
+      RETURNING last_seq, bytes INTO o_seq, v_bytes;
+    o_before := coalesce(o_before, o_seq - 1);
+  END IF;
+  INSERT INTO hermes.ids AS i (kind, owner, bound, id, digest, attempt, seq, replaced, created_ms)
+    VALUES (p_kind, p_owner, coalesce(p_bound, ''), p_id, p_digest, p_attempt, o_seq, o_replaced, p_now)
+    ON CONFLICT (kind, owner, bound, id) DO UPDATE SET digest = excluded.digest, attempt = excluded.attempt,
+      seq = excluded.seq, sockets = 0, replaced = excluded.replaced, created_ms = excluded.created_ms
+      WHERE i.created_ms <= p_ids_after;
+  IF NOT FOUND THEN
+    IF p_expires IS NOT NULL THEN
+      UPDATE hermes.state SET last_seq = last_seq - 1, entries = entries - 1, bytes = bytes - v_size;
+    END IF;
+    SELECT i.digest, i.seq, i.sockets, i.replaced, l.acked_ms INTO v_known
+      FROM hermes.ids i LEFT JOIN hermes.log l ON l.seq = i.seq
+      WHERE i.kind = p_kind AND i.owner = p_owner AND i.bound = coalesce(p_bound, '') AND i.id = p_id;
     o_outcome := CASE WHEN v_known.digest = p_digest THEN {DUPLICATE} ELSE {CONFLICT} END;
     o_seq := v_known.seq;
     o_sockets := v_known.sockets;
@@ -241,49 +276,47 @@ BEGIN
     o_replaced := v_known.replaced;
     RETURN;
   END IF;
-  o_outcome := {STORED};
-  IF p_replaces IS NOT NULL THEN
-    o_withdrawal := hermes.withdraw(p_kind, p_owner, p_replaces, p_bound, NULL, p_attempt, p_now);
+  IF p_expires IS NULL THEN
+    RETURN;
   END IF;
-  o_replaced := o_withdrawal IS NOT NULL;
-  IF p_expires IS NOT NULL THEN
-    v_size := octet_length(p_text) + {ROW_OVERHEAD_BYTES};
-    SELECT rows - p_rows_max + 1 INTO v_excess FROM hermes.owners WHERE kind = p_kind AND owner = p_owner;
-    IF v_excess > 0 THEN
-      v_rows := ARRAY(SELECT seq FROM hermes.log WHERE kind = p_kind AND owner = p_owner ORDER BY seq LIMIT v_excess);
-      PERFORM hermes.evict(v_rows, p_now);
-      o_evicted := o_evicted + cardinality(v_rows);
-    END IF;
-    -- whoever has more than half loses its oldest rows; otherwise the oldest of all end
-    WHILE (SELECT bytes FROM hermes.state) + v_size > p_bytes_max LOOP
-      SELECT is_tenants, share INTO v_share FROM hermes.shares
-        WHERE bytes > p_bytes_max / 2 ORDER BY bytes DESC LIMIT 1;
-      IF NOT FOUND THEN
-        v_rows := ARRAY(SELECT seq FROM hermes.log WHERE kind < 2 ORDER BY seq LIMIT {EVICTED_AT_ONCE});
-      ELSIF v_share.is_tenants THEN
-        v_rows := ARRAY(
-          (SELECT seq FROM hermes.log WHERE kind = {BROADCAST} AND owner = v_share.share
-            ORDER BY seq LIMIT {EVICTED_AT_ONCE})
-          UNION ALL
-          (SELECT seq FROM hermes.log WHERE kind = {NOTIFICATION} AND bound = v_share.share
-            ORDER BY seq LIMIT {EVICTED_AT_ONCE})
+  INSERT INTO hermes.owners AS o VALUES (p_kind, p_owner, 1)
+    ON CONFLICT (kind, owner) DO UPDATE SET rows = o.rows + 1 RETURNING rows INTO v_rows;
+  IF v_rows > p_rows_max THEN
+    v_seqs := ARRAY(
+      SELECT seq FROM hermes.log WHERE kind = p_kind AND owner = p_owner ORDER BY seq LIMIT v_rows - p_rows_max);
+    PERFORM hermes.evict(v_seqs, p_now);
+    o_evicted := o_evicted + cardinality(v_seqs);
+    SELECT bytes INTO v_bytes FROM hermes.state;
+  END IF;
+  -- whoever has more than half loses its oldest rows; otherwise the oldest of all end
+  WHILE v_bytes > p_bytes_max LOOP
+    SELECT is_tenants, share INTO v_share FROM hermes.shares
+      WHERE bytes > p_bytes_max / 2 ORDER BY bytes DESC LIMIT 1;
+    IF NOT FOUND THEN
+      v_seqs := ARRAY(SELECT seq FROM hermes.log WHERE kind < 2 ORDER BY seq LIMIT {EVICTED_AT_ONCE});
+    ELSIF v_share.is_tenants THEN
+      v_seqs := ARRAY(
+        (SELECT seq FROM hermes.log WHERE kind = {BROADCAST} AND owner = v_share.share
+          ORDER BY seq LIMIT {EVICTED_AT_ONCE})
+        UNION ALL
+        (SELECT seq FROM hermes.log WHERE kind = {NOTIFICATION} AND bound = v_share.share
+          ORDER BY seq LIMIT {EVICTED_AT_ONCE})
+        ORDER BY seq LIMIT {EVICTED_AT_ONCE});
+    ELSE
+      v_seqs := ARRAY(
+        SELECT seq FROM hermes.log WHERE kind = {NOTIFICATION} AND owner = v_share.share AND bound IS NULL
           ORDER BY seq LIMIT {EVICTED_AT_ONCE});
-      ELSE
-        v_rows := ARRAY(
-          SELECT seq FROM hermes.log WHERE kind = {NOTIFICATION} AND owner = v_share.share AND bound IS NULL
-            ORDER BY seq LIMIT {EVICTED_AT_ONCE});
-      END IF;
-      EXIT WHEN v_rows = '{{}}';
-      PERFORM hermes.evict(v_rows, p_now);
-      o_evicted := o_evicted + cardinality(v_rows);
-    END LOOP;
-    o_seq := hermes.put(
-      p_kind, p_owner, p_bound, p_id, NULL, p_text, p_sender, p_created, p_expires, NULL, v_size);
-  END IF;
-  INSERT INTO hermes.ids AS i (kind, owner, bound, id, digest, attempt, seq, replaced, created_ms)
-    VALUES (p_kind, p_owner, coalesce(p_bound, ''), p_id, p_digest, p_attempt, o_seq, o_replaced, p_now)
-    ON CONFLICT (kind, owner, bound, id) DO UPDATE SET digest = excluded.digest, attempt = excluded.attempt,
-      seq = excluded.seq, sockets = 0, replaced = excluded.replaced, created_ms = excluded.created_ms;
+    END IF;
+    EXIT WHEN v_seqs = '{{}}';
+    PERFORM hermes.evict(v_seqs, p_now);
+    o_evicted := o_evicted + cardinality(v_seqs);
+    SELECT bytes INTO v_bytes FROM hermes.state;
+  END LOOP;
+  INSERT INTO hermes.log (seq, kind, owner, bound, id, text, sender, created_ms, expires_ms, size, is_tenants, share)
+    VALUES (o_seq, p_kind, p_owner, p_bound, p_id, p_text, p_sender, p_created, p_expires, v_size, v_is_tenants,
+      v_own_share);
+  INSERT INTO hermes.shares AS s VALUES (v_is_tenants, v_own_share, 1, v_size)
+    ON CONFLICT (is_tenants, share) DO UPDATE SET entries = s.entries + 1, bytes = s.bytes + excluded.bytes;
 END $$;
 
 -- remove a row that was delivered as not stored, and its id; what it replaced is there again
@@ -380,6 +413,31 @@ BEGIN
     FROM hermes.state s;
 END $$;
 
+-- The same for one row and the sockets of at most one (kind -1: none), at half the CPU: no arrays, and no set of rows.
+CREATE FUNCTION hermes.store_one(
+  p_cursor bigint, p_heads_max integer,
+  p_note_kind integer, p_note_owner bytea, p_note_bound bytea, p_note_id bytea, p_note_sockets integer,
+  p_kind integer, p_owner bytea, p_bound bytea, p_id bytea, p_digest bytea, p_attempt bytea, p_text bytea,
+  p_sender bytea, p_created bigint, p_expires bigint, p_replaces bytea,
+  p_now bigint, p_ids_after bigint, p_rows_max bigint, p_bytes_max bigint,
+  OUT o_outcome integer, OUT o_seq bigint, OUT o_sockets integer, OUT o_acked bigint, OUT o_replaced boolean,
+  OUT o_withdrawal bigint, OUT o_evicted integer, OUT o_before bigint,
+  OUT o_heads bigint[], OUT o_head_kinds integer[], OUT o_head_owners bytea[]
+) LANGUAGE plpgsql AS $$
+BEGIN
+  SELECT a.* INTO o_outcome, o_seq, o_sockets, o_acked, o_replaced, o_withdrawal, o_evicted, o_before
+    FROM hermes.append(p_kind, p_owner, p_bound, p_id, p_digest, p_attempt, p_text, p_sender, p_created, p_expires,
+      p_replaces, p_now, p_ids_after, p_rows_max, p_bytes_max) AS a;
+  IF p_note_kind >= 0 THEN
+    PERFORM hermes.delivered(p_note_kind, p_note_owner, p_note_bound, p_note_id, p_note_sockets);
+  END IF;
+  IF o_before > p_cursor THEN
+    SELECT array_agg(h.seq), array_agg(h.kind), array_agg(h.owner) INTO o_heads, o_head_kinds, o_head_owners
+      FROM (SELECT l.seq, l.kind::integer, l.owner FROM hermes.log l WHERE l.seq > p_cursor AND l.seq <= o_before
+        ORDER BY l.seq LIMIT p_heads_max) AS h;
+  END IF;
+END $$;
+
 CREATE FUNCTION hermes.ack(p_user bytea, p_tenant bytea, p_id bytea, p_now bigint)
 RETURNS TABLE (o_seq bigint, o_bound bytea) LANGUAGE plpgsql AS $$
 DECLARE
@@ -393,7 +451,7 @@ BEGIN
     UPDATE hermes.log SET acked_ms = p_now WHERE seq = v_row.seq;
     o_bound := v_row.bound;
     o_seq := hermes.put(
-      {ACK}, p_user, o_bound, p_id, v_row.seq, NULL, '', p_now, v_row.expires_ms, p_now, {ROW_OVERHEAD_BYTES});
+      {ACK}, p_user, o_bound, p_id, v_row.seq, '', p_now, v_row.expires_ms, p_now);
     RETURN NEXT;
   END LOOP;
   FOR v_row IN
@@ -405,7 +463,7 @@ BEGIN
     INSERT INTO hermes.acks VALUES (v_row.seq, p_user, p_now);
     o_bound := p_tenant;
     o_seq := hermes.put(
-      {ACK}, p_user, p_tenant, p_id, v_row.seq, NULL, '', p_now, v_row.expires_ms, p_now, {ROW_OVERHEAD_BYTES});
+      {ACK}, p_user, p_tenant, p_id, v_row.seq, '', p_now, v_row.expires_ms, p_now);
     RETURN NEXT;
   END LOOP;
 END $$;
@@ -437,7 +495,7 @@ BEGIN
   END IF;
   IF o_number > 0 THEN
     o_seq := hermes.put(
-      {ACK}, p_user, NULL, '', o_upto, NULL, coalesce(p_tenant, ''), p_now, v_latest, p_now, {ROW_OVERHEAD_BYTES});
+      {ACK}, p_user, NULL, '', o_upto, coalesce(p_tenant, ''), p_now, v_latest, p_now);
   END IF;
 END $$;
 

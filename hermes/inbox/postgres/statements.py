@@ -43,6 +43,7 @@ from hermes.inbox.postgres.schema import (
     HEAD,
     NOTIFICATION,
     REPLACED_KEPT_MS,
+    STORED,
     WITHDRAWAL,
 )
 
@@ -184,6 +185,8 @@ def store(
     Take back ``forgets``, find the entries of others after the cursor, note the ``sockets`` of earlier rows, and store
     rows unless their ids are known, one after the other. ``rows`` has the `append_row` of each submission.
     """
+    if len(rows) == 1 and not forgets and len(sockets) <= 1:
+        return _store_one(submissions[0], rows[0], cursor=cursor, sockets=sockets, limits=limits, now_ms=now_ms)
     notes = [(*address(each.message), _tenant_key(each), each.message.id.encode(), number) for each, number in sockets]
     taken = [
         (*address(each.message), _tenant_key(each), each.message.id.encode(), attempt) for each, attempt in forgets
@@ -199,6 +202,47 @@ def store(
         **{name: column for (name, _), column in zip(_STORE_COLUMNS, columns, strict=True)},
     }
     return Statement(_STORE, values, partial(_stored_batch, submissions))
+
+
+# No parameter is NULL: it would have no type, and psycopg prepares a statement for each combination of types.
+_STORE_ONE: Final = (
+    "SELECT o_outcome, o_seq, o_sockets, o_acked, o_replaced, o_withdrawal, o_evicted, o_before, o_heads, o_head_kinds,"
+    " o_head_owners FROM hermes.store_one(%s::bigint, %s, %s, %s, %s, %s, %s, %s, %s, nullif(%s, ''::bytea), %s, %s,"
+    " %s, %s, %s, %s::bigint, nullif(%s::bigint, -1), nullif(%s, ''::bytea), %s, %s, %s, %s::bigint)"
+)
+_NO_NOTE: Final = (-1, b"", b"", b"", 0)
+
+
+def _store_one(
+    submission: Submission,
+    row: AppendRow,
+    *,
+    cursor: int,
+    sockets: Sequence[tuple[Submission, int]],
+    limits: StoreLimits,
+    now_ms: int,
+) -> Statement[StoredBatch]:
+    """Do a whole transaction that stores one row: half the CPU of `store`."""
+    note = [(*address(each.message), _tenant_key(each), each.message.id.encode(), number) for each, number in sockets]
+    kind, owner, bound, *values, expires_ms, replaces = row
+    return Statement(
+        _STORE_ONE,
+        (
+            *(cursor, HEADS_AT_ONCE, *(note[0] if note else _NO_NOTE)),
+            *(kind, owner, bound or b"", *values, -1 if expires_ms is None else expires_ms, replaces or b""),
+            *(now_ms, now_ms - IDS_KEPT_MS, limits.rows_per_owner, limits.max_bytes),
+        ),
+        partial(_stored_one, submission),
+    )
+
+
+def _stored_one(submission: Submission, rows: Rows) -> StoredBatch:
+    [(outcome, seq, *more, before, head_seqs, head_kinds, head_owners)] = rows
+    heads = [
+        Head(*head) for head in zip(head_seqs or (), map(_channel_of, head_kinds or (), head_owners or ()), strict=True)
+    ]
+    last_seq = max(before, more[3] or 0, seq if outcome == STORED and seq is not None else 0)
+    return StoredBatch(before, last_seq, heads, [_appended(submission, (outcome, seq, *more))])
 
 
 def _columns(rows: Sequence[Sequence[object]], number: int) -> list[str | None]:
@@ -229,7 +273,7 @@ def _stored_batch(submissions: Sequence[Submission], rows: Rows) -> StoredBatch:
     (_, first_seq, *_rest), (_, last_seq, *_rest) = rows[0], rows[-1]
     for part, seq, kind, owner, sockets, acked_ms, replaced, withdrawal_seq, evicted in rows[1:-1]:
         if part == HEAD:
-            heads.append(Head(seq, _channel(kind, owner.decode())))
+            heads.append(Head(seq, _channel_of(kind, owner)))
         else:
             row = (kind, seq, sockets, acked_ms, replaced, withdrawal_seq, evicted)
             appended.append(_appended(submissions[len(appended)], row))
@@ -507,7 +551,7 @@ def heads(after_seq: int, upto: int = SEQ_MAX) -> Statement[list[Head]]:
     return Statement(
         "SELECT seq, kind, owner FROM hermes.log WHERE seq > %s AND seq <= %s ORDER BY seq LIMIT %s",
         (after_seq, upto, HEADS_AT_ONCE),
-        lambda rows: [Head(seq, _channel(kind, owner.decode())) for seq, kind, owner in rows],
+        lambda rows: [Head(seq, _channel_of(kind, owner)) for seq, kind, owner in rows],
     )
 
 
@@ -536,6 +580,10 @@ def _remote_entry(fields: tuple[Any, ...]) -> RemoteEntry:
         return RemoteEntry(seq, change, change.only_tenant)
     change = Acknowledgement(seq, user, acked_ms, upto=target, bound_tenant=_tenant(sender or None))
     return RemoteEntry(seq, change, change.only_tenant)
+
+
+def _channel_of(kind: int, owner: bytes) -> Channel:
+    return _channel(kind, owner.decode())
 
 
 def _channel(kind: int, owner: str) -> Channel:

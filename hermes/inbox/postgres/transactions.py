@@ -30,15 +30,16 @@ async def transact(
     return storing.decode(await stored.fetchall()), [await each.fetchall() for each in changed], last_seq
 
 
-async def rehearse(session: Session, storing: "Statement[StoredBatch]") -> None:
-    """Run a transaction that stores, and undo it: a new session compiles functions.
+async def rehearse(session: Session, storing: Sequence["Statement[StoredBatch]"]) -> None:
+    """Run transactions that store, and undo them: a new session compiles functions.
 
     The first notification would wait for that. What fails here is reported when it is needed.
     """
     connection = session.connection
     with contextlib.suppress(psycopg.Error, OSError):
         await connection.execute("BEGIN")
-        await connection.execute(storing.sql, storing.values, binary=True)
+        for each in storing:
+            await connection.execute(each.sql, each.values, binary=True)
     with contextlib.suppress(psycopg.Error, OSError):
         await connection.rollback()
 

@@ -420,7 +420,7 @@ class Writer:
                 metrics.inbox_removed.labels("expired").inc(removed)
             if self._cannot_store:
                 with self._limited() as session:
-                    await try_to_store(session, self._rehearsal(secrets.token_bytes(TRIED_BYTES)))
+                    await try_to_store(session, self._rehearsal(1, secrets.token_bytes(TRIED_BYTES)))
                 self._cannot_store = False
             self._works_again()
         except (psycopg.Error, OSError) as error:
@@ -525,7 +525,7 @@ class Writer:
         self._is_down = False  # who is called by a new series reads at once
         self._begin(session.origin)
         with self._limited():
-            await rehearse(session, self._rehearsal())
+            await rehearse(session, [self._rehearsal(rows) for rows in (1, 2)])  # one row has a function of its own
         if session.connection.closed:
             self._session = None
             await session.close()
@@ -548,11 +548,12 @@ class Writer:
                 del self._left[next(iter(self._left))]
             self.new_epoch()
 
-    def _rehearsal(self, text: bytes = b"{}") -> "Statement[statements.StoredBatch]":
+    def _rehearsal(self, rows: int, text: bytes = b"{}") -> "Statement[statements.StoredBatch]":
         message = Notification(UserId(""), "", "", "", "info", 0)  # an empty text is no id
         submission = Submission(message=message, text=text, digest=b"", expires_ms=0)
         row = statements.append_row(submission, b"")
-        return statements.store([submission], [row], cursor=self._cursor, limits=self._limits, now_ms=self.now_ms())
+        limits, now_ms = self._limits, self.now_ms()
+        return statements.store([submission] * rows, [row] * rows, cursor=self._cursor, limits=limits, now_ms=now_ms)
 
     async def _reconnect(self) -> None:
         """Connect again; wait before the next attempt if that fails."""
