@@ -430,6 +430,10 @@ BEGIN
       p_replaces, p_now, p_ids_after, p_rows_max, p_bytes_max) AS a;
   IF p_note_kind >= 0 THEN
     PERFORM hermes.delivered(p_note_kind, p_note_owner, p_note_bound, p_note_id, p_note_sockets);
+    IF o_outcome = {DUPLICATE} THEN -- perhaps of that one
+      SELECT sockets INTO o_sockets FROM hermes.ids
+        WHERE kind = p_kind AND owner = p_owner AND bound = coalesce(p_bound, '') AND id = p_id;
+    END IF;
   END IF;
   IF o_before > p_cursor THEN
     SELECT array_agg(h.seq), array_agg(h.kind), array_agg(h.owner) INTO o_heads, o_head_kinds, o_head_owners

@@ -365,6 +365,8 @@ def test_sockets_of_a_row_are_in_its_receipt_and_in_the_answer_to_a_repetition(u
             [receipt] = await one.inbox.receipts("a")
             assert receipt.sockets == 1
             assert await two.append("a") == Duplicate(1, 1, replaced=False)
+            await one.append("b")
+            assert await one.append("b") == Duplicate(2, 1, replaced=False)  # in the transaction that notes them
 
     asyncio.run(test())
 
