@@ -17,6 +17,7 @@ ANNOUNCE_INTERVAL_S = 5.0
 FORGOTTEN_S = 15.0  # three announcements are missing
 CLOCK_DIFFERENCE_MAX_S = 5.0  # more is reported
 CLOCK_CONFIRMED_S = 4.0  # after which the next announcement must show the same
+INBOX_CONFIRMED_S = 14.0  # the nodes follow a failover one after the other
 TEXT_MAX_CHARS = 64  # of each text of an announcement; those of Hermes are shorter
 MEMBERS_MAX = 1_000  # more than any site has: a peer that invents names must not fill the memory
 FORMER_MAX = 100  # nodes that are gone; the oldest make room
@@ -55,8 +56,8 @@ class FormerMember:
 class Members:
     """The other living nodes by name.
 
-    ``name`` and ``instance`` are those of this node, ``keys`` the hash of its token keys. ``clock`` gives monotonic
-    seconds, ``wall_clock`` Unix seconds.
+    ``name`` and ``instance`` are those of this node, ``keys`` the hash of its token keys, ``epoch`` that of the shared
+    inbox. ``clock`` gives monotonic seconds, ``wall_clock`` Unix seconds.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Members:
         name: str,
         instance: str,
         keys: Callable[[], str],
+        epoch: Callable[[], str] = str,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -72,12 +74,14 @@ class Members:
         self._name = name
         self._instance = instance
         self._keys = keys
+        self._epoch = epoch
         self._metrics = metrics
         self._clock = clock
         self._members: dict[str, Member] = {}
         self._former: OrderedDict[str, FormerMember] = OrderedDict()  # the last that has gone is the last
         self._wall_clock = wall_clock
         self._clock_since: dict[str, float] = {}  # by node: since when its clock differs
+        self._inbox_since: dict[str, float] = {}  # by node: since when its inbox is in another epoch
         self._logged: set[tuple[str, str]] = set()  # of a node and what is unusual about it
         self.namesake = ""  # the instance of another node with this node's name
         self._namesake_s = 0.0  # when it was heard
@@ -146,6 +150,7 @@ class Members:
             logger.info("the node %s is there: version %s, %d users", name, member.version, member.users)
         self._note_differences(member)
         self._compare_clocks(name, head)
+        self._compare_inboxes(name, _short(head, "epoch"))
         self._metrics.cluster_nodes.set(len(self._members))
         return is_new
 
@@ -192,6 +197,25 @@ class Members:
                 "revocations need clocks that are right; use NTP",
             )
 
+    def _compare_inboxes(self, name: str, epoch: str) -> None:
+        """Report a node that stores in another database.
+
+        After a failover the nodes need some time until all have the same epoch again.
+        """
+        if epoch in ("", self._epoch()) or not self._epoch():
+            self._inbox_since.pop(name, None)
+            if (name, "inbox") in self._logged:
+                self._logged.discard((name, "inbox"))
+                logger.info("the node %s stores in the same database again", name)
+        elif self._clock() - self._inbox_since.setdefault(name, self._clock()) >= INBOX_CONFIRMED_S:
+            self._log_once(
+                name,
+                "inbox",
+                logging.ERROR,
+                "the node %s stores in another database: its users do not get what is stored here; give all nodes the "
+                "same --inbox, and stop an old primary that was replaced",
+            )
+
     def _log_once(self, name: str, what: str, level: int, text: str) -> None:
         if (name, what) not in self._logged and len(self._logged) < 2 * MEMBERS_MAX:
             self._logged.add((name, what))
@@ -224,6 +248,8 @@ class Members:
         if len(self._former) > FORMER_MAX:
             self._former.popitem(last=False)
         self._clock_since.pop(member.name, None)
+        self._inbox_since.pop(member.name, None)
+        self._logged.discard((member.name, "inbox"))
         logger.warning("the node %s %s", member.name, why)
         self._metrics.cluster_nodes.set(len(self._members))
 

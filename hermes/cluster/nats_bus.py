@@ -80,7 +80,9 @@ class NatsBus:
         self._hub = hub
         self._keys = keys
         self._metrics = metrics
-        self.members = Members(name=name, instance=self.instance, keys=keys, metrics=metrics)
+        self.members = Members(
+            name=name, instance=self.instance, keys=keys, epoch=lambda: self._epoch(), metrics=metrics
+        )
         self.comparison = Comparison(self.members)
         self.participation = Participation(
             members=self.members, greet=self._greet, announce=self._announce, on_state=on_state
@@ -320,6 +322,7 @@ class NatsBus:
             "joined": self.state is State.JOINED,
             "revocations": self.comparison.digest(),
             "clock_ms": now_ms(),
+            "epoch": self._epoch(),
         }
 
     async def _greet(self) -> Answers:

@@ -222,6 +222,7 @@ async def test_an_old_primary_that_returns_is_another_epoch(
     answer = await a.notify(note("bob", id="for-bob"))
     assert (answer["stored"], answer["sent"]) == (True, False)
     assert answer["uncertain"] == ["b"]
+    await eventually(lambda: {"node a", "node b"} <= named_as_another_inbox(complaints))
 
     await asyncio.to_thread(primary.stop)
     await until_stored(a)
@@ -238,6 +239,12 @@ async def test_an_old_primary_that_returns_is_another_epoch(
     await asyncio.gather(*[node.gateway.stop() for node in nodes])
     assert [record for record in complaints if record.exc_info] == []
     complaints.clear()
+
+
+def named_as_another_inbox(complaints: list[Any]) -> set[str]:
+    """Return the nodes that another one has named in the log because of its inbox."""
+    texts = [record.getMessage() for record in complaints]
+    return {text.partition(" stores in another database")[0].removeprefix("the ") for text in texts}
 
 
 def reconnect(server: PostgresServer, node: Hermes) -> None:

@@ -10,6 +10,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import random
 import time
 from collections import Counter
@@ -217,9 +218,10 @@ async def explore(
 ) -> tuple[list[Request], list[Client]]:
     """Use nodes for a time under faults, then without, until all clients have what was stored; return what happened.
 
-    ``fail`` makes parts fail until it is cancelled; then all parts must work. ``counts_from`` is that of `Client`.
+    The variable HISTORY_SEED is added to ``seed``: other histories with each value. ``fail`` makes parts fail until it
+    is cancelled; then all parts must work. ``counts_from`` is that of `Client`.
     """
-    chance = random.Random(seed)
+    chance = random.Random(seed + int(os.environ.get("HISTORY_SEED", "0")))
     users = ["u1", "u2", "u3"]
     clients = [Client(user, counts_from) for user in users for _ in range(2)]
     histories: list[list[Request]] = [[] for _ in nodes]

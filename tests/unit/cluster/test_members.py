@@ -4,7 +4,15 @@ import logging
 
 import pytest
 
-from hermes.cluster.members import CLOCK_CONFIRMED_S, FORGOTTEN_S, FORMER_MAX, FORMER_S, MEMBERS_MAX, Members
+from hermes.cluster.members import (
+    CLOCK_CONFIRMED_S,
+    FORGOTTEN_S,
+    FORMER_MAX,
+    FORMER_S,
+    INBOX_CONFIRMED_S,
+    MEMBERS_MAX,
+    Members,
+)
 from hermes.metrics import Metrics
 from hermes.testing import FakeClock
 
@@ -145,3 +153,30 @@ def test_an_announcement_cannot_fill_the_memory() -> None:
     members.heard(here("b", "i" * 1_000_000, version="v" * 1_000_000, keys="k" * 1_000_000))
     [member] = members.all
     assert (member.name, len(member.instance), len(member.version), len(member.keys)) == ("b", 64, 64, 64)
+
+
+def test_a_node_with_another_inbox_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """Not after a failover, which the nodes follow one after the other; once, and again after it was right."""
+    caplog.set_level(logging.INFO)
+    clock, epoch = FakeClock(), "one"
+    members = Members(name="a", instance="1", keys=lambda: "keys", epoch=lambda: epoch, metrics=Metrics(), clock=clock)
+
+    def after(epochs: list[str]) -> int:
+        """Return the number of reports after announcements with these epochs, one in 5 s."""
+        caplog.clear()
+        for each in epochs:
+            clock.now_s += 5
+            members.heard(here("b", epoch=each))
+        return sum("another database" in record.message for record in caplog.records)
+
+    assert after(["one", "two", "two", "one", "two", "", "two", "two"]) == 0
+    assert after(["two"] * (2 + int(INBOX_CONFIRMED_S / 5))) == 1
+    assert after(["one"]) == 0
+    assert "the same database again" in caplog.text
+    assert after(["two"] * (2 + int(INBOX_CONFIRMED_S / 5))) == 1
+    members.left("b", "2")
+    assert after(["two"] * (2 + int(INBOX_CONFIRMED_S / 5))) == 1
+    epoch = ""  # this node has no inbox, or has not reached it
+    assert after(["two"] * (2 + int(INBOX_CONFIRMED_S / 5))) == 0
+    assert after(["two"]) == 0
+    caplog.clear()
