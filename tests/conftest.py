@@ -55,9 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # of make fuzz: other input in each run
     hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)
     hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "hermes")
-    config.pluginmanager.register(CoverageSwitch())
+    is_worker = hasattr(config, "workerinput")
+    config.pluginmanager.register(CoverageSwitch(runs_tests=is_worker or config.getoption("dist", "no") == "no"))
     Resolver.configure(BlockingResolver)  # the clients connect to addresses: no thread for each event loop
-    if not hasattr(config, "workerinput"):
+    if not is_worker:
         with contextlib.suppress(OSError):  # another program uses it
             config.add_cleanup(create_server(("127.0.0.1", 1883)).close)
 

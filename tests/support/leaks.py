@@ -48,9 +48,12 @@ class Resources:
 def _children() -> list[int]:
     """Return the process ids of this process's children, also of those that have ended and were not waited for."""
     found: list[int] = []
-    for path in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end while this looks
-            found += map(int, path.read_text().split())
+    for thread in os.listdir("/proc/self/task"):
+        with (
+            contextlib.suppress(FileNotFoundError, ProcessLookupError),  # a thread may end while this looks
+            open(f"/proc/self/task/{thread}/children") as children,
+        ):
+            found += map(int, children.read().split())
     return found
 
 

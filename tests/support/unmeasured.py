@@ -3,7 +3,9 @@
 What they reach in Hermes others reach too, but for a line here and there. CONTRIBUTING.md explains how to find out.
 """
 
+import importlib
 import os
+import pkgutil
 import warnings
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from coverage import Coverage
 from coverage.exceptions import CoverageWarning
 
+import hermes
 from tests.support.paths import CHECKOUT
 
 VARIABLE = "COVERAGE_PROCESS_CONFIG"  # lets coverage measure the programs that are started
@@ -75,17 +78,27 @@ PATHS = tuple(TESTS / name for name in UNMEASURED)
 
 
 class CoverageSwitch:
-    """Plugin of pytest: measures the files that are not in the list, and the programs that their tests start."""
+    """Plugin of pytest: measures the files that are not in the list, and the programs that their tests start.
 
-    def __init__(self) -> None:
+    The collection of the tests is not measured either: all modules are imported before.
+    """
+
+    def __init__(self, *, runs_tests: bool) -> None:
         self._measuring = Coverage.current()
         self._of_programs = os.environ.get(VARIABLE, "")
         self._is_on = True
+        if runs_tests and self._measuring is not None:  # the process that starts others passes the variable to them
+            for module in pkgutil.walk_packages(hermes.__path__, "hermes."):
+                if module.name != "hermes.__main__":  # it runs the command
+                    importlib.import_module(module.name)
+            self._switch(is_on=False)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Switch before the first fixture of a file."""
-        is_on = is_measured(item.path)
+        self._switch(is_on=is_measured(item.path))
+
+    def _switch(self, *, is_on: bool) -> None:
         if self._measuring is None or is_on == self._is_on:
             return
         self._is_on = is_on
