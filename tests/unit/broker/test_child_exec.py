@@ -17,7 +17,7 @@ ROOT = os.geteuid() == 0
 
 def test_it_runs_nothing_if_the_parent_has_ended(tmp_path: Path) -> None:
     """The parent ended before the request for the signal."""
-    command = [sys.executable, "-I", "-S", str(CHILD_EXEC), "1", "", "/bin/echo", "ran"]
+    command = [sys.executable, "-I", "-S", str(CHILD_EXEC), str(os.getpid() + 1), "", "/bin/echo", "ran"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     assert result.returncode == 1
     assert result.stdout == ""
@@ -65,7 +65,7 @@ def test_it_runs_nothing_if_the_kernel_refuses_the_signal(monkeypatch: pytest.Mo
         child_exec.main([str(os.getppid()), "", "/bin/echo", "ran"])
     Libc.answer = 0
     with pytest.raises(SystemExit, match="the parent has ended"):
-        child_exec.main(["1", "", "/bin/echo", "ran"])
+        child_exec.main([str(os.getppid() + 1), "", "/bin/echo", "ran"])
     assert ran == []
     child_exec.main([str(os.getppid()), "", "/bin/echo", "ran"])
     assert ran == [["/bin/echo", "ran"]]
