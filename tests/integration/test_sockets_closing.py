@@ -1,15 +1,19 @@
 """How sockets close: by the client, by a frame that it sends, by silence, by slowness, by the server."""
 
 import asyncio
+import gc
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
+from tornado.iostream import IOStream
 
-from hermes.delivery.session import PING_BYTES
+from hermes.delivery.session import PING_BYTES, Session
 from hermes.log import MaskingFormatter
 from hermes.metrics import by_label
+from hermes.web.sockets.handler import SocketHandler
 from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.raw_socket import CLOSE, FIN, OPCODE, PING, PONG, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
 
@@ -136,6 +140,34 @@ async def test_a_connection_that_ends_without_a_close_frame_is_removed(hermes: H
     metrics = (await hermes.request("/metrics")).body.decode()
     route = "/".join(path.split("/")[:3])
     assert f'hermes_sockets_open{{route="{route}"}} 0.0' in metrics
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Let no garbage collection run in the test."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("inbox", [False, True])
+@pytest.mark.parametrize("path", ROUTES)
+async def test_a_socket_that_ended_needs_no_garbage_collector(
+    make_hermes: MakeHermes, tmp_path: Path, path: str, inbox: bool, no_collector: None
+) -> None:
+    """No cycle of references is left: a collection holds the loop, and thousands of sockets may end at once."""
+    hermes = await make_hermes(inbox=str(tmp_path / "inbox.db") if inbox else "off")
+    reset, ended, closed = [await open_raw(hermes, f"{path}?since=0", ACME) for _ in range(3)]
+    await closed.send(CLOSE, b"\x03\xe8")
+    reset.reset()
+    ended.writer.close()
+    await closed.ended()
+    await eventually(lambda: not hermes.gateway.hub.sessions)
+    await eventually(
+        lambda: not [each for each in gc.get_objects() if isinstance(each, (SocketHandler, Session, IOStream))]
+    )
 
 
 # -- by a frame of the client --------------------------------------------------------------------------------------

@@ -485,8 +485,9 @@ class SocketHandler(HttpErrors, WebSocketHandler):
             self._cut = None
         self._cancel_waiting_refresh()
         session, self._session = self._session, None
-        if self._inbox is not None:
-            self._inbox.stop()
+        inbox, self._inbox = self._inbox, None  # it refers to the session, and that to this handler
+        if inbox is not None:
+            inbox.stop()
         if session is None:
             return
         self.gateway.hub.unsubscribe(session)

@@ -168,6 +168,8 @@ class ServerProtocol(WebSocketProtocol13):
         except StreamClosedError:
             self._abort()
         finally:
+            if self.stream.error is not None:
+                self.stream.error.__traceback__ = None  # its frames refer to the stream
             self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
     async def _receive_one(self) -> float:
