@@ -66,7 +66,7 @@ async def resumed(hermes: Hermes, user: str = "123", since: str = "0") -> Any:
 
 @pytest.mark.gen_test
 async def test_rows_of_every_node_arrive_once_in_rising_order(start: Start) -> None:
-    """The answers are exact; a bus message is only the wake-up."""
+    """The answers are exact, or name the nodes that were too slow; a bus message is only the wake-up."""
     a, b, c = await start("a", "b", "c")
     on_b, on_c = await resumed(b), await resumed(c)
     answer = await a.notify(note(id="n0"))
@@ -75,7 +75,7 @@ async def test_rows_of_every_node_arrive_once_in_rising_order(start: Start) -> N
     answers = await asyncio.gather(
         *[node.notify(note(id=f"{n}")) for n in range(30) for node in (a, b, c)[n % 3 :][:1]]
     )
-    assert [each["sent"] for each in answers] == [True] * 30
+    assert [each for each in answers if not (each["sent"] or each.get("uncertain"))] == []
     for socket in (on_b, on_c):
         frames = [await socket.receive() for _ in range(31)]
         numbers = [frame["seq"] for frame in frames]
