@@ -319,17 +319,21 @@ class StoreMachine(RuleBasedStateMachine):
                 assert client.seen[row.seq] == expected, row
 
     def apply(self, client: ModelReader, entry: object) -> None:
-        """Change what the client shows, as a client does: by the id."""
+        """Change what the client shows.
+
+        The frame of a withdrawal has the id only: a client cannot tell two rows with one id from two senders apart.
+        """
         for row in self.rows:
             if row.seq not in client.seen or client.seen[row.seq] == "withdrawn":
                 continue
             if isinstance(entry, Acknowledgement):
                 if row.id == entry.notification_id or (entry.upto is not None and row.seq <= entry.upto):
                     client.seen[row.seq] = "acked" if client.reader.user_id in row.acked else client.seen[row.seq]
-            elif isinstance(entry, Withdrawal) and (row.id, row.user, row.tenant) == (
+            elif isinstance(entry, Withdrawal) and (row.id, row.user, row.tenant, row.bound) == (
                 entry.notification_id,
                 entry.user_id,
                 entry.tenant_id,
+                entry.bound_tenant,
             ):
                 client.seen[row.seq] = "withdrawn"
 
