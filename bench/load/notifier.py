@@ -56,6 +56,8 @@ class Notifier:
             wait_s = began_s + number / rate_per_s - time.monotonic()
             free = next((connection for connection in self.connections if not connection.busy), None)
             if wait_s <= 0 and free is not None:
+                self.connections.remove(free)
+                self.connections.append(free)  # all are used in turn: the server closes one that stays silent
                 self._send(free)
                 number += 1
             else:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from tornado.iostream import IOStream
+from tornado.web import RequestHandler
 
 from hermes.delivery.session import PING_BYTES, Session
 from hermes.log import MaskingFormatter
 from hermes.metrics import by_label
+from hermes.web.http.connection import HttpConnection
+from hermes.web.http.exchange import Exchange
 from hermes.web.sockets.handler import SocketHandler
 from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.raw_socket import CLOSE, FIN, OPCODE, PING, PONG, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
@@ -168,6 +171,27 @@ async def test_a_socket_that_ended_needs_no_garbage_collector(
     await eventually(
         lambda: not [each for each in gc.get_objects() if isinstance(each, (SocketHandler, Session, IOStream))]
     )
+
+
+@pytest.mark.gen_test
+async def test_an_http_connection_that_ended_needs_no_garbage_collector(hermes: Hermes, no_collector: None) -> None:
+    """Neither after an answer, an error, a request that is cut or a wrong one, nor after a refused socket."""
+    for request in (
+        b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"POST /notify HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n{",
+        b"POST /notify HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{",
+        b"GET / HTTP/9\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(hermes))
+        writer.write(request)
+        if b"100" not in request:
+            assert await reader.read(1)
+        writer.close()
+    classes = (HttpConnection, Exchange, RequestHandler, IOStream)
+    await eventually(lambda: not [each for each in gc.get_objects() if isinstance(each, classes)])
 
 
 # -- by a frame of the client --------------------------------------------------------------------------------------
