@@ -26,7 +26,7 @@ from hermes.settings.rules import warnings
 
 logger = logging.getLogger(__name__)
 
-# Collections of new objects are short: 5,000 of them are about 50 sockets. That of all objects, which takes a tenth of a
+# Collections of new objects are short: 5,000 are about 50 sockets. That of all objects, which takes a tenth of a
 # second with 10,000 sockets, is rare: Hermes leaves no cycle when a socket, a connection or a request ends.
 GC_THRESHOLDS = (5_000, 2, 1_000)
 
