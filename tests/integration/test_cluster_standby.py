@@ -116,7 +116,8 @@ async def test_a_synchronous_standby_has_all_that_was_answered_stored(
         nodes, fail_over, seconds=120, seed=seed, counts_from=lambda since_s: since_s + 0.1
     )
     assert {each.answer["stored"] for each in history} == {True, False}
-    assert check(history, clients) == []
+    faults = check(history, clients)
+    assert not faults, "\n".join(faults)
     assert {epoch_of(node) for node in nodes} & {old} == set()
     assert epoch_of(nodes[0]) == epoch_of(nodes[1])
     for user in {client.user for client in clients}:

@@ -55,12 +55,9 @@ class Client:
 
     def begin(self, epoch: str, *, gap: bool) -> None:
         """Note the answer to a position: the epoch goes on, or another one begins."""
-        is_other = self.epoch not in ("", epoch)
-        if gap and not is_other:
-            self.faults.append("a gap")
-        if is_other and not gap and self.position != "0":
-            self.faults.append("another epoch without a gap")
-        if is_other:
+        if self.position != "0" and gap != (self.position.partition(":")[0] != epoch):
+            self.faults.append(f"the gap of {self.position} in {epoch} is {gap}")
+        if self.epoch not in ("", epoch):
             self.got_in_other_epochs.update(self.got)
             self.got.clear()
         self.epoch = epoch
@@ -76,18 +73,23 @@ class Client:
         visit = Visit(self)
         subscribing: asyncio.Task[float | None] | None = None
         end_s = time.monotonic() + stay_s
+        reading = asyncio.ensure_future(socket.connection.read_message())
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(stay_s):
-                    while not visit.ended:
-                        visit.handle(await socket.connection.read_message())  # it may be cancelled
-                        if visit.is_live and subscribing is None:
-                            subscribing = asyncio.create_task(_subscribed_s(node))
+            # never cancelled: a frame that arrives at that moment would be lost
+            while not visit.ended and (await asyncio.wait([reading], timeout=max(0.0, end_s - time.monotonic())))[0]:
+                visit.handle(reading.result())
+                if not visit.ended:
+                    reading = asyncio.ensure_future(socket.connection.read_message())
+                if visit.is_live and subscribing is None:
+                    subscribing = asyncio.create_task(_subscribed_s(node))
+                if time.monotonic() >= end_s:
+                    break
         finally:
             await self._note_open(subscribing, min(end_s, time.monotonic()))
             socket.connection.close()
-            while not visit.ended and (text := await socket.receive_text()) is not None:
+            while not visit.ended and (text := await reading) is not None:
                 self.got_while_closing.add(json.loads(text).get("id", ""))
+                reading = asyncio.ensure_future(socket.connection.read_message())
 
     async def _note_open(self, subscribing: "asyncio.Task[float | None] | None", end_s: float) -> None:
         """Note from when until when a socket counted for the other nodes."""
