@@ -23,6 +23,7 @@ from hermes import metrics
 from hermes.gateway import Gateway
 from hermes.settings.model import Settings
 from hermes.testing import gateway_settings
+from tests.support.collector import no_collector as no_collector
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes
 from tests.support.leaks import no_leaks as no_leaks
 from tests.support.postgres import inbox_databases as inbox_databases

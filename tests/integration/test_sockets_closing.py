@@ -4,18 +4,15 @@ import asyncio
 import gc
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from tornado.iostream import IOStream
-from tornado.web import RequestHandler
 
 from hermes.delivery.session import PING_BYTES, Session
 from hermes.log import MaskingFormatter
 from hermes.metrics import by_label
-from hermes.web.http.connection import HttpConnection
-from hermes.web.http.exchange import Exchange
 from hermes.web.sockets.handler import SocketHandler
 from tests.support.gateways import Hermes, MakeHermes, eventually, token
 from tests.support.raw_socket import CLOSE, FIN, OPCODE, PING, PONG, RSV1, TEXT, RawSocket, deflated, open_raw, port_of
@@ -145,24 +142,19 @@ async def test_a_connection_that_ends_without_a_close_frame_is_removed(hermes: H
     assert f'hermes_sockets_open{{route="{route}"}} 0.0' in metrics
 
 
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    """Let no garbage collection run in the test."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 @pytest.mark.gen_test
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("inbox", [False, True])
 @pytest.mark.parametrize("path", ROUTES)
 async def test_a_socket_that_ended_needs_no_garbage_collector(
-    make_hermes: MakeHermes, tmp_path: Path, path: str, inbox: bool, no_collector: None
+    make_hermes: MakeHermes, tmp_path: Path, path: str, inbox: bool
 ) -> None:
     """No cycle of references is left: a collection holds the loop, and thousands of sockets may end at once."""
     hermes = await make_hermes(inbox=str(tmp_path / "inbox.db") if inbox else "off")
     reset, ended, closed = [await open_raw(hermes, f"{path}?since=0", ACME) for _ in range(3)]
+    refused = await open_raw(hermes, path)
+    await refused.first_close()
+    refused.writer.close()
     await closed.send(CLOSE, b"\x03\xe8")
     reset.reset()
     ended.writer.close()
@@ -171,27 +163,6 @@ async def test_a_socket_that_ended_needs_no_garbage_collector(
     await eventually(
         lambda: not [each for each in gc.get_objects() if isinstance(each, (SocketHandler, Session, IOStream))]
     )
-
-
-@pytest.mark.gen_test
-async def test_an_http_connection_that_ended_needs_no_garbage_collector(hermes: Hermes, no_collector: None) -> None:
-    """Neither after an answer, an error, a request that is cut or a wrong one, nor after a refused socket."""
-    for request in (
-        b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"POST /notify HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n{",
-        b"POST /notify HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{",
-        b"GET / HTTP/9\r\n\r\n",
-        b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-    ):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(hermes))
-        writer.write(request)
-        if b"100" not in request:
-            assert await reader.read(1)
-        writer.close()
-    classes = (HttpConnection, Exchange, RequestHandler, IOStream)
-    await eventually(lambda: not [each for each in gc.get_objects() if isinstance(each, classes)])
 
 
 # -- by a frame of the client --------------------------------------------------------------------------------------
