@@ -11,6 +11,9 @@ FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# compiled modules halve the start of a program and of the tests, also where the environment asks for none
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run cluster test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak \
 	binary deb test-appliance screenshots proto clean \
 	packages-run packages-test packages-bench packages-binary packages-appliance packages-all packages-proto

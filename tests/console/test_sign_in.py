@@ -34,20 +34,28 @@ RULES = [
 ]
 
 
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
+@pytest.fixture(scope="module")
+def shared_issuer() -> Iterator[Issuer]:
     """Run an issuer that signs in every user who presses its button."""
     with running_issuer() as running:
         yield running
 
 
-@pytest.fixture
-def program(issuer: Issuer, tmp_path: Path) -> Iterator[Program]:
+@pytest.fixture(scope="module")
+def program(shared_issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """Run a Hermes that has the keys of the issuer."""
-    with hermes("serve", "--oidc-issuer", issuer.url, *RULES, XDG_STATE_HOME=str(tmp_path)) as running:
-        issuer.wait_for_requests(CERTS, 1)
+    folder = str(tmp_path_factory.mktemp("state"))
+    with hermes("serve", "--oidc-issuer", shared_issuer.url, *RULES, XDG_STATE_HOME=folder) as running:
+        shared_issuer.wait_for_requests(CERTS, 1)
         running.wait_for("keys of .*: new first")
         yield running
+
+
+@pytest.fixture
+def issuer(shared_issuer: Issuer, program: Program) -> Issuer:
+    """Return the issuer as it was when the program had its keys: nobody is signed in."""
+    shared_issuer.reset()
+    return shared_issuer
 
 
 @pytest.fixture

@@ -151,6 +151,10 @@ class Issuer:
         else:
             self.answers[path] = answer
 
+    def reset(self) -> None:
+        """Forget what a test did and asked for; the issuer has the same address and first key as before."""
+        vars(self).update(vars(Issuer(self.port, self.algorithm, scheme=self.scheme)))
+
     def count(self, path: str) -> int:
         """Return how many requests came for a path."""
         return self.requests.count(path)
