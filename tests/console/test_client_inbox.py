@@ -2,20 +2,17 @@
 
 import contextlib
 import json
-import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.support.consoles import TIMEOUT_MS
 from tests.support.inbox_senders import request, send, token_of
+from tests.support.node_clients import NodeClient, node_client
 from tests.support.npm import FOLDER
 from tests.support.npm import npm as npm_with_packages
-from tests.support.programs import Program, needs
+from tests.support.programs import Program
 
 OLD_CLIENT = FOLDER / "hermes-client-0.1.0.js"
 PAGE = """async (token) => {
@@ -40,73 +37,32 @@ def npm() -> str:
     return npm_with_packages()
 
 
-class NodeClient:
-    """The client in Node, tests/js/node-client.mjs, and its events so far."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.events: list[dict[str, Any]] = []
-
-    def wait_for(self, event: str, detail: object = ...) -> Any:
-        """Wait for an event and return its detail."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.events.append(json.loads(line))
-            received = self.events[-1]
-            if received["event"] == event and detail in (..., received.get("detail")):
-                return received.get("detail")
-        raise AssertionError(f"the client ended without {event} {detail}")
-
-    def of(self, event: str) -> list[Any]:
-        """The details of the events of this kind."""
-        return [each["detail"] for each in self.events if each["event"] == event]
-
-    def acknowledge(self, id: str) -> None:
-        """Let the client acknowledge this notification."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{id}\n")
-        self._process.stdin.flush()
-
-
-@contextlib.contextmanager
-def node_client(program: Program, user: str, history: Path, **environment: str) -> Iterator[NodeClient]:
-    """Run the client; at the end it closes by itself."""
+def client_of(
+    program: Program, user: str, history: Path, **environment: str
+) -> contextlib.AbstractContextManager[NodeClient]:
+    """Run a client of this user with a history in a file."""
     url = program.url.replace("http", "ws") + "/ws/notifications"
-    command = [needs("node"), "node-client.mjs", url, token_of(program, user)]
-    variables = {"HISTORY_FILE": str(history), "PATH": str(Path(needs("node")).parent)} | environment
-    process = subprocess.Popen(
-        command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables
-    )
-    watchdog = threading.Timer(TIMEOUT_MS / 1_000, process.kill)
-    watchdog.start()
-    with process:
-        yield NodeClient(process)
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.stdout is not None
-        process.stdout.read()
-        assert process.wait() == 0
-    watchdog.cancel()
+    return node_client(url, token_of(program, user), HISTORY_FILE=str(history), **environment)
 
 
 def test_a_client_in_node_misses_nothing_while_it_is_away(npm: str, inbox_server: Program, tmp_path: Path) -> None:
     """Five, once, in order, with one summary; what it acknowledges is read in another client, also after a restart."""
     assert npm
     first, other = tmp_path / "first.json", tmp_path / "other.json"
-    with node_client(inbox_server, "node", first) as client:
+    with client_of(inbox_server, "node", first) as client:
         client.wait_for("resumed")
         send(inbox_server, "node", "before")
         client.wait_for("notification")
     five = [f"n{number}" for number in range(5)]
     send(inbox_server, "node", *five)
-    with node_client(inbox_server, "node", first) as client, node_client(inbox_server, "node", other) as second:
+    with client_of(inbox_server, "node", first) as client, client_of(inbox_server, "node", other) as second:
         assert client.wait_for("missed") == {"count": 5, "gap": False}
         assert [frame["id"] for frame in client.of("notification")] == five
         assert second.wait_for("missed") == {"count": 6, "gap": False}
         client.acknowledge("n2")
         second.wait_for("history", [[id, id == "n2"] for id in [*reversed(five), "before"]])
         assert second.wait_for("acked")["notification_id"] == "n2"
-    with node_client(inbox_server, "node", first) as client:
+    with client_of(inbox_server, "node", first) as client:
         assert client.wait_for("resumed")["unread"] == 5
         client.wait_for("frame", {"action": "replay_end", "seq": client.of("resumed")[0]["to"]})
         assert client.of("notification") == client.of("missed") == []
@@ -118,8 +74,8 @@ def test_the_client_of_version_010_sees_no_unknown_frame(npm: str, inbox_server:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     send(inbox_server, "old", "missed")
     with (
-        node_client(inbox_server, "old", old, CLIENT=OLD_CLIENT.as_uri()) as client,
-        node_client(inbox_server, "old", new) as resuming,
+        client_of(inbox_server, "old", old, CLIENT=OLD_CLIENT.as_uri()) as client,
+        client_of(inbox_server, "old", new) as resuming,
     ):
         client.wait_for("rtt")
         resuming.wait_for("missed")

@@ -1,21 +1,18 @@
 """The client module and the scripts of the console: types checked by tsc, behaviour by Node's test runner."""
 
 import gzip
-import json
 import re
 import socket
-import subprocess
-import threading
 import time
 from pathlib import Path
 
-import jwt
 import pytest
 
 from tests.support.consoles import metric, notify
 from tests.support.gateways import token
-from tests.support.npm import FOLDER, run
+from tests.support.node_clients import node_client
 from tests.support.npm import npm as npm_with_packages
+from tests.support.npm import run
 from tests.support.paths import CHECKOUT
 from tests.support.programs import free_port, hermes, needs, wait_until
 
@@ -49,9 +46,8 @@ def test_the_declarations_are_those_of_the_code(npm: str, tmp_path: Path) -> Non
 def test_a_program_in_typescript_compiles_against_the_declarations(npm: str) -> None:
     """A program that subscribes to an unknown event does not compile."""
     assert npm
-    checks = "--ignoreConfig --noEmit --strict --skipDefaultLibCheck"
-    modules = "--target ES2022 --module ES2022 --moduleResolution bundler"
-    run("node_modules/.bin/tsc", *checks.split(), *modules.split(), "--lib", "ES2022,DOM", "consumer.ts")
+    flags = "--noEmit --strict --skipDefaultLibCheck --target ES2022 --module ES2022 --moduleResolution bundler"
+    run("node_modules/.bin/tsc", *flags.split(), "--lib", "ES2022,DOM", "consumer.ts")
 
 
 def test_the_client_is_small() -> None:
@@ -64,60 +60,32 @@ def test_the_client_needs_no_other_module() -> None:
     assert re.findall(r"^\s*(?:import|export .* from)\b.*", CLIENT.read_text(), re.MULTILINE) == []
 
 
-class NodeClient:
-    """The client in Node, tests/js/node-client.mjs."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-
-    def wait_for(self, event: str, detail: object = ...) -> object:
-        """Wait for an event and return its detail; earlier events are skipped."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            received = json.loads(line)
-            if received["event"] == event and detail in (..., received.get("detail")):
-                return received.get("detail")
-        raise AssertionError(f"the client ended without {event} {detail}")
-
-    def acknowledge(self, notification_id: str) -> None:
-        """Let the client acknowledge this notification."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{notification_id}\n")
-        self.process.stdin.flush()
-
-
 def test_the_client_works_in_node_with_a_real_server(npm: str, tmp_path: Path) -> None:
-    """It acknowledges a notification, refreshes its token on the open socket, and ends in the state refused."""
+    """It acknowledges a notification, refreshes its token on the open socket, and ends refused after an expired one."""
     assert npm
     arguments = ("serve", "--dev", "--port", "0", "--mqtt-url", "off", "--inbox", "off")
     with hermes(*arguments, XDG_STATE_HOME=str(tmp_path)) as program:
         program.wait_for("Ctrl-C stops it")
         secret = (tmp_path / "hermes" / "jwt-secret").read_text().strip()
-        tokens = [token(secret=secret, exp=int(time.time()) + life_s) for life_s in (4, 7)]
+        now_s = int(time.time())
+        tokens = [token(secret=secret, exp=now_s + life_s) for life_s in (3_600, 3_500, -60)]
         url = program.url.replace("http", "ws") + "/ws/notifications"
-        command = [needs("node"), "node-client.mjs", url, *tokens]
-        process = subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        watchdog = threading.Timer(30, process.kill)
-        watchdog.start()
-        with process:
-            client = NodeClient(process)
+        with node_client(url, *tokens) as client:
             client.wait_for("token-request", "first")
             client.wait_for("rtt")
             notify(program, id="n1")
-            notification = client.wait_for("notification")
-            assert isinstance(notification, dict)
-            assert notification["id"] == "n1"
+            assert client.wait_for("notification")["id"] == "n1"
             client.acknowledge("n1")
             client.wait_for("acked-here", True)
             wait_until(lambda: metric(program, 'hermes_client_frames_total{action="ack"}') == 1)
+            client.begin_refresh()
             client.wait_for("token-request", "expiring")
-            assert client.wait_for("refreshed") == {"expires": int(_exp(tokens[1]) * 1_000)}
+            assert client.wait_for("refreshed") == {"expires": (now_s + 3_500) * 1_000}
             assert metric(program, 'hermes_sockets_open{route="/ws/notifications"}') == 1
-            client.wait_for("token-request", "expiring")
+            client.begin_refresh()
+            client.wait_for("token-request", "expiring")  # gets one that has expired
             client.wait_for("token-request", "expired")
             client.wait_for("state", "refused")
-            process.terminate()
-        watchdog.cancel()
 
 
 def test_the_client_in_node_waits_for_a_server_that_is_down(npm: str) -> None:
@@ -125,18 +93,5 @@ def test_the_client_in_node_waits_for_a_server_that_is_down(npm: str) -> None:
     assert npm
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and does not answer
         for port, state in ((free_port(), "waiting"), (silent.getsockname()[1], "connecting")):
-            command = [needs("node"), "node-client.mjs", f"ws://127.0.0.1:{port}/ws/notifications", "a.b.c"]
-            process = subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            watchdog = threading.Timer(30, process.kill)
-            watchdog.start()
-            with process:
-                NodeClient(process).wait_for("state", state)
-                assert process.stdin is not None
-                process.stdin.close()  # closes the client and ends the process
-                assert process.wait() == 0
-            watchdog.cancel()
-
-
-def _exp(text: str) -> float:
-    claims = jwt.decode(text, options={"verify_signature": False})
-    return float(claims["exp"])
+            with node_client(f"ws://127.0.0.1:{port}/ws/notifications", "a.b.c") as client:
+                client.wait_for("state", state)
