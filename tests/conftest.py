@@ -32,6 +32,7 @@ from tests.support.postgres import postgres as postgres
 from tests.support.postgres import postgres_cache as postgres_cache
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
+from tests.support.time_limits import patient as patient
 from tests.support.unmeasured import CoverageSwitch
 
 
@@ -68,12 +69,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave tests out of the short run that are slow with one of their parameters."""
     mark_slow_on_postgres(items)
-
-
-def pytest_collection_finish() -> None:
-    """Let the garbage collector look at what the tests make, and not each time at all modules and all tests."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from tests.support.programs import free_port
 from tests.support.raw_request import read_response, request
 from tests.support.raw_socket import connect, port_of
 
-pytestmark = pytest.mark.usefixtures("complaints")
+pytestmark = pytest.mark.usefixtures("complaints", "patient")
 
 NOTIFIER, MONITOR, OPERATOR = "key-of-the-notifier", "key-of-prometheus", "key-of-the-operator"
 ACME, BROAD = "key-of-the-tenant-acme", "key-that-may-do-much"

@@ -227,6 +227,7 @@ async def test_row_19_a_pong_must_answer_the_ping(hermes: Hermes) -> None:
 
 
 @pytest.mark.gen_test
+@pytest.mark.usefixtures("patient")
 async def test_row_24_guesses_of_tokens(make_hermes: MakeHermes) -> None:
     """After the limit they are refused without a signature check."""
     hermes = await make_hermes(max_failed_auth_per_address="10", trusted_proxies="192.0.2.0/24")

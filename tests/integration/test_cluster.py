@@ -14,7 +14,7 @@ from tornado.websocket import WebSocketClosedError, websocket_connect
 from hermes.auth.revocation.revocation_list import Target
 from hermes.cli.check import check
 from hermes.cli.status import table
-from hermes.cluster import comparison, participation, revocations, subjects
+from hermes.cluster import comparison, deliveries, participation, revocations, subjects
 from hermes.cluster.envelope import PROTOCOL, TEXT_MAX_CHARS, pack
 from hermes.cluster.incoming.operations import TASKS_MAX
 from hermes.cluster.nats.client import NatsClient
@@ -33,7 +33,7 @@ from tests.support.nodes import ready
 from tests.support.programs import Program
 from tests.support.programs import hermes as hermes_program
 
-pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("complaints")]
+pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("complaints", "patient")]
 
 Start = Callable[..., Awaitable[Hermes]]
 TENANT_KEY = "a-key-of-the-tenant-acme"
@@ -172,7 +172,9 @@ async def open_at(program: Program, hermes: Hermes, given: str = "") -> ClientSo
 
 
 @pytest.mark.gen_test
-async def test_a_node_that_hangs_is_uncertain_and_a_killed_one_is_not(start: Start, other_node: Program) -> None:
+async def test_a_node_that_hangs_is_uncertain_and_a_killed_one_is_not(
+    start: Start, other_node: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was sent to a node that hangs arrives when it goes on."""
     a = await start("a")
     await eventually(lambda: "z" in bus(a).members)
@@ -181,7 +183,9 @@ async def test_a_node_that_hangs_is_uncertain_and_a_killed_one_is_not(start: Sta
         await socket.expect_silence()
     assert (await socket.receive())["id"] == "first"
     other_node.process.send_signal(signal.SIGSTOP)
-    assert await a.notify(note(id="n1")) == {"status": "success", "sent": False, "id": "n1", "uncertain": ["z"]}
+    with monkeypatch.context() as patch:
+        patch.setattr(deliveries, "ANSWER_TIMEOUT_S", 0.25)
+        assert await a.notify(note(id="n1")) == {"status": "success", "sent": False, "id": "n1", "uncertain": ["z"]}
     assert await a.notify(note("nobody", id="n2")) == {"status": "success", "sent": False, "id": "n2"}
     other_node.process.send_signal(signal.SIGCONT)
     assert (await socket.receive())["id"] == "n1"
@@ -189,6 +193,7 @@ async def test_a_node_that_hangs_is_uncertain_and_a_killed_one_is_not(start: Sta
     assert (await socket.receive())["id"] == "n3"
     other_node.process.kill()
     assert await socket.wait_closed() == (None, None)
+    monkeypatch.setattr(deliveries, "ANSWER_TIMEOUT_S", 0.25)  # for a request that NATS passes on before it notices
     while "uncertain" not in (answer := await a.notify(note())):  # until NATS has noticed, and it was probed again
         assert answer["sent"] is False
     assert answer["uncertain"] == ["z"]  # it may be cut off only
@@ -239,14 +244,19 @@ async def test_nats_may_come_later(
     make_hermes: MakeHermes, tmp_path: Path, complaints: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without it a node starts alone; no socket is opened for at most 5 s, then ``/ready`` names the reason."""
-    monkeypatch.setattr(participation, "JOIN_TIMEOUT_S", 2.0)
     server = NatsServer(tmp_path)
-    a = await make_hermes(nats_url=server.url, node_name="a", state_dir=tmp_path / "a")
+    given = {"nats_url": server.url, "node_name": "a", "state_dir": tmp_path / "a"}
+    monkeypatch.setattr(participation, "JOIN_TIMEOUT_S", 3_600.0)
+    a = await make_hermes(**given)
     assert (await ready(a))[1] == ["joining"]
     code, reason = await (await a.open("/ws/notifications", token())).wait_closed()
     assert (code, (reason or "").partition(";")[0]) == (1013, "joining")
     assert await a.notify(note(id="n1")) == {"status": "success", "sent": False, "id": "n1", "uncertain": []}
+    await a.gateway.stop()
+    monkeypatch.setattr(participation, "JOIN_TIMEOUT_S", 0.1)
+    a = await make_hermes(**given)
     await eventually(lambda: bus(a).state is State.ALONE)
+    monkeypatch.setattr(participation, "JOIN_TIMEOUT_S", 60.0)
     assert (await ready(a))[1] == ["cluster"]
     await (await a.open("/ws/notifications", token())).expect_silence()
     server.start()

@@ -20,7 +20,7 @@ pytest.importorskip("psycopg")
 
 from hermes.inbox.postgres import writer
 
-pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("complaints")]
+pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("complaints", "patient")]
 
 Start = Callable[..., Awaitable[list[Hermes]]]
 

@@ -26,7 +26,7 @@ ANA = token(tenant_id="acme")
 BEN = token(user_id="ben", tenant_id="acme")
 RESUMING = ("/ws/notifications", "/ws")
 
-pytestmark = pytest.mark.slow_on_postgres
+pytestmark = [pytest.mark.slow_on_postgres, pytest.mark.usefixtures("patient")]
 
 MakeInbox = Callable[[], Awaitable[Hermes]]
 
@@ -321,7 +321,6 @@ async def test_a_sender_can_wait_for_the_first_ack(make_inbox: MakeInbox) -> Non
                 method="POST",
                 body=json.dumps(note(number)),
                 headers={"Content-Type": "application/json", "X-API-Key": KEY},
-                request_timeout=60,
             )
         )
         assert (await reader.receive())["id"] == f"n{number}"
@@ -372,7 +371,7 @@ async def test_a_long_poll_ends_with_the_next_notification(make_inbox: MakeInbox
     hermes = await make_inbox()
     assert hermes.gateway.inbox is not None
     polls = hermes.gateway.inbox.wakeups
-    waiting = asyncio.ensure_future(get(hermes, "/inbox?wait_s=15"))
+    waiting = asyncio.ensure_future(get(hermes, "/inbox?wait_s=60"))
     await eventually(lambda: polls.waiters == 1)
     await hermes.notify(note(0, user_id="ben"))
     assert not waiting.done()
@@ -387,7 +386,7 @@ async def test_a_long_poll_ends_when_its_token_is_revoked(make_inbox: MakeInbox)
     hermes = await make_inbox()
     assert hermes.gateway.inbox is not None
     polls = hermes.gateway.inbox.wakeups
-    waiting, other = (asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", given)) for given in (ANA, BEN))
+    waiting, other = (asyncio.ensure_future(get(hermes, "/inbox?wait_s=60", given)) for given in (ANA, BEN))
     await eventually(lambda: polls.waiters == 2)
     await hermes.gateway.disconnect(user_id="123")
     status, body = await waiting
@@ -404,7 +403,7 @@ async def test_a_long_poll_gives_nothing_to_a_token_that_expired_meanwhile(make_
     hermes = await make_hermes(inbox=place, clock=clock)
     assert hermes.gateway.inbox is not None
     polls = hermes.gateway.inbox.wakeups
-    waiting = asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", token(exp=clock.now_s + 5)))
+    waiting = asyncio.ensure_future(get(hermes, "/inbox?wait_s=60", token(exp=clock.now_s + 5)))
     await eventually(lambda: polls.waiters == 1)
     clock.now_s += 6
     await send(hermes, 0)
@@ -419,10 +418,10 @@ async def test_one_user_cannot_take_all_long_polls(make_inbox: MakeInbox, monkey
     hermes = await make_inbox()
     assert hermes.gateway.inbox is not None
     waiting = hermes.gateway.inbox.wakeups
-    polls = [asyncio.ensure_future(get(hermes, "/inbox?wait_s=15")) for _ in range(2)]
+    polls = [asyncio.ensure_future(get(hermes, "/inbox?wait_s=60")) for _ in range(2)]
     await eventually(lambda: waiting.waiters == 2)
-    assert (await get(hermes, "/inbox?wait_s=15"))[1]["error"]["code"] == "busy"
-    polls.append(asyncio.ensure_future(get(hermes, "/inbox?wait_s=15", BEN)))
+    assert (await get(hermes, "/inbox?wait_s=60"))[1]["error"]["code"] == "busy"
+    polls.append(asyncio.ensure_future(get(hermes, "/inbox?wait_s=60", BEN)))
     await eventually(lambda: waiting.waiters == 3)
     await hermes.notify([note(0), note(0, user_id="ben")])
     assert [status for status, _ in await asyncio.gather(*polls)] == [200, 200, 200]
@@ -773,7 +772,7 @@ async def test_a_long_poll_does_not_miss_what_comes_while_it_reads(
             await send(hermes, 0)
 
     monkeypatch.setattr(store, "replay", replay_then_send)
-    _, page = await asyncio.wait_for(get(hermes, "/inbox?wait_s=60"), 15)
+    _, page = await asyncio.wait_for(get(hermes, "/inbox?wait_s=60"), 50)
     assert [frame["id"] for frame in page["frames"]] == ["n0"]
 
 

@@ -11,6 +11,8 @@ from hermes.client import HermesClient, Reconnect
 from hermes.errors import RequestError
 from tests.support.gateways import KEY, Hermes, MakeHermes, token
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 ANA = token(tenant_id="acme")
 
 

@@ -11,6 +11,8 @@ import pytest
 from hermes.testing import ClientSocket
 from tests.support.gateways import KEY, Hermes, MakeHermes, token
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 ANA = token(tenant_id="acme")
 ROWS_MAX = 10_000
 NASTY_IDS = [

@@ -14,6 +14,8 @@ from tests.support.gateways import KEY, TIMEOUT_S, Hermes, MakeHermes, eventuall
 from tests.support.http_parsers import make_hermes as make_hermes
 from tests.support.http_parsers import parsed_by_tornado
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 ANA = token(tenant_id="acme")
 POLL = f"GET /inbox?wait_s=60 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {ANA}\r\n\r\n".encode()
 NOTE = json.dumps({"user_id": "123", "title": "t", "message": "", "id": "a"})

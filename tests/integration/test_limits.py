@@ -13,6 +13,8 @@ from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes, eventually, 
 from tests.support.programs import hermes as hermes_program
 from tests.support.raw_socket import open_raw
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 ACME = token(tenant_id="acme")
 
 

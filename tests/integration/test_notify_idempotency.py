@@ -13,6 +13,8 @@ from hermes.web.api import idempotency
 from hermes.web.api.idempotency import KEPT_S, RecentAnswers
 from tests.support.gateways import KEY, Hermes, MakeHermes, token
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 ANA = token(tenant_id="acme")
 NOTE = {"user_id": "123", "title": "t", "message": "m"}
 

@@ -48,7 +48,8 @@ class Hermes:
 
     async def request(self, path: str, *, method: str = "GET", **options: Any) -> HTTPResponse:
         """Send a request and return the response, of any status."""
-        request = HTTPRequest(self.url + path, method=method, allow_nonstandard_methods=True, **options)
+        patient = {"connect_timeout": TIMEOUT_S, "request_timeout": TIMEOUT_S}
+        request = HTTPRequest(self.url + path, method=method, allow_nonstandard_methods=True, **(patient | options))
         return await AsyncHTTPClient().fetch(request, raise_error=False)
 
     async def notify(self, body: object, **headers: str) -> dict[str, Any]:

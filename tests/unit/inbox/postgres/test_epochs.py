@@ -11,12 +11,11 @@ from tests.support.inboxes import FakeClock
 from tests.support.postgres import Databases
 from tests.unit.inbox.postgres.test_inbox import ANA, ENOUGH_S, Node, running
 from tests.unit.inbox.postgres.test_inbox import clock as clock
-from tests.unit.inbox.postgres.test_inbox import patient as patient
 from tests.unit.inbox.postgres.test_inbox import url as url
 
 pytest.importorskip("psycopg")
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("patient")]
 
 
 async def until_epoch(node: Node, number: int) -> None:

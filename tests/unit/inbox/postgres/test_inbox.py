@@ -40,7 +40,7 @@ pytest.importorskip("psycopg")
 from hermes.inbox.postgres import database, session, statements, writer
 from hermes.inbox.postgres import inbox as postgres_inbox
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("patient")]
 
 ANA = Reader(UserId("ana"), TenantId("acme"), broadcasts=True)
 ENOUGH_S = 60.0  # reached only in a test that fails
@@ -52,16 +52,8 @@ def url(postgres: Databases) -> str:
     return postgres.empty()
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no database that hangs."""
-    monkeypatch.setattr(postgres_inbox, "COMMIT_MAX_S", ENOUGH_S)
-    monkeypatch.setattr(session, "STATEMENT_MAX_S", ENOUGH_S)
-    monkeypatch.setattr(writer, "STALL_MAX_S", ENOUGH_S)
-
-
 @pytest.fixture
-def as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_configured(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The times of the product, for a database that hangs."""
     monkeypatch.setattr(postgres_inbox, "COMMIT_MAX_S", inbox.COMMIT_MAX_S)
     monkeypatch.setattr(session, "STATEMENT_MAX_S", inbox.COMMIT_MAX_S)
