@@ -204,8 +204,7 @@ def test_the_cpu_of_a_program_is_that_of_its_children_too(tmp_path: Path) -> Non
     )
     command = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"]
     with running(command, output=tmp_path / "output", listens=True) as child:
-        child.wait_until(lambda: child.cpu_ns > 300_000_000, "its child's CPU is not seen")
-        assert child.cpu_s < 0.3
+        child.wait_until(lambda: child.cpu_ns / 1e9 - child.cpu_s > 0.25, "its child's CPU is not seen")
 
 
 def test_a_percentile_is_one_of_the_values() -> None:
@@ -230,7 +229,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     """The server's and the client's end of a connection."""
     server, client = socket.socketpair()
     with server, client:
-        server.settimeout(5)
+        server.settimeout(60)
         yield server, client
 
 

@@ -519,7 +519,7 @@ def test_notify_reports_that_another_program_answers(answer: bytes, capsys: pyte
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         words = ("notify", "--url", url, "--user", "1", "--title", "t", "--message", "m")
         code, _, errors = run(*words, capsys=capsys)
-        server.join(5)
+        server.join(60)
     assert code == 1
     assert url in errors
 

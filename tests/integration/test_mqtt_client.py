@@ -83,7 +83,7 @@ def test_credentials_are_used_and_never_logged(tmp_path: Path, caplog: pytest.Lo
     passwords = tmp_path / "passwords"
     passwords.touch(mode=0o600)
     command = [needs("mosquitto_passwd"), "-b", str(passwords), "ana", "p@ss/wörd"]
-    subprocess.run(command, check=True, capture_output=True, timeout=10)
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
     with mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker:
         good = parse_mqtt_url(f"mqtt://ana:p%40ss%2Fw%C3%B6rd@127.0.0.1:{broker.port}")
         with site(good) as here:

@@ -240,7 +240,7 @@ def test_tls_is_1_2_or_later_and_names_are_checked(authority: Authority) -> None
 def silent_server() -> Iterator[socket.socket]:
     """A listening socket; nothing is sent to its clients."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(60)
         yield listener
 
 

@@ -92,7 +92,7 @@ def test_the_wheel_serves_far_from_the_checkout(installed: Path, tmp_path: Path)
     program = Program(arguments, {"HERMES_JWT_SECRET": SECRET}, launcher=(str(installed),), cwd=tmp_path)
     try:
         for path in ("/", "/static/hermes-client.js", "/static/console/console.css"):
-            with urllib.request.urlopen(program.url + path, timeout=5) as response:
+            with urllib.request.urlopen(program.url + path, timeout=60) as response:
                 assert response.status == 200
                 assert response.read()
     finally:

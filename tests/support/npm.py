@@ -22,7 +22,7 @@ def npm() -> str:
     with LOCK.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
         if not INSTALLED.is_file() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:
-            done = subprocess.run([path, "ci", "--silent"], cwd=FOLDER, timeout=300, check=False)
+            done = subprocess.run([path, "ci", "--silent"], cwd=FOLDER, timeout=900, check=False)
             if done.returncode != 0 and os.environ.get("CI") != "true":
                 pytest.skip("npm ci cannot fetch its packages here")
             assert done.returncode == 0

@@ -72,7 +72,7 @@ class Site:
         """Stop both threads."""
         self.client.stop()
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self.loop.close()
 
     def up(self) -> None:

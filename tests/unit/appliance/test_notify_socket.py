@@ -15,7 +15,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
     """A socket as systemd's."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "notify"))
-        sock.settimeout(10)
+        sock.settimeout(60)
         yield sock
 
 
@@ -42,7 +42,7 @@ def test_an_abstract_socket_is_reached() -> None:
     name = f"hermes-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"\0{name}")
-        manager.settimeout(10)
+        manager.settimeout(60)
         notify = NotifySocket(f"@{name}")
         notify.feed_watchdog()
         assert manager.recv(4_096) == b"WATCHDOG=1"

@@ -109,7 +109,7 @@ def test_lines_of_mosquittos_own_tool_are_accounts_too(tmp_path: Path) -> None:
     """So a password can be chosen."""
     path = tmp_path / FILE_NAME
     path.touch(0o600)
-    subprocess.run([needs("mosquitto_passwd"), "-b", path, "acme/d1", "chosen"], check=True, timeout=10)
+    subprocess.run([needs("mosquitto_passwd"), "-b", path, "acme/d1", "chosen"], check=True, timeout=60)
     assert list(AccountsFile(tmp_path).read()) == [D1]
 
 

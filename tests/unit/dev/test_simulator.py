@@ -18,6 +18,7 @@ from hermes.mqtt.client import MqttClient
 from hermes.settings.urls.mqtt import MqttUrl
 from hermes.topics.topic_map import TopicMap
 from tests.support.brokers import Received, mosquitto
+from tests.support.gateways import eventually
 from tests.support.ingests import make_ingest
 
 TOPICS = TopicMap(["hermes"])
@@ -40,13 +41,6 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(scenario(), TIMEOUT_S))
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until this is true, with a time limit."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def some_messages(count: int, seed: int | None = 1) -> list[tuple[str, bytes]]:
     """Return the first messages of devices with a short interval."""
     collector = Collector()
@@ -54,7 +48,7 @@ def some_messages(count: int, seed: int | None = 1) -> list[tuple[str, bytes]]:
     async def scenario() -> None:
         devices = SimulatedDevices(collector, interval_s=0.001, seed=seed)
         devices.start()
-        await until(lambda: len(collector.messages) >= count)
+        await eventually(lambda: len(collector.messages) >= count)
         await devices.stop()
 
     run(scenario)
@@ -109,9 +103,9 @@ def test_they_publish_spread_over_the_interval() -> None:
         devices = SimulatedDevices(collector, interval_s=0.24)
         loop = asyncio.get_running_loop()
         devices.start()
-        await until(lambda: collector.messages)
+        await eventually(lambda: collector.messages)
         begun_s = loop.time()
-        await until(lambda: len(collector.messages) >= 24)
+        await eventually(lambda: len(collector.messages) >= 24)
         assert loop.time() - begun_s > 0.15
         await devices.stop()
 
@@ -126,7 +120,7 @@ def test_stopping_ends_the_task_and_can_be_repeated() -> None:
         devices = SimulatedDevices(collector, interval_s=0.001)
         await devices.stop()
         devices.start()
-        await until(lambda: collector.messages)
+        await eventually(lambda: collector.messages)
         await devices.stop()
         await devices.stop()
         assert not [task for task in asyncio.all_tasks() if task.get_name() == "hermes-simulated-devices"]
@@ -148,7 +142,7 @@ def test_a_failure_to_publish_does_not_end_them(caplog: pytest.LogCaptureFixture
     async def scenario() -> None:
         devices = SimulatedDevices(publish, interval_s=0.001)
         devices.start()
-        await until(lambda: calls > 5)
+        await eventually(lambda: calls > 5)
         await devices.stop()
 
     run(scenario)
@@ -171,9 +165,9 @@ def test_they_publish_through_a_real_broker(tmp_path: Path) -> None:
             devices = SimulatedDevices(publisher.publish, interval_s=0.05)
             listener.start()
             publisher.start()
-            await until(lambda: link.ready and publisher.online)
+            await eventually(lambda: link.ready and publisher.online)
             devices.start()
-            await until(lambda: {message.tenant_id for message in received.messages} == {"acme", "globex"})
+            await eventually(lambda: {message.tenant_id for message in received.messages} == {"acme", "globex"})
             await devices.stop()
             await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(listener.stop)
