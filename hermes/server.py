@@ -160,9 +160,9 @@ class Server:
 def stop_event() -> asyncio.Event:
     """Return an event that SIGTERM or SIGINT sets; the next one kills the process.
 
-    With a controlling terminal SIGHUP sets it too: the terminal was closed. Call it on the event loop, before anybody
-    can know that the program runs. For ``hermes serve`` only: it changes the whole process. The kernel ends an embedded
-    broker with it.
+    With a controlling terminal SIGHUP sets it too: the terminal was closed. Call it on the event loop, before another
+    program can know that this one runs. For ``hermes serve`` only: it changes the whole process. The kernel ends an
+    embedded broker with it.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -67,4 +67,4 @@ class NotifySocket:
         try:
             self._socket.sendto(text.encode("utf-8", "replace"), self._address)
         except OSError as error:
-            logger.debug("the service manager cannot be told %s: %s", fields[0], error)
+            logger.debug("cannot send %s to the service manager: %s", fields[0], error)

@@ -23,7 +23,7 @@ from hermes.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 3_600.0
-REQUESTED_INTERVAL_S = 30.0  # between two fetches for unknown key ids: anybody can send tokens that name one
+REQUESTED_INTERVAL_S = 30.0  # between two fetches for unknown key ids: any client can send tokens that name one
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 30.0
 FAILURE_LOG_INTERVAL_S = 3_600.0
 NAMED_MAX = 10  # keys in a line of the log

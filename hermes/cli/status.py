@@ -29,7 +29,7 @@ UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add ``--quiet`` and the settings of the client."""
-    parser.add_argument("--quiet", action="store_true", help="print nothing; only the exit code tells the result")
+    parser.add_argument("--quiet", action="store_true", help="print nothing; only the exit code is the result")
     add_setting_flags(parser, ClientSettings, only=("api_url", "api_key_file", "ca_file"))
 
 

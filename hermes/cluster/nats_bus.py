@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 ASK_TIMEOUT_S = 0.25
 NAME_TIMEOUT_S = 1.0  # for a node of the same name
 NAME_CLAIM_MAX_S, NAME_PAUSE_S = 5.0, 0.05  # until nodes of the same name that start now have ended
-PROPAGATION_S = 0.1  # until the servers of NATS have told each other of a subscription
+PROPAGATION_S = 0.1  # until the servers of NATS have exchanged a subscription
 # that this module handles
 OPERATIONS = frozenset({"deliver", "hello", "here", "leave", "fence", "name", "probe", "greet", "link", "stored"})
 
@@ -277,7 +277,7 @@ class NatsBus:
 
         Of several that start at the same time, the one with the lowest instance has it, and waits for the end of the
         others. Each has subscribed before it asks, so that one of two always finds the other one; at different servers
-        of NATS only after these have told each other.
+        of NATS only after these have exchanged the subscriptions.
         """
         if self._client.has_other_servers:
             await asyncio.sleep(PROPAGATION_S)
@@ -293,7 +293,7 @@ class NatsBus:
             await asyncio.sleep(NAME_PAUSE_S)
 
     def leave(self) -> None:
-        """Tell the others that this node is stopping: none waits for it any more."""
+        """Announce that this node is stopping: the others do not wait for it any more."""
         self.participation.leaving = True
         self.tell("leave", {"instance": self.instance})
 
@@ -337,7 +337,7 @@ class NatsBus:
         return f"{self.instance}.{self._client.connects}"
 
     def _opened(self) -> None:
-        """Tell of the new connection before NATS gets the subscriptions.
+        """Announce the new connection before NATS gets the subscriptions.
 
         Whoever finds one of them has then heard of it.
         """

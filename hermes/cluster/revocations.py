@@ -1,4 +1,4 @@
-"""Keep the revocations of all nodes equal.
+"""Exchange revocations, so that all nodes have the same.
 
 A revocation is sent to every node when it is made. A node that joins or returns gets those of another node that has
 joined, or of all others if none has, and sends to all nodes what these did not have. A node does the same when its

@@ -40,7 +40,7 @@ def of_channel(channel: Channel) -> str | None:
 
 
 def of_owner(channel: Channel) -> str | None:
-    """Return the subject on which nodes hear of what is stored for a channel."""
+    """Return the subject that announces to nodes what is stored for a channel."""
     prefix = CHANGE_KINDS.get(channel[0]) or KINDS.get(channel[0])
     return None if prefix is None else prefix + token(channel[1])
 

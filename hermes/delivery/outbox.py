@@ -109,7 +109,7 @@ class Outbox:
         return True
 
     def _conflate_telemetry(self) -> bool:
-        """Keep the latest value of each series only.
+        """Discard all but the latest value of each series.
 
         Otherwise repeated requests for snapshots would fill the memory.
         """

@@ -49,7 +49,7 @@ class RemoteEntries:
         self._wakeups.wake(message.channels)
 
     def note(self, seq: int, receipt: Receipt) -> None:
-        """Keep the receipt of a row, as other processes may ask for it."""
+        """Store the receipt of a row, as other processes may ask for it."""
         self._receipts[seq] = receipt
         if len(self._receipts) > RECEIPTS_MAX:
             self._receipts.popitem(last=False)

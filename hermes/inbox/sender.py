@@ -51,8 +51,8 @@ class Sent:
 class Sender:
     """Store and deliver notifications.
 
-    ``ttl_s`` is how long a row is kept by default, in seconds. ``receipt_of`` tells which sockets of this process took
-    a row.
+    ``ttl_s`` is how long a row is kept by default, in seconds. ``receipt_of`` returns which sockets of this process
+    took a row.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ class OnDemandSubscriptions:
     """Keep the subscribed filters equal to what is watched. Used on the event loop.
 
     Calls ``set_filters`` with all filters when they change. When some were removed, it then calls ``retain_only`` with
-    a function that tells whether a device is still watched.
+    a function that returns whether a device is still watched.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ def check_fetch_url(value: str, *, insecure: bool = False) -> None:
     if parts.username is not None or parts.fragment:
         raise ValueError("must be a URL without a user, a password and a fragment")
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
-        raise ValueError("must be https: with http anybody on the way could replace the keys; or give --jwks-insecure")
+        raise ValueError("must be https: with http an attacker could replace the keys; or give --jwks-insecure")
 
 
 def public_keys_of_file(path: Path, *, issuer: str | None = None) -> tuple[VerificationKey, ...]:

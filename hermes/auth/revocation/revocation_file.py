@@ -1,4 +1,4 @@
-"""The file that keeps revocations.
+"""The file that stores revocations.
 
 It is a journal: a line with its version, then one JSON object for each revocation and for each one that is removed. So
 a revocation costs one short write, also after 100,000 others.

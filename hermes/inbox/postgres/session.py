@@ -93,7 +93,7 @@ class ClockReading:
 
     @property
     def ahead_ms(self) -> int | None:
-        """How far the database's clock is ahead; None if the answer took too long to tell."""
+        """How far the database's clock is ahead; None if the answer took too long."""
         if not 0 <= self.answered_ms - self.asked_ms <= CLOCK_ANSWER_MAX_MS:
             return None
         return self.database_ms - (self.asked_ms + self.answered_ms) // 2

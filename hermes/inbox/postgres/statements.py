@@ -93,10 +93,10 @@ FROM hermes.state s LEFT JOIN LATERAL ({sql}) r ON true
 
 
 def with_position(statement: "Statement[T]", cursor: int) -> "Statement[tuple[int, bool, T]]":
-    """Return a read that also tells how far the series has come.
+    """Return a read that also returns the position of the series.
 
-    It gives the highest number, and whether there are entries after the cursor. All of one snapshot. The values of the
-    statement are named.
+    That is the highest number, and whether there are entries after the cursor. All is of one snapshot. The values of
+    the statement are named.
     """
 
     def decode(rows: Rows) -> tuple[int, bool, T]:

@@ -85,7 +85,7 @@ class EagerDelegate(_HandlerDelegate):
             self._running.resume()
 
     def on_connection_close(self) -> None:
-        """Tell the handler that the body will not be complete."""
+        """Notify the handler that the body will not be complete."""
         if self.stream_request_body and self._running is None:  # its handler could not be created
             return
         super().on_connection_close()

@@ -144,7 +144,7 @@ class Exchange(HTTPConnection):
             self._close_callback()
 
     def lost(self) -> None:
-        """Tell the handler that the connection has ended, unless it has answered."""
+        """Notify the handler that the connection has ended, unless it has answered."""
         delegate, self._delegate = self._delegate, None  # both refer to this object
         callback, self._close_callback = self._close_callback, None
         self._unsent = None  # a handler that stops writing is not at fault
@@ -184,7 +184,7 @@ class Exchange(HTTPConnection):
         return self._link.send(head + self._framed(chunk or b""))
 
     def _set_framing(self, status: int, headers: HTTPHeaders) -> None:
-        """Set the headers that tell where response and connection end.
+        """Set the headers that define where response and connection end.
 
         RFC 9112 §6.3, §9.3.
         """

@@ -1,4 +1,4 @@
-"""What proxies tell about a request, believed only from trusted ones."""
+"""What proxies report about a request, used only if they are trusted."""
 
 import functools
 import ipaddress

@@ -54,7 +54,7 @@ class OtherNodes(Protocol):
 
 
 class Disconnector:
-    """End sockets, and keep the revocations in memory and in their file.
+    """End sockets, and store the revocations in memory and in their file.
 
     A revocation is in effect before it is written, so that no socket is opened meanwhile. ``by`` names the caller, for
     the audit log. ``waiting`` has the long polls, which end as sockets do. ``others`` does the same on the other nodes.
