@@ -71,6 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_slow_on_postgres(items)
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look at what the tests make, and not each time at all modules and all tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
     """Restore the logging set-up that a command of the test has changed."""

@@ -229,12 +229,18 @@ class TokenSigner:
         tenant_id: str | None = None,
         is_superuser: bool = False,
         ttl_s: float | None = None,
+        issued_s: int | None = None,
     ) -> str:
-        """Return a JWT; ``ttl_s`` is its lifetime in seconds, None never expires."""
+        """Return a JWT.
+
+        ``ttl_s`` is its lifetime in seconds, None never expires. It begins at ``issued_s`` in Unix seconds, by default
+        now.
+        """
         claims = self.names.of(user_id=user_id, username=username, tenant_id=tenant_id, is_superuser=is_superuser)
-        claims["iat"] = int(time.time())
+        issued_s = int(time.time()) if issued_s is None else issued_s
+        claims["iat"] = issued_s
         if ttl_s is not None:
-            claims["exp"] = int(time.time() + ttl_s)
+            claims["exp"] = int(issued_s + ttl_s)
         if self.issuer is not None:
             claims["iss"] = self.issuer
         if self.audience is not None:

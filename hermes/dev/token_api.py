@@ -27,12 +27,14 @@ def mint_token(signer: TokenSigner, value: object) -> dict[str, Any]:
     ``expires`` is Unix milliseconds or None. Raises `RequestError` 422 ``invalid`` that names each faulty field.
     """
     request = TokenRequest.from_json(value)
+    issued_s = int(time.time())
     token = signer.sign(
         user_id=str(request.user_id),
         username=request.username,
         tenant_id=None if request.tenant_id is None else str(request.tenant_id),
         is_superuser=request.is_superuser,
         ttl_s=request.ttl_s,
+        issued_s=issued_s,
     )
-    expires = None if request.ttl_s is None else int(time.time() + request.ttl_s) * 1000
+    expires = None if request.ttl_s is None else (issued_s + request.ttl_s) * 1000
     return {"status": "success", "token": token, "expires": expires}

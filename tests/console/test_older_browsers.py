@@ -209,6 +209,7 @@ NEWER = {
 }
 
 
+@pytest.mark.slow
 def test_the_lint_finds_newer_interfaces(tmp_path: Path) -> None:
     """Each of these, with its line, and none of the others; TypeScript's own libraries are not older here."""
     npm()

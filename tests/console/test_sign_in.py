@@ -110,9 +110,9 @@ def test_the_form_is_accessible(console: Console) -> None:
     console.page.add_init_script(axe_script())
     console.page.reload()
     expect(console.page.locator("#sign-in-start")).to_be_visible()
-    assert violations(console.page) == []
+    assert violations(console.page, within="#connect") == []
     sign_in(console)
-    assert violations(console.page) == []
+    assert violations(console.page, within="#connect") == []
 
 
 def test_a_reloaded_page_signs_in_again_by_itself(console: Console, issuer: Issuer) -> None:

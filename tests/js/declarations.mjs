@@ -1,7 +1,8 @@
 /**
  * Write static/hermes-client.d.ts, or the file named on the command line.
  *
- * It contains the declarations that tsc derives from the JSDoc of hermes-client.js and hermes-client-types.js, in one file.
+ * It contains the declarations that TypeScript 5 derives from the JSDoc of hermes-client.js and hermes-client-types.js, in
+ * one file; TypeScript 7 copies more comments.
  * "npm run types" checks the code.
  */
 
@@ -16,7 +17,7 @@ const folder = mkdtempSync(join(tmpdir(), 'hermes-declarations-'));
 try {
   // Beside the old declarations, tsc would read them instead of the code.
   for (const name of ['hermes-client.js', 'hermes-client-types.js']) copyFileSync(join(STATIC, name), join(folder, name));
-  execFileSync('node_modules/.bin/tsc', [
+  execFileSync('node_modules/typescript-5/bin/tsc', [
     '--allowJs', '--checkJs', '--strict', '--noCheck', '--declaration', '--emitDeclarationOnly', '--target', 'ES2022',
     '--module', 'ES2022', '--moduleResolution', 'bundler', '--lib', 'ES2022,DOM,DOM.Iterable', '--outDir', folder,
     join(folder, 'hermes-client.js'),

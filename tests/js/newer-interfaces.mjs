@@ -9,7 +9,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, relative, resolve } from 'node:path';
-import ts from 'typescript';
+import ts from 'typescript-5'; // 7 has no stable interface for programs
 
 const data = createRequire(import.meta.url)('@mdn/browser-compat-data');
 const { browserslist } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));

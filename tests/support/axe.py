@@ -24,12 +24,12 @@ def axe_script() -> str:
     return SCRIPT.read_text()
 
 
-def violations(page: Page) -> list[str]:
-    """Return one line for each element that violates a rule.
+def violations(page: Page, within: str = "html") -> list[str]:
+    """Return one line for each element that violates a rule, in the whole page or within this element.
 
     The page needs :func:`axe_script` as an init script, because its CSP does not apply to init scripts.
     """
-    found = page.evaluate("options => axe.run(document, options)", OPTIONS)
+    found = page.evaluate("([within, options]) => axe.run(within, options)", [within, OPTIONS])
     return [line for rule in found["violations"] for line in _lines(rule)]
 
 

@@ -3,6 +3,7 @@
 What they reach in Hermes others reach too, but for a line here and there. CONTRIBUTING.md explains how to find out.
 """
 
+import functools
 import importlib
 import os
 import pkgutil
@@ -112,6 +113,7 @@ class CoverageSwitch:
             self._measuring.stop()
 
 
+@functools.cache
 def is_measured(path: Path) -> bool:
     """Return whether coverage counts what the tests of this file reach."""
     return not any(path.is_relative_to(each) for each in PATHS)
