@@ -24,6 +24,7 @@ from hermes.inbox.sqlite.file_lock import InUse
 from hermes.settings.folders import inbox_file
 from hermes.settings.load import load, load_client
 from hermes.settings.model import InboxCommandSettings
+from hermes.settings.private_file import MODE
 
 EXAMPLES = """\
 examples:
@@ -42,7 +43,6 @@ examples:
 INBOX_ONLY = ("inbox", "inbox_password_file")
 INBOX_FLAGS = (*INBOX_ONLY, "api_url", "api_key_file", "ca_file")
 DATABASE_TOOLS = {"backup": "pg_dump", "restore": "pg_restore"}
-MODE = 0o600
 VERBS = {
     "stats": "print number, size and age of what is stored",
     "backup": "write a copy into a new file",

@@ -73,7 +73,7 @@ UNMEASURED = (
     "unit/topics/test_template.py",
     "unit/web/http/test_parser.py",
     "unit/web/test_raw_json.py",
-    "unit/web/test_trusted_proxies.py",
+    "unit/web/origins/test_trusted_proxies.py",
 )
 PATHS = tuple(TESTS / name for name in UNMEASURED)
 

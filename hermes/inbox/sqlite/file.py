@@ -12,10 +12,10 @@ from pathlib import Path
 from hermes.errors import HermesError, InboxUnusable
 from hermes.inbox.sqlite.schema import FIRST_VERSION, VERSION, migrate
 from hermes.log import printable
+from hermes.settings.private_file import MODE
 
 logger = logging.getLogger(__name__)
 
-MODE = 0o600
 FOLDER_MODE = 0o700
 QUICK_CHECK_MAX_S = 5.0  # a larger file is checked by its pages as they are read
 PROGRESS_STEPS = 10_000  # of SQLite's virtual machine between two looks at the clock

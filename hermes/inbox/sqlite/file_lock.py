@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 
 from hermes.errors import HermesError, InboxUnusable
-
-MODE = 0o600
+from hermes.settings.private_file import MODE
 
 
 class InUse(InboxUnusable):
