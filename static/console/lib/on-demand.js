@@ -1,4 +1,4 @@
-/** Parts of the page whose scripts are loaded when they are first shown, so that the page itself is small. */
+/** Load the scripts of a part of the page when it is first shown, so that the page itself is small. */
 
 import { make } from './dom.js';
 import { t } from './i18n.js';
