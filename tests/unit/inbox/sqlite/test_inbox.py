@@ -34,6 +34,8 @@ from hermes.inbox.sqlite.store import Appended, Store
 from hermes.metrics import Metrics
 from tests.support.inboxes import FakeClock, submission
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 ANA = Reader(UserId("ana"))
 
 
