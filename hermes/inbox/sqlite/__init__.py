@@ -1,4 +1,5 @@
 """An inbox in one SQLite file.
 
-`store` has the SQL, `store_thread` the thread that owns the connection.
+`store` has the calls and `statements` their SQL, `database_file` the connection and its recovery after an error, and
+`store_thread` the thread that uses them for group commits.
 """

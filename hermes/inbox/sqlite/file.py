@@ -215,6 +215,11 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and NOT_UTF8 in str(error)
 
 
+def is_of_the_file(error: Exception) -> bool:
+    """Return whether an error is of the file, not of the values of one operation."""
+    return isinstance(error, (sqlite3.OperationalError, sqlite3.InternalError)) or is_damage(error)
+
+
 def log_of(path: Path) -> Path:
     """Return the write-ahead log of a file."""
     return path.with_name(f"{path.name}{SIDE_FILES[0]}")

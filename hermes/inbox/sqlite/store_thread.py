@@ -1,4 +1,4 @@
-"""The thread of an inbox: group commit, and recovery after an error.
+"""The thread of an inbox: bounded queues, and group commit.
 
 All operations that wait go into one transaction, and none is answered before its commit. Senders, acknowledgements and
 readers have a bounded queue each; one wake-up of the loop carries the results of a whole transaction.
@@ -7,7 +7,6 @@ readers have a bounded queue each; one wake-up of the loop carries the results o
 import asyncio
 import contextlib
 import logging
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -16,22 +15,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from hermes.errors import HermesError
-from hermes.inbox.inbox import FailureReason, InboxUnavailable, StoreLimits, Submission
+from hermes.inbox.inbox import InboxUnavailable, StoreLimits, Submission
 from hermes.inbox.results import set_result
-from hermes.inbox.sqlite.file import (
-    FileReplaced,
-    copy_inbox,
-    identity_of,
-    is_damage,
-    is_nearly_full,
-    log_of,
-    move_aside,
-    open_inbox,
-)
+from hermes.inbox.sqlite.database_file import DatabaseFile
+from hermes.inbox.sqlite.file import is_of_the_file
 from hermes.inbox.sqlite.several_rows import ROWS_MAX
 from hermes.inbox.sqlite.store import Store, Undo
-from hermes.log import printable
 from hermes.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -44,10 +33,7 @@ READERS_SLICE_S: Final = 0.005  # for readers: notifications that come meanwhile
 STOP_MAX_S: Final = 10.0  # with the 10 s for sockets, less than the 30 s after which systemd kills the service
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations; a page of a replay takes 2 ms
 HEALTH_CHECK_INTERVAL_S: Final = 1.0
-REOPEN_INTERVAL_S: Final = 1.0
-CHECKPOINT_IDLE_S: Final = 0.1  # without an operation, after which the write-ahead log is copied into the file
-CHECKPOINT_COMMITS: Final = 64  # that are in it at least: a copy needs two syncs and writes each page once
-FREE_DISK_MIN: Final = 0.05  # below this part of the disk, nothing is stored
+CHECKPOINT_IDLE_S: Final = 0.1  # without an operation, after which a long write-ahead log is copied into the file
 
 
 class Lane(Enum):
@@ -98,11 +84,9 @@ class StoreThread:
     """
 
     def __init__(self, path: Path, *, limits: StoreLimits, now_ms: Callable[[], int], metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._path = path
-        self._log_path = log_of(path)
-        self._limits = limits
-        self._now_ms = now_ms
+        self._file = DatabaseFile(
+            path, limits=limits, now_ms=now_ms, metrics=metrics, on_new_epoch=self._report_new_epoch
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queues: dict[Lane, deque[Operation]] = {lane: deque() for lane in Lane}
         self._notes: deque[_Note] = deque()
@@ -113,19 +97,10 @@ class StoreThread:
         self._backup: tuple[Path, Operation] | None = None
         self._thread: threading.Thread | None = None
         self._ended: asyncio.Future[None] | None = None
-        self._connection: sqlite3.Connection | None = None
-        self._store: Store | None = None
-        self._identity: tuple[int, int] | None = None  # of the file
-        self._log_identity: tuple[int, int] | None = None  # of its write-ahead log
-        self._reopen_at = 0.0
-        self._nearly_full = False
-        self.epoch = ""
+        self._failure: str | None = None  # why the thread ended, in words
         self.new_epoch: Callable[[], None] = lambda: None  # called on the loop when it has changed
         self.commits = 0
-        self._uncopied = 0  # commits since the write-ahead log was copied into the file
         self.busy_since: float | None = None  # monotonic seconds, while it works
-        self.problem: str | None = None  # what is wrong now, in words
-        self.reason: FailureReason = "corrupt"  # of the problem
 
     # -- on the loop --------------------------------------------------------------------------------------------
 
@@ -135,10 +110,7 @@ class StoreThread:
         Raises `HermesError` if the file cannot be used.
         """
         self._loop = asyncio.get_running_loop()
-        try:
-            self._open()
-        except (sqlite3.Error, OSError) as error:
-            raise HermesError(f"cannot open the inbox {self._path}: {printable(str(error))}") from None
+        self._file.open()
         self._ended = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="hermes-inbox", daemon=True)
         self._thread.start()
@@ -224,6 +196,16 @@ class StoreThread:
             self._notes.append((submission, sockets))
 
     @property
+    def problem(self) -> str | None:
+        """What is wrong now, in words; None if it works."""
+        return self._failure or self._file.problem
+
+    @property
+    def epoch(self) -> str:
+        """The name of the present series of numbers."""
+        return self._file.epoch
+
+    @property
     def waiting(self) -> int:
         """The number of operations that wait."""
         return sum(map(len, self._queues.values()))
@@ -288,7 +270,7 @@ class StoreThread:
                 with self._wake:
                     if not self.waiting and not self._stopping and not sweeps and self._backup is None:
                         wait_s = max(0.0, next_check - time.monotonic())
-                        if self._uncopied >= CHECKPOINT_COMMITS:
+                        if self._file.is_log_long:
                             wait_s = min(wait_s, CHECKPOINT_IDLE_S)
                         is_idle = not self._wake.wait(wait_s)
                     if self._stopping and not self.waiting and not self._notes:
@@ -296,25 +278,30 @@ class StoreThread:
                 self.busy_since = time.monotonic()
                 if self.waiting or (self._notes and (self._stopping or self.busy_since >= next_check)):
                     self._transact()
-                elif is_idle and self._uncopied >= CHECKPOINT_COMMITS and self._store is not None:
-                    self._checkpoint(self._store, wanted=True)
+                elif is_idle and self._file.is_log_long:
+                    self._file.checkpoint(wanted=True)
                 if self._backup is not None:
                     self._run_backup()
                 if sweeps or time.monotonic() >= next_check:
-                    self._check_health()
-                    sweeps = self._sweep()
+                    self._file.check_health()
+                    sweeps = self._file.sweep()
                     next_check = time.monotonic() + HEALTH_CHECK_INTERVAL_S
                 self.busy_since = None
         except Exception:
             logger.exception("the thread of the inbox ended")
-            self.problem = "its thread ended: restart Hermes"
+            self._failure = "its thread ended: restart Hermes"
             self._fail_all()
         finally:
             if self._backup is not None:
                 self._hand_over([(self._backup[1], None, InboxUnavailable("busy"))])
                 self._backup = None
-            self._close()
+            self._file.close()
             self._report_end()
+
+    def _report_new_epoch(self) -> None:
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there are no sockets
+            self._loop.call_soon_threadsafe(self.new_epoch)
 
     def _report_end(self) -> None:
         assert self._loop is not None
@@ -326,60 +313,47 @@ class StoreThread:
         """Run what waits in one transaction, a slice of each queue."""
         taken: list[Operation] = []
         outcomes: list[_Outcome] | None
-        if not self._is_open():
+        if not self._file.ensure_open():
             self._notes.clear()
-            self._hand_over([(operation, None, InboxUnavailable(self.reason)) for operation in self._take_all()])
+            self._hand_over([(operation, None, InboxUnavailable(self._file.reason)) for operation in self._take_all()])
             return
-        assert self._connection is not None
-        assert self._store is not None
         notes = self._take_notes()
         try:
-            self._begin(notes)
-            outcomes = self._run_waiting(taken)
+            outcomes = self._run_waiting(self._begin(notes), taken)
             if outcomes is None:
-                self._connection.execute("ROLLBACK")
-                self._store.rolled_back()
-                self._begin(notes)
-                outcomes = [self._outcome(operation) for operation in taken]
-            begun = time.monotonic()
-            self._connection.execute("COMMIT")
-            took_s = time.monotonic() - begun
-            self._check_files()
+                self._file.roll_back()
+                store = self._begin(notes)
+                outcomes = [self._outcome(store, operation) for operation in taken]
+            self._file.commit()
         except Exception as error:  # noqa: BLE001 - a damaged page may have any values
-            reason = self._recover(error)
+            reason = self._file.recover(error)
             outcomes = [(operation, None, InboxUnavailable(reason)) for operation in taken]
         else:
             self.commits += 1
-            self._uncopied += 1
-            self._metrics.inbox_commit_s.observe(took_s)
-            self._works_again()
-            if self._store is not None:
-                self._checkpoint(self._store)
+            self._file.checkpoint()
         self._hand_over(outcomes)
 
-    def _begin(self, notes: Sequence[_Note]) -> None:
-        assert self._connection is not None
-        assert self._store is not None
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _begin(self, notes: Sequence[_Note]) -> Store:
+        store = self._file.begin()
         if notes:
-            self._store.delivered_all(notes)
+            store.delivered_all(notes)
+        return store
 
-    def _run_waiting(self, taken: list[Operation]) -> list[_Outcome] | None:
+    def _run_waiting(self, store: Store, taken: list[Operation]) -> list[_Outcome] | None:
         """Run what waits, and add it to ``taken``.
 
         None if an operation failed by itself and may have changed a part: then all must be undone, and run one by one.
         A savepoint for each would cost a third of the rate.
         """
-        assert self._store is not None
         outcomes: list[_Outcome] = []
         for lane, queue in self._queues.items():
             until = time.monotonic() + (READERS_SLICE_S if lane is Lane.READERS else SLICE_S)
             while operations := self._take_some(queue):
                 taken += operations
                 try:
-                    outcomes += self._run_some(operations)
+                    outcomes += self._run_some(store, operations)
                 except Exception as error:
-                    if _is_of_the_file(error):
+                    if is_of_the_file(error):
                         raise
                     if lane is not Lane.READERS:
                         return None
@@ -397,53 +371,30 @@ class StoreThread:
                 break
         return taken
 
-    def _run_some(self, operations: Sequence[Operation]) -> list[_Outcome]:
+    def _run_some(self, store: Store, operations: Sequence[Operation]) -> list[_Outcome]:
         """Run operations in order; of those that store a row, all with one call."""
-        assert self._store is not None
         refused = {operation: refusal for operation in operations if (refusal := self._refusal(operation)) is not None}
         rows = [each for each in operations if each.submission is not None and each not in refused]
         results: dict[Operation, Any] = {}
         if rows:
-            appended = self._store.append_all([each.submission for each in rows if each.submission is not None])
+            appended = store.append_all([each.submission for each in rows if each.submission is not None])
             for operation, (result, undos) in zip(rows, appended, strict=True):
                 operation.undos = undos
                 results[operation] = result
         for operation in operations:
             if operation.submission is None and operation not in refused:  # at most one, the last
-                results[operation] = operation.run(self._store)
+                results[operation] = operation.run(store)
         return [refused.get(each) or (each, results[each], None) for each in operations]
-
-    def _checkpoint(self, store: Store, *, wanted: bool = False) -> None:
-        """Copy the write-ahead log into the file if that is wanted.
-
-        After a purge, also empty it. What was committed stays committed if that fails. SQLite also
-        does it by itself, in a commit, when the log is long.
-        """
-        try:
-            if store.needs_checkpoint:
-                store.checkpoint()
-            elif wanted:
-                store.copy_log()
-            else:
-                return
-            self._uncopied = 0
-        except sqlite3.Error as error:
-            self._recover(error)
 
     def _run_backup(self) -> None:
         """Copy the file in parts; between two of them, what waits is run."""
         assert self._backup is not None
         path, operation = self._backup
         error: Exception | None = None
-        if self._is_open():
-            assert self._connection is not None
-            try:
-                copy_inbox(self._connection, path, between=self._transact_waiting)
-            except (sqlite3.Error, OSError) as failure:
-                logger.error("inbox: cannot write the backup: %s", printable(str(failure)))
-                error = InboxUnavailable(_reason_of(failure))
-        else:
-            error = InboxUnavailable(self.reason)
+        try:
+            self._file.back_up(path, between=self._transact_waiting)
+        except InboxUnavailable as unavailable:
+            error = unavailable
         self._backup = None
         self._hand_over([(operation, None, error)])
 
@@ -457,33 +408,25 @@ class StoreThread:
         if operation.abandoned:
             operation.undos = ()  # of an attempt that was rolled back
             return operation, None, None
-        if operation.submission is not None and self._nearly_full:
+        if operation.submission is not None and self._file.nearly_full:
             return operation, None, InboxUnavailable("disk_full")
         return None
 
-    def _outcome(self, operation: Operation) -> _Outcome:
+    def _outcome(self, store: Store, operation: Operation) -> _Outcome:
         """Run one operation; one that fails changes nothing."""
-        assert self._connection is not None
-        assert self._store is not None
         if (refusal := self._refusal(operation)) is not None:
             return refusal
-        self._connection.execute("SAVEPOINT operation")
-        try:
-            return self._run_some((operation,))[0]
-        except Exception as error:
-            if _is_of_the_file(error):
-                raise
-            self._connection.execute("ROLLBACK TO operation")
-            self._store.rolled_back()
-            if operation.submission is not None and not isinstance(
-                error, ValueError
-            ):  # of the file: delivered without it
-                logger.error("inbox: a notification cannot be stored", exc_info=error)
-                error = InboxUnavailable("corrupt")
-            return operation, None, error
-        finally:
-            with contextlib.suppress(sqlite3.Error):  # a full disk has ended the transaction
-                self._connection.execute("RELEASE operation")
+        with self._file.savepoint() as undo:
+            try:
+                return self._run_some(store, (operation,))[0]
+            except Exception as error:
+                if is_of_the_file(error):
+                    raise
+                undo()
+                if operation.submission is not None and not isinstance(error, ValueError):
+                    logger.error("inbox: a notification cannot be stored", exc_info=error)
+                    error = InboxUnavailable("corrupt")  # of the file: delivered without it
+                return operation, None, error
 
     def _take_notes(self) -> list[_Note]:
         notes: list[_Note] = []
@@ -516,144 +459,6 @@ class StoreThread:
             self._stopping = True
         self._hand_over([(operation, None, InboxUnavailable("corrupt")) for operation in self._take_all()])
 
-    # -- the file -----------------------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        connection = open_inbox(self._path)
-        try:
-            self._store = Store(connection, limits=self._limits, now_ms=self._now_ms)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        before, self.epoch = self.epoch, self._store.epoch
-        if before not in ("", self.epoch):
-            assert self._loop is not None
-            with contextlib.suppress(RuntimeError):  # the loop is closed: there are no sockets
-                self._loop.call_soon_threadsafe(self.new_epoch)
-        self._identity, self._log_identity = identity_of(self._path), identity_of(self._log_path)
-
-    def _is_open(self) -> bool:
-        """Open the file again if it was closed after an error.
-
-        At most once in `REOPEN_INTERVAL_S`.
-        """
-        if self._connection is not None:
-            return True
-        if time.monotonic() < self._reopen_at:
-            return False
-        self._reopen_at = time.monotonic() + REOPEN_INTERVAL_S
-        try:
-            self._open()
-        except Exception as error:  # noqa: BLE001 - a new file on a broken disk may be damaged too
-            self._report(_reason_of(error), f"cannot open {self._path}: {printable(str(error))}")
-            return False
-        return True
-
-    def _close(self) -> None:
-        connection, self._connection, self._store = self._connection, None, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
-
-    def _check_files(self) -> None:
-        """Check that what was committed is in the files that a restart will find.
-
-        Raises `FileReplaced`. If only the write-ahead log was deleted, its content is copied into the file.
-        """
-        if identity_of(self._path) != self._identity:
-            raise FileReplaced(f"{self._path} was deleted or replaced: a new inbox begins")
-        if self._log_identity is not None and identity_of(self._log_path) != self._log_identity:
-            assert self._connection is not None
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            logger.error("inbox: %s was deleted: its content is saved", self._log_path)
-            self._close()
-
-    def _recover(self, error: Exception) -> FailureReason:
-        """Undo the transaction; replace a damaged file; close one that cannot be written."""
-        reason = _reason_of(error)
-        if isinstance(error, FileReplaced):
-            self._report(reason, str(error))
-            self._close()
-            return reason
-        assert self._connection is not None
-        if not isinstance(error, sqlite3.Error):
-            logger.error("inbox: a transaction failed", exc_info=error)
-        with contextlib.suppress(sqlite3.Error):
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        if self._store is not None:
-            self._store.rolled_back()
-        text = f"cannot write {self._path}: {printable(str(error))}"
-        self._report(reason, text)
-        if is_damage(error):
-            self._close()
-            with contextlib.suppress(OSError):
-                logger.error("the damaged inbox is now %s, and a new inbox begins", move_aside(self._path))
-        elif (getattr(error, "sqlite_errorcode", 0) & 0xFF) != sqlite3.SQLITE_FULL:
-            self._close()
-        return reason
-
-    def _check_health(self) -> None:
-        """Notice a file that was deleted or replaced, and a disk that is nearly full."""
-        if self._connection is not None:
-            try:
-                self._check_files()
-            except (FileReplaced, sqlite3.Error) as error:
-                self._recover(error)
-        try:
-            nearly_full = is_nearly_full(self._path.parent, free_min=FREE_DISK_MIN)
-        except OSError:
-            return
-        if nearly_full:
-            self._report("disk_full", f"less than {FREE_DISK_MIN:.0%} of the disk is free: nothing is stored")
-        elif self._nearly_full:
-            self._works_again()
-        self._nearly_full = nearly_full
-
-    def _sweep(self) -> bool:
-        """Remove a part of what has expired; return whether there may be more."""
-        if not self._is_open():
-            return False
-        assert self._connection is not None
-        assert self._store is not None
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            more = self._store.sweep()
-            self._connection.execute("COMMIT")
-            self._count(self._store)
-        except Exception as error:  # noqa: BLE001 - a damaged page may have any values
-            self._recover(error)
-            return False
-        if not self._nearly_full:
-            self._works_again()
-        return more
-
-    def _count(self, store: Store) -> None:
-        metrics, stats = self._metrics, store.stats()
-        metrics.inbox_rows.set(stats.rows)
-        metrics.inbox_bytes.set(stats.bytes)
-        age_ms = 0 if stats.oldest_ms is None else self._now_ms() - stats.oldest_ms
-        metrics.inbox_oldest_s.set(max(0, age_ms) / 1_000)
-        metrics.inbox_removed.labels("expired").inc(store.expired)
-        metrics.inbox_removed.labels("evicted").inc(store.evicted)
-        store.expired = store.evicted = 0
-
-    def _report(self, reason: FailureReason, text: str) -> None:
-        if text != self.problem:
-            logger.error("inbox: %s", text)
-        self.reason, self.problem = reason, text
-
-    def _works_again(self) -> None:
-        if self.problem is not None and not self._nearly_full:
-            logger.info("inbox: it works again")
-            self.problem = None
-
-
-def _is_of_the_file(error: Exception) -> bool:
-    """Return whether an error is of the file, not of the values of one operation."""
-    return isinstance(error, (sqlite3.OperationalError, sqlite3.InternalError)) or is_damage(error)
-
 
 def _nothing(_store: Store) -> None:
     """Do nothing: the operation has no function of its own."""
@@ -668,9 +473,3 @@ def _ignore(future: "asyncio.Future[Any]") -> None:
     """Read the error of an operation without a caller: the thread reports it."""
     if not future.cancelled():
         future.exception()
-
-
-def _reason_of(error: Exception) -> FailureReason:
-    if isinstance(error, (sqlite3.Error, OSError)) and not is_damage(error):
-        return "disk_full"
-    return "corrupt"

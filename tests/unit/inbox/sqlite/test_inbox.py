@@ -27,8 +27,8 @@ from hermes.inbox.inbox import (
     Submission,
 )
 from hermes.inbox.position import BEGINNING, Position
+from hermes.inbox.sqlite import database_file, store_thread
 from hermes.inbox.sqlite import inbox as sqlite_inbox
-from hermes.inbox.sqlite import store_thread
 from hermes.inbox.sqlite.inbox import SqliteInbox
 from hermes.inbox.sqlite.store import Appended, Store
 from hermes.metrics import Metrics
@@ -462,7 +462,7 @@ def test_a_file_that_is_deleted_while_it_runs_is_noticed(
 ) -> None:
     """A new inbox with a new epoch begins without a restart."""
     monkeypatch.setattr(store_thread, "HEALTH_CHECK_INTERVAL_S", 0.01)
-    monkeypatch.setattr(store_thread, "REOPEN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(database_file, "REOPEN_INTERVAL_S", 0.0)
 
     async def test(inbox: SqliteInbox) -> None:
         await append(inbox, run.sent("a"))
@@ -489,7 +489,7 @@ def test_the_log_is_copied_into_the_file_when_nothing_is_to_be_done(
     path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not in the commit of a notification."""
-    monkeypatch.setattr(store_thread, "CHECKPOINT_COMMITS", 3)
+    monkeypatch.setattr(database_file, "CHECKPOINT_COMMITS", 3)
     monkeypatch.setattr(store_thread, "CHECKPOINT_IDLE_S", 0.01)
 
     def rows_in_the_file() -> int:
@@ -515,7 +515,7 @@ def test_nothing_is_stored_while_the_disk_is_nearly_full(
     """Reading and acknowledging go on; when there is room again, storing does too."""
     monkeypatch.setattr(store_thread, "HEALTH_CHECK_INTERVAL_S", 0.01)
     full = False
-    monkeypatch.setattr(store_thread, "is_nearly_full", lambda _folder, *, free_min: full)
+    monkeypatch.setattr(database_file, "is_nearly_full", lambda _folder, *, free_min: full)
 
     async def test(inbox: SqliteInbox) -> None:
         nonlocal full
@@ -661,7 +661,7 @@ def test_values_that_make_no_sense_do_not_end_the_thread(
 ) -> None:
     """Overwritten pages may hold any: the store is opened again, and the error is logged."""
     monkeypatch.setattr(store_thread, "HEALTH_CHECK_INTERVAL_S", 0.01)
-    monkeypatch.setattr(store_thread, "REOPEN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(database_file, "REOPEN_INTERVAL_S", 0.0)
     sweep = Store.sweep
     sweeps = 0
 
