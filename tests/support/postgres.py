@@ -25,6 +25,7 @@ from hermes.inbox.inbox import (
     Submission,
 )
 from hermes.inbox.position import Position
+from hermes.inbox.sqlite.retention import Removed
 from tests.support.inboxes import FakeClock
 from tests.support.programs import free_port
 
@@ -113,8 +114,8 @@ class PostgresStore:
         self._limits = limits
         self._now_ms = now_ms
         self._number = 0
-        self.evicted = 0
-        self.expired = 0
+        self._evicted = 0
+        self._expired = 0
         self.connection.execute(
             "INSERT INTO hermes.meta VALUES ('epoch', %s) ON CONFLICT DO NOTHING", (os.urandom(6).hex(),)
         )
@@ -138,7 +139,7 @@ class PostgresStore:
         self._number += 1
         attempt = b"attempt %d" % self._number
         [made] = self._store([submission], [statements.append_row(submission, attempt)]).appended
-        self.evicted += made.evicted
+        self._evicted += made.evicted
         return made.outcome, [attempt] if isinstance(made.outcome, Stored) else []
 
     def forget(self, submission: Submission, undo: Any) -> None:
@@ -215,8 +216,14 @@ class PostgresStore:
     def sweep(self) -> bool:
         """As `Store.sweep`."""
         removed, has_more = self._run(statements.sweep(limits=self._limits, now_ms=self._now_ms()))
-        self.expired += removed
+        self._expired += removed
         return has_more
+
+    def take_removed(self) -> Removed:
+        """As `Store.take_removed`."""
+        removed = Removed(self._expired, self._evicted)
+        self._expired = self._evicted = 0
+        return removed
 
     def purge(self, user_id: UserId) -> int:
         """As `Store.purge`."""

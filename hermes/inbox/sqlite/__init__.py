@@ -1,5 +1,5 @@
 """An inbox in one SQLite file.
 
-`store` has the calls and `statements` their SQL, `database_file` the connection and its recovery after an error, and
-`store_thread` the thread that uses them for group commits.
+`store` has the calls, `statements` their SQL, and `retention` what is removed; `database_file` has the connection and
+its recovery after an error, and `store_thread` the thread that uses both for group commits.
 """

@@ -255,14 +255,13 @@ class DatabaseFile:
         return more
 
     def _count(self, store: Store) -> None:
-        metrics, stats = self._metrics, store.stats()
+        metrics, stats, removed = self._metrics, store.stats(), store.take_removed()
         metrics.inbox_rows.set(stats.rows)
         metrics.inbox_bytes.set(stats.bytes)
         age_ms = 0 if stats.oldest_ms is None else self._now_ms() - stats.oldest_ms
         metrics.inbox_oldest_s.set(max(0, age_ms) / 1_000)
-        metrics.inbox_removed.labels("expired").inc(store.expired)
-        metrics.inbox_removed.labels("evicted").inc(store.evicted)
-        store.expired = store.evicted = 0
+        metrics.inbox_removed.labels("expired").inc(removed.expired)
+        metrics.inbox_removed.labels("evicted").inc(removed.evicted)
 
     # -- health -------------------------------------------------------------------------------------------------
 

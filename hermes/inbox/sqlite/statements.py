@@ -1,7 +1,9 @@
 """The SQL of an SQLite inbox."""
 
 from functools import cache
+from typing import Any
 
+from hermes.inbox.sqlite.file import RowDamaged
 from hermes.inbox.sqlite.schema import ROW_OVERHEAD_BYTES
 from hermes.inbox.sqlite.several_rows import places
 
@@ -46,6 +48,19 @@ SELECT
   last_seq, bytes
 FROM totals
 """
+
+
+TOTALS = "SELECT NULL, last_seq, bytes FROM totals"
+
+
+def totals_of(found: tuple[Any, ...] | None) -> tuple[str | None, int, int]:
+    """Check a row of `TOTALS` or `known_of`, and return it.
+
+    Raises `RowDamaged` if the last number or the bytes that are used are not what Hermes wrote.
+    """
+    if found is None or not isinstance(found[1], int) or not isinstance(found[2], int):
+        raise RowDamaged("the counts are gone")
+    return found[0], found[1], found[2]
 
 
 @cache

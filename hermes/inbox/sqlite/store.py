@@ -6,8 +6,7 @@ Every method runs inside a transaction that its caller began and will commit. Ti
 import hashlib
 import secrets
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,11 +32,11 @@ from hermes.inbox.inbox import (
 from hermes.inbox.position import Position
 from hermes.inbox.sqlite.file import RowDamaged
 from hermes.inbox.sqlite.pages import fitting, joined_page
+from hermes.inbox.sqlite.retention import Removed, Retention
 from hermes.inbox.sqlite.schema import (
     ACK,
     BROADCAST,
     BROADCAST_WITHDRAWAL,
-    LARGE_BYTES,
     NOTIFICATION,
     ROW_OVERHEAD_BYTES,
     WITHDRAWAL,
@@ -45,10 +44,8 @@ from hermes.inbox.sqlite.schema import (
 from hermes.inbox.sqlite.several_rows import ROWS_MAX, flat, padded
 from hermes.inbox.sqlite.statements import (
     COLUMNS,
-    KEEP_IDS,
     KNOWN_ID,
     LISTED,
-    LOSE,
     MISSED,
     NEWEST_SKIPPED,
     NO_CHANGES,
@@ -56,17 +53,15 @@ from hermes.inbox.sqlite.statements import (
     PAGE,
     SEQ,
     SIZE,
+    TOTALS,
     insert_of,
     known_of,
     share_of,
     sockets_of,
     sockets_of_ids,
+    totals_of,
 )
 
-RECOUNTED_AFTER = 1_000  # evicted rows
-OWNERS_COUNTED = 10_000  # users and tenants of which the number of rows is known without counting; about 2 MB
-EVICTED_AT_ONCE = 100  # rows of one statement
-EXPIRED_AT_ONCE = 500
 EPOCH_BYTES = 12
 SQLITE_MAX = 2**62
 
@@ -97,14 +92,11 @@ class Store:
         self._sql = connection
         self._limits = limits
         self._now_ms = now_ms
-        self.evicted = 0  # rows that a limit removed; the thread counts and resets it
-        self.expired = 0  # rows that were removed at their end; likewise
-        self._uncounted_losses = 0
-        self._rows_at_most: OrderedDict[tuple[int, str], int] = OrderedDict()  # of a user or tenant; never too low
-        self._exact: set[tuple[int, str]] = set()  # those of which it is not too high either
+        self._retention = Retention(connection, limits=limits, now_ms=now_ms)
         self.needs_checkpoint = False  # what was removed is still in the write-ahead log
         self._sql.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (new_epoch(),))
-        self.epoch: str = self._meta("epoch") or ""
+        found = self._sql.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+        self.epoch: str = found[0] if found else ""
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
@@ -135,7 +127,7 @@ class Store:
         With a few statements for all.
         """
         keys_of_all = padded(keys, keys[-1])
-        found, last_seq, used_bytes = _totals(
+        found, last_seq, used_bytes = totals_of(
             self._sql.execute(known_of(len(keys_of_all)), (now_ms - IDS_KEPT_MS, *flat(keys_of_all))).fetchone()
         )
         known = map(int, found.split(",")) if found is not None else ()  # also numbers of the padding
@@ -155,7 +147,7 @@ class Store:
         if len(rows) > 1 and (size > self._limits.max_bytes // 2 or max(owners.values()) > self._limits.rows_per_owner):
             return [self._append_one(submission, now_ms) for submission in submissions]
         if rows:
-            self._make_room(owners, size, used_bytes)
+            self._retention.make_room(owners, size, used_bytes)
             self._add(rows)
         seqs = iter(range(last_seq + 1, last_seq + 1 + len(rows)))
         return [answers.get(number) or _appended(next(seqs)) for number in range(len(submissions))]
@@ -183,7 +175,7 @@ class Store:
         last_seq, used_bytes = self._counts()
         seq = last_seq + 1
         row = _row(submission, kind, owner, seq, replaced=withdrawal is not None)
-        self._make_room({(kind, owner): 1}, row[SIZE], used_bytes)
+        self._retention.make_room({(kind, owner): 1}, row[SIZE], used_bytes)
         self._add([row])
         return _appended(seq, withdrawal, before)
 
@@ -233,7 +225,7 @@ class Store:
         ).rowcount
         if not removed:
             return
-        self._exact.clear()
+        self._retention.rows_removed()
         if undo.stored.replaced is not None:
             self._sql.execute("DELETE FROM log WHERE seq = ?", (undo.stored.replaced.seq,))
         for row in undo.replaced:
@@ -483,6 +475,10 @@ class Store:
         """Return the highest number that was given."""
         return self._counts()[0]
 
+    def _counts(self) -> tuple[int, int]:
+        """Return the last number and the bytes that are used."""
+        return totals_of(self._sql.execute(TOTALS).fetchone())[1:]
+
     def stats(self) -> InboxStats:
         """Return the size of the inbox."""
         (pages,) = self._sql.execute("PRAGMA page_count").fetchone()
@@ -491,134 +487,26 @@ class Store:
         oldest = self._sql.execute("SELECT created_ms FROM log ORDER BY seq LIMIT 1").fetchone()
         return InboxStats(self.epoch, entries, pages * page_bytes, oldest[0] if oldest else None, self.last_seq())
 
-    def _meta(self, name: str) -> str | None:
-        found = self._sql.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return found[0] if found else None
-
-    def _set_meta(self, name: str, value: object) -> None:
-        self._sql.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, str(value)))
-
-    # -- limits -------------------------------------------------------------------------------------------------
-
-    def _make_room(self, owners: Mapping[tuple[int, str], int], size: int, used_bytes: int) -> None:
-        """Make room for so many rows of these users and tenants, with this size in all."""
-        for name, number in owners.items():
-            rows = self._rows_at_most.pop(name, None)
-            if rows is None or rows + number > self._limits.rows_per_owner:
-                rows = self._evict_owner(name, number, rows)
-            self._rows_at_most[name] = rows + number
-        while len(self._rows_at_most) > OWNERS_COUNTED:
-            name, _ = self._rows_at_most.popitem(last=False)
-            self._exact.discard(name)
-        if used_bytes + size > self._limits.max_bytes:
-            self._evict_bytes(size)
-
-    def _evict_owner(self, name: tuple[int, str], number: int, rows: int | None) -> int:
-        """Make room for so many rows of a user or tenant: its oldest rows end.
-
-        It has ``rows`` at most, or an unknown number. Returns how many are left.
-        """
-        if rows is None or name not in self._exact:
-            [rows] = self._sql.execute("SELECT count(*) FROM log WHERE (kind, owner) = (?, ?)", name).fetchone()
-            self._exact.add(name)
-        left = max(0, min(rows, self._limits.rows_per_owner - number))
-        if rows > left:
-            oldest = "SELECT seq FROM log WHERE (kind, owner) = (?, ?) ORDER BY seq LIMIT ?"
-            self._evict(self._listed(oldest, (*name, rows - left)))
-        return left
-
-    def rolled_back(self) -> None:
-        """Trust no number of rows: what was added or removed is undone."""
-        self._rows_at_most.clear()
-        self._exact.clear()
-
-    def _evict_bytes(self, size: int) -> None:
-        """Make room for this many bytes.
-
-        Whoever has more than half loses its oldest rows; otherwise the oldest of all end.
-        """
-        maximum = self._limits.max_bytes
-        self._exact.clear()
-        while self._counts()[1] + size > maximum:
-            in_index = f"AND bytes > {LARGE_BYTES}" if maximum // 2 >= LARGE_BYTES else ""
-            large = self._sql.execute(
-                f"SELECT kind, name FROM shares WHERE bytes > ? {in_index} ORDER BY bytes DESC LIMIT 1",
-                (maximum // 2,),
-            ).fetchone()
-            rows = self._oldest(*large) if large else self._oldest()
-            if not rows[1]:
-                return
-            self._evict(rows)
-
-    def _counts(self) -> tuple[int, int]:
-        """Return the last number and the bytes that are used."""
-        return _totals(self._sql.execute("SELECT NULL, last_seq, bytes FROM totals").fetchone())[1:]
-
-    def _oldest(self, kind: str | None = None, name: str | None = None) -> "_Listed":
-        rows = "SELECT seq FROM log WHERE +kind < 2"
-        if kind == "user":
-            rows = "SELECT seq FROM log WHERE kind = 0 AND owner = :name AND bound IS NULL"
-        elif kind == "tenant":
-            rows = (
-                "SELECT seq FROM log WHERE kind = 1 AND owner = :name"
-                " UNION ALL SELECT seq FROM log WHERE kind = 0 AND bound = :name"
-            )
-        return self._listed(f"{rows} ORDER BY seq LIMIT {EVICTED_AT_ONCE}", {"name": name})
-
-    def _listed(self, query: str, values: Any) -> "_Listed":
-        """Return the numbers that a query finds, in one step."""
-        seqs, number = self._sql.execute(f"SELECT json_group_array(seq), count(*) FROM ({query})", values).fetchone()
-        return seqs, number
-
-    def _evict(self, listed: "_Listed") -> None:
-        """Remove rows; each reader that has not seen one has a gap."""
-        seqs, number = listed
-        self._sql.execute(LOSE, (seqs, self._now_ms()))
-        self._remove(seqs)
-        self.evicted += number
-        self._uncounted_losses += number
-        if self._uncounted_losses >= RECOUNTED_AFTER:
-            self._uncounted_losses = 0
-            self._bound_losses()
-
-    def _remove(self, seqs: str) -> None:
-        """Remove entries; ids of the last 24 hours are kept."""
-        self._sql.execute(KEEP_IDS, (seqs, self._now_ms() - IDS_KEPT_MS))
-        self._sql.execute("DELETE FROM log WHERE seq IN (SELECT value FROM json_each(?))", (seqs,))
-
-    def _bound_losses(self) -> None:
-        """Replace the oldest losses by one for all readers if too many are listed."""
-        (listed,) = self._sql.execute("SELECT count(*) FROM losses").fetchone()
-        if listed > self._limits.losses_max:
-            (seq,) = self._sql.execute(
-                "SELECT seq FROM losses ORDER BY seq LIMIT 1 OFFSET ?", (listed - self._limits.losses_max // 2,)
-            ).fetchone()
-            self._set_meta("lost_by_all", max(seq, int(self._meta("lost_by_all") or 0)))
-            self._sql.execute("DELETE FROM losses WHERE seq <= ?", (seq,))
+    # -- what is removed ----------------------------------------------------------------------------------------
 
     def sweep(self) -> bool:
         """Remove a part of what has expired; return whether there may be more."""
-        now_ms = self._now_ms()
-        seqs, rows = self._listed(
-            "SELECT seq FROM log WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?", (now_ms, EXPIRED_AT_ONCE)
-        )
-        if rows:
-            self._exact.clear()
-            self._remove(seqs)
-        self.expired += rows
-        ids = self._sql.execute(
-            "DELETE FROM ids WHERE (kind, owner, bound, id) IN"
-            " (SELECT kind, owner, bound, id FROM ids WHERE created_ms <= ? ORDER BY created_ms LIMIT ?)",
-            (now_ms - IDS_KEPT_MS, EXPIRED_AT_ONCE),
-        ).rowcount
-        return EXPIRED_AT_ONCE in (rows, ids)
+        return self._retention.sweep()
+
+    def take_removed(self) -> Removed:
+        """Return how many rows have expired, or a limit has removed, since the last call."""
+        return self._retention.take_removed()
+
+    def rolled_back(self) -> None:
+        """Trust nothing that was counted: the transaction is undone."""
+        self._retention.rolled_back()
 
     def purge(self, user_id: UserId) -> int:
         """Remove everything about a user; return the number of its notifications.
 
         A reader with an old position finds a gap: a hash of the id is kept for that.
         """
-        self._exact.clear()
+        self._retention.rows_removed()
         rows = self._sql.execute("DELETE FROM log WHERE kind = 0 AND owner = ?", (user_id,)).rowcount
         self._sql.execute("DELETE FROM log WHERE kind IN (2, 3) AND owner = ?", (user_id,))
         self._sql.execute("DELETE FROM acks WHERE user = ?", (user_id,))
@@ -650,7 +538,7 @@ class Store:
     def renew_epoch(self) -> None:
         """Begin a new series: every position that was given before is unknown from now on."""
         self.epoch = new_epoch()
-        self._set_meta("epoch", self.epoch)
+        self._sql.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (self.epoch,))
 
 
 def new_epoch() -> str:
@@ -660,7 +548,6 @@ def new_epoch() -> str:
 
 # of a row: kind, owner, the tenant that it is bound to or an empty text, id
 _Key = tuple[int, str, str, str]
-_Listed = tuple[str, int]  # a JSON array of numbers, and how many they are
 
 
 def _key(submission: Submission) -> _Key:
@@ -701,16 +588,6 @@ def _share(row: Sequence[Any]) -> tuple[str, str]:
     if kind in (BROADCAST, BROADCAST_WITHDRAWAL):
         return "tenant", owner
     return ("user", owner) if bound is None else ("tenant", bound)
-
-
-def _totals(found: tuple[Any, ...] | None) -> tuple[str | None, int, int]:
-    """Return something, the last number and the bytes that are used.
-
-    Raises `RowDamaged` if they are not what Hermes wrote.
-    """
-    if found is None or not isinstance(found[1], int) or not isinstance(found[2], int):
-        raise RowDamaged("the counts are gone")
-    return found[0], found[1], found[2]
 
 
 def _appended(seq: int | None, withdrawal: Withdrawal | None = None, before: tuple[WithdrawnRow, ...] = ()) -> Appended:

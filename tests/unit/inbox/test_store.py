@@ -199,7 +199,7 @@ def test_an_expired_row_is_not_replayed_and_not_a_loss(store: AnyStore, clock: F
         assert (resumed.gap, resumed.unread) == (False, 1)
         assert store.ack(ANA, "short") == []
         assert not store.sweep()
-    assert (store.stats().rows, store.expired) == (1, 1)
+    assert (store.stats().rows, store.take_removed()) == (1, (1, 0))
 
 
 def test_an_ack_counts_once_and_takes_a_number(store: AnyStore, clock: FakeClock) -> None:
@@ -423,7 +423,7 @@ def test_a_users_oldest_rows_are_evicted_and_only_that_user_has_a_gap(open_again
         assert store.resume(ANA, Position(store.epoch, numbers[0])).gap
         assert not store.resume(ANA, Position(store.epoch, numbers[1])).gap
         assert not store.resume(BEN_OF_ACME, BEGINNING).gap
-        assert store.evicted == 2
+        assert store.take_removed().evicted == 2
 
 
 def test_who_has_more_than_half_loses_its_oldest_rows_first(open_again: OpenStore, clock: FakeClock) -> None:
