@@ -1,5 +1,6 @@
 """An inbox in a PostgreSQL database, which several processes can share.
 
 `schema` has the tables and their functions, `statements` the calls of them, `session` the connection, `transactions`
-what is sent on it, `operations` the calls that wait, and `writer` the task that owns all that.
+what is sent on it, `operations` the calls that wait, `follower` the entries of other processes, `clock` the time of the
+database, and `writer` the task that owns all that.
 """

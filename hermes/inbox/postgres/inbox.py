@@ -78,11 +78,11 @@ class PostgresInbox:
     @property
     def epoch(self) -> str:
         """The name of the present series of numbers; empty until the database was reached."""
-        return self._writer.epoch
+        return self._writer.follower.epoch
 
     def on_new_epoch(self, call: Callable[[], None]) -> None:
         """Call this when the database is another one than before."""
-        self._writer.new_epoch = call
+        self._writer.follower.new_epoch = call
 
     @property
     def waiting(self) -> int:
@@ -172,7 +172,7 @@ class PostgresInbox:
             notification_id=notification_id,
             sender=sender,
             bound_tenant=bound_tenant,
-            now_ms=self._writer.now_ms(),
+            now_ms=self._writer.clock.now_ms(),
         )
         return await self._writer.change(statement, publish).future
 
@@ -208,7 +208,7 @@ class PostgresInbox:
 
         None is a position that cannot be parsed. ``then`` also gets the first page.
         """
-        statement = statements.resume(reader, position, now_ms=self._writer.now_ms(), capped=capped)
+        statement = statements.resume(reader, position, now_ms=self._writer.clock.now_ms(), capped=capped)
         resumed = await self._writer.read(statement).future
         if then is not None:
             await self._read_page(reader, resumed, resumed.from_seq, partial(then, resumed), PAGE_ENTRIES)
@@ -234,7 +234,7 @@ class PostgresInbox:
                 raise InboxUnavailable("corrupt")
             then(page)
 
-        now_ms = self._writer.now_ms()
+        now_ms = self._writer.clock.now_ms()
         statement = statements.replay(reader, resumed, after_seq=after_seq, now_ms=now_ms, limit=limit)
         await self._writer.read(statement, check_epoch).future
 
@@ -245,22 +245,22 @@ class PostgresInbox:
 
         Empty if nothing changed.
         """
-        statement = statements.ack(reader, notification_id, now_ms=self._writer.now_ms())
+        statement = statements.ack(reader, notification_id, now_ms=self._writer.clock.now_ms())
         return await self._writer.change(statement, publish).future
 
     async def ack_upto(
         self, reader: Reader, upto: int, publish: Callable[[tuple[int, Acknowledgement | None]], None]
     ) -> tuple[int, Acknowledgement | None]:
         """Acknowledge all rows up to this number; return how many there were."""
-        statement = statements.ack_upto(reader, upto, now_ms=self._writer.now_ms())
+        statement = statements.ack_upto(reader, upto, now_ms=self._writer.clock.now_ms())
         return await self._writer.change(statement, publish).future
 
     # -- other processes ----------------------------------------------------------------------------------------
 
     def follow(self, publish: Callable[[RemoteEntry], None], wants: Callable[[Channel], bool]) -> None:
         """Call ``publish`` with each entry that another process commits."""
-        self._writer.publish = publish
-        self._writer.wants = wants
+        self._writer.follower.publish = publish
+        self._writer.follower.wants = wants
 
     async def catch_up(self) -> int:
         """Read what other processes have committed; return the highest number.

@@ -15,13 +15,13 @@ from psycopg import AsyncConnection, conninfo
 from hermes.errors import HermesError
 from hermes.inbox.inbox import COMMIT_MAX_S, FailureReason
 from hermes.inbox.postgres import statements
+from hermes.inbox.postgres.clock import ClockReading
 from hermes.inbox.postgres.schema import SCHEMA, TABLES, VERSION
 from hermes.log import printable
 from hermes.net.resolver import Resolver
 from hermes.settings.tls import show_libpq_ca_certificates
 
 DEFAULT_PORT: Final = 5432
-CLOCK_ANSWER_MAX_MS: Final = 500
 CONNECT_TIMEOUT_S: Final = 2  # for each address; libpq has no shorter one
 STATEMENT_MAX_S: Final = COMMIT_MAX_S  # also for a server that has lost its client
 IDLE_IN_TRANSACTION_MS: Final = 10_000  # the server ends a transaction of a Hermes that has vanished
@@ -78,25 +78,6 @@ class Unreachable(HermesError):
     def __init__(self, text: str, reason: FailureReason = "timeout") -> None:
         super().__init__(text)
         self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class ClockReading:
-    """The database's clock, and this process's before and after that was asked.
-
-    In Unix milliseconds.
-    """
-
-    database_ms: int
-    asked_ms: int
-    answered_ms: int
-
-    @property
-    def ahead_ms(self) -> int | None:
-        """How far the database's clock is ahead; None if the answer took too long."""
-        if not 0 <= self.answered_ms - self.asked_ms <= CLOCK_ANSWER_MAX_MS:
-            return None
-        return self.database_ms - (self.asked_ms + self.answered_ms) // 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 
-from hermes.delivery.channels import Channel
 from hermes.delivery.messages import Notification
 from hermes.ids import UserId
 from hermes.inbox.inbox import (
@@ -24,25 +23,24 @@ from hermes.inbox.inbox import (
     COMMIT_MAX_S,
     FailureReason,
     InboxUnavailable,
-    RemoteEntry,
     Stored,
     StoreLimits,
     Submission,
 )
 from hermes.inbox.postgres import statements
+from hermes.inbox.postgres.clock import ClockReading, DatabaseClock
+from hermes.inbox.postgres.follower import Follower
 from hermes.inbox.postgres.operations import Append, Operation, Outcome, decoded
 from hermes.inbox.postgres.session import (
     APPLICATION_PREFIX,
-    ClockReading,
     NotUsable,
-    Origin,
     Session,
     Unreachable,
     describe,
     open_session,
     reason_of,
 )
-from hermes.inbox.postgres.statements import Head, Statement
+from hermes.inbox.postgres.statements import Statement
 from hermes.inbox.postgres.transactions import fetch, fetch_all, rehearse, transact, try_to_store
 from hermes.inbox.results import set_result
 from hermes.log import LogThrottle
@@ -59,27 +57,23 @@ APPENDS_AT_ONCE: Final = 200  # of one transaction: a commit of many rows delays
 APPENDS_MAX_BYTES: Final = 2_097_152  # of their texts, which are in memory three times while they are sent
 CHANGES_AT_ONCE: Final = 50
 READS_AT_ONCE: Final = 20
-TEXTS_AT_ONCE: Final = 100  # entries of other processes, each up to 80 KiB
 FORGETS_MAX: Final = 10_000  # rows to take back; more are not, and come as a duplicate
 SOCKETS_NOTED_AFTER_S: Final = 0.02  # the numbers of sockets wait so long for a transaction of their own
 LOG_INTERVAL_S: Final = 10.0  # of commits that take too long
 STALL_MAX_S: Final = 1.5 * COMMIT_MAX_S  # of a transaction, then its connection is cut
 STOP_MAX_S: Final = 10.0  # with the 10 s for sockets, less than the 30 s after which systemd kills the service
-CLOCK_DIFFERENCE_MAX_MS: Final = 5_000  # more is reported
 GRACE_S: Final = COMMIT_MAX_S  # without a connection; then what comes fails at once
 POSTPONED_MAX_S: Final = 5.0  # a look at the database, while notifications wait
 RETRY_S, GRACE_RETRY_S = 1.0, 0.1
 RESULTS_SLICE_S: Final = 0.005  # of the loop, for the results of many operations
 EPOCH_BYTES: Final = 12
-LEFT_MAX: Final = 16  # epochs to which a process may return: those of an old primary beside the promoted one
 TRIED_BYTES: Final = 16_384  # to see whether the disk has room again: more than fits into a page
 
 
 class Writer:
     """The operations that wait, and the task that runs them.
 
-    ``parameters`` gives those of the connection, read again for each. ``publish`` and ``wants`` are those of
-    `Inbox.follow`.
+    ``parameters`` gives those of the connection, read again for each.
     """
 
     def __init__(
@@ -94,9 +88,8 @@ class Writer:
         self._limits = limits
         self._now_ms = now_ms
         self._metrics = metrics
-        self.publish: Callable[[RemoteEntry], None] = lambda _entry: None
-        self.wants: Callable[[Channel], bool] = lambda _channel: False
-        self.new_epoch: Callable[[], None] = lambda: None  # called when it has changed
+        self.clock = DatabaseClock(now_ms, metrics)
+        self.follower = Follower()
         self._appends: deque[Append] = deque()
         self._changes: deque[Operation[Any]] = deque()
         self._reads: deque[Operation[Any]] = deque()
@@ -108,10 +101,6 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._session: Session | None = None
         self._last_name: str | None = None
-        self._cursor = 0  # everything up to it was published here
-        self._left: dict[str, int] = {}  # the same of earlier epochs
-        self._ahead_ms = 0  # of the database's clock, compared with this process's
-        self._clock_differs = False
         self._resolver = Resolver()
         self._grace_timer: asyncio.TimerHandle | None = None
         self._down_since = 0.0  # monotonic seconds, while there is no connection
@@ -119,7 +108,6 @@ class Writer:
         self._next_check = 0.0
         self._cannot_store = False  # the last transaction that stores failed
         self._log_throttle = LogThrottle(LOG_INTERVAL_S)
-        self.epoch = ""
         self.commits = 0
         self.problem: str | None = None  # what is wrong now, in words
         self.reason: FailureReason = "timeout"  # of the problem
@@ -164,14 +152,10 @@ class Writer:
         Raises `InboxUnavailable`, and UnicodeEncodeError for an id that is not text.
         """
         self._check_room(self._appends, QUEUE_MAX)
-        operation = Append(submission, then, ahead_ms=self._ahead_ms)
+        operation = Append(submission, then, ahead_ms=self.clock.ahead_ms)
         self._appends.append(operation)
         self._wake.set()
         return operation
-
-    def now_ms(self) -> int:
-        """Return the time of the database: Unix milliseconds."""
-        return self._now_ms() + self._ahead_ms
 
     def change(self, statement: "Statement[T]", then: Callable[[T], None] | None = None) -> Operation[T]:
         """Queue a change. Raises `InboxUnavailable`."""
@@ -337,11 +321,11 @@ class Writer:
         storing = statements.store(
             [each.submission for each in appends],
             [each.row for each in appends],
-            cursor=self._cursor,
+            cursor=self.follower.cursor,
             forgets=forgets,
             sockets=sockets,
             limits=self._limits,
-            now_ms=self.now_ms(),
+            now_ms=self.clock.now_ms(),
         )
         begun = time.monotonic()
         with self._limited() as session:
@@ -352,7 +336,7 @@ class Writer:
                 batch, results = await fetch(session, storing), []
                 last_seq = batch.last_seq
             await self._publish_committed(session, batch, appends)
-        self._cursor = last_seq
+        self.follower.cursor = last_seq
         self._cannot_store = False
         self.commits += 1
         self._metrics.inbox_commit_s.observe(time.monotonic() - begun)
@@ -370,7 +354,7 @@ class Writer:
         Raises OSError.
         """
         try:
-            await self._publish_remote(session, batch.heads, batch.first_seq)
+            await self.follower.publish_remote(session, batch.heads, batch.first_seq)
         except (psycopg.Error, OSError) as error:
             for each in appends:
                 self.forget(each)
@@ -381,12 +365,14 @@ class Writer:
         reads = [each for each in _take(self._reads, READS_AT_ONCE) if not each.future.done()]
         for each in reads:
             each.has_begun = True
-        asked = [statements.with_position(each.statement or statements.position(), self._cursor) for each in reads]
+        asked = [
+            statements.with_position(each.statement or statements.position(), self.follower.cursor) for each in reads
+        ]
         try:
             with self._limited() as session:
                 for operation, statement, rows in zip(reads, asked, await fetch_all(session, asked), strict=True):
                     last_seq, is_behind, result = statement.decode(rows)
-                    await self._catch_up(session, last_seq, is_behind=is_behind)
+                    await self.follower.catch_up(session, last_seq, is_behind=is_behind)
                     await self._hand_over([(operation, last_seq if operation.statement is None else result, None)])
         except (psycopg.Error, OSError) as error:
             await self._failed(error)
@@ -398,17 +384,18 @@ class Writer:
         After a transaction that failed, also see whether something can be stored again: reading works on a full disk.
         """
         has_more = False
-        now_ms = self.now_ms()
-        health = statements.with_position(statements.health(limits=self._limits, now_ms=now_ms), self._cursor)
+        now_ms = self.clock.now_ms()
+        health = statements.with_position(statements.health(limits=self._limits, now_ms=now_ms), self.follower.cursor)
         try:
             with self._limited() as session:
                 asked_ms = self._now_ms()
                 last_seq, is_behind, (stats, needs_sweep, clock_ms) = await fetch(session, health)
-                self._note_clock(ClockReading(clock_ms, asked_ms, self._now_ms()))
-                if stats.epoch != self.epoch:  # another process has found another database behind this connection
+                self.clock.follow(ClockReading(clock_ms, asked_ms, self._now_ms()))
+                # another process may have found another database behind this connection
+                if stats.epoch != self.follower.epoch:
                     await session.close()
                     raise OSError("another epoch has begun")
-                await self._catch_up(session, last_seq, is_behind=is_behind)
+                await self.follower.catch_up(session, last_seq, is_behind=is_behind)
             metrics = self._metrics
             metrics.inbox_rows.set(stats.rows)
             metrics.inbox_bytes.set(stats.bytes)
@@ -427,44 +414,6 @@ class Writer:
             await self._failed(error)
         # from its end on: on a slow link it must not be under way all the time
         self._next_check = time.monotonic() + (0.0 if has_more else CATCH_UP_INTERVAL_S)
-
-    def _note_clock(self, reading: ClockReading) -> None:
-        """Follow the database's clock; report one that differs."""
-        if (ahead_ms := reading.ahead_ms) is None:
-            return
-        self._ahead_ms = ahead_ms
-        self._metrics.inbox_clock_ahead_s.set(ahead_ms / 1_000)
-        differs = abs(ahead_ms) > CLOCK_DIFFERENCE_MAX_MS
-        if differs and not self._clock_differs:
-            logger.error(
-                "inbox: the clock of this machine is %.1f s %s the database's: tokens and revocations need clocks that"
-                " are right; use NTP",
-                abs(ahead_ms) / 1_000,
-                "behind" if ahead_ms > 0 else "ahead of",
-            )
-        self._clock_differs = differs
-
-    async def _catch_up(self, session: Session, upto: int, *, is_behind: bool) -> None:
-        """Publish the entries of other processes up to a number."""
-        if is_behind and upto > self._cursor:
-            heads = await fetch(session, statements.heads(self._cursor, upto))
-            await self._publish_remote(session, heads, upto)
-        self._cursor = max(self._cursor, upto)
-
-    async def _publish_remote(self, session: Session, heads: list[Head], upto: int) -> None:
-        """Publish the entries of other processes, in order, and move the cursor."""
-        while heads:
-            wanted = [head.seq for head in heads if self.wants(head.channel)]
-            while wanted:
-                part, wanted = wanted[:TEXTS_AT_ONCE], wanted[TEXTS_AT_ONCE:]
-                entries = await fetch(session, statements.remote_entries(part))
-                for entry in entries:
-                    self.publish(entry)
-            self._cursor = heads[-1].seq
-            if len(heads) < statements.HEADS_AT_ONCE:
-                break
-            heads = await fetch(session, statements.heads(self._cursor, upto))
-        self._cursor = max(self._cursor, upto)
 
     @contextlib.contextmanager
     def _limited(self) -> Iterator[Session]:
@@ -517,13 +466,13 @@ class Writer:
             name=name,
             last_name=self._last_name,
             new_epoch=_new_epoch,
-            seen=self._left | {self.epoch: self._cursor},
+            seen=self.follower.seen,
             now_ms=self._now_ms,
         )
-        self._note_clock(session.clock)
+        self.clock.follow(session.clock)
         self._session, self._last_name = session, name
         self._is_down = False  # who is called by a new series reads at once
-        self._begin(session.origin)
+        self.follower.begin(session.origin)
         with self._limited():
             await rehearse(session, [self._rehearsal(rows) for rows in (1, 2)])  # one row has a function of its own
         if session.connection.closed:
@@ -532,28 +481,14 @@ class Writer:
             raise Unreachable("cannot use the database: the new connection ended at its first transaction")
         self._next_check = 0.0
 
-    def _begin(self, origin: Origin) -> None:
-        """Go on with this series, or begin it."""
-        before, self.epoch = self.epoch, origin.epoch
-        if not before:
-            self._cursor = origin.last_seq
-        elif origin.epoch != before:
-            logger.error(
-                "inbox: the database is another one than before, or has lost rows (a failover, a restored"
-                " copy): another epoch begins, and open sockets and clients that come back see a gap"
-            )
-            self._left[before] = self._cursor
-            self._cursor = self._left.pop(origin.epoch, min(self._cursor, origin.began_at))
-            while len(self._left) > LEFT_MAX:
-                del self._left[next(iter(self._left))]
-            self.new_epoch()
-
     def _rehearsal(self, rows: int, text: bytes = b"{}") -> "Statement[statements.StoredBatch]":
         message = Notification(UserId(""), "", "", "", "info", 0)  # an empty text is no id
         submission = Submission(message=message, text=text, digest=b"", expires_ms=0)
         row = statements.append_row(submission, b"")
-        limits, now_ms = self._limits, self.now_ms()
-        return statements.store([submission] * rows, [row] * rows, cursor=self._cursor, limits=limits, now_ms=now_ms)
+        limits, now_ms = self._limits, self.clock.now_ms()
+        return statements.store(
+            [submission] * rows, [row] * rows, cursor=self.follower.cursor, limits=limits, now_ms=now_ms
+        )
 
     async def _reconnect(self) -> None:
         """Connect again; wait before the next attempt if that fails."""

@@ -325,7 +325,7 @@ def test_a_row_that_cannot_follow_those_of_others_is_taken_back(
                     patch.undo()
                     raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
 
-                patch.setattr(one.inbox._writer, "_publish_remote", fail)
+                patch.setattr(one.inbox._writer.follower, "publish_remote", fail)
                 with pytest.raises(InboxUnavailable):
                     await one.append("late")
             await one.works()
