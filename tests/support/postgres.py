@@ -32,7 +32,7 @@ from tests.support.programs import free_port
 try:
     import psycopg as psycopg
 
-    from hermes.inbox.postgres import database, session, statements
+    from hermes.inbox.postgres import database, session, statements, storing
     from hermes.inbox.postgres.schema import TABLES
 except ImportError:
     psycopg = None  # an extra
@@ -138,7 +138,7 @@ class PostgresStore:
         """As `Store.append_undoable`."""
         self._number += 1
         attempt = b"attempt %d" % self._number
-        [made] = self._store([submission], [statements.append_row(submission, attempt)]).appended
+        [made] = self._store([submission], [storing.append_row(submission, attempt)]).appended
         self._evicted += made.evicted
         return made.outcome, [attempt] if isinstance(made.outcome, Stored) else []
 
@@ -246,9 +246,9 @@ class PostgresStore:
 
     def _store(
         self, submissions: Sequence[Submission] = (), rows: Sequence[Any] = (), **values: Any
-    ) -> "statements.StoredBatch":
+    ) -> "storing.StoredBatch":
         return self._run(
-            statements.store(
+            storing.store(
                 submissions, rows, cursor=self.last_seq(), limits=self._limits, now_ms=self._now_ms(), **values
             )
         )

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 from hermes.inbox.inbox import Submission
-from hermes.inbox.postgres.statements import AppendRow, Rows, Statement, append_row
+from hermes.inbox.postgres.statements import Rows, Statement
+from hermes.inbox.postgres.storing import AppendRow, append_row
 
 T = TypeVar("T")
 

@@ -5,10 +5,8 @@ They have no connection and no state, so that a transaction can send many of the
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
-from hermes.delivery import channels
 from hermes.delivery.channels import Channel
 from hermes.delivery.frames import with_seq
 from hermes.delivery.messages import Acknowledgement, Broadcast, EncodedMessage, Notification, Withdrawal
@@ -19,8 +17,6 @@ from hermes.inbox.inbox import (
     PAGE_BYTES,
     PAGE_ENTRIES,
     REPLAY_MAX_ROWS,
-    Conflict,
-    Duplicate,
     Entry,
     InboxStats,
     Page,
@@ -29,23 +25,11 @@ from hermes.inbox.inbox import (
     RemoteEntry,
     Resumed,
     Row,
-    Stored,
     StoreLimits,
-    Submission,
 )
 from hermes.inbox.position import SEQ_MAX, Position
-from hermes.inbox.postgres.schema import (
-    ACK,
-    BROADCAST,
-    BROADCAST_WITHDRAWAL,
-    CONFLICT,
-    DUPLICATE,
-    HEAD,
-    NOTIFICATION,
-    REPLACED_KEPT_MS,
-    STORED,
-    WITHDRAWAL,
-)
+from hermes.inbox.postgres.schema import ACK, BROADCAST, NOTIFICATION, REPLACED_KEPT_MS
+from hermes.inbox.postgres.values import bytes_of, channel_of, tenant_of, withdrawal_of
 
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
@@ -64,14 +48,6 @@ class Statement(Generic[T]):
     sql: str
     values: Mapping[str, object] | Sequence[object]
     decode: Callable[[Rows], T]
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of one append, and how many rows a limit has removed for it."""
-
-    outcome: Stored | Duplicate | Conflict
-    evicted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,184 +93,7 @@ def position() -> "Statement[None]":
     return Statement("SELECT 1 AS one", {}, _nothing)
 
 
-LOCK: Final = "SELECT last_seq FROM hermes.state FOR UPDATE"
 LAST_SEQ: Final = "SELECT last_seq FROM hermes.state"
-
-AppendRow = tuple[object, ...]
-Forget = tuple[Submission, bytes]  # and the name of the attempt
-
-
-def append_row(submission: Submission, attempt: bytes, *, ahead_ms: int = 0) -> AppendRow:
-    """Return the values of one append.
-
-    ``attempt`` is a name by which `forget` can take it back. ``ahead_ms`` is how far the database's clock is ahead of
-    that of this process. Raises UnicodeEncodeError if an id is not text.
-    """
-    message, expires_ms = submission.message, submission.expires_ms
-    return (
-        *address(message),
-        _bytes(submission.bound_tenant),
-        message.id.encode(),
-        submission.digest,
-        attempt,
-        submission.text,
-        submission.sender.encode(),
-        message.timestamp_ms,
-        None if expires_ms is None else expires_ms + ahead_ms,
-        _bytes(submission.replaces),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBatch:
-    """What one call of `store` has found and done."""
-
-    first_seq: int
-    last_seq: int
-    heads: list[Head]
-    appended: list[Appended]
-
-
-_STORE_COLUMNS: Final = (
-    *(("forget_kind", "integer"), ("forget_owner", "bytea"), ("forget_bound", "bytea"), ("forget_id", "bytea")),
-    *(("forget_attempt", "bytea"), ("note_kind", "integer"), ("note_owner", "bytea"), ("note_bound", "bytea")),
-    *(("note_id", "bytea"), ("note_sockets", "integer"), ("kind", "integer"), ("owner", "bytea"), ("bound", "bytea")),
-    *(("id", "bytea"), ("digest", "bytea"), ("attempt", "bytea"), ("text", "bytea"), ("sender", "bytea")),
-    *(("created", "bigint"), ("expires", "bigint"), ("replaces", "bytea")),
-)
-_STORE: Final = (
-    "SELECT o_part, o_seq, o_kind, o_owner, o_sockets, o_acked, o_replaced, o_withdrawal, o_evicted FROM hermes.store("
-    "%(cursor)s, %(heads_max)s, "
-    + ", ".join(f"%({name})s::{kind}[]" for name, kind in _STORE_COLUMNS)
-    + ", %(now)s, %(ids_after)s, %(rows_max)s, %(bytes_max)s)"
-)
-
-
-def store(
-    submissions: Sequence[Submission],
-    rows: Sequence[AppendRow],
-    *,
-    cursor: int,
-    forgets: Sequence[Forget] = (),
-    sockets: Sequence[tuple[Submission, int]] = (),
-    limits: StoreLimits,
-    now_ms: int,
-) -> Statement[StoredBatch]:
-    """Do a whole transaction that stores.
-
-    Take back ``forgets``, find the entries of others after the cursor, note the ``sockets`` of earlier rows, and store
-    rows unless their ids are known, one after the other. ``rows`` has the `append_row` of each submission.
-    """
-    if len(rows) == 1 and not forgets and len(sockets) <= 1:
-        return _store_one(submissions[0], rows[0], cursor=cursor, sockets=sockets, limits=limits, now_ms=now_ms)
-    notes = [(*address(each.message), _tenant_key(each), each.message.id.encode(), number) for each, number in sockets]
-    taken = [
-        (*address(each.message), _tenant_key(each), each.message.id.encode(), attempt) for each, attempt in forgets
-    ]
-    columns = [*_columns(taken, 5), *_columns(notes, 5), *_columns(rows, 11)]
-    values: dict[str, object] = {
-        "cursor": cursor,
-        "heads_max": HEADS_AT_ONCE,
-        "now": now_ms,
-        "ids_after": now_ms - IDS_KEPT_MS,
-        "rows_max": limits.rows_per_owner,
-        "bytes_max": limits.max_bytes,
-        **{name: column for (name, _), column in zip(_STORE_COLUMNS, columns, strict=True)},
-    }
-    return Statement(_STORE, values, partial(_stored_batch, submissions))
-
-
-# No parameter is NULL: it would have no type, and psycopg prepares a statement for each combination of types.
-_STORE_ONE: Final = (
-    "SELECT o_outcome, o_seq, o_sockets, o_acked, o_replaced, o_withdrawal, o_evicted, o_before, o_heads, o_head_kinds,"
-    " o_head_owners FROM hermes.store_one(%s::bigint, %s, %s, %s, %s, %s, %s, %s, %s, nullif(%s, ''::bytea), %s, %s,"
-    " %s, %s, %s, %s::bigint, nullif(%s::bigint, -1), nullif(%s, ''::bytea), %s, %s, %s, %s::bigint)"
-)
-_NO_NOTE: Final = (-1, b"", b"", b"", 0)
-
-
-def _store_one(
-    submission: Submission,
-    row: AppendRow,
-    *,
-    cursor: int,
-    sockets: Sequence[tuple[Submission, int]],
-    limits: StoreLimits,
-    now_ms: int,
-) -> Statement[StoredBatch]:
-    """Do a whole transaction that stores one row: half the CPU of `store`."""
-    note = [(*address(each.message), _tenant_key(each), each.message.id.encode(), number) for each, number in sockets]
-    kind, owner, bound, *values, expires_ms, replaces = row
-    return Statement(
-        _STORE_ONE,
-        (
-            *(cursor, HEADS_AT_ONCE, *(note[0] if note else _NO_NOTE)),
-            *(kind, owner, bound or b"", *values, -1 if expires_ms is None else expires_ms, replaces or b""),
-            *(now_ms, now_ms - IDS_KEPT_MS, limits.rows_per_owner, limits.max_bytes),
-        ),
-        partial(_stored_one, submission),
-    )
-
-
-def _stored_one(submission: Submission, rows: Rows) -> StoredBatch:
-    [(outcome, seq, *more, before, head_seqs, head_kinds, head_owners)] = rows
-    heads = [
-        Head(*head) for head in zip(head_seqs or (), map(_channel_of, head_kinds or (), head_owners or ()), strict=True)
-    ]
-    last_seq = max(before, more[3] or 0, seq if outcome == STORED and seq is not None else 0)
-    return StoredBatch(before, last_seq, heads, [_appended(submission, (outcome, seq, *more))])
-
-
-def _columns(rows: Sequence[Sequence[object]], number: int) -> list[str | None]:
-    """Return the columns of these rows as array literals, each None without rows.
-
-    psycopg takes ten times as long for lists, on the event loop; an empty array would cost as much as a full one.
-    """
-    return [_array([row[index] for row in rows]) if rows else None for index in range(number)]
-
-
-def _array(values: Sequence[object]) -> str:
-    """Return the literal of an array of integers or ``bytea``.
-
-    PostgreSQL, "Arrays".
-    """
-    return f"{{{','.join([_element(value) for value in values])}}}"
-
-
-def _element(value: object) -> str:
-    if value is None:
-        return "NULL"
-    return f'"\\\\x{value.hex()}"' if isinstance(value, bytes) else str(value)
-
-
-def _stored_batch(submissions: Sequence[Submission], rows: Rows) -> StoredBatch:
-    heads: list[Head] = []
-    appended: list[Appended] = []
-    (_, first_seq, *_rest), (_, last_seq, *_rest) = rows[0], rows[-1]
-    for part, seq, kind, owner, sockets, acked_ms, replaced, withdrawal_seq, evicted in rows[1:-1]:
-        if part == HEAD:
-            heads.append(Head(seq, _channel_of(kind, owner)))
-        else:
-            row = (kind, seq, sockets, acked_ms, replaced, withdrawal_seq, evicted)
-            appended.append(_appended(submissions[len(appended)], row))
-    return StoredBatch(first_seq, last_seq, heads, appended)
-
-
-def _appended(submission: Submission, row: tuple[Any, ...]) -> Appended:
-    outcome, seq, sockets, acked_ms, replaced, withdrawal_seq, evicted = row
-    if outcome == CONFLICT:
-        return Appended(Conflict(), evicted)
-    if outcome == DUPLICATE:
-        return Appended(Duplicate(seq, sockets, replaced, acked_ms), evicted)
-    if withdrawal_seq is None:
-        return Appended(Stored(seq), evicted)
-    assert submission.replaces is not None
-    kind, owner = address(submission.message)
-    return Appended(
-        Stored(seq, _withdrawal(kind, owner, submission.replaces, withdrawal_seq, _bytes(submission.bound_tenant))),
-        evicted,
-    )
-
 
 # -- readers ----------------------------------------------------------------------------------------------------------
 
@@ -386,16 +185,16 @@ def _entry(reader: Reader, fields: tuple[Any, ...]) -> Entry:
         if notification_id:
             return Acknowledgement(seq, reader.user_id, acked_ms, notification_id=notification_id.decode())
         return Acknowledgement(seq, reader.user_id, acked_ms, upto=target)
-    return _withdrawal(kind, owner, notification_id.decode(), seq, bound)
+    return withdrawal_of(kind, owner, notification_id.decode(), seq, bound)
 
 
 def ack(reader: Reader, notification_id: str, *, now_ms: int) -> Statement[list[Acknowledgement]]:
     """Acknowledge the user's row and the tenant's broadcast with this id."""
     return Statement(
         "SELECT o_seq, o_bound FROM hermes.ack(%s, %s, %s, %s)",
-        (reader.user_id.encode(), _bytes(reader.tenant_id), notification_id.encode(), now_ms),
+        (reader.user_id.encode(), bytes_of(reader.tenant_id), notification_id.encode(), now_ms),
         lambda rows: [
-            Acknowledgement(seq, reader.user_id, now_ms, notification_id=notification_id, bound_tenant=_tenant(bound))
+            Acknowledgement(seq, reader.user_id, now_ms, notification_id=notification_id, bound_tenant=tenant_of(bound))
             for seq, bound in rows
         ],
     )
@@ -436,11 +235,11 @@ def withdraw(
 
     def decode(rows: Rows) -> Withdrawal | None:
         [(seq,)] = rows
-        return None if seq is None else _withdrawal(kind, owner, notification_id, seq, _bytes(bound_tenant))
+        return None if seq is None else withdrawal_of(kind, owner, notification_id, seq, bytes_of(bound_tenant))
 
     return Statement(
         "SELECT hermes.withdraw(%s, %s, %s, %s, %s, NULL, %s)",
-        (kind, owner, notification_id.encode(), _bytes(bound_tenant), _bytes(sender), now_ms),
+        (kind, owner, notification_id.encode(), bytes_of(bound_tenant), bytes_of(sender), now_ms),
         decode,
     )
 
@@ -463,10 +262,10 @@ def receipts(
         " ORDER BY kind, owner, seq DESC LIMIT 2",
         {
             "id": notification_id.encode(),
-            "user": _bytes(user_id),
-            "tenant": _bytes(tenant_id),
-            "sender": _bytes(sender),
-            "bound": _bytes(bound_tenant),
+            "user": bytes_of(user_id),
+            "tenant": bytes_of(tenant_id),
+            "sender": bytes_of(sender),
+            "bound": bytes_of(bound_tenant),
         },
         lambda rows: [
             ReceiptRecord(
@@ -479,7 +278,7 @@ def receipts(
                 withdrawn=withdrawn,
                 expires_ms=expires_ms,
                 sender=sender.decode(),
-                bound_tenant=_tenant(bound),
+                bound_tenant=tenant_of(bound),
             )
             for kind, owner, seq, sockets, acked_ms, withdrawn, expires_ms, sender, bound in rows
         ],
@@ -551,7 +350,7 @@ def heads(after_seq: int, upto: int = SEQ_MAX) -> Statement[list[Head]]:
     return Statement(
         "SELECT seq, kind, owner FROM hermes.log WHERE seq > %s AND seq <= %s ORDER BY seq LIMIT %s",
         (after_seq, upto, HEADS_AT_ONCE),
-        lambda rows: [Head(seq, _channel_of(kind, owner)) for seq, kind, owner in rows],
+        lambda rows: [Head(seq, channel_of(kind, owner)) for seq, kind, owner in rows],
     )
 
 
@@ -567,76 +366,28 @@ def remote_entries(numbers: Sequence[int]) -> Statement[list[RemoteEntry]]:
 
 def _remote_entry(fields: tuple[Any, ...]) -> RemoteEntry:
     seq, kind, notification_id, text, acked_ms, owner, bound, target, sender = fields
-    tenant = _tenant(bound)
+    tenant = tenant_of(bound)
     if kind in (NOTIFICATION, BROADCAST):
         word = Notification.kind if kind == NOTIFICATION else Broadcast.kind
-        message = EncodedMessage(word, _channel(kind, owner.decode()), with_seq(text, seq))
+        message = EncodedMessage(word, channel_of(kind, owner), with_seq(text, seq))
         return RemoteEntry(seq, message, tenant)
     if kind != ACK:
-        return RemoteEntry(seq, _withdrawal(kind, owner, notification_id.decode(), seq, bound), tenant)
+        return RemoteEntry(seq, withdrawal_of(kind, owner, notification_id.decode(), seq, bound), tenant)
     user = UserId(owner.decode())
     if notification_id:
         change = Acknowledgement(seq, user, acked_ms, notification_id=notification_id.decode(), bound_tenant=tenant)
         return RemoteEntry(seq, change, change.only_tenant)
-    change = Acknowledgement(seq, user, acked_ms, upto=target, bound_tenant=_tenant(sender or None))
+    change = Acknowledgement(seq, user, acked_ms, upto=target, bound_tenant=tenant_of(sender or None))
     return RemoteEntry(seq, change, change.only_tenant)
-
-
-def _channel_of(kind: int, owner: bytes) -> Channel:
-    return _channel(kind, owner.decode())
-
-
-def _channel(kind: int, owner: str) -> Channel:
-    if kind == NOTIFICATION:
-        return channels.user(UserId(owner))
-    if kind == BROADCAST:
-        return channels.broadcast(TenantId(owner))
-    if kind == BROADCAST_WITHDRAWAL:
-        return channels.broadcast_changes(TenantId(owner))
-    return channels.user_changes(UserId(owner))
-
-
-# -- values -----------------------------------------------------------------------------------------------------------
-
-
-def address(message: Notification | Broadcast) -> tuple[int, bytes]:
-    """Return the kind of its row, and the user or tenant."""
-    if isinstance(message, Notification):
-        return NOTIFICATION, message.user_id.encode()
-    return BROADCAST, message.tenant_id.encode()
-
-
-def _withdrawal(kind: int, owner: bytes, notification_id: str, seq: int, bound: bytes | None) -> Withdrawal:
-    """Return the withdrawal of a row of this kind, or with this kind itself."""
-    is_personal = kind in (NOTIFICATION, WITHDRAWAL)
-    return Withdrawal(
-        notification_id,
-        seq,
-        UserId(owner.decode()) if is_personal else None,
-        None if is_personal else TenantId(owner.decode()),
-        _tenant(bound),
-    )
 
 
 def _reader(reader: Reader, now_ms: int) -> dict[str, object]:
     return {
         "user": reader.user_id.encode(),
-        "tenant": _bytes(reader.tenant_id),
+        "tenant": bytes_of(reader.tenant_id),
         "broadcasts": reader.broadcasts and reader.tenant_id is not None,
         "now": now_ms,
     }
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
-
-
-def _tenant_key(submission: Submission) -> bytes:
-    return (submission.bound_tenant or "").encode()
-
-
-def _tenant(value: bytes | None) -> TenantId | None:
-    return None if value is None else TenantId(value.decode())
 
 
 def _nothing(_rows: Rows) -> None:

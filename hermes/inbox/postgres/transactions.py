@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import psycopg
 
 from hermes.inbox.postgres.session import Session
-from hermes.inbox.postgres.statements import LAST_SEQ, Rows, Statement, StoredBatch
+from hermes.inbox.postgres.statements import LAST_SEQ, Rows, Statement
+from hermes.inbox.postgres.storing import StoredBatch
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ from hermes.inbox.inbox import (
     StoreLimits,
     Submission,
 )
-from hermes.inbox.postgres import statements
+from hermes.inbox.postgres import statements, storing
 from hermes.inbox.postgres.clock import ClockReading, DatabaseClock
 from hermes.inbox.postgres.follower import Follower
 from hermes.inbox.postgres.operations import Append, Operation, Outcome, decoded
@@ -315,10 +315,10 @@ class Writer:
         self,
         appends: Sequence[Append],
         changes: Sequence[Operation[Any]],
-        forgets: Sequence[statements.Forget],
+        forgets: Sequence[storing.Forget],
         sockets: Sequence[tuple[Submission, int]],
     ) -> None:
-        storing = statements.store(
+        statement = storing.store(
             [each.submission for each in appends],
             [each.row for each in appends],
             cursor=self.follower.cursor,
@@ -331,9 +331,9 @@ class Writer:
         with self._limited() as session:
             if changes:
                 rest = [each.statement for each in changes if each.statement is not None]
-                batch, results, last_seq = await transact(session, storing, rest)
+                batch, results, last_seq = await transact(session, statement, rest)
             else:
-                batch, results = await fetch(session, storing), []
+                batch, results = await fetch(session, statement), []
                 last_seq = batch.last_seq
             await self._publish_committed(session, batch, appends)
         self.follower.cursor = last_seq
@@ -346,9 +346,7 @@ class Writer:
         outcomes += [decoded(each, rows) for each, rows in zip(changes, results, strict=True)]
         await self._hand_over(outcomes)
 
-    async def _publish_committed(
-        self, session: Session, batch: statements.StoredBatch, appends: Sequence[Append]
-    ) -> None:
+    async def _publish_committed(self, session: Session, batch: storing.StoredBatch, appends: Sequence[Append]) -> None:
         """Publish what others had committed before; take back what cannot follow it.
 
         Raises OSError.
@@ -391,8 +389,8 @@ class Writer:
                 asked_ms = self._now_ms()
                 last_seq, is_behind, (stats, needs_sweep, clock_ms) = await fetch(session, health)
                 self.clock.follow(ClockReading(clock_ms, asked_ms, self._now_ms()))
-                # another process may have found another database behind this connection
                 if stats.epoch != self.follower.epoch:
+                    # another process has found another database behind this connection
                     await session.close()
                     raise OSError("another epoch has begun")
                 await self.follower.catch_up(session, last_seq, is_behind=is_behind)
@@ -481,12 +479,12 @@ class Writer:
             raise Unreachable("cannot use the database: the new connection ended at its first transaction")
         self._next_check = 0.0
 
-    def _rehearsal(self, rows: int, text: bytes = b"{}") -> "Statement[statements.StoredBatch]":
+    def _rehearsal(self, rows: int, text: bytes = b"{}") -> "Statement[storing.StoredBatch]":
         message = Notification(UserId(""), "", "", "", "info", 0)  # an empty text is no id
         submission = Submission(message=message, text=text, digest=b"", expires_ms=0)
-        row = statements.append_row(submission, b"")
+        row = storing.append_row(submission, b"")
         limits, now_ms = self._limits, self.clock.now_ms()
-        return statements.store(
+        return storing.store(
             [submission] * rows, [row] * rows, cursor=self.follower.cursor, limits=limits, now_ms=now_ms
         )
 
