@@ -38,7 +38,7 @@ test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a brok
 		--ignore tests/integration/test_faults.py tests/unit tests/integration tests/test_notifications_ws.py
 
 test-all: packages-test packages-appliance packages-all $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
-	$(PYTEST) $(PARALLEL) $(ARGS)
+	$(PYTEST) $(PARALLEL) --hypothesis-profile all $(ARGS)
 	$(MAKE) fuzz ARGS=
 
 test-random: packages-test $(VENV)/.test ## run the test suite in a random order; it prints the seed

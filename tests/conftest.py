@@ -52,8 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
     profile = hypothesis.settings(
         deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
-    hypothesis.settings.register_profile("hermes", profile)
+    hypothesis.settings.register_profile("hermes", profile, max_examples=50)
     hypothesis.settings.register_profile("fast", profile, max_examples=10)
+    hypothesis.settings.register_profile("all", profile, max_examples=100)
     # of make fuzz: other input in each run
     hypothesis.settings.register_profile("long", profile, max_examples=2_000, derandomize=False)
     hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "hermes")
