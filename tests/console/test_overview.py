@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.children import children_named
+from tests.support.children import child_named, children_named
 from tests.support.consoles import SOCKETS, Console, console_in, metric, notify
 from tests.support.gateways import KEY
 from tests.support.programs import Program, free_port, hermes, wait_until
@@ -96,7 +96,7 @@ def test_a_killed_broker_shows_and_heals_by_itself(browser: Browser, tmp_path: P
         page = console.page
         expect(page.locator("#mqtt-status-light .label")).to_have_text("up")
         page.evaluate(KEEP_BANNERS)
-        (broker,) = children_named(program.process.pid, "mosquitto")
+        broker = child_named(program.process.pid, "mosquitto")
         os.kill(broker, signal.SIGKILL)
         console.wait_until(lambda: "stale since" in "".join(page.evaluate("banners")))
         wait_until(lambda: children_named(program.process.pid, "mosquitto") not in ([], [broker]))

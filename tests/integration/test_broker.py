@@ -21,7 +21,7 @@ from hermes.broker import supervisor as brokers
 from hermes.broker.supervisor import MosquittoProcess
 from hermes.errors import BrokerUnavailable
 from hermes.metrics import Metrics
-from tests.support.children import children_named
+from tests.support.children import child_named
 from tests.support.gateways import KEY, SECRET, eventually
 from tests.support.processes import open_files
 from tests.support.programs import Program, free_port, needs, wait_until
@@ -383,7 +383,7 @@ def test_the_child_gets_no_secret(tmp_path: Path, flags: tuple[str, ...]) -> Non
     program = Program(arguments, {"HERMES_JWT_SECRET": SECRET, "HERMES_TOKEN": "also secret", "LD_PRELOAD": ""})
     try:
         program.wait_for("listening on")
-        (child,) = children_named(program.process.pid, "mosquitto")
+        child = child_named(program.process.pid, "mosquitto")
         environment = Path(f"/proc/{child}/environ").read_bytes()
         command = Path(f"/proc/{child}/cmdline").read_bytes()
     finally:

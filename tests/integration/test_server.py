@@ -16,17 +16,13 @@ import pytest
 
 from hermes.errors import BrokerUnavailable, HermesError
 from hermes.server import FILES_RESERVED, listen
+from tests.support.children import child_named
 from tests.support.gateways import TIMEOUT_S, MakeHermes, eventually, token
 from tests.support.paths import CHECKOUT
 from tests.support.programs import Program, accepts, hermes, wait_until
 
 DEV = ("serve", "--dev", "--port", "0")
 AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
-
-
-def children(pid: int) -> list[int]:
-    """Return the child processes of a process."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def alive(pid: int) -> bool:
@@ -40,8 +36,7 @@ def alive(pid: int) -> bool:
 def broker_of(program: Program) -> int:
     """Return the pid of the program's mosquitto."""
     program.wait_for("Ctrl-C stops it")
-    (child,) = [pid for pid in children(program.process.pid) if "mosquitto" in Path(f"/proc/{pid}/comm").read_text()]
-    return child
+    return child_named(program.process.pid, "mosquitto")
 
 
 def get(url: str) -> dict[str, object]:
