@@ -201,6 +201,7 @@ def growing_lines(first: Path, last: Path) -> tuple[tuple[str, int], ...]:
 def traced_hermes(folder: Path, broker_port: int) -> Iterator[Program]:
     """Run Hermes with tracemalloc; its clients need not answer pings."""
     keys = folder / "keys"
+    keys.touch(mode=0o600)
     keys.write_text(f"{KEY}\n")
     arguments = ["serve", "--port", "0", "--mqtt-url", f"mqtt://127.0.0.1:{broker_port}", "--api-key-file", str(keys)]
     launcher = (sys.executable, "-m", "tests.soak.traced_server", str(folder))
