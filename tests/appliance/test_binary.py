@@ -26,7 +26,7 @@ TIMEOUT_S = 60.0  # reached only in a test that fails
 
 @pytest.fixture(scope="module", params=["65534:65534", "0:0"], ids=["nobody", "root"])
 def running(empty_root: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
-    """Run `./hermes serve --dev`, once as a user and once as root, whose broker runs as nobody."""
+    """Run `./hermes serve --dev`, once as a user and once as root; then its broker runs as `nobody`."""
     environment = {"XDG_STATE_HOME": f"/tmp/state-{request.param[0]}", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
     program = Program(["serve", "--dev", "--port", "0"], environment, launcher=inside(empty_root, request.param))
     try:

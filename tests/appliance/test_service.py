@@ -42,7 +42,7 @@ broker() { printf 'listener 1883 127.0.0.1\nallow_anonymous true\nuser root\n' >
 
 step install dpkg --install /root/first.deb
 step init hermes init --host 127.0.0.1
-# nobody reads this pipe until later: when it is full, the log blocks the event loop
+# this pipe is read later: when it is full, the log blocks the event loop
 mkfifo /run/hermes-log && exec 9<>/run/hermes-log
 mkdir -p /etc/systemd/system/hermes.service.d
 printf '[Service]\nStandardError=file:/run/hermes-log\n' >/etc/systemd/system/hermes.service.d/log.conf

@@ -209,7 +209,7 @@ def test_a_page_without_the_slash_works_if_the_prefix_is_told(
 
 
 def test_drills_with_faults_work_below_a_prefix(browser: Browser, dev: Program, proxy: str) -> None:
-    """With --dev, whose routes are below the prefix too."""
+    """Also the routes of --dev are below the prefix."""
     with console_at(browser, dev, f"{proxy}/deep/dev/") as (console, traffic):
         page = console.page
         console.open("drills")

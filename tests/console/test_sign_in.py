@@ -53,7 +53,7 @@ def program(shared_issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def issuer(shared_issuer: Issuer, program: Program) -> Issuer:
-    """Return the issuer as it was when the program had its keys: nobody is signed in."""
+    """Return the issuer as it was when the program had its keys: no user is signed in."""
     shared_issuer.reset()
     return shared_issuer
 

@@ -159,7 +159,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A place whose Hermes runs, for all tests of this file that do not stop it."""
+    """A place with a running Hermes, for all tests of this file that do not stop it."""
     made = Site(tmp_path_factory.mktemp("live"))
     with made.hermes():
         yield made

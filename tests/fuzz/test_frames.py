@@ -36,7 +36,7 @@ PAYLOADS = st.one_of(
 
 @st.composite
 def frames(draw: st.DrawFn) -> bytes:
-    """A frame whose parts may contradict each other."""
+    """A frame with parts that may contradict each other."""
     payload: bytes = draw(PAYLOADS)
     first = draw(st.sampled_from([0x81, 0xC1, 0x01, 0x80, 0x00, 0x41, 0x82, 0x88, 0x89, 0x8A]) | st.integers(0, 255))
     length = draw(st.just(len(payload)) | st.sampled_from([0, 1, 125, 126, 65_535, 65_536, 2**31, 2**63, 2**64 - 1]))
@@ -50,7 +50,7 @@ def frames(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Frames, some of whose bytes are replaced, removed or added."""
+    """Frames with some bytes replaced, removed or added."""
     data = bytearray(b"".join(draw(st.lists(frames(), max_size=8))))
     for place, byte in draw(st.lists(st.tuples(st.integers(0, 300), st.integers(-1, 256)), max_size=3)):
         if place < len(data):

@@ -54,7 +54,7 @@ def store(hermes: Hermes, devices: int, *, tenant: str = "acme", series: int = 1
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return an object whose text is the log so far, as Hermes would write it."""
+    """Return an object with the log so far as its text, as Hermes would write it."""
 
     class Lines(list[str]):
         """Formats the records that there are now."""

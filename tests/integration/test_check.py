@@ -304,7 +304,7 @@ def test_a_running_hermes_on_the_port_is_recognised(capsys: Captured) -> None:
 
 
 def test_listening_on_loopback_only_is_a_warning(capsys: Captured, key_file: Path) -> None:
-    """Nobody else can open the console."""
+    """Only browsers on this machine can open the console."""
     key_file.chmod(0o600)
     for host, warned in (("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)):
         _, lines = checked(capsys, mqtt_url="off", host=host, api_key_file=key_file)

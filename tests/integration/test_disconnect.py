@@ -184,7 +184,7 @@ async def test_faults_are_those_of_every_endpoint(start: Start) -> None:
 )
 @pytest.mark.gen_test
 async def test_a_wrong_body_is_refused_by_its_field(start: Start, body: object, field: str) -> None:
-    """Nobody is disconnected."""
+    """No user is disconnected."""
     hermes = await start()
     socket = await hermes.open("/ws/notifications", signed("1"))
     status, error = await call(hermes, body)

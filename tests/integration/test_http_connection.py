@@ -637,7 +637,7 @@ async def test_the_end_of_the_gateway_answers_a_request_that_is_under_way(make_h
 
 @pytest.mark.gen_test
 async def test_the_last_response_of_a_client_that_pipelines_says_so(make_hermes: MakeHermes) -> None:
-    """It arrives although more requests have come, which nobody will answer."""
+    """It arrives although more requests have come, which will not be answered."""
     hermes = await make_hermes(drain_timeout_s="60")
     raw = await connect(hermes)
     await raw.send_bytes(get() * 4_000)

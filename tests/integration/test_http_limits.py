@@ -22,7 +22,7 @@ MOMENT_S = 0.001
 
 
 class Site:
-    """A gateway whose HTTP connections have a clock that stands still."""
+    """A gateway with a stopped clock for its HTTP connections."""
 
     def __init__(self, hermes: Hermes) -> None:
         self.hermes = hermes
@@ -246,7 +246,7 @@ async def test_a_refused_client_that_neither_sends_nor_closes_is_cut(site: Site)
 
 
 class FullSocket:
-    """A socket whose kernel takes nothing more."""
+    """A socket with a full send buffer."""
 
     def __init__(self, real: socket.socket) -> None:
         self._real = real

@@ -287,7 +287,7 @@ def _ready(program: Program) -> bool:
 
 
 def test_sighup_of_a_closed_terminal_stops_it_as_sigterm_does() -> None:
-    """A program that nobody can see any more would keep the port. A terminal may send the signal more than once."""
+    """A program without a terminal would keep the port. A terminal may send the signal more than once."""
     with in_a_terminal() as program:
         program.wait_for("listening on")
         program.process.send_signal(signal.SIGHUP)

@@ -125,7 +125,7 @@ async def test_a_plain_get_learns_that_this_is_a_socket(hermes: Hermes, path: st
     response = await hermes.request(f"{path}?token={ACME}", headers={"Accept": accept})
     assert response.code == 426
     assert response.headers["Upgrade"] == "websocket"
-    if not parsed_by_tornado(hermes):  # whose server replaces the header
+    if not parsed_by_tornado(hermes):  # its server replaces the header
         assert response.headers["Connection"] == "close, Upgrade"
     assert response.headers["Sec-WebSocket-Version"] == "13"
     assert "the proxy must pass on the headers Upgrade and Connection" in response.body.decode()

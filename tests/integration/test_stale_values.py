@@ -149,7 +149,7 @@ async def test_a_socket_that_got_a_stale_value_learns_that_the_broker_has_it_sti
 async def test_a_live_value_stays_stale_until_the_device_speaks_and_its_presence_is_unknown(
     make_hermes: MakeHermes, broker: Broker, between: Proxy, quiet: pytest.MonkeyPatch
 ) -> None:
-    """A last will that nobody heard may have ended it; the broker never showed that it retains it."""
+    """A last will that Hermes missed may have ended it; the broker never showed that it retains it."""
     hermes = await connected(make_hermes, between.port)
     socket = await hermes.open("/ws/tenant/acme", ACME)
     broker.publish(f"{BASE}/temp", "21")

@@ -34,7 +34,7 @@ def test_every_preset_has_a_message_and_the_frame_that_it_becomes(preset: str) -
         match = TopicMap([preset]).match(topic)
         assert match is not None
         assert match.template.preset == preset
-        if preset != "sparkplug":  # whose payload is not text
+        if preset != "sparkplug":  # its payload is not text
             assert frames_of([preset], topic, message[len(topic) + 1 :]) == frames
             continue
         frame = json.loads(text)

@@ -7,7 +7,7 @@ from tests.support.programs import wait_until
 
 
 def children_named(pid: int, name: str) -> list[int]:
-    """Return the children of this process whose command contains this name."""
+    """Return the children of this process that have this name in their command."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if name in _command(child)]
 

@@ -1,4 +1,4 @@
-"""Test files whose coverage is not measured, because measuring takes as long again as the programs themselves.
+"""Test files without a measured coverage: measuring takes as long again as the programs themselves.
 
 What they reach in Hermes others reach too, but for a line here and there. CONTRIBUTING.md explains how to find out.
 """

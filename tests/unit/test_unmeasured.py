@@ -1,4 +1,4 @@
-"""The list of the files whose coverage is not measured."""
+"""The list of the files without a measured coverage."""
 
 from pathlib import Path
 

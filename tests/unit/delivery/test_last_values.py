@@ -435,7 +435,7 @@ def test_after_an_outage_everything_is_stale_until_it_is_confirmed() -> None:
 
 
 def test_a_value_that_the_broker_does_not_retain_any_more_is_removed() -> None:
-    """It was cleared while nobody listened; its clearing is published, and counted."""
+    """It was cleared while no socket was open; its clearing is published, and counted."""
     memory = Memory()
     memory.values.update(retained(device="d1"))
     memory.values.update(retained(device="d2"))
@@ -462,7 +462,7 @@ def test_a_value_that_was_not_received_as_retained_stays_and_stays_stale() -> No
 
 
 def test_a_value_with_a_retained_copy_that_the_device_has_replaced_is_removed_with_the_copy() -> None:
-    """While the copy is there, the newer value stays, but nobody confirms it."""
+    """While the copy is there, the newer value stays, but nothing confirms it."""
     memory = Memory()
     memory.values.update(retained(b"21"))
     memory.values.update(value(b"22"))
@@ -539,7 +539,7 @@ def test_presence_that_is_not_confirmed_becomes_unknown() -> None:
 
 
 def test_a_socket_that_got_a_value_as_stale_learns_that_it_is_current() -> None:
-    """The broker sends it again: it is published once more, with its own time. Nobody else needs that."""
+    """The broker sends it again: it is published once more, with its own time. Others do not need that."""
     memory = Memory()
     for series in ("seen", "unseen"):
         memory.values.update(value(b"1", series=series))

@@ -116,7 +116,7 @@ def test_a_name_is_short_and_can_be_shown(value: object, name: str) -> None:
 
 
 def test_a_name_may_change_and_two_devices_may_have_the_same() -> None:
-    """The id is what distinguishes devices; a retained value whose name alone changed is new."""
+    """The id is what distinguishes devices; a retained value with only a new name is new."""
     feed = Feed(NAMED)
     names = [feed.send("acme/d1/up", {"info": {"name": name}})[0]["device_name"] for name in ("Hall", "Attic")]
     assert names == ["Hall", "Attic"]

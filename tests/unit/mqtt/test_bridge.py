@@ -271,7 +271,7 @@ def test_the_queue_is_bounded_in_bytes_too() -> None:
 
 
 def test_a_flood_of_one_tenant_does_not_drop_another_tenants_messages() -> None:
-    """The flood itself loses its oldest; what is dropped is counted by whose it was."""
+    """The flood itself loses its oldest; what is dropped is counted for its owner."""
 
     async def scenario() -> None:
         crossing = Crossing(queue_max_messages=1_000)

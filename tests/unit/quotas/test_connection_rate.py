@@ -20,7 +20,7 @@ ADDRESS = ("192.0.2.1", 40_000)
 
 
 class Accepted:
-    """A rate of 1,000 a second, and the addresses whose connections were passed on, in order."""
+    """A rate of 1,000 a second, and the addresses of the connections that were passed on, in order."""
 
     def __init__(self, per_s: float = 1_000.0, held_max: int = 5_000) -> None:
         self.clock = FakeClock(50.0)

@@ -26,7 +26,7 @@ def request_from(address: str, *forwarded: str) -> HTTPServerRequest:
     ("connection", "forwarded", "client"),
     [
         ("192.0.2.1", (), "192.0.2.1"),
-        ("192.0.2.1", ("198.51.100.7",), "192.0.2.1"),  # nobody believes a stranger
+        ("192.0.2.1", ("198.51.100.7",), "192.0.2.1"),  # what an untrusted client says does not count
         ("127.0.0.1", (), "127.0.0.1"),
         ("127.0.0.1", ("198.51.100.7",), "198.51.100.7"),
         ("127.0.0.1", ("203.0.113.9, 198.51.100.7",), "198.51.100.7"),  # what the client itself sent stands left
