@@ -435,7 +435,7 @@ def test_after_an_outage_everything_is_stale_until_it_is_confirmed() -> None:
 
 
 def test_a_value_that_the_broker_does_not_retain_any_more_is_removed() -> None:
-    """It was cleared while no socket was open; its clearing is published, and counted."""
+    """It was cleared while the link was lost; its clearing is published, and counted."""
     memory = Memory()
     memory.values.update(retained(device="d1"))
     memory.values.update(retained(device="d2"))
