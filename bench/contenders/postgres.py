@@ -31,7 +31,7 @@ host replication all 127.0.0.1/32 trust
 host all locked 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 """
-TIMEOUT_S = 60.0  # reached only in a test that fails
+TIMEOUT_S = 300.0  # reached only in a test that fails
 
 
 def programs() -> str:
