@@ -27,7 +27,7 @@ run: packages-run $(VENV)/.run ## try Hermes: own broker, simulated devices, a c
 cluster: packages-test $(VENV)/.test ## try several nodes: three Hermes, NATS, PostgreSQL, mosquitto and a proxy
 	@$(BIN)/python -m tests.support.cluster_site $(ARGS)
 
-test: packages-test $(VENV)/.test check ## run the checks and the test suite with coverage (at most 6 minutes on two cores)
+test: packages-test $(VENV)/.test check ## run the checks and the test suite with coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 	@$(BIN)/coverage combine -q
