@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { InboxApi, RequestFault } from '../../static/console/lib/inbox-api.js';
 
-const realFetch = globalThis.fetch;
+const { fetch: realFetch, setTimeout: realSetTimeout } = globalThis;
+globalThis.setTimeout = (...given) => realSetTimeout(...given).unref(); // Node does not wait for the time limits
 afterEach(() => { globalThis.fetch = realFetch; });
 
 /** Answer each request with the next of these; returns the requests. */
