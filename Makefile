@@ -14,7 +14,7 @@ PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-load
 # compiled modules halve the start of a program and of the tests, also where the environment asks for none
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run cluster test test-fast test-all test-random test-loaded autobahn fuzz check format coverage docs bench plots soak \
+.PHONY: help run cluster test test-fast test-all test-console test-random test-loaded autobahn fuzz check lint format coverage docs bench plots soak \
 	binary deb test-appliance screenshots proto clean \
 	packages-run packages-test packages-bench packages-binary packages-appliance packages-all packages-proto
 
@@ -27,7 +27,7 @@ run: packages-run $(VENV)/.run ## try Hermes: own broker, simulated devices, a c
 cluster: packages-test $(VENV)/.test ## try several nodes: three Hermes, NATS, PostgreSQL, mosquitto and a proxy
 	@$(BIN)/python -m tests.support.cluster_site $(ARGS)
 
-test: packages-test $(VENV)/.test check ## run the checks and the test suite with coverage
+test: packages-test $(VENV)/.test lint ## run the checks and the test suite with coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 	@$(BIN)/coverage combine -q
@@ -37,7 +37,10 @@ test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a brok
 	$(PYTEST) $(PARALLEL) --hypothesis-profile fast -m "not browser and not broker and not postgres and not slow" $(ARGS) \
 		--ignore tests/integration/test_faults.py tests/unit tests/integration tests/test_notifications_ws.py
 
-test-all: packages-test packages-appliance packages-all $(VENV)/.test check ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
+test-console: packages-test $(VENV)/.test ## run all tests of the console and of the browser client; "make test" has the most important ones
+	$(PYTEST) $(PARALLEL) tests/console $(ARGS)
+
+test-all: packages-test packages-appliance packages-all $(VENV)/.test lint ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
 	$(PYTEST) $(PARALLEL) --hypothesis-profile all $(ARGS)
 	$(MAKE) fuzz ARGS=
 
@@ -54,11 +57,13 @@ fuzz: $(VENV)/.test ## try random input for 5 minutes, until something fails; FU
 	@end=$$(($$(date +%s) + 60 * $(FUZZ_MINUTES))); while [ $$(date +%s) -lt $$end ]; do \
 	  $(PYTEST) $(PARALLEL) --hypothesis-profile long tests/fuzz $(ARGS) || exit 1; done
 
-check: $(VENV)/.test ## lint, format check, types, layers
+check: lint ## lint, format check, types, layers
+	$(PYTEST) -q tests/unit/test_layers.py
+
+lint: $(VENV)/.test
 	$(BIN)/ruff check hermes tests bench examples packaging
 	$(BIN)/ruff format --check hermes tests bench examples packaging
 	$(BIN)/mypy
-	$(PYTEST) -q tests/unit/test_layers.py
 
 format: $(VENV)/.test ## format the Python code and sort its imports
 	$(BIN)/ruff check --select I --fix hermes tests bench examples packaging

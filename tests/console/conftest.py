@@ -2,9 +2,12 @@
 
 The browser and the servers are shared by all tests of this folder that a process runs one after the other. A test that
 disturbs a server starts its own server.
+
+``make test`` runs those with the marker ``smoke``: the main path of each panel, and what a fault would make unsafe.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,17 @@ from playwright.sync_api import Browser, BrowserContext
 from tests.support.consoles import PROFILE, TIMEOUT_MS, Console, chromium, console_in
 from tests.support.gateways import KEY, SECRET
 from tests.support.programs import Program, hermes
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests of this folder that need a browser out of the short run, except those with ``smoke``."""
+    for item in items:
+        needs_browser = FOLDER in item.path.parents and item.get_closest_marker("browser")
+        if needs_browser and not item.get_closest_marker("smoke"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="package")

@@ -104,6 +104,7 @@ def page_of(context: BrowserContext, program: Program, user: str) -> Page:
     return page
 
 
+@pytest.mark.smoke
 @pytest.mark.browser
 def test_two_pages_of_one_user(browser: Browser, inbox_server: Program) -> None:
     """The one that was closed gets five, once, in order, with one summary; what one reads is read on the other."""

@@ -36,6 +36,7 @@ def test_the_types_hold(npm: str) -> None:
     run(npm, "run", "--silent", "types")
 
 
+@pytest.mark.slow
 def test_the_declarations_are_those_of_the_code(npm: str, tmp_path: Path) -> None:
     """The committed file equals a newly generated one."""
     made = tmp_path / "hermes-client.d.ts"

@@ -23,6 +23,7 @@ STATUS_EVERY_MS = 1_000  # interval at which the page requests the status of Her
 BACKOFF_MAX_MS = 30_000
 
 
+@pytest.mark.smoke
 def test_dev_opens_all_four_sockets_and_their_figures_move(console: Console) -> None:
     """Frames are counted without a click."""
     console.open("connect")
@@ -37,6 +38,7 @@ def test_dev_opens_all_four_sockets_and_their_figures_move(console: Console) -> 
         expect(console.page.locator(f"[data-socket={name}] .tries")).to_have_text("1")
 
 
+@pytest.mark.smoke
 def test_a_ping_is_answered_and_drawn(console: Console) -> None:
     """At any time, in addition to the pings of the heartbeat."""
     console.stop_clock()
@@ -61,6 +63,7 @@ new MutationObserver(() => closes.push(close.textContent)).observe(close, { chil
 """
 
 
+@pytest.mark.smoke
 def test_a_restart_reconnects_every_socket_without_a_reload(browser: Browser, tmp_path: Path) -> None:
     """With a countdown and the attempt meanwhile; after an orderly stop and after a crash."""
     words = ("serve", "--dev", "--mqtt-url", "off", "--inbox", "off", "--port", str(free_port()))
@@ -106,6 +109,7 @@ def expect_reconnected(console: Console, program: Program, times: int) -> None:
     expect(console.page.locator("#toasts > *", has_text=f"After restart {times}")).to_be_visible()
 
 
+@pytest.mark.smoke
 def test_a_full_server_is_retried_after_its_delay_or_at_once_on_a_click(console: Console) -> None:
     """The page shows and uses the server's retry_ms, explains the close, and counts repeated errors."""
 
@@ -125,6 +129,7 @@ def test_a_full_server_is_retried_after_its_delay_or_at_once_on_a_click(console:
     expect(page.locator("#errors li").first).to_contain_text("(2 times)")
 
 
+@pytest.mark.smoke
 def test_a_refused_token_is_not_retried_until_it_is_replaced(production_console: Console, production: Program) -> None:
     """1008 stops the socket and its reason is shown; a valid token opens all sockets."""
     console, page = production_console, production_console.page

@@ -237,6 +237,7 @@ def test_a_chart_that_is_opened_after_an_outage_is_broken_too(played: DevicePane
     assert (drawn.count("M"), drawn.count("L")) == (2, 4)
 
 
+@pytest.mark.smoke
 @pytest.mark.broker
 def test_digits_survive_from_the_device_to_the_page(browser: Browser, tmp_path: Path) -> None:
     """Of real messages through a real broker; 1e400 is no number that JSON readers can hold, so it is text."""

@@ -86,6 +86,7 @@ ORDERS = {
 }
 
 
+@pytest.mark.smoke
 def test_each_column_sorts_the_rows(played: DevicePanel) -> None:
     """First ascending, then descending, then not; numbers by value, names by their number, unknown ones last."""
     fill(played)
@@ -316,6 +317,7 @@ FORMULAS = [
 NUMBERS = ["-5", "+5", "-1.10", "-1e5", "-0", "1.10"]
 
 
+@pytest.mark.smoke
 def test_no_exported_cell_is_a_formula(played: DevicePanel) -> None:
     """A spreadsheet would run it; a number keeps its sign."""
     for number, data in enumerate((*FORMULAS, *NUMBERS)):

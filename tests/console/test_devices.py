@@ -218,6 +218,7 @@ def test_nothing_moves_when_values_change_or_series_are_added(played: DevicePane
     assert region(played).evaluate("region => region.scrollTop") == top
 
 
+@pytest.mark.smoke
 def test_the_table_is_bounded_and_shows_its_limit(played: DevicePanel) -> None:
     """At most 20,000 series; those in the table are still updated."""
     played.send(*(device("", number, device_id=name(number)) for number in range(SERIES_MAX + 100)))
@@ -240,6 +241,7 @@ def test_since_when_is_never_cut_off(played: DevicePanel) -> None:
         assert part.evaluate("part => part.scrollWidth <= part.clientWidth"), part.text_content()
 
 
+@pytest.mark.smoke
 def test_markup_in_data_stays_text(played: DevicePanel) -> None:
     """In the table, in its filter and on the page of the device."""
     evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
@@ -319,6 +321,7 @@ def test_the_focused_link_never_changes_its_target(played: DevicePanel) -> None:
 # -- one device -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_a_devices_page_shows_all_of_it(played: DevicePanel) -> None:
     """Presence, each series with value, age and chart, and the socket address; nothing of other devices."""
     odd = "plant 1/ü%"
@@ -443,6 +446,7 @@ def test_the_way_back_leads_to_the_same_place(filled: DevicePanel) -> None:
 # -- with a real Hermes ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_rows_update_in_place(console: Console) -> None:
     """The values change without a click."""
     console.open("devices")

@@ -65,6 +65,7 @@ def expect_figures(console: Console, name: str) -> None:
     assert all(re.search(r"\d", figure) for figure in figures)
 
 
+@pytest.mark.smoke
 def test_a_drill_passes_with_its_figures(console: Console) -> None:
     """The page's own sockets do not change."""
     console.open("drills")
@@ -100,7 +101,6 @@ def test_a_drill_ends_when_the_browser_has_closed_its_sockets(console: Console) 
     expect(button).to_be_enabled()
 
 
-@pytest.mark.slow
 def test_all_drills_pass_one_after_the_other(browser: Browser, tmp_path: Path) -> None:
     """One button starts all and a score is shown; the page's own sockets do not change."""
     with (
@@ -192,6 +192,7 @@ def test_a_row_that_comes_twice_fails_the_drill_of_the_closed_client(console: Co
     expect(console.page.locator("[data-drill=inbox] dd").nth(2)).to_have_text("1")
 
 
+@pytest.mark.smoke
 def test_in_production_only_the_pages_own_drills_run(production_console: Console) -> None:
     """They use the user's token and the operator's key; the drills of the server are disabled and marked."""
     console = production_console

@@ -44,6 +44,7 @@ def test_a_button_that_moves_while_it_is_pressed_is_clicked(opened: Console) -> 
         opened.card(name).expect_state("open")
 
 
+@pytest.mark.smoke
 def test_the_button_acts_on_the_new_value(production_console: Console) -> None:
     """The change is reported before the click: Connect uses the token that was just pasted."""
     console = production_console

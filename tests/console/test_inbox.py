@@ -113,6 +113,7 @@ def rows(site: Site) -> Locator:
     return site.console.page.locator("#inbox ol > li")
 
 
+@pytest.mark.smoke
 def test_the_inbox_is_read_in_pages_and_acknowledged(site: Site) -> None:
     """Oldest first; one by keyboard, then all that are shown."""
     site.send(*(f"n{number}" for number in range(103)))
@@ -163,6 +164,7 @@ def test_a_gap_is_explained(site: Site) -> None:
     expect(site.console.page.locator("#inbox .empty")).to_have_text("Nothing is stored for this user.")
 
 
+@pytest.mark.smoke
 def test_a_refused_token_is_sent_once(site: Site) -> None:
     """Each wrong one counts against this address; with another token the panel works again."""
     site.console.expected = ("401",)
@@ -209,6 +211,7 @@ def test_receipts_show_what_became_of_a_notification(site: Site) -> None:
     assert site.asked("/receipts") == asked
 
 
+@pytest.mark.smoke
 def test_a_sent_notification_is_withdrawn(site: Site) -> None:
     """The button that had the focus is gone; the focus goes to the heading."""
     page = site.console.page
@@ -221,7 +224,6 @@ def test_a_sent_notification_is_withdrawn(site: Site) -> None:
     assert site.call("/inbox", as_user=True)["frames"] == []
 
 
-@pytest.mark.slow
 def test_receipts_are_asked_for_ever_more_rarely_and_only_while_shown(site: Site) -> None:
     """After ten minutes not at all."""
     page = site.console.page
@@ -329,7 +331,6 @@ def test_the_overview_shows_the_figures_of_the_store(site: Site) -> None:
     assert site.asked("/inbox/stats") == asked
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 390), ("dark", "es", 1280)])
 def test_all_of_it_conforms_to_wcag(browser: Browser, program: Program, theme: str, language: str, width: int) -> None:
     """The panel with rows in each state and a gap, the form with receipts, a store that fails."""

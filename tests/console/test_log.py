@@ -79,6 +79,7 @@ def choose(console: Console, *, text: str = "", socket: str = "", kind: str = ""
     console.page.select_option("#log-kind", kind)
 
 
+@pytest.mark.smoke
 def test_frames_in_and_out_and_notes_are_shown_with_their_time(log: Console, dev: Program) -> None:
     """And with their sockets: a message that two of them bring is one line."""
     notify(dev, title="Seen in the log")
@@ -96,6 +97,7 @@ def test_frames_in_and_out_and_notes_are_shown_with_their_time(log: Console, dev
     expect(page.locator("#log-lines > li").first).to_contain_text("connecting")
 
 
+@pytest.mark.smoke
 def test_the_log_contains_no_token(log: Console) -> None:
     """Not the one in use, one in a frame or a pasted one; nor does the copied text."""
     stray = token(user_id="stray")
@@ -234,6 +236,7 @@ def test_showing_it_again_starts_no_second_timer(console: Console) -> None:
     wait_until(lambda: page.evaluate("clocks.size") == without)
 
 
+@pytest.mark.smoke
 def test_it_is_bounded(played: Console) -> None:
     """At most 2,000 lines are stored and 300 are in the page, also after a burst of thousands."""
     page = played.page
@@ -312,6 +315,7 @@ def test_masking_needs_linear_time_for_text_similar_to_tokens(scripts: Page, tex
     assert scripts.evaluate(MEASURE_A_LOG_OF_ITS_OWN, text) < 100 * max(1.0, plain_ms)
 
 
+@pytest.mark.smoke
 def test_in_production_the_log_contains_no_pasted_token(production_console: Console) -> None:
     """Not while it opens sockets and not when it is refused."""
     console = production_console

@@ -33,10 +33,10 @@ WIDTHS = (390, 1280, 2560)
 # Each pair of a theme, a language and a width comes up: contrast hangs on the first, names on the second, targets and
 # scrolling on the third, and hardly anything on all three.
 LOOKS = [
-    ("light", "es", 390),
-    pytest.param("light", "en", 1280, marks=pytest.mark.slow),
-    pytest.param("dark", "es", 1280, marks=pytest.mark.slow),
-    pytest.param("dark", "en", 390, marks=pytest.mark.slow),
+    pytest.param("light", "es", 390, marks=pytest.mark.smoke),
+    ("light", "en", 1280),
+    ("dark", "es", 1280),
+    ("dark", "en", 390),
 ]
 
 
@@ -148,7 +148,6 @@ def act_out(console: Console, dev: Program) -> Iterator[str]:
     yield "log"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 390), ("dark", "es", 1280)])
 def test_a_console_that_shows_faults_conforms_to_wcag(
     browser: Browser, dev: Program, theme: str, language: str, width: int
@@ -167,7 +166,7 @@ def test_a_console_that_shows_faults_conforms_to_wcag(
     assert {view: faults for view, faults in found.items() if faults} == {}
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 390), pytest.param("dark", 1280, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("theme", "width"), [("light", 390), ("dark", 1280)])
 def test_devices_with_names_and_choices_conform_to_wcag(
     browser: Browser, quiet: Program, theme: str, width: int
 ) -> None:
@@ -230,7 +229,6 @@ def views_in_each_width(console: Console, dev: Program) -> Iterator[tuple[str, i
             yield view, width
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_picture_of_each_panel_stays_in_artifacts(browser: Browser, dev: Program, theme: str) -> None:
     """In each theme and width; nothing leaves its window there either."""

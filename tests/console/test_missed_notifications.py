@@ -55,6 +55,7 @@ def has_closed(page: Page, titles: list[str]) -> bool:
     return bool(page.evaluate("closed_") == titles)
 
 
+@pytest.mark.smoke
 def test_the_console_shows_one_message_for_all_that_was_missed(
     contexts: tuple[BrowserContext, BrowserContext], inbox_server: Program
 ) -> None:

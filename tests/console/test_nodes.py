@@ -74,6 +74,7 @@ def expect_tile(console: Console, label: str, light: str) -> None:
     expect(console.page.locator("#tile-nodes")).to_have_attribute("data-state", light)
 
 
+@pytest.mark.smoke
 def test_each_node_is_shown_and_one_that_is_killed(browser: Browser, site: Site) -> None:
     """With its state, users and sockets; charts and totals are those of the chosen one."""
     with site.node("a") as a, site.node("b") as b, console_in(browser, a) as console:
@@ -99,7 +100,6 @@ def test_each_node_is_shown_and_one_that_is_killed(browser: Browser, site: Site)
         expect(console.page.locator("#node-totals")).to_be_hidden()
 
 
-@pytest.mark.slow
 def test_a_lost_node_returns_and_nats_too(browser: Browser, site: Site) -> None:
     """Each state is shown until it ends, without a reload of the page."""
     with site.node("a") as a, console_in(browser, a) as console:
@@ -132,7 +132,6 @@ def test_a_lost_node_returns_and_nats_too(browser: Browser, site: Site) -> None:
         expect_tile(console, "unknown", "unknown")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("theme", "language", "width"),
     [("light", "en", 1280), ("dark", "en", 390), ("light", "es", 390), ("dark", "es", 1280)],

@@ -149,6 +149,7 @@ def expect_open(console: Console) -> None:
         console.card(name).expect_state("open")
 
 
+@pytest.mark.smoke
 def test_a_notification_pops_up_at_once_with_its_types_icon(panel: Console, quiet: Program) -> None:
     """On any panel; the history shows it once, although two sockets receive it."""
     panel.show("devices")
@@ -231,6 +232,7 @@ def test_an_acknowledgement_that_cannot_be_sent_is_not_shown_as_sent(console: Co
     assert "acknowledged" not in console.page.locator("#history > li").inner_text()
 
 
+@pytest.mark.smoke
 def test_the_history_survives_a_reload_until_it_is_cleared(console: Console, quiet: Program) -> None:
     """The browser stores it; clearing needs a confirmation in the page."""
     page = console.page
@@ -313,6 +315,7 @@ def test_data_keeps_its_digits_from_the_form_to_the_export(panel: Console) -> No
     assert "data_text" not in item
 
 
+@pytest.mark.smoke
 def test_permission_for_browser_notifications_is_requested_by_a_click_only(console: Console, quiet: Program) -> None:
     """Then each notification is handed to the Notification API, with a tag of its own: none hides another."""
     page = console.page
@@ -353,6 +356,7 @@ def test_a_service_worker_shows_notifications_where_a_page_may_not(browser: Brow
         assert worker.url == f"{console.url}sw.js"
 
 
+@pytest.mark.smoke
 def test_the_service_worker_shows_real_notifications(browser: Browser, quiet: Program) -> None:
     """In the full Chromium, which has them; a click closes one."""
     if (full := shutil.which("chromium")) is None:
@@ -420,6 +424,7 @@ def test_a_browser_without_notifications_says_so(browser: Browser, quiet: Progra
         expect(console.page.locator("#history > li", has_text="In the history")).to_have_count(1)
 
 
+@pytest.mark.smoke
 def test_warnings_and_errors_stay_and_four_toasts_are_the_most(browser: Browser, quiet: Program) -> None:
     """The others close after ten seconds; a toast without room is shown when there is room."""
     with console_in(browser, quiet) as console:
@@ -487,6 +492,7 @@ def change_user(console: Console, label: str) -> None:
     console.show("notifications")
 
 
+@pytest.mark.smoke
 def test_the_form_sends_and_shows_the_answer(console: Console) -> None:
     """Sent, not sent, and the error of each field."""
     page = console.page
@@ -605,6 +611,7 @@ def test_the_command_is_copied(panel: Console) -> None:
     assert panel.page.evaluate("navigator.clipboard.readText()").startswith("curl -sS 'http://127.0.0.1")
 
 
+@pytest.mark.smoke
 def test_markup_in_notifications_stays_text(panel: Console, quiet: Program) -> None:
     """In the toast and in the history."""
     evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'

@@ -147,6 +147,7 @@ def test_a_browser_of_a_system_without_a_locale_shows_times(browser: Browser, qu
         expect(console.page.locator("#token-summary")).to_contain_text(re.compile(r"expires .*\d"))
 
 
+@pytest.mark.smoke
 def test_both_themes_have_the_same_colours() -> None:
     """The dark one replaces every colour of the page, and adds none."""
     folder = CHECKOUT / "static" / "console"
@@ -166,7 +167,7 @@ def output_of(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("script", ["lint", pytest.param("interfaces", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("script", ["lint", "interfaces"])
 def test_nothing_in_static_is_newer_than_the_oldest_browsers(script: str) -> None:
     """Neither syntax nor a style, nor an interface, with the data of caniuse and MDN."""
     run(npm(), "run", "--silent", script)
@@ -209,7 +210,6 @@ NEWER = {
 }
 
 
-@pytest.mark.slow
 def test_the_lint_finds_newer_interfaces(tmp_path: Path) -> None:
     """Each of these, with its line, and none of the others; TypeScript's own libraries are not older here."""
     npm()

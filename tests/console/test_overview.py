@@ -26,6 +26,7 @@ SCRIPTS_OF_NODES = """performance.getEntriesByType('resource').map(({ name }) =>
 DRAWN = "path => (path.getAttribute('d') ?? '').length"
 
 
+@pytest.mark.smoke
 def test_every_lamp_is_lit_and_the_figures_move(console: Console) -> None:
     """In --dev without a click: Hermes, the broker, the four sockets, five charts with lines, the totals."""
     console.page.clock.install()
@@ -83,6 +84,7 @@ def test_figures_of_the_node_need_the_operators_key(production_console: Console)
     assert page.evaluate(SCRIPTS_OF_NODES) == []
 
 
+@pytest.mark.smoke
 @pytest.mark.broker
 def test_a_killed_broker_shows_and_heals_by_itself(browser: Browser, tmp_path: Path) -> None:
     """The status light goes down and up again, data arrives again, and the sockets stay open."""

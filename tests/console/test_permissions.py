@@ -57,6 +57,7 @@ def test_a_key_without_status_shows_no_figures(console: Console) -> None:
     expect(page.locator("#notify-answer")).to_contain_text('"status":"success"')
 
 
+@pytest.mark.smoke
 def test_a_key_without_notify_cannot_send(console: Console) -> None:
     """The form and the drill that sends are greyed out; with another key they work again."""
     page = console.page

@@ -144,6 +144,7 @@ def notify(root: Page | Frame) -> None:
     expect(root.locator("#history li")).to_have_count(1)
 
 
+@pytest.mark.smoke
 def test_everything_works_below_a_prefix(browser: Browser, production: Program, proxy: str) -> None:
     """Page, sockets, notifications, figures, drills and the token inspector, without one answer of 404."""
     with console_at(browser, production, f"{proxy}/hermes/") as (console, traffic):

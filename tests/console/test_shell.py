@@ -62,6 +62,7 @@ def opened(opened_console: Console) -> Iterator[Console]:
     assert opened_console.unexpected == []
 
 
+@pytest.mark.smoke
 def test_each_panel_is_a_link_that_shows_it_alone(console: Console) -> None:
     """The focus goes to its heading, the tab's title names it, and the way back works."""
     console.open()
@@ -155,6 +156,7 @@ def test_on_a_phone_arrows_show_that_there_are_more_panels(opened: Console) -> N
         page.set_viewport_size({"width": 1280, "height": 720})
 
 
+@pytest.mark.smoke
 def test_the_language_is_chosen_and_remembered(console: Console) -> None:
     """In a cookie; the server renders the page with it, so that the page does not flash."""
     console.open("connect")
@@ -192,6 +194,7 @@ def test_the_theme_is_chosen_and_remembered(console: Console) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
 
 
+@pytest.mark.smoke
 def test_the_first_load_of_the_page_is_small(console: Console) -> None:
     """Size on the network, with headers."""
     console.open()
@@ -232,6 +235,7 @@ def test_panels_are_loaded_before_an_outage_can_prevent_it(console: Console) -> 
     console.wait_until(lambda: {*ON_DEMAND} <= {*requested})
 
 
+@pytest.mark.smoke
 def test_in_production_the_page_contains_no_secret_and_no_dev_function(production_console: Console) -> None:
     """Neither token nor key; nothing connects by itself, no server fault can be caused, no token can be signed."""
     console = production_console
@@ -253,6 +257,7 @@ def test_in_production_the_page_contains_no_secret_and_no_dev_function(productio
     assert page.locator("#node-charts").is_hidden()
 
 
+@pytest.mark.smoke
 def test_token_and_key_are_stored_for_this_tab_only(production_console: Console) -> None:
     """They survive a reload; neither a cookie nor another tab contains them."""
     console = production_console

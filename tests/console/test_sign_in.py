@@ -88,6 +88,7 @@ def stored(console: Console) -> str:
     return text
 
 
+@pytest.mark.smoke
 def test_a_user_signs_in_and_all_sockets_open(console: Console, program: Program) -> None:
     """The panel of before is shown again; neither code nor tokens stay in the address, the storage or the log."""
     sign_in(console)
@@ -153,6 +154,7 @@ def test_tokens_are_renewed_on_open_sockets(console: Console, issuer: Issuer) ->
     assert issuer.count(TOKEN_PATH) == 2, "all sockets share one renewal"
 
 
+@pytest.mark.smoke
 def test_signing_out_forgets_the_tokens_and_ends_the_session(console: Console, issuer: Issuer) -> None:
     """A reload does not sign in again."""
     sign_in(console)
@@ -168,7 +170,7 @@ def test_signing_out_forgets_the_tokens_and_ends_the_session(console: Console, i
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ("state=x", "does not belong to this login"),
+        pytest.param("state=x", "does not belong to this login", marks=pytest.mark.smoke),
         ("iss=https%3A%2F%2Fevil.example", "does not belong to this login"),
         ("code=other", "refuses: Code not valid"),
     ],
@@ -186,6 +188,7 @@ def test_an_answer_that_does_not_belong_to_the_login_is_refused(
     assert console.page.input_value("#token-value") == ""
 
 
+@pytest.mark.smoke
 def test_a_forged_answer_without_a_login_is_ignored(console: Console) -> None:
     """Nothing is sent to the provider."""
     console.page.goto("about:blank")
@@ -203,6 +206,7 @@ def test_a_provider_that_does_not_allow_the_page_is_named(console: Console, issu
     expect(console.page.locator("#sign-in-note")).to_contain_text("does not allow this page (its web origins)")
 
 
+@pytest.mark.smoke
 def test_the_policy_names_the_provider_only_if_users_can_sign_in(console: Console, issuer: Issuer) -> None:
     """The page may connect to itself and to the origin of the token end point."""
     response = console.page.goto(console.url)

@@ -80,6 +80,7 @@ def test_a_snapshot_never_replaces_what_is_newer(played: DevicePanel) -> None:
         played.expect_freshness(series, "live")
 
 
+@pytest.mark.smoke
 def test_while_the_link_is_down_nothing_looks_live(played: DevicePanel) -> None:
     """The header shows since when; each value shows its time and is dimmed, also for screen readers."""
     played.send(device("temp", 21), device("retained", 5, snapshot=True, retained=True, timestamp=None))
@@ -287,6 +288,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield running
 
 
+@pytest.mark.smoke
 @pytest.mark.broker
 def test_a_killed_broker_makes_values_stale_until_each_comes_again(browser: Browser, broker: Broker) -> None:
     """From the publish of the device to the page; the last value is shown when the page opens."""

@@ -32,6 +32,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     made.close()
 
 
+@pytest.mark.smoke
 def test_the_console_opens_its_sockets_over_tls(context: BrowserContext, encrypted: Program) -> None:
     """Those that need no device, and a close frame of Hermes arrives with its reason."""
     url = encrypted.wait_for(r"https://\S+:\d+")[0]

@@ -129,6 +129,7 @@ def test_markup_in_claims_stays_text(inspector: Console) -> None:
     assert inspector.page.evaluate("window.owned") is None
 
 
+@pytest.mark.smoke
 def test_the_page_knows_the_rules_of_the_site(browser: Browser, tmp_path: Path) -> None:
     """The tenant may be in another claim, and issuer and audience may be checked."""
     rules = ["--claim-tenant", "cs_tenant_id", "--jwt-issuer", "plant", "--jwt-audience", "hermes"]
@@ -234,6 +235,7 @@ def test_a_short_lived_token_is_refreshed_on_the_open_socket(console: Console) -
     expect(page.locator("#inspector-demo-stop")).to_be_hidden()
 
 
+@pytest.mark.smoke
 def test_a_short_lived_token_that_is_not_refreshed_ends_with_1008(console: Console) -> None:
     """The card then shows that the socket is refused."""
     open_inspector(console)
