@@ -79,6 +79,7 @@ def test_each_body_is_sent_in_its_turn(bare: BareTornado) -> None:
         asked.only(200, 10)
 
 
+@pytest.mark.slow
 def test_a_large_body_is_sent_whole(gateway: Hermes) -> None:
     """More than a socket takes at once."""
     body = [notification | {"message": "x" * 900} for notification in notifications(["absent"] * 1_000)]
@@ -99,6 +100,7 @@ def test_received_frames_are_those_asked_for(gateway: Hermes) -> None:
     assert asked.receiving_s > 0
 
 
+@pytest.mark.slow
 def test_a_missing_frame_voids_the_run(gateway: Hermes) -> None:
     """The second user has no socket, so half of the awaited frames never arrive."""
     asked = notify(gateway, notifications(["1", "2"]), key=gateway.api_key, count=10, connected=["1"]).only(200, 10)

@@ -205,7 +205,7 @@ def test_deflated_frames_are_counted() -> None:
     assert (seen.delivered, seen.deflated, seen.timed) == (3 * MESSAGES, 3 * MESSAGES, 0)
 
 
-@pytest.mark.parametrize("deflate", [True, False])
+@pytest.mark.parametrize("deflate", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_compression_is_offered_only_where_it_is_asked_for(broadcasts: Broadcaster, deflate: bool) -> None:
     """The result counts the sockets with compression."""
     seen = Swarm(
@@ -262,6 +262,7 @@ def test_a_close_frame_is_reported_with_its_code() -> None:
     assert (seen.lost, seen.least) == (MESSAGES - 6, 6)
 
 
+@pytest.mark.slow
 def test_one_at_a_time_ends_where_a_message_does_not_come() -> None:
     """The message is reported as lost instead of awaited for ever."""
     server = Scripted(3, lambda message, number, line: b"" if (message, number) == (3, 1) else text(line))
@@ -270,6 +271,7 @@ def test_one_at_a_time_ends_where_a_message_does_not_come() -> None:
     assert (seen.messages, seen.lost, seen.delivered) == (4, 1, 11)
 
 
+@pytest.mark.slow
 def test_a_refused_request_is_reported(broadcasts: Broadcaster) -> None:
     """A wrong key at the HTTP source."""
     source = HttpSource(broadcasts.port, "/notify", "{}", ("X-API-Key: wrong", "Content-Type: application/json"))
@@ -278,6 +280,7 @@ def test_a_refused_request_is_reported(broadcasts: Broadcaster) -> None:
     assert (seen.refused, seen.delivered, seen.lost) == (1, 0, 1)
 
 
+@pytest.mark.slow
 def test_a_refused_upgrade_stops_the_run(gateway: Hermes) -> None:
     """The error quotes the server's answer."""
     with pytest.raises(BenchError, match=r"refused a WebSocket: HTTP/1\.1 404"):

@@ -195,6 +195,7 @@ def test_a_receiver_prints_and_acknowledges_what_the_sender_of_its_readme_sends(
         wait_until(lambda: site.acknowledged == 1, EVENT_TIMEOUT_S)
 
 
+@pytest.mark.slow
 def test_a_receiver_gets_its_token_from_the_hermes_command(live: Site) -> None:
     """Without further settings, as the README says."""
     with started(command("python", "listen"), "python", live.environment) as receiver:

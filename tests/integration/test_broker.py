@@ -185,6 +185,7 @@ def test_a_killed_child_is_restarted_on_the_same_port(caplog: pytest.LogCaptureF
     ]
 
 
+@pytest.mark.slow
 def test_a_child_that_ends_again_and_again_is_restarted_more_and_more_slowly(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,7 +374,7 @@ def _make_readable(path: Path) -> None:
 # -- what the child knows of Hermes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("flags", [(), ("--broker-listen",)])
+@pytest.mark.parametrize("flags", [(), pytest.param(("--broker-listen",), marks=pytest.mark.slow)])
 def test_the_child_gets_no_secret(tmp_path: Path, flags: tuple[str, ...]) -> None:
     """Neither in its environment nor on its command line: it talks to devices, and runs as another user."""
     needs("mosquitto")

@@ -393,6 +393,7 @@ def test_accounts_come_and_go_while_others_stay_connected(tmp_path: Path) -> Non
     run(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_fast")
 def test_two_hundred_devices_added_by_two_commands_at_once(tmp_path: Path) -> None:
     """All are accepted, and each is confined."""

@@ -25,7 +25,7 @@ async def notify(hermes: Hermes, numbers: range) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("size", [100, 1_000])
+@pytest.mark.parametrize("size", [pytest.param(100, marks=pytest.mark.slow), 1_000])
 async def test_ten_thousand_notifications_in_arrays_arrive_once_and_in_order(hermes: Hermes, size: int) -> None:
     """They are posted one array after the other, and read only when the last one is accepted."""
     sockets = [await open_paused(hermes) for _ in range(SOCKETS)]

@@ -266,6 +266,7 @@ def test_a_missing_mosquitto_is_a_problem_if_it_is_to_be_embedded(
     assert any("apt-get install mosquitto" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_broker_whose_acl_hides_the_data_is_noticed(tmp_path: Path, capsys: Captured) -> None:
     """mosquitto grants every subscription and then delivers nothing; only a message that comes back is a proof."""
     acl = tmp_path / "acl"

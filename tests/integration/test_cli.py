@@ -233,6 +233,7 @@ def test_notify_prints_the_answer(running: Program, key_file: Path, capsys: pyte
     assert set(json.loads(shown)["error"]["fields"]) == {"title"}
 
 
+@pytest.mark.slow
 def test_notify_requires_a_socket_only_if_it_is_told_to(
     running: Program, key_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +258,7 @@ def test_notify_refuses_data_that_is_no_object(data: str, capsys: pytest.Capture
     assert "argument --data: not" in errors
 
 
+@pytest.mark.slow
 def test_listen_all_shows_every_tenant_to_a_superuser(running: Program) -> None:
     """Others are told what they see; ``combined`` is the route ``/ws`` for both."""
     root, ana = token("1", "root", is_superuser=True), token(tenant_id="acme")
@@ -445,6 +447,7 @@ def test_dev_stores_its_secrets_privately_and_the_other_commands_use_them(
         assert {name: (folder / name).read_text() for name in kept} == kept
 
 
+@pytest.mark.slow
 def test_dev_reports_that_it_cannot_store_its_secrets(tmp_path: Path) -> None:
     """It names the variable to set."""
     (tmp_path / "file").write_text("")
@@ -453,6 +456,7 @@ def test_dev_reports_that_it_cannot_store_its_secrets(tmp_path: Path) -> None:
         assert program.process.wait(60) == 2
 
 
+@pytest.mark.measured_programs
 def test_the_printed_commands_of_dev_work(tmp_path: Path) -> None:
     """The notification by curl, the message of a device, the listener: pasted into a shell."""
     with hermes("serve", "--dev", "--port", "0") as program:
@@ -478,6 +482,7 @@ def test_the_printed_commands_of_dev_work(tmp_path: Path) -> None:
         assert len(tokens) == 3
 
 
+@pytest.mark.slow
 def test_listen_ends_quietly_when_its_output_is_closed(tmp_path: Path) -> None:
     """As with ``| head``."""
     with hermes("serve", "--dev", "--port", "0") as program:
@@ -502,7 +507,11 @@ def test_a_token_with_stray_characters_is_refused_without_printing_it(
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n123"],
+    [
+        b"",
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", marks=pytest.mark.slow),  # a time-out of 10 s
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n123",
+    ],
 )
 def test_notify_reports_that_another_program_answers(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """An answer that is cut off, or is not one of Hermes."""

@@ -530,6 +530,7 @@ async def answered(hermes: Hermes, path: str, key: str = KEY, *, but: Sequence[s
             return found
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_presence_and_status_are_those_of_all_nodes(start: Start, other_node: Program) -> None:
     """A node that does not answer is named."""

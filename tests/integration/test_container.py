@@ -54,6 +54,7 @@ def test_every_secret_is_defined_and_every_file_exists() -> None:
     assert re.findall(r"secrets/([\w-]+)$", commands(PAGE).replace("chmod 644 secrets/*", ""), re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_the_three_programs_work_together(tmp_path: Path) -> None:
     """With the secrets of the page and the settings of the files, but without containers."""

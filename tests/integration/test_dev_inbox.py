@@ -52,6 +52,7 @@ def test_what_was_sent_is_still_there_after_a_restart(tmp_path: Path) -> None:
         assert request(second, "/notify", NOTE)["duplicate"] is True
 
 
+@pytest.mark.slow
 def test_two_at_once_have_an_inbox_each(tmp_path: Path) -> None:
     """The second one names the first, and removes its own at the end."""
     folder = tmp_path / "tmp"

@@ -249,7 +249,7 @@ async def test_a_state_folder_that_cannot_be_written_is_reported(
 # -- start --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", ["rubbish\n", '{"hermes_revocations": 99}\n'])
+@pytest.mark.parametrize("content", ["rubbish\n", pytest.param('{"hermes_revocations": 99}\n', marks=pytest.mark.slow)])
 def test_hermes_does_not_start_without_its_revocations(
     tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

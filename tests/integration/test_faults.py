@@ -331,6 +331,7 @@ def _publish_one(hermes: Hermes, size: int) -> None:
 FEW_FILES = ("/bin/sh", "-c", 'ulimit -n 170; exec "$@"', "sh")
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 @pytest.mark.broker
 async def test_the_mqtt_link_returns_when_file_descriptors_are_free_again(key_file: Path, tmp_path: Path) -> None:
@@ -384,6 +385,7 @@ async def test_without_a_free_file_descriptor_refused_sockets_are_cut(
 # -- 5: full disk ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_with_a_full_disk_for_the_log_it_starts_serves_and_stops(key_file: Path) -> None:
     """Standard output and standard error fail with "No space left on device"; no busy loop, exit code 0."""
@@ -411,6 +413,7 @@ async def test_with_a_full_disk_for_the_log_it_starts_serves_and_stops(key_file:
 # -- 6: the clock jumps ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 @pytest.mark.broker
 async def test_clock_jumps_of_an_hour_close_expired_sockets_only(key_file: Path, tmp_path: Path) -> None:

@@ -332,7 +332,15 @@ async def test_at_the_limit_the_longest_idle_connection_is_closed(make_hermes: M
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("data", [b"", b"GET / HT", request(LOCAL | KEYED | JSON)[:-5]], ids=["silent", "head", "body"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", marks=pytest.mark.slow),
+        b"GET / HT",
+        pytest.param(request(LOCAL | KEYED | JSON)[:-5], marks=pytest.mark.slow),
+    ],
+    ids=["silent", "head", "body"],
+)
 async def test_thousands_of_slow_connections_close_only_their_own(make_hermes: MakeHermes, data: bytes) -> None:
     """A new client is served meanwhile, and the limit holds all the time."""
     limit, times = 100, 3_000

@@ -197,6 +197,7 @@ def test_a_frozen_broker_is_detected_and_found_again(tmp_path: Path, monkeypatch
         here.receives(b"1")
 
 
+@pytest.mark.slow
 def test_a_half_open_connection_is_detected(tmp_path: Path) -> None:
     """The network drops everything, and neither side gets an error."""
     with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=SHORT) as here:

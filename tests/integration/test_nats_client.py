@@ -556,6 +556,7 @@ async def test_a_limit_of_subscriptions_is_reported(tmp_path: Path, caplog: pyte
     caplog.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_refused_subject_is_tried_again_less_and_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -173,6 +173,7 @@ def test_a_device_publishes_to_the_embedded_broker_with_its_account(run: RunPage
     assert "\nhermes_mqtt_received_total 1.0\n" in run(script)
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_a_page_of_a_chirpstack_tenant_receives_an_uplink(run: RunPage) -> None:
     """With a token that has the tenant in `cs_tenant_id`."""

@@ -73,6 +73,7 @@ def test_the_broker_ends_with_a_killed_hermes(tmp_path: Path) -> None:
         wait_until(lambda: not alive(broker), 5)
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_the_broker_ends_with_a_killed_hermes_of_a_plain_user() -> None:

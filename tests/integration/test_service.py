@@ -129,6 +129,7 @@ def test_sighup_reads_the_api_keys_again(tmp_path: Path) -> None:
     assert NEW not in "".join(program.errors)
 
 
+@pytest.mark.slow
 def test_sighup_writes_one_line(tmp_path: Path) -> None:
     """What has changed, also in the secret of the same file; and what needs a restart."""
     secret, config = tmp_path / "secret", tmp_path / "hermes.toml"
@@ -151,7 +152,7 @@ def test_sighup_writes_one_line(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ('port = 1\ntopics = ["a/{tenant', "is not TOML"),
-        ('topics = ["a/{tenant_id}"]\nlog_level = "debug"\n', "--topic"),
+        pytest.param('topics = ["a/{tenant_id}"]\nlog_level = "debug"\n', "--topic", marks=pytest.mark.slow),
         ('jwt_secret_file = "SECRET"\nlog_level = "debug"\n', "shorter than 32 bytes"),
     ],
 )
@@ -200,6 +201,7 @@ def test_sighup_reads_the_topics_again_and_sockets_stay_open(tmp_path: Path) -> 
                 listen.end()
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_sighup_with_on_demand_keeps_what_open_sockets_watch(tmp_path: Path) -> None:
     """The new link subscribes to the devices of sockets that were open before."""
@@ -246,6 +248,7 @@ def test_sighup_with_topics_that_do_not_fit_changes_nothing(tmp_path: Path) -> N
             program.wait_for("reload: changed --topic")
 
 
+@pytest.mark.slow
 def test_sighup_with_a_file_of_another_name(tmp_path: Path) -> None:
     """The old one may be gone."""
     config = tmp_path / "hermes.toml"

@@ -186,6 +186,7 @@ async def test_a_broker_that_restarts_without_its_storage_clears_what_it_had_ret
     assert brief(await told(hermes)) == {"hum": (40, False)}
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_with_a_persistent_session_the_retained_messages_come_again_too(
     make_hermes: MakeHermes, broker: Broker, between: Proxy, quiet: pytest.MonkeyPatch
@@ -222,6 +223,7 @@ async def test_on_demand_subscriptions_are_checked_too(
     assert brief(await told(hermes)) == {"kept": (1, False)}
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_an_outage_before_the_end_of_the_wait_begins_it_again(
     make_hermes: MakeHermes, broker: Broker, between: Proxy, quiet: pytest.MonkeyPatch

@@ -111,6 +111,7 @@ def test_commands_on_the_same_machine_trust_the_certificate_of_the_settings(conf
     assert "CN=gateway.example" in checked.stdout
 
 
+@pytest.mark.slow
 def test_a_command_explains_a_failed_handshake_in_one_line(config: Path) -> None:
     """And what to give."""
     port = re.search(r"^port = (\d+)", config.read_text(), re.MULTILINE)
@@ -127,6 +128,7 @@ def test_a_command_explains_a_failed_handshake_in_one_line(config: Path) -> None
             assert "give --api-key-file" not in text
 
 
+@pytest.mark.slow
 def test_another_certificate_of_the_same_authority_is_not_trusted_in_its_place(config: Path, tmp_path: Path) -> None:
     """Only the first certificate of the file, not its chain."""
     authority = Authority(tmp_path, "other authority")

@@ -25,6 +25,7 @@ def expect_nothing_lost(folder: Path, *, seconds: float, faults: Mapping[str, Fa
     assert verdict.refreshed > 0, report
 
 
+@pytest.mark.slow
 def test_after_a_cut_every_socket_is_open_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     """The proxy cuts all connections once and refuses new ones for a short time."""
     expect_nothing_lost(tmp_path, seconds=0, faults={name: QUICK_FAULTS[name] for name in SHORT})

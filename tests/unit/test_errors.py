@@ -21,6 +21,7 @@ def test_the_command_names_the_packages_of_the_extra(extra: str) -> None:
     assert ">=" in requirement
 
 
+@pytest.mark.slow
 def test_pip_accepts_the_command() -> None:
     """Of a package that is installed: nothing is downloaded."""
     command = [*shlex.split(install_command("cbor")), "--no-index"]

@@ -157,7 +157,7 @@ def test_secrets_show_neither_in_ps_nor_in_the_log(tmp_path: Path, key_file: Pat
     ("given", "words"),
     [
         ("url", ("--dev",)),
-        ("file", ("--api-key-file", "KEYS")),
+        pytest.param("file", ("--api-key-file", "KEYS"), marks=pytest.mark.slow),
         pytest.param("url", ("--api-key-file", "KEYS"), marks=pytest.mark.slow),
         pytest.param("file", ("--dev",), marks=pytest.mark.slow),
     ],

@@ -195,6 +195,7 @@ def test_every_process_publishes_everything_in_the_order_of_the_numbers(url: str
     asyncio.run(test())
 
 
+@pytest.mark.slow
 def test_an_entry_of_another_process_is_found_without_a_wake_up(url: str, clock: FakeClock) -> None:
     """Rows, broadcasts, acknowledgements and withdrawals, as this process would publish its own."""
 
@@ -486,6 +487,7 @@ def test_a_server_that_fails_loses_nothing_and_is_used_again(
     caplog.clear()
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_server_is_survived_by_what_waits(
     own: Databases, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -661,6 +663,7 @@ def test_a_wrong_password_is_refused_and_not_repeated(postgres: Databases, clock
     server.execute("DROP ROLE locked")
 
 
+@pytest.mark.slow
 def test_a_database_that_cannot_be_reached_is_awaited(
     own: Databases, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -875,6 +878,7 @@ CREATE TRIGGER full_disk BEFORE INSERT ON hermes.log EXECUTE FUNCTION public.ful
 ROOM = "DROP TRIGGER full_disk ON hermes.log; DROP FUNCTION public.full();"
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_problem_until_something_can_be_stored(
     url: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
