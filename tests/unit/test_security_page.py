@@ -1,4 +1,4 @@
-"""The security page names tests that exist, and the defaults that the settings have."""
+"""The security page names tests that make test runs, and the defaults that the settings have."""
 
 import re
 
@@ -20,7 +20,11 @@ def test_the_page_names_tests() -> None:
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED, ids="::".join)
-def test_a_named_test_exists(file: str, test: str) -> None:
-    """In a file of this name below ``tests``."""
-    found = [path for path in (CHECKOUT / "tests").rglob(file) if "node_modules" not in path.parts]
-    assert any(re.search(rf"^(async )?def {test}\(", path.read_text(), re.MULTILINE) for path in found)
+def test_a_named_test_runs_in_make_test(file: str, test: str) -> None:
+    """It is in a file of this name below ``tests``, and not one of the slow ones."""
+    definition = re.compile(rf"((?:^@.*\n(?:^[ )\]].*\n)*)*)^(?:async )?def {test}\(", re.MULTILINE)
+    paths = [path for path in (CHECKOUT / "tests").rglob(file) if "node_modules" not in path.parts]
+    [(path, found)] = [(path, match) for path in paths for match in definition.finditer(path.read_text())]
+    marks = found[1]
+    assert "@pytest.mark.slow\n" not in marks
+    assert "console" not in path.parts or "@pytest.mark.smoke\n" in marks
