@@ -507,11 +507,7 @@ def test_a_token_with_stray_characters_is_refused_without_printing_it(
 
 @pytest.mark.parametrize(
     "answer",
-    [
-        b"",
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", marks=pytest.mark.slow),  # a time-out of 10 s
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n123",
-    ],
+    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n123"],
 )
 def test_notify_reports_that_another_program_answers(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """An answer that is cut off, or is not one of Hermes."""
@@ -519,7 +515,8 @@ def test_notify_reports_that_another_program_answers(answer: bytes, capsys: pyte
     def serve_once(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         with connection:
-            connection.recv(65_536)
+            while (part := connection.recv(65_536)) and not part.endswith(b"}"):
+                pass  # with a part unread the end is a reset, after which Tornado waits for 10 s
             connection.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
