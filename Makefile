@@ -40,7 +40,7 @@ test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a brok
 test-console: packages-test $(VENV)/.test ## run all tests of the console and of the browser client; "make test" has the most important ones
 	$(PYTEST) $(PARALLEL) tests/console $(ARGS)
 
-test-all: packages-test packages-appliance packages-all $(VENV)/.test lint ## run everything: the slow tests, then FUZZ_MINUTES of random input (at most 60 minutes)
+test-all: packages-test packages-appliance packages-all $(VENV)/.test lint ## run everything: the slow tests, then FUZZ_MINUTES of random input (about an hour)
 	$(PYTEST) $(PARALLEL) --hypothesis-profile all $(ARGS)
 	$(MAKE) fuzz ARGS=
 
