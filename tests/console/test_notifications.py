@@ -43,6 +43,15 @@ async () => {
   return shown.map(({ title }) => title);
 }
 """
+# Chromium forgets what is being shown while it is asked what is shown
+WORKER_COUNTER = """
+window.shown = 0;
+const show = ServiceWorkerRegistration.prototype.showNotification;
+ServiceWorkerRegistration.prototype.showNotification = async function (...given) {
+  await show.apply(this, given);
+  shown += 1;
+};
+"""
 WORKER_SPY = """
 window.shown = [];
 ServiceWorkerRegistration.prototype.showNotification = async (title, options) => { shown.push({ title, ...options }); };
@@ -367,11 +376,12 @@ def test_the_service_worker_shows_real_notifications(browser: Browser, quiet: Pr
         console_in(running, quiet, permissions=["notifications"]) as console,
     ):
         page = console.page
-        page.add_init_script(ILLEGAL_CONSTRUCTOR)
+        page.add_init_script(ILLEGAL_CONSTRUCTOR + WORKER_COUNTER)
         console.open("notifications")
         expect_open(console)
         for title in ("First", "Second"):
             notify(quiet, title=title)
+        console.wait_until(lambda: page.evaluate("shown") == 2, "the worker has not shown both")
         console.wait_until(lambda: sorted(page.evaluate(SHOWN_BY_WORKER)) == ["First", "Second"])
         (worker,) = page.context.service_workers
         worker.evaluate(CLICK)
