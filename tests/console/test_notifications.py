@@ -43,7 +43,7 @@ async () => {
   return shown.map(({ title }) => title);
 }
 """
-# Chromium forgets what is being shown while it is asked what is shown
+# Chromium is asked what it shows only when it shows both: asked before, it once never named them
 WORKER_COUNTER = """
 window.shown = 0;
 const show = ServiceWorkerRegistration.prototype.showNotification;

@@ -471,7 +471,7 @@ async def test_the_keys_of_two_tenants_learn_nothing_of_each_other(
 
     there = await hermes.open("/ws/notifications?since=0", token(tenant_id="globex"))
     await resumed(there)
-    waiting = asyncio.ensure_future(post(globex, "?wait=acked&timeout_s=1"))
+    waiting = asyncio.ensure_future(post(globex, "?wait=acked&timeout_s=3"))
     assert (await there.receive())["id"] == "n0"
     assert (await post(acme))["stored"]
     assert (await ack(hermes, {"notification_id": "n0"}, ANA))[1]["acked"] == 1
@@ -479,8 +479,8 @@ async def test_the_keys_of_two_tenants_learn_nothing_of_each_other(
     assert not (await waiting)["acked"]
     assert (await asked(acme, "/receipts/n0"))[1]["acked_at"] is not None
     assert (await asked(globex, "/receipts/n0"))[1]["acked_at"] is None
-    assert not (await post(globex, "?wait=acked&timeout_s=1"))["acked"]
-    assert (await post(acme, "?wait=acked&timeout_s=1"))["acked"]
+    assert not (await post(globex, "?wait=acked&timeout_s=3"))["acked"]
+    assert (await post(acme, "?wait=acked&timeout_s=3"))["acked"]
     again = await hermes.open("/ws/notifications?since=0", token(tenant_id="globex"))
     assert (await resumed(again))["unread"] == 1
     assert await ids(again, 1) == [("n0", True)]

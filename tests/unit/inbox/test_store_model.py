@@ -452,7 +452,7 @@ class PostgresMachine(StoreMachine):
         self.store.connection.commit()
 
 
-@pytest.mark.parametrize("examples", [20, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [40, pytest.param(400, marks=pytest.mark.slow)])
 def test_the_sqlite_store_is_as_the_model(examples: int) -> None:
     """Each answer, and all that is kept."""
     run_state_machine_as_test(
