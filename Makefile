@@ -14,7 +14,7 @@ PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-load
 # compiled modules halve the start of a program and of the tests, also where the environment asks for none
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run cluster test test-fast test-all test-console test-random test-loaded autobahn fuzz check lint format coverage docs bench plots soak \
+.PHONY: help run cluster test test-fast test-all test-console test-random test-loaded autobahn fuzz check lint style types covered-tests format coverage docs bench plots soak \
 	binary deb test-appliance screenshots proto clean \
 	packages-run packages-test packages-bench packages-binary packages-appliance packages-all packages-proto
 
@@ -27,7 +27,11 @@ run: packages-run $(VENV)/.run ## try Hermes: own broker, simulated devices, a c
 cluster: packages-test $(VENV)/.test ## try several nodes: three Hermes, NATS, PostgreSQL, mosquitto and a proxy
 	@$(BIN)/python -m tests.support.cluster_site $(ARGS)
 
-test: packages-test $(VENV)/.test lint ## run the checks and the test suite with coverage
+test: packages-test $(VENV)/.test style ## run the checks and the test suite with coverage
+	@$(MAKE) --no-print-directory --jobs 2 types covered-tests
+
+# beside each other: the tests often wait, and mypy uses only one core
+covered-tests:
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 	@$(BIN)/coverage combine -q
@@ -60,9 +64,13 @@ fuzz: $(VENV)/.test ## try random input for 5 minutes, until something fails; FU
 check: lint ## lint, format check, types, layers
 	$(PYTEST) -q tests/unit/test_layers.py
 
-lint: $(VENV)/.test
+lint: style types
+
+style: $(VENV)/.test
 	$(BIN)/ruff check hermes tests bench examples packaging
 	$(BIN)/ruff format --check hermes tests bench examples packaging
+
+types: $(VENV)/.test
 	$(BIN)/mypy
 
 format: $(VENV)/.test ## format the Python code and sort its imports
