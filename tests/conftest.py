@@ -68,8 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave tests out of the short run that are slow with one of their parameters."""
+    """Leave tests out of the short run that are slow with one of their parameters; begin with the longest test."""
     mark_slow_on_postgres(items)
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 
 def pytest_collection_finish() -> None:
@@ -109,20 +110,29 @@ def write_keys(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hermes_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Load the settings of the fixture `hermes` once; they are frozen."""
-    return gateway_settings(api_key_file=write_keys(tmp_path_factory.mktemp("keys")), drain_timeout_s="1")
+def load_gateway_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
+    """Return a function that loads settings; those of the fixture `hermes`, which are frozen, are loaded once."""
+    usual = {"api_key_file": write_keys(tmp_path_factory.mktemp("keys")), "drain_timeout_s": "1"}
+
+    @functools.cache
+    def with_parser(http_parser: str | None) -> Settings:
+        return gateway_settings(**usual, http_parser=http_parser)
+
+    def load(**given: object) -> Settings:
+        if given.keys() <= {"http_parser"}:
+            return with_parser(given.get("http_parser"))
+        return gateway_settings(**(usual | given))
+
+    return load
 
 
 @pytest.fixture
-def make_hermes(io_loop: IOLoop, hermes_settings: Settings) -> Iterator[MakeHermes]:
+def make_hermes(io_loop: IOLoop, load_gateway_settings: Callable[..., Settings]) -> Iterator[MakeHermes]:
     """Start gateways with the given settings, and a clock if one is given; stop all at the end of the test."""
     running: list[Hermes] = []
-    defaults = {"api_key_file": hermes_settings.api_key_file, "drain_timeout_s": "1"}
 
     async def start(*, clock: Callable[[], float] = time.time, **given: object) -> Hermes:
-        settings = gateway_settings(**(defaults | given)) if given else hermes_settings
-        hermes = Hermes(Gateway(settings, clock=clock))
+        hermes = Hermes(Gateway(load_gateway_settings(**given), clock=clock))
         await hermes.gateway.start()
         running.append(hermes)
         return hermes

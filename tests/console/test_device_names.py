@@ -109,7 +109,6 @@ def test_any_name_leaves_the_id_to_be_seen(played: DevicePanel, name: str) -> No
         assert overhanging(played.page) == []
 
 
-@pytest.mark.smoke
 @pytest.mark.broker
 def test_a_name_comes_from_the_device_to_the_page(browser: Browser, tmp_path: Path) -> None:
     """In a message of a network server: its name is in the row, and its temperature in the chart."""

@@ -9,6 +9,7 @@ from tests.soak.memory import LINE_MAX, SLOPE_MAX, slope_per_hour, soak
 SECONDS = 1_800
 
 
+@pytest.mark.first
 @pytest.mark.slow
 @pytest.mark.broker
 def test_at_half_load_neither_the_memory_nor_any_line_of_python_grows(tmp_path: Path) -> None:

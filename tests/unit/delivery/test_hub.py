@@ -209,7 +209,7 @@ def test_a_change_of_one_channel_costs_one_channel() -> None:
             assert bench.hub.change(sessions[number], add=[], remove=[one]) == []
             assert bench.hub.change(sessions[number], add=[one], remove=[]) == [one]
 
-    assert growth(toggle, 100) < CONSTANT_MAX
+    assert growth(toggle, 100, CONSTANT_MAX) < CONSTANT_MAX
     assert len(bench.hub.channels_of(sessions[100])) == 100
 
 
