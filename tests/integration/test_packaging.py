@@ -116,6 +116,7 @@ def test_the_units_state_is_where_the_documents_say(monkeypatch: pytest.MonkeyPa
 
 
 VERB = "serve|init|status|check|token|notify|listen|topics|device|licenses|sbom"
+PARSER = make_parser()
 COMMAND = re.compile(rf"(?:^|[ /($])(hermes (?:{VERB}) .*)", re.MULTILINE)
 
 
@@ -135,16 +136,15 @@ def commands_of(page: Path) -> Iterator[str]:
 )
 def test_every_command_on_a_page_is_one_of_hermes(page: Path) -> None:
     """Its flags and arguments exist; an argument in capitals stands for one of the user."""
-    parser = make_parser()
     for command in commands_of(page):
         if "hermes topics explain TOPIC" in command:  # with an optional argument in brackets
             continue
-        assert _is_accepted(parser, shlex.split(command)[1:]), f"{page.name}: {command}"
+        assert _is_accepted(shlex.split(command)[1:]), f"{page.name}: {command}"
 
 
-def _is_accepted(parser: argparse.ArgumentParser, words: list[str]) -> bool:
+def _is_accepted(words: list[str]) -> bool:
     try:
-        parser.parse_args(words)
+        PARSER.parse_args(words)
     except SystemExit as end:  # of --help and --version too, with 0
         return end.code == 0
     return True
@@ -153,7 +153,7 @@ def _is_accepted(parser: argparse.ArgumentParser, words: list[str]) -> bool:
 def test_every_flag_on_the_configuration_page_exists() -> None:
     """It is a flag of a command."""
     text = CONFIGURATION.read_text()
-    (commands,) = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    (commands,) = [action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction)]
     actions = [action for parser in commands.choices.values() for action in parser._actions]
     flags = {flag for action in actions for flag in action.option_strings}
     for flag in re.findall(r"`(--[a-z-]+)", text):

@@ -1,6 +1,8 @@
 """The security page names tests that make test runs, and the defaults that the settings have."""
 
+import functools
 import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,12 @@ from tests.support.paths import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", PAGE)))
+
+
+@functools.cache
+def files_of_tests() -> tuple[Path, ...]:
+    """Return all files of tests; to look for each name once is much slower."""
+    return tuple(path for path in (CHECKOUT / "tests").rglob("test_*.py") if "node_modules" not in path.parts)
 
 
 def test_the_page_names_tests() -> None:
@@ -23,7 +31,7 @@ def test_the_page_names_tests() -> None:
 def test_a_named_test_runs_in_make_test(file: str, test: str) -> None:
     """It is in a file of this name below ``tests``, and not one of the slow ones."""
     definition = re.compile(rf"((?:^@.*\n(?:^[ )\]].*\n)*)*)^(?:async )?def {test}\(", re.MULTILINE)
-    paths = [path for path in (CHECKOUT / "tests").rglob(file) if "node_modules" not in path.parts]
+    paths = [path for path in files_of_tests() if path.name == file]
     [(path, found)] = [(path, match) for path in paths for match in definition.finditer(path.read_text())]
     marks = found[1]
     assert "@pytest.mark.slow\n" not in marks
