@@ -6,10 +6,11 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PACKAGING := build/packaging
 ARGS ?=
-WORKERS ?= auto
+# one more than cores: some tests wait for other programs or for the clock
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
-PARALLEL = --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # compiled modules halve the start of a program and of the tests, also where the environment asks for none
 unexport PYTHONDONTWRITEBYTECODE
@@ -30,7 +31,7 @@ cluster: packages-test $(VENV)/.test ## try several nodes: three Hermes, NATS, P
 test: packages-test $(VENV)/.test style ## run the checks and the test suite with coverage
 	@$(MAKE) --no-print-directory --jobs 2 types covered-tests
 
-# beside each other: the tests often wait, and mypy uses only one core
+# beside mypy, which uses only one core
 covered-tests:
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest $(PARALLEL) -m "not slow" $(ARGS)
@@ -44,8 +45,6 @@ test-fast: $(VENV)/.test ## run the tests that need neither a browser nor a brok
 test-console: packages-test $(VENV)/.test ## run all tests of the console and of the browser client; "make test" has the most important ones
 	$(PYTEST) $(PARALLEL) tests/console $(ARGS)
 
-# half of its tests wait for other programs or for the clock, the longest one for half an hour
-test-all: WORKERS = $(shell echo $$(($$(nproc) + 1)))
 test-all: packages-test packages-appliance packages-all $(VENV)/.test lint ## run everything: the slow tests, then FUZZ_MINUTES of random input (about an hour)
 	$(PYTEST) $(PARALLEL) --hypothesis-profile all $(ARGS)
 	$(MAKE) fuzz ARGS=

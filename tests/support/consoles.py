@@ -43,6 +43,14 @@ window.setTimeout = (run, ms, ...given) => (ms >= 5_000 ? 0 : startTimer(run, ms
 """
 
 
+def wait_on(page: Page, condition: Callable[[], object], why: str) -> None:
+    """Wait while the page's events are handled; `expect` looks only twice a second after the first quarter."""
+    deadline_s = time.monotonic() + TIMEOUT_MS / 1_000
+    while not condition():
+        assert time.monotonic() < deadline_s, why
+        page.wait_for_timeout(POLL_MS)
+
+
 @dataclass
 class Console:
     """A page of the console, and the faults that it reported."""
@@ -71,13 +79,18 @@ class Console:
     def open(self, panel: str = "") -> None:
         """Load the page, at this panel; in --dev its four sockets begin to open by themselves."""
         self.page.goto(f"{self.url}#{panel}" if panel else self.url)
-        expect(self.page.locator("[aria-busy]")).to_have_count(0)  # the scripts of the panel are loaded
+        self._wait_until_loaded()
 
     def show(self, panel: str) -> None:
         """Show a panel, or a part of one: ``devices/acme/climate-01``."""
         self.page.evaluate("panel => { location.hash = panel; }", panel)
         expect(self.page.locator(f"#{panel.partition('/')[0]}")).to_be_visible()
-        expect(self.page.locator("[aria-busy]")).to_have_count(0)
+        self._wait_until_loaded()
+
+    def _wait_until_loaded(self) -> None:
+        """Wait for the scripts of the panel."""
+        busy = self.page.locator("[aria-busy]")
+        self.wait_until(lambda: not busy.count(), "a panel is still busy")
 
     def dress(self, theme: str) -> None:
         """Choose a theme as a user does, without a reload."""
@@ -94,10 +107,7 @@ class Console:
 
     def wait_until(self, condition: Callable[[], object], why: str = "did not come true in time") -> None:
         """Wait while the page's events are handled."""
-        deadline_s = time.monotonic() + TIMEOUT_MS / 1_000
-        while not condition():
-            assert time.monotonic() < deadline_s, why
-            self.page.wait_for_timeout(POLL_MS)
+        wait_on(self.page, condition, why)
 
     def hold_long_timers(self) -> None:
         """Disable the page's timers of 5 s and more before it is opened, so that messages stay visible."""
@@ -139,7 +149,7 @@ class Card:
         """Expect this state, in any language of the page."""
         unset = ", :not([data-state])" if state == "closed" else ""  # without the attribute before its first connection
         card = self.page.locator(f"form[data-socket={self.name}]:is([data-state={state}]{unset})")
-        expect(card, f"{self.name} is not {state}").to_have_count(1)
+        wait_on(self.page, lambda: card.count() == 1, f"{self.name} is not {state}")
 
     def part(self, selector: str) -> str:
         """Return the text of a part of the card."""
