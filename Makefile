@@ -15,8 +15,8 @@ PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-load
 # compiled modules halve the start of a program and of the tests, also where the environment asks for none
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run cluster test test-fast test-all test-console test-random test-loaded autobahn fuzz check lint style types covered-tests format coverage docs bench plots soak \
-	binary deb test-appliance screenshots proto clean \
+.PHONY: help run cluster test test-fast test-all test-console test-random test-loaded covered-tests autobahn fuzz soak \
+	check lint style types format coverage docs bench plots binary deb test-appliance screenshots proto clean \
 	packages-run packages-test packages-bench packages-binary packages-appliance packages-all packages-proto
 
 help: ## list the commands
@@ -29,7 +29,7 @@ cluster: packages-test $(VENV)/.test ## try several nodes: three Hermes, NATS, P
 	@$(BIN)/python -m tests.support.cluster_site $(ARGS)
 
 test: packages-test $(VENV)/.test style ## run the checks and the test suite with coverage
-	@$(MAKE) --no-print-directory --jobs 2 types covered-tests
+	@$(MAKE) --no-print-directory --jobs 2 types covered-tests || { echo "failed: see above, also the lines of mypy" >&2; exit 1; }
 
 # beside mypy, which uses only one core
 covered-tests:
