@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PACKAGING := build/packaging
 ARGS ?=
-# one more than cores: some tests wait for other programs or for the clock
+# one more than cores, at most 4: some tests wait for other programs or for the clock
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 FUZZ_MINUTES ?= 5
 PYTEST := $(BIN)/python -m pytest
@@ -29,10 +29,11 @@ cluster: packages-test $(VENV)/.test ## try several nodes: three Hermes, NATS, P
 	@$(BIN)/python -m tests.support.cluster_site $(ARGS)
 
 test: packages-test $(VENV)/.test style ## run the checks and the test suite with coverage
-	@$(MAKE) --no-print-directory --jobs 2 types covered-tests || { echo "failed: see above, also the lines of mypy" >&2; exit 1; }
+	@$(MAKE) --no-print-directory --jobs 2 covered-tests types || \
+	  { echo "failed: see above, either the tests or, among their dots, mypy" >&2; exit 1; }
 
-# beside mypy, which uses only one core
-covered-tests:
+# make test runs it beside mypy, which uses one core
+covered-tests: $(VENV)/.test
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 	@$(BIN)/coverage combine -q

@@ -25,6 +25,7 @@ from hermes.settings.model import Settings
 from hermes.testing import gateway_settings
 from tests.support.collector import no_collector as no_collector
 from tests.support.gateways import KEY, SECRET, Hermes, MakeHermes
+from tests.support.http_parsers import PARSERS
 from tests.support.leaks import no_leaks as no_leaks
 from tests.support.postgres import inbox_databases as inbox_databases
 from tests.support.postgres import mark_slow_on_postgres
@@ -111,16 +112,15 @@ def write_keys(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def load_gateway_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
-    """Return a function that loads settings; those of the fixture `hermes`, which are frozen, are loaded once."""
+    """Return a function that loads settings; the usual ones, which are frozen, are loaded once for each parser."""
     usual = {"api_key_file": write_keys(tmp_path_factory.mktemp("keys")), "drain_timeout_s": "1"}
-
-    @functools.cache
-    def with_parser(http_parser: str | None) -> Settings:
-        return gateway_settings(**usual, http_parser=http_parser)
+    loaded: dict[object, Settings] = {
+        parser: gateway_settings(**usual, http_parser=parser) for parser in (None, *PARSERS)
+    }
 
     def load(**given: object) -> Settings:
         if given.keys() <= {"http_parser"}:
-            return with_parser(given.get("http_parser"))
+            return loaded[given.get("http_parser")]
         return gateway_settings(**(usual | given))
 
     return load

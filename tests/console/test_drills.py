@@ -192,6 +192,7 @@ def test_a_row_that_comes_twice_fails_the_drill_of_the_closed_client(console: Co
     expect(console.page.locator("[data-drill=inbox] dd").nth(2)).to_have_text("1")
 
 
+@pytest.mark.smoke
 def test_in_production_only_the_pages_own_drills_run(production_console: Console) -> None:
     """They use the user's token and the operator's key; the drills of the server are disabled and marked."""
     console = production_console

@@ -62,6 +62,7 @@ def opened(opened_console: Console) -> Iterator[Console]:
     assert opened_console.unexpected == []
 
 
+@pytest.mark.smoke
 def test_each_panel_is_a_link_that_shows_it_alone(console: Console) -> None:
     """The focus goes to its heading, the tab's title names it, and the way back works."""
     console.open()

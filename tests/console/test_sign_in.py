@@ -188,6 +188,7 @@ def test_an_answer_that_does_not_belong_to_the_login_is_refused(
     assert console.page.input_value("#token-value") == ""
 
 
+@pytest.mark.smoke
 def test_a_forged_answer_without_a_login_is_ignored(console: Console) -> None:
     """Nothing is sent to the provider."""
     console.page.goto("about:blank")

@@ -67,6 +67,7 @@ async def test_one_request_gets_at_most_one_response(hermes: Hermes) -> None:
             assert codes or answer.startswith(b"HTTP/1.1 101 "), f"{name} is refused with a response"
         assert total(hermes.gateway.metrics.notify_accepted) == 0, name
     await socket.expect_silence()
+    assert total(hermes.gateway.metrics.notify_accepted) == 0
 
 
 # -- behind a proxy -----------------------------------------------------------------------------------------------

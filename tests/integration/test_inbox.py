@@ -170,7 +170,7 @@ async def test_a_position_that_is_nonsense_is_a_gap(make_inbox: MakeInbox, since
 async def test_each_row_comes_once_while_others_are_sent(make_inbox: MakeInbox) -> None:
     """Across the seam between replay and live frames, in rising order, for many sockets that open meanwhile."""
     hermes = await make_inbox()
-    number = 40
+    number = 60
 
     async def publish() -> None:
         for index in range(number):
@@ -479,7 +479,7 @@ async def test_the_keys_of_two_tenants_learn_nothing_of_each_other(
     assert not (await waiting)["acked"]
     assert (await asked(acme, "/receipts/n0"))[1]["acked_at"] is not None
     assert (await asked(globex, "/receipts/n0"))[1]["acked_at"] is None
-    assert not (await post(globex, "?wait=acked&timeout_s=1"))["acked"]
+    assert not (await post(globex, "?wait=acked&timeout_s=3"))["acked"]
     assert (await post(acme, "?wait=acked&timeout_s=3"))["acked"]
     again = await hermes.open("/ws/notifications?since=0", token(tenant_id="globex"))
     assert (await resumed(again))["unread"] == 1

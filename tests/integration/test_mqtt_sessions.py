@@ -23,7 +23,7 @@ def test_a_persistent_session_delivers_what_was_published_meanwhile(
     caplog.set_level(logging.INFO)
     with mosquitto(tmp_path) as broker, proxy(broker.port) as between, site(between.port, options=PERSISTENT) as here:
         here.up()
-        broker.publish(TOPIC, "0")  # with QoS 0: an acknowledgement that the cut destroys would bring it again
+        broker.publish(TOPIC, "0")  # QoS 0: with 1 it comes again if the cut loses its acknowledgement
         here.receives(b"0")
         between.refuse()
         between.cut()

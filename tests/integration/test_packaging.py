@@ -3,6 +3,7 @@
 import argparse
 import configparser
 import fnmatch
+import functools
 import re
 import shlex
 import subprocess
@@ -116,8 +117,10 @@ def test_the_units_state_is_where_the_documents_say(monkeypatch: pytest.MonkeyPa
 
 
 VERB = "serve|init|status|check|token|notify|listen|topics|device|licenses|sbom"
-PARSER = make_parser()
 COMMAND = re.compile(rf"(?:^|[ /($])(hermes (?:{VERB}) .*)", re.MULTILINE)
+
+
+parser_of_hermes = functools.cache(make_parser)
 
 
 def commands_of(page: Path) -> Iterator[str]:
@@ -144,7 +147,7 @@ def test_every_command_on_a_page_is_one_of_hermes(page: Path) -> None:
 
 def _is_accepted(words: list[str]) -> bool:
     try:
-        PARSER.parse_args(words)
+        parser_of_hermes().parse_args(words)
     except SystemExit as end:  # of --help and --version too, with 0
         return end.code == 0
     return True
@@ -153,7 +156,7 @@ def _is_accepted(words: list[str]) -> bool:
 def test_every_flag_on_the_configuration_page_exists() -> None:
     """It is a flag of a command."""
     text = CONFIGURATION.read_text()
-    (commands,) = [action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction)]
+    (commands,) = [action for action in parser_of_hermes()._actions if isinstance(action, argparse._SubParsersAction)]
     actions = [action for parser in commands.choices.values() for action in parser._actions]
     flags = {flag for action in actions for flag in action.option_strings}
     for flag in re.findall(r"`(--[a-z-]+)", text):

@@ -34,11 +34,11 @@ async def exchange(
 PATHS = ["/", "/health", "/ready", "/metrics", "/status", "/notify", "/nothing", "/dev/token", "/static/nothing", "/ws"]
 
 
-def check_headers(headers: HTTPHeaders, cache: str) -> None:
+def check_headers(headers: HTTPHeaders, cache: str, path: str = "") -> None:
     """Fail unless the headers that every response has are there once, and the server's name is not."""
-    assert headers.get_list("X-Content-Type-Options") == ["nosniff"]
-    assert headers.get_list("Cache-Control") == [cache]
-    assert "Server" not in headers
+    assert headers.get_list("X-Content-Type-Options") == ["nosniff"], path
+    assert headers.get_list("Cache-Control") == [cache], path
+    assert "Server" not in headers, path
 
 
 @pytest.mark.gen_test
@@ -47,7 +47,7 @@ async def test_no_response_may_be_stored_or_guessed(hermes: Hermes, method: str)
     """With any status."""
     for path in PATHS:
         _, headers, _ = await exchange(hermes, method, path)
-        check_headers(headers, "no-store")
+        check_headers(headers, "no-store", path)
 
 
 @pytest.mark.gen_test

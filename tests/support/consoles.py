@@ -43,11 +43,14 @@ window.setTimeout = (run, ms, ...given) => (ms >= 5_000 ? 0 : startTimer(run, ms
 """
 
 
-def wait_on(page: Page, condition: Callable[[], object], why: str) -> None:
-    """Wait while the page's events are handled; `expect` looks only twice a second after the first quarter."""
+def wait_on(page: Page, condition: Callable[[], object], why: Callable[[], str]) -> None:
+    """Wait while the page's events are handled.
+
+    Unlike `expect`, which looks only twice a second after the first quarter of one, it looks again at once.
+    """
     deadline_s = time.monotonic() + TIMEOUT_MS / 1_000
     while not condition():
-        assert time.monotonic() < deadline_s, why
+        assert time.monotonic() < deadline_s, why()
         page.wait_for_timeout(POLL_MS)
 
 
@@ -107,7 +110,7 @@ class Console:
 
     def wait_until(self, condition: Callable[[], object], why: str = "did not come true in time") -> None:
         """Wait while the page's events are handled."""
-        wait_on(self.page, condition, why)
+        wait_on(self.page, condition, lambda: why)
 
     def hold_long_timers(self) -> None:
         """Disable the page's timers of 5 s and more before it is opened, so that messages stay visible."""
@@ -149,7 +152,12 @@ class Card:
         """Expect this state, in any language of the page."""
         unset = ", :not([data-state])" if state == "closed" else ""  # without the attribute before its first connection
         card = self.page.locator(f"form[data-socket={self.name}]:is([data-state={state}]{unset})")
-        wait_on(self.page, lambda: card.count() == 1, f"{self.name} is not {state}")
+        any_state = self.page.locator(f"form[data-socket={self.name}]")
+        wait_on(
+            self.page,
+            lambda: card.count() == 1,
+            lambda: f"{self.name} is {any_state.get_attribute('data-state')}, not {state}",
+        )
 
     def part(self, selector: str) -> str:
         """Return the text of a part of the card."""

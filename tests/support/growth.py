@@ -6,23 +6,24 @@ from collections.abc import Callable
 FACTOR = 8
 LINEAR_MAX = 24.0  # a linear function takes 8 times as long for an input 8 times as large, a quadratic one 64 times
 RUNS = 5
-ROUNDS = 10
+ROUNDS = 8
 
 
 def growth(run: Callable[[int], object], size: int, limit: float = LINEAR_MAX) -> float:
     """Return how many times the CPU time grows when the input grows 8 times, from ``size`` to ``8 * size``.
 
-    The time is that of this thread alone (time.thread_time), so that other work on the machine does not count. For the
-    small input it is the least of several runs: a first run that is slow would hide a growth. Other work also slows
-    down what this thread does, so a growth of ``limit`` or more is measured again: what grows too much does so each
-    time. ``run(n)`` handles an input of n units; n = ``size`` takes at least 0.1 ms.
+    The time is that of this thread alone (time.thread_time): that of other programs does not count, but they slow down
+    this thread too. So a growth of ``limit`` or more is measured again, after longer and longer pauses: what grows too
+    much does so each time. For the small input it is the least of several runs: a first run that is slow would hide a
+    growth. ``run(n)`` handles an input of n units; n = ``size`` takes at least 0.1 ms.
     """
     least = float("inf")
-    for _ in range(ROUNDS):
+    for again in range(ROUNDS):
         small = min(_cpu_s(run, size) for _ in range(RUNS))
         least = min(least, _cpu_s(run, FACTOR * size) / max(small, 1e-6))
         if least < limit:
             break
+        time.sleep(0.01 * 2**again)
     return least
 
 

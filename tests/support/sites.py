@@ -95,7 +95,7 @@ class Site:
     def receives(self, *data: bytes) -> None:
         """Wait for exactly these values."""
         wait_until(lambda: len(self.received.messages) >= len(data))
-        assert self.received.data == list(data), self.received.data
+        assert self.received.data == list(data), f"{self.received.data} instead of {data}"
 
     def count(self, name: str, **labels: str) -> float:
         """A metric's value."""

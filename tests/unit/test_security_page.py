@@ -14,7 +14,7 @@ NAMED = sorted(set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", PAGE)))
 
 @functools.cache
 def files_of_tests() -> tuple[Path, ...]:
-    """Return all files of tests; to look for each name once is much slower."""
+    """Return all files of tests, found in one walk: a walk for each name is much slower."""
     return tuple(path for path in (CHECKOUT / "tests").rglob("test_*.py") if "node_modules" not in path.parts)
 
 

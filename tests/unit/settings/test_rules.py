@@ -1,5 +1,6 @@
 """Rules between settings, on validated values."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +141,16 @@ VARIANTS: tuple[dict[str, object], ...] = (
 )
 
 
-RECORDING = [Recording(**variant) for variant in VARIANTS]  # type: ignore[arg-type]
+@functools.cache
+def recording() -> list[Recording]:
+    """Return settings for each variant."""
+    return [Recording(**variant) for variant in VARIANTS]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rule", OF_SERVER, ids=lambda rule: "+".join(rule.reads))
 def test_a_rule_declares_every_field_that_it_reads(rule: Any) -> None:
     """Otherwise it would judge the default in place of an invalid value."""
-    for settings, variant in zip(RECORDING, VARIANTS, strict=True):
+    for settings, variant in zip(recording(), VARIANTS, strict=True):
         READ.clear()
         list(rule.problems(settings))
         assert set(rule.reads) >= READ, variant
