@@ -42,8 +42,16 @@ def notifications(users: Sequence[str]) -> list[dict[str, str]]:
     return [{"user_id": user, "title": "A door is open", "message": "Cold room 4, since 08:15"} for user in users]
 
 
-def notify(server: Hermes, bodies: Sequence[object], *, key: str, count: int, connected: Sequence[str] = ()) -> Asked:
-    """Ask over three connections, while these users listen."""
+def notify(
+    server: Hermes,
+    bodies: Sequence[object],
+    *,
+    key: str,
+    count: int,
+    connected: Sequence[str] = (),
+    frames_each: int = 1,
+) -> Asked:
+    """Ask over three connections, while these users listen; so many frames are awaited for each answer."""
     return post(
         server.port,
         "/notify",
@@ -53,7 +61,7 @@ def notify(server: Hermes, bodies: Sequence[object], *, key: str, count: int, co
         count=count,
         word='"sent":true',
         listeners=[server.user_socket(user) for user in connected],
-        frames_each=1 if connected else 0,
+        frames_each=frames_each if connected else 0,
     )
 
 
@@ -112,8 +120,9 @@ def test_frames_of_every_length_are_parsed(gateway: Hermes) -> None:
     """Lengths of one byte and of two, small frames between large ones."""
     longest = {"user_id": "1", "title": "t", "message": "", "data": {"text": "x" * 7_000}}
     shortest = {"user_id": "1", "title": "t", "message": ""}
-    asked = notify(gateway, [[shortest, longest] * 10, shortest], key=gateway.api_key, count=12, connected=["1"])
-    asked.only(200, 12).sent(6 * 20 + 6, [6 * 20 + 6])
+    bodies = [[shortest, longest] * 10, [longest] + [shortest] * 19]
+    asked = notify(gateway, bodies, key=gateway.api_key, count=12, connected=["1"], frames_each=20)
+    asked.only(200, 12).sent(12 * 20, [12 * 20])
 
 
 def test_a_server_that_cuts_is_counted_as_broken() -> None:
