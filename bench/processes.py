@@ -1,6 +1,7 @@
 """The programs that are measured: tied to the life of this process, watched through ``/proc``, and ended."""
 
 import contextlib
+import itertools
 import os
 import re
 import resource
@@ -19,6 +20,7 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 LAST_CHARS = 2_000
 PORTS = range(15_000, 32_768)  # below those that Linux gives to outgoing connections
+WORKERS = 8  # of pytest-xdist, at most
 
 
 class BenchError(Exception):
@@ -166,10 +168,24 @@ def pin(child: Child, cores: Iterable[int]) -> None:
             os.sched_setaffinity(int(task.name), cores)
 
 
+def _own_ports() -> list[int]:
+    """Return the ports of this process in random order.
+
+    The processes of pytest-xdist have different ones: another test could listen before the program does.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    ports = list(PORTS[worker % WORKERS :: WORKERS])
+    secrets.SystemRandom().shuffle(ports)  # `random` has the same seed in each test
+    return ports
+
+
+NEXT_PORT = itertools.cycle(_own_ports())  # two calls never give the same one
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that is free now, and that no outgoing connection takes before a program listens."""
     while True:
-        port = secrets.choice(PORTS)  # `random` has the same seed in each test
+        port = next(NEXT_PORT)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
