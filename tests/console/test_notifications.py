@@ -45,9 +45,11 @@ async () => {
 """
 # Chromium hides a notification after some seconds, unless it waits for a click
 UNTIL_A_CLICK = """
+window.shown = 0;
 const show = ServiceWorkerRegistration.prototype.showNotification;
-ServiceWorkerRegistration.prototype.showNotification = function (title, options) {
-  return show.call(this, title, { ...options, requireInteraction: true });
+ServiceWorkerRegistration.prototype.showNotification = async function (title, options) {
+  await show.call(this, title, { ...options, requireInteraction: true });
+  shown += 1;
 };
 """
 WORKER_SPY = """
@@ -365,7 +367,10 @@ def test_a_service_worker_shows_notifications_where_a_page_may_not(browser: Brow
 
 @pytest.mark.smoke
 def test_the_service_worker_shows_real_notifications(browser: Browser, quiet: Program) -> None:
-    """In the full Chromium, which has them; a click closes one."""
+    """In the full Chromium, which has them; a click closes one.
+
+    On a busy machine Chromium forgets some that the worker has shown, so they are sent until it names two.
+    """
     if (full := shutil.which("chromium")) is None:
         pytest.skip("chromium is missing; its headless shell has no notifications")
     flags = [*CHROMIUM_FLAGS, "--headless=new"]
@@ -377,12 +382,18 @@ def test_the_service_worker_shows_real_notifications(browser: Browser, quiet: Pr
         page.add_init_script(ILLEGAL_CONSTRUCTOR + UNTIL_A_CLICK)
         console.open("notifications")
         expect_open(console)
-        for title in ("First", "Second"):
-            notify(quiet, title=title)
-        console.wait_until(lambda: sorted(page.evaluate(SHOWN_BY_WORKER)) == ["First", "Second"])
+        titles: list[str] = []
+        while len(there := page.evaluate(SHOWN_BY_WORKER)) < 2:
+            assert len(titles) < 20, f"of {titles} only {there} are there"
+            titles.append(f"Note {len(titles)}")
+            notify(quiet, title=titles[-1])
+            console.wait_until(lambda: page.evaluate("shown") == len(titles), "the worker shows not each one")
+        assert set(there) <= set(titles)
         (worker,) = page.context.service_workers
         worker.evaluate(CLICK)
-        console.wait_until(lambda: len(page.evaluate(SHOWN_BY_WORKER)) == 1, "the clicked notification stays")
+        console.wait_until(
+            lambda: len(page.evaluate(SHOWN_BY_WORKER)) == len(there) - 1, "the clicked notification stays"
+        )
 
 
 def test_a_service_worker_that_cannot_start_is_explained_and_tried_again(browser: Browser, quiet: Program) -> None:
