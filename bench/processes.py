@@ -179,7 +179,7 @@ def _own_ports() -> list[int]:
     return ports
 
 
-NEXT_PORT = itertools.cycle(_own_ports())  # two calls never give the same one
+NEXT_PORT = itertools.cycle(_own_ports())  # one comes again only after all others
 
 
 def free_port() -> int:

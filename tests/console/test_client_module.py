@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.consoles import metric, notify
+from tests.support.consoles import notify
 from tests.support.gateways import token
 from tests.support.node_clients import node_client
 from tests.support.npm import npm as npm_with_packages
 from tests.support.npm import run
 from tests.support.paths import CHECKOUT
-from tests.support.programs import free_port, hermes, needs, wait_until
+from tests.support.programs import free_port, hermes, metric, needs, wait_until
 
 CLIENT = CHECKOUT / "static" / "hermes-client.js"
 GZIPPED_MAX_BYTES = 7_680

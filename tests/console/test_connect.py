@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, WebSocketRoute, expect
 
-from tests.support.consoles import SOCKETS, Console, console_in, metric, notify
+from tests.support.consoles import SOCKETS, Console, console_in, notify
 from tests.support.gateways import token
-from tests.support.programs import Program, free_port, hermes, wait_until
+from tests.support.programs import Program, free_port, hermes, metric, wait_until
 
 pytestmark = pytest.mark.browser
 

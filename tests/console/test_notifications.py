@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Route, WebSocket, expect
 
-from tests.support.consoles import CHROMIUM_FLAGS, TIMEOUT_MS, Console, api_key, console_in, metric, notify
+from tests.support.consoles import CHROMIUM_FLAGS, TIMEOUT_MS, Console, api_key, console_in, notify
 from tests.support.gateways import KEY, token
-from tests.support.programs import Program, needs, wait_until
+from tests.support.programs import Program, metric, needs, wait_until
 
 pytestmark = pytest.mark.browser
 

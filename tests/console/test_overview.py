@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.children import child_named, children_named
-from tests.support.consoles import SOCKETS, Console, console_in, metric, notify
+from tests.support.consoles import SOCKETS, Console, console_in, notify
 from tests.support.gateways import KEY
-from tests.support.programs import Program, free_port, hermes, wait_until
+from tests.support.programs import Program, free_port, hermes, metric, wait_until
 
 pytestmark = pytest.mark.browser
 

@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.brokers import Broker, mosquitto
-from tests.support.consoles import Console, console_in, metric, save_picture
+from tests.support.consoles import Console, console_in, save_picture
 from tests.support.device_panel import NOON, SECOND, DevicePanel, device, device_panel, link, presence
 from tests.support.gateways import SECRET, token
-from tests.support.programs import Program, hermes, wait_until
+from tests.support.programs import Program, hermes, metric, wait_until
 
 pytestmark = pytest.mark.browser
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.consoles import chromium, metric
+from tests.support.consoles import chromium
 from tests.support.gateways import KEY, SECRET, token
 from tests.support.paths import CHECKOUT
-from tests.support.programs import Program, free_port, hermes, needs, wait_until
+from tests.support.programs import Program, free_port, hermes, metric, needs, wait_until
 
 EXAMPLES = CHECKOUT / "examples"
 EVENT_TIMEOUT_S = 60.0  # only a bound: each wait ends with its event

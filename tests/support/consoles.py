@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -209,10 +208,3 @@ def notify(program: Program, **fields: str) -> None:
     request = urllib.request.Request(f"{program.url}/notify", json.dumps(notification).encode(), headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT_MS / 1_000) as response:
         assert json.load(response)["sent"] is True
-
-
-def metric(program: Program, line: str) -> float:
-    """Return a value of /metrics, or 0 if it is not there yet."""
-    with urllib.request.urlopen(f"{program.url}/metrics", timeout=TIMEOUT_MS / 1_000) as response:
-        match = re.search(rf"^{re.escape(line)} (\S+)$", response.read().decode(), re.MULTILINE)
-    return float(match[1]) if match else 0.0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -123,3 +124,10 @@ def hermes(*arguments: str, **environment: str) -> Iterator[Program]:
         yield program
     finally:
         program.end()
+
+
+def metric(program: Program, line: str) -> float:
+    """Return a value of /metrics, or 0 if it is not there yet."""
+    with urllib.request.urlopen(f"{program.url}/metrics", timeout=START_TIMEOUT_S) as response:
+        match = re.search(rf"^{re.escape(line)} (\S+)$", response.read().decode(), re.MULTILINE)
+    return float(match[1]) if match else 0.0
